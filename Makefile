@@ -1,0 +1,37 @@
+VENV ?= .venv
+PYTHON ?= python3.11
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test install lint types format clean
+
+# The small model from nothing to the report: see README.
+demo: install
+	$(BIN)/codctl train recipes/tiny.yaml
+	@echo "The report: $$($(BIN)/codctl report tiny --json | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["result"]["report"])')"
+
+test: install lint types
+	$(BIN)/pytest
+
+lint: install
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+
+types: install
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+install: $(INSTALLED)
+
+# torch first and by its exact version: left to the resolver it brings gigabytes of CUDA packages.
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install -c constraints.txt -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

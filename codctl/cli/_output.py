@@ -1,0 +1,148 @@
+"""The only file that prints. stdout is data, stderr is talk; JSON is never wrapped."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+from codctl.errors import CodctlError, Problem
+
+SCHEMA = 1
+_LEAST_COLUMNS = 12
+_BOLD_RED, _DIM, _BOLD = "1;31", "2", "1"
+
+
+def data(text: str) -> None:
+    """What the user asked for."""
+    print(text, flush=True)
+
+
+def talk(text: str) -> None:
+    """Everything else."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def result(command: str, value: Mapping[str, Any], text: str, *, as_json: bool) -> None:
+    """Print the outcome of a command: one JSON object, or text for people."""
+    if as_json:
+        data(_dumps({"schema": SCHEMA, "command": command, "result": value}))
+    elif text:
+        data(text)
+
+
+def document(value: Mapping[str, Any]) -> None:
+    """Print an object as indented JSON."""
+    data(_dumps(value, indent=2))
+
+
+def failure(command: str, error: CodctlError, *, as_json: bool) -> None:
+    """Print an error: one message on stderr, or one JSON object on stdout."""
+    if as_json:
+        body = {
+            "kind": error.kind,
+            "message": error.message,
+            "hint": error.hint,
+            "where": error.where,
+            "problems": [vars(problem) for problem in error.problems],
+        }
+        data(_dumps({"schema": SCHEMA, "command": command, "error": body}))
+        return
+    talk(_styled("error: ", _BOLD_RED) + _one(Problem(error.message, error.where, error.hint), ""))
+    if len(error.problems) > 1 or not _repeats(error):
+        for problem in error.problems:
+            talk("  " + _one(problem, "  "))
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Align columns: numbers right, text left. In a terminal the last column is cut to what fits."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(text) for text in column) for column in zip(headers, *cells, strict=True)]
+    room = (terminal_columns() or 0) - sum(widths[:-1]) - 2 * (len(widths) - 1)
+    if terminal_columns() and widths[-1] > room:
+        widths[-1] = max(room, _LEAST_COLUMNS)
+        cells = [[*row[:-1], shorten(row[-1], widths[-1])] for row in cells]
+    right = [all(isinstance(row[i], int | float | None) for row in rows) and bool(rows) for i in range(len(headers))]
+
+    def line(texts: Sequence[str]) -> str:
+        padded = (t.rjust(w) if r else t.ljust(w) for t, w, r in zip(texts, widths, right, strict=True))
+        return "  ".join(padded).rstrip()
+
+    return "\n".join([_styled(line(headers), _BOLD, sys.stdout), *map(line, cells)])
+
+
+def compact(value: object) -> str:
+    """A value on one line, as JSON writes it."""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def terminal_columns() -> int | None:
+    """Columns of the terminal that stdout goes to; None when it goes elsewhere."""
+    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
+
+
+def shorten(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: max(length - 1, 0)] + "…"
+
+
+def use_colour(stream: TextIO) -> bool:
+    """Colour in a terminal only, unless NO_COLOR or FORCE_COLOR say otherwise."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def use_live(stream: TextIO) -> bool:
+    """Whether the stream can redraw lines."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def lenient_streams() -> None:
+    """A terminal that knows no × shall see ? rather than a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure:
+            reconfigure(errors="replace")
+
+
+def _repeats(error: CodctlError) -> bool:
+    return any(problem.message == error.message for problem in error.problems)
+
+
+def _one(problem: Problem, indent: str) -> str:
+    text = f"{problem.where}: {problem.message}" if problem.where else problem.message
+    return text + (_styled(f"\n{indent}  → {problem.hint}", _DIM) if problem.hint else "")
+
+
+def _styled(text: str, code: str, stream: TextIO | None = None) -> str:
+    return f"\033[{code}m{text}\033[0m" if use_colour(stream or sys.stderr) else text
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return " / ".join(str(value).splitlines())
+
+
+def _dumps(value: Mapping[str, Any], indent: int | None = None) -> str:
+    return json.dumps(_plain(value), indent=indent, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no NaN and no infinity."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return str(value)

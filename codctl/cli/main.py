@@ -1,0 +1,110 @@
+"""The `codctl` command: its nouns, and what happens to errors."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from codctl import __version__
+from codctl.cli import _output, credit, doctor, env, recipe, report, runs, train
+from codctl.cli import eval as eval_
+from codctl.errors import CodctlError, UsageError
+
+_CTRL_C = 130
+_SIGNALS = {_CTRL_C: "interrupted", 143: "terminated", 129: "the terminal was closed"}
+_EPILOG = "Start with: codctl doctor, then codctl train tiny"
+
+app = typer.Typer(
+    name="codctl",
+    help="Train language models to learn on the job (Connect the Dots).",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("train")(train.train)
+app.command("eval")(eval_.evaluate)
+app.add_typer(env.app, name="env")
+app.add_typer(recipe.app, name="recipe")
+app.add_typer(runs.app, name="runs")
+app.command("report")(report.report)
+app.command("credit")(credit.credit)
+app.command("doctor")(doctor.doctor)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        _output.data(f"codctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+class _Interrupted(CodctlError):
+    kind = "interrupted"
+
+
+def main() -> NoReturn:
+    """Entry point of the console script."""
+    _output.lenient_streams()
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line and return its exit code; every error ends here as one message."""
+    as_json, command = "--json" in argv, _command_of(argv)
+    try:
+        code = int(app(args=list(argv), prog_name="codctl", standalone_mode=False) or 0)
+    except typer.Abort:
+        code = _CTRL_C
+    except SystemExit as stop:  # a signal ended the run in good order
+        code = stop.code if isinstance(stop.code, int) else 1
+    except CodctlError as error:
+        _output.failure(command, error, as_json=as_json)
+        return error.exit_code
+    except Exception as error:
+        if hasattr(error, "format_message"):  # Typer's own: a wrong option or argument
+            return _usage(error, command, as_json=as_json)
+        traceback.print_exc()
+        if as_json:
+            _output.failure(command, CodctlError(f"{type(error).__name__}: {error}"), as_json=True)
+        return CodctlError.exit_code
+    if code in _SIGNALS:
+        again = shlex.join(["codctl", *(word for word in argv if word != "--fresh")])
+        hint = f"the same command continues: {again}" if command == "train" else ""
+        _output.failure(command, _Interrupted(_SIGNALS[code], hint=hint), as_json=as_json)
+    return code
+
+
+def _usage(error: Exception, command: str, *, as_json: bool) -> int:
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
+        _output.talk(context.get_help())
+        return UsageError.exit_code
+    message = str(getattr(error, "format_message")()).rstrip(".")  # noqa: B009 - Typer's base class is private
+    path = context.command_path if context is not None else "codctl"
+    _output.failure(command, UsageError(message, hint=f"{path} --help"), as_json=as_json)
+    return UsageError.exit_code
+
+
+def _command_of(argv: Sequence[str]) -> str:
+    """The command's words, for JSON: `eval`, `runs show`."""
+    words = [word for word in argv if not word.startswith("-")]
+    groups = {group.name for group in app.registered_groups}
+    return " ".join(words[:2] if words and words[0] in groups else words[:1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""codctl train: every stage that a recipe names."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from codctl.cli import _output
+from codctl.cli._options import RUNS_DIR, Json, Overrides, RecipeName, RunsDir
+
+
+def train(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the run; the recipe's name otherwise.")] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start anew; an earlier run of this name is moved aside.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, print the frozen config, write nothing.")
+    ] = False,
+    runs_dir: RunsDir = RUNS_DIR,
+    as_json: Json = False,
+) -> None:
+    """Run every stage of a recipe. The same command again continues, or does nothing when all is done."""
+    from codctl.config.compose import load_config
+    from codctl.config.freeze import digest, freeze
+    from codctl.stages.preflight import preflight
+
+    config = load_config(recipe, [*(overrides or []), *([f'name="{name}"'] if name else [])])
+    preflight(config)
+    if dry_run:
+        frozen: dict[str, Any] = {"schema": 1, "digest": digest(config), "config": freeze(config)}
+        if as_json:
+            _output.result("train", frozen, "", as_json=True)
+        else:
+            _output.document(frozen)
+        return
+
+    from codctl.cli._progress import open_display
+    from codctl.runs.directory import RunDirectory
+    from codctl.stages.pipeline import run_training
+
+    command = ["codctl", *sys.argv[1:]]
+    run = RunDirectory.create_or_continue(runs_dir, config, recipe=recipe, command=command, fresh=fresh)
+    with open_display(config.runtime.progress_s) as display, run.start_attempt():
+        result = run_training(config, run, display)
+    _output.result("train", result, f"run     {result['run']}\nreport  {result['report']}", as_json=as_json)

@@ -1,0 +1,68 @@
+"""The agent's own notes about the world, as a chain of revisions. Nothing is ever overwritten."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+START = "--- Start of updated hints ---"
+END = "--- End of updated hints ---"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One version of the hints.
+
+    Attributes:
+        number: 0 for the empty context at the start of a trajectory.
+        parent: Number of the revision it came from; None for the first.
+        text: The hints.
+        tokens: Length of the text for the model that reads it.
+        written_after: Position whose update produced it; None for the first.
+        parsed: Whether the update could be read. When not, the text is the parent's, or empty if the context was wiped.
+        problem: Why it could not be read.
+    """
+
+    number: int = 0
+    parent: int | None = None
+    text: str = ""
+    tokens: int = 0
+    written_after: int | None = None
+    parsed: bool = True
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class ParsedUpdate:
+    """The hints in a reply, or why there are none."""
+
+    text: str
+    problem: str = ""
+
+
+def parse_update(reply: str, max_chars: int) -> ParsedUpdate:
+    """Take the hints from between the two marker lines, each of which must occur exactly once."""
+    if reply.count(START) != 1 or reply.count(END) != 1:
+        return ParsedUpdate("", f"expected each hint marker once, found {reply.count(START)} and {reply.count(END)}")
+    head, _, rest = reply.partition(START)
+    text, found, _ = rest.partition(END)
+    if not found:
+        return ParsedUpdate("", "the end marker comes before the start marker")
+    text = text.strip()
+    if not text:
+        return ParsedUpdate("", "the hints are empty")
+    if len(text) > max_chars:
+        return ParsedUpdate("", f"the hints have {len(text)} characters, {max_chars} are allowed")
+    return ParsedUpdate(text)
+
+
+def revise(
+    current: Revision, update: ParsedUpdate, *, position: int, tokens: int, on_parse_failure: Literal["keep", "wipe"]
+) -> Revision:
+    """The next revision: the parsed hints, or after a failure what `on_parse_failure` says."""
+    if update.problem:
+        keep = on_parse_failure == "keep"
+        text, tokens = (current.text, current.tokens) if keep else ("", 0)
+    else:
+        text = update.text
+    return Revision(current.number + 1, current.number, text, tokens, position, not update.problem, update.problem)

@@ -1,0 +1,229 @@
+"""The interleaved rollout: solve, update, solve, … through one pack, as plain sequential code.
+
+One coroutine plays one trajectory. Any number run at once; the engine batches whatever waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from codctl.cod.context import Revision, parse_update, revise
+from codctl.cod.conversation import Chat, Conversation
+from codctl.cod.prompts import parse_answer, update_messages
+from codctl.cod.trajectory import EpisodeRecord, Kind, Trajectory
+from codctl.cod.engine import Asker, Engine, EngineError, Generation, Sampling
+from codctl.envs.base import Episode, Family, HintScore, Pack, Rendering, Situation
+from codctl.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class RolloutSettings:
+    """How trajectories are played. Token counts are per reply; `deadline_s` bounds the wait for one reply."""
+
+    rendering: Rendering
+    temperature: float = 1.0
+    solve_tokens: int = 512
+    update_tokens: int = 1024
+    on_parse_failure: Literal["keep", "wipe"] = "keep"
+    parse_failure_reward: float = -0.1
+    max_chars: int = 4000
+    turn_penalty: float = 0.1
+    deadline_s: float = 600.0
+
+
+class Hints(Protocol):
+    """Where the hints of a solve episode come from. `updates` says whether the agent writes any."""
+
+    updates: bool
+
+    def at(self, pack: Pack, position: int, own: Revision, past: Sequence[Episode]) -> str: ...
+
+
+class OwnHints:
+    """CoD as it is: what the agent itself wrote last."""
+
+    updates = True
+
+    def at(self, pack: Pack, position: int, own: Revision, past: Sequence[Episode]) -> str:
+        return own.text
+
+
+@dataclass
+class Player:
+    """Plays packs with one engine. `seed` is the root from which every request's own seed is derived."""
+
+    family: Family
+    engine: Engine
+    chat: Chat
+    settings: RolloutSettings
+    seed: int
+    hints: Hints = field(default_factory=OwnHints)
+
+    async def play(self, pack: Pack, rollout: int) -> Trajectory:
+        """Play one trajectory through the pack."""
+        self.engine.take_seat()
+        try:
+            return await self._play(pack, rollout)
+        finally:
+            self.engine.leave_seat()
+
+    async def _play(self, pack: Pack, rollout: int) -> Trajectory:
+        revisions = [Revision()]
+        records: list[EpisodeRecord] = []
+        past: list[Episode] = []
+        for position, task in enumerate(pack.tasks):
+            hints = self.hints.at(pack, position, revisions[-1], past)
+            episode = task.begin(pack.world, self.settings.rendering)
+            situation = Situation(pack, position, episode, tuple(past), hints, self.settings.rendering)
+            records.append(await self._solve(situation, rollout))
+            if self.hints.updates and position < len(pack.tasks) - 1:
+                record, revision = await self._update(situation, rollout, revisions[-1])
+                records.append(record)
+                revisions.append(revision)
+            past.append(episode)
+        return Trajectory(pack.id, rollout, tuple(records), tuple(revisions))
+
+    async def _solve(self, situation: Situation, rollout: int) -> EpisodeRecord:
+        episode = situation.episode
+        system = self.family.solve_prompt(situation.hints, self.settings.rendering, situation.pack.preset)
+        conversation = Conversation(
+            self.chat,
+            [{"role": "system", "content": system}, {"role": "user", "content": episode.observation}],
+        )
+        replies: list[str] = []
+        observations = [episode.observation]
+        version, failed, format_error = 0, "", False
+        while not episode.done:
+            try:
+                generation = await self._ask("solve", conversation, situation, rollout, len(replies))
+            except EngineError as error:
+                failed = str(error)
+                episode.fail("the engine gave no reply")
+                break
+            version = generation.weight_version
+            replies.append(conversation.add_reply(generation.token_ids, generation.logprobs))
+            answer = parse_answer(replies[-1])
+            step = episode.fail(answer.problem) if answer.problem else episode.act(answer.action)
+            format_error = step.done and step.feedback.startswith("The reply could not be used")
+            if not step.done:
+                conversation.add_observation(step.observation)
+                observations.append(step.observation)
+        penalty = self.settings.turn_penalty * episode.turns / episode.max_turns
+        return self._record(
+            "solve",
+            situation,
+            conversation,
+            raw_reward=episode.reward,
+            shaped_reward=max(0.0, episode.reward - penalty) if episode.reward > 0 else 0.0,
+            hints=situation.hints,
+            hint_score=self.family.score_context(situation.pack.world, situation.hints, situation.past),
+            feedback=episode.feedback,
+            format_error=format_error,
+            failed=failed,
+            weight_version=version,
+            replies=tuple(replies),
+            observations=tuple(observations),
+        )
+
+    async def _update(self, situation: Situation, rollout: int, own: Revision) -> tuple[EpisodeRecord, Revision]:
+        messages = update_messages(situation.hints, situation.episode, self.settings.rendering)
+        conversation = Conversation(self.chat, messages)
+        failed, version, reply = "", 0, ""
+        try:
+            generation = await self._ask("update", conversation, situation, rollout, 0)
+            version = generation.weight_version
+            reply = conversation.add_reply(generation.token_ids, generation.logprobs)
+            parsed = parse_update(reply, self.settings.max_chars)
+            on_failure = self.settings.on_parse_failure
+        except EngineError as error:
+            failed = str(error)
+            parsed, on_failure = parse_update("", 0), "keep"  # not the model's fault: nothing is wiped
+        revision = revise(
+            own,
+            parsed,
+            position=situation.position,
+            tokens=0 if parsed.problem else len(self.chat.encode(parsed.text)),
+            on_parse_failure=on_failure,
+        )
+        reward = self.settings.parse_failure_reward if parsed.problem and not failed else 0.0
+        seen = (*situation.past, situation.episode)
+        record = self._record(
+            "update",
+            situation,
+            conversation,
+            raw_reward=reward,
+            shaped_reward=reward,
+            hints=revision.text,
+            hint_score=self.family.score_context(situation.pack.world, revision.text, seen),
+            feedback=parsed.problem,
+            format_error=bool(parsed.problem) and not failed,
+            failed=failed,
+            weight_version=version,
+            replies=(reply,),
+            observations=(messages[-1]["content"],),
+        )
+        return record, revision
+
+    async def _ask(
+        self, kind: Kind, conversation: Conversation, situation: Situation, rollout: int, turn: int
+    ) -> Generation:
+        settings = self.settings
+        sampling = Sampling(
+            settings.solve_tokens if kind == "solve" else settings.update_tokens,
+            settings.temperature,
+            self.chat.stop_ids,
+        )
+        who = (situation.pack.id, rollout, kind, situation.position, turn)
+        request = self.engine.generate(
+            conversation.ids, sampling, seed=derive_seed(self.seed, *who), asker=Asker(kind, situation)
+        )
+        try:
+            async with asyncio.timeout(settings.deadline_s):
+                return await request
+        except TimeoutError as error:
+            raise EngineError(f"no reply within {settings.deadline_s:g} s for {'/'.join(map(str, who))}") from error
+
+    def _record(
+        self,
+        kind: Kind,
+        situation: Situation,
+        conversation: Conversation,
+        *,
+        raw_reward: float,
+        shaped_reward: float,
+        hints: str,
+        hint_score: HintScore,
+        feedback: str,
+        format_error: bool,
+        failed: str,
+        weight_version: int,
+        replies: tuple[str, ...],
+        observations: tuple[str, ...],
+    ) -> EpisodeRecord:
+        return EpisodeRecord(
+            kind=kind,
+            position=situation.position,
+            ids=conversation.ids,
+            loss_mask=conversation.loss_mask,
+            logprobs=conversation.logprobs,
+            turn_ends=conversation.turn_ends,
+            raw_reward=raw_reward,
+            shaped_reward=shaped_reward,
+            turns=situation.episode.turns if kind == "solve" else 1,
+            hints=hints,
+            hint_score=hint_score,
+            feedback=feedback,
+            format_error=format_error,
+            failed=failed,
+            weight_version=weight_version,
+            replies=replies,
+            observations=observations,
+        )
+
+
+async def play_all(player: Player, packs: Sequence[Pack], rollouts: int) -> list[Trajectory]:
+    """Play every pack `rollouts` times at once; trajectories come back in order (pack, rollout)."""
+    return list(await asyncio.gather(*(player.play(pack, r) for pack in packs for r in range(rollouts))))

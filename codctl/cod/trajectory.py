@@ -1,0 +1,105 @@
+"""Trajectories as they are kept: every token, mask and log-prob of every episode, and every revision of the hints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from codctl.cod.context import Revision
+from codctl.envs.base import HintScore
+
+Kind = Literal["solve", "update"]
+
+
+@dataclass(frozen=True)
+class EpisodeRecord:
+    """One solve or update episode.
+
+    Attributes:
+        kind: `solve` at this position, or the `update` that follows it (and writes the hints for position + 1).
+        ids: Token ids, prompt and replies.
+        loss_mask: 1 for sampled tokens.
+        logprobs: Sampling log-probs, 0 where nothing was sampled.
+        turn_ends: Length of `ids` after each reply.
+        raw_reward: Solve: 0 or 1. Update: 0, or the (negative) format reward.
+        shaped_reward: Solve: the raw reward less the turn penalty. Update: as raw.
+        turns: Replies used.
+        hints: Solve: the hints in force. Update: the hints it wrote (after a failure: those now in force).
+        hint_score: Of `hints`, against the truth and what was seen before this position (update: up to it).
+        feedback: What the environment or the parser said at the end.
+        format_error: Whether a reply could not be read.
+        failed: The engine failed or took too long: no loss weight, no reward, no place in the group.
+        weight_version: Of the engine, when the last reply was sampled.
+    """
+
+    kind: Kind
+    position: int
+    ids: list[int]
+    loss_mask: list[int]
+    logprobs: list[float]
+    turn_ends: list[int]
+    raw_reward: float
+    shaped_reward: float
+    turns: int
+    hints: str
+    hint_score: HintScore
+    feedback: str = ""
+    format_error: bool = False
+    failed: str = ""
+    weight_version: int = 0
+    replies: tuple[str, ...] = ()
+    observations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One rollout through a pack: S solve and S−1 update episodes, in order."""
+
+    pack: str
+    rollout: int
+    episodes: tuple[EpisodeRecord, ...]
+    revisions: tuple[Revision, ...] = field(default=(Revision(),))
+
+    def of(self, kind: Kind) -> list[EpisodeRecord]:
+        return [episode for episode in self.episodes if episode.kind == kind]
+
+
+def write_parquet(path: Path, trajectories: Iterable[Trajectory], advantages: Sequence[dict[str, float]]) -> None:
+    """Store episodes, one a row, whole or not at all.
+
+    Args:
+        path: File to write.
+        trajectories: In the order in which `advantages` has their episodes.
+        advantages: For each episode `return`, `baseline` and `advantage`.
+    """
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from codctl.runs.atomic import write_bytes
+
+    rows: list[dict[str, Any]] = []
+    for trajectory in trajectories:
+        for episode in trajectory.episodes:
+            row = asdict(episode)
+            score = row.pop("hint_score")
+            row.update({f"hint_{key}": value for key, value in score.items()})
+            row.update(pack=trajectory.pack, rollout=trajectory.rollout)
+            rows.append(row)
+    for row, credit in zip(rows, advantages, strict=True):
+        row.update(credit)
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), buffer, compression="zstd")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_parquet(path: Path) -> list[dict[str, Any]]:
+    """The rows that `write_parquet` stored."""
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return rows

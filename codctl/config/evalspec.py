@@ -1,0 +1,29 @@
+"""What one evaluation plays: the closed schema behind `codctl eval … key=value`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from codctl.config.schema import Section, identity
+
+
+class EvalSpec(Section):
+    """Worlds, arms and sampling of one evaluation."""
+
+    suite: str = identity("position-curve", "Suite that set the defaults.")
+    family: str = identity("frozen_lake", "Family of worlds.")
+    preset: str = identity("easy", "Difficulty preset of the family.")
+    rendering: Literal["full", "compact"] = identity("full", "Prompt text: `full` for real LLMs, `compact` for tiny ones.")
+    length: int = identity(4, "Pack length: tasks per world.", ge=1, le=64)
+    split: Literal["validation", "test"] = identity("test", "Which held-out packs.")
+    packs: int = identity(500, "Packs.", ge=2)
+    seeds: Annotated[tuple[int, ...], Field(strict=False)] = identity((0,), "Sampling seeds; each plays all packs.", min_length=1)
+    arms: Annotated[tuple[str, ...], Field(strict=False)] = identity(
+        ("own", "none", "shuffled", "oracle", "history"), "Control contexts to compare.", min_length=1
+    )
+    temperature: float = identity(1.0, "Sampling temperature.", gt=0, le=5)
+    solve_tokens: int = identity(512, "Most new tokens in one solve turn.", ge=1)
+    update_tokens: int = identity(1024, "Most new tokens in one update.", ge=1)
+    resamples: int = identity(2000, "Bootstrap resamples behind the intervals.", ge=100)

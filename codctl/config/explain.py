@@ -1,0 +1,139 @@
+"""What each key of a recipe means, read from the schema itself."""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from codctl.config.nearest import nearest
+from codctl.config.schema import Config, FieldClass
+from codctl.errors import UsageError
+
+_NAMES: dict[Any, tuple[str, str]] = {
+    str: ("text", "texts"),
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    bool: ("true or false", "truth values"),
+    type(None): ("null", "nulls"),
+}
+_SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+
+
+@dataclass(frozen=True)
+class FieldDoc:
+    """One key of a recipe."""
+
+    key: str
+    description: str
+    expected: str  # type and bounds, in words
+    default: Any
+    field_class: FieldClass
+
+
+@cache
+def field_docs(model: type[BaseModel] = Config) -> tuple[FieldDoc, ...]:
+    """Every key that holds a value, in the order of the schema."""
+    return tuple(_walk(model, ""))
+
+
+@cache
+def sections(model: type[BaseModel] = Config) -> dict[str, tuple[str, ...]]:
+    """Names inside each section; the empty key is the recipe itself."""
+    return dict(_sections(model, ""))
+
+
+def explain(key: str) -> tuple[FieldDoc, ...]:
+    """Explain a key, or every key of a section.
+
+    Raises:
+        UsageError: When there is no such key; names the nearest.
+    """
+    found = tuple(doc for doc in field_docs() if doc.key == key or doc.key.startswith(key + "."))
+    if found:
+        return found
+    hint = nearest_key(key)
+    raise UsageError(
+        f'a recipe has no key "{key}"' + (f'; did you mean "{hint}"?' if hint else ""),
+        hint=f"codctl recipe explain {hint}" if hint else "codctl recipe explain",
+    )
+
+
+def nearest_key(key: str, model: type[BaseModel] = Config) -> str | None:
+    """The valid key closest to a misspelt one: among its neighbours first, then anywhere."""
+    known = sections(model)
+    section, _, name = key.rpartition(".")
+    if name.startswith("_"):
+        return None  # _target_ and the like are no misspellings
+    if section in known:
+        neighbour = nearest(name, known[section])
+        if neighbour:
+            return f"{section}.{neighbour}" if section else neighbour
+    every = [doc.key for doc in field_docs(model)] + [name for name in known if name]
+    anywhere = nearest(key, every)
+    if anywhere:
+        return anywhere
+    same_name = [candidate for candidate in every if candidate.rpartition(".")[2] == name]
+    return same_name[0] if len(same_name) == 1 else None
+
+
+def _subsection(field: FieldInfo) -> type[BaseModel] | None:
+    annotation = field.annotation
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    yield prefix.rstrip("."), tuple(model.model_fields)
+    for name, field in model.model_fields.items():
+        inner = _subsection(field)
+        if inner:
+            yield from _sections(inner, f"{prefix}{name}.")
+
+
+def _walk(model: type[BaseModel], prefix: str) -> Iterator[FieldDoc]:
+    for name, field in model.model_fields.items():
+        inner = _subsection(field)
+        if inner:
+            yield from _walk(inner, f"{prefix}{name}.")
+            continue
+        extra = field.json_schema_extra
+        field_class = extra.get("class") if isinstance(extra, dict) else None
+        yield FieldDoc(
+            key=f"{prefix}{name}",
+            description=field.description or "",
+            expected=_expected(field),
+            default=field.default,
+            field_class=typing.cast("FieldClass", field_class),
+        )
+
+
+def _expected(field: FieldInfo) -> str:
+    """Say in words what a value must be, for example `a number > 0 and < 1`."""
+    bounds = []
+    for item in field.metadata:
+        for name, sign in _SIGNS.items():
+            if getattr(item, name, None) is not None:
+                bounds.append(f"{sign} {getattr(item, name)}")
+        if getattr(item, "pattern", None):
+            bounds.append(f"that matches {item.pattern}")
+    words = _type_words(field.annotation)
+    return f"{words} {' and '.join(bounds)}" if bounds else words
+
+
+def _type_words(annotation: Any) -> str:
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return "one of " + ", ".join(json.dumps(value)[1:-1] for value in args)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_type_words(arg) for arg in args)
+    if origin is tuple:
+        plural = _NAMES[args[0]][1]
+        return f"a list of {plural}" if args[-1] is Ellipsis else f"a list of {len(args)} {plural}"
+    return _NAMES[annotation][0]

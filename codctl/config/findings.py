@@ -1,0 +1,101 @@
+"""Say what the schema refuses, in words that a user can act on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from codctl.config.explain import field_docs, nearest_key, sections
+from codctl.config.overrides import Override
+from codctl.config.schema import Config
+from codctl.errors import Problem, UsageError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+
+@dataclass(frozen=True)
+class Places:
+    """Knows where each key was written: in an override, or on a line of a file.
+
+    Attributes:
+        file: The file as the user named it; empty when there is none.
+        lines: Line of each dotted key of the file.
+        overrides: In the order in which they were typed.
+        model: The schema that the keys belong to.
+    """
+
+    file: str
+    lines: Mapping[str, int]
+    overrides: Sequence[Override]
+    model: type[BaseModel] = field(default=Config)
+
+    def override_of(self, key: str) -> Override | None:
+        """The override that gave the key its value."""
+        found = [o for o in self.overrides if key == o.key or key.startswith(f"{o.key}.")]
+        if not found and key not in sections(self.model):
+            # `train.lr.x=1` turns a value into a section.
+            found = [o for o in self.overrides if o.key.startswith(f"{key}.")]
+        return found[-1] if found else None
+
+    def of(self, key: str) -> str:
+        override = self.override_of(key)
+        if override:
+            return f"override {override.text}"
+        line = self.lines.get(key)
+        return f"{self.file}:{line}" if line else self.file
+
+    def order(self, key: str) -> tuple[bool, int]:
+        """File first, by line; then the overrides, in their own order."""
+        override = self.override_of(key)
+        return (True, self.overrides.index(override)) if override else (False, self.lines.get(key, 0))
+
+
+def findings(error: ValidationError, places: Places) -> list[Problem]:
+    """All that pydantic found, in the order in which the user wrote it."""
+    details = sorted(error.errors(), key=lambda detail: places.order(_key(detail)))
+    return [_problem(detail, places) for detail in details]
+
+
+def usage_error(what: str, problems: Sequence[Problem]) -> UsageError:
+    """One error for all problems with a recipe or a command line."""
+    if len(problems) == 1:
+        only = problems[0]
+        return UsageError(only.message, where=only.where, hint=only.hint, problems=(only,))
+    return UsageError(f"{len(problems)} problems with {what}", problems=tuple(problems))
+
+
+def _problem(detail: ErrorDetails, places: Places) -> Problem:
+    key, value, kind = _key(detail), detail["input"], detail["type"]
+    where, model = places.of(key), places.model
+    if kind == "extra_forbidden":
+        near = nearest_key(key, model)
+        message = f"unknown key {key}" + (f"; did you mean {near}?" if near else "")
+        return Problem(message, where, f"codctl recipe explain {near}" if near and model is Config else "")
+    if kind == "value_error":
+        reason = detail["ctx"]["error"]
+        return Problem(f"{key}: {reason}" if key else str(reason), where)
+    docs = {doc.key: doc for doc in field_docs(model)}
+    if key in docs:
+        hint = ""
+        if kind == "string_type" and isinstance(value, int | float) and not isinstance(value, bool):
+            hint = f"quote it: '{key}=\"{value}\"'" if places.override_of(key) else f'quote it: "{value}"'
+        return Problem(f"{key}: expected {docs[key].expected}, got {_said(value)}", where, hint)
+    if key in sections(model):
+        inside = ", ".join(sections(model)[key])
+        return Problem(f"{key}: expected a section with keys {inside}, got {_said(value)}", where)
+    return Problem(f"{key}: {detail['msg']}", where)
+
+
+def _key(detail: ErrorDetails) -> str:
+    """The dotted key of a finding; positions within a list are left out."""
+    return ".".join(part for part in detail["loc"] if isinstance(part, str))
+
+
+def _said(value: Any) -> str:
+    """A value as a recipe writes it: null, true, "text"."""
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,19 @@
+"""The nearest valid name to a misspelt one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def nearest(name: str, valid: Iterable[str]) -> str | None:
+    """The valid name closest to `name`, or None when nothing is close."""
+    import difflib
+
+    found = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """`; did you mean "x"?` for the end of a message, or nothing."""
+    found = nearest(name, valid)
+    return f'; did you mean "{found}"?' if found else ""

@@ -1,0 +1,188 @@
+"""The closed, frozen schema of a recipe. A field's description is its help text.
+
+Every field has a class: `identity` changes the result, `resource` changes only where and how fast it runs,
+`cosmetic` neither. The digest over the identity fields keys resume, caches and sweeps.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+FieldClass = Literal["identity", "resource", "cosmetic"]
+
+
+def _field(kind: FieldClass, default: Any, description: str, **bounds: Any) -> Any:
+    return Field(default=default, description=description, json_schema_extra={"class": kind}, **bounds)
+
+
+def identity(default: Any, description: str, **bounds: Any) -> Any:
+    return _field("identity", default, description, **bounds)
+
+
+def resource(default: Any, description: str, **bounds: Any) -> Any:
+    return _field("resource", default, description, **bounds)
+
+
+def cosmetic(default: Any, description: str, **bounds: Any) -> Any:
+    return _field("cosmetic", default, description, **bounds)
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are errors, values never change, numbers are not parsed from text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class WorldConfig(Section):
+    family: str = identity("frozen_lake", "Family of worlds to train on (`codctl env list`).")
+    preset: str = identity("tiny", "Difficulty preset of the family.")
+    rendering: Literal["full", "compact"] = identity(
+        "full", "Prompt text: `full` for real LLMs, `compact` for tiny ones."
+    )
+    length: int = identity(4, "Pack length S: tasks per world.", ge=1, le=64)
+
+
+class BuildConfig(Section):
+    layers: int = identity(2, "Transformer layers.", ge=1)
+    width: int = identity(128, "Hidden size.", ge=8)
+    heads: int = identity(4, "Attention heads.", ge=1)
+    kv_heads: int = identity(4, "Key-value heads (must divide `heads`).", ge=1)
+    ffn: int = identity(384, "Width of the gated feed-forward layer.", ge=8)
+    vocab: int = identity(384, "Largest vocabulary of the tokenizer, trained on rendered packs.", ge=300)
+    max_tokens: int = identity(512, "Longest sequence, in tokens.", ge=64)
+    tie_embeddings: bool = identity(False, "Share input and output embeddings.")
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> BuildConfig:
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads={self.heads} is not a multiple of kv_heads={self.kv_heads}")
+        if self.width % self.heads:
+            raise ValueError(f"width={self.width} is not a multiple of heads={self.heads}")
+        return self
+
+
+class LoraConfig(Section):
+    rank: int = identity(0, "Rank of the LoRA adapters; 0 trains all weights.", ge=0)
+    alpha: float = identity(16.0, "LoRA scale (the update is scaled by alpha / rank).", gt=0)
+    target: str = identity("all-linear", "Modules that get adapters, as PEFT names them.")
+
+
+class ModelConfig(Section):
+    path: str | None = identity(
+        None, "Local Hugging Face folder to start from; null builds the tiny Qwen3 of `model.build`."
+    )
+    build: BuildConfig = Field(
+        default_factory=BuildConfig, description="Size of the model that is built when `model.path` is null."
+    )
+    lora: LoraConfig = Field(default_factory=LoraConfig, description="LoRA adapters for CoD-Train (PEFT).")
+    dtype: Literal["float32", "bfloat16"] = identity("float32", "Weights and compute type.")
+    device: Literal["auto", "cpu", "cuda"] = resource("auto", "Where the model runs.")
+
+
+class ContextConfig(Section):
+    on_parse_failure: Literal["keep", "wipe"] = identity(
+        "keep", "What a malformed update does to the hints (`wipe` in the paper)."
+    )
+    parse_failure_reward: float = identity(-0.1, "Reward of a malformed update.", le=0)
+    max_chars: int = identity(4000, "Longest hint text; longer counts as malformed.", ge=16)
+
+
+class SamplingConfig(Section):
+    temperature: float = identity(1.0, "Sampling temperature in training and evaluation.", gt=0, le=5)
+    solve_tokens: int = identity(512, "Most new tokens in one solve turn.", ge=1)
+    update_tokens: int = identity(1024, "Most new tokens in one update.", ge=1)
+    deadline_s: float = resource(600.0, "Longest wait for one reply before the episode counts as failed.", gt=0)
+
+
+class WarmStartConfig(Section):
+    enabled: bool = identity(True, "Run SFT on scripted demonstrations before CoD-Train.")
+    packs: int = identity(1500, "Packs of demonstrations.", ge=1)
+    epochs: int = identity(1, "Passes over the demonstrations.", ge=1)
+    batch_rows: int = identity(64, "Episodes per optimiser step.", ge=1)
+    lr: float = identity(2e-3, "Peak learning rate, linear decay.", gt=0)
+    keep_fact: float = identity(0.35, "Probability that a demonstrated update keeps a fact it knows.", ge=0, le=1)
+    wrong_fact: float = identity(0.1, "Probability that a demonstrated update adds a wrong fact.", ge=0, le=1)
+
+
+class RewardConfig(Section):
+    turn_penalty: float = identity(0.1, "Shaping: penalty × turns used / turn budget, only on success.", ge=0, le=1)
+
+
+class CreditConfig(Section):
+    returns: Literal["mean_to_go", "window", "discounted", "trajectory_sum"] = identity(
+        "mean_to_go", "How rewards become returns; `mean_to_go` is the paper's."
+    )
+    window: int = identity(2, "Tasks in the sliding window (returns=window).", ge=1)
+    discount: float = identity(0.9, "Discount per position (returns=discounted).", ge=0, le=1)
+    scale_by_std: bool = identity(False, "Divide advantages by the group's standard deviation.")
+
+
+class LossConfig(Section):
+    kind: Literal["rec", "grpo"] = identity("rec", "`rec` (paper: no importance weight, one-sided bound) or `grpo`.")
+    clip: float = identity(0.2, "Bound on the ratio to the sampling policy.", gt=0, lt=1)
+    red: bool = identity(True, "RED weights: rescale advantages when their token-weighted sum is negative.")
+    mean: Literal["token", "episode"] = identity("token", "Average over tokens, or over episodes of token means.")
+
+
+class TrainConfig(Section):
+    enabled: bool = identity(True, "Run CoD-Train.")
+    steps: int = identity(100, "Rollout steps.", ge=0)
+    packs: int = identity(16, "Packs per rollout step.", ge=1)
+    rollouts: int = identity(8, "Rollouts G per pack (the group).", ge=1)
+    optimizer_steps: int = identity(1, "Optimiser steps per rollout step.", ge=1)
+    lr: float = identity(1e-6, "Peak learning rate.", gt=0)
+    lr_schedule: Literal["constant", "linear", "cosine"] = identity(
+        "constant", "Shape of the learning rate after warm-up."
+    )
+    lr_warmup_steps: int = identity(0, "Rollout steps over which the learning rate rises.", ge=0)
+    betas: Annotated[tuple[float, float], Field(strict=False)] = identity((0.9, 0.999), "AdamW betas.")
+    weight_decay: float = identity(0.0, "AdamW weight decay.", ge=0)
+    grad_clip: float = identity(1.0, "Largest gradient norm.", gt=0)
+    micro_batch_tokens: int = resource(8192, "Token budget of a learner micro-batch, padding included.", ge=64)
+    checkpoint_every: int = resource(10, "Steps between sealed checkpoints.", ge=1)
+    checkpoints_kept: int = resource(2, "Newest checkpoints kept beside the last.", ge=1)
+    reward: RewardConfig = Field(default_factory=RewardConfig, description="Shaping of the solve reward.")
+    credit: CreditConfig = Field(default_factory=CreditConfig, description="Returns and advantages.")
+    loss: LossConfig = Field(default_factory=LossConfig, description="Policy loss.")
+
+
+class EvaluationConfig(Section):
+    every: int = identity(0, "Steps between evaluations on validation packs; 0 for none.", ge=0)
+    every_packs: int = identity(100, "Validation packs of a periodic evaluation.", ge=1)
+    packs: int = identity(500, "Held-out test packs of the final evaluation.", ge=2)
+    arms: Annotated[tuple[str, ...], Field(strict=False)] = identity(
+        ("own", "none", "shuffled", "oracle", "history"), "Control contexts of the final evaluation."
+    )
+    long_length: int = identity(8, "Second pack length of the final evaluation; 0 for none.", ge=0)
+
+
+class TrackingConfig(Section):
+    mlflow: bool = cosmetic(True, "Mirror metrics and artifacts to MLflow.")
+    mlflow_uri: str | None = cosmetic(None, "MLflow tracking URI; null is a sqlite file in the runs folder.")
+    experiment: str = cosmetic("codctl", "MLflow experiment.")
+    trajectories_every: int = resource(10, "Steps between stored rollouts, token for token.", ge=1)
+
+
+class RuntimeConfig(Section):
+    threads: int = resource(2, "CPU threads of the model; the same number gives the same bits.", ge=1)
+    max_batch: int = resource(256, "Most sequences in one forward pass of the engine.", ge=1)
+    progress_s: float = cosmetic(10.0, "Seconds between progress lines outside a terminal.", gt=0)
+
+
+class Config(Section):
+    """A whole recipe: what `codctl train` runs."""
+
+    name: str = cosmetic("run", "Name of the run's folder.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = cosmetic("", "What the recipe shows.")
+    seed: int = identity(0, "Root seed of everything random.", ge=0)
+    world: WorldConfig = Field(default_factory=WorldConfig, description="What is learned.")
+    model: ModelConfig = Field(default_factory=ModelConfig, description="What learns.")
+    context: ContextConfig = Field(default_factory=ContextConfig, description="The hints.")
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="How replies are sampled.")
+    warm_start: WarmStartConfig = Field(default_factory=WarmStartConfig, description="SFT before RL.")
+    train: TrainConfig = Field(default_factory=TrainConfig, description="CoD-Train.")
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="Evaluation.")
+    tracking: TrackingConfig = Field(default_factory=TrackingConfig, description="Where numbers go.")
+    runtime: RuntimeConfig = Field(default_factory=RuntimeConfig, description="How it runs here.")

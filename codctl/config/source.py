@@ -1,0 +1,78 @@
+"""A recipe as a file: whether it is sound YAML, and on which line each key stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codctl.errors import Problem
+
+
+@dataclass(frozen=True)
+class Source:
+    """What was learned from the file itself.
+
+    Attributes:
+        lines: Line of each dotted key.
+        keys: Keys at the top.
+        groups: Config groups that its defaults list chooses from.
+        problem: Why it cannot be composed.
+    """
+
+    lines: dict[str, int] = field(default_factory=dict)
+    keys: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    problem: Problem | None = None
+
+
+def read_source(path: Path, shown: str) -> Source:
+    """Look at a recipe before Hydra composes it. `shown` is how messages name it."""
+    import yaml
+    from omegaconf import DictConfig, OmegaConf
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return _refused(f"cannot be read: {error}", shown)
+    try:
+        # Only positions are taken from this: PyYAML misreads values such as 1e-5.
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        loaded = OmegaConf.load(path)  # finds duplicate keys as well
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        return _refused(f"broken YAML: {error.problem or error}", f"{shown}:{mark.line + 1}" if mark else shown)
+    except yaml.YAMLError as error:
+        return _refused(f"broken YAML: {' '.join(str(error).split())}", shown)
+    if not isinstance(loaded, DictConfig):
+        return _refused("a recipe is a mapping of keys to values", shown)
+    hydra = loaded.get("hydra")
+    if hydra is not None and (not isinstance(hydra, DictConfig) or set(hydra) != {"searchpath"}):
+        return _refused('of "hydra" a recipe may only set hydra.searchpath', shown)
+    lines: dict[str, int] = {}
+    _collect_lines(node, "", lines)
+    return Source(lines, frozenset(str(key) for key in loaded), _groups(loaded.get("defaults")))
+
+
+def _refused(message: str, where: str) -> Source:
+    return Source(problem=Problem(message, where))
+
+
+def _groups(defaults: Any) -> frozenset[str]:
+    from omegaconf import DictConfig, ListConfig
+
+    if not isinstance(defaults, ListConfig):
+        return frozenset()
+    names = (str(key) for entry in defaults if isinstance(entry, DictConfig) for key in entry)
+    return frozenset(name.removeprefix("override ").removeprefix("optional ") for name in names)
+
+
+def _collect_lines(node: Any, prefix: str, lines: dict[str, int]) -> None:
+    import yaml
+
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key_node, value_node in node.value:
+        key = f"{prefix}{key_node.value}"
+        lines[key] = key_node.start_mark.line + 1
+        _collect_lines(value_node, f"{key}.", lines)

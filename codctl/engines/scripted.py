@@ -1,0 +1,60 @@
+"""An engine that plays a scripted policy through the same rollout as a model: oracle, random, demonstrator or faulty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Literal
+
+from codctl.cod.conversation import Chat
+from codctl.cod.prompts import update_reply
+from codctl.cod.engine import Asker, EngineError, Generation, Sampling
+from codctl.envs.base import Policy
+
+Fault = Literal["no_answer", "two_answers", "bad_action", "truncated", "no_hints", "error", "hang"]
+FAULTS: tuple[Fault, ...] = ("no_answer", "two_answers", "bad_action", "truncated", "no_hints", "error", "hang")
+
+
+class ScriptedEngine:
+    """Encodes what a policy says with the given chat, so that demonstrations have the ids and masks that RL uses."""
+
+    def __init__(self, policy: Policy, chat: Chat, *, fault: Fault | None = None, fault_rate: float = 0.0) -> None:
+        self._policy, self._chat = policy, chat
+        self._fault, self._fault_rate = fault, fault_rate
+
+    def take_seat(self) -> None: ...
+
+    def leave_seat(self) -> None: ...
+
+    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
+        rng = Random(seed)
+        if asker.kind == "solve":
+            reply = self._policy.solve(asker.situation, rng)
+        else:
+            reply = update_reply(self._policy.update(asker.situation, rng), asker.situation.rendering)
+        if self._fault and rng.random() < self._fault_rate:
+            reply = await self._spoil(reply, asker)
+        token_ids = self._chat.encode(reply) + [self._chat.stop_ids[0]]
+        cut = token_ids[: sampling.max_new_tokens]
+        return Generation(cut, [0.0] * len(cut), "stop" if len(cut) == len(token_ids) else "length", 0)
+
+    async def _spoil(self, reply: str, asker: Asker) -> str:
+        if self._fault == "error":
+            raise EngineError("scripted fault")
+        if self._fault == "hang":
+            import asyncio
+
+            await asyncio.sleep(3600)
+        solve = asker.kind == "solve"
+        changed = {
+            "no_answer": reply.replace("<answer>", "") if solve else reply,
+            "two_answers": reply + reply if solve else reply,
+            "bad_action": "<answer>fly</answer>" if solve else reply,
+            "truncated": reply[: len(reply) // 2],
+            "no_hints": reply if solve else "I learned nothing.",
+        }
+        return changed[str(self._fault)]
+
+    def update_weights(self, version: int) -> None: ...
+
+    async def aclose(self) -> None: ...

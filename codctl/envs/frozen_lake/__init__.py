@@ -1,0 +1,1 @@
+"""FrozenLake-Obscure: grid walks whose four action codes hide a permutation of the directions."""

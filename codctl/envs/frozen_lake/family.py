@@ -1,0 +1,65 @@
+"""FrozenLake-Obscure as a family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from codctl.envs.base import Episode, Family, HintScore, Pack, Policy, Rendering, Task
+from codctl.envs.frozen_lake import text
+from codctl.envs.frozen_lake.belief import believe, known_facts
+from codctl.envs.frozen_lake.generator import PRESETS, sample_task, sample_world
+from codctl.envs.frozen_lake.policies import make_policy
+from codctl.envs.frozen_lake.world import DIRECTIONS, LakeEpisode, LakeTask, LakeWorld
+from codctl.envs.registry import unknown
+
+
+class FrozenLake(Family):
+    """Hidden fact: a permutation of the four directions behind the codes K, Q, X, Z."""
+
+    name = "frozen_lake"
+    title = "FrozenLake-Obscure: walk to the goal with action codes whose meaning is hidden"
+    presets = tuple(PRESETS)
+    facts = 4
+
+    def sample(self, rng: Random, length: int, preset: str) -> tuple[LakeWorld, tuple[Task, ...]]:
+        bounds = PRESETS[preset]
+        return sample_world(rng), tuple(sample_task(rng, bounds) for _ in range(length))
+
+    def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
+        return text.solve_prompt(hints, rendering)
+
+    def truth(self, world: LakeWorld, rendering: Rendering) -> str:
+        return text.hint_from({direction: world.code_of(direction) for direction in range(4)}, rendering)
+
+    def partial_truth(self, world: LakeWorld, rendering: Rendering, rng: Random) -> str:
+        directions = rng.sample(range(4), rng.randint(0, 4))
+        return text.hint_from({d: world.code_of(d) for d in directions}, rendering) if directions else ""
+
+    def score_context(self, world: LakeWorld, hints: str, seen: Sequence[Episode]) -> HintScore:
+        claimed = text.claims(hints)
+        truth = {(world.code_of(direction), DIRECTIONS[direction]) for direction in range(4)}
+        lakes = [episode for episode in seen if isinstance(episode, LakeEpisode)]
+        knowable = known_facts(believe((episode.task, episode.moves) for episode in lakes))
+        # A direction that the hint gives two codes is not known, even when one of them is right.
+        stated = [direction for _, direction in claimed]
+        right = {fact for fact in claimed & truth if stated.count(fact[1]) == 1}
+        knowable_facts = {(code, DIRECTIONS[direction]) for direction, code in knowable.items()}
+        return HintScore(
+            right=len(right),
+            wrong=len(claimed - right),
+            missing=len(truth - right),
+            knowable=len(knowable_facts),
+            knowable_right=len(right & knowable_facts),
+        )
+
+    def policy(self, name: str, **options: float) -> Policy:
+        if name not in (*self.policies, "demonstrator"):
+            raise unknown(f"policy of {self.name}", name, list(self.policies), "codctl env list")
+        return make_policy(name, options)
+
+    def describe_task(self, pack: Pack, position: int) -> str:
+        task: Any = pack.tasks[position]
+        assert isinstance(task, LakeTask)
+        return text.first_observation(task, "full")

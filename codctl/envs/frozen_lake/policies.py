@@ -1,0 +1,122 @@
+"""Scripted agents: the two oracles, a random one, and the demonstrator of the warm start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+
+from codctl.envs.base import Policy, Situation
+from codctl.envs.frozen_lake import text
+from codctl.envs.frozen_lake.belief import Planner, believe, known_facts
+from codctl.envs.frozen_lake.world import CODES, DIRECTIONS, LakeEpisode, LakeWorld
+
+
+def _episodes(situation: Situation) -> list[LakeEpisode]:
+    found = [*situation.past, situation.episode]
+    assert all(isinstance(episode, LakeEpisode) for episode in found)
+    return found  # type: ignore[return-value]
+
+
+def belief_of(situation: Situation) -> int:
+    """The exact belief after everything seen in this trajectory."""
+    return believe((episode.task, episode.moves) for episode in _episodes(situation))
+
+
+def _lake(situation: Situation) -> tuple[LakeEpisode, LakeWorld]:
+    assert isinstance(situation.episode, LakeEpisode)
+    return situation.episode, situation.pack.world
+
+
+class BayesPolicy:
+    """Keeps the exact belief through the pack and plans for the current task only; needs no hints."""
+
+    def solve(self, situation: Situation, rng: Random) -> str:
+        episode, _ = _lake(situation)
+        belief = belief_of(situation)
+        planner = Planner(episode.task)
+        values = planner.action_values(episode.cell, belief, episode.max_turns - episode.turns)
+        best = max(range(4), key=lambda code: values[code])
+        if belief & (belief - 1) == 0:  # all is known: take a shortest way, not just any way within the budget
+            best = _shortest(episode, known_facts(belief))
+        return text.reply("on", CODES[best], situation.rendering)
+
+    def update(self, situation: Situation, rng: Random) -> str:
+        return text.hint_from(known_facts(belief_of(situation)), situation.rendering)
+
+
+class InformedPolicy:
+    """Knows the mapping and walks a shortest path."""
+
+    def solve(self, situation: Situation, rng: Random) -> str:
+        episode, world = _lake(situation)
+        truth = {direction: world.code_of(direction) for direction in range(4)}
+        return text.reply("on", CODES[_shortest(episode, truth)], situation.rendering)
+
+    def update(self, situation: Situation, rng: Random) -> str:
+        return text.hint_from({d: _lake(situation)[1].code_of(d) for d in range(4)}, situation.rendering)
+
+
+class RandomPolicy:
+    """Plays any code and never learns."""
+
+    def solve(self, situation: Situation, rng: Random) -> str:
+        return text.reply("on", rng.choice(CODES), situation.rendering)
+
+    def update(self, situation: Situation, rng: Random) -> str:
+        return text.hint_from({}, situation.rendering)
+
+
+class Demonstrator:
+    """Uses hints well and writes them carelessly, so that the warm start leaves the writing to RL.
+
+    Solve: want a direction that brings the goal nearer, one whose code is known if there is one; answer with the known
+    code, else with a random code that no known direction owns. Update: keep each known fact with some probability, and
+    sometimes add a wrong one.
+    """
+
+    def __init__(self, keep_fact: float, wrong_fact: float) -> None:
+        self._keep, self._wrong = keep_fact, wrong_fact
+
+    def solve(self, situation: Situation, rng: Random) -> str:
+        episode, _ = _lake(situation)
+        known = self._known(situation, [episode])
+        wanted = nearer(episode)
+        if not wanted:  # nothing leads nearer (closed in by holes): any direction is as good
+            wanted = list(range(4))
+        sure = [direction for direction in wanted if direction in known]
+        direction = rng.choice(sure or wanted)
+        unused = [code for code in CODES if code not in known.values()]
+        code = known.get(direction) or rng.choice(unused or list(CODES))
+        return text.reply(DIRECTIONS[direction], code, situation.rendering)
+
+    def update(self, situation: Situation, rng: Random) -> str:
+        episode, _ = _lake(situation)
+        known = self._known(situation, [episode])
+        kept = {direction: code for direction, code in known.items() if rng.random() < self._keep}
+        free = [direction for direction in range(4) if direction not in kept]
+        if free and rng.random() < self._wrong:
+            kept[rng.choice(free)] = rng.choice(CODES)
+        return text.hint_from(kept, situation.rendering)
+
+    def _known(self, situation: Situation, episodes: list[LakeEpisode]) -> dict[int, str]:
+        """Facts from the hints in force, overruled by what was seen in this episode."""
+        seen = {m.direction: m.code for e in episodes for m in e.moves if m.direction is not None}
+        hinted = {DIRECTIONS.index(direction): code for code, direction in text.claims(situation.hints)}
+        merged = {d: c for d, c in hinted.items() if c not in seen.values() and d not in seen}
+        return {**merged, **seen}
+
+
+def nearer(episode: LakeEpisode) -> list[int]:
+    """Directions that bring the goal nearer."""
+    task, here = episode.task, episode.task.distances.get(episode.cell, 0)
+    return [d for d in range(4) if task.distances.get(task.move(episode.cell, d), here) < here]
+
+
+def _shortest(episode: LakeEpisode, codes: Mapping[int, str]) -> int:
+    return CODES.index(codes[nearer(episode)[0]])
+
+
+def make_policy(name: str, options: Mapping[str, float]) -> Policy:
+    if name == "demonstrator":
+        return Demonstrator(options.get("keep_fact", 0.35), options.get("wrong_fact", 0.1))
+    return {"bayes": BayesPolicy, "informed": InformedPolicy, "random": RandomPolicy}[name]()

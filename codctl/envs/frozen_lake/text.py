@@ -1,0 +1,134 @@
+"""Every text of FrozenLake-Obscure, in both renderings.
+
+`compact` spends a few dozen tokens on an episode. It names cells like a chess board (row letter, column number) and
+states what was seen as "direction code" pairs, the order in which a reply needs them: recalling a fact is copying it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from codctl.envs.base import Rendering
+
+if TYPE_CHECKING:
+    from codctl.envs.frozen_lake.world import Cell, LakeEpisode, LakeTask, Move
+
+_RULES = """You walk on a frozen lake, drawn as a grid. Reach the goal without stepping into a hole.
+Each turn you choose one of four action codes: K, Q, X, Z. Each code moves you one cell in one direction (up, down, left
+or right); no two codes share a direction. Which code moves where is not told, but it never changes in this lake or in
+the other lakes of this series. At the border a move leaves you where you are. Falling into a hole, spending all turns
+or an unreadable reply ends the task without reward.
+
+Hints from earlier tasks in this series (your own notes; they may be wrong, incomplete or not apply here):
+{hints}
+
+Think briefly (at most a few sentences), then end your reply with exactly one line <answer>CODE</answer>, where CODE is
+one of K, Q, X, Z."""
+
+
+def solve_prompt(hints: str, rendering: Rendering) -> str:
+    if rendering == "compact":
+        return f"lake hints {hints or 'none'}"
+    return _RULES.format(hints=hints or "(none yet)")
+
+
+def first_observation(task: LakeTask, rendering: Rendering) -> str:
+    if rendering == "compact":
+        holes = " ".join(cell_name(cell) for cell in sorted(task.holes))
+        start = f"{cell_name(task.start)} > {cell_name(task.goal)} {task.max_turns}"
+        return f"{start} holes {holes}" if holes else start
+    return f"Turn 1 of {task.max_turns}. You have not moved yet.\n{_situation(task, task.start)}"
+
+
+def next_observation(episode: LakeEpisode, move: Move) -> str:
+    task, cell = episode.task, episode.cell
+    if episode.rendering == "compact":
+        left = episode.max_turns - episode.turns
+        return f"{_pair(move)} {cell_name(cell)} > {cell_name(task.goal)} {left}"
+    return f"Turn {episode.turns + 1} of {task.max_turns}. {_effect(move)}\n{_situation(task, cell)}"
+
+
+def transcript(episode: LakeEpisode) -> str:
+    if episode.rendering == "compact":
+        return " ".join(_pair(move) for move in episode.moves) or "none"
+    lines = [f"Task: {grid(episode.task, episode.task.start)}"]
+    lines += [f"Turn {turn}: you answered {move.code}. {_effect(move)}" for turn, move in enumerate(episode.moves, 1)]
+    return "\n".join(lines)
+
+
+def grid(task: LakeTask, agent: Cell) -> str:
+    """Rows of `.` ice, `O` hole, `G` goal, `A` agent, with where agent and goal are in words."""
+
+    def mark(cell: Cell) -> str:
+        if cell == agent:
+            return "A"
+        return "G" if cell == task.goal else "O" if cell in task.holes else "."
+
+    rows = "\n".join(" ".join(mark((row, column)) for column in range(task.size)) for row in range(task.size))
+    return f"{_place('you are', agent)}, {_place('the goal is', task.goal)} (row 1 is the top, column 1 the left).\n{rows}"
+
+
+def hint_from(known: dict[int, str], rendering: Rendering) -> str:
+    """Known facts (direction index → code) as a hint, in the fixed order up, down, left, right."""
+    from codctl.envs.frozen_lake.world import DIRECTIONS
+
+    if rendering == "compact":
+        return " ".join(f"{DIRECTIONS[direction]} {known[direction]}" for direction in sorted(known)) or "none"
+    lines = [f"- {known[direction]} moves {DIRECTIONS[direction]}." for direction in sorted(known)]
+    return "\n".join(lines) or "Nothing is known for certain yet."
+
+
+def reply(direction: str, code: str, rendering: Rendering) -> str:
+    """A solve reply: the intended direction, then the code, so that planning and recall are separate."""
+    if rendering == "compact":
+        return f"{direction} <answer> {code} </answer>"
+    return f"I want to move {direction}.\n<answer>{code}</answer>"
+
+
+_CLAUSE = re.compile(r"[;\n.]")
+_WORD = re.compile(r"\b(up|down|left|right|[KQXZ]|not|never|unknown|isn't)\b", re.IGNORECASE)
+
+
+def claims(hints: str) -> set[tuple[str, str]]:
+    """The (code, direction) pairs that a hint states, in free text or in pairs, in either order.
+
+    A clause with a negation claims nothing.
+    """
+    found: set[tuple[str, str]] = set()
+    for clause in _CLAUSE.split(hints):
+        # Codes are upper case; only directions may be written either way.
+        words = [word if word in "KQXZ" else word.lower() for word in _WORD.findall(clause)]
+        words = [word for word in words if word not in "kqxz"]
+        if {"not", "never", "unknown", "isn't"} & set(words):
+            continue
+        for first, second in zip(words[::2], words[1::2], strict=False):
+            if (first in "KQXZ") != (second in "KQXZ"):
+                found.add((first, second) if first in "KQXZ" else (second, first))
+    return found
+
+
+def cell_name(cell: Cell) -> str:
+    return f"{'abcdefghijklmnop'[cell[0]]}{cell[1] + 1}"
+
+
+def _pair(move: Move) -> str:
+    from codctl.envs.frozen_lake.world import DIRECTIONS
+
+    return f"{'wall' if move.direction is None else DIRECTIONS[move.direction]} {move.code}"
+
+
+def _effect(move: Move) -> str:
+    before, after = (f"row {row + 1}, column {column + 1}" for row, column in (move.before, move.after))
+    if move.direction is None:
+        return f"Action {move.code} left you at {before}: the border is in the way."
+    return f"Action {move.code} took you from {before} to {after}."
+
+
+def _place(who: str, cell: Cell) -> str:
+    return f"{who} at row {cell[0] + 1}, column {cell[1] + 1}"
+
+
+def _situation(task: LakeTask, agent: Cell) -> str:
+    drawn = grid(task, agent)
+    return drawn[0].upper() + drawn[1:]

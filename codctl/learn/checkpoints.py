@@ -1,0 +1,55 @@
+"""Sealed training checkpoints: trained weights, optimiser and schedule. Safetensors and weights-only loading."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from codctl.learn.learner import Learner
+from codctl.runs.seal import newest_sealed, read_info, sealing
+
+
+def save(folder: Path, model: Any, learner: Learner, step: int) -> None:
+    """Write the checkpoint after `step` rollout steps, whole or not at all.
+
+    Only trained parameters are stored; shared ones once.
+    """
+    with sealing(folder / f"step-{step:06d}", {"step": step}) as temp:
+        weights = {name: p.detach().contiguous().cpu() for name, p in _trained(model)}
+        save_file(weights, temp / "weights.safetensors")
+        state = {"optimizer": learner.optimizer.state_dict(), "schedule": learner.schedule.state_dict()}
+        torch.save(state, temp / "optimizer.pt")
+
+
+def load_newest(folder: Path, model: Any, learner: Learner) -> tuple[int, list[str]]:
+    """Restore the newest checkpoint that is whole.
+
+    Returns:
+        The step it was taken after (0 when there is none), and why newer ones were passed over.
+    """
+    newest, skipped = newest_sealed(folder)
+    if newest is None:
+        return 0, skipped
+    weights = load_file(newest / "weights.safetensors")
+    with torch.no_grad():
+        for name, parameter in _trained(model):
+            parameter.copy_(weights[name])
+    device = next(model.parameters()).device
+    state = torch.load(newest / "optimizer.pt", weights_only=True, map_location=device)
+    learner.optimizer.load_state_dict(state["optimizer"])
+    learner.schedule.load_state_dict(state["schedule"])
+    return int(read_info(newest)["step"]), skipped
+
+
+def prune(folder: Path, kept: int) -> None:
+    """Delete all but the newest `kept` checkpoints."""
+    for old in sorted(folder.glob("step-*"))[:-kept]:
+        shutil.rmtree(old)
+
+
+def _trained(model: Any) -> list[tuple[str, torch.nn.Parameter]]:
+    return [(name, p) for name, p in model.named_parameters() if p.requires_grad]

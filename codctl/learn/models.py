@@ -1,0 +1,107 @@
+"""Loading models and tokenizers, and adding LoRA adapters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from codctl.config.schema import LoraConfig, ModelConfig
+from codctl.errors import PreflightError
+
+WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
+
+
+def check_folder(path: Path) -> None:
+    """Raise PreflightError unless the folder looks like a causal language model with a tokenizer, in safetensors."""
+    if not path.is_dir():
+        raise PreflightError(f"no model folder at {path}", hint="give a local Hugging Face folder")
+    if not (path / "config.json").is_file():
+        raise PreflightError("the model folder has no config.json", where=str(path))
+    if not any((path / name).is_file() for name in WEIGHT_FILES):
+        raise PreflightError(
+            "the model folder has no model.safetensors (pickled weights are not loaded)",
+            where=str(path),
+            hint="save it with model.save_pretrained(folder)",
+        )
+    if not (path / "tokenizer.json").is_file() and not (path / "tokenizer_config.json").is_file():
+        raise PreflightError(
+            "the model folder has no tokenizer (tokenizer.json)",
+            where=str(path),
+            hint=f"save one beside it: tokenizer.save_pretrained({str(path)!r})",
+        )
+
+
+def load_tokenizer(path: Path) -> Any:
+    """The tokenizer of a local folder; no hub, no remote code."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise PreflightError(f"the tokenizer cannot be loaded: {error}", where=str(path)) from error
+
+
+def load_model(path: Path, dtype: str, device: str) -> Any:
+    """The model of a local folder in evaluation mode; safetensors only, no hub, no remote code.
+
+    A PEFT adapter folder is loaded on top of the base model that it names.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    adapter = path if (path / "adapter_config.json").is_file() else None
+    if adapter:
+        import json
+
+        path = Path(json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"])
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=getattr(torch, dtype),
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            attn_implementation="sdpa",
+        )
+    except (OSError, ValueError) as error:
+        raise PreflightError(f"the model cannot be loaded: {error}", where=str(path)) from error
+    if adapter:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, adapter, use_safetensors=True)
+    return model.to(pick_device(device)).eval()
+
+
+def pick_device(device: str) -> str:
+    """Resolve `auto`."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise PreflightError("model.device=cuda, but torch sees no GPU", hint="codctl doctor, or model.device=cpu")
+    return device
+
+
+def add_lora(model: Any, lora: LoraConfig, seed: int) -> Any:
+    """Wrap the model with PEFT adapters; only they train."""
+    import torch
+    from peft import LoraConfig as PeftLoraConfig
+    from peft import get_peft_model
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed % 2**32)
+        config = PeftLoraConfig(
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            target_modules=lora.target,
+            lora_dropout=0.0,
+            bias="none",
+            task_type="CAUSAL_LM",
+        )
+        return get_peft_model(model, config)
+
+
+def start_folder(model: ModelConfig, built: Path) -> Path:
+    """Where training starts from: the user's folder, or the one that was built."""
+    return Path(model.path).expanduser() if model.path else built

@@ -1,0 +1,124 @@
+"""The tiny model: Qwen3 architecture and a byte-level tokenizer, built from a recipe without any download."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codctl.cod.context import END, START
+from codctl.cod.conversation import ByteChat
+from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.config.schema import BuildConfig, WorldConfig
+from codctl.engines.scripted import ScriptedEngine
+from codctl.envs.registry import get_family
+from codctl.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
+
+ROLES = ("system", "user", "assistant")
+STOP, PAD = "<|end|>", "<|pad|>"
+MARKERS = ("<answer>", "</answer>", START, END)  # one token each: a tiny model should not have to spell them
+
+# Each message is one role token, its text and one stop token, whatever comes later: earlier turns never change.
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}<|{{ message.role }}|>{{ message.content }}<|end|>{%- endfor -%}"
+    "{%- if add_generation_prompt -%}<|assistant|>{%- endif -%}"
+)
+
+
+def build_tokenizer(corpus: Iterable[str], vocab: int, max_tokens: int) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE on rendered text, so that every word of a compact prompt becomes one token.
+
+    Any text can be encoded. A word at the start of a message gets the same id as inside it (a leading space is
+    implied), because copying a fact is then copying a token.
+    """
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    specials = [PAD, STOP, *(f"<|{role}|>" for role in ROLES)]
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r" ?[^\s]+|\s+"), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=True, use_regex=False),
+        ]
+    )
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab - len(MARKERS),
+        special_tokens=specials,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(corpus, trainer)
+    core.add_tokens([AddedToken(marker, lstrip=True, normalized=False) for marker in MARKERS])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token=PAD,
+        eos_token=STOP,
+        additional_special_tokens=specials[2:],
+        chat_template=CHAT_TEMPLATE,
+        model_max_length=max_tokens,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_model(build: BuildConfig, vocab: int, tokenizer: Any, seed: int) -> Qwen3ForCausalLM:
+    """A randomly initialised Qwen3 of the recipe's size."""
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    config = Qwen3Config(
+        vocab_size=vocab,
+        hidden_size=build.width,
+        intermediate_size=build.ffn,
+        num_hidden_layers=build.layers,
+        num_attention_heads=build.heads,
+        num_key_value_heads=build.kv_heads,
+        head_dim=build.width // build.heads,
+        max_position_embeddings=build.max_tokens,
+        tie_word_embeddings=build.tie_embeddings,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        initializer_range=build.width**-0.5,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "model", "init") % 2**32)
+        model = Qwen3ForCausalLM(config)
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model.eval()
+
+
+def rendered_corpus(world: WorldConfig, packs: int = 100) -> Iterator[str]:
+    """Texts that a model of this recipe will read and write, from demonstrations on packs of their own split."""
+    family = get_family(world.family)
+    chat = ByteChat()
+    engine = ScriptedEngine(family.policy("demonstrator"), chat)
+    settings = RolloutSettings(world.rendering, solve_tokens=10**6, update_tokens=10**6)
+    player = Player(family, engine, chat, settings, seed=0)
+    drawn = [family.pack("demonstration", 10**9 + i, world.length, world.preset) for i in range(packs)]
+    for trajectory in asyncio.run(play_all(player, drawn, 1)):
+        for episode in trajectory.episodes:
+            yield family.solve_prompt(episode.hints, world.rendering, world.preset)
+            yield from episode.observations
+            yield from episode.replies
+    yield "update error"
+
+
+def build_folder(build: BuildConfig, world: WorldConfig, seed: int, folder: Path) -> None:
+    """Write tokenizer and model as an ordinary Hugging Face folder that `AutoModelForCausalLM` loads."""
+    # The markers are added tokens: taken out of the corpus, they do not become merges as well.
+    corpus = (_without_markers(text) for text in rendered_corpus(world))
+    tokenizer = build_tokenizer(corpus, build.vocab, build.max_tokens)
+    tokenizer.save_pretrained(folder)
+    build_model(build, len(tokenizer), tokenizer, seed).save_pretrained(folder, safe_serialization=True)
+
+
+def _without_markers(text: str) -> str:
+    for marker in MARKERS:
+        text = text.replace(marker, "")
+    return text

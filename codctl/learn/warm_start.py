@@ -1,0 +1,112 @@
+"""Warm start: supervised fine-tuning on scripted demonstrations with TRL's SFTTrainer.
+
+The demonstrations are trajectories of the very rollout that RL uses, so token ids and loss masks are the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from codctl.cod.context import Revision
+from codctl.cod.conversation import Chat
+from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.cod.trajectory import EpisodeRecord
+from codctl.config.schema import Config
+from codctl.engines.scripted import ScriptedEngine
+from codctl.envs.base import Episode, Family, Pack
+from codctl.envs.registry import get_family
+from codctl.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class TrueHints:
+    """A random part of the truth at every position, so that using hints well is shown from the first task on."""
+
+    family: Family
+    rendering: Any
+    seed: int
+    updates: bool = True
+
+    def at(self, pack: Pack, position: int, own: Revision, past: Sequence[Episode]) -> str:
+        rng = Random(derive_seed(self.seed, "demonstration hints", pack.id, position))
+        return self.family.partial_truth(pack.world, self.rendering, rng)
+
+
+def demonstrations(config: Config, chat: Chat, settings: RolloutSettings) -> list[EpisodeRecord]:
+    """Episodes of the demonstrator, tokenised as RL tokenises them."""
+    family = get_family(config.world.family)
+    warm = config.warm_start
+    policy = family.policy("demonstrator", keep_fact=warm.keep_fact, wrong_fact=warm.wrong_fact)
+    hints = TrueHints(family, config.world.rendering, config.seed)
+    player = Player(family, ScriptedEngine(policy, chat), chat, settings, config.seed, hints)
+    first = config.seed * 10**6
+    packs = [
+        family.pack("demonstration", first + i, config.world.length, config.world.preset) for i in range(warm.packs)
+    ]
+    return [e for trajectory in asyncio.run(play_all(player, packs, 1)) for e in trajectory.episodes]
+
+
+def train_on(
+    model: Any,
+    tokenizer: Any,
+    episodes: Sequence[EpisodeRecord],
+    config: Config,
+    work: Path,
+    report: Callable[[int, int, dict[str, float]], None],
+) -> None:
+    """Fine-tune the model in place.
+
+    Args:
+        model: Full model in memory.
+        tokenizer: Its tokenizer (for padding only; the rows are token ids already).
+        episodes: Demonstrations; the loss is on sampled tokens only.
+        config: Recipe.
+        work: Folder for the trainer's own files; nothing of value is left in it.
+        report: Called with step, number of steps and the trainer's log at each log.
+    """
+    from datasets import Dataset
+    from transformers import TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+
+    class Report(TrainerCallback):  # type: ignore[misc]
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            numbers = {k: float(v) for k, v in (logs or {}).items() if k in ("loss", "learning_rate")}
+            if "loss" in numbers:
+                report(state.global_step, state.max_steps, numbers)
+
+    warm = config.warm_start
+    rows = Dataset.from_dict(
+        {"input_ids": [e.ids for e in episodes], "completion_mask": [e.loss_mask for e in episodes]}
+    )
+    arguments = SFTConfig(
+        output_dir=str(work),
+        num_train_epochs=warm.epochs,
+        per_device_train_batch_size=warm.batch_rows,
+        learning_rate=warm.lr,
+        lr_scheduler_type="linear",
+        warmup_steps=20,
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        completion_only_loss=True,
+        max_length=None,
+        packing=False,
+        gradient_checkpointing=False,
+        seed=config.seed,
+        data_seed=config.seed,
+        bf16=config.model.dtype == "bfloat16",
+        use_cpu=next(model.parameters()).device.type == "cpu",
+        dataloader_pin_memory=False,
+        save_strategy="no",
+        logging_steps=10,
+        report_to=[],
+        disable_tqdm=True,
+    )
+    trainer = SFTTrainer(
+        model=model, args=arguments, train_dataset=rows, processing_class=tokenizer, callbacks=[Report()]
+    )
+    trainer.train()

@@ -1,0 +1,91 @@
+"""`codctl train`: every stage that the recipe names, each skipped when its sealed result is there."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from codctl.config.schema import Config
+from codctl.errors import CodctlError
+from codctl.runs.directory import RunDirectory
+from codctl.stages.progress import Progress
+
+
+def run_training(config: Config, run: RunDirectory, progress: Progress) -> dict[str, Any]:
+    """Train and evaluate; the same call again continues or does nothing.
+
+    The caller holds the run's lock (`run.start_attempt`).
+
+    Returns:
+        `run` and `report` (paths) and `metrics` (success by position of each evaluation).
+    """
+    from codctl.tracking.tracker import Tracker
+
+    tracker = Tracker(run, config)
+    outcome = "failed"
+    try:
+        result = _stages(config, run, tracker, progress)
+        outcome = "finished"
+        return result
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+        raise
+    finally:
+        tracker.finish(outcome)
+
+
+def _stages(config: Config, run: RunDirectory, tracker: Any, progress: Progress) -> dict[str, Any]:
+    from codctl.stages.build_model import build_model
+    from codctl.stages.cod_train import cod_train
+    from codctl.stages.evaluation import evaluate_in_run
+    from codctl.stages.setup import prepare_process
+    from codctl.stages.warm_start import warm_start
+
+    prepare_process(config.runtime.threads)
+    started = time.monotonic()
+    start = build_model(run, config, progress)
+    warm = warm_start(run, config, start, tracker, progress)
+    final = cod_train(run, config, warm, tracker, progress)
+    length, arms = config.world.length, config.evaluation.arms
+    results = {}
+    if config.train.enabled:
+        results["before"] = evaluate_in_run(run, config, warm, "before", length, ("own", "none"), progress)
+    results["after"] = evaluate_in_run(run, config, final, "after", length, arms, progress)
+    if config.evaluation.long_length:
+        long = config.evaluation.long_length
+        results["after-long"] = evaluate_in_run(run, config, final, "after-long", long, ("own", "none"), progress)
+    report = _report(run, progress)
+    for name in results:
+        tracker.artifact(run.stage("evaluation") / name, f"evaluation/{name}")
+    if report:
+        tracker.artifact(report)
+    _share_rollouts(run, tracker)
+    return {
+        "run": str(run.path),
+        "report": str(report) if report else None,
+        "metrics": {name: _success(result) for name, result in results.items()},
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _report(run: RunDirectory, progress: Progress) -> Path | None:
+    """Write the page; a page that fails must not turn a finished training into a failed one."""
+    from codctl.evaluate.report import write_report
+
+    try:
+        return write_report(run)
+    except CodctlError as error:
+        progress.message(f"no report: {error.message} ({error.where}); try `codctl report {run.path}`")
+        return None
+
+
+def _share_rollouts(run: RunDirectory, tracker: Any) -> None:
+    """First and last stored rollouts, hints and their revisions among them, as artifacts."""
+    stored = sorted((run.stage("cod_train") / "rollouts").glob("step-*.parquet"))
+    for path in {*stored[:1], *stored[-1:]}:
+        tracker.artifact(path, "rollouts")
+
+
+def _success(result: dict[str, Any]) -> dict[str, Any]:
+    return {arm: [round(point["mean"], 4) for point in curves["success"]] for arm, curves in result["arms"].items()}

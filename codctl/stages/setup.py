@@ -1,0 +1,103 @@
+"""What several stages need: rollout settings, chat, engine and threads of a recipe."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codctl.cod.conversation import TemplateChat
+from codctl.cod.rollout import RolloutSettings
+from codctl.config.schema import Config
+from codctl.errors import PreflightError
+from codctl.learn.models import check_folder, load_model, load_tokenizer
+
+if TYPE_CHECKING:
+    from codctl.engines.transformers_engine import TransformersEngine
+
+SIDE_FILE = "codctl.json"  # beside a model: how it was trained to be prompted
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A model that can be talked to."""
+
+    model: Any
+    tokenizer: Any
+    chat: TemplateChat
+
+    @property
+    def max_tokens(self) -> int:
+        return int(self.model.config.max_position_embeddings)
+
+
+def rollout_settings(config: Config) -> RolloutSettings:
+    """The part of a recipe that the rollout reads."""
+    return RolloutSettings(
+        rendering=config.world.rendering,
+        temperature=config.sampling.temperature,
+        solve_tokens=config.sampling.solve_tokens,
+        update_tokens=config.sampling.update_tokens,
+        on_parse_failure=config.context.on_parse_failure,
+        parse_failure_reward=config.context.parse_failure_reward,
+        max_chars=config.context.max_chars,
+        turn_penalty=config.train.reward.turn_penalty,
+        deadline_s=config.sampling.deadline_s,
+    )
+
+
+def prepare_process(threads: int) -> None:
+    """Make torch repeatable and quiet in this process: thread count, no hub, no telemetry, no progress bars."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import torch
+    import transformers
+    from datasets.utils import logging as datasets_logging
+
+    torch.set_num_threads(threads)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    datasets_logging.disable_progress_bar()
+
+
+def load_speaker(folder: Path, dtype: str, device: str) -> Speaker:
+    """Load model, tokenizer and chat of a folder; PreflightError says what is wrong with it."""
+    check_folder(folder)
+    tokenizer = load_tokenizer(folder)
+    chat = TemplateChat(tokenizer, where=str(folder))
+    return Speaker(load_model(folder, dtype, device), tokenizer, chat)
+
+
+def make_engine(speaker: Speaker, max_batch: int) -> TransformersEngine:
+    from codctl.engines.transformers_engine import TransformersEngine
+
+    pad_id = speaker.tokenizer.pad_token_id
+    pad_id = speaker.chat.stop_ids[0] if pad_id is None else pad_id
+    return TransformersEngine(speaker.model, pad_id=pad_id, max_tokens=speaker.max_tokens, max_batch=max_batch)
+
+
+def export(speaker: Speaker, config: Config, folder: Path) -> None:
+    """Save model and tokenizer as an ordinary Hugging Face folder, with how it wants to be prompted."""
+    speaker.model.save_pretrained(folder, safe_serialization=True)
+    speaker.tokenizer.save_pretrained(folder)
+    side = {
+        "schema": 1,
+        "world": config.world.model_dump(mode="json"),
+        "sampling": config.sampling.model_dump(mode="json"),
+    }
+    (folder / SIDE_FILE).write_text(json.dumps(side, indent=2) + "\n")
+
+
+def read_side_file(folder: Path) -> dict[str, Any]:
+    """What `export` wrote beside the model; empty for a foreign folder."""
+    path = folder / SIDE_FILE
+    if not path.is_file():
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise PreflightError(f"not valid JSON: {error}", where=str(path), hint="delete or correct it") from error
+    return found
