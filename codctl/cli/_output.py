@@ -26,6 +26,15 @@ def talk(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def ask(prompt: str) -> str | None:
+    """Ask a person; None when they have left."""
+    try:
+        return input(prompt)
+    except EOFError:
+        data("")
+        return None
+
+
 def result(command: str, value: Mapping[str, Any], text: str, *, as_json: bool) -> None:
     """Print the outcome of a command: one JSON object, or text for people."""
     if as_json:

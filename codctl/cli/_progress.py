@@ -6,8 +6,9 @@ import logging
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,8 +17,10 @@ from codctl.cli import _output
 if TYPE_CHECKING:
     from rich.console import Group
 
+_log = logging.getLogger("codctl")
+
 _SPARKS = "▁▂▃▄▅▆▇█"
-_REWARD = "reward/position_"
+_MEASURES = ("reward", "success")
 _SPARK_WIDTH = 40
 
 
@@ -31,47 +34,74 @@ class Display(Protocol):
 
 @dataclass
 class Pace:
-    """How far the current phase is and how fast it goes."""
+    """How far one phase is and how fast it goes."""
 
-    phase: str = "starting"
+    phase: str
+    started_s: float
+    first_done: int  # a resumed phase does not start at 0
     done: int = 0
     total: int = 0
-    started_s: float = 0.0
-    first_done: int = 0  # a resumed phase does not start at 0
     changed_s: float = 0.0
-    rewards: dict[int, list[float]] = field(default_factory=dict)  # position → history
+    measure: str = ""  # reward in training, success in an evaluation
+    curves: dict[int, list[float]] = field(default_factory=dict)  # position → history
 
-    def update(self, phase: str, done: int, total: int, metrics: Mapping[str, float], now_s: float) -> None:
-        if phase != self.phase:
-            self.phase, self.started_s, self.first_done = phase, now_s, done
-        if not self.started_s:
-            self.started_s = now_s
+    def update(self, done: int, total: int, metrics: Mapping[str, float], now_s: float) -> None:
         self.done, self.total, self.changed_s = done, total, now_s
-        for name, value in metrics.items():
-            if name.startswith(_REWARD):
-                self.rewards.setdefault(int(name.removeprefix(_REWARD)), []).append(value)
+        for measure in _MEASURES:
+            found = {name: value for name, value in metrics.items() if name.startswith(f"{measure}/position_")}
+            if found:
+                self.measure = measure
+                for name, value in found.items():
+                    self.curves.setdefault(int(name.rpartition("_")[2]), []).append(value)
+                return
 
-    def seconds_each(self, now_s: float) -> float | None:
+    def seconds_each(self) -> float | None:
         count = self.done - self.first_done
-        return (self.changed_s - self.started_s) / count if count > 0 and now_s > self.started_s else None
+        return (self.changed_s - self.started_s) / count if count > 0 else None
 
     def left_s(self, now_s: float) -> float | None:
-        each = self.seconds_each(now_s)
+        each = self.seconds_each()
         if each is None or not self.total:
             return None
         return max(0.0, each * (self.total - self.done) - (now_s - self.changed_s))
 
     def line(self, now_s: float) -> str:
-        """One line of text: stage, count, rate, time left, latest reward by position."""
+        """One line of text: phase, count, rate, time left, newest reward or success by position."""
         parts = [f"{self.phase} {self.done}/{self.total}" if self.total else self.phase]
-        each, left = self.seconds_each(now_s), self.left_s(now_s)
+        each, left = self.seconds_each(), self.left_s(now_s)
         if each is not None:
             parts.append(rate(each))
         if left is not None and self.done < self.total:
             parts.append(f"{clock(left)} left")
-        if self.rewards:
-            parts.append("reward " + " ".join(f"{self.rewards[p][-1]:.2f}" for p in sorted(self.rewards)))
+        if self.curves:
+            parts.append(f"{self.measure} " + " ".join(f"{self.curves[p][-1]:.2f}" for p in sorted(self.curves)))
         return ", ".join(parts)
+
+
+class Paces:
+    """The phases of a run. A validation between two training steps does not restart the clock of the training."""
+
+    def __init__(self, now_s: float) -> None:
+        self.begun_s = now_s
+        self.current = Pace("starting", now_s, 0, changed_s=now_s)
+        self._known: dict[str, Pace] = {}
+
+    def note(self, text: str, now_s: float) -> None:
+        """A message says what is being done until the next report."""
+        self.current = Pace(text, now_s, 0, changed_s=now_s)
+
+    def update(self, phase: str, done: int, total: int, metrics: Mapping[str, float], now_s: float) -> bool:
+        """Note what a stage reported. Returns whether a phase began or ended with it."""
+        known = self._known.get(phase)
+        # A phase that had ended, or starts over, is a new one of the same name.
+        begins = known is None or done < known.done or (bool(known.total) and known.done >= known.total)
+        if begins:
+            # The work behind the first report began when the phase before it last moved.
+            self._known[phase] = Pace(phase, self.current.changed_s, max(0, done - 1))
+        self.current = self._known[phase]
+        moved = begins or done != self.current.done
+        self.current.update(done, total, metrics, now_s)
+        return begins or (moved and bool(total) and done >= total)
 
 
 def rate(seconds_each: float) -> str:
@@ -97,8 +127,8 @@ class PlainDisplay:
 
     def __init__(self, every_s: float) -> None:
         self._every_s = every_s
-        self._begun_s = self._said_s = time.monotonic()
-        self._pace = Pace()
+        self._said_s = time.monotonic()
+        self._paces = Paces(self._said_s)
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._tick, name="progress", daemon=True)
@@ -107,15 +137,14 @@ class PlainDisplay:
     def update(self, phase: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
         now_s = time.monotonic()
         with self._lock:
-            begins, ends = phase != self._pace.phase, bool(total) and done >= total
-            moved = begins or done != self._pace.done
-            self._pace.update(phase, done, total, metrics, now_s)
-            if moved and (begins or ends):
+            if self._paces.update(phase, done, total, metrics, now_s):
                 self._say(now_s)
 
     def message(self, text: str) -> None:
+        now_s = time.monotonic()
         with self._lock:
-            _output.talk(f"[{clock(time.monotonic() - self._begun_s)}] {text}")
+            self._paces.note(text, now_s)
+            self._say(now_s)
 
     def close(self) -> None:
         self._stop.set()
@@ -129,9 +158,10 @@ class PlainDisplay:
                     self._say(now_s)
 
     def _say(self, now_s: float) -> None:
-        quiet_s = now_s - self._pace.changed_s if self._pace.changed_s else now_s - self._begun_s
+        pace = self._paces.current
+        quiet_s = now_s - pace.changed_s
         waiting = f", no progress for {clock(quiet_s)}" if quiet_s >= self._every_s else ""
-        _output.talk(f"[{clock(now_s - self._begun_s)}] {self._pace.line(now_s)}{waiting}")
+        _output.talk(f"[{clock(now_s - self._paces.begun_s)}] {pace.line(now_s)}{waiting}")
         self._said_s = now_s
 
 
@@ -142,21 +172,24 @@ class LiveDisplay:
         from rich.console import Console
         from rich.live import Live
 
-        self._pace = Pace()
-        self._begun_s = time.monotonic()
-        self._live = Live(
-            get_renderable=self._draw, console=Console(stderr=True), refresh_per_second=4, transient=True
-        )
+        self._paces = Paces(time.monotonic())
+        console = Console(stderr=True)
+        self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
         self._live.start()
 
     def update(self, phase: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
         now_s = time.monotonic()
-        if phase != self._pace.phase and self._pace.changed_s:
-            self.message(f"{self._pace.phase}: {clock(now_s - self._pace.started_s)}")
-        self._pace.update(phase, done, total, metrics, now_s)
+        if self._paces.update(phase, done, total, metrics, now_s) and done >= total:
+            self._print(self._paces.current.line(now_s), now_s)
 
     def message(self, text: str) -> None:
-        self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        now_s = time.monotonic()
+        self._paces.note(text, now_s)
+        self._print(text, now_s)
+
+    def _print(self, text: str, now_s: float) -> None:
+        passed = clock(now_s - self._paces.begun_s)
+        self._live.console.print(f"[{passed}] {text}", markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         self._live.stop()
@@ -167,26 +200,24 @@ class LiveDisplay:
         from rich.table import Table
         from rich.text import Text
 
-        pace, now_s = self._pace, time.monotonic()
+        now_s = time.monotonic()
+        pace = self._paces.current
+        each, left = pace.seconds_each(), pace.left_s(now_s)
         head = Table.grid(padding=(0, 2))
-        each, left = pace.seconds_each(now_s), pace.left_s(now_s)
         head.add_row(
             Text(pace.phase, style="bold"),
             ProgressBar(total=pace.total or None, completed=pace.done, width=30, pulse=not pace.total),
             Text(f"{pace.done}/{pace.total}" if pace.total else ""),
             Text(rate(each) if each is not None else ""),
             Text(f"{clock(left)} left" if left is not None else ""),
-            Text(f"{clock(now_s - self._begun_s)} so far", style="dim"),
+            Text(f"{clock(now_s - self._paces.begun_s)} so far", style="dim"),
         )
-        if not pace.rewards:
-            return Group(head)
-        rewards = Table.grid(padding=(0, 2))
-        for position in sorted(pace.rewards):
-            history = pace.rewards[position]
-            rewards.add_row(
-                Text(f"position {position}", style="dim"), Text(f"{history[-1]:.2f}"), Text(sparkline(history))
-            )
-        return Group(head, rewards)
+        curves = Table.grid(padding=(0, 2))
+        for position in sorted(pace.curves):
+            history = pace.curves[position]
+            name = f"{pace.measure} at position {position}"
+            curves.add_row(Text(name, style="dim"), Text(f"{history[-1]:.2f}"), Text(sparkline(history)))
+        return Group(head, curves) if pace.curves else Group(head)
 
 
 class _LogToDisplay(logging.Handler):
@@ -202,13 +233,26 @@ class _LogToDisplay(logging.Handler):
 
 @contextmanager
 def open_display(every_s: float) -> Iterator[Display]:
-    """Show progress while the block runs."""
+    """Show progress while the block runs. What libraries print or warn of meanwhile stays out of stdout."""
     display = LiveDisplay() if _output.use_live(sys.stderr) else PlainDisplay(every_s)
     handler = _LogToDisplay(display)
-    log = logging.getLogger("codctl")
-    log.addHandler(handler)
+    _log.addHandler(handler)
     try:
-        yield display
+        with redirect_stdout(sys.stderr), warnings.catch_warnings():
+            warnings.showwarning = _log_warning
+            yield display
     finally:
-        log.removeHandler(handler)
+        _log.removeHandler(handler)
         display.close()
+
+
+def _log_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: object = None,
+) -> None:
+    """A library's warning goes to the run's log: users can rarely act on it."""
+    _log.info("%s:%d: %s: %s", filename, lineno, category.__name__, message)

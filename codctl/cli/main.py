@@ -6,6 +6,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Annotated, NoReturn
 
 import typer
@@ -52,7 +53,7 @@ def _root(
     pass
 
 
-class _Interrupted(CodctlError):
+class _InterruptedError(CodctlError):
     kind = "interrupted"
 
 
@@ -74,17 +75,17 @@ def run(argv: Sequence[str]) -> int:
     except CodctlError as error:
         _output.failure(command, error, as_json=as_json)
         return error.exit_code
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last place where anything can be caught
         if hasattr(error, "format_message"):  # Typer's own: a wrong option or argument
             return _usage(error, command, as_json=as_json)
-        traceback.print_exc()
+        _output.talk(_own_traceback(error))
         if as_json:
             _output.failure(command, CodctlError(f"{type(error).__name__}: {error}"), as_json=True)
         return CodctlError.exit_code
     if code in _SIGNALS:
         again = shlex.join(["codctl", *(word for word in argv if word != "--fresh")])
         hint = f"the same command continues: {again}" if command == "train" else ""
-        _output.failure(command, _Interrupted(_SIGNALS[code], hint=hint), as_json=as_json)
+        _output.failure(command, _InterruptedError(_SIGNALS[code], hint=hint), as_json=as_json)
     return code
 
 
@@ -97,6 +98,18 @@ def _usage(error: Exception, command: str, *, as_json: bool) -> int:
     path = context.command_path if context is not None else "codctl"
     _output.failure(command, UsageError(message, hint=f"{path} --help"), as_json=as_json)
     return UsageError.exit_code
+
+
+def _own_traceback(error: Exception) -> str:
+    """The traceback from the command's own frame on; the way there through Typer is always the same."""
+    inner = error.__traceback__
+    while inner is not None and (inner.tb_frame.f_code.co_filename == __file__ or _is_typer(inner)):
+        inner = inner.tb_next
+    return "".join(traceback.format_exception(type(error), error, inner or error.__traceback__)).rstrip()
+
+
+def _is_typer(frame: TracebackType) -> bool:
+    return str(frame.tb_frame.f_globals.get("__name__")).startswith("typer.")
 
 
 def _command_of(argv: Sequence[str]) -> str:

@@ -79,11 +79,11 @@ def explain(
         }
         for doc in docs
     ]
-    blocks = (
-        f"{doc.key}\n    {doc.description}\n    {doc.expected}; default {_output.compact(doc.default)}; {doc.field_class}"
-        for doc in docs
-    )
-    _output.result("recipe explain", {"fields": fields}, "\n".join(blocks), as_json=as_json)
+    lines = []
+    for doc in docs:
+        facts = f"{doc.expected}; default {_output.compact(doc.default)}; {doc.field_class}"
+        lines += [doc.key, f"    {doc.description}", f"    {facts}"]
+    _output.result("recipe explain", {"fields": fields}, "\n".join(lines), as_json=as_json)
 
 
 @app.command()

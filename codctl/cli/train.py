@@ -27,11 +27,16 @@ def train(
     """Run every stage of a recipe. The same command again continues, or does nothing when all is done."""
     from codctl.config.compose import load_config
     from codctl.config.freeze import digest, freeze
+    from codctl.runs.directory import RunDirectory
     from codctl.stages.preflight import preflight
 
     config = load_config(recipe, [*(overrides or []), *([f'name="{name}"'] if name else [])])
     preflight(config)
+    command = ["codctl", *sys.argv[1:]]
+    place = runs_dir / config.name
     if dry_run:
+        if place.exists() and not fresh:  # continuing writes nothing before the first attempt
+            RunDirectory.create_or_continue(runs_dir, config, recipe=recipe, command=command)
         frozen: dict[str, Any] = {"schema": 1, "digest": digest(config), "config": freeze(config)}
         if as_json:
             _output.result("train", frozen, "", as_json=True)
@@ -40,10 +45,8 @@ def train(
         return
 
     from codctl.cli._progress import open_display
-    from codctl.runs.directory import RunDirectory
     from codctl.stages.pipeline import run_training
 
-    command = ["codctl", *sys.argv[1:]]
     run = RunDirectory.create_or_continue(runs_dir, config, recipe=recipe, command=command, fresh=fresh)
     with open_display(config.runtime.progress_s) as display, run.start_attempt():
         result = run_training(config, run, display)

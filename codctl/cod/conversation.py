@@ -5,6 +5,7 @@ A conversation only ever grows at its end, so a later prompt starts with the ear
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Protocol
@@ -49,7 +50,11 @@ class TemplateChat:
             raise PreflightError("the tokenizer has no end-of-sequence token", where=where, hint=_TEMPLATE_HINT)
         self.stop_ids = (int(tokenizer.eos_token_id),)
         self._stop_text: str = tokenizer.eos_token
-        self._specials = tuple(str(token) for token in tokenizer.all_special_tokens)
+        self._specials = _any_of(
+            # Not every special token is in one of the tokenizer's named lists (Llama 3's headers are not).
+            *tokenizer.all_special_tokens,
+            *(str(token) for token in tokenizer.added_tokens_decoder.values() if token.special),
+        )
         self._gap = self._learn_gap()
         self.follow_up = lru_cache(maxsize=50_000)(self._follow_up)  # type: ignore[method-assign]
 
@@ -74,9 +79,9 @@ class TemplateChat:
 
     def _plain(self, text: str) -> str:
         """Take special tokens out of text that a model or a user wrote, so that it cannot forge a turn."""
-        for special in self._specials:
-            if special in text:
-                text = text.replace(special, "")
+        # Again and again: taking one out can put the halves of another together.
+        while (rest := self._specials.sub("", text)) != text:
+            text = rest
         return text
 
     def _render(self, messages: Sequence[Message]) -> str:
@@ -109,6 +114,10 @@ class TemplateChat:
                 hint=_TEMPLATE_HINT,
             )
         return before, after
+
+
+def _any_of(*texts: str) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, texts)))
 
 
 _TEMPLATE_HINT = "give the model folder a chat_template.jinja that only appends, e.g. a plain ChatML template"

@@ -65,7 +65,9 @@ def read_ledger(run: Path, *, step: int | None = None, pack: str | None = None) 
     if pack is not None:
         wanted = [name for name in packs if name == pack or name.rpartition("/")[2] == pack]
         if not wanted:
-            raise UsageError(f"step {chosen} has no pack {pack!r}; it has {', '.join(packs)}", where=str(stored[chosen]))
+            raise UsageError(
+                f"step {chosen} has no pack {pack!r}; it has {', '.join(packs)}", where=str(stored[chosen])
+            )
         rows = [row for row in rows if row["pack"] in wanted]
     order = {name: number for number, name in enumerate(packs)}
     kinds = {"solve": 0, "update": 1}

@@ -87,7 +87,7 @@ def write_parquet(path: Path, trajectories: Iterable[Trajectory], advantages: Se
             row = asdict(episode)
             score = row.pop("hint_score")
             row.update({f"hint_{key}": value for key, value in score.items()})
-            row.update(pack=trajectory.pack, rollout=trajectory.rollout)
+            row.update(pack=trajectory.pack, rollout=trajectory.rollout, **_revision(trajectory, episode))
             rows.append(row)
     for row, credit in zip(rows, advantages, strict=True):
         row.update(credit)
@@ -95,6 +95,20 @@ def write_parquet(path: Path, trajectories: Iterable[Trajectory], advantages: Se
     pq.write_table(pa.Table.from_pylist(rows), buffer, compression="zstd")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, buffer.getvalue())
+
+
+def _revision(trajectory: Trajectory, episode: EpisodeRecord) -> dict[str, Any]:
+    """The revision that an update wrote, or that a solve read (None where hints came from elsewhere)."""
+    number = episode.position + (episode.kind == "update")
+    if number >= len(trajectory.revisions):
+        return {"revision": None, "revision_parent": None, "revision_tokens": None, "revision_parsed": None}
+    revision = trajectory.revisions[number]
+    return {
+        "revision": revision.number,
+        "revision_parent": revision.parent,
+        "revision_tokens": revision.tokens,
+        "revision_parsed": revision.parsed,
+    }
 
 
 def read_parquet(path: Path) -> list[dict[str, Any]]:

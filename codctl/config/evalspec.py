@@ -15,11 +15,15 @@ class EvalSpec(Section):
     suite: str = identity("position-curve", "Suite that set the defaults.")
     family: str = identity("frozen_lake", "Family of worlds.")
     preset: str = identity("easy", "Difficulty preset of the family.")
-    rendering: Literal["full", "compact"] = identity("full", "Prompt text: `full` for real LLMs, `compact` for tiny ones.")
+    rendering: Literal["full", "compact"] = identity(
+        "full", "Prompt text: `full` for real LLMs, `compact` for tiny ones."
+    )
     length: int = identity(4, "Pack length: tasks per world.", ge=1, le=64)
     split: Literal["validation", "test"] = identity("test", "Which held-out packs.")
     packs: int = identity(500, "Packs.", ge=2)
-    seeds: Annotated[tuple[int, ...], Field(strict=False)] = identity((0,), "Sampling seeds; each plays all packs.", min_length=1)
+    seeds: Annotated[tuple[int, ...], Field(strict=False)] = identity(
+        (0,), "Sampling seeds; each plays all packs.", min_length=1
+    )
     arms: Annotated[tuple[str, ...], Field(strict=False)] = identity(
         ("own", "none", "shuffled", "oracle", "history"), "Control contexts to compare.", min_length=1
     )

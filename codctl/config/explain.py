@@ -67,21 +67,21 @@ def explain(key: str) -> tuple[FieldDoc, ...]:
 
 
 def nearest_key(key: str, model: type[BaseModel] = Config) -> str | None:
-    """The valid key closest to a misspelt one: among its neighbours first, then anywhere."""
+    """The valid key closest to a misspelt one: the same name elsewhere, a neighbour, or something alike anywhere."""
     known = sections(model)
     section, _, name = key.rpartition(".")
     if name.startswith("_"):
         return None  # _target_ and the like are no misspellings
-    if section in known:
-        neighbour = nearest(name, known[section])
-        if neighbour:
-            return f"{section}.{neighbour}" if section else neighbour
-    every = [doc.key for doc in field_docs(model)] + [name for name in known if name]
-    anywhere = nearest(key, every)
-    if anywhere:
-        return anywhere
-    same_name = [candidate for candidate in every if candidate.rpartition(".")[2] == name]
-    return same_name[0] if len(same_name) == 1 else None
+    every = {doc.key: doc.key.rpartition(".")[2] for doc in field_docs(model)}
+    every |= {inner: inner.rpartition(".")[2] for inner in known if inner}
+    elsewhere = [candidate for candidate, last in every.items() if last == name]
+    if len(elsewhere) == 1:
+        return elsewhere[0]
+    neighbour = nearest(name, known.get(section, ()))
+    if neighbour:
+        return f"{section}.{neighbour}" if section else neighbour
+    alike = nearest(name, every.values(), cutoff=0.8)
+    return next((candidate for candidate, last in every.items() if last == alike), nearest(key, every, cutoff=0.8))
 
 
 def _subsection(field: FieldInfo) -> type[BaseModel] | None:
@@ -121,6 +121,8 @@ def _expected(field: FieldInfo) -> str:
         for name, sign in _SIGNS.items():
             if getattr(item, name, None) is not None:
                 bounds.append(f"{sign} {getattr(item, name)}")
+        if getattr(item, "min_length", None):
+            bounds.append(f"with at least {item.min_length}")
         if getattr(item, "pattern", None):
             bounds.append(f"that matches {item.pattern}")
     words = _type_words(field.annotation)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def nearest(name: str, valid: Iterable[str]) -> str | None:
+def nearest(name: str, valid: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """The valid name closest to `name`, or None when nothing is close."""
     import difflib
 
-    found = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
+    found = difflib.get_close_matches(name, list(valid), n=1, cutoff=cutoff)
     return found[0] if found else None
 
 

@@ -52,6 +52,7 @@ class BuildConfig(Section):
     ffn: int = identity(384, "Width of the gated feed-forward layer.", ge=8)
     vocab: int = identity(384, "Largest vocabulary of the tokenizer, trained on rendered packs.", ge=300)
     max_tokens: int = identity(512, "Longest sequence, in tokens.", ge=64)
+    rope_theta: float = identity(10000.0, "Base of the rotary positions; small for short contexts.", gt=1)
     tie_embeddings: bool = identity(False, "Share input and output embeddings.")
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ from codctl.cod.engine import Asker, EngineError, Generation, Sampling
 from codctl.engines.kv_slots import SlotCache
 
 
-@dataclass
+@dataclass(eq=False)
 class _Request:
     prompt_ids: list[int]
     sampling: Sampling

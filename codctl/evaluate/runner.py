@@ -99,9 +99,7 @@ def _summary(rows: Sequence[dict[str, Any]], spec: EvalSpec) -> dict[str, list[d
     }
 
 
-def _curve(
-    rows: Sequence[dict[str, Any]], spec: EvalSpec, values: Sequence[float | None]
-) -> list[dict[str, float]]:
+def _curve(rows: Sequence[dict[str, Any]], spec: EvalSpec, values: Sequence[float | None]) -> list[dict[str, float]]:
     sums_PS, counts_PS = np.zeros((spec.packs, spec.length)), np.zeros((spec.packs, spec.length))
     pack_index = {pack: i for i, pack in enumerate(dict.fromkeys(r["pack"] for r in rows))}
     for r, value in zip(rows, values, strict=True):

@@ -122,7 +122,9 @@ class Learner:
         logprobs_N, entropies_N = self._logprobs(rows.ids_BT, rows.mask_BT, rows.loss_mask_BT)
         chosen = rows.loss_mask_BT
         old_N = rows.old_logprobs_BT[chosen]
-        losses_N = token_loss(self._config.loss.kind, logprobs_N, old_N, rows.advantages_BT[chosen], self._config.loss.clip)
+        losses_N = token_loss(
+            self._config.loss.kind, logprobs_N, old_N, rows.advantages_BT[chosen], self._config.loss.clip
+        )
         loss = (losses_N * rows.weights_BT[chosen]).sum()
         with torch.no_grad():
             difference_N = old_N - logprobs_N

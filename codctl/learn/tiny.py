@@ -80,6 +80,7 @@ def build_model(build: BuildConfig, vocab: int, tokenizer: Any, seed: int) -> Qw
         num_key_value_heads=build.kv_heads,
         head_dim=build.width // build.heads,
         max_position_embeddings=build.max_tokens,
+        rope_parameters={"rope_type": "default", "rope_theta": build.rope_theta},
         tie_word_embeddings=build.tie_embeddings,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,

@@ -70,7 +70,7 @@ def train_on(
         report: Called with step, number of steps and the trainer's log at each log.
     """
     from datasets import Dataset
-    from transformers import TrainerCallback
+    from transformers import PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
     class Report(TrainerCallback):  # type: ignore[misc]
@@ -109,4 +109,5 @@ def train_on(
     trainer = SFTTrainer(
         model=model, args=arguments, train_dataset=rows, processing_class=tokenizer, callbacks=[Report()]
     )
+    trainer.remove_callback(PrinterCallback)  # it prints to stdout, which is for data
     trainer.train()

@@ -14,6 +14,7 @@ from codctl.cod.rollout import Player, play_all
 from codctl.cod.trajectory import EpisodeRecord, Trajectory, write_parquet
 from codctl.config.schema import Config
 from codctl.envs.registry import get_family
+from codctl.errors import StageError
 from codctl.evaluate.positions import position_metrics
 from codctl.learn import checkpoints
 from codctl.learn.batching import sample_of, tokens_by_turn
@@ -142,6 +143,7 @@ class Training:
         trajectories = asyncio.run(play_all(self._player, packs, config.train.rollouts))
         played = time.monotonic()
         scored = score(config, trajectories)
+        _refuse_if_engine_is_broken(scored.episodes, step)
         samples = [
             sample_of(episode, row["advantage"])
             for episode, row in zip(scored.episodes, scored.credits, strict=True)
@@ -207,6 +209,16 @@ class Training:
         metrics = position_metrics(asyncio.run(play_all(player, packs, 1)))
         self._tracker.log(step, "validation", metrics)
         self._progress.update("validation", step, config.train.steps, metrics)
+
+
+def _refuse_if_engine_is_broken(episodes: Sequence[EpisodeRecord], step: int) -> None:
+    """A few failed episodes are noise; when most fail, going on would only look like training."""
+    reasons = [e.failed for e in episodes if e.failed]
+    if 2 * len(reasons) > len(episodes):
+        raise StageError(
+            f"step {step}: the engine failed in {len(reasons)} of {len(episodes)} episodes; first reason: {reasons[0]}",
+            hint="the same command continues from the newest checkpoint once the cause is gone",
+        )
 
 
 def _share(episodes: Sequence[EpisodeRecord], kind: str, flag: str) -> float:

@@ -115,15 +115,13 @@ def evaluate_subject(
         player = replace(player, settings=replace(player.settings, **settings))
     report = _reporter(progress, f"evaluation, length {spec.length}")
     found = evaluate(player, spec, report)
-    found.result["run" if subject.kind == "run" else subject.kind] = subject.name
+    found.result.update({"run": None, subject.kind: subject.name})
     return found
 
 
 def _policy_player(name: str, spec: EvalSpec) -> Player:
     family, chat = get_family(spec.family), ByteChat()
-    settings = RolloutSettings(
-        spec.rendering, solve_tokens=UNBOUNDED, update_tokens=UNBOUNDED, max_chars=UNBOUNDED
-    )
+    settings = RolloutSettings(spec.rendering, solve_tokens=UNBOUNDED, update_tokens=UNBOUNDED, max_chars=UNBOUNDED)
     return Player(family, ScriptedEngine(family.policy(name), chat), chat, settings, spec.seeds[0])
 
 

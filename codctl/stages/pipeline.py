@@ -8,8 +8,9 @@ from typing import Any
 
 from codctl.config.schema import Config
 from codctl.errors import CodctlError
+from codctl.runs.attempt import Terminated
 from codctl.runs.directory import RunDirectory
-from codctl.stages.progress import Progress
+from codctl.stages.progress import Logged, Progress
 
 
 def run_training(config: Config, run: RunDirectory, progress: Progress) -> dict[str, Any]:
@@ -25,10 +26,10 @@ def run_training(config: Config, run: RunDirectory, progress: Progress) -> dict[
     tracker = Tracker(run, config)
     outcome = "failed"
     try:
-        result = _stages(config, run, tracker, progress)
+        result = _stages(config, run, tracker, Logged(progress))
         outcome = "finished"
         return result
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated):
         outcome = "interrupted"
         raise
     finally:

@@ -39,9 +39,7 @@ def believe(episodes: Iterable[tuple[LakeTask, list[Move]]], belief: int = ANY) 
 def known_facts(belief: int) -> dict[int, str]:
     """The facts that hold in every possible permutation: direction → code."""
     possible = [p for i, p in enumerate(PERMUTATIONS) if belief >> i & 1]
-    return {
-        possible[0][code]: CODES[code] for code in range(4) if possible and len({p[code] for p in possible}) == 1
-    }
+    return {possible[0][code]: CODES[code] for code in range(4) if possible and len({p[code] for p in possible}) == 1}
 
 
 @cache

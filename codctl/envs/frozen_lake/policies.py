@@ -38,7 +38,7 @@ class BayesPolicy:
         best = max(range(4), key=lambda code: values[code])
         if belief & (belief - 1) == 0:  # all is known: take a shortest way, not just any way within the budget
             best = _shortest(episode, known_facts(belief))
-        return text.reply("on", CODES[best], situation.rendering)
+        return text.reply(None, CODES[best], situation.rendering)
 
     def update(self, situation: Situation, rng: Random) -> str:
         return text.hint_from(known_facts(belief_of(situation)), situation.rendering)
@@ -50,7 +50,7 @@ class InformedPolicy:
     def solve(self, situation: Situation, rng: Random) -> str:
         episode, world = _lake(situation)
         truth = {direction: world.code_of(direction) for direction in range(4)}
-        return text.reply("on", CODES[_shortest(episode, truth)], situation.rendering)
+        return text.reply(None, CODES[_shortest(episode, truth)], situation.rendering)
 
     def update(self, situation: Situation, rng: Random) -> str:
         return text.hint_from({d: _lake(situation)[1].code_of(d) for d in range(4)}, situation.rendering)
@@ -60,7 +60,7 @@ class RandomPolicy:
     """Plays any code and never learns."""
 
     def solve(self, situation: Situation, rng: Random) -> str:
-        return text.reply("on", rng.choice(CODES), situation.rendering)
+        return text.reply(None, rng.choice(CODES), situation.rendering)
 
     def update(self, situation: Situation, rng: Random) -> str:
         return text.hint_from({}, situation.rendering)

@@ -66,7 +66,9 @@ def grid(task: LakeTask, agent: Cell) -> str:
         return "G" if cell == task.goal else "O" if cell in task.holes else "."
 
     rows = "\n".join(" ".join(mark((row, column)) for column in range(task.size)) for row in range(task.size))
-    return f"{_place('you are', agent)}, {_place('the goal is', task.goal)} (row 1 is the top, column 1 the left).\n{rows}"
+    return (
+        f"{_place('you are', agent)}, {_place('the goal is', task.goal)} (row 1 is the top, column 1 the left).\n{rows}"
+    )
 
 
 def hint_from(known: dict[int, str], rendering: Rendering) -> str:
@@ -79,32 +81,44 @@ def hint_from(known: dict[int, str], rendering: Rendering) -> str:
     return "\n".join(lines) or "Nothing is known for certain yet."
 
 
-def reply(direction: str, code: str, rendering: Rendering) -> str:
-    """A solve reply: the intended direction, then the code, so that planning and recall are separate."""
+def reply(direction: str | None, code: str, rendering: Rendering) -> str:
+    """A solve reply: the intended direction first, if there is one, then the code: planning and recall are separate.
+
+    In the compact rendering both stand in the answer, so that a reply repeats a fact just as hints state it.
+    """
     if rendering == "compact":
-        return f"{direction} <answer> {code} </answer>"
-    return f"I want to move {direction}.\n<answer>{code}</answer>"
+        return f"<answer> {direction} {code} </answer>" if direction else f"<answer> {code} </answer>"
+    thought = f"I want to move {direction}.\n" if direction else ""
+    return f"{thought}<answer>{code}</answer>"
+
+
+def read_action(action: str) -> str:
+    """The code in an answer; a direction word before it is the agent's own note."""
+    from codctl.envs.frozen_lake.world import DIRECTIONS
+
+    words = action.split()
+    return words[1] if len(words) == 2 and words[0] in DIRECTIONS else action.strip()
 
 
 _CLAUSE = re.compile(r"[;\n.]")
-_WORD = re.compile(r"\b(up|down|left|right|[KQXZ]|not|never|unknown|isn't)\b", re.IGNORECASE)
+_NEGATION = re.compile(r"\b(not|never|unknown|cannot|\w+n['’]t)\b", re.IGNORECASE)
+_WORD = re.compile(r"\b(?:[KQXZ]|(?i:up|down|left|right|wall))\b")  # codes are upper case only
 
 
 def claims(hints: str) -> set[tuple[str, str]]:
     """The (code, direction) pairs that a hint states, in free text or in pairs, in either order.
 
-    A clause with a negation claims nothing.
+    A clause with a negation claims nothing, nor does a raw "wall K".
     """
     found: set[tuple[str, str]] = set()
     for clause in _CLAUSE.split(hints):
-        # Codes are upper case; only directions may be written either way.
-        words = [word if word in "KQXZ" else word.lower() for word in _WORD.findall(clause)]
-        words = [word for word in words if word not in "kqxz"]
-        if {"not", "never", "unknown", "isn't"} & set(words):
+        if _NEGATION.search(clause):
             continue
+        words = [word if len(word) == 1 else word.lower() for word in _WORD.findall(clause)]
         for first, second in zip(words[::2], words[1::2], strict=False):
-            if (first in "KQXZ") != (second in "KQXZ"):
-                found.add((first, second) if first in "KQXZ" else (second, first))
+            code, direction = (first, second) if first.isupper() else (second, first)
+            if code.isupper() and direction.islower() and direction != "wall":
+                found.add((code, direction))
     return found
 
 
@@ -121,7 +135,7 @@ def _pair(move: Move) -> str:
 def _effect(move: Move) -> str:
     before, after = (f"row {row + 1}, column {column + 1}" for row, column in (move.before, move.after))
     if move.direction is None:
-        return f"Action {move.code} left you at {before}: the border is in the way."
+        return f"Action {move.code} did not move you from {before}: the border is in the way."
     return f"Action {move.code} took you from {before} to {after}."
 
 

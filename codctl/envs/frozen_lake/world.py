@@ -96,7 +96,7 @@ class LakeEpisode(Episode):
     def act(self, action: str) -> Step:
         if self.done:
             raise ValueError("the episode is over")
-        code = action.strip()
+        code = text.read_action(action)
         if code not in CODES:
             return self.fail(f"{code[:40]!r} is not an action; the actions are {', '.join(CODES)}")
         self.turns += 1

@@ -1,0 +1,121 @@
+"""Where the time and the tokens went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from codctl.evaluate.report.source import Source
+
+
+@dataclass(frozen=True)
+class Part:
+    """One share of the run time."""
+
+    name: str
+    seconds: float
+    share: float
+    css: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number with what it means."""
+
+    name: str
+    value: str
+    meaning: str
+
+
+def time_parts(source: Source) -> list[Part]:
+    """Seconds by stage, as far as they were measured; CoD-Train is split into playing and learning."""
+    steps = source.phase("train")
+    rollout, learn = _total(steps, "seconds/rollout"), _total(steps, "seconds/learn")
+    evaluations = (source.before, source.after, source.long)
+    found = [
+        ("Warm start", float(source.warm_start["seconds"]) if source.warm_start else 0.0, "c-before"),
+        ("CoD-Train: rollouts", rollout, "c-own"),
+        ("CoD-Train: learning", learn, "c-oracle"),
+        ("CoD-Train: other", max(0.0, _total(steps, "seconds/step") - rollout - learn), "c-none"),
+        ("Evaluation", sum(float(e.result.get("seconds", 0.0)) for e in evaluations if e), "c-history"),
+    ]
+    total = sum(seconds for _, seconds, _ in found)
+    return [Part(name, seconds, seconds / total, css) for name, seconds, css in found if total and seconds >= 0.5]
+
+
+def figures(source: Source) -> list[Figure]:
+    """Throughput and token efficiency of CoD-Train, averaged over its steps."""
+    steps = source.phase("train")
+    found = [
+        _figure(
+            steps, "timing", "seconds/step", "Seconds per step", "{:.2f} s", "one rollout of all packs, then learning"
+        ),
+        _figure(
+            steps,
+            "timing",
+            "tokens_per_second/rollout",
+            "Tokens per second, rollouts",
+            "{:,.0f}",
+            "prompts and replies",
+        ),
+        _figure(
+            steps, "timing", "tokens_per_second/learn", "Tokens per second, learning", "{:,.0f}", "forward and backward"
+        ),
+        _figure(
+            steps,
+            "metrics",
+            "tokens/useful_fraction",
+            "Useful tokens in micro-batches",
+            "{:.1%}",
+            "the rest is padding; at least 85 % is the aim",
+        ),
+        _figure(
+            steps,
+            "metrics",
+            "tokens/per_turn_rows_ratio",
+            "Tokens that one row per turn would forward",
+            "{:.2f} ×",
+            "relative to ours: an episode is one row, however many turns it took",
+        ),
+        _figure(
+            steps,
+            "metrics",
+            "engine/occupancy",
+            "Batch occupancy of the engine",
+            "{:.1%}",
+            "mean share of the live trajectories that a forward pass serves",
+        ),
+        _figure(
+            steps,
+            "metrics",
+            "engine/cached_prompt_fraction",
+            "Prompt tokens from the cache",
+            "{:.1%}",
+            "computed in an earlier turn, not again",
+        ),
+    ]
+    return [figure for figure in found if figure is not None]
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 42 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.0f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _figure(
+    steps: Sequence[dict[str, Any]], part: str, metric: str, name: str, shape: str, meaning: str
+) -> Figure | None:
+    values = [value for step in steps if (value := step.get(part, {}).get(metric)) is not None]
+    if not values:
+        return None
+    return Figure(name, shape.format(sum(values) / len(values)).replace("%", " %"), meaning)
+
+
+def _total(steps: Sequence[dict[str, Any]], timing: str) -> float:
+    return float(sum(step.get("timing", {}).get(timing) or 0.0 for step in steps))

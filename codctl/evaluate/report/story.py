@@ -1,0 +1,70 @@
+"""One pack told in full: what the model saw, did, and wrote down for the next task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from codctl.evaluate.report.effects import ordinal
+from codctl.evaluate.report.words import Piece, difference, visible
+
+
+@dataclass(frozen=True)
+class Move:
+    reply: str
+    observation: str
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One task of the pack.
+
+    Attributes:
+        title: Which task it is.
+        success: Whether it was solved.
+        hint: The hint in force while it was played; empty for none.
+        task: What the model was shown, readable.
+        moves: Its replies and what came back.
+        feedback: The environment's last word.
+        change: How the hint was then rewritten; None after the last task.
+        score: How right the new hint is; empty after the last task.
+    """
+
+    title: str
+    success: bool
+    hint: str
+    task: str
+    moves: list[Move]
+    feedback: str
+    change: list[Piece] | None
+    score: str
+
+
+def chapters(walkthrough: Mapping[str, Any]) -> list[Chapter]:
+    return [_chapter(episode) for episode in walkthrough.get("episodes", [])]
+
+
+def _chapter(episode: Mapping[str, Any]) -> Chapter:
+    before, after = episode.get("hint_before") or "", episode.get("hint_after")
+    moves = [Move(visible(move["reply"]).strip(), visible(move["observation"])) for move in episode["moves"]]
+    feedback = visible(episode.get("feedback") or "")
+    if moves and moves[-1].observation == feedback:
+        moves[-1] = Move(moves[-1].reply, "")  # the last answer is the feedback: say it once
+    return Chapter(
+        title=f"{ordinal(episode['position']).capitalize()} task",
+        success=bool(episode["success"]),
+        hint=visible(before),
+        task=visible(episode["task"]),
+        moves=moves,
+        feedback=feedback,
+        change=None if after is None else difference(before, after),
+        score=_score(episode.get("hint_score")) if after is not None else "",
+    )
+
+
+def _score(score: Mapping[str, int] | None) -> str:
+    if not score:
+        return ""
+    found = ", ".join(f"{score[kind]} {kind}" for kind in ("right", "wrong", "missing"))
+    return f"{found}; {score['knowable']} could be known"

@@ -1,0 +1,57 @@
+"""What changed in a hint, word by word."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+# C0 controls other than tab and newline cannot stand in HTML; a reader should still see that something was there.
+_PICTURES = {code: chr(0x2400 + code) for code in range(32) if code not in (9, 10)} | {127: "\u2421"}
+# Controls of the writing direction could make a text read otherwise than it is.
+_DIRECTIONS = dict.fromkeys([0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
+_VISIBLE = {**_PICTURES, **_DIRECTIONS}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of text that was kept, inserted or deleted."""
+
+    kind: Literal["same", "ins", "del"]
+    text: str
+
+    @property
+    def word(self) -> str:
+        """The text without the space at its end, which need not be marked."""
+        return self.text.rstrip()
+
+    @property
+    def space(self) -> str:
+        return self.text[len(self.word) :] or " "
+
+
+def difference(old: str, new: str) -> list[Piece]:
+    """The way from `old` to `new`; replaced words come as a deletion before an insertion. Spacing does not count."""
+    before, after = _words(old), _words(new)
+    pieces: list[Piece] = []
+    matcher = difflib.SequenceMatcher(None, [w.strip() for w in before], [w.strip() for w in after], autojunk=False)
+    for kind, i, j, k, m in matcher.get_opcodes():
+        if kind == "equal":
+            pieces.append(Piece("same", "".join(after[k:m])))
+            continue
+        if i < j:
+            pieces.append(Piece("del", "".join(before[i:j])))
+        if k < m:
+            pieces.append(Piece("ins", "".join(after[k:m])))
+    return pieces
+
+
+def visible(text: str) -> str:
+    """The same text with control characters replaced by something that shows."""
+    return text.translate(_VISIBLE)
+
+
+def _words(text: str) -> list[str]:
+    """Words, each with the space behind it."""
+    return re.findall(r"\S+\s*", visible(text))

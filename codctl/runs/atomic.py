@@ -1,0 +1,148 @@
+"""Write a file whole or not at all: temp file in the same folder, fsync, rename, fsync the folder.
+
+A reader therefore sees the old content or the new, also after a power cut. The price is a second copy on disk while
+writing and two fsyncs, so this is for state, not for logs. Stdlib only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import math
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from codctl.errors import CodctlError, PreflightError, StageError
+
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is too big",
+}
+_FORBIDDEN = {
+    errno.EACCES: "no permission to write",
+    errno.EPERM: "no permission to write",
+    errno.EROFS: "the disk is read-only",
+}
+_MISPLACED = {errno.ENOTDIR: "a part of the path is a file", errno.ENAMETOOLONG: "the name is too long"}
+
+
+def temp_sibling(path: Path) -> Path:
+    """A fresh hidden name in the same folder; `remove_leftovers` recognises it."""
+    return path.parent / f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temp files and folders that killed processes left anywhere below `folder`."""
+    for path in list(folder.rglob(".*.tmp-*")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`, whole or not at all.
+
+    Raises:
+        StageError: Disk full, no permission and the like. No temp file stays behind and the old content is untouched.
+    """
+    temp = temp_sibling(path)
+    with storage_errors(path):
+        try:
+            descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            try:
+                _write_all(descriptor, data)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            temp.rename(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temp.unlink()
+            raise
+        fsync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    # A lone surrogate (possible in model output) becomes "?" rather than ending a run.
+    write_bytes(path, text.encode("utf-8", "replace"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented, strict JSON; NaN and infinities become null."""
+    write_text(path, json.dumps(without_nan(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def without_nan(value: Any) -> Any:
+    """The same JSON value with null for every float that JSON cannot hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(item) for item in value]
+    return value
+
+
+def fsync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+fsync_folder = fsync_file  # a folder is fsynced the same way: its entries become durable
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path, kind: type[CodctlError] = StageError) -> Iterator[None]:
+    """Turn the operating system's refusals to write into one message with a place and a way out."""
+    try:
+        yield
+    except Exception as error:
+        explained = explain(error, path, kind)
+        if explained is None:
+            raise
+        raise explained from error
+
+
+def explain(error: Exception, path: Path, kind: type[CodctlError] = StageError) -> CodctlError | None:
+    """The user's version of a failed write, or None when it is not about storage."""
+    code = error.errno if isinstance(error, OSError) else None
+    if code in _FULL or "No space left on device" in str(error):  # safetensors raises its own class
+        what = _FULL.get(code or errno.ENOSPC, "the disk is full")
+        return kind(f"cannot write: {what}", where=str(path), hint="free some space, then run the same command again")
+    if code in _FORBIDDEN:
+        return kind(
+            f"cannot write: {_FORBIDDEN[code]}",
+            where=str(path),
+            hint="choose a folder that you own with --runs-dir DIR, or correct its permissions",
+        )
+    if code in _MISPLACED or isinstance(error, FileExistsError):
+        what = _MISPLACED.get(code or 0, "a file stands where a folder is needed")
+        return kind(f"cannot write: {what}", where=str(path), hint="choose another folder with --runs-dir DIR")
+    return None
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder that a run needs, with parents.
+
+    Raises:
+        PreflightError: It cannot be created.
+    """
+    with storage_errors(path, PreflightError):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

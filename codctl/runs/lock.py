@@ -1,0 +1,103 @@
+"""One process at a time per run: an flock that the kernel drops when its holder dies, however it dies. Stdlib only."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from codctl.errors import PreflightError, RefusedError
+from codctl.runs import atomic
+
+_ATTEMPTS = 5
+_PAUSE_S = 0.02
+
+
+class RunLock:
+    """Hold a run's lock while the `with` block lasts.
+
+    Args:
+        path: The lock file. It stays behind (removing it would let two processes lock two different files).
+
+    Raises:
+        RefusedError: Another process holds it; its pid and host are in the message.
+        PreflightError: The file system cannot lock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        with atomic.storage_errors(self.path):
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            locked = _try_lock(descriptor)
+        except OSError as error:  # some network file systems have no locks
+            os.close(descriptor)
+            raise PreflightError(
+                f"cannot lock: {error.strerror}", where=str(self.path), hint="choose another disk with --runs-dir DIR"
+            ) from error
+        if not locked:
+            os.close(descriptor)
+            raise in_use(self.path)
+        self._descriptor = descriptor
+        text = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
+        with atomic.storage_errors(self.path):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, text, 0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        os.close(self._descriptor)  # closing releases
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a live process holds the lock."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def in_use(path: Path) -> RefusedError:
+    """The error for a run that somebody else is using."""
+    return RefusedError(
+        f"the run is in use by {_holder(path)}",
+        where=str(path.parent),
+        hint="wait for it or stop it, or give this run another name with name=OTHER",
+    )
+
+
+def _try_lock(descriptor: int) -> bool:
+    # A reader's is_locked holds a shared lock for an instant; that must not look like a holder.
+    for attempt in range(_ATTEMPTS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if attempt < _ATTEMPTS - 1:
+                time.sleep(_PAUSE_S)
+    return False
+
+
+def _holder(path: Path) -> str:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {content['pid']} on {content['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

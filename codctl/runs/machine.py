@@ -1,0 +1,88 @@
+"""What a run ran on: enough to judge its speed and to repeat it. Stdlib only, and nothing heavy is imported."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "numpy", "mlflow", "vllm")
+_QUERY_TIMEOUT_S = 5.0
+
+
+def describe() -> dict[str, Any]:
+    """Host, processor, memory, GPUs, versions and the commit of this checkout (empty when there is none)."""
+    return {
+        "host": socket.gethostname(),
+        "system": platform.platform(),
+        "cpu": _cpu(),
+        "cores": _cores(),
+        "memory_gb": _memory_gb(),
+        "gpus": _gpus(),
+        "python": platform.python_version(),
+        "versions": _versions(),
+        "commit": _commit(),
+    }
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # what this process may use; absent on macOS
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
+
+
+def _memory_gb() -> float:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+    except (ValueError, OSError):
+        return 0.0
+
+
+def _gpus() -> list[str]:
+    return _output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]).splitlines()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str:
+    here = str(Path(__file__).parent)
+    # An installed copy may lie inside somebody else's repository (a venv in it): only a tracked file counts.
+    if not _output(["git", "-C", here, "ls-files", "--error-unmatch", Path(__file__).name]):
+        return ""
+    commit = _output(["git", "-C", here, "rev-parse", "HEAD"])
+    dirty = _output(["git", "-C", here, "status", "--porcelain", "--untracked-files=no"])
+    return f"{commit} with changes" if commit and dirty else commit
+
+
+def _output(command: list[str]) -> str:
+    if shutil.which(command[0]) is None:
+        return ""
+    try:
+        result = subprocess.run(  # noqa: S603  the commands are written in this file
+            command, capture_output=True, text=True, timeout=_QUERY_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return result.stdout.strip() if result.returncode == 0 else ""

@@ -1,0 +1,158 @@
+"""Sealed folders: a folder counts only when its COMPLETE.json, written last, matches what lies beside it.
+
+Everything is written into a hidden sibling, fsynced, listed with sizes and hashes in COMPLETE.json, and renamed. A
+process killed anywhere leaves either nothing or a hidden leftover, and a file damaged later is noticed. Stdlib only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from codctl.errors import StageError
+from codctl.runs import atomic
+
+COMPLETE = "COMPLETE.json"
+_NO_INFO: Mapping[str, Any] = MappingProxyType({})
+
+
+@contextlib.contextmanager
+def sealing(final: Path, info: Mapping[str, Any] = _NO_INFO) -> Iterator[Path]:
+    """Yield an empty temp folder; on a normal exit it becomes `final`, sealed. On an exception it is removed.
+
+    An older `final` is replaced. One writer at a time, as with every file of a run.
+
+    Args:
+        final: Where the sealed folder will be.
+        info: What COMPLETE.json should say beside the file list (`read_info` gives it back).
+
+    Raises:
+        StageError: Disk full, no permission and the like, also when raised by a library inside the block.
+    """
+    with atomic.storage_errors(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers_of(final)
+        temp = atomic.temp_sibling(final)
+        temp.mkdir()
+        try:
+            yield temp
+            _write_complete(temp, info)
+            _move_into_place(temp, final)
+        except BaseException:
+            shutil.rmtree(temp, ignore_errors=True)
+            raise
+
+
+def is_sealed(path: Path, *, verify: bool = False) -> bool:
+    """Whether the folder is complete by names and sizes; with `verify` also by content."""
+    return why_not_sealed(path, verify=verify) == ""
+
+
+def why_not_sealed(path: Path, *, verify: bool = True) -> str:
+    """Say what is wrong with a folder that should be sealed; empty when nothing is."""
+    if not path.is_dir():
+        return "no such folder"
+    try:
+        complete = _read_complete(path)
+        for entry in complete["files"]:
+            if problem := _file_problem(path, entry, verify=verify):
+                return problem
+    except FileNotFoundError:
+        return f"missing {COMPLETE}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{COMPLETE} cannot be read: {error}"
+    return ""
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """The `info` a folder was sealed with.
+
+    Raises:
+        StageError: The folder is not sealed.
+    """
+    if problem := why_not_sealed(path, verify=False):
+        raise StageError(f"not a complete folder: {problem}", where=str(path))
+    info: dict[str, Any] = _read_complete(path)["info"]
+    return info
+
+
+def newest_sealed(parent: Path, pattern: str = "step-*") -> tuple[Path | None, list[str]]:
+    """The last folder by name whose content verifies, and why newer ones were passed over.
+
+    Names must sort by age (`step-000010`), which the fixed number of digits gives.
+    """
+    skipped: list[str] = []
+    for candidate in sorted(parent.glob(pattern), reverse=True):
+        problem = why_not_sealed(candidate)
+        if not problem:
+            return candidate, skipped
+        skipped.append(f"{candidate.name}: {problem}")
+    return None, skipped
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_complete(folder: Path, info: Mapping[str, Any]) -> None:
+    files = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        atomic.fsync_file(path)
+        files.append(
+            {"path": path.relative_to(folder).as_posix(), "size": path.stat().st_size, "sha256": sha256_of(path)}
+        )
+    for inner in sorted(path for path in folder.rglob("*") if path.is_dir()):
+        atomic.fsync_folder(inner)
+    body = {"schema": 1, "info": atomic.without_nan(dict(info)), "files": files}
+    atomic.write_json(folder / COMPLETE, {**body, "sha256": _digest(body)})
+
+
+def _move_into_place(temp: Path, final: Path) -> None:
+    if final.exists():
+        # A folder cannot replace a full one in one step. Killed between the renames, readers find nothing here and
+        # fall back, as they do for any incomplete folder.
+        outgoing = atomic.temp_sibling(final)
+        final.rename(outgoing)
+        temp.rename(final)
+        shutil.rmtree(outgoing, ignore_errors=True)
+    else:
+        temp.rename(final)
+    atomic.fsync_folder(final.parent)
+
+
+def _remove_leftovers_of(final: Path) -> None:
+    for path in final.parent.glob(f".{final.name}.tmp-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _read_complete(folder: Path) -> dict[str, Any]:
+    complete = json.loads((folder / COMPLETE).read_text(encoding="utf-8"))
+    if not isinstance(complete, dict):
+        raise TypeError("it is not an object")
+    body = {key: value for key, value in complete.items() if key != "sha256"}
+    if complete["sha256"] != _digest(body):
+        raise ValueError("its own hash does not match")
+    return complete
+
+
+def _file_problem(folder: Path, entry: Mapping[str, Any], *, verify: bool) -> str:
+    path = folder / entry["path"]
+    if not path.is_file():
+        return f"{entry['path']}: missing"
+    size = path.stat().st_size
+    if size != entry["size"]:
+        return f"{entry['path']}: {size} bytes, expected {entry['size']}"
+    if verify and sha256_of(path) != entry["sha256"]:
+        return f"{entry['path']}: content differs from what was sealed"
+    return ""
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True, ensure_ascii=True).encode()).hexdigest()

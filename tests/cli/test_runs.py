@@ -1,0 +1,73 @@
+"""Commands that look at a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def test_list_and_show(cli, trained) -> None:
+    where = ["--runs-dir", str(trained.runs_dir)]
+    [entry] = cli("runs", "list", *where, "--json").json["result"]["runs"]
+    assert (entry["name"], entry["status"], entry["step"]) == ("micro", "finished", 2)
+    assert "micro  finished" in cli("runs", "list", *where).out
+    shown = cli("runs", "show", "micro", *where, "--json").json["result"]
+    assert shown["attempts"][0]["outcome"] == "finished"
+    assert {"model", "warm_start", "cod_train/final", "evaluation/after"} <= set(shown["stages"])
+    assert shown["latest"]["train"]["step"] == 2
+    assert "cod_train/final" in cli("runs", "show", "micro", *where).out
+
+
+def test_runs_are_found_by_path_and_by_environment(cli, trained, monkeypatch) -> None:
+    assert cli("runs", "show", str(trained.runs_dir / "micro")).code == 0
+    monkeypatch.setenv("CODCTL_RUNS_DIR", str(trained.runs_dir))
+    assert cli("runs", "show", "micro").code == 0
+    outcome = cli("runs", "show", "mikro")
+    assert outcome.code == 2
+    assert "did you mean micro?" in outcome.err
+
+
+def test_no_runs_yet(cli) -> None:
+    assert cli("runs", "list").out == "no runs in runs\n"
+    assert cli("runs", "list", "--json").json["result"] == {"runs": []}
+
+
+def test_a_damaged_run_is_listed_with_what_is_wrong(cli, home: Path) -> None:
+    (home / "runs" / "torn").mkdir(parents=True)
+    (home / "runs" / "torn" / "manifest.json").write_text('{"schema": 1')
+    [entry] = cli("runs", "list", "--json").json["result"]["runs"]
+    assert entry["status"].startswith("unreadable: the manifest cannot be read")
+
+
+def test_logs_print_an_attempt_and_follow_a_finished_one_to_its_end(cli, trained) -> None:
+    where = ["--runs-dir", str(trained.runs_dir)]
+    log = (trained.runs_dir / "micro" / "attempts" / "001" / "log.txt").read_text()
+    assert cli("runs", "logs", "micro", *where).out == log
+    assert cli("runs", "logs", "micro", "-f", *where).out == log
+    outcome = cli("runs", "logs", "micro", "--attempt", "7", *where)
+    assert (outcome.code, outcome.err) == (2, "error: run 'micro' has no attempt 7 (it has 1 to 1)\n")
+
+
+def test_credit_is_a_table_of_packs_positions_and_rollouts(cli, trained) -> None:
+    where = ["--runs-dir", str(trained.runs_dir)]
+    result = cli("credit", "micro", *where, "--json").json["result"]
+    assert result["step"] == 2
+    assert len(result["packs"]) == 2
+    # 2 packs × 2 rollouts × (3 solves + 2 updates)
+    assert len(result["episodes"]) == 20
+    for episode in result["episodes"]:
+        assert episode["advantage"] == episode["return"] - episode["baseline"]
+    one = cli("credit", "micro", "--step", "1", "--pack", "0", *where)
+    assert one.out.startswith("step 1\n\npack frozen_lake/tiny/train/0\npos  kind    rollout  reward")
+    assert one.out.count("pack ") == 1
+
+
+def test_credit_of_what_was_not_stored(cli, trained) -> None:
+    where = ["--runs-dir", str(trained.runs_dir)]
+    assert "no rollouts were stored for step 9; stored: 1, 2" in cli("credit", "micro", "--step", "9", *where).err
+    assert "step 2 has no pack 'x'" in cli("credit", "micro", "--pack", "x", *where).err
+
+
+def test_report_is_written_where_it_is_asked_for(cli, home: Path, trained) -> None:
+    outcome = cli("report", "micro", "--runs-dir", str(trained.runs_dir), "--out", "page.html")
+    assert (outcome.code, outcome.out) == (0, "page.html\n")
+    assert "<html" in (home / "page.html").read_text()

@@ -1,0 +1,72 @@
+"""Reading replies, and what the update call sees."""
+
+from __future__ import annotations
+
+import pytest
+
+from codctl.cod.prompts import ParsedAnswer, parse_answer, update_messages
+from codctl.envs.frozen_lake.world import LakeEpisode, LakeTask, LakeWorld
+
+NONE = "expected exactly one <answer>…</answer> block, found 0"
+
+
+@pytest.mark.parametrize(
+    ("reply", "action"),
+    [
+        ("<answer>K</answer>", "K"),
+        ("up <answer> K </answer>", "K"),
+        ("I go up.\n<answer>\nK\n</answer>\n\n", "K"),
+        ("<answer>two words</answer>", "two words"),
+        ("a < b > c <answer>K</answer>", "K"),
+    ],
+)
+def test_one_answer_block(reply: str, action: str) -> None:
+    assert parse_answer(reply) == ParsedAnswer(action)
+
+
+@pytest.mark.parametrize(
+    ("reply", "problem"),
+    [
+        ("", NONE),
+        ("K", NONE),
+        ("<answer>K", NONE),
+        ("K</answer>", NONE),
+        ("</answer>K<answer>", NONE),
+        ("<ANSWER>K</ANSWER>", NONE),
+        ("<answer>K</answer><answer>Q</answer>", "expected exactly one <answer>…</answer> block, found 2"),
+        ("<answer>K<answer>Q</answer>", "expected exactly one <answer>…</answer> block, found 1"),
+        ("<answer>K</answer></answer>", "expected exactly one <answer>…</answer> block, found 1"),
+        ("<answer>K</answer> because", "text follows the <answer> block"),
+        ("<answer> \n </answer>", "the <answer> block is empty"),
+    ],
+)
+def test_anything_else_is_a_format_error(reply: str, problem: str) -> None:
+    assert parse_answer(reply) == ParsedAnswer("", problem)
+
+
+def played(codes: str, rendering: str) -> LakeEpisode:
+    task = LakeTask(3, frozenset(), (0, 0), (0, 2), 3)
+    episode = task.begin(LakeWorld((3, 0, 2, 1)), rendering)  # type: ignore[arg-type]
+    for code in codes:
+        episode.act(code)
+    return episode
+
+
+def test_compact_update_prompt() -> None:
+    system, user = update_messages("up Q", played("QKK", "compact"), "compact")
+    assert (system["role"], system["content"], user["role"]) == ("system", "update", "user")
+    assert user["content"] == "hints up Q seen wall Q right K right K reward 1"
+    lost = update_messages("", played("QQQ", "compact"), "compact")[1]["content"]
+    assert lost == "hints none seen wall Q wall Q wall Q reward 0"
+    unreadable = update_messages("", played("Qx", "compact"), "compact")[1]["content"]
+    assert unreadable == "hints none seen wall Q reward 0 error"
+
+
+def test_full_update_prompt_holds_hints_trajectory_reward_and_feedback_but_no_solve_prompt() -> None:
+    episode = played("KK", "full")
+    system, user = update_messages("- Q moves up.", episode, "full")
+    assert "frozen" not in system["content"].lower()
+    assert "- Q moves up." not in system["content"]
+    for part in ("- Q moves up.", episode.transcript(), "Reward: 1", "Feedback: You reached the goal."):
+        assert user["content"].count(part) == 1
+    assert "(none yet)" in update_messages("", episode, "full")[1]["content"]

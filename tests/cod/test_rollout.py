@@ -1,0 +1,252 @@
+"""The interleaved rollout with scripted engines: order, seeds, faults, and what happens to unreadable updates."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from codctl.cod.context import START
+from codctl.cod.conversation import ByteChat
+from codctl.cod.credit import credit_pack
+from codctl.cod.engine import Asker, Engine, Generation, Sampling
+from codctl.cod.prompts import update_reply
+from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.cod.trajectory import Trajectory, read_parquet, write_parquet
+from codctl.engines.scripted import FAULTS, Fault, ScriptedEngine
+from codctl.envs.base import Pack
+from codctl.envs.registry import get_family
+
+FAMILY = get_family("frozen_lake")
+CHAT = ByteChat()
+SETTINGS = RolloutSettings("compact", deadline_s=30)
+
+
+def packs(count: int, length: int = 3) -> list[Pack]:
+    return [FAMILY.pack("train", index, length, "tiny") for index in range(count)]
+
+
+def player(engine: Engine, *, seed: int = 0, settings: RolloutSettings = SETTINGS) -> Player:
+    return Player(FAMILY, engine, CHAT, settings, seed)
+
+
+def scripted(policy: str = "random", fault: Fault | None = None, rate: float = 0.0) -> ScriptedEngine:
+    return ScriptedEngine(FAMILY.policy(policy), CHAT, fault=fault, fault_rate=rate)
+
+
+class Told:
+    """An engine that says what a function of (kind, position, turn in all) says, and remembers who asked."""
+
+    def __init__(self, reply: Callable[[Asker], str]) -> None:
+        self._reply = reply
+        self.asked: list[tuple[str, int]] = []
+        self.prompts: list[str] = []
+        self.seats = 0
+
+    def take_seat(self) -> None:
+        self.seats += 1
+
+    def leave_seat(self) -> None:
+        self.seats -= 1
+
+    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
+        await asyncio.sleep(0)
+        self.asked.append((asker.kind, asker.situation.position))
+        self.prompts.append(CHAT.decode(prompt_ids))
+        ids = [*CHAT.encode(self._reply(asker)), 256]
+        return Generation(ids, [-1.0] * len(ids), "stop", 7)
+
+    def update_weights(self, version: int) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+def informed(asker: Asker) -> str:
+    from random import Random
+
+    policy = FAMILY.policy("informed")
+    if asker.kind == "solve":
+        return policy.solve(asker.situation, Random(0))
+    return update_reply(f"hint {asker.situation.position}", "compact")
+
+
+def play(engine: Engine, drawn: Sequence[Pack], rollouts: int = 1, **options: object) -> list[Trajectory]:
+    return asyncio.run(play_all(player(engine, **options), drawn, rollouts))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("length", [1, 2, 4])
+def test_solve_and_update_alternate_and_no_update_follows_the_last_task(length: int) -> None:
+    engine = Told(informed)
+    [trajectory] = play(engine, packs(1, length))
+    expected = [(kind, s) for s in range(length) for kind in ("solve", "update")][:-1]
+    assert [(e.kind, e.position) for e in trajectory.episodes] == expected
+    assert [revision.number for revision in trajectory.revisions] == list(range(length))
+    assert list(dict.fromkeys(engine.asked)) == expected
+    assert engine.seats == 0
+
+
+def test_each_task_is_solved_with_the_hints_written_before_it() -> None:
+    engine = Told(informed)
+    [trajectory] = play(engine, packs(1, 3))
+    assert [e.hints for e in trajectory.of("solve")] == ["", "hint 0", "hint 1"]
+    assert [e.hints for e in trajectory.of("update")] == ["hint 0", "hint 1"]
+    firsts = [engine.prompts[engine.asked.index(("solve", s))] for s in range(3)]
+    assert [text.startswith(f"lake hints {hint}") for text, hint in zip(firsts, ["none", "hint 0", "hint 1"], strict=True)]
+    updates = [prompt for (kind, _), prompt in zip(engine.asked, engine.prompts, strict=True) if kind == "update"]
+    assert "hints none seen" in updates[0]
+    assert "hints hint 0 seen" in updates[1]
+
+
+def test_records_hold_what_was_sampled() -> None:
+    for trajectory in play(Told(informed), packs(3)):
+        for e in trajectory.episodes:
+            assert len(e.ids) == len(e.loss_mask) == len(e.logprobs)
+            assert sum(e.loss_mask) == sum(len(reply.encode()) + 1 for reply in e.replies)
+            assert [p for p, m in zip(e.logprobs, e.loss_mask, strict=True) if m] == [-1.0] * sum(e.loss_mask)
+            assert not any(p for p, m in zip(e.logprobs, e.loss_mask, strict=True) if not m)
+            assert e.turn_ends[-1] == len(e.ids)
+            assert e.weight_version == 7
+            assert len(e.turn_ends) == e.turns == len(e.replies) == len(e.observations)
+
+
+def test_shaped_reward_is_the_raw_one_less_the_turn_penalty() -> None:
+    for trajectory in play(scripted("random"), packs(40)):
+        for e, task in zip(trajectory.of("solve"), FAMILY.pack("train", int(trajectory.pack[-1]), 3, "tiny").tasks, strict=True):
+            if not e.raw_reward:
+                assert e.shaped_reward == 0.0
+    [informed_trajectory] = play(scripted("informed"), packs(1))
+    for e, task in zip(informed_trajectory.of("solve"), packs(1)[0].tasks, strict=True):
+        assert e.shaped_reward == pytest.approx(1 - 0.1 * e.turns / task.max_turns)  # type: ignore[attr-defined]
+
+
+def test_trajectories_come_back_in_the_order_of_packs_and_rollouts() -> None:
+    found = play(scripted(), packs(3), 2)
+    assert [(t.pack, t.rollout) for t in found] == [(p.id, r) for p in packs(3) for r in range(2)]
+
+
+def test_a_trajectory_does_not_depend_on_what_else_is_played() -> None:
+    everything = play(scripted(), packs(5), 3)
+    assert play(scripted(), packs(5)[2:3], 3) == everything[6:9]
+    assert play(scripted(), packs(5), 3) == everything
+    assert play(scripted(), packs(5), 3, seed=1) != everything
+    assert len({t.episodes for t in map(without_tokens, everything[:3])}) == 3  # rollouts differ
+
+
+def without_tokens(trajectory: Trajectory) -> Trajectory:
+    """Replies only, as something that can be put in a set."""
+    return Trajectory(trajectory.pack, 0, tuple(e.replies for e in trajectory.episodes))  # type: ignore[arg-type,misc]
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_run_goes_on_after_any_fault(fault: Fault) -> None:
+    settings = RolloutSettings("compact", deadline_s=0.05 if fault == "hang" else 30)
+    found = play(scripted("informed", fault, 0.3), packs(4), 2, settings=settings)
+    assert [len(t.episodes) for t in found] == [5] * 8
+    episodes = [e for t in found for e in t.episodes]
+    failed = [e for e in episodes if e.failed]
+    unreadable = [e for e in episodes if e.format_error]
+    assert any(not e.failed and not e.format_error for e in episodes)
+    if fault in ("error", "hang"):
+        assert failed
+        assert not unreadable
+        assert {e.raw_reward for e in failed} == {0.0}
+    else:
+        assert unreadable
+        assert not failed
+        kinds = {"no_hints": {"update"}, "truncated": {"solve", "update"}}.get(fault, {"solve"})
+        assert {e.kind for e in unreadable} == kinds
+        for e in unreadable:
+            assert e.shaped_reward == (0.0 if e.kind == "solve" else -0.1)
+            assert e.feedback
+
+
+@pytest.mark.parametrize("fault", ["error", "hang"])
+def test_failed_episodes_weigh_nothing(fault: Fault) -> None:
+    settings = RolloutSettings("compact", deadline_s=0.05 if fault == "hang" else 30)
+    group = play(scripted("random", fault, 0.2), packs(1, 4), 8, settings=settings)
+    credit = credit_pack(group)
+    rows = credit.rows(group)
+    episodes = [e for t in group for e in t.episodes]
+    assert any(e.failed for e in episodes)
+    assert all(row["advantage"] == 0.0 for row, e in zip(rows, episodes, strict=True) if e.failed)
+    assert all(row["return"] != row["return"] for row, e in zip(rows, episodes, strict=True) if e.failed)  # NaN
+
+
+def test_a_reply_that_never_comes_meets_the_deadline() -> None:
+    settings = RolloutSettings("compact", deadline_s=0.05)
+    [trajectory] = play(scripted("informed", "hang", 1.0), packs(1, 2), settings=settings)
+    solve, update, _ = trajectory.episodes
+    assert solve.failed == "no reply within 0.05 s for frozen_lake/tiny/train/0/0/solve/0/0"
+    assert update.failed == "no reply within 0.05 s for frozen_lake/tiny/train/0/0/update/0/0"
+    assert (solve.ids, sum(solve.loss_mask), solve.replies) == (solve.ids, 0, ())
+
+
+def test_an_engine_error_neither_wipes_the_hints_nor_counts_as_a_format_error() -> None:
+    settings = RolloutSettings("compact", on_parse_failure="wipe")
+
+    class Breaks(Told):
+        async def generate(
+            self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker
+        ) -> Generation:
+            from codctl.cod.engine import EngineError
+
+            if (asker.kind, asker.situation.position) == ("update", 1):
+                raise EngineError("the server went away")
+            return await super().generate(prompt_ids, sampling, seed=seed, asker=asker)
+
+    engine = Breaks(informed)
+    [trajectory] = play(engine, packs(1, 4), settings=settings)
+    assert [e.hints for e in trajectory.of("solve")] == ["", "hint 0", "hint 0", "hint 2"]
+    broken = trajectory.of("update")[1]
+    assert (broken.failed, broken.format_error, broken.raw_reward) == ("the server went away", False, 0.0)
+    assert engine.seats == 0
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "hints"), [("keep", ["", "hint 0", "hint 0", "hint 2"]), ("wipe", ["", "hint 0", "", "hint 2"])]
+)
+def test_an_unreadable_update_keeps_or_wipes_the_hints(on_failure: str, hints: list[str]) -> None:
+    def careless(asker: Asker) -> str:
+        return f"{START} oops" if (asker.kind, asker.situation.position) == ("update", 1) else informed(asker)
+
+    settings = RolloutSettings("compact", on_parse_failure=on_failure)  # type: ignore[arg-type]
+    [trajectory] = play(Told(careless), packs(1, 4), settings=settings)
+    assert [e.hints for e in trajectory.of("solve")] == hints
+    update = trajectory.of("update")[1]
+    assert (update.hints, update.format_error, update.raw_reward) == (hints[2], True, -0.1)
+    assert update.feedback == "expected each hint marker once, found 1 and 0"
+    assert [r.parsed for r in trajectory.revisions] == [True, True, False, True]
+    assert [r.text for r in trajectory.revisions] == hints
+
+
+def test_a_reply_cut_off_by_its_budget_is_unreadable() -> None:
+    settings = RolloutSettings("compact", solve_tokens=5, update_tokens=5)
+    [trajectory] = play(scripted("informed"), packs(1, 2), settings=settings)
+    assert all(e.format_error for e in trajectory.episodes)
+    assert [sum(e.loss_mask) for e in trajectory.episodes] == [5, 5, 5]
+
+
+# --- storage ----------------------------------------------------------------------------------------------------------
+
+
+def test_stored_trajectories_are_read_back_token_for_token(tmp_path: Path) -> None:
+    group = play(scripted("random", "error", 0.1), packs(1, 4), 6)
+    credits_ = credit_pack(group).rows(group)
+    path = tmp_path / "new" / "step-000001.parquet"
+    write_parquet(path, group, credits_)
+    rows = read_parquet(path)
+    episodes = [(t, e) for t in group for e in t.episodes]
+    assert len(rows) == len(episodes)
+    for row, (t, e), credit in zip(rows, episodes, credits_, strict=True):
+        assert (row["pack"], row["rollout"], row["kind"], row["position"]) == (t.pack, t.rollout, e.kind, e.position)
+        for name in ("ids", "loss_mask", "logprobs", "turn_ends", "hints", "feedback", "failed", "turns"):
+            assert row[name] == getattr(e, name)
+        assert tuple(row["replies"]) == e.replies
+        assert tuple(row["observations"]) == e.observations
+        assert row["hint_right"] == e.hint_score.right
+        assert row["advantage"] == credit["advantage"]

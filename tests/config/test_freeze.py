@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from codctl.config.freeze import digest, freeze, identity_fields, thaw
+from codctl.config.schema import Config
+from codctl.errors import UsageError
+
+
+def changed(**sections: object) -> Config:
+    return Config.model_validate({**Config().model_dump(), **sections})
+
+
+def test_freeze_and_thaw_are_inverse_through_json() -> None:
+    config = changed(name="other", seed=7)
+    assert thaw(json.loads(json.dumps(freeze(config)))) == config
+
+
+def test_only_what_changes_the_result_changes_the_digest() -> None:
+    base = Config()
+    assert digest(changed(name="other", description="words")) == digest(base)
+    assert digest(changed(runtime={"threads": 1, "progress_s": 3.0})) == digest(base)
+    assert digest(changed(seed=1)) != digest(base)
+    assert digest(changed(train={"lr": 2e-6})) != digest(base)
+
+
+def test_the_digest_is_the_same_in_every_process() -> None:
+    code = "from codctl.config.schema import Config; from codctl.config.freeze import digest; print(digest(Config()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == digest(Config())
+    assert len(digest(Config())) == 16
+
+
+def test_whole_numbers_and_fractions_of_the_same_value_have_the_same_digest() -> None:
+    assert digest(changed(train={"lr": 1})) == digest(changed(train={"lr": 1.0}))
+
+
+def test_identity_fields_are_dotted_and_leave_the_rest_out() -> None:
+    fields = identity_fields(Config())
+    assert fields["train.loss.kind"] == "rec"
+    assert "runtime.threads" not in fields
+    assert "name" not in fields
+
+
+def test_a_config_of_another_codctl_is_refused_by_key() -> None:
+    with pytest.raises(UsageError, match=r"does not fit this codctl: train\.gone"):
+        thaw({"train": {"gone": 1}})

@@ -1,0 +1,287 @@
+"""The batching engine against plain forward passes of the same model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any
+
+import pytest
+import torch
+
+from codctl.cod.engine import EngineError, Generation, Sampling
+from codctl.engines.transformers_engine import TransformersEngine
+from codctl.seeds import derive_seed
+
+NOBODY: Any = None  # a model engine never looks at who asks
+STOP = 1
+MAX_TOKENS = 128
+
+
+def new_engine(model: Any, slots: int = 64) -> TransformersEngine:
+    return TransformersEngine(model, pad_id=0, max_tokens=MAX_TOKENS, max_batch=slots)
+
+
+def prompt(seed: int, shortest: int = 3, longest: int = 30) -> list[int]:
+    rng = Random(seed)
+    return [rng.randrange(2, 300) for _ in range(rng.randint(shortest, longest))]
+
+
+async def converse(
+    engine: TransformersEngine, number: int, turns: int = 3, tokens: int = 6, temperature: float = 1.0
+) -> list[tuple[list[int], Generation]]:
+    """One trajectory: each prompt is the last one, its reply and something new. Returns (prompt, reply) pairs."""
+    ids, found = prompt(number), []
+    engine.take_seat()
+    for turn in range(turns):
+        sampling = Sampling(tokens, temperature, (STOP,))
+        reply = await engine.generate(ids, sampling, seed=derive_seed(number, turn), asker=NOBODY)
+        found.append((ids, reply))
+        ids = [*ids, *reply.token_ids, *prompt(1000 * number + turn, 1, 5)]
+    engine.leave_seat()
+    return found
+
+
+def together(engine: TransformersEngine, numbers: list[int], **options: Any) -> list[list[tuple[list[int], Generation]]]:
+    async def run() -> list[list[tuple[list[int], Generation]]]:
+        return list(await asyncio.gather(*(converse(engine, n, **options) for n in numbers)))
+
+    return asyncio.run(run())
+
+
+def ask(engine: TransformersEngine, ids: list[int], tokens: int = 6, seed: int = 0) -> Generation:
+    return asyncio.run(engine.generate(ids, Sampling(tokens, 1.0, (STOP,)), seed=seed, asker=NOBODY))
+
+
+@torch.no_grad()
+def full_forward(model: Any, ids: list[int], reply: list[int], temperature: float) -> list[float]:
+    logits = model(input_ids=torch.tensor([ids + reply])).logits[0].float() / temperature
+    logprobs = torch.log_softmax(logits, -1)
+    return [float(logprobs[len(ids) + i - 1, token]) for i, token in enumerate(reply)]
+
+
+def tokens_of(found: list[list[tuple[list[int], Generation]]]) -> list[list[list[int]]]:
+    return [[reply.token_ids for _, reply in trajectory] for trajectory in found]
+
+
+@pytest.mark.parametrize(("slots", "temperature"), [(64, 1.0), (64, 0.7), (4, 1.0)])
+def test_log_probs_are_those_of_a_plain_forward_pass(model: Any, slots: int, temperature: float) -> None:
+    engine = new_engine(model, slots)
+    found = together(engine, list(range(12)), temperature=temperature)
+    assert engine.stats.new_tokens == sum(len(reply.token_ids) for t in found for _, reply in t)
+    if slots == 64:
+        assert engine.stats.cached_tokens > 0.5 * engine.stats.prompt_tokens  # later turns found their past
+    for trajectory in found:
+        for ids, reply in trajectory:
+            expected = full_forward(model, ids, reply.token_ids, temperature)
+            assert reply.logprobs == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_reply_does_not_depend_on_what_else_is_in_the_batch(model: Any) -> None:
+    many = together(new_engine(model), list(range(16)))
+    for number in (0, 7, 15):
+        [alone] = together(new_engine(model), [number])
+        assert tokens_of([alone]) == tokens_of([many[number]])
+        for (_, a), (_, b) in zip(alone, many[number], strict=True):
+            assert a.logprobs == pytest.approx(b.logprobs, abs=1e-5)
+
+
+def test_more_trajectories_than_slots(model: Any) -> None:
+    assert tokens_of(together(new_engine(model, 3), list(range(16)))) == tokens_of(
+        together(new_engine(model), list(range(16)))
+    )
+
+
+def test_two_runs_are_bit_identical(model: Any) -> None:
+    first, second = (together(new_engine(model, 8), list(range(12))) for _ in range(2))
+    assert first == second  # log-probs too, to the last bit
+
+
+def test_the_same_engine_gives_the_same_after_each_update(model: Any) -> None:
+    engine = new_engine(model)
+    first = together(engine, list(range(6)))
+    engine.update_weights(1)
+    second = together(engine, list(range(6)))
+    assert tokens_of(first) == tokens_of(second)
+    assert {reply.weight_version for t in second for _, reply in t} == {1}
+
+
+def test_a_reply_ends_by_length_or_by_its_stop_token(model: Any) -> None:
+    replies = [ask(new_engine(model), prompt(1), tokens=4, seed=seed) for seed in range(40)]
+    for reply in replies:
+        assert len(reply.token_ids) == len(reply.logprobs) <= 4
+        if reply.finish_reason == "length":
+            assert len(reply.token_ids) == 4
+            assert STOP not in reply.token_ids
+    free = new_engine(model)
+    every_token = tuple(range(448))
+    reply = asyncio.run(free.generate(prompt(1), Sampling(4, 1.0, every_token), seed=0, asker=NOBODY))
+    assert (len(reply.token_ids), reply.finish_reason) == (1, "stop")
+    reply = asyncio.run(free.generate(prompt(1), Sampling(4, 1.0, ()), seed=0, asker=NOBODY))
+    assert (len(reply.token_ids), reply.finish_reason) == (4, "length")
+
+
+def test_the_context_window_ends_a_reply(model: Any) -> None:
+    ids = [5] * (MAX_TOKENS - 2)
+    reply = asyncio.run(new_engine(model).generate(ids, Sampling(50, 1.0, ()), seed=0, asker=NOBODY))
+    assert (len(reply.token_ids), reply.finish_reason) == (2, "length")
+
+
+def test_a_prompt_that_fills_the_window_is_an_error(model: Any) -> None:
+    with pytest.raises(EngineError, match="the prompt has 128 tokens, the model reads 128"):
+        ask(new_engine(model), [5] * MAX_TOKENS)
+
+
+def test_a_cancelled_request_leaves_the_others_alone(model: Any) -> None:
+    engine = new_engine(model, 4)
+
+    async def cancelled(ids: list[int]) -> None:
+        engine.take_seat()
+        task = asyncio.ensure_future(engine.generate(ids, Sampling(60, 1.0, ()), seed=0, asker=NOBODY))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        engine.leave_seat()
+
+    async def run() -> list[Any]:
+        return list(await asyncio.gather(cancelled(prompt(90)), converse(engine, 1), cancelled(prompt(91)), converse(engine, 2)))
+
+    _, one, _, two = asyncio.run(run())
+    assert tokens_of([one, two]) == tokens_of(together(new_engine(model), [1, 2]))
+    assert len(together(engine, list(range(5)))) == 5  # all four slots are free again
+
+
+def test_a_deadline_frees_the_slot(model: Any) -> None:
+    engine = new_engine(model, 1)
+
+    async def run() -> Generation:
+        async def slow() -> None:
+            async with asyncio.timeout(0.001):
+                await engine.generate(prompt(3), Sampling(100, 1.0, ()), seed=0, asker=NOBODY)
+
+        with pytest.raises(TimeoutError):
+            await slow()
+        return await engine.generate(prompt(4), Sampling(3, 1.0, ()), seed=0, asker=NOBODY)
+
+    assert len(asyncio.run(run()).token_ids) == 3
+
+
+def breaks_at(model: Any, call: int) -> Callable[[], None]:
+    """Make the n-th forward pass fail; returns what repairs the model."""
+    decoder, calls = model.get_decoder(), [0]
+    plain = decoder.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == call:
+            raise RuntimeError("CUDA out of memory")
+        return plain(*args, **kwargs)
+
+    decoder.forward = forward
+    return lambda: setattr(decoder, "forward", plain)
+
+
+@pytest.mark.parametrize("call", [1, 3])
+def test_an_error_in_the_model_reaches_every_caller_and_the_engine_works_on(model: Any, call: int) -> None:
+    engine = new_engine(model, 2)
+    repair = breaks_at(model, call)
+
+    async def run() -> list[Any]:
+        calls: list[Awaitable[Any]] = [
+            engine.generate(prompt(n), Sampling(6, 1.0, ()), seed=n, asker=NOBODY) for n in range(4)
+        ]
+        async with asyncio.timeout(20):
+            return list(await asyncio.gather(*calls, return_exceptions=True))
+
+    found = asyncio.run(run())
+    assert [type(error) for error in found] == [EngineError] * 4
+    assert str(found[0]) == "RuntimeError: CUDA out of memory"
+    repair()
+    assert tokens_of(together(engine, [1, 2, 3])) == tokens_of(together(new_engine(model), [1, 2, 3]))
+
+
+# --- changing weights -------------------------------------------------------------------------------------------------
+
+
+def second_turn_after_a_change(model: Any, forget: bool) -> tuple[list[int], Generation]:
+    """A first turn, other weights in place, then a second turn that extends the first."""
+    engine = new_engine(model)
+    if not forget:
+        engine._reset_cache = lambda: None  # type: ignore[method-assign]
+    ids = prompt(5)
+    reply = ask(engine, ids)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    engine.update_weights(1)
+    longer = [*ids, *reply.token_ids, 7, 8]
+    return longer, ask(engine, longer, seed=1)
+
+
+def test_old_keys_and_values_are_forgotten_when_the_weights_change(model: Any) -> None:
+    longer, reply = second_turn_after_a_change(model, forget=True)
+    assert reply.weight_version == 1
+    fresh = ask(new_engine(model), longer, seed=1)
+    assert (reply.token_ids, reply.logprobs) == (fresh.token_ids, fresh.logprobs)
+    assert reply.logprobs == pytest.approx(full_forward(model, longer, reply.token_ids, 1.0), abs=1e-4)
+
+
+def test_the_test_above_would_notice_stale_keys_and_values(model: Any) -> None:
+    longer, reply = second_turn_after_a_change(model, forget=False)
+    assert reply.logprobs != pytest.approx(full_forward(model, longer, reply.token_ids, 1.0), abs=1e-2)
+
+
+def test_weights_cannot_change_in_the_middle_of_a_reply(model: Any) -> None:
+    engine = new_engine(model)
+
+    async def run() -> None:
+        waiting = asyncio.ensure_future(engine.generate(prompt(1), Sampling(20, 1.0, ()), seed=0, asker=NOBODY))
+        await asyncio.sleep(0)
+        with pytest.raises(EngineError, match="weights cannot change while replies are being sampled"):
+            engine.update_weights(1)
+        await waiting
+
+    asyncio.run(run())
+    engine.update_weights(1)
+    assert engine.stats.new_tokens == 0
+
+
+# --- sampling ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_tokens_are_drawn_from_the_softmax(model: Any, temperature: float) -> None:
+    draws, ids = 3000, prompt(11)
+    engine = new_engine(model, 1000)
+
+    async def run() -> list[Generation]:
+        sampling = Sampling(1, temperature, ())
+        return list(await asyncio.gather(*(engine.generate(ids, sampling, seed=s, asker=NOBODY) for s in range(draws))))
+
+    sampled = torch.tensor([reply.token_ids[0] for reply in asyncio.run(run())])
+    with torch.no_grad():
+        expected = torch.softmax(model(input_ids=torch.tensor([ids])).logits[0, -1].double() / temperature, -1)
+    observed = torch.bincount(sampled, minlength=len(expected)).double() / draws
+    sigma = (expected * (1 - expected) / draws).sqrt()
+    assert float(((observed - expected).abs() / (sigma + 1 / draws)).max()) < 4.5
+    likely = expected > 5 / draws
+    chi_square = float(((observed - expected) ** 2 / expected)[likely].sum() * draws)
+    assert chi_square < int(likely.sum()) + 4 * (2 * int(likely.sum())) ** 0.5
+
+
+def test_a_low_temperature_is_greedy(model: Any) -> None:
+    ids = prompt(12)
+    with torch.no_grad():
+        best = int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
+    reply = asyncio.run(new_engine(model).generate(ids, Sampling(1, 1e-4, ()), seed=3, asker=NOBODY))
+    assert reply.token_ids == [best]
+    assert reply.logprobs == pytest.approx([0.0], abs=1e-3)
+
+
+def test_occupancy_counts_live_trajectories(model: Any) -> None:
+    engine = new_engine(model)
+    together(engine, list(range(8)), turns=1, tokens=1)
+    assert (engine.stats.forwards, engine.stats.rows, engine.stats.occupancy) == (1, 8, 1.0)

@@ -1,0 +1,169 @@
+"""The page stands alone, says what is missing, and treats model output as text."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from codctl.errors import StageError, UsageError
+from codctl.evaluate.report import write_report
+from codctl.runs import atomic
+from codctl.runs.directory import RunDirectory
+
+_VOID = {"meta", "br", "hr", "img", "input", "link", "circle", "line", "rect", "path", "polyline", "polygon"}
+
+
+class _Outline(HTMLParser):
+    """Collects tags and text, and checks that what opens also closes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def _outline(path: Path) -> _Outline:
+    outline = _Outline()
+    outline.feed(path.read_text(encoding="utf-8"))
+    assert outline.open == []
+    return outline
+
+
+def _page(run: RunDirectory, tmp_path: Path) -> _Outline:
+    return _outline(write_report(run, tmp_path / "report.html"))
+
+
+@pytest.fixture(scope="module")
+def finished_page(finished_run: RunDirectory, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(finished_run, tmp_path_factory.mktemp("page") / "report.html")
+
+
+def test_finished_run(finished_run: RunDirectory, finished_page: Path) -> None:
+    page = _outline(finished_page)
+    for heading in (
+        "It learns within unknown worlds from the hints that it writes itself",
+        "Does it learn on the job?",
+        "Are the hints right?",
+        "Success by position in packs of 8",
+        "Shaped reward by position",
+        "One pack, step by step",
+        "Where the time and the tokens went",
+        "How to reproduce it",
+    ):
+        assert heading in page.text
+    assert "This page is incomplete" not in page.text
+    assert "codctl train recipes/tiny.yaml" in page.text
+    assert finished_run.manifest()["digest"] in page.text
+    assert page.tags.count("ins") == 4  # one in each of three rewritten hints, one in the explanation
+    assert page.tags.count("svg") == 2 * (2 + 2 + 2 + 3 + 1 + 6)
+
+
+def test_default_place(fake_runs: ModuleType, tmp_path: Path) -> None:
+    run = fake_runs.fake_run(tmp_path, steps=1, evaluated=False)
+    assert write_report(run) == run.path / "report.html"
+    assert (run.path / "report.html").is_file()
+
+
+def test_stands_alone(finished_page: Path) -> None:
+    page = _outline(finished_page)
+    assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form"} & set(page.tags)
+    assert not {"src", "href", "srcset", "action", "xlink:href"} & {name for name, _ in page.attributes}
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    text = finished_page.read_text(encoding="utf-8")
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "default-src 'none'" in text
+
+
+def test_ids_are_unique(finished_page: Path) -> None:
+    ids = [value for name, value in _outline(finished_page).attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+
+
+def test_every_colour_class_is_defined(finished_page: Path) -> None:
+    page = _outline(finished_page)
+    used = {c for name, value in page.attributes if name == "class" for c in value.split()}
+    css = finished_page.read_text(encoding="utf-8")
+    drawn = {c for c in used if re.fullmatch(r"c-\w+|r\d", c)}
+    assert len(drawn) >= 10
+    assert all(f".{c} " in css for c in drawn)
+
+
+def test_model_output_stays_text(fake_runs: ModuleType, tmp_path: Path) -> None:
+    run = fake_runs.fake_run(tmp_path, hostile=True)
+    page = _page(run, tmp_path)
+    assert "script" not in page.tags
+    assert "b" not in page.tags
+    assert '<script>alert("x")</script>' in page.text
+    assert "\u202e" not in page.text
+    assert "\x07" not in page.text
+
+
+def test_interrupted_run_says_what_is_missing(half_run: RunDirectory, tmp_path: Path) -> None:
+    page = _page(half_run, tmp_path)
+    assert "Not evaluated yet: 37 of 110 training steps are done and the run was interrupted." in page.text
+    assert "The evaluation after CoD-Train is not there yet." in page.text
+    assert "CoD-Train has done 37 of 110 steps." in page.text
+    assert "The same command again continues the run" in page.text
+    assert "Success on training packs" in page.text
+
+
+def test_damaged_evaluation_is_named(fake_runs: ModuleType, tmp_path: Path) -> None:
+    run = fake_runs.fake_run(tmp_path)
+    rows = run.stage("evaluation") / "after" / "rows.jsonl"
+    rows.write_text(rows.read_text()[:1000])
+    page = _page(run, tmp_path)
+    assert "The evaluation after CoD-Train cannot be used (rows.jsonl: 1000 bytes, expected" in page.text
+    assert "warm start" in page.text  # what is whole is still shown
+
+
+def test_run_that_has_only_been_made(fake_runs: ModuleType, tmp_path: Path) -> None:
+    run = fake_runs.fake_run(tmp_path, steps=1, evaluated=False)
+    shutil.rmtree(run.path / "stages")
+    run.metrics_path.unlink()
+    page = _page(run, tmp_path)
+    assert "0 of 110 training steps are done" in page.text
+    assert "The warm start is not there yet." in page.text
+    assert "svg" not in page.tags
+
+
+def test_damaged_run_is_an_error(fake_runs: ModuleType, tmp_path: Path) -> None:
+    run = fake_runs.fake_run(tmp_path, steps=1, evaluated=False)
+    (run.path / "config.json").write_text("{")
+    with pytest.raises(UsageError, match="frozen config cannot be read"):
+        write_report(run)
+
+
+def test_page_that_cannot_be_written(half_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StageError, match="cannot write"):
+        write_report(half_run, tmp_path / "file" / "report.html")
+
+    def full(*_args: object) -> None:
+        raise StageError("cannot write: the disk is full")
+
+    monkeypatch.setattr(atomic, "write_bytes", full)
+    with pytest.raises(StageError, match="the disk is full"):
+        write_report(half_run, tmp_path / "report.html")
