@@ -136,7 +136,7 @@ def _cell(value: object) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):
-        return f"{value:.3f}"
+        return f"{value:.3f}" if abs(value) >= 0.0005 or value == 0 else f"{value:.1e}"
     return " / ".join(str(value).splitlines())
 
 

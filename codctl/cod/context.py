@@ -44,7 +44,7 @@ def parse_update(reply: str, max_chars: int) -> ParsedUpdate:
     """Take the hints from between the two marker lines, each of which must occur exactly once."""
     if reply.count(START) != 1 or reply.count(END) != 1:
         return ParsedUpdate("", f"expected each hint marker once, found {reply.count(START)} and {reply.count(END)}")
-    head, _, rest = reply.partition(START)
+    _, _, rest = reply.partition(START)
     text, found, _ = rest.partition(END)
     if not found:
         return ParsedUpdate("", "the end marker comes before the start marker")

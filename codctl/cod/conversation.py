@@ -48,7 +48,7 @@ class TemplateChat:
             raise PreflightError("the tokenizer has no chat template", where=where, hint=_TEMPLATE_HINT)
         if tokenizer.eos_token_id is None:
             raise PreflightError("the tokenizer has no end-of-sequence token", where=where, hint=_TEMPLATE_HINT)
-        self.stop_ids = (int(tokenizer.eos_token_id),)
+        self.stop_ids: tuple[int, ...] = (int(tokenizer.eos_token_id),)
         self._stop_text: str = tokenizer.eos_token
         self._specials = _any_of(
             # Not every special token is in one of the tokenizer's named lists (Llama 3's headers are not).
@@ -126,7 +126,7 @@ _TEMPLATE_HINT = "give the model folder a chat_template.jinja that only appends,
 class ByteChat:
     """Bytes as tokens: enough for scripted policies, which need no model."""
 
-    stop_ids = (256,)
+    stop_ids: tuple[int, ...] = (256,)
 
     def open(self, messages: Sequence[Message]) -> list[int]:
         return [token for message in messages for token in (*self.encode(message["content"]), 257)]

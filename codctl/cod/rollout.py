@@ -12,9 +12,9 @@ from typing import Literal, Protocol
 
 from codctl.cod.context import Revision, parse_update, revise
 from codctl.cod.conversation import Chat, Conversation
+from codctl.cod.engine import Asker, Engine, EngineError, Generation, Sampling
 from codctl.cod.prompts import parse_answer, update_messages
 from codctl.cod.trajectory import EpisodeRecord, Kind, Trajectory
-from codctl.cod.engine import Asker, Engine, EngineError, Generation, Sampling
 from codctl.envs.base import Episode, Family, HintScore, Pack, Rendering, Situation
 from codctl.seeds import derive_seed
 
@@ -37,7 +37,8 @@ class RolloutSettings:
 class Hints(Protocol):
     """Where the hints of a solve episode come from. `updates` says whether the agent writes any."""
 
-    updates: bool
+    @property
+    def updates(self) -> bool: ...
 
     def at(self, pack: Pack, position: int, own: Revision, past: Sequence[Episode]) -> str: ...
 

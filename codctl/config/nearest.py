@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from codctl.errors import UsageError
 
 
 def nearest(name: str, valid: Iterable[str], *, cutoff: float = 0.6) -> str | None:
@@ -17,3 +19,8 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """`; did you mean "x"?` for the end of a message, or nothing."""
     found = nearest(name, valid)
     return f'; did you mean "{found}"?' if found else ""
+
+
+def unknown(what: str, given: str, known: Sequence[str], command: str) -> UsageError:
+    """The error for a name that does not exist; `command` shows what there is."""
+    return UsageError(f"unknown {what} {given!r}{did_you_mean(given, known)} (known: {', '.join(known)})", hint=command)

@@ -49,6 +49,7 @@ class BuildConfig(Section):
     width: int = identity(128, "Hidden size.", ge=8)
     heads: int = identity(4, "Attention heads.", ge=1)
     kv_heads: int = identity(4, "Key-value heads (must divide `heads`).", ge=1)
+    head_dim: int = identity(32, "Size of one attention head.", ge=8)
     ffn: int = identity(384, "Width of the gated feed-forward layer.", ge=8)
     vocab: int = identity(384, "Largest vocabulary of the tokenizer, trained on rendered packs.", ge=300)
     max_tokens: int = identity(512, "Longest sequence, in tokens.", ge=64)
@@ -59,8 +60,8 @@ class BuildConfig(Section):
     def _heads_fit(self) -> BuildConfig:
         if self.heads % self.kv_heads:
             raise ValueError(f"heads={self.heads} is not a multiple of kv_heads={self.kv_heads}")
-        if self.width % self.heads:
-            raise ValueError(f"width={self.width} is not a multiple of heads={self.heads}")
+        if self.head_dim % 2:
+            raise ValueError(f"head_dim={self.head_dim} is odd; rotary positions need pairs")
         return self
 
 
@@ -102,7 +103,7 @@ class WarmStartConfig(Section):
     packs: int = identity(1500, "Packs of demonstrations.", ge=1)
     epochs: int = identity(1, "Passes over the demonstrations.", ge=1)
     batch_rows: int = identity(64, "Episodes per optimiser step.", ge=1)
-    lr: float = identity(2e-3, "Peak learning rate, linear decay.", gt=0)
+    lr: float = identity(2e-3, "Learning rate; it falls to 0 over the last third.", gt=0)
     keep_fact: float = identity(0.35, "Probability that a demonstrated update keeps a fact it knows.", ge=0, le=1)
     wrong_fact: float = identity(0.1, "Probability that a demonstrated update adds a wrong fact.", ge=0, le=1)
 

@@ -11,7 +11,7 @@ import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 
-class _SlotLayer(CacheLayerMixin):
+class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # untyped library
     """Keys and values of one layer for all slots; grows when longer sequences come."""
 
     is_sliding = False
@@ -57,7 +57,7 @@ class _SlotLayer(CacheLayerMixin):
         return self._view.reach, 0
 
 
-class SlotCache(Cache):
+class SlotCache(Cache):  # type: ignore[misc]  # untyped library
     """A `transformers` cache whose rows are chosen anew for each forward pass.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""An engine that plays a scripted policy through the same rollout as a model: oracle, random, demonstrator or faulty."""
+"""An engine that plays a scripted policy through the rollout of a model: oracle, random, demonstrator or faulty."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from random import Random
 from typing import Literal
 
 from codctl.cod.conversation import Chat
-from codctl.cod.prompts import update_reply
 from codctl.cod.engine import Asker, EngineError, Generation, Sampling
+from codctl.cod.prompts import update_reply
 from codctl.envs.base import Policy
 
 Fault = Literal["no_answer", "two_answers", "bad_action", "truncated", "no_hints", "error", "hang"]
@@ -34,7 +34,7 @@ class ScriptedEngine:
             reply = update_reply(self._policy.update(asker.situation, rng), asker.situation.rendering)
         if self._fault and rng.random() < self._fault_rate:
             reply = await self._spoil(reply, asker)
-        token_ids = self._chat.encode(reply) + [self._chat.stop_ids[0]]
+        token_ids = [*self._chat.encode(reply), self._chat.stop_ids[0]]
         cut = token_ids[: sampling.max_new_tokens]
         return Generation(cut, [0.0] * len(cut), "stop" if len(cut) == len(token_ids) else "length", 0)
 

@@ -69,6 +69,7 @@ class TransformersEngine:
         self._waiting: list[_Request] = []
         self._running: list[_Request] = []
         self._scheduled = False
+        self._cache: SlotCache | None = None
         self.stats = EngineStats()
         self._reset_cache()
 
@@ -105,7 +106,7 @@ class TransformersEngine:
     # --- scheduling -----------------------------------------------------------------------------------------------
 
     def _reset_cache(self) -> None:
-        self._cache: SlotCache | None = SlotCache(self._base.config.num_hidden_layers, self._slots)
+        self._cache = SlotCache(self._base.config.num_hidden_layers, self._slots)
         self._kept: list[list[int]] = [[] for _ in range(self._slots)]  # token ids whose keys a slot holds
         self._free = list(range(self._slots))  # oldest use first
         self._index: dict[bytes, int] = {}  # content of a free slot → the slot
@@ -127,7 +128,7 @@ class TransformersEngine:
                 self._admit()
             elif self._running:
                 self._decode()
-        except Exception as error:  # every caller must hear of it, or it would wait for ever
+        except Exception as error:  # noqa: BLE001  every caller must hear of it, or it would wait for ever
             for request in (*self._running, *self._waiting):
                 if not request.future.done():
                     request.future.set_exception(EngineError(f"{type(error).__name__}: {error}"))
@@ -137,7 +138,7 @@ class TransformersEngine:
             self._schedule()
 
     def _should_admit(self) -> bool:
-        """Prompts wait until enough of them make a batch: a forward pass costs much the same for one row as for many."""
+        """Prompts wait until enough of them make a batch: one row costs nearly as much as many."""
         if not self._waiting or not self._free:
             return False
         everyone_waits = len(self._waiting) + len(self._running) >= min(self._seats, self._slots)

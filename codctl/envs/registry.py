@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points
 
+from codctl.config.nearest import unknown
 from codctl.envs.base import Family
-from codctl.errors import UsageError
 
 
 @cache
@@ -38,10 +37,3 @@ def check_preset(family: Family, preset: str) -> None:
     """Raise UsageError unless the family has the preset."""
     if preset not in family.presets:
         raise unknown(f"preset of {family.name}", preset, list(family.presets), "codctl env list")
-
-
-def unknown(what: str, given: str, known: list[str], command: str) -> UsageError:
-    """The error for a name that does not exist, with the nearest one."""
-    near = get_close_matches(given, known, n=1, cutoff=0.5)
-    guess = f"; did you mean {near[0]!r}?" if near else ""
-    return UsageError(f"unknown {what} {given!r}{guess} (known: {', '.join(known)})", hint=command)

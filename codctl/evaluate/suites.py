@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from codctl.envs.registry import unknown
+from codctl.config.nearest import unknown
 from codctl.evaluate.arms import ARMS
 
 SUITES = {
-    "position-curve": "Success by position in the pack, with control arms: does the model learn on the job, from its hints?"
+    "position-curve": "Success by position, with control arms: does it learn on the job, and from its hints?",
 }
 
 

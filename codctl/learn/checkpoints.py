@@ -1,4 +1,4 @@
-"""Sealed training checkpoints: trained weights, optimiser and schedule. Safetensors and weights-only loading."""
+"""Sealed training checkpoints: trained weights and optimiser. Safetensors and weights-only loading."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ def save(folder: Path, model: Any, learner: Learner, step: int) -> None:
 
     Only trained parameters are stored; shared ones once.
     """
-    with sealing(folder / f"step-{step:06d}", {"step": step}) as temp:
+    with sealing(folder / _name(step), {"step": step}) as temp:
         weights = {name: p.detach().contiguous().cpu() for name, p in _trained(model)}
         save_file(weights, temp / "weights.safetensors")
-        state = {"optimizer": learner.optimizer.state_dict(), "schedule": learner.schedule.state_dict()}
-        torch.save(state, temp / "optimizer.pt")
+        torch.save(learner.optimizer.state_dict(), temp / "optimizer.pt")
 
 
 def load_newest(folder: Path, model: Any, learner: Learner) -> tuple[int, list[str]]:
@@ -40,15 +39,21 @@ def load_newest(folder: Path, model: Any, learner: Learner) -> tuple[int, list[s
             parameter.copy_(weights[name])
     device = next(model.parameters()).device
     state = torch.load(newest / "optimizer.pt", weights_only=True, map_location=device)
-    learner.optimizer.load_state_dict(state["optimizer"])
-    learner.schedule.load_state_dict(state["schedule"])
+    learner.optimizer.load_state_dict(state)
     return int(read_info(newest)["step"]), skipped
 
 
-def prune(folder: Path, kept: int) -> None:
-    """Delete all but the newest `kept` checkpoints."""
-    for old in sorted(folder.glob("step-*"))[:-kept]:
-        shutil.rmtree(old)
+def prune(folder: Path, kept: int, *, newest: int) -> None:
+    """Delete all but the last `kept` up to step `newest`; what comes later was passed over as broken."""
+    found = sorted(folder.glob("step-*"))
+    past = [path for path in found if path.name <= _name(newest)]
+    for path in found:
+        if path not in past[-kept:]:
+            shutil.rmtree(path)
+
+
+def _name(step: int) -> str:
+    return f"step-{step:06d}"
 
 
 def _trained(model: Any) -> list[tuple[str, torch.nn.Parameter]]:

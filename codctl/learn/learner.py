@@ -5,6 +5,7 @@ It is blind to packs, positions and worlds: a sample carries its own advantage.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
@@ -34,6 +35,15 @@ class _Sums:
     forwarded: int = 0
 
 
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Learning rate of a rollout step, counted from 1: a pure function, so a resumed run needs no schedule state."""
+    if step <= config.lr_warmup_steps:
+        return config.lr * step / config.lr_warmup_steps
+    done = (step - 1 - config.lr_warmup_steps) / max(config.steps - config.lr_warmup_steps, 1)
+    factors = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
+    return config.lr * factors[config.lr_schedule]
+
+
 class Learner:
     """Own training loop on accelerate.
 
@@ -47,20 +57,12 @@ class Learner:
 
     def __init__(self, model: Any, config: TrainConfig, *, pad_id: int, temperature: float, seed: int) -> None:
         from accelerate import Accelerator
-        from transformers import get_scheduler
 
         self._config, self._pad_id, self._seed = config, pad_id, seed
         # The model is on its device already; accelerate must not move it elsewhere.
         self._accelerator = Accelerator(cpu=next(model.parameters()).device.type == "cpu")
         trained = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
-        # Steps of this schedule are rollout steps, whatever `optimizer_steps` is.
-        self.schedule = get_scheduler(
-            config.lr_schedule,
-            optimizer,
-            num_warmup_steps=config.lr_warmup_steps,
-            num_training_steps=config.steps,
-        )
         self._logprobs, self.optimizer = self._accelerator.prepare(TokenLogprobs(model, temperature), optimizer)
 
     def learn(self, samples: Sequence[Sample], step: int) -> dict[str, float]:
@@ -81,10 +83,11 @@ class Learner:
         Random(derive_seed(self._seed, "learn", step)).shuffle(rows)
         parts = [rows[i :: self._config.optimizer_steps] for i in range(self._config.optimizer_steps)]
         sums = _Sums()
-        lr = self.schedule.get_last_lr()[0]
+        lr = learning_rate(self._config, step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
         for part in parts:
             self._optimizer_step(part, sums)
-        self.schedule.step()
         tokens = max(sums.tokens, 1)
         return {
             "loss": sums.loss / len(parts),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,21 @@ WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 
 
 def check_folder(path: Path) -> None:
-    """Raise PreflightError unless the folder looks like a causal language model with a tokenizer, in safetensors."""
+    """Raise PreflightError unless the folder looks like a causal language model with a tokenizer, in safetensors.
+
+    A PEFT adapter folder is as good, when its base model is.
+    """
     if not path.is_dir():
         raise PreflightError(f"no model folder at {path}", hint="give a local Hugging Face folder")
-    if not (path / "config.json").is_file():
-        raise PreflightError("the model folder has no config.json", where=str(path))
-    if not any((path / name).is_file() for name in WEIGHT_FILES):
+    weights = base_folder(path)
+    if not weights.is_dir():
+        raise PreflightError(f"the adapter's base model is gone: no model folder at {weights}", where=str(path))
+    if not (weights / "config.json").is_file():
+        raise PreflightError("the model folder has no config.json", where=str(weights))
+    if not any((weights / name).is_file() for name in WEIGHT_FILES):
         raise PreflightError(
             "the model folder has no model.safetensors (pickled weights are not loaded)",
-            where=str(path),
+            where=str(weights),
             hint="save it with model.save_pretrained(folder)",
         )
     if not (path / "tokenizer.json").is_file() and not (path / "tokenizer_config.json").is_file():
@@ -29,6 +36,12 @@ def check_folder(path: Path) -> None:
             where=str(path),
             hint=f"save one beside it: tokenizer.save_pretrained({str(path)!r})",
         )
+
+
+def base_folder(path: Path) -> Path:
+    """Where the full weights are: the base model that a PEFT adapter folder names, else the folder itself."""
+    adapter = path / "adapter_config.json"
+    return Path(json.loads(adapter.read_text())["base_model_name_or_path"]) if adapter.is_file() else path
 
 
 def load_tokenizer(path: Path) -> Any:
@@ -49,14 +62,10 @@ def load_model(path: Path, dtype: str, device: str) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    adapter = path if (path / "adapter_config.json").is_file() else None
-    if adapter:
-        import json
-
-        path = Path(json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"])
+    base = base_folder(path)
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            path,
+            base.resolve(),  # adapters trained on it name this path, and may be loaded from another working directory
             dtype=getattr(torch, dtype),
             local_files_only=True,
             trust_remote_code=False,
@@ -64,11 +73,11 @@ def load_model(path: Path, dtype: str, device: str) -> Any:
             attn_implementation="sdpa",
         )
     except (OSError, ValueError) as error:
-        raise PreflightError(f"the model cannot be loaded: {error}", where=str(path)) from error
-    if adapter:
+        raise PreflightError(f"the model cannot be loaded: {error}", where=str(base)) from error
+    if base != path:
         from peft import PeftModel
 
-        model = PeftModel.from_pretrained(model, adapter, use_safetensors=True)
+        model = PeftModel.from_pretrained(model, path, use_safetensors=True)
     return model.to(pick_device(device)).eval()
 
 

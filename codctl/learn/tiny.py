@@ -78,7 +78,7 @@ def build_model(build: BuildConfig, vocab: int, tokenizer: Any, seed: int) -> Qw
         num_hidden_layers=build.layers,
         num_attention_heads=build.heads,
         num_key_value_heads=build.kv_heads,
-        head_dim=build.width // build.heads,
+        head_dim=build.head_dim,
         max_position_embeddings=build.max_tokens,
         rope_parameters={"rope_type": "default", "rope_theta": build.rope_theta},
         tie_word_embeddings=build.tie_embeddings,

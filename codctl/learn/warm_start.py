@@ -6,6 +6,7 @@ The demonstrations are trajectories of the very rollout that RL uses, so token i
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,13 +84,15 @@ def train_on(
     rows = Dataset.from_dict(
         {"input_ids": [e.ids for e in episodes], "completion_mask": [e.loss_mask for e in episodes]}
     )
+    steps = math.ceil(len(episodes) / warm.batch_rows) * warm.epochs
     arguments = SFTConfig(
         output_dir=str(work),
         num_train_epochs=warm.epochs,
         per_device_train_batch_size=warm.batch_rows,
         learning_rate=warm.lr,
-        lr_scheduler_type="linear",
-        warmup_steps=20,
+        lr_scheduler_type="warmup_stable_decay",
+        lr_scheduler_kwargs={"num_decay_steps": max(1, steps // 3)},
+        warmup_steps=min(20, steps // 3),
         weight_decay=0.0,
         max_grad_norm=1.0,
         completion_only_loss=True,

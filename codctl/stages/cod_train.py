@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from codctl.cod.credit import CreditRule, credit_pack
 from codctl.cod.rollout import Player, play_all
@@ -113,7 +112,7 @@ class Training:
         if self._done:
             self._progress.message(f"continuing after step {self._done}")
         self._tracker.rewind("train", self._done)
-        self._tracker.rewind("validation", self._done if self._done else -1)
+        self._tracker.rewind("validation", self._done or -1)
 
     def run(self) -> None:
         config, total = self._config, self._config.train.steps
@@ -129,7 +128,7 @@ class Training:
             if step % config.train.checkpoint_every == 0 or step == total:
                 folder = self._stage / "checkpoints"
                 checkpoints.save(folder, self.speaker.model, self._learner, step)
-                checkpoints.prune(folder, config.train.checkpoints_kept)
+                checkpoints.prune(folder, config.train.checkpoints_kept, newest=step)
 
     def _step(self, step: int) -> dict[str, float]:
         config = self._config
@@ -222,5 +221,5 @@ def _refuse_if_engine_is_broken(episodes: Sequence[EpisodeRecord], step: int) ->
 
 
 def _share(episodes: Sequence[EpisodeRecord], kind: str, flag: str) -> float:
-    chosen: list[Any] = [getattr(e, flag) for e in episodes if e.kind == kind]
+    chosen = [bool(getattr(e, flag)) for e in episodes if e.kind == kind]
     return sum(chosen) / max(len(chosen), 1)

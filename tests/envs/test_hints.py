@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codctl.envs.base import Rendering
+from codctl.envs.frozen_lake.names import CODES, DIRECTIONS
 from codctl.envs.frozen_lake.text import claims, hint_from
-from codctl.envs.frozen_lake.world import CODES, DIRECTIONS, LakeEpisode, LakeTask, LakeWorld
+from codctl.envs.frozen_lake.world import LakeEpisode, LakeTask, LakeWorld
 from codctl.envs.registry import get_family
 
 WORLD = LakeWorld((3, 0, 2, 1))  # K right, Q up, X left, Z down

@@ -9,7 +9,8 @@ import pytest
 
 from codctl.cod.trajectory import Trajectory
 from codctl.envs.frozen_lake.belief import ANY, PERMUTATIONS, Planner, consistent
-from codctl.envs.frozen_lake.world import Cell, LakeTask
+from codctl.envs.frozen_lake.names import Cell
+from codctl.envs.frozen_lake.world import LakeTask
 from codctl.envs.registry import get_family
 from codctl.evaluate.ceilings import play_policy
 

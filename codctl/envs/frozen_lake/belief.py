@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from functools import cache
 from itertools import permutations
 
-from codctl.envs.frozen_lake.world import CODES, Cell, LakeTask, Move
+from codctl.envs.frozen_lake.names import CODES, Cell
+from codctl.envs.frozen_lake.world import LakeTask, Move
 
 PERMUTATIONS = tuple(permutations(range(4)))
 ANY = (1 << len(PERMUTATIONS)) - 1

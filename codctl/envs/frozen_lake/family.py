@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
+from codctl.config.nearest import unknown
 from codctl.envs.base import Episode, Family, HintScore, Pack, Policy, Rendering, Task
 from codctl.envs.frozen_lake import text
 from codctl.envs.frozen_lake.belief import believe, known_facts
 from codctl.envs.frozen_lake.generator import PRESETS, sample_task, sample_world
+from codctl.envs.frozen_lake.names import DIRECTIONS
 from codctl.envs.frozen_lake.policies import make_policy
-from codctl.envs.frozen_lake.world import DIRECTIONS, LakeEpisode, LakeTask, LakeWorld
-from codctl.envs.registry import unknown
+from codctl.envs.frozen_lake.world import LakeEpisode, LakeTask, LakeWorld
 
 
 class FrozenLake(Family):

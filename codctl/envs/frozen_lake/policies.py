@@ -8,7 +8,8 @@ from random import Random
 from codctl.envs.base import Policy, Situation
 from codctl.envs.frozen_lake import text
 from codctl.envs.frozen_lake.belief import Planner, believe, known_facts
-from codctl.envs.frozen_lake.world import CODES, DIRECTIONS, LakeEpisode, LakeWorld
+from codctl.envs.frozen_lake.names import CODES, DIRECTIONS
+from codctl.envs.frozen_lake.world import LakeEpisode, LakeWorld
 
 
 def _episodes(situation: Situation) -> list[LakeEpisode]:
@@ -119,4 +120,5 @@ def _shortest(episode: LakeEpisode, codes: Mapping[int, str]) -> int:
 def make_policy(name: str, options: Mapping[str, float]) -> Policy:
     if name == "demonstrator":
         return Demonstrator(options.get("keep_fact", 0.35), options.get("wrong_fact", 0.1))
-    return {"bayes": BayesPolicy, "informed": InformedPolicy, "random": RandomPolicy}[name]()
+    policies: dict[str, type[Policy]] = {"bayes": BayesPolicy, "informed": InformedPolicy, "random": RandomPolicy}
+    return policies[name]()

@@ -10,9 +10,10 @@ import re
 from typing import TYPE_CHECKING
 
 from codctl.envs.base import Rendering
+from codctl.envs.frozen_lake.names import DIRECTIONS, Cell
 
 if TYPE_CHECKING:
-    from codctl.envs.frozen_lake.world import Cell, LakeEpisode, LakeTask, Move
+    from codctl.envs.frozen_lake.world import LakeEpisode, LakeTask, Move
 
 _RULES = """You walk on a frozen lake, drawn as a grid. Reach the goal without stepping into a hole.
 Each turn you choose one of four action codes: K, Q, X, Z. Each code moves you one cell in one direction (up, down, left
@@ -73,8 +74,6 @@ def grid(task: LakeTask, agent: Cell) -> str:
 
 def hint_from(known: dict[int, str], rendering: Rendering) -> str:
     """Known facts (direction index → code) as a hint, in the fixed order up, down, left, right."""
-    from codctl.envs.frozen_lake.world import DIRECTIONS
-
     if rendering == "compact":
         return " ".join(f"{DIRECTIONS[direction]} {known[direction]}" for direction in sorted(known)) or "none"
     lines = [f"- {known[direction]} moves {DIRECTIONS[direction]}." for direction in sorted(known)]
@@ -84,20 +83,19 @@ def hint_from(known: dict[int, str], rendering: Rendering) -> str:
 def reply(direction: str | None, code: str, rendering: Rendering) -> str:
     """A solve reply: the intended direction first, if there is one, then the code: planning and recall are separate.
 
-    In the compact rendering both stand in the answer, so that a reply repeats a fact just as hints state it.
+    In the compact rendering the code follows its direction at once, as in a hint. The colon tells an intention from a
+    fact: a wrong guess must not look like something that was seen.
     """
     if rendering == "compact":
-        return f"<answer> {direction} {code} </answer>" if direction else f"<answer> {code} </answer>"
+        return f"<answer> {direction}: {code} </answer>" if direction else f"<answer> {code} </answer>"
     thought = f"I want to move {direction}.\n" if direction else ""
     return f"{thought}<answer>{code}</answer>"
 
 
 def read_action(action: str) -> str:
-    """The code in an answer; a direction word before it is the agent's own note."""
-    from codctl.envs.frozen_lake.world import DIRECTIONS
-
+    """The code in an answer; a `direction:` before it is the agent's own note."""
     words = action.split()
-    return words[1] if len(words) == 2 and words[0] in DIRECTIONS else action.strip()
+    return words[1] if len(words) == 2 and words[0].removesuffix(":") in DIRECTIONS else action.strip()
 
 
 _CLAUSE = re.compile(r"[;\n.]")
@@ -127,8 +125,6 @@ def cell_name(cell: Cell) -> str:
 
 
 def _pair(move: Move) -> str:
-    from codctl.envs.frozen_lake.world import DIRECTIONS
-
     return f"{'wall' if move.direction is None else DIRECTIONS[move.direction]} {move.code}"
 
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from codctl.envs.base import Episode, Rendering, Step
 from codctl.envs.frozen_lake import text
-
-DIRECTIONS = ("up", "down", "left", "right")
-DELTAS = ((-1, 0), (1, 0), (0, -1), (0, 1))
-CODES = ("K", "Q", "X", "Z")
-
-Cell = tuple[int, int]  # row, column
+from codctl.envs.frozen_lake.names import CODES, DELTAS, Cell
 
 
 @dataclass(frozen=True)
@@ -121,6 +117,6 @@ class LakeEpisode(Episode):
     def transcript(self) -> str:
         return text.transcript(self)
 
-    def _end(self, reward: float, feedback: str, info: dict[str, object]) -> Step:
+    def _end(self, reward: float, feedback: str, info: Mapping[str, object]) -> Step:
         self.done, self.reward, self.feedback = True, reward, feedback
         return Step("", reward, True, feedback, info)
