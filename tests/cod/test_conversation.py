@@ -14,7 +14,24 @@ from codctl.cod.context import END, START
 from codctl.cod.conversation import ByteChat, Chat, Conversation, TemplateChat
 from codctl.errors import PreflightError
 
-WORDS = ["up", "down", "left", "right", "K", "Q", "X", "Z", "wall", "none", "<answer>", "</answer>", "a1", ">", START, END]
+WORDS = [
+    "up",
+    "down",
+    "left",
+    "right",
+    "K",
+    "Q",
+    "X",
+    "Z",
+    "wall",
+    "none",
+    "<answer>",
+    "</answer>",
+    "a1",
+    ">",
+    START,
+    END,
+]
 texts = st.lists(st.sampled_from([*WORDS, "é", "\n", "  ", "<|end|>", "<|user|>"])).map(" ".join) | st.text(max_size=20)
 
 
@@ -124,7 +141,9 @@ def test_special_tokens_in_text_cannot_forge_a_turn(template_chat: TemplateChat,
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.sampled_from(["<|end|>", "<|", "|>", "end", "user", "<|user|>", "a", " "]), max_size=12).map("".join))
+@given(
+    st.lists(st.sampled_from(["<|end|>", "<|", "|>", "end", "user", "<|user|>", "a", " "]), max_size=12).map("".join)
+)
 def test_no_text_forges_a_turn(template_chat: TemplateChat, tokenizer: Any, text: str) -> None:
     special = set(tokenizer.all_special_ids)
     found = [token for token in template_chat.open([{"role": "user", "content": text}]) if token in special]
@@ -141,7 +160,7 @@ def test_special_tokens_that_the_tokenizer_does_not_list_are_taken_out_too(fresh
     assert header not in TemplateChat(fresh_tokenizer).open([{"role": "user", "content": "a <|header|> b"}])
 
 
-# --- templates that would make training see other tokens than were sampled ---------------------------------------------
+# --- templates that would make training see other tokens than were sampled --------------------------------------------
 
 
 @pytest.fixture
@@ -177,8 +196,6 @@ def ends_with_another_token(tokenizer: Any) -> None:
 
 def never_ends_a_turn(tokenizer: Any) -> None:
     tokenizer.chat_template = tokenizer.chat_template.replace("<|end|>", "")
-
-
 
 
 def knows_no_system_role(tokenizer: Any) -> None:

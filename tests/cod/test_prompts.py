@@ -55,11 +55,11 @@ def played(codes: str, rendering: str) -> LakeEpisode:
 def test_compact_update_prompt() -> None:
     system, user = update_messages("up Q", played("QKK", "compact"), "compact")
     assert (system["role"], system["content"], user["role"]) == ("system", "update", "user")
-    assert user["content"] == "hints up Q seen wall Q right K right K reward 1"
+    assert user["content"] == "hints up Q seen wall=Q right=K right=K reward 1"
     lost = update_messages("", played("QQQ", "compact"), "compact")[1]["content"]
-    assert lost == "hints none seen wall Q wall Q wall Q reward 0"
+    assert lost == "hints none seen wall=Q wall=Q wall=Q reward 0"
     unreadable = update_messages("", played("Qx", "compact"), "compact")[1]["content"]
-    assert unreadable == "hints none seen wall Q reward 0 error"
+    assert unreadable == "hints none seen wall=Q reward 0 error"
 
 
 def test_full_update_prompt_holds_hints_trajectory_reward_and_feedback_but_no_solve_prompt() -> None:

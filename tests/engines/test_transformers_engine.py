@@ -43,7 +43,9 @@ async def converse(
     return found
 
 
-def together(engine: TransformersEngine, numbers: list[int], **options: Any) -> list[list[tuple[list[int], Generation]]]:
+def together(
+    engine: TransformersEngine, numbers: list[int], **options: Any
+) -> list[list[tuple[list[int], Generation]]]:
     async def run() -> list[list[tuple[list[int], Generation]]]:
         return list(await asyncio.gather(*(converse(engine, n, **options) for n in numbers)))
 
@@ -147,7 +149,9 @@ def test_a_cancelled_request_leaves_the_others_alone(model: Any) -> None:
         engine.leave_seat()
 
     async def run() -> list[Any]:
-        return list(await asyncio.gather(cancelled(prompt(90)), converse(engine, 1), cancelled(prompt(91)), converse(engine, 2)))
+        return list(
+            await asyncio.gather(cancelled(prompt(90)), converse(engine, 1), cancelled(prompt(91)), converse(engine, 2))
+        )
 
     _, one, _, two = asyncio.run(run())
     assert tokens_of([one, two]) == tokens_of(together(new_engine(model), [1, 2]))

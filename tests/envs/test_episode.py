@@ -23,7 +23,7 @@ def play(episode: LakeEpisode, codes: str) -> list[str]:
 
 def test_goal() -> None:
     episode = begin()
-    assert play(episode, "KKZ") == ["right K a2 > c3 4", "right K a3 > c3 3", "down Z b3 > c3 2"]
+    assert play(episode, "KKZ") == ["right=K a2 > c3 4", "right=K a3 > c3 3", "down=Z b3 > c3 2"]
     step = episode.act(" Z\n")
     assert (step.reward, step.done, step.feedback, step.observation) == (1.0, True, "You reached the goal.", "")
     assert (episode.reward, episode.turns, episode.done) == (1.0, 4, True)
@@ -40,7 +40,7 @@ def test_hole() -> None:
 def test_wall_costs_a_turn_and_moves_nothing() -> None:
     episode = begin()
     step = episode.act("Q")
-    assert (step.observation, step.done, episode.cell, episode.turns) == ("wall Q a1 > c3 4", False, (0, 0), 1)
+    assert (step.observation, step.done, episode.cell, episode.turns) == ("wall=Q a1 > c3 4", False, (0, 0), 1)
     assert episode.moves[0].direction is None
 
 
@@ -57,7 +57,14 @@ def test_the_goal_on_the_last_turn_counts() -> None:
     assert episode.act("Z").reward == 1.0
 
 
-@pytest.mark.parametrize("action", ["k", "up", "", "K Q", "KQ", "<answer>K</answer>", "é" * 100])
+@pytest.mark.parametrize("action", ["K", " K\n", "right: K", "up: K"])
+def test_a_direction_before_the_code_is_only_a_note(action: str) -> None:
+    episode = begin()
+    episode.act(action)
+    assert [move.code for move in episode.moves] == ["K"]
+
+
+@pytest.mark.parametrize("action", ["K: up", "up", "up down K", "k", "", "K Q", "KQ", "<answer>K</answer>", "é" * 100])
 def test_unreadable_action_ends_the_episode(action: str) -> None:
     episode = begin()
     step = episode.act(action)
@@ -102,7 +109,8 @@ You are at row 2, column 1, the goal is at row 3, column 3 (row 1 is the top, co
 A O .
 . . G"""
 
-FULL_TRANSCRIPT = """Task: you are at row 1, column 1, the goal is at row 3, column 3 (row 1 is the top, column 1 the left).
+FULL_TRANSCRIPT = """\
+Task: you are at row 1, column 1, the goal is at row 3, column 3 (row 1 is the top, column 1 the left).
 A . .
 . O .
 . . G
@@ -124,14 +132,14 @@ def test_compact_rendering() -> None:
     assert episode.transcript() == "none"
     assert episode.observation == "a1 > c3 5 holes b2"
     assert begin("compact", LakeTask(3, frozenset(), (0, 2), (2, 0), 6)).observation == "a3 > c1 6"
-    assert play(episode, "QZ") == ["wall Q a1 > c3 4", "down Z b1 > c3 3"]
+    assert play(episode, "QZ") == ["wall=Q a1 > c3 4", "down=Z b1 > c3 3"]
     episode.act("K")
-    assert episode.transcript() == "wall Q down Z right K"
+    assert episode.transcript() == "wall=Q down=Z right=K"
 
 
 def test_solve_prompt_holds_the_hints_and_the_reply_format() -> None:
     family = get_family("frozen_lake")
-    assert family.solve_prompt("up K", "compact", "tiny") == "lake hints up K"
+    assert family.solve_prompt("up=K", "compact", "tiny") == "lake hints up=K"
     assert family.solve_prompt("", "compact", "tiny") == "lake hints none"
     full = family.solve_prompt("- K moves up.", "full", "easy")
     assert full.count("- K moves up.") == 1

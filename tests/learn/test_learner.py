@@ -82,7 +82,9 @@ def test_the_loss_is_the_mean_that_its_name_says(model: Any, kind: Literal["rec"
         old = torch.tensor([p for p, m in zip(s.old_logprobs, s.loss_mask, strict=True) if m])
         sums.append(float(token_loss(kind, own, old, torch.full_like(own, s.advantage), 0.2).sum()))
         counts.append(s.loss_tokens)
-    expected = sum(sums) / sum(counts) if mean == "token" else sum(a / n for a, n in zip(sums, counts, strict=True)) / 10
+    expected = (
+        sum(sums) / sum(counts) if mean == "token" else sum(a / n for a, n in zip(sums, counts, strict=True)) / 10
+    )
     learner = new_learner(model, temperature=0.7, loss={"kind": kind, "red": False, "mean": mean})
     assert learner.learn(samples, 1)["loss"] == pytest.approx(expected, rel=1e-4)
 
@@ -142,5 +144,7 @@ def test_learning_makes_good_rows_likelier(model: Any) -> None:
     for step in range(1, 6):
         learner.learn(samples, step)
     after = on_policy(model, samples)
-    moved = [(sum(new.old_logprobs) - sum(old.old_logprobs)) * old.advantage for old, new in zip(samples, after, strict=True)]
+    moved = [
+        (sum(new.old_logprobs) - sum(old.old_logprobs)) * old.advantage for old, new in zip(samples, after, strict=True)
+    ]
     assert sum(moved) > 0

@@ -39,7 +39,9 @@ def play(chat: TemplateChat) -> dict[Slot, list[tuple[EpisodeRecord, dict[str, f
     return found
 
 
-def test_trl_finds_the_same_advantages(model: Any, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trl_finds_the_same_advantages(
+    model: Any, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
@@ -107,7 +109,9 @@ def test_trl_finds_the_same_advantages(model: Any, tokenizer: Any, tmp_path: Pat
     trainer.train()
 
     [output] = scored
-    ordered = [slots[pack, kind, position][g] for pack in range(PACKS) for kind, position in SLOTS for g in range(GROUP)]
+    ordered = [
+        slots[pack, kind, position][g] for pack in range(PACKS) for kind, position in SLOTS for g in range(GROUP)
+    ]
     assert any(episode.failed for episode, _ in ordered)
     assert sum(credit["advantage"] != 0 for _, credit in ordered) > rows / 3
     expected = [credit["advantage"] for _, credit in ordered]

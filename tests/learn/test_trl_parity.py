@@ -108,7 +108,13 @@ def test_rec_equals_trl_without_its_importance_weight(model: Any, tokenizer: Any
     _, theirs = trl_gradients(trainer, model, as_trl(samples, old=False))
     # As if the sampling policy had been a little less sure (A > 0) or more sure (A < 0): inside the bound, no weight.
     shifted = [
-        replace(s, old_logprobs=[m * (p + (log(1.5) if s.advantage > 0 else -log(1.5))) for p, m in zip(s.old_logprobs, s.loss_mask, strict=True)])
+        replace(
+            s,
+            old_logprobs=[
+                m * (p + (log(1.5) if s.advantage > 0 else -log(1.5)))
+                for p, m in zip(s.old_logprobs, s.loss_mask, strict=True)
+            ],
+        )
         for s in samples
     ]
     for rows in (samples, shifted):

@@ -125,7 +125,12 @@ def test_sft_lowers_the_loss_and_repeats_to_the_bit(tiny_folder: Path, tmp_path:
         speaker = load_speaker(tiny_folder, "float32", "cpu")
         episodes = demonstrations(CONFIG, speaker.chat, rollout_settings(CONFIG))
         train_on(
-            speaker.model, speaker.tokenizer, episodes, CONFIG, tmp_path, lambda step, steps, log: logs.append(log["loss"])
+            speaker.model,
+            speaker.tokenizer,
+            episodes,
+            CONFIG,
+            tmp_path,
+            lambda step, steps, log: logs.append(log["loss"]),
         )
         return speaker.model, episodes
 

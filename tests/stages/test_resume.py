@@ -17,10 +17,10 @@ STOPPING = Path(__file__).with_name("stopping.py")
 RECIPE = """\
 name: small
 world: {preset: tiny, rendering: compact, length: 3}
-model: {build: {layers: 1, width: 16, heads: 2, kv_heads: 2, ffn: 32}}
+model: {build: {layers: 1, width: 32, heads: 2, kv_heads: 2, ffn: 64, rope_theta: 100}}
 sampling: {solve_tokens: 8, update_tokens: 12}
-warm_start: {packs: 16, batch_rows: 8, lr: 1e-2}
-train: {steps: 5, packs: 2, rollouts: 3, lr: 1e-2, lr_schedule: linear, checkpoint_every: 2}
+warm_start: {packs: 160, batch_rows: 16, lr: 1e-2}
+train: {steps: 5, packs: 2, rollouts: 3, lr: 1e-3, lr_schedule: linear, checkpoint_every: 2}
 evaluation: {every: 2, every_packs: 3, packs: 3, arms: [own, none, shuffled], long_length: 0}
 tracking: {mlflow: false, trajectories_every: 1}
 runtime: {threads: 1, progress_s: 1}
@@ -34,7 +34,17 @@ def codctl(folder: Path, place: str, *overrides: str) -> subprocess.CompletedPro
     recipe = folder / "small.yaml"
     recipe.write_text(RECIPE)
     return subprocess.run(
-        [sys.executable, str(STOPPING), place, "train", str(recipe), "--runs-dir", str(folder / "runs"), "--json", *overrides],
+        [
+            sys.executable,
+            str(STOPPING),
+            place,
+            "train",
+            str(recipe),
+            "--runs-dir",
+            str(folder / "runs"),
+            "--json",
+            *overrides,
+        ],
         env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,

@@ -35,6 +35,7 @@ class FrozenLake(Family):
         return text.hint_from({direction: world.code_of(direction) for direction in range(4)}, rendering)
 
     def partial_truth(self, world: LakeWorld, rendering: Rendering, rng: Random) -> str:
+        # In any order: a model that found facts by their place alone would not find them in a later turn.
         directions = rng.sample(range(4), rng.randint(0, 4))
         return text.hint_from({d: world.code_of(d) for d in directions}, rendering) if directions else ""
 

@@ -42,7 +42,7 @@ class BayesPolicy:
         return text.reply(None, CODES[best], situation.rendering)
 
     def update(self, situation: Situation, rng: Random) -> str:
-        return text.hint_from(known_facts(belief_of(situation)), situation.rendering)
+        return text.hint_from(dict(sorted(known_facts(belief_of(situation)).items())), situation.rendering)
 
 
 class InformedPolicy:
@@ -97,7 +97,7 @@ class Demonstrator:
         free = [direction for direction in range(4) if direction not in kept]
         if free and rng.random() < self._wrong:
             kept[rng.choice(free)] = rng.choice(CODES)
-        return text.hint_from(kept, situation.rendering)
+        return text.hint_from(dict(sorted(kept.items())), situation.rendering)
 
     def _known(self, situation: Situation, episodes: list[LakeEpisode]) -> dict[int, str]:
         """Facts from the hints in force, overruled by what was seen in this episode."""

@@ -1,12 +1,14 @@
 """Every text of FrozenLake-Obscure, in both renderings.
 
 `compact` spends a few dozen tokens on an episode. It names cells like a chess board (row letter, column number) and
-states what was seen as "direction code" pairs, the order in which a reply needs them: recalling a fact is copying it.
+states what was seen as `direction=code`, one word and for a fitting tokenizer one token: recalling or noting a fact is
+then one look back, which a model of two layers learns in minutes.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from codctl.envs.base import Rendering
@@ -72,19 +74,18 @@ def grid(task: LakeTask, agent: Cell) -> str:
     )
 
 
-def hint_from(known: dict[int, str], rendering: Rendering) -> str:
-    """Known facts (direction index → code) as a hint, in the fixed order up, down, left, right."""
+def hint_from(known: Mapping[int, str], rendering: Rendering) -> str:
+    """Known facts (direction index → code) as a hint, in the order given."""
     if rendering == "compact":
-        return " ".join(f"{DIRECTIONS[direction]} {known[direction]}" for direction in sorted(known)) or "none"
-    lines = [f"- {known[direction]} moves {DIRECTIONS[direction]}." for direction in sorted(known)]
+        return " ".join(f"{DIRECTIONS[direction]}={code}" for direction, code in known.items()) or "none"
+    lines = [f"- {code} moves {DIRECTIONS[direction]}." for direction, code in known.items()]
     return "\n".join(lines) or "Nothing is known for certain yet."
 
 
 def reply(direction: str | None, code: str, rendering: Rendering) -> str:
     """A solve reply: the intended direction first, if there is one, then the code: planning and recall are separate.
 
-    In the compact rendering the code follows its direction at once, as in a hint. The colon tells an intention from a
-    fact: a wrong guess must not look like something that was seen.
+    In the compact rendering a colon tells the intention from a fact: a wrong guess must not look like something seen.
     """
     if rendering == "compact":
         return f"<answer> {direction}: {code} </answer>" if direction else f"<answer> {code} </answer>"
@@ -125,7 +126,7 @@ def cell_name(cell: Cell) -> str:
 
 
 def _pair(move: Move) -> str:
-    return f"{'wall' if move.direction is None else DIRECTIONS[move.direction]} {move.code}"
+    return f"{'wall' if move.direction is None else DIRECTIONS[move.direction]}={move.code}"
 
 
 def _effect(move: Move) -> str:
