@@ -12,8 +12,9 @@ import pytest
 
 from codctl.cod.context import END, START
 from codctl.config.schema import BuildConfig, WorldConfig
-from codctl.envs.frozen_lake.names import DIRECTIONS
+from codctl.envs.frozen_lake.names import CODES, DIRECTIONS
 from codctl.envs.frozen_lake.text import reply
+from codctl.envs.frozen_lake.world import LakeWorld
 from codctl.envs.registry import get_family
 from codctl.learn.tiny import MARKERS, STOP, build_folder
 from tests.conftest import BUILD
