@@ -88,6 +88,8 @@ def main(folders: list[str]) -> None:
         line(f"CoD-Train, {arm}", summary(runs, "after-long", arm, "success", everything)) for arm in ("own", "none")
     ]
     table("Success in packs of 8", 0, runs[0].config().evaluation.long_length, long)
+    long_hints = [line("CoD-Train", summary(runs, "after-long", "own", "hint_correctness", slice(1, None)))]
+    table("Hint correctness in packs of 8", 1, runs[0].config().evaluation.long_length - 1, long_hints)
     gain = {
         run.config().seed: np.diff(matrix(rows_of(run, "after"), "own", "success")[:, [0, length - 1]], axis=1)
         for run in runs

@@ -14,6 +14,7 @@ from codctl.envs.frozen_lake.generator import PRESETS
 from codctl.envs.frozen_lake.world import LakeTask
 from codctl.envs.registry import check_preset, families, get_family
 from codctl.errors import UsageError
+from codctl.evaluate.ceilings import play_policy
 
 GOLDEN = {
     ("train", 0, 4, "tiny"): "4b4cadb12e793574",
@@ -33,6 +34,19 @@ def lake_tasks(pack: Pack) -> list[LakeTask]:
     return list(pack.tasks)  # type: ignore[arg-type]
 
 
+def play_golden() -> list[str]:
+    """What every scripted agent does and writes, as hashes."""
+    family = get_family("frozen_lake")
+    packs = [family.pack("demonstration", index, 4, "tiny") for index in range(30)]
+    texts = {
+        policy: repr(
+            [[(e.replies, e.hints) for e in t.episodes] for t in play_policy(family, policy, packs, "compact", 0)]
+        )
+        for policy in (*family.policies, "demonstrator")
+    }
+    return [f"{policy}:{hashlib.sha256(text.encode()).hexdigest()[:16]}" for policy, text in texts.items()]
+
+
 def draw_golden() -> list[str]:
     family = get_family("frozen_lake")
     return [digest(family.pack(split, index, length, preset)) for split, index, length, preset in GOLDEN]
@@ -43,17 +57,17 @@ def test_packs_never_change_between_versions() -> None:
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "4711"])
-def test_packs_are_the_same_in_another_process(hash_seed: str) -> None:
-    code = f"import runpy; print(*runpy.run_path({__file__!r})['draw_golden']())"
+def test_packs_and_scripted_play_are_the_same_in_another_process(hash_seed: str) -> None:
+    code = f"import runpy; here = runpy.run_path({__file__!r}); print(*here['draw_golden'](), *here['play_golden']())"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
-    assert done.stdout.split() == list(GOLDEN.values())
+    assert done.stdout.split() == [*GOLDEN.values(), *play_golden()]
 
 
 def test_splits_presets_and_indices_give_different_packs() -> None:

@@ -102,7 +102,8 @@ class Demonstrator:
     def _known(self, situation: Situation, episodes: list[LakeEpisode]) -> dict[int, str]:
         """Facts from the hints in force, overruled by what was seen in this episode."""
         seen = {m.direction: m.code for e in episodes for m in e.moves if m.direction is not None}
-        hinted = {DIRECTIONS.index(direction): code for code, direction in text.claims(situation.hints)}
+        # Sorted: the order of a set of texts differs between processes, and random draws follow it.
+        hinted = {DIRECTIONS.index(direction): code for code, direction in sorted(text.claims(situation.hints))}
         merged = {d: c for d, c in hinted.items() if c not in seen.values() and d not in seen}
         return {**merged, **seen}
 
