@@ -89,11 +89,15 @@ def _combine(future_GT: Array, format_G: Array | None, rule: CreditRule) -> Arra
     own = np.zeros(len(future_GT)) if format_G is None else format_G
     if rule.returns == "discounted":
         weights = rule.discount ** np.arange(future_GT.shape[1])
-        return np.asarray(own + future_GT @ weights)
+        # Not `@`: BLAS may round equal rows differently, and equal rollouts must get equal returns.
+        return np.asarray(own + (future_GT * weights).sum(axis=1))
     if rule.returns == "window":
         future_GT = future_GT[:, : rule.window]
     terms = future_GT.shape[1] + (format_G is not None)
     return np.asarray((own + future_GT.sum(axis=1)) / terms)
+
+
+_ROUNDING = 1e-9  # far below any difference between rewards, far above the rounding of their sums
 
 
 @dataclass(frozen=True)
@@ -115,9 +119,9 @@ def advantages(returns_GP: Array, *, scale_by_std: bool = False) -> Credit:
     counts = present.sum(axis=0)
     sums = np.where(present, values, 0.0).sum(axis=0)
     baselines = np.broadcast_to(np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0), values.shape)
-    # A group whose returns are all equal has no signal; without this, rounding in the mean would invent one.
+    # A group whose returns are equal but for rounding has no signal; scaling by its tiny deviation would invent one.
     spread = np.where(present, values, -np.inf).max(axis=0) - np.where(present, values, np.inf).min(axis=0)
-    difference = np.where(present & (spread > 0) & (counts > 1), values - baselines, 0.0)
+    difference = np.where(present & (spread > _ROUNDING) & (counts > 1), values - baselines, 0.0)
     if scale_by_std:
         std = np.sqrt(np.divide((difference**2).sum(axis=0), np.maximum(counts, 1)))
         difference = np.divide(difference, std, out=np.zeros_like(difference), where=std > 0)

@@ -32,7 +32,7 @@ Feedback: {feedback}"""
 def update_messages(hints: str, episode: Episode, rendering: Rendering) -> list[Message]:
     """What the update call reads: old hints, the new trajectory, its raw reward and the environment's feedback."""
     if rendering == "compact":
-        unreadable = "" if episode.feedback.startswith("You ") else " error"
+        unreadable = " error" if episode.unreadable else ""
         seen = f"hints {hints or 'none'} seen {episode.transcript()} reward {episode.reward:g}{unreadable}"
         return [{"role": "system", "content": "update"}, {"role": "user", "content": seen}]
     filled = _TRAJECTORY.format(

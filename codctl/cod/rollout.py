@@ -96,7 +96,7 @@ class Player:
         )
         replies: list[str] = []
         observations = [episode.observation]
-        version, failed, format_error = 0, "", False
+        version, failed = 0, ""
         while not episode.done:
             try:
                 generation = await self._ask("solve", conversation, situation, rollout, len(replies))
@@ -108,7 +108,6 @@ class Player:
             replies.append(conversation.add_reply(generation.token_ids, generation.logprobs))
             answer = parse_answer(replies[-1])
             step = episode.fail(answer.problem) if answer.problem else episode.act(answer.action)
-            format_error = step.done and step.feedback.startswith("The reply could not be used")
             if not step.done:
                 conversation.add_observation(step.observation)
                 observations.append(step.observation)
@@ -122,7 +121,7 @@ class Player:
             hints=situation.hints,
             hint_score=self.family.score_context(situation.pack.world, situation.hints, situation.past),
             feedback=episode.feedback,
-            format_error=format_error,
+            format_error=episode.unreadable and not failed,
             failed=failed,
             weight_version=version,
             replies=tuple(replies),

@@ -23,4 +23,6 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 
 def unknown(what: str, given: str, known: Sequence[str], command: str) -> UsageError:
     """The error for a name that does not exist; `command` shows what there is."""
-    return UsageError(f"unknown {what} {given!r}{did_you_mean(given, known)} (known: {', '.join(known)})", hint=command)
+    near = nearest(given, known, cutoff=0.5)
+    guess = f"; did you mean {near!r}?" if near else ""
+    return UsageError(f"unknown {what} {given!r}{guess} (known: {', '.join(known)})", hint=command)

@@ -144,7 +144,7 @@ class TrainConfig(Section):
     grad_clip: float = identity(1.0, "Largest gradient norm.", gt=0)
     micro_batch_tokens: int = resource(8192, "Token budget of a learner micro-batch, padding included.", ge=64)
     checkpoint_every: int = resource(10, "Steps between sealed checkpoints.", ge=1)
-    checkpoints_kept: int = resource(2, "Newest checkpoints kept beside the last.", ge=1)
+    checkpoints_kept: int = resource(2, "How many of the newest checkpoints are kept.", ge=1)
     reward: RewardConfig = Field(default_factory=RewardConfig, description="Shaping of the solve reward.")
     credit: CreditConfig = Field(default_factory=CreditConfig, description="Returns and advantages.")
     loss: LossConfig = Field(default_factory=LossConfig, description="Policy loss.")

@@ -8,6 +8,7 @@ only on the order of requests, and each request draws from its own seed, so resu
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -238,6 +239,8 @@ class TransformersEngine:
         picked_R1 = picked_R1.clamp(max=logits_RV.shape[1] - 1)
         tokens = picked_R1[:, 0].tolist()
         chosen = logprobs_RV.gather(1, picked_R1)[:, 0].tolist()
+        if not all(map(math.isfinite, chosen)):
+            raise ValueError("the model's logits are not finite")
         self.stats.new_tokens += len(rows)
         for request, suffix, token, logprob in zip(rows, suffixes, tokens, chosen, strict=True):
             self._kept[request.slot] = self._kept[request.slot] + suffix

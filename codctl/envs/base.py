@@ -47,6 +47,7 @@ class Episode(ABC):
     done: bool
     reward: float
     feedback: str
+    unreadable: bool  # whether a reply that could not be read ended it
 
     @abstractmethod
     def act(self, action: str) -> Step:

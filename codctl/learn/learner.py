@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from codctl.config.schema import TrainConfig
+from codctl.errors import StageError
 from codctl.learn.batching import Sample, count_tokens, micro_batches
 from codctl.learn.losses import red_weights, row_weights, token_loss
 from codctl.learn.token_logprobs import TokenLogprobs, collate
@@ -110,11 +111,16 @@ class Learner:
         for batch in batches:
             loss = self._loss(batch, [weight_of[id(row)] for row in batch], sums)
             self._accelerator.backward(loss)
-        norm = self._accelerator.clip_grad_norm_(self._logprobs.parameters(), self._config.grad_clip)
+        norm = float(self._accelerator.clip_grad_norm_(self._logprobs.parameters(), self._config.grad_clip))
+        if not math.isfinite(norm):  # before it reaches the weights and a sealed checkpoint
+            raise StageError(
+                f"the gradient is not finite (norm {norm}); nothing was changed by this step",
+                hint="lower train.lr or train.grad_clip; the same command continues from the newest checkpoint",
+            )
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._logprobs.eval()
-        sums.grad_norm += float(norm)
+        sums.grad_norm += norm
         counted = count_tokens(batches)
         sums.useful += counted.useful
         sums.forwarded += counted.forwarded

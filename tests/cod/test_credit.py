@@ -144,7 +144,7 @@ def test_advantages_sum_to_zero_in_every_slot_and_missing_ones_are_zero(
         assert not credit.advantages[np.isnan(values)].any()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     row=st.lists(st.floats(0, 1), min_size=1, max_size=9),
     group=st.integers(1, 17),

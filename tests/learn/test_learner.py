@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from codctl.config.schema import LossConfig, TrainConfig
+from codctl.errors import StageError
 from codctl.learn.batching import Sample
 from codctl.learn.learner import Learner
 from codctl.learn.losses import token_loss
@@ -148,3 +149,12 @@ def test_learning_makes_good_rows_likelier(model: Any) -> None:
         (sum(new.old_logprobs) - sum(old.old_logprobs)) * old.advantage for old, new in zip(samples, after, strict=True)
     ]
     assert sum(moved) > 0
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(model: Any) -> None:
+    samples = on_policy(model, random_samples(10))
+    broken = [replace(sample, advantage=float("inf")) for sample in samples]
+    before = weights_of(model)
+    with pytest.raises(StageError, match="not finite"):
+        new_learner(model).learn(broken, 1)
+    assert largest_difference(before, weights_of(model)) == 0

@@ -87,6 +87,7 @@ class LakeEpisode(Episode):
         self.done = False
         self.reward = 0.0
         self.feedback = ""
+        self.unreadable = False
         self.observation = text.first_observation(task, rendering)
 
     def act(self, action: str) -> Step:
@@ -112,6 +113,7 @@ class LakeEpisode(Episode):
 
     def fail(self, reason: str) -> Step:
         self.turns += 1
+        self.unreadable = True
         return self._end(0.0, f"The reply could not be used: {reason}.", {})
 
     def transcript(self) -> str:
