@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test install lint types format clean
+.PHONY: demo test test-browser install lint types format clean
 
 # A tiny model from nothing to its report, whose place is printed last.
 demo: install
@@ -11,6 +11,10 @@ demo: install
 
 test: install lint types
 	$(BIN)/pytest
+
+# The report in headless Chromium, which must be installed (Debian: chromium).
+test-browser: install
+	$(BIN)/pytest -m browser
 
 lint: install
 	$(BIN)/ruff format --check
