@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from codctl.config.schema import LoraConfig, ModelConfig
+from codctl.config.schema import LoraConfig
 from codctl.errors import PreflightError
 
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
@@ -109,8 +109,3 @@ def add_lora(model: Any, lora: LoraConfig, seed: int) -> Any:
             task_type="CAUSAL_LM",
         )
         return get_peft_model(model, config)
-
-
-def start_folder(model: ModelConfig, built: Path) -> Path:
-    """Where training starts from: the user's folder, or the one that was built."""
-    return Path(model.path).expanduser() if model.path else built

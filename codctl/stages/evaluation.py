@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -90,16 +89,13 @@ def check_spec(spec: EvalSpec) -> None:
     check_preset(get_family(spec.family), spec.preset)
 
 
-def evaluate_subject(
-    subject: Subject, spec: EvalSpec, progress: Progress, settings: Mapping[str, Any] | None = None
-) -> Evaluation:
+def evaluate_subject(subject: Subject, spec: EvalSpec, progress: Progress) -> Evaluation:
     """Evaluate any subject and return summary, rows and walkthrough.
 
     Args:
         subject: Who.
         spec: On what.
         progress: For whoever watches.
-        settings: Rollout settings that differ from the defaults.
     """
     from codctl.evaluate.runner import evaluate
 
@@ -111,8 +107,6 @@ def evaluate_subject(
         config = subject.config or Config()
         speaker = load_speaker(subject.folder, config.model.dtype, config.model.device)
         player = _model_player(speaker, config, spec)
-    if settings:
-        player = replace(player, settings=replace(player.settings, **settings))
     report = _reporter(progress, f"evaluation, length {spec.length}")
     found = evaluate(player, spec, report)
     found.result.update({"run": None, subject.kind: subject.name})

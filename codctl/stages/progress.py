@@ -17,14 +17,6 @@ class Progress(Protocol):
         """Something that the user should read once."""
 
 
-class Silent:
-    """Nobody watches."""
-
-    def update(self, phase: str, done: int, total: int, metrics: Mapping[str, float]) -> None: ...
-
-    def message(self, text: str) -> None: ...
-
-
 class Logged:
     """Passes everything on, and keeps messages and finished phases in the run's log file."""
 
