@@ -109,9 +109,8 @@ def validate(
 
 
 def _choose(family: str, preset: str | None) -> tuple[Family, str]:
-    from codctl.envs.registry import check_preset, get_family
+    from codctl.envs.registry import check_world, get_family
 
     found = get_family(family)
     chosen = preset or found.presets[0]
-    check_preset(found, chosen)
-    return found, chosen
+    return check_world(family, chosen), chosen

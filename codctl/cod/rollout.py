@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from codctl.cod.context import Revision, parse_update, revise
@@ -15,7 +15,7 @@ from codctl.cod.conversation import Chat, Conversation
 from codctl.cod.engine import Asker, Engine, EngineError, Generation, Sampling
 from codctl.cod.prompts import parse_answer, update_messages
 from codctl.cod.trajectory import EpisodeRecord, Kind, Trajectory
-from codctl.envs.base import Episode, Family, HintScore, Pack, Rendering, Situation
+from codctl.envs.base import Episode, HintScore, Pack, Rendering, Situation, Slot
 from codctl.seeds import derive_seed
 
 
@@ -56,7 +56,6 @@ class OwnHints:
 class Player:
     """Plays packs with one engine. `seed` is the root from which every request's own seed is derived."""
 
-    family: Family
     engine: Engine
     chat: Chat
     settings: RolloutSettings
@@ -75,27 +74,35 @@ class Player:
         revisions = [Revision()]
         records: list[EpisodeRecord] = []
         past: list[Episode] = []
-        for position, task in enumerate(pack.tasks):
-            hints = self.hints.at(pack, position, revisions[-1], past)
-            episode = task.begin(pack.world, self.settings.rendering)
-            situation = Situation(pack, position, episode, tuple(past), hints, self.settings.rendering)
-            records.append(await self._solve(situation, rollout))
-            if self.hints.updates and position < len(pack.tasks) - 1:
-                record, revision = await self._update(situation, rollout, revisions[-1])
+        told: list[Episode] = []
+        for position, slot in enumerate(pack.slots):
+            hints = self.hints.at(pack, position, revisions[-1], told)
+            episode = slot.begin(self.settings.rendering)
+            situation = Situation(pack, position, episode, tuple(told), hints, self.settings.rendering)
+            record, actions = await self._solve(situation, rollout, past)
+            records.append(record)
+            past.append(episode)
+            told.append(account(slot, episode, actions, self.settings.rendering))
+            if self.hints.updates and position < len(pack) - 1:
+                record, revision = await self._update(
+                    replace(situation, episode=told[-1]), rollout, revisions[-1], past
+                )
                 records.append(record)
                 revisions.append(revision)
-            past.append(episode)
         return Trajectory(pack.id, rollout, tuple(records), tuple(revisions))
 
-    async def _solve(self, situation: Situation, rollout: int) -> EpisodeRecord:
-        episode = situation.episode
-        system = self.family.solve_prompt(situation.hints, self.settings.rendering, situation.pack.preset)
+    async def _solve(
+        self, situation: Situation, rollout: int, past: Sequence[Episode]
+    ) -> tuple[EpisodeRecord, list[str]]:
+        episode, slot = situation.episode, situation.slot
+        system = slot.family.solve_prompt(situation.hints, self.settings.rendering, slot.preset)
         conversation = Conversation(
             self.chat,
             [{"role": "system", "content": system}, {"role": "user", "content": episode.observation}],
         )
         replies: list[str] = []
         observations = [episode.observation]
+        actions: list[str] = []
         version, failed = 0, ""
         while not episode.done:
             try:
@@ -107,19 +114,23 @@ class Player:
             version = generation.weight_version
             replies.append(conversation.add_reply(generation.token_ids, generation.logprobs))
             answer = parse_answer(replies[-1])
-            step = episode.fail(answer.problem) if answer.problem else episode.act(answer.action)
+            if answer.problem:
+                step = episode.fail(answer.problem)
+            else:
+                actions.append(answer.action)
+                step = episode.act(answer.action)
             if not step.done:
                 conversation.add_observation(step.observation)
                 observations.append(step.observation)
         penalty = self.settings.turn_penalty * episode.turns / episode.max_turns
-        return self._record(
+        record = self._record(
             "solve",
             situation,
             conversation,
             raw_reward=episode.reward,
             shaped_reward=max(0.0, episode.reward - penalty) if episode.reward > 0 else 0.0,
             hints=situation.hints,
-            hint_score=self.family.score_context(situation.pack.world, situation.hints, situation.past),
+            hint_score=hint_score(situation, situation.hints, past),
             feedback=episode.feedback,
             format_error=episode.unreadable and not failed,
             failed=failed,
@@ -127,8 +138,11 @@ class Player:
             replies=tuple(replies),
             observations=tuple(observations),
         )
+        return record, actions
 
-    async def _update(self, situation: Situation, rollout: int, own: Revision) -> tuple[EpisodeRecord, Revision]:
+    async def _update(
+        self, situation: Situation, rollout: int, own: Revision, past: Sequence[Episode]
+    ) -> tuple[EpisodeRecord, Revision]:
         messages = update_messages(situation.hints, situation.episode, self.settings.rendering)
         conversation = Conversation(self.chat, messages)
         failed, version, reply = "", 0, ""
@@ -149,7 +163,6 @@ class Player:
             on_parse_failure=on_failure,
         )
         reward = self.settings.parse_failure_reward if parsed.problem and not failed else 0.0
-        seen = (*situation.past, situation.episode)
         record = self._record(
             "update",
             situation,
@@ -157,7 +170,7 @@ class Player:
             raw_reward=reward,
             shaped_reward=reward,
             hints=revision.text,
-            hint_score=self.family.score_context(situation.pack.world, revision.text, seen),
+            hint_score=hint_score(situation, revision.text, past),
             feedback=parsed.problem,
             format_error=bool(parsed.problem) and not failed,
             failed=failed,
@@ -222,6 +235,29 @@ class Player:
             replies=replies,
             observations=observations,
         )
+
+
+def account(slot: Slot, episode: Episode, actions: Sequence[str], rendering: Rendering) -> Episode:
+    """What the update is told of an episode: the truth, or what the same actions lead to in the slot's `told_world`."""
+    if slot.told_world is None or episode.unreadable:
+        return episode
+    told = slot.task.begin(slot.told_world, rendering)
+    for action in actions:
+        if told.done:
+            break
+        told.act(action)
+    return told
+
+
+def hint_score(situation: Situation, hints: str, past: Sequence[Episode]) -> HintScore:
+    """Score hints against the pack's own world as it is at this position and what truly happened in it.
+
+    A distractor is not what the hints are about: at its position they are scored against the world around it.
+    """
+    slots = situation.pack.slots
+    own = next(slot for slot in (*reversed(slots[: situation.position + 1]), *slots) if not slot.foreign)
+    seen = [episode for slot, episode in zip(slots, past, strict=False) if slot.world is own.world]
+    return own.family.score_context(own.world, hints, seen)
 
 
 async def play_all(player: Player, packs: Sequence[Pack], rollouts: int) -> list[Trajectory]:

@@ -15,10 +15,18 @@ class EvalSpec(Section):
     suite: str = identity("position-curve", "Suite that set the defaults.")
     family: str = identity("frozen_lake", "Family of worlds.")
     preset: str = identity("easy", "Difficulty preset of the family.")
+    variant: str | None = identity(None, "Distribution of worlds; null is the family's first.")
     rendering: Literal["full", "compact"] = identity(
         "full", "Prompt text: `full` for real LLMs, `compact` for tiny ones."
     )
     length: int = identity(4, "Pack length: tasks per world.", ge=1, le=64)
+    strategy: Literal["cod", "ralph_full", "ralph_sample", "drift", "distractor", "poison", "long"] = identity(
+        "cod", "How the tasks of a pack are put together."
+    )
+    drift_at: int = identity(2, "First position with other hidden facts (strategy=drift).", ge=1)
+    poison: float = identity(0.5, "Probability that an account is false (strategy=poison).", ge=0, le=1)
+    foreign_family: str | None = identity(None, "Family of the distractors (strategy=distractor).")
+    foreign_preset: str | None = identity(None, "Their preset; null is the family's first.")
     split: Literal["validation", "test"] = identity("test", "Which held-out packs.")
     packs: int = identity(500, "Packs.", ge=2)
     seeds: Annotated[tuple[int, ...], Field(strict=False)] = identity(

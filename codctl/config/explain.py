@@ -136,6 +136,8 @@ def _type_words(annotation: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_type_words(arg) for arg in args)
     if origin is tuple:
+        if isinstance(args[0], type) and issubclass(args[0], BaseModel):
+            return f"a list of sections with keys {', '.join(args[0].model_fields)}"
         plural = _NAMES[args[0]][1]
         return f"a list of {plural}" if args[-1] is Ellipsis else f"a list of {len(args)} {plural}"
     return _NAMES[annotation][0]

@@ -35,13 +35,29 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class WorldPart(Section):
+    family: str = identity("frozen_lake", "Family of worlds (`codctl env list`).")
+    preset: str = identity("tiny", "Difficulty preset of the family.")
+    variant: str | None = identity(None, "Distribution of worlds; null is the family's first.")
+    weight: float = identity(1.0, "Share of the packs, relative to the other families.", gt=0)
+
+
 class WorldConfig(Section):
     family: str = identity("frozen_lake", "Family of worlds to train on (`codctl env list`).")
     preset: str = identity("tiny", "Difficulty preset of the family.")
+    variant: str | None = identity(None, "Distribution of worlds; null is the family's first.")
+    mixture: Annotated[tuple[WorldPart, ...], Field(strict=False)] = identity(
+        (), "Several families with weights; replaces family, preset and variant."
+    )
     rendering: Literal["full", "compact"] = identity(
         "full", "Prompt text: `full` for real LLMs, `compact` for tiny ones."
     )
     length: int = identity(4, "Pack length S: tasks per world.", ge=1, le=64)
+
+    @property
+    def parts(self) -> tuple[WorldPart, ...]:
+        """The families with their weights; one when there is no mixture."""
+        return self.mixture or (WorldPart(family=self.family, preset=self.preset, variant=self.variant),)
 
 
 class BuildConfig(Section):

@@ -9,10 +9,30 @@ from typing import Literal
 from codctl.cod.conversation import Chat
 from codctl.cod.engine import Asker, EngineError, Generation, Sampling
 from codctl.cod.prompts import update_reply
-from codctl.envs.base import Policy
+from codctl.envs.base import Policy, Situation
 
 Fault = Literal["no_answer", "two_answers", "bad_action", "truncated", "no_hints", "error", "hang"]
 FAULTS: tuple[Fault, ...] = ("no_answer", "two_answers", "bad_action", "truncated", "no_hints", "error", "hang")
+
+
+class EachFamily:
+    """A policy by name: in every pack the one that the family in hand has under this name."""
+
+    def __init__(self, name: str, **options: float) -> None:
+        self._name, self._options = name, options
+        self._made: dict[str, Policy] = {}
+
+    def solve(self, situation: Situation, rng: Random) -> str:
+        return self._of(situation).solve(situation, rng)
+
+    def update(self, situation: Situation, rng: Random) -> str:
+        return self._of(situation).update(situation, rng)
+
+    def _of(self, situation: Situation) -> Policy:
+        family = situation.slot.family
+        if family.name not in self._made:
+            self._made[family.name] = family.policy(self._name, **self._options)
+        return self._made[family.name]
 
 
 class ScriptedEngine:

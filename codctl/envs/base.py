@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from codctl.seeds import derive_seed
@@ -69,19 +70,59 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True)
+class Slot:
+    """One position of a pack.
+
+    Attributes:
+        family: The family that world and task belong to.
+        preset: Its preset.
+        world: The world in which the task is played.
+        task: The task.
+        foreign: Whether it is a distractor, of another world than the pack's own.
+        told_world: Poison: what the update is told of the episode is what the same actions lead to in this world.
+    """
+
+    family: Family
+    preset: str
+    world: Any
+    task: Task
+    foreign: bool = False
+    told_world: Any = None
+
+    def begin(self, rendering: Rendering) -> Episode:
+        return self.task.begin(self.world, rendering)
+
+
+@dataclass(frozen=True)
 class Pack:
-    """One world and its tasks, drawn from a stable seed."""
+    """Tasks in the order in which they are played. Drawn from a stable seed; usually all of one world."""
 
     family: str
     preset: str
+    variant: str
     split: str
     index: int
-    world: Any
-    tasks: tuple[Task, ...]
+    slots: tuple[Slot, ...]
+    strategy: str = "cod"
 
     @property
     def id(self) -> str:
-        return f"{self.family}/{self.preset}/{self.split}/{self.index}"
+        # The name of a family's first variant and of the plain strategy are left out.
+        variant = f"-{self.variant}" if self.variant != self.slots[0].family.variants[0] else ""
+        strategy = f"/{self.strategy}" if self.strategy != "cod" else ""
+        return f"{self.family}/{self.preset}{variant}/{self.split}/{self.index}{strategy}"
+
+    @property
+    def world(self) -> Any:
+        """The world of the first position, which is the pack's own."""
+        return self.slots[0].world
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return tuple(slot.task for slot in self.slots)
+
+    def __len__(self) -> int:
+        return len(self.slots)
 
 
 @dataclass(frozen=True)
@@ -108,10 +149,11 @@ class Situation:
     """All that a scripted policy may look at. Models never see it.
 
     Attributes:
-        pack: World and tasks.
+        pack: Worlds and tasks.
         position: Index of the task in the pack.
         episode: The attempt in hand; for an update, the one just finished.
-        past: Earlier episodes of the same trajectory, oldest first, without `episode`.
+        past: Earlier episodes of the same trajectory, oldest first, without `episode`, as they were told: with poison,
+            not as they were. Distractors of other families are among them.
         hints: The context in force.
         rendering: How texts are written.
     """
@@ -123,6 +165,15 @@ class Situation:
     hints: str
     rendering: Rendering
 
+    @property
+    def slot(self) -> Slot:
+        return self.pack.slots[self.position]
+
+    @property
+    def world(self) -> Any:
+        """The world that holds at this position."""
+        return self.slot.world
+
 
 class Policy(Protocol):
     """A scripted agent: `solve` returns a whole reply with an answer block, `update` the new hints as text."""
@@ -133,48 +184,79 @@ class Policy(Protocol):
 
 
 class Family(ABC):
-    """A family of worlds. One instance serves a whole process and holds no state."""
+    """A family of worlds. One instance serves a whole process and holds no state.
+
+    Attributes:
+        name: What users type.
+        title: One line for lists.
+        presets: Difficulties, the default first.
+        variants: Distributions of worlds, the default first.
+        renderings: How its prompts can be written.
+        policies: Scripted agents: `bayes` (the strongest uninformed reference), `informed` (knows the world), `random`
+            and whatever else it has. `demonstrator` exists besides these when a warm start is to work.
+        reference: What `bayes` is here, in one line: exact, or how it falls short of it.
+        learnable: For each variant, whether there is anything that one task teaches for the next.
+        stable_length: Packs up to this length are prefixes of each other.
+    """
 
     name: str
     title: str
     presets: tuple[str, ...]
+    variants: tuple[str, ...] = ("paper",)
     renderings: tuple[Rendering, ...] = ("full", "compact")
     policies: tuple[str, ...] = ("bayes", "informed", "random")
-    facts: int  # hidden facts that a complete hint states
+    reference: str = ""
+    learnable: Mapping[str, bool] = MappingProxyType({})
+    stable_length: int = 64
 
-    def pack(self, split: str, index: int, length: int, preset: str) -> Pack:
+    def pack(self, split: str, index: int, length: int, preset: str, variant: str | None = None) -> Pack:
         """Draw a pack: the same one for every rollout, checkpoint, process and Python version.
 
-        A shorter pack is a prefix of a longer one with the same split and index.
+        A shorter pack is a prefix of a longer one with the same split and index, up to `stable_length`.
         """
-        rng = Random(derive_seed("pack", self.name, preset, split, index))
-        world, tasks = self.sample(rng, length, preset)
-        return Pack(self.name, preset, split, index, world, tasks)
+        variant = variant or self.variants[0]
+        # The first variant is not part of the seed: adding a second one to a family leaves its packs as they were.
+        kind = (preset,) if variant == self.variants[0] else (preset, variant)
+        rng = Random(derive_seed("pack", self.name, *kind, split, index))
+        world, tasks = self.sample(rng, length, preset, variant)
+        slots = tuple(Slot(self, preset, world, task) for task in tasks)
+        return Pack(self.name, preset, variant, split, index, slots)
 
     @abstractmethod
-    def sample(self, rng: Random, length: int, preset: str) -> tuple[Any, tuple[Task, ...]]:
+    def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[Any, tuple[Task, ...]]:
         """Draw a world and `length` tasks."""
+
+    @abstractmethod
+    def redraw(self, world: Any, rng: Random) -> Any:
+        """A world that looks the same and in which every task of this one can be played, with other hidden facts.
+
+        Worlds that change mid-pack and false accounts are made of it. With nothing hidden, the world itself.
+        """
 
     @abstractmethod
     def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
         """System prompt of a solve episode: the rules, the hints (may be empty) and the reply format."""
 
     @abstractmethod
-    def truth(self, world: Any, rendering: Rendering) -> str:
-        """All hidden facts as a hint."""
+    def facts(self, world: Any) -> int:
+        """How many hidden facts a complete hint about this world states."""
 
     @abstractmethod
+    def truth(self, world: Any, rendering: Rendering) -> str:
+        """All hidden facts as a hint; empty when there are none."""
+
     def partial_truth(self, world: Any, rendering: Rendering, rng: Random) -> str:
         """A random part of the hidden facts as a hint (possibly none), for demonstrations."""
+        raise NotImplementedError(f"{self.name} has no demonstrations")
 
     @abstractmethod
     def score_context(self, world: Any, hints: str, seen: Sequence[Episode]) -> HintScore:
-        """Compare a hint with the hidden truth and with what `seen` episodes reveal."""
+        """Compare a hint with the hidden truth and with what `seen` episodes (all played in `world`) reveal."""
 
     @abstractmethod
     def policy(self, name: str, **options: float) -> Policy:
         """A reference policy by name, or `demonstrator`."""
 
     @abstractmethod
-    def describe_task(self, pack: Pack, position: int) -> str:
+    def describe_task(self, world: Any, task: Any) -> str:
         """The task as a person reads it (always the full rendering)."""

@@ -33,7 +33,15 @@ def get_family(name: str) -> Family:
     raise unknown("family", name, list(known), "codctl env list")
 
 
-def check_preset(family: Family, preset: str) -> None:
-    """Raise UsageError unless the family has the preset."""
-    if preset not in family.presets:
-        raise unknown(f"preset of {family.name}", preset, list(family.presets), "codctl env list")
+def check_world(family: str, preset: str, variant: str | None = None) -> Family:
+    """Look a family up and make sure that it has this preset and variant.
+
+    Raises:
+        UsageError: When one of the three is unknown; names the nearest.
+    """
+    found = get_family(family)
+    if preset not in found.presets:
+        raise unknown(f"preset of {found.name}", preset, list(found.presets), "codctl env list")
+    if variant is not None and variant not in found.variants:
+        raise unknown(f"variant of {found.name}", variant, list(found.variants), "codctl env list")
+    return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from codctl.cod.context import Revision
 from codctl.cod.rollout import Hints, OwnHints
 from codctl.cod.trajectory import Trajectory
-from codctl.envs.base import Episode, Family, Pack, Rendering
+from codctl.envs.base import Episode, Pack, Rendering
 
 ARMS = {
     "own": "hints that the model wrote itself (CoD)",
@@ -28,12 +28,12 @@ class NoHints:
 
 @dataclass(frozen=True)
 class OracleHints:
-    family: Family
     rendering: Rendering
     updates: bool = False
 
     def at(self, pack: Pack, position: int, own: Revision, past: Sequence[Episode]) -> str:
-        return self.family.truth(pack.world, self.rendering)
+        slot = pack.slots[position]
+        return slot.family.truth(slot.world, self.rendering)
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,14 @@ def shuffle(own: Sequence[Trajectory]) -> ShuffledHints:
     return ShuffledHints({t.pack: [e.hints for e in d.of("solve")] for t, d in zip(own, donors, strict=True)})
 
 
-def hints_for(arm: str, family: Family, rendering: Rendering, own: Sequence[Trajectory]) -> Hints:
+def hints_for(arm: str, rendering: Rendering, own: Sequence[Trajectory]) -> Hints:
     """The source of hints of an arm; `shuffled` needs the trajectories of `own`."""
     if arm == "shuffled":
         return shuffle(own)
     sources: dict[str, Hints] = {
         "own": OwnHints(),
         "none": NoHints(),
-        "oracle": OracleHints(family, rendering),
+        "oracle": OracleHints(rendering),
         "history": HistoryHints(rendering),
     }
     return sources[arm]

@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codctl.cod.rollout import Player, play_all
+from codctl.cod.strategies import Strategy, draw_pack
 from codctl.cod.trajectory import Trajectory
 from codctl.config.evalspec import EvalSpec
+from codctl.envs.base import Pack
+from codctl.envs.registry import get_family
 from codctl.evaluate.arms import hints_for
 from codctl.evaluate.ceilings import ceilings
 from codctl.evaluate.positions import row
@@ -41,8 +44,7 @@ def evaluate(player: Player, spec: EvalSpec, report: Report) -> Evaluation:
         report: Called with the arm, arms done, arms in all, and the newest means.
     """
     started = time.monotonic()
-    family = player.family
-    packs = [family.pack(spec.split, index, spec.length, spec.preset) for index in range(spec.packs)]
+    packs = draw(spec)
     rows: list[dict[str, Any]] = []
     told: dict[str, Any] = {}
     # `shuffled` hands out what `own` wrote, so `own` is played whenever either is asked for.
@@ -51,11 +53,11 @@ def evaluate(player: Player, spec: EvalSpec, report: Report) -> Evaluation:
     for number, seed in enumerate(spec.seeds):
         own: list[Trajectory] = []
         for done, arm in enumerate(order):
-            hints = hints_for(arm, family, spec.rendering, own)
+            hints = hints_for(arm, spec.rendering, own)
             trajectories = asyncio.run(play_all(replace(player, hints=hints, seed=seed), packs, 1))
             if arm == "own":
                 own = trajectories
-                told = told or walkthrough(family, packs, own)
+                told = told or walkthrough(packs, own)
             if arm in spec.arms:
                 found = [row(arm, seed, t.pack, e) for t in trajectories for e in t.of("solve")]
                 rows.extend(found)
@@ -68,13 +70,29 @@ def evaluate(player: Player, spec: EvalSpec, report: Report) -> Evaluation:
         "family": spec.family,
         "preset": spec.preset,
         "rendering": spec.rendering,
-        "ceilings": ceilings(family, packs, spec.seeds[0]),
+        "ceilings": ceilings(packs, spec.seeds[0]),
         "arms": {arm: _summary([r for r in rows if r["arm"] == arm], spec) for arm in spec.arms},
         "resamples": spec.resamples,
         "failed_episodes": sum(1 for r in rows if r["failed"]),
         "seconds": round(time.monotonic() - started, 3),
     }
     return Evaluation(result, rows, told)
+
+
+def draw(spec: EvalSpec) -> list[Pack]:
+    """The packs of an evaluation, the same for every arm and every subject."""
+    family = get_family(spec.family)
+    foreign = get_family(spec.foreign_family) if spec.foreign_family else None
+    strategy = Strategy(
+        spec.strategy,
+        drift_at=spec.drift_at,
+        poison=spec.poison,
+        foreign=(foreign, spec.foreign_preset or foreign.presets[0]) if foreign else None,
+    )
+    return [
+        draw_pack(family, strategy, spec.split, index, spec.length, spec.preset, spec.variant)
+        for index in range(spec.packs)
+    ]
 
 
 def _means(rows: Sequence[dict[str, Any]]) -> dict[str, float]:

@@ -7,19 +7,19 @@ from dataclasses import asdict
 from typing import Any
 
 from codctl.cod.trajectory import Trajectory
-from codctl.envs.base import Family, Pack, Rendering
+from codctl.envs.base import Pack, Rendering
 
 
-def walkthrough(family: Family, packs: Sequence[Pack], trajectories: Sequence[Trajectory]) -> dict[str, Any]:
+def walkthrough(packs: Sequence[Pack], trajectories: Sequence[Trajectory]) -> dict[str, Any]:
     """Tell a typical pack: of the first fifty, the one whose number of successes is the median (the first such)."""
     candidates = trajectories[:50]
     successes = [sum(e.raw_reward for e in t.of("solve")) for t in candidates]
     typical = sorted(successes)[len(successes) // 2]
     chosen = successes.index(typical)
-    return tell(family, packs[chosen], trajectories[chosen], "compact")
+    return tell(packs[chosen], trajectories[chosen], "compact")
 
 
-def tell(family: Family, pack: Pack, trajectory: Trajectory, rendering: Rendering) -> dict[str, Any]:
+def tell(pack: Pack, trajectory: Trajectory, rendering: Rendering) -> dict[str, Any]:
     """One trajectory as plain data."""
     updates = {e.position: e for e in trajectory.of("update")}
     episodes = []
@@ -30,7 +30,7 @@ def tell(family: Family, pack: Pack, trajectory: Trajectory, rendering: Renderin
         episodes.append(
             {
                 "position": episode.position,
-                "task": family.describe_task(pack, episode.position),
+                "task": _task(pack, episode.position),
                 "moves": [{"reply": r, "observation": o} for r, o in zip(episode.replies, answers, strict=True)],
                 "success": episode.raw_reward > 0,
                 "shaped_reward": episode.shaped_reward,
@@ -44,6 +44,11 @@ def tell(family: Family, pack: Pack, trajectory: Trajectory, rendering: Renderin
         "pack": pack.id,
         "family": pack.family,
         "preset": pack.preset,
-        "truth": family.truth(pack.world, rendering),
+        "truth": pack.slots[0].family.truth(pack.world, rendering),
         "episodes": episodes,
     }
+
+
+def _task(pack: Pack, position: int) -> str:
+    slot = pack.slots[position]
+    return slot.family.describe_task(slot.world, slot.task)

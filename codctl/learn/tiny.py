@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from codctl.cod.context import END, START
 from codctl.cod.conversation import ByteChat
+from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.config.schema import BuildConfig, WorldConfig
-from codctl.engines.scripted import ScriptedEngine
-from codctl.envs.registry import get_family
+from codctl.engines.scripted import EachFamily, ScriptedEngine
 from codctl.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -96,15 +96,14 @@ def build_model(build: BuildConfig, vocab: int, tokenizer: Any, seed: int) -> Qw
 
 def rendered_corpus(world: WorldConfig, packs: int = 100) -> Iterator[str]:
     """Texts that a model of this recipe will read and write, from demonstrations on packs of their own split."""
-    family = get_family(world.family)
     chat = ByteChat()
-    engine = ScriptedEngine(family.policy("demonstrator"), chat)
     settings = RolloutSettings(world.rendering, solve_tokens=10**6, update_tokens=10**6)
-    player = Player(family, engine, chat, settings, seed=0)
-    drawn = [family.pack("demonstration", 10**9 + i, world.length, world.preset) for i in range(packs)]
-    for trajectory in asyncio.run(play_all(player, drawn, 1)):
+    player = Player(ScriptedEngine(EachFamily("demonstrator"), chat), chat, settings, seed=0)
+    drawn = Mixture.of(world).packs("demonstration", 1, 0, packs * len(world.parts))
+    for pack, trajectory in zip(drawn, asyncio.run(play_all(player, drawn, 1)), strict=True):
+        slot = pack.slots[0]
         for episode in trajectory.episodes:
-            yield family.solve_prompt(episode.hints, world.rendering, world.preset)
+            yield slot.family.solve_prompt(episode.hints, world.rendering, slot.preset)
             yield from episode.observations
             yield from episode.replies
     yield "update error"

@@ -15,12 +15,12 @@ from typing import Any
 
 from codctl.cod.context import Revision
 from codctl.cod.conversation import Chat
+from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.cod.trajectory import EpisodeRecord
 from codctl.config.schema import Config
-from codctl.engines.scripted import ScriptedEngine
-from codctl.envs.base import Episode, Family, Pack
-from codctl.envs.registry import get_family
+from codctl.engines.scripted import EachFamily, ScriptedEngine
+from codctl.envs.base import Episode, Pack
 from codctl.seeds import derive_seed
 
 
@@ -28,27 +28,23 @@ from codctl.seeds import derive_seed
 class TrueHints:
     """A random part of the truth at every position, so that using hints well is shown from the first task on."""
 
-    family: Family
     rendering: Any
     seed: int
     updates: bool = True
 
     def at(self, pack: Pack, position: int, own: Revision, past: Sequence[Episode]) -> str:
         rng = Random(derive_seed(self.seed, "demonstration hints", pack.id, position))
-        return self.family.partial_truth(pack.world, self.rendering, rng)
+        slot = pack.slots[position]
+        return slot.family.partial_truth(slot.world, self.rendering, rng)
 
 
 def demonstrations(config: Config, chat: Chat, settings: RolloutSettings) -> list[EpisodeRecord]:
     """Episodes of the demonstrator, tokenised as RL tokenises them."""
-    family = get_family(config.world.family)
     warm = config.warm_start
-    policy = family.policy("demonstrator", keep_fact=warm.keep_fact, wrong_fact=warm.wrong_fact)
-    hints = TrueHints(family, config.world.rendering, config.seed)
-    player = Player(family, ScriptedEngine(policy, chat), chat, settings, config.seed, hints)
-    first = config.seed * 10**6
-    packs = [
-        family.pack("demonstration", first + i, config.world.length, config.world.preset) for i in range(warm.packs)
-    ]
+    policy = EachFamily("demonstrator", keep_fact=warm.keep_fact, wrong_fact=warm.wrong_fact)
+    hints = TrueHints(config.world.rendering, config.seed)
+    player = Player(ScriptedEngine(policy, chat), chat, settings, config.seed, hints)
+    packs = Mixture.of(config.world).packs("demonstration", config.seed, 0, warm.packs)
     return [e for trajectory in asyncio.run(play_all(player, packs, 1)) for e in trajectory.episodes]
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codctl.cod.credit import CreditRule, credit_pack
+from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, play_all
 from codctl.cod.trajectory import EpisodeRecord, Trajectory, write_parquet
 from codctl.config.schema import Config
-from codctl.envs.registry import get_family
 from codctl.errors import StageError
 from codctl.evaluate.positions import position_metrics
 from codctl.learn import checkpoints
@@ -25,8 +25,6 @@ from codctl.seeds import derive_seed
 from codctl.stages.progress import Progress
 from codctl.stages.setup import Speaker, export, load_speaker, make_engine, rollout_settings
 from codctl.tracking.tracker import Tracker
-
-PACKS_PER_SEED = 10**9  # index range of one root seed; packs of different seeds never meet
 
 
 def cod_train(run: RunDirectory, config: Config, start: Path, tracker: Tracker, progress: Progress) -> Path:
@@ -87,7 +85,7 @@ class Training:
     def __init__(self, run: RunDirectory, config: Config, start: Path, tracker: Tracker, progress: Progress) -> None:
         self._config, self._tracker, self._progress = config, tracker, progress
         self._stage = run.stage("cod_train")
-        self._family = get_family(config.world.family)
+        self._mixture = Mixture.of(config.world)
         speaker = load_speaker(start, config.model.dtype, config.model.device)
         if config.model.lora.rank:
             adapted = add_lora(speaker.model, config.model.lora, derive_seed(config.seed, "lora"))
@@ -101,7 +99,7 @@ class Training:
             temperature=config.sampling.temperature,
             seed=config.seed,
         )
-        self._player = Player(self._family, self._engine, speaker.chat, rollout_settings(config), config.seed)
+        self._player = Player(self._engine, speaker.chat, rollout_settings(config), config.seed)
         self._done = 0
 
     def resume(self) -> None:
@@ -132,11 +130,8 @@ class Training:
 
     def _step(self, step: int) -> dict[str, float]:
         config = self._config
-        first = config.seed * PACKS_PER_SEED + (step - 1) * config.train.packs
-        packs = [
-            self._family.pack("train", first + i, config.world.length, config.world.preset)
-            for i in range(config.train.packs)
-        ]
+        first = (step - 1) * config.train.packs
+        packs = self._mixture.packs("train", config.seed, first, config.train.packs)
         started = time.monotonic()
         self._engine.update_weights(step - 1)
         trajectories = asyncio.run(play_all(self._player, packs, config.train.rollouts))
@@ -193,13 +188,9 @@ class Training:
         config = self._config
         if not config.evaluation.every:
             return
-        packs = [
-            self._family.pack("validation", index, config.world.length, config.world.preset)
-            for index in range(config.evaluation.every_packs)
-        ]
+        packs = self._mixture.packs("validation", 0, 0, config.evaluation.every_packs)
         self._engine.update_weights(step)
         player = Player(
-            self._family,
             self._engine,
             self.speaker.chat,
             self._player.settings,

@@ -87,10 +87,10 @@ def _rows(family: Family, spec: DatasetSpec) -> Iterator[dict[str, Any]]:
                     "position": position,
                     "messages": [
                         {"role": "system", "content": family.solve_prompt("", spec.rendering, spec.preset)},
-                        {"role": "user", "content": task.begin(pack.world, spec.rendering).observation},
+                        {"role": "user", "content": slot.begin(spec.rendering).observation},
                     ],
                 }
-                for position, task in enumerate(pack.tasks)
+                for position, slot in enumerate(pack.slots)
             ],
         }
 

@@ -31,8 +31,8 @@ def play_by_hand(family: Family, pack: Pack, rendering: Rendering, *, ask: Ask, 
     """Let a person play; notes written after each task are shown before the next, as a model's hints are."""
     rewards: list[float] = []
     hints = ""
-    for position, task in enumerate(pack.tasks):
-        episode = task.begin(pack.world, rendering)
+    for position, slot in enumerate(pack.slots):
+        episode = slot.begin(rendering)
         _announce(position, pack, say)
         say(family.solve_prompt(hints, rendering, pack.preset))
         say(f"\n{episode.observation}")
@@ -43,7 +43,7 @@ def play_by_hand(family: Family, pack: Pack, rendering: Rendering, *, ask: Ask, 
             step = episode.act(action)
             say(step.feedback or step.observation)
         rewards.append(episode.reward)
-        if position < len(pack.tasks) - 1:
+        if position < len(pack) - 1:
             written = ask("your hints for the next task (empty keeps them)> ")
             if written is None:
                 break
@@ -59,8 +59,8 @@ def play_by_policy(family: Family, pack: Pack, rendering: Rendering, name: str, 
     rewards: list[float] = []
     past: list[Episode] = []
     hints = ""
-    for position, task in enumerate(pack.tasks):
-        episode = task.begin(pack.world, rendering)
+    for position, slot in enumerate(pack.slots):
+        episode = slot.begin(rendering)
         situation = Situation(pack, position, episode, tuple(past), hints, rendering)
         _announce(position, pack, say)
         say(f"hints: {hints or '(none yet)'}\n\n{episode.observation}")
@@ -83,4 +83,4 @@ def _watch(policy: Policy, situation: Situation, rng: Random, say: Say) -> None:
 
 
 def _announce(position: int, pack: Pack, say: Say) -> None:
-    say(f"\n=== task {position + 1} of {len(pack.tasks)} ({pack.id}) ===")
+    say(f"\n=== task {position + 1} of {len(pack)} ({pack.id}) ===")

@@ -53,12 +53,12 @@ def validate_family(family: Family, preset: str, *, packs: int, length: int) -> 
 
 def fingerprint(family: Family, pack: Pack) -> str:
     """A hash of all that a player could see or learn of a pack."""
-    parts = [family.truth(pack.world, "full"), *(family.describe_task(pack, s) for s in range(len(pack.tasks)))]
+    parts = [family.truth(pack.world, "full"), *(s.family.describe_task(s.world, s.task) for s in pack.slots)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def _check_references(family: Family, packs: Sequence[Pack]) -> Iterator[Check]:
-    informed, bayes = (_success(family, name, packs) for name in ("informed", "bayes"))
+    informed, bayes = (_success(name, packs) for name in ("informed", "bayes"))
     yield Check(
         "solvable",
         min(informed) == 1.0,
@@ -79,16 +79,16 @@ def _check_references(family: Family, packs: Sequence[Pack]) -> Iterator[Check]:
     )
 
 
-def _success(family: Family, policy: str, packs: Sequence[Pack]) -> list[float]:
-    trajectories = play_policy(family, policy, packs, "compact", 0)
+def _success(policy: str, packs: Sequence[Pack]) -> list[float]:
+    trajectories = play_policy(policy, packs, "compact", 0)
     by_position = zip(*([e.raw_reward for e in t.of("solve")] for t in trajectories), strict=True)
     return [sum(rewards) / len(rewards) for rewards in by_position]
 
 
 def _check_prefix(family: Family, pack: Pack, preset: str) -> Check:
-    longer = family.pack(pack.split, pack.index, len(pack.tasks) + 2, preset)
-    shown = [family.describe_task(pack, s) for s in range(len(pack.tasks))]
-    same = shown == [family.describe_task(longer, s) for s in range(len(pack.tasks))]
+    longer = family.pack(pack.split, pack.index, len(pack) + 2, preset)
+    shown, shown_longer = ([family.describe_task(slot.world, slot.task) for slot in p.slots] for p in (pack, longer))
+    same = shown == shown_longer[: len(pack)]
     return Check(
         "prefix", same, "a longer pack begins with the shorter one" if same else "a longer pack begins otherwise"
     )
@@ -125,18 +125,19 @@ def _check_scores(family: Family, packs: Sequence[Pack]) -> Check:
         for pack in packs:
             full = family.score_context(pack.world, family.truth(pack.world, rendering), [])
             none = family.score_context(pack.world, "", [])
-            if (full.right, full.wrong, full.missing) != (family.facts, 0, 0) or (none.right, none.wrong) != (0, 0):
+            whole = (full.right, full.wrong, full.missing) == (family.facts(pack.world), 0, 0)
+            if not whole or (none.right, none.wrong) != (0, 0):
                 return Check("hints scored", False, f"{pack.id}, {rendering}: the truth scores {full}, nothing {none}")
-    return Check("hints scored", True, f"the truth has {family.facts} facts right, an empty hint none")
+    return Check("hints scored", True, f"the truth has {family.facts(packs[0].world)} facts right, an empty hint none")
 
 
 def _check_prompt_lengths(family: Family, packs: Sequence[Pack]) -> Check:
     longest = {
         rendering: max(
             len(family.solve_prompt(family.truth(pack.world, rendering), rendering, pack.preset))
-            + len(task.begin(pack.world, rendering).observation)
+            + len(slot.begin(rendering).observation)
             for pack in packs
-            for task in pack.tasks
+            for slot in pack.slots
         )
         for rendering in family.renderings
     }
@@ -150,7 +151,7 @@ def _check_messages(family: Family, pack: Pack) -> Check:
     for rendering in family.renderings:
         if not family.solve_prompt("", rendering, pack.preset).strip():
             return Check("messages present", False, f"{rendering}: the solve prompt is empty")
-        episode = pack.tasks[0].begin(pack.world, rendering)
+        episode = pack.slots[0].begin(rendering)
         if not episode.observation.strip():
             return Check("messages present", False, f"{rendering}: the first observation is empty")
         step = episode.fail("no answer block")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from codctl.cod.conversation import ByteChat
 from codctl.cod.rollout import Player, RolloutSettings
 from codctl.config.evalspec import EvalSpec
-from codctl.config.schema import Config
-from codctl.engines.scripted import ScriptedEngine
-from codctl.envs.registry import check_preset, get_family
+from codctl.config.schema import Config, WorldConfig
+from codctl.engines.scripted import EachFamily, ScriptedEngine
+from codctl.envs.registry import check_world, get_family
 from codctl.errors import StageError
 from codctl.evaluate.ceilings import UNBOUNDED
 from codctl.evaluate.suites import check_arms, check_suite
@@ -58,6 +58,19 @@ def subject_of_run(run: RunDirectory) -> Subject:
     raise StageError(f"run {run.name!r} has no finished model yet", where=str(run.path), hint="codctl train …")
 
 
+def trained_world(world: dict[str, Any], part: int = 0) -> dict[str, Any]:
+    """The `part`-th family that a model was trained on, as the keys of an evaluation."""
+    config = WorldConfig.model_validate(world)
+    chosen = config.parts[part]
+    return {
+        "family": chosen.family,
+        "preset": chosen.preset,
+        "variant": chosen.variant,
+        "rendering": config.rendering,
+        "length": config.length,
+    }
+
+
 def default_spec(subject: Subject, suite: str) -> dict[str, Any]:
     """What a suite plays with this subject when nothing is overridden: the worlds and budgets it was trained on."""
     check_suite(suite)
@@ -67,7 +80,7 @@ def default_spec(subject: Subject, suite: str) -> dict[str, Any]:
         world, sampling = subject.config.world, subject.config.sampling
         return {
             "suite": suite,
-            **world.model_dump(mode="json"),
+            **trained_world(world.model_dump(mode="json")),
             "temperature": sampling.temperature,
             "solve_tokens": sampling.solve_tokens,
             "update_tokens": sampling.update_tokens,
@@ -77,7 +90,7 @@ def default_spec(subject: Subject, suite: str) -> dict[str, Any]:
     sampling_keys = {"temperature", "solve_tokens", "update_tokens"}
     return {
         "suite": suite,
-        **side.get("world", {}),
+        **(trained_world(side["world"]) if "world" in side else {}),
         **{key: value for key, value in side.get("sampling", {}).items() if key in sampling_keys},
     }
 
@@ -86,7 +99,10 @@ def check_spec(spec: EvalSpec) -> None:
     """Raise UsageError unless family, preset, suite and arms exist."""
     check_suite(spec.suite)
     check_arms(spec.arms)
-    check_preset(get_family(spec.family), spec.preset)
+    check_world(spec.family, spec.preset, spec.variant)
+    if spec.foreign_family:
+        family = get_family(spec.foreign_family)
+        check_world(family.name, spec.foreign_preset or family.presets[0])
 
 
 def evaluate_subject(subject: Subject, spec: EvalSpec, progress: Progress) -> Evaluation:
@@ -114,9 +130,9 @@ def evaluate_subject(subject: Subject, spec: EvalSpec, progress: Progress) -> Ev
 
 
 def _policy_player(name: str, spec: EvalSpec) -> Player:
-    family, chat = get_family(spec.family), ByteChat()
+    chat = ByteChat()
     settings = RolloutSettings(spec.rendering, solve_tokens=UNBOUNDED, update_tokens=UNBOUNDED, max_chars=UNBOUNDED)
-    return Player(family, ScriptedEngine(family.policy(name), chat), chat, settings, spec.seeds[0])
+    return Player(ScriptedEngine(EachFamily(name), chat), chat, settings, spec.seeds[0])
 
 
 def _model_player(speaker: Speaker, config: Config, spec: EvalSpec) -> Player:
@@ -129,7 +145,7 @@ def _model_player(speaker: Speaker, config: Config, spec: EvalSpec) -> Player:
         on_parse_failure="keep",  # deployment never wipes
     )
     engine = make_engine(speaker, config.runtime.max_batch)
-    return Player(get_family(spec.family), engine, speaker.chat, settings, spec.seeds[0])
+    return Player(engine, speaker.chat, settings, spec.seeds[0])
 
 
 def _reporter(progress: Progress, phase: str) -> Any:
@@ -141,27 +157,31 @@ def _reporter(progress: Progress, phase: str) -> Any:
 
 def evaluate_in_run(
     run: RunDirectory, config: Config, folder: Path, name: str, length: int, arms: tuple[str, ...], progress: Progress
-) -> dict[str, Any]:
-    """Evaluate a model of the run on test packs and seal the result under `stages/evaluation/<name>`."""
-    final = run.stage("evaluation") / name
-    if not is_sealed(final, verify=True):
-        spec = EvalSpec(
-            family=config.world.family,
-            preset=config.world.preset,
-            rendering=config.world.rendering,
-            length=length,
-            packs=config.evaluation.packs,
-            seeds=(derive_seed(config.seed, "evaluation") % 10**6,),
-            arms=arms,
-            temperature=config.sampling.temperature,
-            solve_tokens=config.sampling.solve_tokens,
-            update_tokens=config.sampling.update_tokens,
-        )
-        found = evaluate_subject(Subject("run", run.name, folder, config), spec, progress)
-        with sealing(final) as temp:
-            write_evaluation(found, temp)
-    result: dict[str, Any] = json.loads((final / "result.json").read_text())
-    return result
+) -> dict[str, dict[str, Any]]:
+    """Evaluate a model of the run on test packs of each family it was trained on.
+
+    Seals each result under `stages/evaluation/<name>`, of a mixture under `<name>-<family>`; returned by this name.
+    """
+    world = config.world.model_dump(mode="json")
+    results = {}
+    for number, part in enumerate(config.world.parts):
+        called = f"{name}-{part.family}" if config.world.mixture else name
+        final = run.stage("evaluation") / called
+        if not is_sealed(final, verify=True):
+            spec = EvalSpec(
+                **{**trained_world(world, number), "length": length},
+                packs=config.evaluation.packs,
+                seeds=(derive_seed(config.seed, "evaluation") % 10**6,),
+                arms=arms,
+                temperature=config.sampling.temperature,
+                solve_tokens=config.sampling.solve_tokens,
+                update_tokens=config.sampling.update_tokens,
+            )
+            found = evaluate_subject(Subject("run", run.name, folder, config), spec, progress)
+            with sealing(final) as temp:
+                write_evaluation(found, temp)
+        results[called] = json.loads((final / "result.json").read_text())
+    return results
 
 
 def write_evaluation(found: Evaluation, folder: Path) -> None:

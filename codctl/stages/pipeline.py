@@ -49,13 +49,13 @@ def _stages(config: Config, run: RunDirectory, tracker: Any, progress: Progress)
     warm = warm_start(run, config, start, tracker, progress)
     final = cod_train(run, config, warm, tracker, progress)
     length, arms = config.world.length, config.evaluation.arms
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
     if config.train.enabled:
-        results["before"] = evaluate_in_run(run, config, warm, "before", length, ("own", "none"), progress)
-    results["after"] = evaluate_in_run(run, config, final, "after", length, arms, progress)
+        results |= evaluate_in_run(run, config, warm, "before", length, ("own", "none"), progress)
+    results |= evaluate_in_run(run, config, final, "after", length, arms, progress)
     if config.evaluation.long_length:
         long = config.evaluation.long_length
-        results["after-long"] = evaluate_in_run(run, config, final, "after-long", long, ("own", "none"), progress)
+        results |= evaluate_in_run(run, config, final, "after-long", long, ("own", "none"), progress)
     report = _report(run, progress)
     for name in results:
         tracker.artifact(run.stage("evaluation") / name, f"evaluation/{name}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from codctl.cod.conversation import TemplateChat
 from codctl.config.schema import Config
-from codctl.envs.registry import check_preset, get_family
+from codctl.envs.registry import check_world
 from codctl.errors import PreflightError
 from codctl.evaluate.suites import check_arms
 from codctl.learn.models import check_folder, load_tokenizer, pick_device
@@ -19,8 +19,8 @@ def preflight(config: Config) -> None:
         UsageError: Unknown family, preset or arm.
         PreflightError: A model folder that cannot be used, or a device that is not there.
     """
-    family = get_family(config.world.family)
-    check_preset(family, config.world.preset)
+    for part in config.world.parts:
+        check_world(part.family, part.preset, part.variant)
     check_arms(config.evaluation.arms)
     if config.model.path:
         folder = Path(config.model.path).expanduser()

@@ -76,7 +76,7 @@ def test_validate_passes_for_every_preset(cli) -> None:
 def test_validate_fails_with_a_reason(cli, monkeypatch: pytest.MonkeyPatch) -> None:
     from codctl.envs.frozen_lake.family import FrozenLake
 
-    monkeypatch.setattr(FrozenLake, "facts", 5)
+    monkeypatch.setattr(FrozenLake, "facts", lambda self, world: 5)
     outcome = cli("env", "validate", "frozen_lake", "--packs", "20")
     assert outcome.code == 3
     [failed] = [line for line in outcome.out.splitlines() if line.startswith("FAILED")]

@@ -29,7 +29,7 @@ def packs(count: int, length: int = 3) -> list[Pack]:
 
 
 def player(engine: Engine, *, seed: int = 0, settings: RolloutSettings = SETTINGS) -> Player:
-    return Player(FAMILY, engine, CHAT, settings, seed)
+    return Player(engine, CHAT, settings, seed)
 
 
 def scripted(policy: str = "random", fault: Fault | None = None, rate: float = 0.0) -> ScriptedEngine:

@@ -175,4 +175,4 @@ def test_compact_prompts_are_short(preset: str) -> None:
 def test_describe_task_is_always_the_full_rendering() -> None:
     family = get_family("frozen_lake")
     pack = family.pack("test", 0, 2, "easy")
-    assert family.describe_task(pack, 1) == pack.tasks[1].begin(pack.world, "full").observation
+    assert family.describe_task(pack.world, pack.tasks[1]) == pack.tasks[1].begin(pack.world, "full").observation

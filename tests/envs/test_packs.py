@@ -12,7 +12,7 @@ import pytest
 from codctl.envs.base import SPLITS, Pack
 from codctl.envs.frozen_lake.generator import PRESETS
 from codctl.envs.frozen_lake.world import LakeTask
-from codctl.envs.registry import check_preset, families, get_family
+from codctl.envs.registry import check_world, families, get_family
 from codctl.errors import UsageError
 from codctl.evaluate.ceilings import play_policy
 
@@ -39,9 +39,7 @@ def play_golden() -> list[str]:
     family = get_family("frozen_lake")
     packs = [family.pack("demonstration", index, 4, "tiny") for index in range(30)]
     texts = {
-        policy: repr(
-            [[(e.replies, e.hints) for e in t.episodes] for t in play_policy(family, policy, packs, "compact", 0)]
-        )
+        policy: repr([[(e.replies, e.hints) for e in t.episodes] for t in play_policy(policy, packs, "compact", 0)])
         for policy in (*family.policies, "demonstrator")
     }
     return [f"{policy}:{hashlib.sha256(text.encode()).hexdigest()[:16]}" for policy, text in texts.items()]
@@ -126,6 +124,6 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
         get_family("frozenlake")
     family = get_family("frozen_lake")
     with pytest.raises(UsageError, match=r"did you mean .easy."):
-        check_preset(family, "esay")
+        check_world("frozen_lake", "esay")
     with pytest.raises(UsageError, match=r"unknown policy of frozen_lake 'bayse'; did you mean .bayes."):
         family.policy("bayse")

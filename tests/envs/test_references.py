@@ -21,7 +21,7 @@ PACKS = {"bayes": 600, "informed": 100, "random": 300}
 def played(policy: str, preset: str) -> list[Trajectory]:
     family = get_family("frozen_lake")
     packs = [family.pack("test", index, 6, preset) for index in range(PACKS[policy])]
-    return play_policy(family, policy, packs, "compact", 0)
+    return play_policy(policy, packs, "compact", 0)
 
 
 def success(policy: str, preset: str) -> list[float]:

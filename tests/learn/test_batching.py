@@ -48,7 +48,7 @@ def test_useful_share_on_rows_of_a_real_step() -> None:
     """Solve and update episodes of 16 packs × 8 rollouts: at least 85 % of what is forwarded is no padding."""
     family = get_family("frozen_lake")
     packs = [family.pack("train", i // 8, 4, "tiny") for i in range(128)]
-    episodes = [e for t in play_policy(family, "random", packs, "compact", 0) for e in t.episodes]
+    episodes = [e for t in play_policy("random", packs, "compact", 0) for e in t.episodes]
     counted = count_tokens(micro_batches([sample_of(e, 1.0) for e in episodes], 8192))
     assert counted.useful / counted.forwarded > 0.85
     assert tokens_by_turn(episodes) > 1.5 * counted.useful
@@ -66,7 +66,7 @@ def test_collate_pads_on_the_right() -> None:
 
 def test_tokens_of_one_row_per_turn() -> None:
     family = get_family("frozen_lake")
-    [trajectory] = play_policy(family, "informed", [family.pack("train", 0, 2, "tiny")], "compact", 0)
+    [trajectory] = play_policy("informed", [family.pack("train", 0, 2, "tiny")], "compact", 0)
     chat, expected = ByteChat(), 0
     for e in trajectory.of("solve"):
         ends = [i + 1 for i, token in enumerate(e.ids) if token == chat.stop_ids[0]]

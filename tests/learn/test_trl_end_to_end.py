@@ -26,7 +26,7 @@ Slot = tuple[int, str, int]  # pack, kind, position
 def play(chat: TemplateChat) -> dict[Slot, list[tuple[EpisodeRecord, dict[str, float]]]]:
     """The G episodes of each slot with their credit; some have failed."""
     engine = ScriptedEngine(FAMILY.policy("demonstrator"), chat, fault="error", fault_rate=0.06)
-    player = Player(FAMILY, engine, chat, RolloutSettings("compact"), seed=1)
+    player = Player(engine, chat, RolloutSettings("compact"), seed=1)
     packs = [FAMILY.pack("train", index, LENGTH, "tiny") for index in range(PACKS)]
     trajectories = asyncio.run(play_all(player, packs, GROUP))
     found: dict[Slot, list[tuple[EpisodeRecord, dict[str, float]]]] = {}

@@ -54,7 +54,7 @@ def test_rows_are_those_of_the_rollout(tokenizer: Any) -> None:
     episodes = demonstrations(CONFIG, chat, settings)
     assert len(episodes) == 8 * 5
     answers = dict(turn for e in episodes for turn in turns(e))
-    player = Player(FAMILY, Replay(answers), chat, settings, 0, TrueHints(FAMILY, "compact", CONFIG.seed))
+    player = Player(Replay(answers), chat, settings, 0, TrueHints("compact", CONFIG.seed))
     replayed = 0
     for number in range(8):
         expected = episodes[5 * number : 5 * number + 5]
@@ -107,7 +107,7 @@ def test_demonstrators_use_hints_well_and_write_few(tokenizer: Any) -> None:
 
 
 def test_true_hints_are_true_and_partial() -> None:
-    hints = TrueHints(FAMILY, "compact", seed=0)
+    hints = TrueHints("compact", seed=0)
     counts = set()
     for index in range(60):
         pack = FAMILY.pack("demonstration", index, 2, "tiny")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import Any
+from types import MappingProxyType
 
 from codctl.config.nearest import unknown
-from codctl.envs.base import Episode, Family, HintScore, Pack, Policy, Rendering, Task
+from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering, Task
 from codctl.envs.frozen_lake import text
 from codctl.envs.frozen_lake.belief import believe, known_facts
 from codctl.envs.frozen_lake.generator import PRESETS, sample_task, sample_world
@@ -22,14 +22,23 @@ class FrozenLake(Family):
     name = "frozen_lake"
     title = "FrozenLake-Obscure: walk to the goal with action codes whose meaning is hidden"
     presets = tuple(PRESETS)
-    facts = 4
+    reference = "exact belief over the 24 mappings, best plan for the task in hand"
+    learnable = MappingProxyType({"paper": True})
 
-    def sample(self, rng: Random, length: int, preset: str) -> tuple[LakeWorld, tuple[Task, ...]]:
+    def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[LakeWorld, tuple[Task, ...]]:
         bounds = PRESETS[preset]
         return sample_world(rng), tuple(sample_task(rng, bounds) for _ in range(length))
 
+    def redraw(self, world: LakeWorld, rng: Random) -> LakeWorld:
+        while (other := sample_world(rng)) == world:
+            pass
+        return other
+
     def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
         return text.solve_prompt(hints, rendering)
+
+    def facts(self, world: LakeWorld) -> int:
+        return len(DIRECTIONS)
 
     def truth(self, world: LakeWorld, rendering: Rendering) -> str:
         return text.hint_from({direction: world.code_of(direction) for direction in range(4)}, rendering)
@@ -61,7 +70,5 @@ class FrozenLake(Family):
             raise unknown(f"policy of {self.name}", name, list(self.policies), "codctl env list")
         return make_policy(name, options)
 
-    def describe_task(self, pack: Pack, position: int) -> str:
-        task: Any = pack.tasks[position]
-        assert isinstance(task, LakeTask)
+    def describe_task(self, world: LakeWorld, task: LakeTask) -> str:
         return text.first_observation(task, "full")

@@ -7,25 +7,30 @@ from random import Random
 
 from codctl.envs.base import Policy, Situation
 from codctl.envs.frozen_lake import text
-from codctl.envs.frozen_lake.belief import Planner, believe, known_facts
+from codctl.envs.frozen_lake.belief import ANY, Planner, believe, known_facts
 from codctl.envs.frozen_lake.names import CODES, DIRECTIONS
 from codctl.envs.frozen_lake.world import LakeEpisode, LakeWorld
 
 
-def _episodes(situation: Situation) -> list[LakeEpisode]:
-    found = [*situation.past, situation.episode]
-    assert all(isinstance(episode, LakeEpisode) for episode in found)
-    return found  # type: ignore[return-value]
-
-
 def belief_of(situation: Situation) -> int:
-    """The exact belief after everything seen in this trajectory."""
-    return believe((episode.task, episode.moves) for episode in _episodes(situation))
+    """The exact belief after all that was told in this trajectory.
+
+    Where accounts contradict each other (the world changed, or someone lied), the newer ones count: from the newest
+    back, an episode that leaves nothing possible ends the memory.
+    """
+    belief = ANY
+    for episode in (situation.episode, *reversed(situation.past)):
+        if isinstance(episode, LakeEpisode):  # others are distractors
+            narrowed = believe([(episode.task, episode.moves)], belief)
+            if not narrowed:
+                break
+            belief = narrowed
+    return belief
 
 
 def _lake(situation: Situation) -> tuple[LakeEpisode, LakeWorld]:
     assert isinstance(situation.episode, LakeEpisode)
-    return situation.episode, situation.pack.world
+    return situation.episode, situation.world
 
 
 class BayesPolicy:

@@ -1,0 +1,61 @@
+"""Where the packs of a recipe come from: one family, or several with weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codctl.config.schema import WorldConfig
+from codctl.envs.base import Family, Pack
+from codctl.envs.registry import get_family
+
+PACKS_PER_SEED = 10**9  # numbers of one root seed; packs of different seeds never meet
+_GOLDEN = 0.6180339887498949
+
+
+@dataclass(frozen=True)
+class Part:
+    """One family of a mixture. Weights are relative."""
+
+    family: Family
+    preset: str
+    variant: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Numbered packs of one or more families."""
+
+    parts: tuple[Part, ...]
+    length: int
+
+    @classmethod
+    def of(cls, world: WorldConfig) -> Mixture:
+        """The packs of a recipe.
+
+        Raises:
+            UsageError: Unknown family.
+        """
+        parts = []
+        for part in world.parts:
+            family = get_family(part.family)
+            parts.append(Part(family, part.preset, part.variant or family.variants[0], part.weight))
+        return cls(tuple(parts), world.length)
+
+    def part(self, number: int) -> Part:
+        """The family of pack `number`: multiples of the golden ratio spread evenly, so any run of packs is balanced."""
+        place = number * _GOLDEN % 1.0 * sum(part.weight for part in self.parts)
+        for part in self.parts:
+            place -= part.weight
+            if place < 0:
+                return part
+        return self.parts[-1]
+
+    def pack(self, split: str, number: int) -> Pack:
+        part = self.part(number)
+        return part.family.pack(split, number, self.length, part.preset, part.variant)
+
+    def packs(self, split: str, seed: int, first: int, count: int) -> list[Pack]:
+        """Packs `first` … of the range of a root seed."""
+        start = seed * PACKS_PER_SEED + first
+        return [self.pack(split, number) for number in range(start, start + count)]
