@@ -145,7 +145,7 @@ class Training:
         ]
         learned = self._learner.learn(samples, step)
         ended = time.monotonic()
-        metrics = {**position_metrics(trajectories), **learned, **self._rollout_metrics(scored)}
+        metrics = {**self._by_position(trajectories), **learned, **self._rollout_metrics(scored)}
         timing = {
             "seconds/rollout": played - started,
             "seconds/learn": ended - played,
@@ -158,6 +158,14 @@ class Training:
             path = self._stage / "rollouts" / f"step-{step:06d}.parquet"
             write_parquet(path, trajectories, scored.credits)
         return metrics
+
+    def _by_position(self, trajectories: Sequence[Trajectory]) -> dict[str, float]:
+        """Metrics by position; of a mixture also those of each family, under its name."""
+        found = position_metrics(trajectories)
+        for part in self._mixture.parts if len(self._mixture.parts) > 1 else ():
+            own = [t for t in trajectories if t.pack.startswith(f"{part.family.name}/")]
+            found |= {f"{part.family.name}/{name}": value for name, value in position_metrics(own).items()}
+        return found
 
     def _rollout_metrics(self, scored: Scored) -> dict[str, float]:
         stats, episodes = self._engine.stats, scored.episodes
@@ -196,7 +204,7 @@ class Training:
             self._player.settings,
             derive_seed(config.seed, "validation"),
         )
-        metrics = position_metrics(asyncio.run(play_all(player, packs, 1)))
+        metrics = self._by_position(asyncio.run(play_all(player, packs, 1)))
         self._tracker.log(step, "validation", metrics)
         self._progress.update("validation", step, config.train.steps, metrics)
 
