@@ -24,6 +24,7 @@ _NAMES: dict[Any, tuple[str, str]] = {
     bool: ("true or false", "truth values"),
     type(None): ("null", "nulls"),
 }
+_LISTED = "a list of sections with keys "
 _SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
@@ -50,6 +51,16 @@ def sections(model: type[BaseModel] = Config) -> dict[str, tuple[str, ...]]:
     return dict(_sections(model, ""))
 
 
+@cache
+def listed_sections(model: type[BaseModel] = Config) -> dict[str, tuple[str, ...]]:
+    """Names inside the sections of each key that holds a list of sections."""
+    return {
+        doc.key: tuple(doc.expected.removeprefix(_LISTED).split(", "))
+        for doc in field_docs(model)
+        if doc.expected.startswith(_LISTED)
+    }
+
+
 def explain(key: str) -> tuple[FieldDoc, ...]:
     """Explain a key, or every key of a section.
 
@@ -68,7 +79,7 @@ def explain(key: str) -> tuple[FieldDoc, ...]:
 
 def nearest_key(key: str, model: type[BaseModel] = Config) -> str | None:
     """The valid key closest to a misspelt one: the same name elsewhere, a neighbour, or something alike anywhere."""
-    known = sections(model)
+    known = {**sections(model), **listed_sections(model)}
     section, _, name = key.rpartition(".")
     if name.startswith("_"):
         return None  # _target_ and the like are no misspellings
@@ -137,7 +148,7 @@ def _type_words(annotation: Any) -> str:
         return " or ".join(_type_words(arg) for arg in args)
     if origin is tuple:
         if isinstance(args[0], type) and issubclass(args[0], BaseModel):
-            return f"a list of sections with keys {', '.join(args[0].model_fields)}"
+            return _LISTED + ", ".join(args[0].model_fields)
         plural = _NAMES[args[0]][1]
         return f"a list of {plural}" if args[-1] is Ellipsis else f"a list of {len(args)} {plural}"
     return _NAMES[annotation][0]

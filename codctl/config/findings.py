@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from codctl.config.explain import field_docs, nearest_key, sections
+from codctl.config.explain import field_docs, listed_sections, nearest_key, sections
 from codctl.config.overrides import Override
 from codctl.config.schema import Config
 from codctl.errors import Problem, UsageError
@@ -75,11 +75,14 @@ def _problem(detail: ErrorDetails, places: Places) -> Problem:
     if kind == "extra_forbidden":
         near = nearest_key(key, model)
         message = f"unknown key {key}" + (f"; did you mean {near}?" if near else "")
-        return Problem(message, where, f"codctl recipe explain {near}" if near and model is Config else "")
+        shown = key.rpartition(".")[0] if key.rpartition(".")[0] in listed_sections(model) else near
+        return Problem(message, where, f"codctl recipe explain {shown}" if near and model is Config else "")
     if kind == "value_error":
         reason = detail["ctx"]["error"]
         return Problem(f"{key}: {reason}" if key else str(reason), where)
     docs = {doc.key: doc for doc in field_docs(model)}
+    if kind == "missing" and key in docs:
+        return Problem(f"{key} is missing; expected {docs[key].expected}", where)
     if key in docs:
         hint = ""
         if kind == "string_type" and isinstance(value, int | float) and not isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""A recipe as a file: whether it is sound YAML, and on which line each key stands."""
+"""A recipe or suite as a file: whether it is sound YAML, and on which line each key stands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Source:
     """What was learned from the file itself.
 
     Attributes:
-        lines: Line of each dotted key.
+        lines: Line of each dotted key; items of a list are numbered (`evaluations.0.name`).
         keys: Keys at the top.
         groups: Config groups that its defaults list chooses from.
         problem: Why it cannot be composed.
@@ -26,8 +26,8 @@ class Source:
     problem: Problem | None = None
 
 
-def read_source(path: Path, shown: str) -> Source:
-    """Look at a recipe before Hydra composes it. `shown` is how messages name it."""
+def read_source(path: Path, shown: str, kind: str = "recipe") -> Source:
+    """Look at a file before its values are used. `shown` is how messages name it, `kind` what it should be."""
     import yaml
     from omegaconf import DictConfig, OmegaConf
 
@@ -45,8 +45,8 @@ def read_source(path: Path, shown: str) -> Source:
     except yaml.YAMLError as error:
         return _refused(f"broken YAML: {' '.join(str(error).split())}", shown)
     if not isinstance(loaded, DictConfig):
-        return _refused("a recipe is a mapping of keys to values", shown)
-    hydra = loaded.get("hydra")
+        return _refused(f"a {kind} is a mapping of keys to values", shown)
+    hydra = loaded.get("hydra") if kind == "recipe" else None
     if hydra is not None and (not isinstance(hydra, DictConfig) or set(hydra) != {"searchpath"}):
         return _refused('of "hydra" a recipe may only set hydra.searchpath', shown)
     lines: dict[str, int] = {}
@@ -70,9 +70,16 @@ def _groups(defaults: Any) -> frozenset[str]:
 def _collect_lines(node: Any, prefix: str, lines: dict[str, int]) -> None:
     import yaml
 
+    if isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            lines[f"{prefix}{number}"] = item.start_mark.line + 1
+            _collect_lines(item, f"{prefix}{number}.", lines)
+    if isinstance(node, yaml.SequenceNode):  # positions within a list are left out: the first line of a key counts
+        for item in node.value:
+            _collect_lines(item, prefix, lines)
     if not isinstance(node, yaml.MappingNode):
         return
     for key_node, value_node in node.value:
         key = f"{prefix}{key_node.value}"
-        lines[key] = key_node.start_mark.line + 1
+        lines.setdefault(key, key_node.start_mark.line + 1)
         _collect_lines(value_node, f"{key}.", lines)

@@ -103,6 +103,16 @@ FILE_PROBLEMS = {
         "mine.yaml:1",
         'train.betas: expected a list of 2 numbers, got "x"',
     ),
+    "misspelt key in a list": (
+        "world:\n  mixture:\n    - {family: frozen_lake, wieght: 2.0}\n",
+        "mine.yaml:3",
+        "unknown key world.mixture.wieght; did you mean world.mixture.weight?",
+    ),
+    "text for a list": (
+        "world:\n  mixture: frozen_lake\n",
+        "mine.yaml:2",
+        'world.mixture: expected a list of sections with keys family, preset, variant, weight, got "frozen_lake"',
+    ),
     "value for a section": (
         "\nmodel: {lora: 8}\n",
         "mine.yaml:2",
