@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 from codctl.errors import CodctlError, Problem
@@ -26,12 +26,15 @@ def talk(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def ask(prompt: str) -> str | None:
-    """Ask a person; None when they have left."""
+def ask(prompt: str, say: Callable[[str], None] = data) -> str | None:
+    """Ask a person; None when they have left, also by Ctrl-C. With `talk` the question goes to stderr."""
     try:
-        return input(prompt)
-    except EOFError:
-        data("")
+        if say is data:
+            return input(prompt)
+        say(prompt)
+        return input()
+    except (EOFError, KeyboardInterrupt):
+        say("")
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ _log = logging.getLogger("codctl")
 
 _SPARKS = "▁▂▃▄▅▆▇█"
 _MEASURES = ("reward", "success")
+_BY_POSITION = re.compile(r"(?:(?P<family>.+)/)?(?P<measure>reward|success)/position_(?P<position>\d+)")
 _SPARK_WIDTH = 40
 
 
@@ -43,17 +45,25 @@ class Pace:
     total: int = 0
     changed_s: float = 0.0
     measure: str = ""  # reward in training, success in an evaluation
-    curves: dict[int, list[float]] = field(default_factory=dict)  # position → history
+    curves: dict[str, dict[int, list[float]]] = field(default_factory=dict)  # family, "" for all → position → history
 
     def update(self, done: int, total: int, metrics: Mapping[str, float], now_s: float) -> None:
         self.done, self.total, self.changed_s = done, total, now_s
-        for measure in _MEASURES:
-            found = {name: value for name, value in metrics.items() if name.startswith(f"{measure}/position_")}
-            if found:
-                self.measure = measure
-                for name, value in found.items():
-                    self.curves.setdefault(int(name.rpartition("_")[2]), []).append(value)
-                return
+        found = [match for name in metrics if (match := _BY_POSITION.fullmatch(name))]
+        measured = {match["measure"] for match in found}
+        self.measure = next((measure for measure in _MEASURES if measure in measured), self.measure)
+        for match in found:
+            if match["measure"] == self.measure:
+                curves = self.curves.setdefault(match["family"] or "", {})
+                curves.setdefault(int(match["position"]), []).append(metrics[match[0]])
+
+    def newest(self) -> dict[str, str]:
+        """The newest numbers by position: of each family of a mixture, else of all packs under an empty name."""
+        families = [family for family in self.curves if family] or list(self.curves)
+        return {
+            family: " ".join(f"{history[-1]:.2f}" for _, history in sorted(self.curves[family].items()))
+            for family in families
+        }
 
     def seconds_each(self) -> float | None:
         count = self.done - self.first_done
@@ -65,6 +75,16 @@ class Pace:
             return None
         return max(0.0, each * (self.total - self.done) - (now_s - self.changed_s))
 
+    def rows(self) -> Iterator[tuple[str, str, list[float]]]:
+        """Name, newest number and history of each position; a family of a mixture has one row, for its last one."""
+        for family, numbers in self.newest().items():
+            curves = self.curves[family]
+            if family:
+                yield f"{family} {self.measure}", numbers, curves[max(curves)][-_SPARK_WIDTH // 2 :]
+            else:
+                for position, history in sorted(curves.items()):
+                    yield f"{self.measure} at position {position}", f"{history[-1]:.2f}", history
+
     def line(self, now_s: float) -> str:
         """One line of text: phase, count, rate, time left, newest reward or success by position."""
         parts = [f"{self.phase} {self.done}/{self.total}" if self.total else self.phase]
@@ -74,7 +94,8 @@ class Pace:
         if left is not None and self.done < self.total:
             parts.append(f"{clock(left)} left")
         if self.curves:
-            parts.append(f"{self.measure} " + " ".join(f"{self.curves[p][-1]:.2f}" for p in sorted(self.curves)))
+            numbers = ", ".join(f"{family} {shown}".strip() for family, shown in self.newest().items())
+            parts.append(f"{self.measure} {numbers}")
         return ", ".join(parts)
 
 
@@ -213,10 +234,8 @@ class LiveDisplay:
             Text(f"{clock(now_s - self._paces.begun_s)} so far", style="dim"),
         )
         curves = Table.grid(padding=(0, 2))
-        for position in sorted(pace.curves):
-            history = pace.curves[position]
-            name = f"{pace.measure} at position {position}"
-            curves.add_row(Text(name, style="dim"), Text(f"{history[-1]:.2f}"), Text(sparkline(history)))
+        for name, numbers, history in pace.rows():
+            curves.add_row(Text(name, style="dim"), Text(numbers), Text(sparkline(history)))
         return Group(head, curves) if pace.curves else Group(head)
 
 

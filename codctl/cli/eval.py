@@ -1,9 +1,10 @@
-"""codctl eval: a suite on a run, a model folder or a scripted policy."""
+"""codctl eval: a suite on a run, a model folder, a scripted policy or a served model."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,12 +12,15 @@ from codctl.cli import _output
 from codctl.cli._options import RUNS_DIR, Json, Overrides, RunsDir
 
 if TYPE_CHECKING:
-    from codctl.stages.evaluation import Subject
+    from codctl.engines.openai_settings import EndpointSettings
+    from codctl.stages.subject import Subject
 
 
 def evaluate(
     overrides: Overrides = None,
-    suite: Annotated[str, typer.Option("--suite", help="Which evaluation.")] = "position-curve",
+    suite: Annotated[
+        str, typer.Option("--suite", metavar="NAME", help="A shipped suite (--list), or a YAML file of your own.")
+    ] = "position-curve",
     run: Annotated[str | None, typer.Option("--run", help="A run: its newest finished model.")] = None,
     model: Annotated[
         Path | None, typer.Option("--model", metavar="PATH", help="A Hugging Face folder with tokenizer.")
@@ -24,54 +28,103 @@ def evaluate(
     policy: Annotated[
         str | None, typer.Option("--policy", metavar="NAME", help="A scripted policy: bayes, informed, random.")
     ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", metavar="URL", help="An OpenAI-compatible server, with --model-name.")
+    ] = None,
+    model_name: Annotated[
+        str | None, typer.Option("--model-name", metavar="NAME", help="What the server calls the model.")
+    ] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", metavar="VAR", help="Environment variable that holds the key.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Requests in flight at once.")] = 8,
+    price: Annotated[
+        str | None, typer.Option("--price", metavar="IN,OUT", help="Per million tokens read and written, for the cost.")
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=2, help="Play N packs.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Play anew; earlier results are moved aside.")] = False,
+    list_suites: Annotated[bool, typer.Option("--list", help="Show the shipped suites.")] = False,
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
-    """Measure success by position in the pack. Worlds are chosen by key=value: preset=hard length=8."""
+    """Play a suite. The same command again continues, or shows the result. KEY=VALUE: preset=hard length=8."""
+    if list_suites:
+        _list(as_json)
+        return
     from codctl.cli._progress import open_display
-    from codctl.config.compose_eval import load_evalspec
-    from codctl.stages.evaluation import check_spec, default_spec, evaluate_subject
+    from codctl.cli._suite_table import text
+    from codctl.stages.suite import plan, run_suite
 
-    subject = _subject(run, model, policy, runs_dir)
+    served = _endpoint(endpoint, model_name, api_key_env, concurrency, price)
+    subject = _subject(run, model, policy, served, runs_dir)
     limited = [f"packs={limit}"] if limit is not None else []
-    spec = load_evalspec(default_spec(subject, suite), [*(overrides or []), *limited])
-    check_spec(spec)
-    if subject.kind != "policy":
+    planned = plan(subject, suite, [*(overrides or []), *limited], runs_dir, ["codctl", *sys.argv[1:]])
+    if subject.folder:
         from codctl.stages.setup import prepare_process
 
         prepare_process(subject.config.runtime.threads if subject.config else 2)
     with open_display(10.0) as display:
-        found = evaluate_subject(subject, spec, display).result
-    _output.result("eval", found, _text(found), as_json=as_json)
+        found = run_suite(planned, display, fresh=fresh)
+    _output.result("eval", found, text(found), as_json=as_json)
 
 
-def _subject(run: str | None, model: Path | None, policy: str | None, runs_dir: Path) -> Subject:
+def _list(as_json: bool) -> None:
+    from codctl.evaluate.suites.shipped import descriptions
+
+    found = descriptions()
+    _output.result("eval", {"suites": found}, _output.table(["suite", "asks"], list(found.items())), as_json=as_json)
+
+
+def _subject(
+    run: str | None, model: Path | None, policy: str | None, endpoint: EndpointSettings | None, runs_dir: Path
+) -> Subject:
     from codctl.errors import UsageError
-    from codctl.stages.evaluation import Subject, subject_of_run
+    from codctl.stages.subject import Subject, subject_of_run
 
-    if sum(value is not None for value in (run, model, policy)) != 1:
-        raise UsageError("give one of --run, --model and --policy", hint="codctl eval --policy bayes")
+    if sum(value is not None for value in (run, model, policy, endpoint)) != 1:
+        raise UsageError("give one of --run, --model, --policy and --endpoint", hint="codctl eval --policy bayes")
     if run is not None:
         from codctl.runs.directory import find_run
 
         return subject_of_run(find_run(runs_dir, run))
     if model is not None:
+        from codctl.learn.models import check_folder
+
+        check_folder(model)
         return Subject("model", str(model), model)
+    if endpoint is not None:
+        return Subject("endpoint", endpoint.model, endpoint=endpoint)
     return Subject("policy", str(policy))
 
 
-def _text(found: dict[str, Any]) -> str:
-    positions = range(found["length"])
-    rows: list[list[object]] = []
-    for arm, curves in found["arms"].items():
-        for measure, curve in curves.items():
-            points = {point["position"]: point for point in curve}
-            cells = [
-                f"{points[p]['mean']:.2f} [{points[p]['low']:.2f} {points[p]['high']:.2f}]" if p in points else "–"
-                for p in positions
-            ]
-            rows.append([arm, measure, *cells])
-    rows += [[name, "ceiling", *(f"{value:.2f}" for value in values)] for name, values in found["ceilings"].items()]
-    head = f"{found['suite']}: {found['family']} {found['preset']}, {found['packs']} packs of {found['length']}"
-    return f"{head}\n{_output.table(['arm', 'measure', *(f'position {p}' for p in positions)], rows)}"
+def _endpoint(
+    url: str | None, model_name: str | None, api_key_env: str | None, concurrency: int, price: str | None
+) -> EndpointSettings | None:
+    from codctl.errors import UsageError
+
+    if url is None:
+        given = {"--model-name": model_name, "--api-key-env": api_key_env, "--price": price}
+        for option, value in given.items():
+            if value is not None:
+                raise UsageError(f"{option} is for --endpoint", hint=f"--endpoint URL {option} …")
+        return None
+    from codctl.engines.openai_settings import EndpointSettings
+
+    if not model_name:
+        raise UsageError("--endpoint needs --model-name", hint=f"--endpoint {url} --model-name NAME")
+    prices = _prices(price)
+    return EndpointSettings(
+        url, model_name, api_key_env, concurrency, price_prompt=prices[0], price_completion=prices[1]
+    )
+
+
+def _prices(price: str | None) -> tuple[float | None, float | None]:
+    from codctl.errors import UsageError
+
+    if price is None:
+        return None, None
+    try:
+        tokens_in, tokens_out = map(float, price.split(","))
+    except ValueError:
+        raise UsageError(f'--price: expected two numbers, got "{price}"', hint="--price 0.15,0.60") from None
+    return tokens_in, tokens_out

@@ -84,7 +84,7 @@ def run(argv: Sequence[str]) -> int:
         return CodctlError.exit_code
     if code in _SIGNALS:
         again = shlex.join(["codctl", *(word for word in argv if word != "--fresh")])
-        hint = f"the same command continues: {again}" if command == "train" else ""
+        hint = f"the same command continues: {again}" if command in ("train", "eval") else ""
         _output.failure(command, _InterruptedError(_SIGNALS[code], hint=hint), as_json=as_json)
     return code
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -50,4 +51,15 @@ def train(
     run = RunDirectory.create_or_continue(runs_dir, config, recipe=recipe, command=command, fresh=fresh)
     with open_display(config.runtime.progress_s) as display, run.start_attempt():
         result = run_training(config, run, display)
-    _output.result("train", result, f"run     {result['run']}\nreport  {result['report']}", as_json=as_json)
+    text = f"run     {result['run']}\nreport  {result['report']}{_success(result['metrics'])}"
+    _output.result("train", result, text, as_json=as_json)
+
+
+def _success(evaluations: Mapping[str, Mapping[str, list[float]]]) -> str:
+    """Success by position with own hints, one row for each evaluation."""
+    found = {name: arms["own"] for name, arms in evaluations.items() if "own" in arms}
+    if not found:
+        return ""
+    longest = max(map(len, found.values()))
+    rows = [[name, *points, *[None] * (longest - len(points))] for name, points in found.items()]
+    return "\n\n" + _output.table(["success at position", *map(str, range(longest))], rows)

@@ -1,36 +1,136 @@
-"""The `key=value` of `codctl eval` on top of what its suite and subject set."""
+"""A suite file and the `key=value` of `codctl eval`, validated together; or the list of all that is wrong with them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from codctl.config.evalspec import EvalSpec
 from codctl.config.findings import Places, findings, usage_error
-from codctl.config.overrides import parse_overrides
+from codctl.config.overrides import Override, parse_overrides
+from codctl.config.source import read_source
+from codctl.config.suitespec import STRATEGY_KEYS, EntrySpec, SuiteEntry, SuiteHead, SuiteSpec, WorldChoice
+from codctl.errors import Problem
 
-_WHAT = "the command line"
+_COMMAND_LINE = "the command line"
+_LIST = "evaluations"
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
-def load_evalspec(defaults: Mapping[str, Any], overrides: Sequence[str] = ()) -> EvalSpec:
-    """Validate an evaluation.
+def load_suite(path: Path, shown: str, overrides: Sequence[str] = ()) -> SuiteSpec:
+    """Read a suite and apply overrides to each of its evaluations.
 
     Args:
-        defaults: What holds unless overridden.
+        path: The YAML file.
+        shown: How messages name it.
         overrides: `key=value` each, as typed.
 
     Raises:
         UsageError: With all problems at once.
     """
     parsed, problems = parse_overrides(overrides)
-    values = {**defaults, **{override.key: override.value for override in parsed}}
-    try:
-        spec = EvalSpec.model_validate(values)
-    except ValidationError as error:
-        found = findings(error, Places(_WHAT, {}, parsed, EvalSpec))
-        raise usage_error(_WHAT, [*found, *problems]) from None
-    if problems:
-        raise usage_error(_WHAT, problems)
-    return spec
+    source = read_source(path, shown, "suite")
+    if source.problem:
+        raise usage_error(shown, [source.problem, *problems])
+    values = _values(path)
+    naming = [override for override in parsed if override.key == "name"]
+    problems += [Problem("name: the suite names its evaluations", f"override {o.text}") for o in naming]
+    parsed = [override for override in parsed if override not in naming]
+    reader = _Reader(shown, source.lines, parsed)
+    head = reader.section(SuiteHead, {k: v for k, v in values.items() if k != _LIST}, "", ())
+    entries = reader.entries(values.get(_LIST))
+    reader.unused_overrides(entries)
+    found = list(dict.fromkeys([*reader.problems, *problems]))  # an override is wrong in every entry alike
+    if found or head is None:
+        from_file = any(not problem.where.startswith("override ") for problem in found)
+        raise usage_error(shown if from_file else _COMMAND_LINE, found)
+    return SuiteSpec(head.name, head.description, tuple(entries), frozenset(override.key for override in parsed))
+
+
+def _values(path: Path) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    values: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    return {str(key): value for key, value in values.items()}
+
+
+@dataclass
+class _Reader:
+    """Validates the sections of one file one by one, so that each finding knows its line."""
+
+    shown: str
+    lines: Mapping[str, int]
+    overrides: Sequence[Override]
+    problems: list[Problem] = field(default_factory=list)
+
+    def section(
+        self, model: type[_Model], values: dict[str, Any], prefix: str, overrides: Sequence[Override]
+    ) -> _Model | None:
+        start = self.lines.get(prefix.rstrip("."), 1)
+        inner = {key.removeprefix(prefix): line for key, line in self.lines.items() if key.startswith(prefix)}
+        lines = {**dict.fromkeys(model.model_fields, start), **inner}  # a missing key: where its section begins
+        try:
+            return model.model_validate(values)
+        except ValidationError as error:
+            self.problems += findings(error, Places(self.shown, lines, overrides, model))
+            return None
+
+    def entries(self, found: Any) -> list[EntrySpec]:
+        if not isinstance(found, list) or not found or not all(isinstance(item, dict) for item in found):
+            self._refuse("evaluations: expected a list of sections with keys name, worlds, strategy, …", _LIST)
+            return []
+        entries: list[EntrySpec] = []
+        for number, item in enumerate(found):
+            if entry := self._entry(item, f"{_LIST}.{number}."):
+                if any(entry.name == other.name for other in entries):
+                    self._refuse(f"name: two evaluations are called {entry.name!r}", f"{_LIST}.{number}.name")
+                entries.append(entry)
+        return entries
+
+    def unused_overrides(self, entries: Sequence[EntrySpec]) -> None:
+        """A key of a strategy that no evaluation plays would be given in vain."""
+        for override in self.overrides:
+            needed = STRATEGY_KEYS.get(override.key)
+            if needed and entries and not any(override.key in entry.given for entry in entries):
+                message = f"{override.key} belongs to strategy {needed}, which no evaluation of this suite plays"
+                self.problems.append(Problem(message, f"override {override.text}", f"strategy={needed}"))
+
+    def _entry(self, item: dict[str, Any], prefix: str) -> EntrySpec | None:
+        own = {str(key): value for key, value in item.items()}
+        overridden = {override.key: override.value for override in self.overrides}
+        values = {**own, **overridden}
+        worlds = self._worlds(values.pop("worlds"), f"{prefix}worlds.") if _is_list(values.get("worlds")) else None
+        section = self.section(SuiteEntry, values, prefix, self.overrides)
+        if section is None:
+            return None
+        given = {key: getattr(section, key) for key in section.model_fields_set - {"name", "worlds"}}
+        for key, needed in STRATEGY_KEYS.items():
+            if key in given and section.strategy != needed:
+                del given[key]
+                if key in own and "strategy" not in overridden:
+                    message = f"{key} belongs to strategy {needed}, this evaluation plays {section.strategy}"
+                    self._refuse(message, prefix + key)
+        return EntrySpec(section.name, worlds or section.worlds, given)
+
+    def _worlds(self, items: Sequence[Any], prefix: str) -> tuple[WorldChoice, ...]:
+        chosen = []
+        for number, item in enumerate(items):
+            values = {"family": item} if isinstance(item, str) else item
+            if not isinstance(values, dict):
+                self._refuse(
+                    "worlds: expected families, or sections with keys family, preset, variant", f"{prefix}{number}"
+                )
+            elif choice := self.section(WorldChoice, values, f"{prefix}{number}.", ()):
+                chosen.append(choice)
+        return tuple(chosen)
+
+    def _refuse(self, message: str, key: str) -> None:
+        line = self.lines.get(key)
+        self.problems.append(Problem(message, f"{self.shown}:{line}" if line else self.shown))
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and bool(value)

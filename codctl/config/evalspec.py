@@ -12,7 +12,7 @@ from codctl.config.schema import Section, identity
 class EvalSpec(Section):
     """Worlds, arms and sampling of one evaluation."""
 
-    suite: str = identity("position-curve", "Suite that set the defaults.")
+    name: str = identity("position-curve", "What it is called in results.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")
     family: str = identity("frozen_lake", "Family of worlds.")
     preset: str = identity("easy", "Difficulty preset of the family.")
     variant: str | None = identity(None, "Distribution of worlds; null is the family's first.")
@@ -23,10 +23,14 @@ class EvalSpec(Section):
     strategy: Literal["cod", "ralph_full", "ralph_sample", "drift", "distractor", "poison", "long"] = identity(
         "cod", "How the tasks of a pack are put together."
     )
-    drift_at: int = identity(2, "First position with other hidden facts (strategy=drift).", ge=1)
+    drift_at: int | None = identity(
+        None, "First position with other hidden facts (strategy=drift); null is the middle.", ge=1
+    )
     poison: float = identity(0.5, "Probability that an account is false (strategy=poison).", ge=0, le=1)
-    foreign_family: str | None = identity(None, "Family of the distractors (strategy=distractor).")
-    foreign_preset: str | None = identity(None, "Their preset; null is the family's first.")
+    foreign_family: str | None = identity(
+        None, "Family of the distractors (strategy=distractor); null is the next one."
+    )
+    foreign_preset: str | None = identity(None, "Their preset; null is `easy`, or the family's first.")
     split: Literal["validation", "test"] = identity("test", "Which held-out packs.")
     packs: int = identity(500, "Packs.", ge=2)
     seeds: Annotated[tuple[int, ...], Field(strict=False)] = identity(

@@ -54,6 +54,13 @@ class WorldConfig(Section):
     )
     length: int = identity(4, "Pack length S: tasks per world.", ge=1, le=64)
 
+    @model_validator(mode="after")
+    def _each_family_once(self) -> WorldConfig:
+        names = [part.family for part in self.mixture]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"the mixture has the family {twice} twice; results are kept by family")
+        return self
+
     @property
     def parts(self) -> tuple[WorldPart, ...]:
         """The families with their weights; one when there is no mixture."""

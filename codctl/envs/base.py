@@ -215,12 +215,15 @@ class Family(ABC):
         A shorter pack is a prefix of a longer one with the same split and index, up to `stable_length`.
         """
         variant = variant or self.variants[0]
-        # The first variant is not part of the seed: adding a second one to a family leaves its packs as they were.
-        kind = (preset,) if variant == self.variants[0] else (preset, variant)
-        rng = Random(derive_seed("pack", self.name, *kind, split, index))
-        world, tasks = self.sample(rng, length, preset, variant)
+        world, tasks = self.sample(Random(self.pack_seed(split, index, preset, variant)), length, preset, variant)
         slots = tuple(Slot(self, preset, world, task) for task in tasks)
         return Pack(self.name, preset, variant, split, index, slots)
+
+    def pack_seed(self, split: str, index: int, preset: str, variant: str) -> int:
+        """What the world and the tasks of a pack are drawn from."""
+        # The first variant is not part of the seed: adding a second one to a family leaves its packs as they were.
+        kind = (preset,) if variant == self.variants[0] else (preset, variant)
+        return derive_seed("pack", self.name, *kind, split, index)
 
     @abstractmethod
     def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[Any, tuple[Task, ...]]:

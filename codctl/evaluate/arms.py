@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from codctl.cod.context import Revision
 from codctl.cod.rollout import Hints, OwnHints
-from codctl.cod.trajectory import Trajectory
+from codctl.config.nearest import unknown
 from codctl.envs.base import Episode, Pack, Rendering
 
 ARMS = {
@@ -47,7 +47,11 @@ class HistoryHints:
 
 @dataclass(frozen=True)
 class ShuffledHints:
-    """Hints of the same position, written in the next pack of the list (the first follows the last)."""
+    """Hints of the same position, written in another pack.
+
+    Attributes:
+        donated: For each pack the hints that another one's trajectory had, by position.
+    """
 
     donated: Mapping[str, Sequence[str]]
     updates: bool = False
@@ -56,19 +60,25 @@ class ShuffledHints:
         return self.donated[pack.id][position]
 
 
-def shuffle(own: Sequence[Trajectory]) -> ShuffledHints:
-    """The `shuffled` arm from the trajectories of the `own` arm, one per pack."""
-    donors = [*own[1:], own[0]]
-    return ShuffledHints({t.pack: [e.hints for e in d.of("solve")] for t, d in zip(own, donors, strict=True)})
+def check_arms(arms: Sequence[str]) -> None:
+    """Raise UsageError unless all arms exist."""
+    for arm in arms:
+        if arm not in ARMS:
+            raise unknown("arm", arm, list(ARMS), "arms=[own,none]")
 
 
-def hints_for(arm: str, rendering: Rendering, own: Sequence[Trajectory]) -> Hints:
-    """The source of hints of an arm; `shuffled` needs the trajectories of `own`."""
-    if arm == "shuffled":
-        return shuffle(own)
+def play_order(arms: Sequence[str]) -> list[str]:
+    """The arms to play: `shuffled` hands out what `own` wrote, so `own` comes first whenever either is asked for."""
+    needed = ["own"] if {"own", "shuffled"} & set(arms) else []
+    return [*needed, *(arm for arm in dict.fromkeys(arms) if arm != "own")]
+
+
+def hints_for(arm: str, rendering: Rendering, donated: Mapping[str, Sequence[str]]) -> Hints:
+    """The source of hints of an arm; `donated` is for `shuffled`."""
     sources: dict[str, Hints] = {
         "own": OwnHints(),
         "none": NoHints(),
+        "shuffled": ShuffledHints(donated),
         "oracle": OracleHints(rendering),
         "history": HistoryHints(rendering),
     }

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from codctl.cod.conversation import ByteChat
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.cod.trajectory import Trajectory
 from codctl.engines.scripted import EachFamily, ScriptedEngine
-from codctl.envs.base import Pack, Rendering
+from codctl.envs.base import Family, Pack, Rendering
 
 UNBOUNDED = 10**9  # tokens: a scripted policy has no budget
 CEILINGS = ("bayes", "informed")
 
 
-def play_policy(policy: str, packs: Sequence[Pack], rendering: Rendering, seed: int) -> list[Trajectory]:
-    """Let a scripted policy play the packs once each."""
+def reference_player(policy: str, rendering: Rendering, seed: int) -> Player:
+    """A scripted policy in the place of a model."""
     chat = ByteChat()
     settings = RolloutSettings(rendering, solve_tokens=UNBOUNDED, update_tokens=UNBOUNDED, max_chars=UNBOUNDED)
-    player = Player(ScriptedEngine(EachFamily(policy), chat), chat, settings, seed)
-    return asyncio.run(play_all(player, packs, 1))
+    return Player(ScriptedEngine(EachFamily(policy), chat), chat, settings, seed)
 
 
-def ceilings(packs: Sequence[Pack], seed: int) -> dict[str, list[float]]:
-    """Success by position of each reference policy."""
-    found = {}
-    for name in CEILINGS:
-        trajectories = play_policy(name, packs, "compact", seed)
-        found[name] = [
-            sum(t.of("solve")[position].raw_reward for t in trajectories) / len(trajectories)
-            for position in range(len(packs[0]))
-        ]
-    return found
+def play_policy(policy: str, packs: Sequence[Pack], rendering: Rendering, seed: int) -> list[Trajectory]:
+    """Let a scripted policy play the packs once each."""
+    return asyncio.run(play_all(reference_player(policy, rendering, seed), packs, 1))
+
+
+def references(families: Iterable[Family]) -> list[str]:
+    """The reference policies that all of these families have."""
+    known = [set(family.policies) for family in families]
+    return [name for name in CEILINGS if all(name in policies for policies in known)]

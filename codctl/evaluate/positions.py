@@ -26,14 +26,12 @@ def position_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     return found
 
 
-def row(arm: str, seed: int, pack: str, episode: EpisodeRecord) -> dict[str, Any]:
-    """One solve episode as an evaluation row."""
+def row(episode: EpisodeRecord, *, foreign: bool) -> dict[str, Any]:
+    """One solve episode as an evaluation row. `foreign` tells a distractor from a task of the pack's own world."""
     score = episode.hint_score
     return {
-        "arm": arm,
-        "seed": seed,
-        "pack": pack,
         "position": episode.position,
+        "foreign": foreign,
         "success": None if episode.failed else episode.raw_reward,
         "shaped_reward": None if episode.failed else episode.shaped_reward,
         "turns": episode.turns,

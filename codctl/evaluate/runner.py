@@ -1,135 +1,219 @@
-"""Plays every arm of an evaluation on the same held-out packs and sums it up."""
+"""Plays every arm of an evaluation, and the reference policies, on the same held-out packs."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from codctl.cod.rollout import Player, play_all
+from codctl.cod.rollout import Player
 from codctl.cod.strategies import Strategy, draw_pack
-from codctl.cod.trajectory import Trajectory
 from codctl.config.evalspec import EvalSpec
 from codctl.envs.base import Pack
 from codctl.envs.registry import get_family
-from codctl.evaluate.arms import hints_for
-from codctl.evaluate.ceilings import ceilings
+from codctl.evaluate.arms import hints_for, play_order
+from codctl.evaluate.ceilings import reference_player, references
+from codctl.evaluate.journal import Journal, MemoryJournal, Record, Unit
 from codctl.evaluate.positions import row
-from codctl.evaluate.statistics import bootstrap_by_pack
-from codctl.evaluate.walkthrough import walkthrough
+from codctl.evaluate.summary import Evaluation, summarise
+from codctl.evaluate.walkthrough import CANDIDATES, tell
 
 Report = Callable[[str, int, int, dict[str, float]], None]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What an evaluation found: the summary, one row per arm, seed, pack and position, and one pack told in full."""
-
-    result: dict[str, Any]
-    rows: list[dict[str, Any]]
-    walkthrough: dict[str, Any]
+AT_ONCE = 512  # trajectories that are alive together, and packs that are in memory
+SCRIPTED_AT_ONCE = 8  # a policy never waits, so that more at once would only keep Ctrl-C waiting
+_SHOWN = 8  # positions, in progress
 
 
 def evaluate(player: Player, spec: EvalSpec, report: Report) -> Evaluation:
-    """Play the arms of `spec`.
+    """Play an evaluation to its end and sum it up.
 
     Args:
         player: Model or policy with its engine; its `hints` and `seed` are replaced by each arm's.
         spec: What to play.
-        report: Called with the arm, arms done, arms in all, and the newest means.
+        report: Called with the arm, trajectories done, trajectories in all, and the newest means.
     """
-    started = time.monotonic()
-    packs = draw(spec)
-    rows: list[dict[str, Any]] = []
-    told: dict[str, Any] = {}
-    # `shuffled` hands out what `own` wrote, so `own` is played whenever either is asked for.
-    needed = ["own"] if {"own", "shuffled"} & set(spec.arms) else []
-    order = [*needed, *(arm for arm in spec.arms if arm != "own")]
-    for number, seed in enumerate(spec.seeds):
-        own: list[Trajectory] = []
-        for done, arm in enumerate(order):
-            hints = hints_for(arm, spec.rendering, own)
-            trajectories = asyncio.run(play_all(replace(player, hints=hints, seed=seed), packs, 1))
-            if arm == "own":
-                own = trajectories
-                told = told or walkthrough(packs, own)
-            if arm in spec.arms:
-                found = [row(arm, seed, t.pack, e) for t in trajectories for e in t.of("solve")]
-                rows.extend(found)
-                report(arm, number * len(order) + done + 1, len(order) * len(spec.seeds), _means(found))
-    result = {
-        "suite": spec.suite,
-        "packs": spec.packs,
-        "length": spec.length,
-        "seeds": list(spec.seeds),
-        "family": spec.family,
-        "preset": spec.preset,
-        "rendering": spec.rendering,
-        "ceilings": ceilings(packs, spec.seeds[0]),
-        "arms": {arm: _summary([r for r in rows if r["arm"] == arm], spec) for arm in spec.arms},
-        "resamples": spec.resamples,
-        "failed_episodes": sum(1 for r in rows if r["failed"]),
-        "seconds": round(time.monotonic() - started, 3),
-    }
-    return Evaluation(result, rows, told)
+    journal = MemoryJournal()
+    asyncio.run(play(player, spec, journal, report))
+    return summarise(spec, journal)
 
 
-def draw(spec: EvalSpec) -> list[Pack]:
-    """The packs of an evaluation, the same for every arm and every subject."""
+async def play(
+    player: Player,
+    spec: EvalSpec,
+    journal: Journal,
+    report: Report,
+    *,
+    at_once: int = AT_ONCE,
+    retries_failed: bool = False,
+) -> None:
+    """Play what the journal does not hold yet.
+
+    Packs come in blocks of at most AT_ONCE and each arm plays a whole block, so that memory does not grow with the
+    number of packs. What is played does not depend on what was played before: a model that is batched with others, or
+    with fewer of them after a resume, may still differ in the last bits of its logits.
+
+    Args:
+        player: Model or policy with its engine.
+        spec: What to play.
+        journal: What was played, and where the rest is kept.
+        report: See `evaluate`.
+        at_once: Trajectories that are alive together.
+        retries_failed: Whether a failure of the engine may pass, so that a later attempt plays the trajectory again.
+    """
+    playing = _Playing(spec, journal, at_once, retries_failed, _Tally(report))
+    legs = _legs(player, spec)
+    playing.tally.total = len(legs) * spec.packs
+    for block in blocks(spec.packs):
+        await playing.block(block, legs)
+    journal.sync()
+
+
+def draw(spec: EvalSpec, numbers: Iterable[int]) -> list[Pack]:
+    """Packs of an evaluation by number, the same for every arm and every subject."""
     family = get_family(spec.family)
     foreign = get_family(spec.foreign_family) if spec.foreign_family else None
     strategy = Strategy(
         spec.strategy,
-        drift_at=spec.drift_at,
+        drift_at=spec.drift_at or spec.length // 2,
         poison=spec.poison,
         foreign=(foreign, spec.foreign_preset or foreign.presets[0]) if foreign else None,
     )
-    return [
-        draw_pack(family, strategy, spec.split, index, spec.length, spec.preset, spec.variant)
-        for index in range(spec.packs)
+    return [draw_pack(family, strategy, spec.split, n, spec.length, spec.preset, spec.variant) for n in numbers]
+
+
+def blocks(packs: int) -> Iterator[range]:
+    """Pack numbers in as few blocks as AT_ONCE allows, all of about the same size."""
+    count = -(-packs // AT_ONCE)
+    return (range(i * packs // count, (i + 1) * packs // count) for i in range(count))
+
+
+@dataclass(frozen=True, eq=False)
+class _Leg:
+    """One arm with one sampling seed, or a reference policy: what every pack is played with."""
+
+    arm: str
+    seed: int
+    player: Player
+    is_reference: bool = False
+
+
+def _legs(player: Player, spec: EvalSpec) -> list[_Leg]:
+    """In the order in which they are played."""
+    names = [spec.family, *([spec.foreign_family] if spec.foreign_family else [])]
+    found = [
+        _Leg(name, spec.seeds[0], reference_player(name, "compact", spec.seeds[0]), is_reference=True)
+        for name in references(map(get_family, names))
     ]
+    for seed in spec.seeds:
+        found += [_Leg(arm, seed, replace(player, seed=seed)) for arm in play_order(spec.arms)]
+    return found
 
 
-def _means(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
-    for r in rows:
-        if r["success"] is not None:
-            found.setdefault(f"success/position_{r['position']}", []).append(r["success"])
-    return {name: float(np.mean(values)) for name, values in found.items()}
+@dataclass
+class _Tally:
+    """How far it is, and the newest means of the arm in hand."""
+
+    report: Report
+    total: int = 0
+    done: int = 0
+    arm: str = ""
+    sums: dict[int, list[float]] = field(default_factory=dict)  # position → sum and count
+
+    def count(self, leg: _Leg, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.done += 1
+        if leg.arm != self.arm:
+            self.arm, self.sums = leg.arm, {}
+        for r in rows:
+            if r["success"] is not None:
+                mean = self.sums.setdefault(r["position"], [0.0, 0.0])
+                mean[0] += r["success"]
+                mean[1] += 1
+        # A reference policy is not whom one watches.
+        means = {} if leg.is_reference else {position: total / n for position, (total, n) in self.sums.items()}
+        shown = list(means)[:: max(1, -(-len(means) // _SHOWN))]
+        self.report(leg.arm, self.done, self.total, {f"success/position_{p}": means[p] for p in sorted(shown)})
 
 
-def _summary(rows: Sequence[dict[str, Any]], spec: EvalSpec) -> dict[str, list[dict[str, float]]]:
-    """Mean and 95 % interval by position; seeds are averaged within a pack, packs are resampled."""
+@dataclass(frozen=True)
+class _Playing:
+    """What all legs of one evaluation share."""
 
-    def correctness(r: dict[str, Any]) -> float | None:
-        return r["hint_knowable_right"] / r["hint_knowable"] if r["hint_knowable"] else None
+    spec: EvalSpec
+    journal: Journal
+    at_once: int
+    retries_failed: bool
+    tally: _Tally
 
-    hints = _curve(rows, spec, [correctness(r) for r in rows])
-    return {
-        "success": _curve(rows, spec, [r["success"] for r in rows]),
-        "shaped_reward": _curve(rows, spec, [r["shaped_reward"] for r in rows]),
-        "hint_correctness": [point for point in hints if point["position"] >= 1],
-    }
+    async def block(self, block: range, legs: Sequence[_Leg]) -> None:
+        """Let every leg play the packs of a block that it has not played."""
+        missing = {leg: [n for n in block if not self.journal.is_done(self._unit(leg, n))] for leg in legs}
+        self.tally.done += sum(len(block) - len(numbers) for numbers in missing.values())
+        if not any(missing.values()):
+            return
+        packs = dict(zip(block, draw(self.spec, block), strict=True))
+        for leg in legs:
+            await self._leg(leg, {number: packs[number] for number in missing[leg]}, block)
+
+    async def _leg(self, leg: _Leg, packs: Mapping[int, Pack], block: range) -> None:
+        donors = self._donors(leg, packs, block)
+        player = leg.player
+        if not leg.is_reference:
+            donated = {packs[number].id: own.hints or [] for number, own in donors.items()}
+            player = replace(player, hints=hints_for(leg.arm, self.spec.rendering, donated))
+        at_once = SCRIPTED_AT_ONCE if leg.is_reference else self.at_once
+        await _together((self._one(leg, player, n, pack, donors.get(n)) for n, pack in packs.items()), at_once)
+
+    async def _one(self, leg: _Leg, player: Player, number: int, pack: Pack, donor: Record | None) -> None:
+        trajectory = await player.play(pack, 0)
+        has_failed = any(episode.failed for episode in trajectory.episodes) or (donor is not None and donor.again)
+        is_own = leg.arm == "own"
+        is_told = is_own and leg.seed == self.spec.seeds[0] and number < CANDIDATES
+        solves = trajectory.of("solve")
+        record = Record(
+            unit=self._unit(leg, number),
+            pack_id=pack.id,
+            rows=[row(e, foreign=slot.foreign) for e, slot in zip(solves, pack.slots, strict=True)],
+            hints=[e.hints for e in solves] if is_own else None,
+            told=tell(pack, trajectory, "compact") if is_told else None,
+            again=has_failed and self.retries_failed,
+        )
+        self.journal.append(record)
+        self.tally.count(leg, record.rows)
+
+    def _unit(self, leg: _Leg, number: int) -> Unit:
+        return Unit(self.spec.name, leg.arm, leg.seed, number)
+
+    def _donors(self, leg: _Leg, packs: Iterable[int], block: range) -> dict[int, Record]:
+        """For the arm `shuffled`, who gives the hints: the next pack of the block, the first after the last."""
+        if leg.arm != "shuffled":
+            return {}
+        # Under ralph_full so many packs in a row are of one world.
+        step = self.spec.length % len(block) if self.spec.strategy == "ralph_full" else 1
+        found = {}
+        for number in packs:
+            donor = block[(block.index(number) + (step or 1)) % len(block)]
+            own = self.journal.get(Unit(self.spec.name, "own", leg.seed, donor))
+            assert own is not None  # `own` is played before
+            found[number] = own
+        return found
 
 
-def _curve(rows: Sequence[dict[str, Any]], spec: EvalSpec, values: Sequence[float | None]) -> list[dict[str, float]]:
-    sums_PS, counts_PS = np.zeros((spec.packs, spec.length)), np.zeros((spec.packs, spec.length))
-    pack_index = {pack: i for i, pack in enumerate(dict.fromkeys(r["pack"] for r in rows))}
-    for r, value in zip(rows, values, strict=True):
-        if value is not None:
-            at = (pack_index[r["pack"]], r["position"])
-            sums_PS[at] += value
-            counts_PS[at] += 1
-    with np.errstate(invalid="ignore"):
-        values_PS: NDArray[np.float64] = sums_PS / counts_PS
-    mean_S, low_S, high_S = bootstrap_by_pack(values_PS, seed=spec.seeds[0], resamples=spec.resamples)
-    return [
-        {"position": s, "mean": float(mean_S[s]), "low": float(low_S[s]), "high": float(high_S[s])}
-        for s in range(spec.length)
-        if not np.isnan(mean_S[s])
-    ]
+async def _together(plays: Iterable[Coroutine[Any, Any, None]], at_once: int) -> None:
+    """Run them, so many at a time; the first error stops all."""
+    gate = asyncio.Semaphore(at_once)
+
+    async def one(play: Coroutine[Any, Any, None]) -> None:
+        async with gate:
+            await play
+
+    waiting = list(plays)
+    tasks = [asyncio.create_task(one(play)) for play in waiting]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for play in waiting:
+            play.close()  # those that never began

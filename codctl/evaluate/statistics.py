@@ -18,7 +18,9 @@ _PERCENTILES = (2.5, 97.5)
 _LARGEST_BLOCK = 2_000_000  # resample counts held at once
 
 
-def bootstrap_by_pack(values_PS: ArrayLike, *, seed: int, resamples: int = 2000) -> tuple[Floats, Floats, Floats]:
+def bootstrap_by_pack(
+    values_PS: ArrayLike, *, seed: int, resamples: int = 2000, groups_P: ArrayLike | None = None
+) -> tuple[Floats, Floats, Floats]:
     """Mean by position with a 95 % percentile interval.
 
     Args:
@@ -26,12 +28,13 @@ def bootstrap_by_pack(values_PS: ArrayLike, *, seed: int, resamples: int = 2000)
             positions or two arms pass the difference, so that what packs have in common cancels.
         seed: Seed of the resampling.
         resamples: How many.
+        groups_P: Packs with the same number share a world and are drawn together; without it each stands alone.
 
     Returns:
         Mean, lower and upper end, each of shape (S,). NaN where no pack has a value.
     """
     values = _two_dimensional(values_PS)
-    return (_mean(values), *_interval(_resampled_means(values, np.random.default_rng(seed), resamples)))
+    return (_mean(values), *_interval(_resampled_means(values, np.random.default_rng(seed), resamples, groups_P)))
 
 
 @dataclass(frozen=True)
@@ -91,13 +94,17 @@ def _mean(values_PS: Floats) -> Floats:
     return _weighted_means(np.ones((1, len(values_PS))), values_PS).reshape(-1)
 
 
-def _resampled_means(values_PS: Floats, rng: np.random.Generator, resamples: int) -> Floats:
-    """Means of resampled packs: how often each pack is drawn is multinomial, so a matrix product does the rest."""
-    packs = len(values_PS)
-    block = max(1, _LARGEST_BLOCK // packs)
+def _resampled_means(
+    values_PS: Floats, rng: np.random.Generator, resamples: int, groups_P: ArrayLike | None = None
+) -> Floats:
+    """Means of resampled packs: how often each is drawn is multinomial, so a matrix product does the rest."""
+    group_of_P = np.unique(np.arange(len(values_PS)) if groups_P is None else groups_P, return_inverse=True)[1]
+    groups = int(group_of_P.max()) + 1
+    block = max(1, _LARGEST_BLOCK // len(values_PS))
     means = []
     for start in range(0, resamples, block):
-        counts_RP = rng.multinomial(packs, np.full(packs, 1 / packs), size=min(block, resamples - start))
+        counts_RG = rng.multinomial(groups, np.full(groups, 1 / groups), size=min(block, resamples - start))
+        counts_RP = counts_RG[:, group_of_P]
         means.append(_weighted_means(counts_RP.astype(np.float64), values_PS))
     return np.concatenate(means)
 

@@ -9,14 +9,15 @@ from typing import Any
 from codctl.cod.trajectory import Trajectory
 from codctl.envs.base import Pack, Rendering
 
+CANDIDATES = 50  # packs of which one is told
 
-def walkthrough(packs: Sequence[Pack], trajectories: Sequence[Trajectory]) -> dict[str, Any]:
-    """Tell a typical pack: of the first fifty, the one whose number of successes is the median (the first such)."""
-    candidates = trajectories[:50]
-    successes = [sum(e.raw_reward for e in t.of("solve")) for t in candidates]
-    typical = sorted(successes)[len(successes) // 2]
-    chosen = successes.index(typical)
-    return tell(packs[chosen], trajectories[chosen], "compact")
+
+def typical(told: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of the packs that were told, the one whose number of successes is the median (the first such)."""
+    if not told:
+        return {}
+    successes = [sum(episode["success"] for episode in one["episodes"]) for one in told]
+    return told[successes.index(sorted(successes)[len(successes) // 2])]
 
 
 def tell(pack: Pack, trajectory: Trajectory, rendering: Rendering) -> dict[str, Any]:

@@ -28,6 +28,13 @@ CHAT_TEMPLATE = (
     "{%- if add_generation_prompt -%}<|assistant|>{%- endif -%}"
 )
 
+# How a server finds the reply in the text. Without it `transformers serve` goes by the architecture and expects ChatML.
+RESPONSE_TEMPLATE = {
+    "defaults": {"role": "assistant"},
+    "start_anchor": "<|assistant|>",
+    "fields": {"content": {"close": STOP, "content": "text"}},
+}
+
 
 def build_tokenizer(corpus: Iterable[str], vocab: int, max_tokens: int) -> PreTrainedTokenizerFast:
     """Train a byte-level BPE on rendered text, so that every word of a compact prompt becomes one token.
@@ -61,6 +68,7 @@ def build_tokenizer(corpus: Iterable[str], vocab: int, max_tokens: int) -> PreTr
         eos_token=STOP,
         additional_special_tokens=specials[2:],
         chat_template=CHAT_TEMPLATE,
+        response_template=RESPONSE_TEMPLATE,
         model_max_length=max_tokens,
         clean_up_tokenization_spaces=False,
     )

@@ -51,7 +51,7 @@ class RunDirectory:
 
         path = runs_dir / config.name
         if fresh:
-            _move_aside(path)
+            move_aside(path)
         identity = digest(config)
         frozen = {"schema": 1, "digest": identity, "config": freeze(config)}
         content = manifest.new(name=config.name, recipe=recipe, command=command, digest=identity)
@@ -210,7 +210,8 @@ def _create(path: Path, content: dict[str, Any], frozen: dict[str, Any]) -> bool
     return True
 
 
-def _move_aside(path: Path) -> None:
+def move_aside(path: Path) -> None:
+    """Rename an unused folder to `<name>.old-<n>`, so that its name is free."""
     if not path.exists():
         return
     lock_path = path / "lock"

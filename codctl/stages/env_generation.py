@@ -1,21 +1,20 @@
-"""A dataset of packs: their seeds and rendered prompts, with a card and checksums."""
+"""A dataset of packs: their seeds and rendered prompts, with a card and checksums, as `datasets` reads it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import codctl
-from codctl.envs.base import Family, Rendering
+from codctl.envs.base import Family, Rendering, Split
 from codctl.errors import RefusedError
 from codctl.runs.seal import COMPLETE, is_sealed, sealing
-from codctl.seeds import derive_seed
 
-FILE = "packs.jsonl"
-FORMAT = 1  # bump when the rows change
+FILE = "packs.parquet"
+FORMAT = 2  # bump when the rows change
+_ROWS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -24,14 +23,16 @@ class DatasetSpec:
 
     family: str
     preset: str
-    split: str
+    variant: str
+    split: Split
     packs: int
     length: int
     rendering: Rendering
 
     @property
     def name(self) -> str:
-        return f"{self.family}-{self.preset}-{self.split}-{self.packs}x{self.length}-{self.rendering}"
+        world = f"{self.family}-{self.preset}-{self.variant}"
+        return f"{world}-{self.split}-{self.packs}x{self.length}-{self.rendering}"
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,7 @@ def generate_dataset(family: Family, spec: DatasetSpec, out: Path) -> Dataset:
         if is_sealed(out, verify=True):
             return Dataset(out, written=False)
     with sealing(out, info) as temp:
-        with (temp / FILE).open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(family, spec))
+        _write_rows(family, spec, temp / FILE)
         (temp / "README.md").write_text(_card(family, spec), encoding="utf-8")
     return Dataset(out, written=True)
 
@@ -75,28 +75,44 @@ def _sealed_as(out: Path) -> dict[str, Any] | None:
     return info
 
 
-def _rows(family: Family, spec: DatasetSpec) -> Iterator[dict[str, Any]]:
-    for index in range(spec.packs):
-        pack = family.pack(spec.split, index, spec.length, spec.preset)
-        yield {
-            "pack": pack.id,
-            "index": index,
-            "seed": derive_seed("pack", spec.family, spec.preset, spec.split, index),
-            "tasks": [
-                {
-                    "position": position,
-                    "messages": [
-                        {"role": "system", "content": family.solve_prompt("", spec.rendering, spec.preset)},
-                        {"role": "user", "content": slot.begin(spec.rendering).observation},
-                    ],
-                }
-                for position, slot in enumerate(pack.slots)
-            ],
-        }
+def _write_rows(family: Family, spec: DatasetSpec, path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    message = pa.struct([("role", pa.string()), ("content", pa.string())])
+    task = pa.struct([("position", pa.int32()), ("messages", pa.list_(message))])
+    names = ("pack", "family", "preset", "variant", "split", "rendering")
+    kinds = [("index", pa.int64()), ("seed", pa.int64()), ("length", pa.int32()), ("tasks", pa.list_(task))]
+    schema = pa.schema([*((name, pa.string()) for name in names), *kinds])
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for start in range(0, spec.packs, _ROWS_AT_ONCE):
+            rows = [_row(family, spec, i) for i in range(start, min(start + _ROWS_AT_ONCE, spec.packs))]
+            writer.write_table(pa.Table.from_pylist(rows, schema))
+
+
+def _row(family: Family, spec: DatasetSpec, index: int) -> dict[str, Any]:
+    pack = family.pack(spec.split, index, spec.length, spec.preset, spec.variant)
+    rules = {"role": "system", "content": family.solve_prompt("", spec.rendering, spec.preset)}
+    first = ({"role": "user", "content": slot.begin(spec.rendering).observation} for slot in pack.slots)
+    return {
+        "pack": pack.id,
+        "family": spec.family,
+        "preset": spec.preset,
+        "variant": spec.variant,
+        "split": spec.split,
+        "rendering": spec.rendering,
+        "index": index,
+        "seed": family.pack_seed(spec.split, index, spec.preset, spec.variant),
+        "length": spec.length,
+        "tasks": [{"position": position, "messages": [rules, user]} for position, user in enumerate(first)],
+    }
 
 
 def _card(family: Family, spec: DatasetSpec) -> str:
     return f"""---
+pretty_name: {json.dumps(family.title)}
+tags: [reinforcement-learning, connect-the-dots, codctl]
+size_categories: [{_size(spec.packs)}]
 configs:
 - config_name: default
   data_files:
@@ -107,15 +123,30 @@ configs:
 
 {family.title}.
 
-{spec.packs} packs of {spec.length} tasks: preset `{spec.preset}`, split `{spec.split}`, rendering `{spec.rendering}`.
+{spec.packs} packs of {spec.length} tasks: preset `{spec.preset}`, variant `{spec.variant}`, split `{spec.split}`,
+rendering `{spec.rendering}`.
 
-A pack is one hidden world and several tasks in it; the world is drawn from the pack's seed and is not in
-this file, so that a model cannot read the answer. `tasks[].messages` is the first prompt of each task without hints.
+A pack is one hidden world and several tasks in it, played in order; what was learned in one task helps in the next.
+The world is drawn from the pack's seed and is not in this file, so that a model cannot read the answer.
+
+| Column | Meaning |
+|---|---|
+| `pack` | Name: family, preset, split and index. `codctl env play` shows it with `--index`. |
+| `seed` | What world and tasks are drawn from: the same in every process and Python version. |
+| `tasks[].position` | Place in the pack. |
+| `tasks[].messages` | First prompt of the task without hints: `system` (rules), `user` (first observation). |
+| `family`, `preset`, `variant`, `split`, `index`, `length`, `rendering` | What was asked for. |
 
 Made by codctl {codctl.__version__}:
 
-    codctl env generate {spec.family} --preset {spec.preset} --split {spec.split} \\
+    codctl env generate {spec.family} --preset {spec.preset} --variant {spec.variant} --split {spec.split} \\
         --packs {spec.packs} --length {spec.length} --rendering {spec.rendering}
 
-`{COMPLETE}` lists sizes and SHA-256 checksums.
+Read it with `datasets.load_dataset(FOLDER)`. `{COMPLETE}` lists sizes and SHA-256 checksums.
 """
+
+
+def _size(packs: int) -> str:
+    """The bucket in which the Hugging Face Hub files a dataset."""
+    bounds = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
+    return next((name for bound, name in bounds.items() if packs < bound), "1M<n<10M")

@@ -8,7 +8,7 @@ from codctl.cod.conversation import TemplateChat
 from codctl.config.schema import Config
 from codctl.envs.registry import check_world
 from codctl.errors import PreflightError
-from codctl.evaluate.suites import check_arms
+from codctl.evaluate.arms import check_arms
 from codctl.learn.models import check_folder, load_tokenizer, pick_device
 
 

@@ -66,7 +66,8 @@ TABLE = {
     "unknown suite": (
         ["eval", "--suite", "position-curv", "--policy", "bayes"],
         2,
-        "error: unknown suite 'position-curv'; did you mean 'position-curve'? (known: position-curve)\n",
+        "error: unknown suite 'position-curv'; did you mean 'position-curve'? (known: position-curve, in-domain-hard, "
+        "cross-domain, ralph-loop, long-life, robustness)\n  → codctl eval --list\n",
     ),
     "unknown arm": (
         ["eval", "--policy", "bayes", "arms=[onw]"],
@@ -82,12 +83,12 @@ TABLE = {
     "two subjects": (
         ["eval", "--policy", "bayes", "--run", "x"],
         2,
-        "error: give one of --run, --model and --policy\n  → codctl eval --policy bayes\n",
+        "error: give one of --run, --model, --policy and --endpoint\n  → codctl eval --policy bayes\n",
     ),
     "no subject": (
         ["eval"],
         2,
-        "error: give one of --run, --model and --policy\n  → codctl eval --policy bayes\n",
+        "error: give one of --run, --model, --policy and --endpoint\n  → codctl eval --policy bayes\n",
     ),
     "misspelt world of an evaluation": (
         ["eval", "--policy", "bayes", "presett=hard", "length=99"],
@@ -100,6 +101,42 @@ TABLE = {
         ["eval", "--policy", "bayes", "packs=3", "--limit", "5"],
         2,
         "error: override packs=5: packs is given twice\n",
+    ),
+    "name of a part": (
+        ["eval", "--policy", "bayes", "name=x"],
+        2,
+        "error: override name=x: name: the suite names its evaluations\n",
+    ),
+    "a key that no part can use": (
+        ["eval", "--policy", "bayes", "poison=0.3"],
+        2,
+        "error: override poison=0.3: poison belongs to strategy poison, which no evaluation of this suite plays\n"
+        "  → strategy=poison\n",
+    ),
+    "drift beyond the pack": (
+        ["eval", "--policy", "bayes", "strategy=drift", "drift_at=4"],
+        2,
+        "error: curve/frozen_lake-easy: drift_at must be between 1 and 3 for packs of 4, got 4\n  → drift_at=2\n",
+    ),
+    "a suite file that is not there": (
+        ["eval", "--policy", "bayes", "--suite", "mine.yaml"],
+        2,
+        "error: no suite file mine.yaml\n  → codctl eval --list\n",
+    ),
+    "endpoint without a model": (
+        ["eval", "--endpoint", "http://localhost:1/v1"],
+        2,
+        "error: --endpoint needs --model-name\n  → --endpoint http://localhost:1/v1 --model-name NAME\n",
+    ),
+    "price without an endpoint": (
+        ["eval", "--policy", "bayes", "--price", "1,2"],
+        2,
+        "error: --price is for --endpoint\n  → --endpoint URL --price …\n",
+    ),
+    "a price that is no price": (
+        ["eval", "--endpoint", "http://localhost:1/v1", "--model-name", "m", "--price", "cheap"],
+        2,
+        'error: --price: expected two numbers, got "cheap"\n  → --price 0.15,0.60\n',
     ),
     "unknown run": (
         ["runs", "show", "nope"],

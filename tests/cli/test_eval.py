@@ -1,6 +1,30 @@
+"""`codctl eval` as a user meets it: every suite, its files, and what happens when it is interrupted."""
+
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
 import pytest
+
+SUITES = ["position-curve", "in-domain-hard", "cross-domain", "ralph-loop", "long-life", "robustness"]
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pq.read_table(folder / "rows.parquet").to_pylist()
+    return found
+
+
+def the_folder(home: Path) -> Path:
+    (folder,) = (home / "runs" / "evaluations").iterdir()
+    return folder
 
 
 def test_the_promised_object_for_a_policy(cli) -> None:
@@ -20,12 +44,151 @@ def test_the_promised_object_for_a_policy(cli) -> None:
     assert own["hint_correctness"][0]["position"] == 1
     assert [point["mean"] for point in own["success"]] == pytest.approx(result["ceilings"]["bayes"])
     assert result["ceilings"]["informed"] == [1.0, 1.0, 1.0]
+    assert result["parts"][0]["arms"] == result["arms"]
+    assert result["regret"]["own"]["mean"] == 0
+
+
+@pytest.mark.parametrize("policy", ["bayes", "random"])
+@pytest.mark.parametrize("suite", SUITES)
+def test_every_shipped_suite_runs(cli, home: Path, suite: str, policy: str) -> None:
+    argv = ["eval", "--suite", suite, "--policy", policy, "--limit", "4"]
+    # Long packs of bayes take seconds; that they work is a matter of the length alone.
+    argv += ["length=10"] if (suite, policy) == ("long-life", "bayes") else []
+    outcome = cli(*argv)
+    assert outcome.code == 0, outcome.err
+    result = json.loads((the_folder(home) / "result.json").read_text())
+    assert f"results  {Path('runs/evaluations') / the_folder(home).name}" in outcome.out
+    assert (result["suite"], result["failed_episodes"], result["to_play_again"]) == (suite, 0, 0)
+    for part in result["parts"]:
+        assert (part["packs"], set(part["arms"])) == (4, {"own"})
+        assert all(0 <= point["low"] <= point["mean"] <= point["high"] <= 1 for point in part["arms"]["own"]["success"])
+        assert f"{part['family']} {part['preset']}, 4 packs of {part['length']}" in outcome.out
+    kept = rows(the_folder(home))
+    assert {row["part"] for row in kept} == {part["name"] for part in result["parts"]}
+    assert {row["arm"] for row in kept} == {"own", "bayes", "informed"}
+    page = (the_folder(home) / "report.html").read_text()
+    assert page.count("<svg") >= 4 * len(result["parts"])
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_the_list_of_suites(cli) -> None:
+    outcome = cli("eval", "--list")
+    assert [line.split()[0] for line in outcome.out.splitlines()[1:]] == SUITES
+    assert list(cli("eval", "--list", "--json").json["result"]["suites"]) == SUITES
+
+
+def test_a_suite_of_ones_own(cli, home: Path) -> None:
+    (home / "mine.yaml").write_text(
+        "name: mine\nevaluations:\n"
+        "  - {name: near, worlds: [{family: frozen_lake, preset: tiny}], packs: 3, length: 2}\n"
+        "  - {name: far, strategy: drift, drift_at: 1, packs: 3, length: 2, arms: [own]}\n"
+    )
+    result = cli("eval", "--suite", "mine.yaml", "--policy", "bayes", "--json").json["result"]
+    assert [part["name"] for part in result["parts"]] == ["near/frozen_lake-tiny", "far/frozen_lake-easy"]
+    assert result["parts"][1]["drift_at"] == 1
+    (home / "mine.yaml").write_text("name: mine\nevaluations:\n  - {name: near, pakcs: 3}\n")
+    outcome = cli("eval", "--suite", "mine.yaml", "--policy", "bayes")
+    assert (outcome.code, outcome.err) == (2, "error: mine.yaml:3: unknown key pakcs; did you mean packs?\n")
+
+
+RALPH = ["eval", "--suite", "ralph-loop", "--policy", "random", "--limit", "6", "length=3", "preset=tiny"]
+
+
+def test_tables_say_where_facts_change_and_what_was_solved_by_attempt(cli) -> None:
+    text = cli(*RALPH).out
+    assert "attempt 1" in text
+    assert "solved by attempt 3" in text
+    assert "position 0 " not in text
+    drift = cli("eval", "--policy", "bayes", "--limit", "4", "strategy=drift", "drift_at=2").out
+    assert "the facts change at position 2" in drift
+    assert "position 2 (changed)" in drift
+    assert "bayes     reference" in drift
+    long = cli("eval", "--policy", "random", "--limit", "3", "length=9", "preset=tiny").out
+    assert "position  own success" in long
+
+
+def test_finished_it_plays_nothing_and_says_the_same(cli, home: Path) -> None:
+    first = cli(*RALPH)
+    before = {path: path.stat().st_mtime_ns for path in the_folder(home).iterdir()}
+    again = cli(*RALPH)
+    assert (again.code, again.out, again.err) == (0, first.out, "")
+    assert {path: path.stat().st_mtime_ns for path in the_folder(home).iterdir()} == before
+
+
+def test_other_settings_lie_elsewhere_and_fresh_moves_aside(cli, home: Path) -> None:
+    cli(*RALPH)
+    cli(*RALPH, "seeds=[1]")
+    folders = sorted(path.name for path in (home / "runs" / "evaluations").iterdir())
+    assert len(folders) == 2
+    assert cli(*RALPH, "--fresh").code == 0
+    after = sorted(path.name for path in (home / "runs" / "evaluations").iterdir())
+    assert len(after) == 3
+    assert sum(name.endswith(".old-1") for name in after) == 1
+
+
+def start(home: Path, *argv: str) -> subprocess.Popen[str]:
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "codctl.cli.main", *argv]
+    return subprocess.Popen(command, cwd=home, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_lines(home: Path, count: int) -> None:
+    """Wait until the journal has so many whole lines."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        found = list((home / "runs" / "evaluations").glob("*/journal.jsonl"))
+        if found and found[0].read_bytes().count(b"\n") >= count:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the journal does not grow")
+
+
+LONG = ["eval", "--suite", "robustness", "--policy", "random", "--limit", "120", "preset=tiny", "arms=[own,shuffled]"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_stopped_anywhere_the_same_command_plays_the_rest(cli, home: Path, number: signal.Signals) -> None:
+    process = start(home, *LONG)
+    wait_for_lines(home, 200)
+    process.send_signal(number)
+    _, talk = process.communicate(timeout=60)
+    assert process.returncode == {"SIGKILL": -9, "SIGTERM": 143, "SIGINT": 130}[number.name]
+    if number != signal.SIGKILL:
+        assert "the same command continues: codctl eval --suite robustness" in talk
+        assert "Traceback" not in talk
+    stopped = the_folder(home)
+    assert not (stopped / "result.json").exists()
+    kept = [line for line in (stopped / "journal.jsonl").read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    assert cli(*LONG).code == 0
+    lines = (stopped / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    assert lines[: len(kept)] == kept  # nothing was played twice
+    units = [tuple(json.loads(line)["unit"]) for line in lines if b'"unit"' in line]
+    assert len(units) == len(set(units)) == 5 * 4 * 120
+    assert cli(*LONG, "--runs-dir", "whole").code == 0
+    whole = home / "whole" / "evaluations" / stopped.name
+    assert rows(stopped) == rows(whole)
+    results = [json.loads((folder / "result.json").read_text()) for folder in (stopped, whole)]
+    assert results[0]["parts"] == results[1]["parts"]
+    assert results[1]["attempts"] == 1
+
+
+def test_one_process_at_a_time(cli, home: Path) -> None:
+    process = start(home, *LONG)
+    try:
+        wait_for_lines(home, 5)
+        outcome = cli(*LONG)
+    finally:
+        process.kill()
+        process.communicate()
+    assert outcome.code == 6
+    assert "this evaluation is in use by process" in outcome.err
+    assert "→ wait for it" in outcome.err
 
 
 def test_a_run_is_evaluated_on_the_worlds_it_was_trained_on(cli, trained) -> None:
     argv = ["eval", "--run", "micro", "--runs-dir", str(trained.runs_dir), "--limit", "2", "arms=[own,none]"]
     result = cli(*argv, "--json").json["result"]
-    assert (result["run"], result["preset"], result["length"]) == ("micro", "tiny", 3)
+    assert (result["subject"]["name"], result["preset"], result["length"]) == ("micro", "tiny", 3)
     assert set(result["arms"]) == {"own", "none"}
     text = cli(*argv, "length=2").out
     assert text.startswith("position-curve: frozen_lake tiny, 2 packs of 2\n")
@@ -38,5 +201,10 @@ def test_a_model_folder_is_evaluated_like_its_run(cli, trained) -> None:
     shared = ["--limit", "2", "arms=[own]", "--json"]
     by_model = cli("eval", "--model", str(folder), *shared).json["result"]
     by_run = cli("eval", "--run", "micro", "--runs-dir", str(trained.runs_dir), *shared).json["result"]
-    assert by_model["model"] == str(folder)
+    assert by_model["subject"] == {"kind": "model", "name": str(folder), "folder": str(folder)}
     assert by_model["arms"] == by_run["arms"]
+
+
+def test_evaluations_are_no_runs(cli, home: Path) -> None:
+    cli(*RALPH)
+    assert cli("runs", "list", "--json").json["result"]["runs"] == []

@@ -33,6 +33,31 @@ def test_a_validation_between_steps_does_not_restart_the_clock() -> None:
     assert paces.current.seconds_each() == 3.0
 
 
+def test_a_mixture_shows_each_family_and_not_their_mean() -> None:
+    paces = Paces(0.0)
+    for step in (1, 2):
+        metrics = {f"{measure}/position_{j}": 0.5 for measure in ("success", "reward") for j in (0, 1)}
+        metrics |= {f"{family}/{name}": step / 10 for family in ("frozen_lake", "alchemy") for name in metrics}
+        metrics |= {"alchemy/hint_correctness/position_1": 0.9, "failures/format": 0.0}
+        paces.update("CoD-Train", step, 4, metrics, 2.0 * step)
+    # A step may hold no pack of a rare family: its last numbers stay.
+    paces.update("CoD-Train", 3, 4, {"reward/position_0": 0.5, "frozen_lake/reward/position_0": 0.7}, 6.0)
+    assert paces.current.line(6.0).endswith("0:02 left, reward frozen_lake 0.70 0.20, alchemy 0.20 0.20")
+    assert list(paces.current.rows()) == [
+        ("frozen_lake reward", "0.70 0.20", [0.1, 0.2]),
+        ("alchemy reward", "0.20 0.20", [0.1, 0.2]),
+    ]
+
+
+def test_one_family_has_a_row_for_each_position() -> None:
+    paces = Paces(0.0)
+    paces.update("validation", 1, 1, {"success/position_1": 0.75, "success/position_0": 0.5}, 1.0)
+    assert list(paces.current.rows()) == [
+        ("success at position 0", "0.50", [0.5]),
+        ("success at position 1", "0.75", [0.75]),
+    ]
+
+
 def test_a_phase_that_comes_again_is_a_new_one() -> None:
     paces = Paces(0.0)
     paces.update("evaluation", 1, 1, {}, 2.0)

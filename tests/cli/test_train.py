@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,6 +42,20 @@ def test_a_finished_run_is_left_as_it_is_and_another_config_is_refused(cli, trai
     assert "seed: 0 → 1" in outcome.err
     assert "--fresh" in outcome.err
     assert cli(*shared, "seed=1", "--fresh").code == 0
+
+
+def test_a_finished_run_says_how_it_did_and_trains_no_more(cli, home: Path, trained) -> None:
+    shutil.copytree(trained.runs_dir, home / "runs")
+    outcome = cli("train", str(trained.recipe))
+    assert outcome.code == 0, outcome.err
+    run, report, _, header, before, after = outcome.out.splitlines()
+    assert (run, report) == ("run     runs/micro", "report  runs/micro/report.html")
+    assert header.split() == ["success", "at", "position", "0", "1", "2"]
+    shares = json.loads(trained.done.stdout)["result"]["metrics"]
+    for name, line in (("before", before), ("after", after)):
+        assert line.split() == [name, *(f"{share:.3f}" for share in shares[name]["own"])]
+    metrics = Path("micro", "metrics.jsonl")
+    assert (home / "runs" / metrics).read_bytes() == (trained.runs_dir / metrics).read_bytes()
 
 
 def test_a_run_in_use_is_refused(cli, trained) -> None:

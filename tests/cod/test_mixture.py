@@ -7,7 +7,8 @@ from codctl.config.schema import WorldConfig
 from codctl.errors import UsageError
 
 
-def mixture(*parts: dict[str, object]) -> Mixture:
+def mixture(lake: float, alchemy: float) -> Mixture:
+    parts = ({"family": "frozen_lake", "weight": lake}, {"family": "alchemy", "weight": alchemy})
     return Mixture.of(WorldConfig.model_validate({"mixture": parts, "length": 2}))
 
 
@@ -17,14 +18,14 @@ def test_one_family_is_a_mixture_of_one() -> None:
 
 
 def test_any_stretch_of_packs_has_the_families_in_the_proportion_of_their_weights() -> None:
-    mixed = mixture({"preset": "tiny", "weight": 3.0}, {"preset": "easy", "weight": 1.0})
+    mixed = mixture(3.0, 1.0)
     for first in (0, 12_345, 7 * 10**9):
-        presets = [mixed.part(first + i).preset for i in range(16)]
-        assert 11 <= presets.count("tiny") <= 13
+        names = [mixed.part(first + i).family.name for i in range(16)]
+        assert 11 <= names.count("frozen_lake") <= 13
 
 
 def test_a_pack_depends_on_its_number_only_and_seeds_do_not_share_packs() -> None:
-    mixed = mixture({"preset": "tiny"}, {"preset": "easy"})
+    mixed = mixture(1.0, 1.0)
     assert mixed.packs("train", 1, 4, 3) == mixed.packs("train", 1, 0, 10)[4:7]
     ids = {pack.id for seed in range(3) for pack in mixed.packs("train", seed, 0, 20)}
     assert len(ids) == 60
@@ -32,4 +33,4 @@ def test_a_pack_depends_on_its_number_only_and_seeds_do_not_share_packs() -> Non
 
 def test_an_unknown_family_is_named() -> None:
     with pytest.raises(UsageError, match="unknown family 'frozen_lak'; did you mean 'frozen_lake'"):
-        mixture({"family": "frozen_lak"})
+        Mixture.of(WorldConfig(family="frozen_lak"))

@@ -108,6 +108,11 @@ FILE_PROBLEMS = {
         "mine.yaml:3",
         "unknown key world.mixture.wieght; did you mean world.mixture.weight?",
     ),
+    "a family twice": (
+        "world:\n  mixture: [{preset: tiny}, {preset: easy}]\n",
+        "mine.yaml:1",
+        "world: the mixture has the family frozen_lake twice; results are kept by family",
+    ),
     "text for a list": (
         "world:\n  mixture: frozen_lake\n",
         "mine.yaml:2",

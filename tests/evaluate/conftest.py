@@ -36,3 +36,10 @@ def half_run(fake_runs: ModuleType, tmp_path_factory: pytest.TempPathFactory) ->
     """A run that was interrupted in CoD-Train; tests only read it."""
     run: RunDirectory = fake_runs.fake_run(tmp_path_factory.mktemp("half"), steps=37, evaluated=False)
     return run
+
+
+@pytest.fixture(scope="session")
+def mixed_run(fake_runs: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A whole run on two families, of which one is learned; tests only read it."""
+    run: RunDirectory = fake_runs.fake_run(tmp_path_factory.mktemp("mixed"), families=2)
+    return run

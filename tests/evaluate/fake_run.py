@@ -26,19 +26,35 @@ ARMS = {
     "history": [0.46, 0.66, 0.61, 0.52],
 }
 CEILINGS = {"bayes": [0.52, 0.88, 0.95, 0.96, 0.97, 0.97, 0.97, 0.97], "informed": [1.0] * 8}
+# The second family of a mixture: nothing is learned on the job.
+FLAT = {arm: [0.31] * 8 for arm in ARMS} | {"oracle": [0.71, 0.70, 0.72, 0.71]}
+MIXTURE = [
+    {"family": "frozen_lake", "preset": "tiny", "weight": 3.0},
+    {"family": "alchemy", "preset": "tiny", "weight": 1.0},
+]
 HOSTILE = '<script>alert("x")</script> & <b>up K</b> \u202e \x07 ]]>'
 
 
 def fake_run(
-    runs_dir: Path, *, name: str = "tiny", steps: int = 110, evaluated: bool = True, hostile: bool = False
+    runs_dir: Path,
+    *,
+    name: str = "tiny",
+    steps: int = 110,
+    evaluated: bool = True,
+    hostile: bool = False,
+    families: int = 0,
+    without: tuple[str, ...] = (),
 ) -> RunDirectory:
-    """A run that has come so far: `steps` of 110, and perhaps its evaluations."""
+    """A run that has come so far: `steps` of 110, and perhaps its evaluations (but for those `without`).
+
+    `families` is the length of its mixture; 0 for a recipe that names one family.
+    """
     rng = random.Random(0)
     config = Config.model_validate(
         {
             "name": name,
             "seed": 0,
-            "world": {"preset": "tiny", "rendering": "compact"},
+            "world": {"rendering": "compact", **({"mixture": MIXTURE[:families]} if families else {"preset": "tiny"})},
             "train": {"steps": 110, "lr": 4e-4},
             "tracking": {"mlflow": False},
         }
@@ -48,23 +64,31 @@ def fake_run(
     )
     stop = contextlib.nullcontext() if steps == 110 else contextlib.suppress(KeyboardInterrupt)
     with stop, run.start_attempt():
-        _log(run, rng, steps)
+        _log(run, rng, steps, mixed=families > 1)
         with sealing(run.stage("warm_start")) as temp:
             atomic.write_json(
                 temp / "result.json", {"seconds": 84.2, "episodes": 10500, "tokens": 910_000, "epochs": 1}
             )
         if evaluated:
-            evaluation = run.stage("evaluation")
-            _evaluation(evaluation / "before", rng, {"own": BEFORE, "none": BEFORE[:1] * 4}, 4, 0.35, hostile=False)
-            _evaluation(evaluation / "after", rng, ARMS, 4, 0.88, hostile=hostile)
-            long_arms = {arm: ARMS[arm] for arm in ("own", "none")}
-            _evaluation(evaluation / "after-long", rng, long_arms, 8, 0.88, hostile=False)
+            for part in config.world.parts:
+                learned = part.family == "frozen_lake"
+                arms, start, right = (ARMS, BEFORE, 0.88) if learned else (FLAT, FLAT["own"], 0.35)
+                long_arms = {arm: arms[arm] for arm in ("own", "none")}
+                suffix = f"-{part.family}" if families else ""
+                for called, played, length, correctness in (
+                    ("before", {"own": start, "none": start[:1] * 4}, 4, 0.35),
+                    ("after", arms, 4, right),
+                    ("after-long", long_arms, 8, right),
+                ):
+                    if f"{called}{suffix}" not in without:
+                        folder, evil = run.stage("evaluation") / f"{called}{suffix}", hostile and called == "after"
+                        _evaluation(folder, rng, played, length, correctness, family=part.family, hostile=evil)
         if steps < 110:
             raise KeyboardInterrupt
     return run
 
 
-def _log(run: RunDirectory, rng: random.Random, steps: int) -> None:
+def _log(run: RunDirectory, rng: random.Random, steps: int, *, mixed: bool) -> None:
     log = MetricsLog(run.metrics_path)
     for step in range(10, 170, 10):
         log.append(step, "warm_start", {"loss": 3 * math.exp(-step / 40) + 0.4, "lr": 2e-3 * (1 - step / 170)})
@@ -75,6 +99,9 @@ def _log(run: RunDirectory, rng: random.Random, steps: int) -> None:
         metrics = {f"success/position_{j}": value for j, value in enumerate(success)}
         metrics |= {f"reward/position_{j}": 0.94 * value for j, value in enumerate(success)}
         metrics |= {f"hint_correctness/position_{j}": 0.35 + 0.53 * done + rng.gauss(0, 0.02) for j in (1, 2, 3)}
+        if mixed:
+            metrics |= {f"frozen_lake/{key}": value for key, value in metrics.items()}
+            metrics |= {key.replace("frozen_lake", "alchemy"): 0.3 for key in metrics if key.startswith("frozen_lake")}
         metrics |= {
             "loss": -0.01 * done,
             "grad_norm": 0.3 + abs(rng.gauss(0, 0.05)),
@@ -101,13 +128,23 @@ def _log(run: RunDirectory, rng: random.Random, steps: int) -> None:
         records.append({"step": step, "phase": "train", "metrics": metrics, "timing": timing})
         if step % 20 == 0:
             validation = {f"success/position_{j}": value + rng.gauss(0, 0.02) for j, value in enumerate(success)}
+            if mixed:
+                validation |= {f"frozen_lake/success/position_{j}": value for j, value in enumerate(success)}
+                validation |= {f"alchemy/success/position_{j}": 0.3 for j in range(4)}
             records.append({"step": step, "phase": "validation", "metrics": validation, "timing": {}})
     with run.metrics_path.open("a") as file:
         file.writelines(json.dumps(record) + "\n" for record in records)
 
 
 def _evaluation(
-    folder: Path, rng: random.Random, arms: dict[str, list[float]], length: int, correctness: float, *, hostile: bool
+    folder: Path,
+    rng: random.Random,
+    arms: dict[str, list[float]],
+    length: int,
+    correctness: float,
+    *,
+    family: str,
+    hostile: bool,
 ) -> None:
     packs = 200
     result: dict[str, Any] = {
@@ -115,7 +152,7 @@ def _evaluation(
         "packs": packs,
         "length": length,
         "seeds": [0],
-        "family": "frozen_lake",
+        "family": family,
         "preset": "tiny",
         "rendering": "compact",
         "ceilings": {name: values[:length] for name, values in CEILINGS.items()},
@@ -143,7 +180,7 @@ def _evaluation(
     with sealing(folder) as temp:
         atomic.write_json(temp / "result.json", result)
         atomic.write_text(temp / "rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        atomic.write_json(temp / "walkthrough.json", _walkthrough(hostile=hostile))
+        atomic.write_json(temp / "walkthrough.json", _walkthrough(family, hostile=hostile))
 
 
 def _curve(values: list[list[float]]) -> list[dict[str, float]]:
@@ -153,7 +190,7 @@ def _curve(values: list[list[float]]) -> list[dict[str, float]]:
     ]
 
 
-def _walkthrough(*, hostile: bool) -> dict[str, Any]:
+def _walkthrough(family: str, *, hostile: bool) -> dict[str, Any]:
     hints = ["", "up K left X", "up K down Q left X", "up K down Q left X right Z"]
     if hostile:
         hints[1] = HOSTILE
@@ -182,8 +219,8 @@ def _walkthrough(*, hostile: bool) -> dict[str, Any]:
             }
         )
     return {
-        "pack": "frozen_lake/tiny/test/17",
-        "family": "frozen_lake",
+        "pack": f"{family}/tiny/test/17",
+        "family": family,
         "preset": "tiny",
         "truth": "up K down Q left X right Z",
         "episodes": episodes,

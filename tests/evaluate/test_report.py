@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+from codctl.envs.registry import get_family
 from codctl.errors import StageError, UsageError
 from codctl.evaluate.report import write_report
 from codctl.runs import atomic
@@ -60,6 +61,17 @@ def finished_page(finished_run: RunDirectory, tmp_path_factory: pytest.TempPathF
     return write_report(finished_run, tmp_path_factory.mktemp("page") / "report.html")
 
 
+@pytest.fixture(scope="module")
+def mixed_page(mixed_run: RunDirectory, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(mixed_run, tmp_path_factory.mktemp("mixed-page") / "report.html")
+
+
+@pytest.fixture(params=["finished_page", "mixed_page"])
+def any_page(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.getfixturevalue(request.param)
+    return path
+
+
 def test_finished_run(finished_run: RunDirectory, finished_page: Path) -> None:
     page = _outline(finished_page)
     for heading in (
@@ -86,19 +98,63 @@ def test_default_place(fake_runs: ModuleType, tmp_path: Path) -> None:
     assert (run.path / "report.html").is_file()
 
 
-def test_stands_alone(finished_page: Path) -> None:
-    page = _outline(finished_page)
+def test_mixture(mixed_page: Path) -> None:
+    page = _outline(mixed_page)
+    assert (
+        "It learns within unknown worlds from the hints that it writes itself: FrozenLake-Obscure. "
+        "No measurable learning within unknown worlds: Alchemy-Random." in page.text
+    )
+    opening, lake, alchemy, whole = re.split('<h1 class="part" id=.*?>', mixed_page.read_text(encoding="utf-8"))
+    assert re.findall(r'<a href="#(\w+)">(.*?)</a>', opening) == [
+        ("family0", "FrozenLake-Obscure"),
+        ("family1", "Alchemy-Random"),
+        ("run", "The run as a whole"),
+    ]
+    for part, family, other, share in ((lake, "frozen_lake", "alchemy", 75), (alchemy, "alchemy", "frozen_lake", 25)):
+        assert part.count("<svg") == 2 * (2 + 2 + 2 + 3 + 1)
+        assert f"preset tiny, {share}\xa0% of the packs" in part
+        assert f"<code>{family}/tiny/test/17</code>" in part
+        assert get_family(family).reference in part
+        assert f"{other}/" not in part
+    assert "position 3: 30\xa0% at 1, 30\xa0% at 110." in alchemy
+    assert "position 3: 30\xa0% at 1, 30\xa0% at 110." not in lake
+    assert whole.count("<svg") == 2 * 6
+    assert "packs of 4: frozen_lake, preset tiny, weight 3; alchemy, preset tiny, weight 1" in whole
+
+
+def test_unfinished_mixture_says_which_family_is_missing(fake_runs: ModuleType, tmp_path: Path) -> None:
+    page = _page(fake_runs.fake_run(tmp_path, families=2, without=("after-alchemy",)), tmp_path)
+    assert "from the hints that it writes itself: FrozenLake-Obscure. Not evaluated yet: Alchemy-Random." in page.text
+    assert "The evaluation after CoD-Train on alchemy is not there yet." in page.text
+    assert page.text.count("is not there yet") == 1
+    page = _page(fake_runs.fake_run(tmp_path, name="half", families=2, steps=37, evaluated=False), tmp_path)
+    assert "Not evaluated yet: 37 of 110 training steps are done and the run was interrupted." in page.text
+    assert page.text.count("on frozen_lake is not there yet") == page.text.count("on alchemy is not there yet") == 3
+
+
+def test_mixture_of_one_family_looks_like_that_family(fake_runs: ModuleType, tmp_path: Path) -> None:
+    page = _page(fake_runs.fake_run(tmp_path, families=1), tmp_path)
+    assert "nav" not in page.tags
+    assert page.tags.count("h1") == 1
+    assert page.tags.count("svg") == 2 * (2 + 2 + 2 + 3 + 1 + 6)
+    assert "This page is incomplete" not in page.text
+
+
+def test_stands_alone(any_page: Path) -> None:
+    page = _outline(any_page)
     assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form"} & set(page.tags)
-    assert not {"src", "href", "srcset", "action", "xlink:href"} & {name for name, _ in page.attributes}
+    assert not {"src", "srcset", "action", "xlink:href"} & {name for name, _ in page.attributes}
+    anchors = {f"#{value}" for name, value in page.attributes if name == "id"}
+    assert {value for name, value in page.attributes if name == "href"} <= anchors
     assert not [name for name, _ in page.attributes if name.startswith("on")]
-    text = finished_page.read_text(encoding="utf-8")
+    text = any_page.read_text(encoding="utf-8")
     assert "url(" not in text
     assert "@import" not in text
     assert "default-src 'none'" in text
 
 
-def test_ids_are_unique(finished_page: Path) -> None:
-    ids = [value for name, value in _outline(finished_page).attributes if name == "id"]
+def test_ids_are_unique(any_page: Path) -> None:
+    ids = [value for name, value in _outline(any_page).attributes if name == "id"]
     assert len(ids) == len(set(ids))
 
 

@@ -73,6 +73,14 @@ def page(finished_run: RunDirectory, tmp_path_factory: pytest.TempPathFactory) -
     return write_report(finished_run, tmp_path_factory.mktemp("page") / "report.html")
 
 
+@pytest.mark.parametrize("width", [360, 1050])
+def test_mixture_fits(mixed_run: RunDirectory, tmp_path: Path, width: int) -> None:
+    found = _measure(write_report(mixed_run, tmp_path / "mixed.html"), width, tmp_path)
+    assert found["scroll"] <= found["client"], found
+    assert found["tooWide"] == found["outside"] == []
+    assert found["charts"] == 26
+
+
 @pytest.mark.parametrize("width", [360, 700, 1050, 1600])
 def test_fits_every_width(page: Path, tmp_path: Path, width: int) -> None:
     found = _measure(page, width, tmp_path)

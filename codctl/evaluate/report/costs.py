@@ -32,7 +32,7 @@ def time_parts(source: Source) -> list[Part]:
     """Seconds by stage, as far as they were measured; CoD-Train is split into playing and learning."""
     steps = source.phase("train")
     rollout, learn = _total(steps, "seconds/rollout"), _total(steps, "seconds/learn")
-    evaluations = (source.before, source.after, source.long)
+    evaluations = [e for family in source.families for e in (family.before, family.after, family.long)]
     found = [
         ("Warm start", float(source.warm_start["seconds"]) if source.warm_start else 0.0, "c-before"),
         ("CoD-Train: rollouts", rollout, "c-own"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,13 +99,25 @@ def headline(after: Effect) -> str:
     numbers = (
         f"{after.last.share()} of the {ordinal(after.positions - 1)} tasks solved, {after.first.share()} of the first"
     )
+    return f"{_claim(after)}: {numbers}."
+
+
+def headline_of_families(found: Mapping[str, Effect | None]) -> str:
+    """What was measured of each family, by its title; families of the same outcome share a sentence."""
+    outcomes: dict[str, list[str]] = {}
+    for title, effect in found.items():
+        outcomes.setdefault(_claim(effect) if effect else "Not evaluated yet", []).append(title)
+    return " ".join(f"{claim}: {', '.join(titles)}." for claim, titles in outcomes.items())
+
+
+def _claim(after: Effect) -> str:
     if not after.gain.is_positive:
-        return f"No measurable learning within unknown worlds: {numbers}."
+        return "No measurable learning within unknown worlds"
     if after.from_hints is None:
-        return f"It learns within unknown worlds: {numbers}."
+        return "It learns within unknown worlds"
     if after.from_hints.is_positive:
-        return f"It learns within unknown worlds from the hints that it writes itself: {numbers}."
-    return f"It improves within unknown worlds, but not because of its hints: {numbers}."
+        return "It learns within unknown worlds from the hints that it writes itself"
+    return "It improves within unknown worlds, but not because of its hints"
 
 
 def details(after: Effect, before: Effect | None) -> str:

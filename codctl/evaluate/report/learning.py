@@ -37,7 +37,7 @@ def by_position(records: Sequence[dict[str, Any]], key: str, measure: str, title
         if reach > 1:
             raw.append(Series("", points, look, faint=True))
         smooth.append(Series(f"position {position}", _smoothed(points, reach), look))
-    show = short if measure == "reward" else percent
+    show = short if measure.endswith("reward") else percent
     return Chart(key, title, _STEP, y_label, [*raw, *smooth], show=show) if smooth else None
 
 

@@ -12,7 +12,7 @@ from codctl.runs.seal import why_not_sealed
 from codctl.tracking import jsonl
 
 if TYPE_CHECKING:
-    from codctl.config.schema import Config
+    from codctl.config.schema import Config, WorldPart
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,24 @@ class EvaluationFolder:
 
 
 @dataclass(frozen=True)
+class FamilyEvaluations:
+    """What was measured on one family that the run trains on."""
+
+    part: WorldPart
+    before: EvaluationFolder | None
+    after: EvaluationFolder | None
+    long: EvaluationFolder | None
+
+    @property
+    def difficulty(self) -> str:
+        return f"preset {self.part.preset}" + (f", variant {self.part.variant}" if self.part.variant else "")
+
+    @property
+    def newest(self) -> EvaluationFolder | None:
+        return self.after or self.before
+
+
+@dataclass(frozen=True)
 class Source:
     """Everything the page shows."""
 
@@ -38,9 +56,7 @@ class Source:
     config: Config
     records: list[dict[str, Any]]
     warm_start: dict[str, Any] | None
-    before: EvaluationFolder | None
-    after: EvaluationFolder | None
-    long: EvaluationFolder | None
+    families: tuple[FamilyEvaluations, ...]
     missing: list[str]
 
     def phase(self, name: str) -> list[dict[str, Any]]:
@@ -55,13 +71,7 @@ def load(run: RunDirectory) -> Source:
     """
     config = run.config()
     missing: list[str] = []
-    evaluations = {}
-    for name, expected, what in (
-        ("before", config.train.enabled, "The evaluation before CoD-Train"),
-        ("after", True, "The evaluation after CoD-Train"),
-        ("after-long", config.evaluation.long_length > 0, "The evaluation on longer packs"),
-    ):
-        evaluations[name] = _evaluation(run.stage("evaluation") / name, what, missing) if expected else None
+    families = tuple(_family(run, config, part, missing) for part in config.world.parts)
     records = jsonl.read(run.metrics_path)
     done = max((r["step"] for r in records if r["phase"] == "train"), default=0)
     if config.train.enabled and done < config.train.steps:
@@ -77,10 +87,23 @@ def load(run: RunDirectory) -> Source:
         config=config,
         records=records,
         warm_start=warm_start,
-        before=evaluations["before"],
-        after=evaluations["after"],
-        long=evaluations["after-long"],
+        families=families,
         missing=missing,
+    )
+
+
+def _family(run: RunDirectory, config: Config, part: WorldPart, missing: list[str]) -> FamilyEvaluations:
+    """The evaluations of one family; a mixture keeps those of each family under its name."""
+    suffix, on = (f"-{part.family}", f" on {part.family}") if config.world.mixture else ("", "")
+
+    def read(name: str, what: str) -> EvaluationFolder | None:
+        return _evaluation(run.stage("evaluation") / f"{name}{suffix}", f"{what}{on}", missing)
+
+    return FamilyEvaluations(
+        part=part,
+        before=read("before", "The evaluation before CoD-Train") if config.train.enabled else None,
+        after=read("after", "The evaluation after CoD-Train"),
+        long=read("after-long", "The evaluation on longer packs") if config.evaluation.long_length else None,
     )
 
 

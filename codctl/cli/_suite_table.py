@@ -1,0 +1,107 @@
+"""A suite's result as tables: arm × position with intervals, the references below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from codctl.cli import _output
+
+_WIDEST = 8  # positions side by side; of more, each is a line
+Point = Mapping[str, Any]
+
+
+def text(result: Mapping[str, Any]) -> str:
+    """Everything that a person wants to know, and where the rest lies."""
+    parts = [_part(result["suite"], part, alone=len(result["parts"]) == 1) for part in result["parts"]]
+    return "\n\n".join([*parts, _foot(result)])
+
+
+def _part(suite: str, part: Mapping[str, Any], *, alone: bool) -> str:
+    head = suite if alone else part["name"].partition("/")[0]
+    variant = f" {part['variant']}" if part["variant"] else ""
+    what = f"{head}: {part['family']} {part['preset']}{variant}, {part['packs']} packs of {part['length']}"
+    lines = [what + _strategy(part), _curves(part, part)]
+    lines += _gains(part)
+    if "solved_by_attempt" in part:
+        lines.append(_solved(part))
+    if foreign := part.get("foreign"):
+        lines += [f"the foreign tasks in between: {foreign['family']} {foreign['preset']}", _curves(part, foreign)]
+    if part["failed_episodes"]:
+        lines.append(f"{part['failed_episodes']} episodes could not be played and are left out")
+    return "\n".join(lines)
+
+
+def _strategy(part: Mapping[str, Any]) -> str:
+    said = {
+        "drift": f", the facts change at position {part.get('drift_at')}",
+        "poison": f", an account is false with probability {part.get('poison', 0):g}",
+        "distractor": ", every other task is foreign",
+        "ralph_full": ", one task again and again",
+        "ralph_sample": ", the first task again and again",
+    }
+    return said.get(part["strategy"], "")
+
+
+def _curves(part: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    rows = [(arm, measure, curve) for arm, curves in found["arms"].items() for measure, curve in curves.items()]
+    # Where accounts are false or facts change, someone else may do better than this policy.
+    kind = "reference" if part["strategy"] in ("drift", "poison") else "ceiling"
+    rows += [(name, kind, curve) for name, curve in found["ceiling_curves"].items()]
+    if "solved_by_attempt" in part:
+        return _table(rows, {position: str(position + 1) for position in found["positions"]}, "position", "attempt")
+    names = {p: f"{p} (changed)" if p == part.get("drift_at") else str(p) for p in found["positions"]}
+    return _table(rows, names, "position", "position")
+
+
+def _solved(part: Mapping[str, Any]) -> str:
+    rows = [(name, "solved so far", curve) for name, curve in part["solved_by_attempt"].items()]
+    attempts = {position + 1: str(position + 1) for position in part["positions"]}
+    return _table(rows, attempts, "attempt", "solved by attempt")
+
+
+def _table(rows: Sequence[tuple[str, str, Sequence[Point]]], names: Mapping[int, str], key: str, axis: str) -> str:
+    """Curves as rows; of a long pack as columns.
+
+    Args:
+        rows: Arm, measure and points.
+        names: What each place is called.
+        key: Where a point says its place.
+        axis: What the places are.
+    """
+    places = list(names)
+    cells = [{point[key]: _interval(point) for point in curve} for _, _, curve in rows]
+    if len(places) <= _WIDEST:
+        headers = ["arm", "measure", *(f"{axis} {names[place]}" for place in places)]
+        wide = zip(rows, cells, strict=True)
+        return _output.table(headers, [[arm, m, *(c.get(p, "–") for p in places)] for (arm, m, _), c in wide])
+    shown = [number for number, (_, measure, _) in enumerate(rows) if measure != "shaped_reward"]
+    headers = [axis, *(f"{rows[n][0]} {rows[n][1].replace('_', ' ')}" for n in shown)]
+    return _output.table(headers, [[names[place], *(cells[n].get(place, "–") for n in shown)] for place in places])
+
+
+def _gains(part: Mapping[str, Any]) -> list[str]:
+    lines = []
+    axis, first = ("attempt", 1) if "solved_by_attempt" in part else ("position", 0)
+    for arm, gain in part.get("gain", {}).items():
+        line = f"{arm}: {gain['mean']:+.2f} [{gain['low']:+.2f} {gain['high']:+.2f}]"
+        line += f" from {axis} {gain['from'] + first} to {gain['to'] + first}"
+        if regret := part.get("regret", {}).get(arm):
+            line += f"; bayes solves {regret['mean']:.2f} [{regret['low']:.2f} {regret['high']:.2f}] tasks more a pack"
+        lines.append(line)
+    return lines
+
+
+def _interval(point: Point) -> str:
+    return f"{point['mean']:.2f} [{point['low']:.2f} {point['high']:.2f}]"
+
+
+def _foot(result: Mapping[str, Any]) -> str:
+    lines = [f"results  {result['folder']}"]
+    if usage := result.get("usage"):
+        cost = f", cost {usage['cost']:.4g}" if "cost" in usage else ""
+        tokens = f"{usage['prompt_tokens']} tokens read, {usage['completion_tokens']} written"
+        lines.append(f"used     {usage['requests']} requests, {tokens}{cost}")
+    if again := result["to_play_again"]:
+        lines.append(f"again    {again} trajectories failed: the same command plays them again")
+    return "\n".join(lines)

@@ -1,0 +1,44 @@
+"""Messages as ids, for an engine that takes text: what goes in comes out again, character for character."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from codctl.cod.prompts import Message
+
+_STOP = 256
+_MARKS = {"system": 257, "user": 258, "assistant": 259}
+_ROLES = {mark: role for role, mark in _MARKS.items()}
+
+
+class MessageChat:
+    """UTF-8 bytes as ids, with a mark before each message.
+
+    The server has the model's own template and tokens, so counts of ids are counts of bytes here.
+    """
+
+    stop_ids: tuple[int, ...] = (_STOP,)
+
+    def open(self, messages: Sequence[Message]) -> list[int]:
+        marked = (token for m in messages for token in (_MARKS[m["role"]], *self.encode(m["content"])))
+        return [*marked, _MARKS["assistant"]]
+
+    def follow_up(self, text: str, *, stopped: bool) -> list[int]:
+        return [_MARKS["user"], *self.encode(text), _MARKS["assistant"]]
+
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode(errors="replace"))  # half a surrogate pair is in no text that could be sent
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return bytes(token for token in ids if token < _STOP).decode(errors="replace")
+
+    def messages(self, ids: Sequence[int]) -> list[Message]:
+        """The messages of a prompt, without the empty one that the assistant is to write."""
+        starts = [place for place, token in enumerate(ids) if token in _ROLES]
+        if not starts or starts[0] != 0 or starts[-1] != len(ids) - 1 or ids[-1] != _MARKS["assistant"]:
+            raise ValueError("not a prompt of this chat")
+        return [
+            {"role": _ROLES[ids[start]], "content": self.decode(ids[start + 1 : end])}
+            for start, end in pairwise(starts)
+        ]

@@ -1,0 +1,115 @@
+"""Any OpenAI-compatible server as an engine of evaluations: text goes out, text comes back, no log-probs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from codctl.cod.engine import Asker, Generation, Sampling
+from codctl.cod.prompts import Message
+from codctl.engines.openai_chat import MessageChat
+from codctl.engines.openai_client import Client, RequestError
+from codctl.engines.openai_diagnosis import diagnose
+from codctl.engines.openai_settings import EndpointSettings, read_key
+from codctl.engines.openai_wire import Completion, Dialect, NotTheFormatError, read_completion
+
+__all__ = ["EndpointSettings", "MessageChat", "OpenAIEngine", "open_endpoint"]
+
+_REFUSED = (400, 422)
+_TRIAL = Sampling(max_new_tokens=16)  # some models refuse less
+_TRIAL_MESSAGE: Message = {"role": "user", "content": "Say yes."}
+
+
+def open_endpoint(settings: EndpointSettings) -> tuple[OpenAIEngine, MessageChat]:
+    """The engine and the chat that goes with it. Nothing is sent before `probe` or the first reply is asked for."""
+    chat = MessageChat()
+    return OpenAIEngine(settings, chat), chat
+
+
+class OpenAIEngine:
+    """See the module. Trajectories need no seats: the server batches what is in flight."""
+
+    def __init__(self, settings: EndpointSettings, chat: MessageChat) -> None:
+        key = read_key(settings)
+        self._settings, self._chat, self._has_key = settings, chat, bool(key)
+        self._client = Client(settings, key)
+        self._dialect = Dialect()
+        self._counts = dict.fromkeys(("replies", "cut_short", "failed", "uncounted"), 0)
+        self._tokens = [0, 0]
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """What was used so far, for the result: counts of requests and replies, tokens as the server counts them.
+
+        `uncounted` replies came without a count; `cost` is there when prices are, in their currency.
+        """
+        prompt, completion = self._tokens
+        found: dict[str, Any] = {
+            "requests": self._client.requests,
+            "retries": self._client.retries,
+            **self._counts,
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+        }
+        prices = self._settings.price_prompt, self._settings.price_completion
+        if prices != (None, None):
+            found["cost"] = (prompt * (prices[0] or 0.0) + completion * (prices[1] or 0.0)) / 1e6
+        return {**found, "notes": list(self._dialect.notes)}
+
+    async def probe(self, temperature: float = 1.0) -> None:
+        """Ask for one short reply, so that what is wrong is said before anything is played.
+
+        Raises:
+            BackendError: The endpoint cannot be used. A server that is only busy is asked again first.
+        """
+        sampling = Sampling(_TRIAL.max_new_tokens, temperature)
+        try:
+            await self._complete([_TRIAL_MESSAGE], sampling, seed=0, is_trial=True)
+        except RequestError as error:
+            raise await diagnose(error, self._settings, self._client, has_key=self._has_key) from None
+
+    def take_seat(self) -> None: ...
+
+    def leave_seat(self) -> None: ...
+
+    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
+        try:
+            completion = await self._complete(self._chat.messages(prompt_ids), sampling, seed=seed)
+        except RequestError:
+            self._counts["failed"] += 1
+            raise
+        self._counts["cut_short"] += completion.is_cut
+        token_ids = self._chat.encode(completion.text)
+        if not completion.is_cut:
+            token_ids.append(self._chat.stop_ids[0])
+        return Generation(token_ids, [0.0] * len(token_ids), "length" if completion.is_cut else "stop", 0)
+
+    def update_weights(self, version: int) -> None: ...
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def _complete(
+        self, messages: Sequence[Message], sampling: Sampling, *, seed: int, is_trial: bool = False
+    ) -> Completion:
+        while True:
+            body = self._dialect.request(self._settings.model, messages, sampling, seed)
+            try:
+                raw = await self._client.post("/chat/completions", body, seed=seed, is_patient=not is_trial)
+                break
+            except RequestError as error:
+                if error.status not in _REFUSED or not self._dialect.adapt(body, error.complaint):
+                    raise
+        try:
+            completion = read_completion(raw)
+        except NotTheFormatError as error:
+            raise RequestError(self._settings.url, str(error), "format") from None
+        self._count(completion)
+        return completion
+
+    def _count(self, completion: Completion) -> None:
+        self._counts["replies"] += 1
+        if completion.tokens is None:
+            self._counts["uncounted"] += 1
+        else:
+            self._tokens = [sum(pair) for pair in zip(self._tokens, completion.tokens, strict=True)]

@@ -1,0 +1,1 @@
+"""Alchemy-Random: mix elements to reach a target; which two make which is hidden."""

@@ -1,0 +1,55 @@
+"""The strongest reference that knows no recipe."""
+
+from __future__ import annotations
+
+from itertools import combinations_with_replacement
+from random import Random
+
+from codctl.envs.alchemy import text, thrift
+from codctl.envs.alchemy.knowledge import Outcomes, believed, recipes_in
+from codctl.envs.alchemy.search import Search
+from codctl.envs.alchemy.world import AlchemyEpisode, Pair
+from codctl.envs.base import Situation
+
+
+class BayesPolicy:
+    """Keeps all knowledge through the pack and plans for the current task only; needs no hints.
+
+    Exact with unlimited material; greedy where it is limited.
+    """
+
+    def solve(self, situation: Situation, rng: Random) -> str:
+        episode = situation.episode
+        assert isinstance(episode, AlchemyEpisode)
+        known = believed((*situation.past, episode), episode.world)
+        pair = _next_pair(episode, known) or _untried(episode, known)
+        return text.reply(episode.words, None, pair, situation.rendering)
+
+    def update(self, situation: Situation, rng: Random) -> str:
+        assert isinstance(situation.episode, AlchemyEpisode)
+        world = situation.episode.world
+        known = believed((*situation.past, situation.episode), world)
+        return text.hint_from(world, recipes_in(known), situation.rendering)
+
+
+def _next_pair(episode: AlchemyEpisode, known: Outcomes) -> Pair | None:
+    if episode.is_limited:
+        return thrift.next_pair(episode, known)
+    recipes = {product: pair for pair, product in known.items() if product is not None}
+    wanted = episode.task.target
+    if wanted not in recipes:
+        rounds = episode.max_turns - episode.turns
+        return Search(episode.world, known, set(episode.stock), wanted, rounds).next_pair()
+    # Whoever saw a recipe at work had its inputs, and knows how they were made.
+    while (lacking := episode.lacking(recipes[wanted])) is not None:
+        wanted = lacking
+    return recipes[wanted]
+
+
+def _untried(episode: AlchemyEpisode, known: Outcomes) -> Pair:
+    """Where nothing can save this task: any pair at hand that may still make something."""
+    held = [element for element, count in sorted(episode.stock.items()) if count]
+    pairs = [pair for pair in combinations_with_replacement(held, 2) if episode.lacking(pair) is None]
+    tier_of = episode.world.tier_of
+    useful = (pair for pair in pairs if pair not in known and tier_of[pair[0]] == tier_of[pair[1]])
+    return next(useful, pairs[0] if pairs else (0, 0))

@@ -1,0 +1,95 @@
+"""Alchemy-Random as a family."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+from types import MappingProxyType
+
+from codctl.config.nearest import unknown
+from codctl.envs.alchemy import generator, text
+from codctl.envs.alchemy.claims import claims
+from codctl.envs.alchemy.knowledge import recipes_in, seen_in
+from codctl.envs.alchemy.policies import all_recipes, make_policy
+from codctl.envs.alchemy.presets import PRESETS
+from codctl.envs.alchemy.world import AlchemyTask, AlchemyWorld
+from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering, Task
+
+_SHORTEST_CLASS = 8
+
+
+class Alchemy(Family):
+    """Hidden facts: which two elements make which."""
+
+    name = "alchemy"
+    title = "Alchemy-Random: mix elements to reach a target by recipes that are hidden"
+    presets = tuple(PRESETS)
+    variants = ("default", "paper")
+    reference = "remembers all outcomes; best plan for the task in hand, exact in tiny and easy, greedy in hard"
+    learnable = MappingProxyType({"default": True, "paper": True})
+    stable_length = _SHORTEST_CLASS
+
+    def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[AlchemyWorld, tuple[Task, ...]]:
+        """`default` has a different target for each task; `paper` draws few elements and targets at random."""
+        bounds = PRESETS[preset]
+        if variant == "paper":
+            world = generator.sample_world(rng, bounds)
+        else:
+            bounds = replace(bounds, targets="all")
+            world = generator.sample_world(rng, bounds, 0 if preset == "tiny" else length_class(length))
+        return world, generator.sample_tasks(rng, world, length)
+
+    def redraw(self, world: AlchemyWorld, rng: Random) -> AlchemyWorld:
+        return generator.redraw(rng, world)
+
+    def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
+        return text.solve_prompt(hints, rendering, PRESETS[preset])
+
+    def facts(self, world: AlchemyWorld) -> int:
+        return len(world.products)
+
+    def truth(self, world: AlchemyWorld, rendering: Rendering) -> str:
+        return text.hint_from(world, all_recipes(world), rendering)
+
+    def partial_truth(self, world: AlchemyWorld, rendering: Rendering, rng: Random) -> str:
+        # In any order: a model that found facts by their place alone would not find them in a later turn.
+        recipes = all_recipes(world)
+        kept = rng.sample(recipes, rng.randint(0, len(recipes)))
+        return text.hint_from(world, kept, rendering) if kept else ""
+
+    def score_context(self, world: AlchemyWorld, hints: str, seen: Sequence[Episode]) -> HintScore:
+        """A recipe is knowable once its mix was seen; what could be concluded from failures alone does not count."""
+        claimed = [(claim.pair, claim.product) for claim in claims(hints, world) if claim.product is not None]
+        by_pair = Counter(pair for pair, _ in claimed)
+        by_product = Counter(product for _, product in claimed)
+        # A pair that makes two things, or a product with more recipes than there can be, is not known.
+        right = {
+            (pair, product)
+            for pair, product in claimed
+            if by_pair[pair] == 1
+            and by_product[product] <= world.preset.recipes[1]
+            and world.products.get(pair) == product
+        }
+        knowable = set(recipes_in(seen_in(seen, world)))
+        return HintScore(
+            right=len(right),
+            wrong=len(claimed) - len(right),
+            missing=len(world.products) - len(right),
+            knowable=len(knowable),
+            knowable_right=len(right & knowable),
+        )
+
+    def policy(self, name: str, **options: float) -> Policy:
+        if name not in (*self.policies, "demonstrator"):
+            raise unknown(f"policy of {self.name}", name, list(self.policies), "codctl env list")
+        return make_policy(name, options)
+
+    def describe_task(self, world: AlchemyWorld, task: AlchemyTask) -> str:
+        return task.begin(world, "full").observation
+
+
+def length_class(length: int) -> int:
+    """Pack lengths up to the same power of two (8, 16, 32, …) share their worlds, so that they are prefixes."""
+    return max(_SHORTEST_CLASS, 1 << (length - 1).bit_length())

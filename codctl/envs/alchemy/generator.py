@@ -1,0 +1,72 @@
+"""The seeded generator of recipe graphs and tasks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations_with_replacement, pairwise
+from random import Random
+
+from codctl.envs.alchemy.names import draw_names
+from codctl.envs.alchemy.presets import Preset, check_sizes, shrinking, widened
+from codctl.envs.alchemy.world import AlchemyTask, AlchemyWorld, Pair
+
+
+def sample_world(rng: Random, preset: Preset, least: int = 0) -> AlchemyWorld:
+    """Draw a graph with at least `least` elements to make.
+
+    Raises:
+        UsageError: When no graph fits the preset.
+    """
+    shrink = rng.uniform(*preset.shrink)
+    sizes = shrinking(rng.randint(*preset.base), rng.randint(*preset.tiers), shrink)
+    check_sizes(preset, sizes)
+    sizes = widened(preset, sizes, shrink, least)
+    names = draw_names(rng, sum(sizes))
+    return AlchemyWorld(preset, sizes, names, draw_recipes(rng, preset, sizes))
+
+
+def redraw(rng: Random, world: AlchemyWorld) -> AlchemyWorld:
+    """The same elements with other recipes; the world itself if there is only one way to make them."""
+    for _ in range(100):
+        other = replace(world, recipes=draw_recipes(rng, world.preset, world.sizes))
+        if other.products != world.products:
+            return other
+    return world
+
+
+def draw_recipes(rng: Random, preset: Preset, sizes: tuple[int, ...]) -> tuple[tuple[Pair, ...], ...]:
+    dead_ends = rng.uniform(*preset.dead_ends)
+    recipes: list[tuple[Pair, ...]] = [()] * sizes[0]
+    for below, size in pairwise(sizes):
+        tier = range(len(recipes) - below, len(recipes))
+        inputs = sorted(rng.sample(tier, preset.inputs(below, dead_ends)))
+        recipes += _draw_tier(rng, preset, inputs, size)
+    return tuple(recipes)
+
+
+def _draw_tier(rng: Random, preset: Preset, inputs: list[int], size: int) -> list[tuple[Pair, ...]]:
+    """Recipes of one tier: no pair makes two things, so there may be too few pairs for all further recipes."""
+    pairs = list(combinations_with_replacement(inputs, 2))
+    rng.shuffle(pairs)
+    drawn = [[pairs.pop()] for _ in range(size)]
+    for recipes in drawn:
+        for _ in range(rng.randint(*preset.recipes) - 1):
+            if pairs:
+                recipes.append(pairs.pop())
+    return [tuple(recipes) for recipes in drawn]
+
+
+def sample_tasks(rng: Random, world: AlchemyWorld, length: int) -> tuple[AlchemyTask, ...]:
+    """Draw `length` tasks: a longer row begins with the shorter one."""
+    if world.preset.targets == "drawn":
+        return tuple(_sample_task(rng, world, rng.choice(world.craftable)) for _ in range(length))
+    order = rng.sample(world.craftable, len(world.craftable))
+    return tuple(_sample_task(rng, world, order[place % len(order)]) for place in range(length))
+
+
+def _sample_task(rng: Random, world: AlchemyWorld, target: int) -> AlchemyTask:
+    rounds, surplus = world.preset.rounds, world.preset.surplus
+    if surplus is None:
+        return AlchemyTask(target, rounds)
+    base = world.tiers[0]
+    return AlchemyTask(target, rounds, rng.uniform(*surplus), tuple(rng.sample(base, len(base))))

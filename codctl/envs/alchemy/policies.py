@@ -1,0 +1,113 @@
+"""Scripted agents: an informed one, a random one, and the demonstrator of the warm start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations_with_replacement
+from random import Random
+
+from codctl.envs.alchemy import text
+from codctl.envs.alchemy.bayes import BayesPolicy
+from codctl.envs.alchemy.knowledge import Outcomes, recipes_in, seen_in, told_by
+from codctl.envs.alchemy.world import AlchemyEpisode, AlchemyWorld, Pair
+from codctl.envs.base import Policy, Situation
+
+
+def alchemy(situation: Situation) -> AlchemyEpisode:
+    assert isinstance(situation.episode, AlchemyEpisode)
+    return situation.episode
+
+
+class InformedPolicy:
+    """Knows the recipes and makes what is missing, always by the first recipe of each element."""
+
+    def solve(self, situation: Situation, rng: Random) -> str:
+        episode = alchemy(situation)
+        wanted, pair = self._next(episode, episode.task.target)
+        return text.reply(episode.words, wanted, pair, situation.rendering)
+
+    def update(self, situation: Situation, rng: Random) -> str:
+        return text.hint_from(situation.world, all_recipes(situation.world), situation.rendering)
+
+    def _next(self, episode: AlchemyEpisode, wanted: int) -> tuple[int, Pair]:
+        pair = episode.world.recipes[wanted][0]
+        lacking = episode.lacking(pair)
+        if lacking is None or lacking not in episode.world.craftable:
+            return wanted, pair
+        return self._next(episode, lacking)
+
+
+class RandomPolicy:
+    """Mixes any two elements at hand and never learns."""
+
+    def solve(self, situation: Situation, rng: Random) -> str:
+        episode = alchemy(situation)
+        held = [element for element, count in sorted(episode.stock.items()) if count] or [0]
+        first, second = sorted((rng.choice(held), rng.choice(held)))
+        return text.reply(episode.words, None, (first, second), situation.rendering)
+
+    def update(self, situation: Situation, rng: Random) -> str:
+        return text.hint_from(situation.world, [], situation.rendering)
+
+
+class Demonstrator:
+    """Uses hints well and writes them carelessly, so that the warm start leaves the writing to RL.
+
+    Solve: want the target or what is missing for it; mix its recipe where that is known, else two elements of the tier
+    below of which nothing is known yet. Update: keep each known recipe with some probability, sometimes add a wrong
+    one, in any order: a model that found facts by their place alone would not find them in a later turn.
+    """
+
+    def __init__(self, keep_fact: float, wrong_fact: float) -> None:
+        self._keep, self._wrong = keep_fact, wrong_fact
+
+    def solve(self, situation: Situation, rng: Random) -> str:
+        episode = alchemy(situation)
+        wanted, pair = _search(episode, _known(situation), episode.task.target, rng)
+        return text.reply(episode.words, wanted, pair, situation.rendering)
+
+    def update(self, situation: Situation, rng: Random) -> str:
+        world: AlchemyWorld = alchemy(situation).world
+        kept = [recipe for recipe in recipes_in(_known(situation)) if rng.random() < self._keep]
+        free = [e for e in world.craftable if e not in {product for _, product in kept}]
+        if free and rng.random() < self._wrong:
+            product = rng.choice(free)
+            first, second = sorted(rng.choices(world.below(product), k=2))
+            kept.append(((first, second), product))
+        rng.shuffle(kept)
+        return text.hint_from(world, kept, situation.rendering)
+
+
+def all_recipes(world: AlchemyWorld) -> list[tuple[Pair, int]]:
+    return [(pair, product) for product in world.craftable for pair in world.recipes[product]]
+
+
+def _known(situation: Situation) -> Outcomes:
+    """Outcomes from the hints in force, overruled by what was seen in this episode."""
+    world = alchemy(situation).world
+    return seen_in([situation.episode], world, told_by(situation.hints, world))
+
+
+def _search(episode: AlchemyEpisode, known: Outcomes, wanted: int, rng: Random) -> tuple[int, Pair]:
+    """What to make now in order to have `wanted`, and of which pair."""
+    world, below = episode.world, episode.world.below(wanted)
+    recipe = next((pair for pair, product in known.items() if product == wanted), None)
+    if recipe is not None:
+        lacking = episode.lacking(recipe)
+        if lacking is None or lacking not in world.craftable:
+            return wanted, recipe
+        return _search(episode, known, lacking, rng)
+    pairs = list(combinations_with_replacement(below, 2))
+    untried = [pair for pair in pairs if pair not in known]
+    at_hand = [pair for pair in untried if episode.lacking(pair) is None]
+    missing = [e for e in below if e in world.craftable and not episode.stock.get(e)]
+    if at_hand or not missing:
+        return wanted, rng.choice(at_hand or untried or pairs)
+    return _search(episode, known, rng.choice(missing), rng)
+
+
+def make_policy(name: str, options: Mapping[str, float]) -> Policy:
+    if name == "demonstrator":
+        return Demonstrator(options.get("keep_fact", 0.35), options.get("wrong_fact", 0.1))
+    policies: dict[str, type[Policy]] = {"bayes": BayesPolicy, "informed": InformedPolicy, "random": RandomPolicy}
+    return policies[name]()

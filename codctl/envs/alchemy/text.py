@@ -1,0 +1,145 @@
+"""Every text of Alchemy-Random, in both renderings.
+
+`compact` writes what was seen as `m=a+b`, one word and for a fitting tokenizer one token: recalling or noting a fact is
+then one look back, which a model of two layers learns in minutes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from codctl.envs.alchemy.presets import Preset
+from codctl.envs.base import Rendering
+
+if TYPE_CHECKING:
+    from codctl.envs.alchemy.world import AlchemyEpisode, AlchemyWorld, Mix, Pair
+
+DUD = "dud"  # stands for a product where there is none
+EXAMPLE: dict[Rendering, str] = {"full": "name + name", "compact": "a+b"}
+
+_RULES = """You are an alchemist. Mix two elements at a time until you have made the target.
+Elements come in tiers. Each element above tier 0 has {recipes}: two inputs from the tier just below.
+Their order does not matter, and an element can be mixed with itself. Recipes are not told, but they never change in
+this series of tasks. A pair that is nobody's recipe makes nothing.
+{material}
+Each mix takes one round, also a mix of elements that you do not have. Making the target ends the task with reward 1;
+spending all rounds or an unreadable reply ends it without reward.
+
+Hints from earlier tasks in this series (your own notes; they may be wrong, incomplete or not apply here):
+{hints}
+
+Think briefly (at most a few sentences), then end your reply with exactly one line <answer>NAME + NAME</answer>, with
+the names of the two elements to mix."""
+_RECIPES = {1: "one recipe", 2: "one or two recipes"}
+_UNLIMITED = "Material is unlimited: what you have once, you can use again and again."
+_LIMITED = "Material is limited: each mix uses up both inputs, also when it makes nothing."
+
+
+def solve_prompt(hints: str, rendering: Rendering, preset: Preset) -> str:
+    if rendering == "compact":
+        return f"brew hints {hints or 'none'}"
+    material = _LIMITED if preset.surplus else _UNLIMITED
+    return _RULES.format(recipes=_RECIPES[preset.recipes[1]], material=material, hints=hints or "(none yet)")
+
+
+def first_observation(episode: AlchemyEpisode) -> str:
+    if episode.rendering == "compact":
+        sizes = episode.world.sizes
+        tiers = f" tiers {' '.join(map(str, sizes))}" if len(sizes) > 2 else ""
+        return _compact_state(episode) + tiers
+    return f"Round 1 of {episode.max_turns}. Nothing is mixed yet.\n{_tiers(episode.world)}\n{_state(episode)}"
+
+
+def next_observation(episode: AlchemyEpisode) -> str:
+    mix = episode.mixes[-1]
+    if episode.rendering == "compact":
+        return f"{_compact_effect(episode, mix)} {_compact_state(episode)}"
+    return f"Round {episode.turns + 1} of {episode.max_turns}. {_effect(episode, mix)}\n{_state(episode)}"
+
+
+def transcript(episode: AlchemyEpisode) -> str:
+    if episode.rendering == "compact":
+        return " ".join(_compact_effect(episode, mix) for mix in episode.mixes if mix.is_fact) or "none"
+    lines = [f"Task: make {_target(episode)} in {episode.max_turns} rounds.", _tiers(episode.world)]
+    lines += [f"Round {number}: {_effect(episode, mix)}" for number, mix in enumerate(episode.mixes, 1)]
+    return "\n".join(lines)
+
+
+def hint_from(world: AlchemyWorld, known: Iterable[tuple[Pair, int]], rendering: Rendering) -> str:
+    """Known recipes as a hint, in the order given."""
+    words = world.words(rendering)
+    if rendering == "compact":
+        return " ".join(fact(words, pair, product) for pair, product in known) or "none"
+    lines = [f"- {words[first]} + {words[second]} makes {words[product]}." for (first, second), product in known]
+    return "\n".join(lines) or "No recipe is known yet."
+
+
+def fact(words: tuple[str, ...], pair: Pair, product: int | None) -> str:
+    return f"{DUD if product is None else words[product]}={words[pair[0]]}+{words[pair[1]]}"
+
+
+def reply(words: tuple[str, ...], wanted: int | None, pair: Pair, rendering: Rendering) -> str:
+    """A solve reply: what is to be made first, if that is known, then the mix: planning and recall are separate.
+
+    In the compact rendering a colon tells the intention from a fact: a wrong guess must not look like something seen.
+    """
+    first, second = words[pair[0]], words[pair[1]]
+    if rendering == "compact":
+        return f"<answer> {'' if wanted is None else words[wanted] + ': '}{first}+{second} </answer>"
+    thought = "" if wanted is None else f"I want to make {words[wanted]}.\n"
+    return f"{thought}<answer>{first} + {second}</answer>"
+
+
+_ACTION = re.compile(r"(?:[^\s:+]+\s*:)?\s*([^\s:+]+)\s*\+\s*([^\s:+]+)")
+
+
+def read_action(action: str) -> tuple[str, str] | None:
+    """The two names in an answer, or None; a `name:` before them is the agent's own note."""
+    found = _ACTION.fullmatch(action.strip())
+    return (found[1], found[2]) if found else None
+
+
+def _compact_state(episode: AlchemyEpisode) -> str:
+    world, words = episode.world, episode.words
+    held = [element for element in episode.stock if episode.is_limited or element >= world.sizes[0]]
+    have = [f"{words[e]}*{episode.stock[e]}" if episode.is_limited else words[e] for e in held if episode.stock[e]]
+    row = f"make {words[episode.task.target]} {episode.max_turns - episode.turns}"
+    # With two tiers nothing that is made can be used.
+    return f"{row} have {' '.join(have)}" if have and len(world.sizes) > 2 else row
+
+
+def _compact_effect(episode: AlchemyEpisode, mix: Mix) -> str:
+    if mix.pair is None:
+        return "unknown"
+    if mix.lacking is not None:
+        return f"lack={episode.words[mix.lacking]}"
+    return fact(episode.words, mix.pair, mix.product)
+
+
+def _effect(episode: AlchemyEpisode, mix: Mix) -> str:
+    both, words = " + ".join(mix.written), episode.words
+    if mix.pair is None:
+        strange = next(name for name in mix.written if name not in words)
+        return f"You tried {both}: no element is called {strange}, so nothing was mixed."
+    if mix.lacking is not None:
+        too_few = "too little" if mix.pair[0] == mix.pair[1] and episode.stock.get(mix.lacking, 0) else "none"
+        return f"You tried {both}: you have {too_few} of {words[mix.lacking]}, so nothing was mixed."
+    if mix.product is None:
+        return f"You mixed {both}: nothing came of it, it is nobody's recipe."
+    return f"You mixed {both}: it made {words[mix.product]}."
+
+
+def _tiers(world: AlchemyWorld) -> str:
+    return "\n".join(f"Tier {n}: {', '.join(world.names[e] for e in tier)}" for n, tier in enumerate(world.tiers))
+
+
+def _target(episode: AlchemyEpisode) -> str:
+    return f"{episode.words[episode.task.target]} (tier {episode.world.tier_of[episode.task.target]})"
+
+
+def _state(episode: AlchemyEpisode) -> str:
+    words, stock = episode.words, sorted(episode.stock.items())
+    have = [f"{words[e]} ×{count}" if episode.is_limited else words[e] for e, count in stock if count]
+    return f"Target: {_target(episode)}\nYou have: {', '.join(have) or 'nothing'}"

@@ -1,0 +1,204 @@
+"""Recipe graph, tasks and episodes of Alchemy-Random.
+
+Elements are numbers, tier by tier from the base up. What they are called depends on the rendering.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+
+from codctl.envs.alchemy import text
+from codctl.envs.alchemy.names import symbols
+from codctl.envs.alchemy.presets import Preset
+from codctl.envs.base import Episode, Rendering, Step
+
+Pair = tuple[int, int]  # two elements, the smaller number first
+
+
+@dataclass(frozen=True)
+class AlchemyWorld:
+    """A recipe graph. The recipes are the hidden facts; all else may be known.
+
+    Attributes:
+        preset: The rules it was drawn by.
+        sizes: Elements of each tier.
+        names: Name of each element.
+        recipes: For each element the pairs that make it; none for a base element.
+    """
+
+    preset: Preset
+    sizes: tuple[int, ...]
+    names: tuple[str, ...]
+    recipes: tuple[tuple[Pair, ...], ...]
+
+    @cached_property
+    def tiers(self) -> tuple[range, ...]:
+        ends = list(accumulate(self.sizes))
+        return tuple(range(end - size, end) for end, size in zip(ends, self.sizes, strict=True))
+
+    @cached_property
+    def tier_of(self) -> tuple[int, ...]:
+        return tuple(number for number, tier in enumerate(self.tiers) for _ in tier)
+
+    @cached_property
+    def products(self) -> dict[Pair, int]:
+        return {pair: element for element, pairs in enumerate(self.recipes) for pair in pairs}
+
+    @cached_property
+    def craftable(self) -> range:
+        return range(self.sizes[0], sum(self.sizes))
+
+    def words(self, rendering: Rendering) -> tuple[str, ...]:
+        """What each element is called."""
+        return symbols(self.sizes) if rendering == "compact" else self.names
+
+    @cached_property
+    def by_name(self) -> dict[str, int]:
+        return {name: element for element, name in enumerate(self.names)}
+
+    @cached_property
+    def by_symbol(self) -> dict[str, int]:
+        return {symbol: element for element, symbol in enumerate(symbols(self.sizes))}
+
+    def below(self, element: int) -> range:
+        """The elements of which an element is made."""
+        return self.tiers[self.tier_of[element] - 1]
+
+    def material(self, element: int) -> Counter[int]:
+        """Base elements that go into one piece of an element, by the first recipe of everything."""
+        if not self.recipes[element]:
+            return Counter((element,))
+        first, second = self.recipes[element][0]
+        return self.material(first) + self.material(second)
+
+
+@dataclass(frozen=True)
+class AlchemyTask:
+    """Make one element.
+
+    Attributes:
+        target: The element.
+        max_turns: Rounds.
+        surplus: Material as a multiple of the need; 0 when it is unlimited.
+        spread: Base elements in the order in which they share what is beyond the need.
+    """
+
+    target: int
+    max_turns: int
+    surplus: float = 0.0
+    spread: tuple[int, ...] = ()
+
+    def begin(self, world: AlchemyWorld, rendering: Rendering) -> AlchemyEpisode:
+        return AlchemyEpisode(world, self, rendering)
+
+    def stock(self, world: AlchemyWorld) -> dict[int, int]:
+        """Pieces of each element at the start; of unlimited material there is one that is never used up.
+
+        It follows the world, so that a task can be solved in every world that looks the same.
+        """
+        if not self.surplus:
+            return dict.fromkeys(world.tiers[0], 1)
+        need = world.material(self.target)
+        beyond = round(self.surplus * need.total()) - need.total()
+        for extra in range(beyond):
+            need[self.spread[extra % len(self.spread)]] += 1
+        return {element: need[element] for element in sorted(need)}
+
+
+@dataclass(frozen=True)
+class Mix:
+    """One attempt.
+
+    Attributes:
+        written: The two names as the agent wrote them.
+        pair: The elements; None when a name is unknown.
+        product: What came of it; None for nothing.
+        lacking: The element that was not at hand, so that nothing was mixed.
+    """
+
+    written: tuple[str, str]
+    pair: Pair | None
+    product: int | None = None
+    lacking: int | None = None
+
+    @property
+    def is_fact(self) -> bool:
+        """Whether it showed what a pair makes, be it nothing."""
+        return self.pair is not None and self.lacking is None
+
+
+class AlchemyEpisode(Episode):
+    """One task. Reward 1 once the target is made; 0 after an unreadable reply or the last round."""
+
+    def __init__(self, world: AlchemyWorld, task: AlchemyTask, rendering: Rendering) -> None:
+        self.world = world
+        self.task = task
+        self.rendering = rendering
+        self.words = world.words(rendering)
+        self.stock = task.stock(world)
+        self.is_limited = task.surplus > 0
+        self.mixes: list[Mix] = []
+        self.turns = 0
+        self.max_turns = task.max_turns
+        self.done = False
+        self.reward = 0.0
+        self.feedback = ""
+        self.unreadable = False
+        self.observation = text.first_observation(self)
+
+    def act(self, action: str) -> Step:
+        if self.done:
+            raise ValueError("the episode is over")
+        written = text.read_action(action)
+        if written is None:
+            return self.fail(f"{action[:40]!r} is not two elements; write them as {text.EXAMPLE[self.rendering]}")
+        self.turns += 1
+        mix = self._mix(written)
+        self.mixes.append(mix)
+        info = {"pair": mix.pair, "product": mix.product}
+        if mix.product == self.task.target:
+            return self._end(1.0, "You made the target.", info)
+        if self.turns >= self.max_turns:
+            return self._end(0.0, "You ran out of rounds before you had the target.", info)
+        return Step(text.next_observation(self), 0.0, False, info=info)
+
+    def fail(self, reason: str) -> Step:
+        self.turns += 1
+        self.unreadable = True
+        return self._end(0.0, f"The reply could not be used: {reason}.", {})
+
+    def transcript(self) -> str:
+        return text.transcript(self)
+
+    def lacking(self, pair: Pair) -> int | None:
+        """The first element of a pair of which there is too little."""
+        for element in pair:
+            need = 2 if self.is_limited and pair[0] == pair[1] else 1
+            if self.stock.get(element, 0) < need:
+                return element
+        return None
+
+    def _mix(self, written: tuple[str, str]) -> Mix:
+        known = self.world.by_symbol if self.rendering == "compact" else self.world.by_name
+        first, second = known.get(written[0]), known.get(written[1])
+        if first is None or second is None:
+            return Mix(written, None)
+        pair = (first, second) if first <= second else (second, first)
+        lacking = self.lacking(pair)
+        if lacking is not None:
+            return Mix(written, pair, lacking=lacking)
+        if self.is_limited:
+            for element in pair:
+                self.stock[element] -= 1
+        product = self.world.products.get(pair)
+        if product is not None:
+            self.stock[product] = self.stock.get(product, 0) + 1 if self.is_limited else 1
+        return Mix(written, pair, product)
+
+    def _end(self, reward: float, feedback: str, info: Mapping[str, object]) -> Step:
+        self.done, self.reward, self.feedback = True, reward, feedback
+        return Step("", reward, True, feedback, info)

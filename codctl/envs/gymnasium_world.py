@@ -1,0 +1,256 @@
+"""States, moves and episodes of a toy-text environment whose actions are hidden behind codes."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
+from itertools import permutations
+from types import MappingProxyType
+from typing import Any
+
+from codctl.envs.base import Episode, Rendering, Step
+from codctl.errors import UsageError
+
+CODES = ("K", "Q", "X", "Z", "J", "V", "W", "H")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where an action leads in a state, and what the environment gives for it."""
+
+    state: int
+    reward: float
+    terminated: bool
+
+
+def drawing(env: Any, state: int) -> str:
+    """A state as the environment draws it, without colours: enough where no colour carries meaning."""
+    toy = env.unwrapped
+    toy.s, toy.lastaction = state, None  # the drawing would name the last action
+    return re.sub("\033\\[[0-9;]*m", "", str(toy.render())).strip()
+
+
+@dataclass(frozen=True)
+class ToyText:
+    """An environment of Gymnasium, by what it takes to make it.
+
+    Attributes:
+        id: As in `gymnasium.make`.
+        moves: A word for each of its actions, in its order.
+        goal_reward: Least reward of a terminating step that counts as success.
+        options: Further arguments of `gymnasium.make`, as pairs.
+        draw: A state in words, from the environment and the number of the state.
+    """
+
+    id: str
+    moves: tuple[str, ...]
+    goal_reward: float
+    options: tuple[tuple[str, Any], ...] = ()
+    draw: Callable[[Any, int], str] = drawing
+
+    @property
+    def table(self) -> Table:
+        return _table(self)
+
+    def state_text(self, state: int) -> str:
+        return _state_texts(self)[state]
+
+    def make(self, render_mode: str | None = None) -> Any:
+        import gymnasium
+
+        return gymnasium.make(self.id, render_mode=render_mode, **dict(self.options))
+
+
+class Table:
+    """The transitions of an environment, and how far each state is from success.
+
+    Raises:
+        UsageError: It has no table of transitions, an action has several outcomes, or there are other numbers of
+            actions than words for them.
+    """
+
+    def __init__(self, source: ToyText) -> None:
+        table = getattr(source.make().unwrapped, "P", None)
+        if table is None:
+            raise UsageError(f"{source.id} has no transition table P: only toy-text environments can be wrapped")
+        self._goal_reward = source.goal_reward
+        self.moves: dict[int, tuple[Outcome, ...]] = {}
+        for state, actions in table.items():
+            ways = [{(int(s), float(r), bool(t)) for p, s, r, t in actions[a] if p > 0} for a in sorted(actions)]
+            if any(len(way) != 1 for way in ways):
+                raise UsageError(
+                    f"{source.id} is not deterministic: an action in state {state} has several outcomes",
+                    hint="for FrozenLake: options=(('is_slippery', False),)",
+                )
+            if len(ways) != len(source.moves) or len(ways) > len(CODES):
+                raise UsageError(
+                    f"{source.id} has {len(ways)} actions and {len(source.moves)} words for them",
+                    hint=f"give `moves` one word for each action, at most {len(CODES)}",
+                )
+            self.moves[int(state)] = tuple(Outcome(*next(iter(way))) for way in ways)
+
+    def succeeds(self, outcome: Outcome) -> bool:
+        return outcome.terminated and outcome.reward >= self._goal_reward
+
+    @cached_property
+    def distances(self) -> dict[int, int]:
+        """Fewest actions to success from each state that can reach it."""
+        into: dict[int, list[int]] = {}
+        found: dict[int, int] = {}
+        for state, outcomes in self.moves.items():
+            for outcome in outcomes:
+                if self.succeeds(outcome):
+                    found[state] = 1
+                elif not outcome.terminated:
+                    into.setdefault(outcome.state, []).append(state)
+        queue = deque(sorted(found))
+        while queue:
+            state = queue.popleft()
+            for before in into.get(state, []):
+                if before not in found:
+                    found[before] = found[state] + 1
+                    queue.append(before)
+        return found
+
+    def left(self, outcome: Outcome) -> int | None:
+        """Fewest actions to success after an outcome; None when there is no way."""
+        if self.succeeds(outcome):
+            return 0
+        return None if outcome.terminated else self.distances.get(outcome.state)
+
+
+@dataclass(frozen=True)
+class CodedWorld:
+    """The hidden fact: which action of the environment each code plays, a permutation."""
+
+    actions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class StartTask:
+    """Reach success from one state."""
+
+    start: int
+    max_turns: int
+    source: ToyText
+
+    def begin(self, world: CodedWorld, rendering: Rendering) -> CodedEpisode:
+        return CodedEpisode(world, self, rendering)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One executed action: what a player saw of it."""
+
+    code: int
+    before: int
+    after: Outcome
+
+
+class CodedEpisode(Episode):
+    """A walk through the table. Reward 1 at success, 0 otherwise."""
+
+    def __init__(self, world: CodedWorld, task: StartTask, rendering: Rendering) -> None:
+        self._world, self.task, self._rendering = world, task, rendering
+        self.state = task.start
+        self.seen: list[Seen] = []
+        self.turns, self.max_turns, self.done = 0, task.max_turns, False
+        self.reward, self.feedback, self.unreadable = 0.0, "", False
+        self.observation = self._situation()
+
+    def act(self, action: str) -> Step:
+        code = action.strip()
+        codes = CODES[: len(self._world.actions)]
+        if code not in codes:
+            return self.fail(f"{code[:40]!r} is not an action; the actions are {', '.join(codes)}")
+        self.turns += 1
+        number = codes.index(code)
+        outcome = self.task.source.table.moves[self.state][self._world.actions[number]]
+        self.seen.append(Seen(number, self.state, outcome))
+        self.state = outcome.state
+        if self.task.source.table.succeeds(outcome):
+            return self._end(1.0, "You succeeded.")
+        if outcome.terminated:
+            return self._end(0.0, f"The task ended without success. {self._effect(self.seen[-1])}")
+        if self.turns >= self.max_turns:
+            return self._end(0.0, "You ran out of turns.")
+        return Step(f"{self._effect(self.seen[-1])}{self._gap}{self._situation()}", 0.0, done=False)
+
+    def fail(self, reason: str) -> Step:
+        self.turns, self.unreadable = self.turns + 1, True
+        return self._end(0.0, f"The reply could not be used: {reason}.")
+
+    def transcript(self) -> str:
+        if not self.seen:
+            return "none"
+        return self._gap.join(self._effect(seen) for seen in self.seen)
+
+    @property
+    def _gap(self) -> str:
+        return " " if self._rendering == "compact" else "\n"
+
+    def _situation(self) -> str:
+        left = self.max_turns - self.turns
+        if self._rendering == "compact":
+            return f"at s{self.state} {left}"
+        return f"You have {left} turns left.\n{self.task.source.state_text(self.state)}"
+
+    def _effect(self, seen: Seen) -> str:
+        """What an action did: before, after and the environment's own reward, from which a player can tell the move."""
+        if self._rendering == "compact":
+            return f"{CODES[seen.code]} s{seen.before} s{seen.after.state} {seen.after.reward:g}"
+        what = f"Action {CODES[seen.code]} gave reward {seen.after.reward:g}"
+        if seen.after.state == seen.before:
+            return f"{what} and changed nothing."
+        before, after = (self.task.source.state_text(state) for state in (seen.before, seen.after.state))
+        return f"{what}.\nBefore:\n{before}\nAfter:\n{after}"
+
+    def _end(self, reward: float, feedback: str) -> Step:
+        self.done, self.reward, self.feedback = True, reward, feedback
+        return Step("", reward, done=True, feedback=feedback)
+
+
+Constraints = Mapping[int, frozenset[int]]  # for a code, the actions that it may still stand for
+NOTHING_SEEN: Constraints = MappingProxyType({})
+
+
+def constrain(seen: Iterable[Seen], source: ToyText, known: Constraints = NOTHING_SEEN) -> Constraints:
+    """What executed actions say about the codes, on top of what is known."""
+    found = dict(known)
+    for one in seen:
+        outcomes = source.table.moves[one.before]
+        alike = frozenset(action for action, outcome in enumerate(outcomes) if outcome == one.after)
+        found[one.code] = found.get(one.code, alike) & alike
+    return found
+
+
+def possible(actions: int, known: Constraints) -> tuple[tuple[int, ...], ...]:
+    """The permutations of so many actions that agree with what is known."""
+    return _possible(actions, tuple(sorted((code, tuple(sorted(may_be))) for code, may_be in known.items())))
+
+
+@lru_cache(maxsize=4096)
+def _possible(actions: int, known: tuple[tuple[int, tuple[int, ...]], ...]) -> tuple[tuple[int, ...], ...]:
+    return tuple(p for p in permutations(range(actions)) if all(p[code] in may_be for code, may_be in known))
+
+
+def known_facts(left: Sequence[tuple[int, ...]]) -> dict[int, int]:
+    """What all permutations that are left agree on: code → action."""
+    columns = [set(column) for column in zip(*left, strict=True)]
+    return {code: next(iter(actions)) for code, actions in enumerate(columns) if len(actions) == 1}
+
+
+@cache
+def _table(source: ToyText) -> Table:
+    return Table(source)
+
+
+@cache
+def _state_texts(source: ToyText) -> dict[int, str]:
+    """Every state in words, written once: the environment that draws them keeps a state of its own."""
+    env = source.make(render_mode="ansi")
+    env.reset(seed=0)
+    return {state: source.draw(env, state) for state in source.table.moves}

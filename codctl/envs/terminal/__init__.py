@@ -1,0 +1,1 @@
+"""TerminalSimulator: two simulated machines and a shell on them. Nothing real is ever run, read or written."""

@@ -1,0 +1,63 @@
+"""One attempt at one task at the simulated shell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from codctl.envs.base import Episode, Rendering, Step
+from codctl.envs.terminal import text
+from codctl.envs.terminal.checks import goal
+from codctl.envs.terminal.shell import Ran, Shell
+from codctl.envs.terminal.tasks import MAX_STEPS, TerminalTask, TerminalWorld
+
+
+class TerminalEpisode(Episode):
+    """Reward 1 as soon as all checks hold after a command, 0 when the steps are spent. Each command is a step.
+
+    A chain of three commands is three steps; so is the reckoning the same however commands are put into lines.
+    """
+
+    def __init__(self, world: TerminalWorld, task: TerminalTask, rendering: Rendering) -> None:
+        self.task = task
+        self.rendering = rendering
+        self.site = task.site_in(world)
+        self.shell = Shell(self.site, world.rules)
+        self.checks = goal(task.steps, self.site, world.rules)
+        self.log: list[Ran] = []
+        self.turns = 0
+        self.max_turns = MAX_STEPS
+        self.done = False
+        self.reward = 0.0
+        self.feedback = ""
+        self.unreadable = False
+        self.observation = text.first_observation(self)
+
+    def act(self, action: str) -> Step:
+        if self.done:
+            raise ValueError("the episode is over")
+        if not action.strip():
+            return self.fail("the command line is empty")
+        ran = self.shell.run_line(action.strip(), self.max_turns - self.turns, self.is_solved)
+        self.log += ran
+        self.turns += len(ran)
+        info = {"ran": tuple(ran)}
+        if self.is_solved():
+            return self._end(1.0, "All is done.", info)
+        if self.turns >= self.max_turns:
+            return self._end(0.0, text.unfinished(self), info)
+        return Step(text.next_observation(self, ran), 0.0, False, info=info)
+
+    def fail(self, reason: str) -> Step:
+        self.turns += 1
+        self.unreadable = True
+        return self._end(0.0, f"The reply could not be used: {reason}.", {})
+
+    def transcript(self) -> str:
+        return text.transcript(self)
+
+    def is_solved(self) -> bool:
+        return not any(check.problem(self.shell) for check in self.checks)
+
+    def _end(self, reward: float, feedback: str, info: Mapping[str, object]) -> Step:
+        self.done, self.reward, self.feedback = True, reward, feedback
+        return Step("", reward, True, feedback, info)

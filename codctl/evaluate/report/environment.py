@@ -1,0 +1,49 @@
+"""Where the templates are, and how they draw charts and write durations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from codctl.evaluate.report import costs
+from codctl.evaluate.report.chart import Chart
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_WIDE, _NARROW = (600, 340), (350, 300)
+_SMALL_WIDE, _SMALL_NARROW = (380, 220), (350, 220)
+
+
+def make_environment() -> Environment:
+    """Templates that escape everything and refuse names that they were not given."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("codctl.evaluate.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["chart"] = _draw
+    environment.globals["small_chart"] = _draw_small
+    environment.filters["duration"] = costs.duration
+    return environment
+
+
+def _draw(chart: Chart) -> Markup:
+    return _twice(chart, _WIDE, _NARROW)
+
+
+def _draw_small(chart: Chart) -> Markup:
+    return _twice(chart, _SMALL_WIDE, _SMALL_NARROW)
+
+
+def _twice(chart: Chart, wide: Sequence[int], narrow: Sequence[int]) -> Markup:
+    """Both drawings; the style sheet shows the one that fits the window."""
+    return Markup('<div class="wide">{}</div><div class="narrow">{}</div>').format(
+        chart.svg(wide[0], wide[1]), chart.svg(narrow[0], narrow[1])
+    )

@@ -1,0 +1,132 @@
+"""One self-contained page about a suite: what was asked, what came out, and how to repeat it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from codctl.evaluate.report import story
+from codctl.evaluate.report.costs import duration
+from codctl.evaluate.report.effects import signed
+from codctl.evaluate.report.environment import make_environment
+from codctl.evaluate.report.suite_charts import charts
+
+_STRATEGIES = {
+    "drift": "the hidden facts change at position {drift_at}, and nothing says so",
+    "poison": "what an update is told of its episode is false with probability {poison:g}",
+    "distractor": "every other task is of another world",
+    "ralph_full": "one task attempted again and again; every task of the regular packs gets its turn",
+    "ralph_sample": "the first task of each pack attempted again and again",
+}
+_KINDS = {"run": "Run", "model": "Model", "policy": "Scripted policy", "endpoint": "Served model"}
+
+
+def render(result: Mapping[str, Any], told: Mapping[str, dict[str, Any]]) -> str:
+    """The page as text.
+
+    Args:
+        result: Of the suite.
+        told: For each part one pack told in full; empty where none was.
+    """
+    parts = [_part(f"p{number}", part, told.get(part["name"], {})) for number, part in enumerate(result["parts"])]
+    content = {
+        "result": result,
+        "kind": _KINDS[result["subject"]["kind"]],
+        "parts": parts,
+        "command": shlex.join(result["command"]),
+        "facts": _facts(result),
+    }
+    return make_environment().get_template("suite.html").render(content)
+
+
+def _part(key: str, part: Mapping[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    evaluation, _, world = part["name"].partition("/")
+    return {
+        "key": key,
+        "title": f"{evaluation}: {world}",
+        "verdict": _verdict(part),
+        "about": _about(part),
+        "charts": charts(key, part),
+        "tables": _tables(part),
+        "gains": _gains(part),
+        "failed": part["failed_episodes"],
+        "told": told,
+        "chapters": story.chapters(told),
+    }
+
+
+def _about(part: Mapping[str, Any]) -> str:
+    world = " ".join(filter(None, (part["family"], part["preset"], part["variant"])))
+    text = f"{world}, {part['packs']} held-out packs of {part['length']}"
+    said = _STRATEGIES.get(part["strategy"])
+    seeds = f"; sampling seeds {', '.join(map(str, part['seeds']))}" if len(part["seeds"]) > 1 else ""
+    return text + (f"; {said.format(**part)}" if said else "") + seeds
+
+
+def _verdict(part: Mapping[str, Any]) -> str:
+    """The gain of the first arm in a sentence; nothing where there is none."""
+    if not part.get("gain"):
+        return ""
+    arm, gain = next(iter(part["gain"].items()))
+    axis, first = ("attempt", 1) if "solved_by_attempt" in part else ("position", 0)
+    sure = "" if gain["low"] > 0 or gain["high"] < 0 else "; the interval holds zero"
+    ends = f"from {axis} {gain['from'] + first} to {gain['to'] + first}"
+    return (
+        f"{arm}: {signed(gain['mean'])} points {ends} of the same packs "
+        f"(95\N{NO-BREAK SPACE}% interval {signed(gain['low'])} to {signed(gain['high'])}{sure})."
+    )
+
+
+def _gains(part: Mapping[str, Any]) -> list[tuple[str, dict[str, float], dict[str, float] | None]]:
+    regret = part.get("regret", {})
+    return [(arm, gain, regret.get(arm)) for arm, gain in part.get("gain", {}).items()]
+
+
+def _tables(part: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Positions down, arms and references to the right: that fits packs of any length."""
+    kind = "reference" if part["strategy"] in ("drift", "poison") else "ceiling"
+    measures = {"success": "success", "hint_correctness": "hints right", "shaped_reward": "shaped reward"}
+    found = []
+    for title, source in (("", part), ("Foreign tasks", part.get("foreign"))):
+        if source:
+            columns = {
+                f"{arm}, {said}": curves[measure]
+                for measure, said in measures.items()
+                for arm, curves in source["arms"].items()
+                if curves[measure]
+            }
+            columns |= {f"{name} ({kind})": curve for name, curve in source["ceiling_curves"].items()}
+            found.append(_table(title, "position", columns, part.get("drift_at")))
+    if "solved_by_attempt" in part:
+        found.append(_table("Solved by attempt k", "attempt", part["solved_by_attempt"], None))
+    return found
+
+
+def _table(
+    title: str, axis: str, columns: Mapping[str, list[dict[str, float]]], changed_at: int | None
+) -> dict[str, Any]:
+    places = sorted({int(point[axis]) for curve in columns.values() for point in curve})
+    by_place = [{point[axis]: point for point in curve} for curve in columns.values()]
+    rows = [(place, place == changed_at, [points.get(place) for points in by_place]) for place in places]
+    return {"title": title, "axis": axis, "columns": list(columns), "rows": rows}
+
+
+def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Who and on what, for whoever wants to repeat it."""
+    machine, subject = result["machine"], result["subject"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine.get("versions", {}).items())
+    processor = f"{machine.get('cpu', '')}, {machine.get('cores', '?')} cores, {machine.get('memory_gb', '?')} GB"
+    facts = [
+        (_KINDS[subject["kind"]], subject["name"]),
+        ("Folder", subject.get("folder", "")),
+        ("Server", subject.get("endpoint", "")),
+        ("Digest of subject and suite", result["digest"]),
+        ("Played in", f"{duration(result['seconds'])}, {result['attempts']} attempts"),
+        ("Used", ", ".join(f"{key} {value}" for key, value in result.get("usage", {}).items() if value)),
+        ("Machine", ", ".join([processor, *machine.get("gpus", [])])),
+        ("System", f"{machine.get('system', '')}, Python {machine.get('python', '')}"),
+        ("codctl", " ".join(filter(None, [result["codctl_version"], machine.get("commit", "")]))),
+        ("Versions", versions),
+    ]
+    return [(name, value) for name, value in facts if value]

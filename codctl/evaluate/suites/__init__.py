@@ -1,0 +1,1 @@
+"""Named evaluations: the YAML files beside this one, and what they become for a subject."""

@@ -1,0 +1,178 @@
+"""From a suite to its parts: which evaluations it means for a certain subject."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from codctl.config.evalspec import EvalSpec
+from codctl.config.nearest import unknown
+from codctl.config.suitespec import EntrySpec, SuiteSpec
+from codctl.envs.base import Family
+from codctl.errors import UsageError
+from codctl.evaluate.arms import check_arms
+
+_USUAL_PRESET = "easy"
+
+
+@dataclass(frozen=True)
+class World:
+    """A kind of world."""
+
+    family: str
+    preset: str
+    variant: str | None = None
+
+
+@dataclass(frozen=True)
+class Home:
+    """What a subject is at home with.
+
+    Attributes:
+        worlds: Of its training; FrozenLake easy for a subject that was never trained here.
+        defaults: Keys of an evaluation that hold unless suite or command line say otherwise: rendering, budgets.
+        arms: The arms that mean something to it; None for all.
+    """
+
+    worlds: tuple[World, ...] = (World("frozen_lake", _USUAL_PRESET),)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    arms: tuple[str, ...] | None = None
+
+
+def expand(suite: SuiteSpec, home: Home, known: Mapping[str, Family]) -> tuple[EvalSpec, ...]:
+    """One part for each evaluation and world, in the order of the suite.
+
+    Args:
+        suite: With its overrides.
+        home: What the subject is at home with.
+        known: All families, in their order.
+
+    Raises:
+        UsageError: A family, preset, variant, arm or combination that does not exist, or no world for an evaluation.
+    """
+    return tuple(
+        _part(suite, entry, world, home, known)
+        for entry in suite.entries
+        for world in _Chooser(entry, home, known).worlds()
+    )
+
+
+@dataclass(frozen=True)
+class _Chooser:
+    """The worlds of one evaluation. `family` given moves the subject's home there, `preset` given is taken as it is."""
+
+    entry: EntrySpec
+    home: Home
+    known: Mapping[str, Family]
+
+    def worlds(self) -> list[World]:
+        given = self.entry.given
+        found = self._moved(given["family"]) if "family" in given else self._wanted()
+        if "preset" in given:
+            found = list(dict.fromkeys(replace(world, preset=given["preset"]) for world in found))
+        if "variant" in given:
+            found = list(dict.fromkeys(replace(world, variant=given["variant"]) for world in found))
+        for world in found:
+            self._check(world)
+        return found
+
+    def _wanted(self) -> list[World]:
+        """What the suite asks for."""
+        if not isinstance(self.entry.worlds, str):
+            return [
+                World(choice.family, choice.preset or self._preset(self._family(choice.family)), choice.variant)
+                for choice in self.entry.worlds
+            ]
+        if self.entry.worlds == "others":
+            return self._others()
+        return self._at(self.home.worlds)
+
+    def _moved(self, name: str) -> list[World]:
+        family = self._family(name)
+        trained = [world for world in self.home.worlds if world.family == name]
+        return self._at(trained or [World(name, self._preset(family))])
+
+    def _at(self, home: Sequence[World]) -> list[World]:
+        is_harder = self.entry.worlds == "harder" and "preset" not in self.entry.given
+        return self._harder(home) if is_harder else list(home)
+
+    def _harder(self, home: Sequence[World]) -> list[World]:
+        found = []
+        for world in home:
+            self._check(world)
+            presets = self._family(world.family).presets
+            found += [replace(world, preset=preset) for preset in presets[presets.index(world.preset) + 1 :]]
+        if not found:
+            names = ", ".join(f"{world.family} {world.preset}" for world in home)
+            raise UsageError(
+                f"{self.entry.name}: nothing is harder than {names}", hint="preset=NAME  (codctl env list)"
+            )
+        return found
+
+    def _others(self) -> list[World]:
+        familiar = {world.family for world in self.home.worlds}
+        found = [World(f.name, self._preset(f)) for name, f in self.known.items() if name not in familiar]
+        if not found:
+            raise UsageError(f"{self.entry.name}: there is no family beside {', '.join(sorted(familiar))}")
+        return found
+
+    def _family(self, name: str) -> Family:
+        if name not in self.known:
+            raise unknown("family", name, list(self.known), "codctl env list")
+        return self.known[name]
+
+    def _preset(self, family: Family) -> str:
+        return usual_preset(family, self.home)
+
+    def _check(self, world: World) -> None:
+        family = self._family(world.family)
+        if world.preset not in family.presets:
+            raise unknown(f"preset of {family.name}", world.preset, list(family.presets), "codctl env list")
+        if world.variant is not None and world.variant not in family.variants:
+            raise unknown(f"variant of {family.name}", world.variant, list(family.variants), "codctl env list")
+
+
+def usual_preset(family: Family, home: Home) -> str:
+    """The preset of a family when none is named: that of the training, `easy`, or the first."""
+    trained = [world.preset for world in home.worlds if world.family == family.name]
+    return trained[0] if trained else _USUAL_PRESET if _USUAL_PRESET in family.presets else family.presets[0]
+
+
+def _part(suite: SuiteSpec, entry: EntrySpec, world: World, home: Home, known: Mapping[str, Family]) -> EvalSpec:
+    values = {**home.defaults, **entry.given, **vars(world)}
+    if home.arms is not None and "arms" not in suite.overridden:
+        values["arms"] = home.arms
+    label = "-".join(filter(None, (world.family, world.preset, world.variant)))
+    spec = EvalSpec(**{**values, "name": f"{entry.name}/{label}"})
+    check_arms(spec.arms)
+    if spec.strategy == "drift":
+        spec = spec.model_copy(update={"drift_at": spec.drift_at or spec.length // 2})
+        if not 0 < (spec.drift_at or 0) < spec.length:
+            raise UsageError(
+                f"{spec.name}: drift_at must be between 1 and {spec.length - 1} for packs of {spec.length}, "
+                f"got {spec.drift_at}",
+                hint=f"drift_at={max(1, spec.length // 2)}",
+            )
+    if spec.strategy == "distractor":
+        return _with_distractors(spec, home, known)
+    return spec
+
+
+def _with_distractors(spec: EvalSpec, home: Home, known: Mapping[str, Family]) -> EvalSpec:
+    name = spec.foreign_family or _next_family(spec.family, known)
+    if name not in known:
+        raise unknown("family", name, list(known), "codctl env list")
+    preset = spec.foreign_preset or usual_preset(known[name], home)
+    if preset not in known[name].presets:
+        raise unknown(f"preset of {name}", preset, list(known[name].presets), "codctl env list")
+    return spec.model_copy(update={"foreign_family": name, "foreign_preset": preset})
+
+
+def _next_family(name: str, known: Mapping[str, Family]) -> str:
+    """The family after this one in their order; the first follows the last."""
+    names = list(known)
+    following = names[(names.index(name) + 1) % len(names)]
+    if following == name:
+        raise UsageError("strategy distractor needs a second family", hint="foreign_family=NAME")
+    return following

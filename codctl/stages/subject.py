@@ -1,0 +1,163 @@
+"""Who is evaluated: what it was trained on, what tells it from others, and how it is made to play."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from codctl.cod.rollout import Player
+from codctl.config.evalspec import EvalSpec
+from codctl.config.schema import Config, WorldConfig
+from codctl.errors import StageError
+from codctl.evaluate.ceilings import reference_player
+from codctl.evaluate.suites.expansion import Home, World
+from codctl.runs.directory import RunDirectory
+from codctl.runs.seal import is_sealed, sha256_of
+from codctl.stages.setup import Speaker, load_speaker, make_engine, read_side_file, rollout_settings
+
+if TYPE_CHECKING:
+    from codctl.engines.openai_settings import EndpointSettings
+
+_SAMPLING = ("temperature", "solve_tokens", "update_tokens")
+_FAILURES_IN_A_ROW = 10
+_ENDPOINT_WAIT_S = 24 * 3600.0  # its engine has its own deadline for each try
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Who is evaluated.
+
+    Attributes:
+        kind: A trained run, a model folder, a scripted policy, or a model behind a server.
+        name: Run name, folder, policy name, or the model's name on the server.
+        folder: Model folder of a run or model.
+        config: The run's recipe, when it is one.
+        endpoint: The server, when it is one.
+    """
+
+    kind: Literal["run", "model", "policy", "endpoint"]
+    name: str
+    folder: Path | None = None
+    config: Config | None = None
+    endpoint: EndpointSettings | None = None
+
+
+@dataclass(frozen=True)
+class Performer:
+    """A subject that is ready to play.
+
+    Attributes:
+        player: The player of an evaluation.
+        at_once: Trajectories that it plays at the same time.
+        retries_failed: Whether its failures may pass, as those of a server.
+        check: Asks whether it can play at all; BackendError when not.
+        usage: What it has used so far: requests, tokens, cost.
+        close: Ends it.
+    """
+
+    player: Callable[[EvalSpec], Player]
+    at_once: int
+    retries_failed: bool = False
+    check: Callable[[], Awaitable[None]] | None = None
+    usage: Callable[[], dict[str, Any]] = dict
+    close: Callable[[], Awaitable[None]] | None = None
+
+
+def subject_of_run(run: RunDirectory) -> Subject:
+    """The newest sealed model of a run.
+
+    Raises:
+        StageError: When there is none yet.
+    """
+    candidates = [run.stage("cod_train") / "final", run.stage("warm_start")]
+    for folder in candidates:
+        if is_sealed(folder):
+            model = folder / "model" if (folder / "model").is_dir() else folder
+            return Subject("run", run.name, model, run.config())
+    raise StageError(f"run {run.name!r} has no finished model yet", where=str(run.path), hint="codctl train …")
+
+
+def home_of(subject: Subject) -> Home:
+    """The worlds of its training, and the budgets it was trained with."""
+    if subject.kind == "policy":
+        # It reads no hints, so that the other arms would only repeat the first.
+        return Home(defaults={"rendering": "compact"}, arms=("own",))
+    if subject.config:
+        return _home(subject.config.world, subject.config.sampling.model_dump(mode="json"))
+    side = read_side_file(subject.folder) if subject.folder else {}
+    return _home(WorldConfig.model_validate(side["world"]), side.get("sampling", {})) if "world" in side else Home()
+
+
+def _home(world: WorldConfig, sampling: dict[str, Any]) -> Home:
+    budgets = {key: sampling[key] for key in _SAMPLING if key in sampling}
+    worlds = tuple(World(part.family, part.preset, part.variant) for part in world.parts)
+    return Home(worlds, {"rendering": world.rendering, "length": world.length, **budgets})
+
+
+def identity_of(subject: Subject) -> dict[str, Any]:
+    """What tells it from others, whatever it is called and wherever it lies: for a model every byte of its folder."""
+    if subject.kind == "policy":
+        return {"policy": subject.name}
+    if subject.endpoint:
+        return {"endpoint": subject.endpoint.url, "model": subject.name}
+    assert subject.folder is not None
+    config = subject.config or Config()
+    settings = asdict(rollout_settings(config))
+    del settings["deadline_s"]
+    files = sorted(path for path in subject.folder.rglob("*") if path.is_file())
+    hashes = {path.relative_to(subject.folder).as_posix(): sha256_of(path) for path in files}
+    return {"files": hashes, "dtype": config.model.dtype, "settings": settings}
+
+
+def open_subject(subject: Subject) -> Performer:
+    """Make it ready to play: load the model, or connect to the server."""
+    from codctl.evaluate.runner import AT_ONCE, SCRIPTED_AT_ONCE
+
+    if subject.kind == "policy":
+        return Performer(lambda spec: reference_player(subject.name, spec.rendering, spec.seeds[0]), SCRIPTED_AT_ONCE)
+    if subject.endpoint:
+        return _endpoint(subject.endpoint)
+    assert subject.folder is not None
+    config = subject.config or Config()
+    speaker = load_speaker(subject.folder, config.model.dtype, config.model.device)
+    return Performer(_model_player(speaker, config), AT_ONCE)
+
+
+def _model_player(speaker: Speaker, config: Config) -> Callable[[EvalSpec], Player]:
+    engine = make_engine(speaker, config.runtime.max_batch)
+
+    def player(spec: EvalSpec) -> Player:
+        settings = replace(
+            rollout_settings(config),
+            rendering=spec.rendering,
+            temperature=spec.temperature,
+            solve_tokens=spec.solve_tokens,
+            update_tokens=spec.update_tokens,
+            on_parse_failure="keep",  # deployment never wipes
+        )
+        return Player(engine, speaker.chat, settings, spec.seeds[0])
+
+    return player
+
+
+def _endpoint(settings: EndpointSettings) -> Performer:
+    from codctl.engines.openai_engine import open_endpoint
+    from codctl.evaluate.patience import Patience
+
+    engine, chat = open_endpoint(settings)
+    patient = Patience(engine, engine.probe, _FAILURES_IN_A_ROW)
+
+    def player(spec: EvalSpec) -> Player:
+        sampling = replace(
+            rollout_settings(Config()),
+            rendering=spec.rendering,
+            temperature=spec.temperature,
+            solve_tokens=spec.solve_tokens,
+            update_tokens=spec.update_tokens,
+            deadline_s=_ENDPOINT_WAIT_S,
+        )
+        return Player(patient, chat, sampling, spec.seeds[0])
+
+    return Performer(player, settings.concurrency, True, engine.probe, lambda: engine.stats, engine.aclose)

@@ -1,0 +1,193 @@
+"""Stage: a suite on any subject, in a folder of its own, and continued there when it was interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codctl import __version__
+from codctl.config.compose_eval import load_suite
+from codctl.config.evalspec import EvalSpec
+from codctl.config.suitespec import SuiteSpec
+from codctl.envs.registry import families
+from codctl.errors import BackendError, RefusedError
+from codctl.evaluate.journal import FileJournal
+from codctl.evaluate.runner import play
+from codctl.evaluate.suites.expansion import expand
+from codctl.evaluate.suites.shipped import find_suite
+from codctl.runs import lock, machine
+from codctl.runs.atomic import make_folder
+from codctl.runs.attempt import stops_raise
+from codctl.runs.directory import move_aside
+from codctl.stages.progress import Progress
+from codctl.stages.subject import Performer, Subject, home_of, identity_of, open_subject
+from codctl.stages.suite_result import finished, write_result
+
+# Bump when the same subject and suite start to mean another result.
+IDENTITY_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be played, by whom, and where it is kept.
+
+    Attributes:
+        subject: Who.
+        suite: With its overrides.
+        parts: What the suite means for this subject.
+        digest: Of subject and parts: the same digest means the same result.
+        folder: Where journal and results lie.
+        command: As typed.
+    """
+
+    subject: Subject
+    suite: SuiteSpec
+    parts: tuple[EvalSpec, ...]
+    digest: str
+    folder: Path
+    command: Sequence[str]
+
+
+def plan(subject: Subject, suite: str, overrides: Sequence[str], runs_dir: Path, command: Sequence[str]) -> Plan:
+    """Work out what a suite means for a subject. Nothing is written.
+
+    Raises:
+        UsageError: All that is wrong with the suite, the overrides or the subject.
+    """
+    file = find_suite(suite)
+    spec = load_suite(file.path, file.shown, overrides)
+    known = families()
+    parts = expand(spec, home_of(subject), known)
+    if subject.kind == "policy":
+        for part in parts:
+            known[part.family].policy(subject.name)  # refuses a name that it does not know
+    digest = _digest(subject, spec, parts)
+    name = "-".join((_plain(subject.name), _plain(spec.name), digest[:8]))
+    return Plan(subject, spec, parts, digest, runs_dir / "evaluations" / name, command)
+
+
+def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False) -> dict[str, Any]:
+    """Play what is missing and return the result; a finished suite is only read.
+
+    Args:
+        plan: See `plan`.
+        progress: For whoever watches.
+        fresh: Move what was played before aside and start anew.
+
+    Raises:
+        RefusedError: Another process plays it.
+        BackendError: The server cannot be used, or is gone. What was played is kept.
+    """
+    lock_path = plan.folder / "lock"
+    if lock.is_locked(lock_path):
+        raise _in_use(plan.folder)
+    if fresh:
+        move_aside(plan.folder)
+    if (result := finished(plan.folder, plan.digest)) is not None:
+        return result
+    performer = open_subject(plan.subject)
+    with stops_raise():
+        asyncio.run(_session(plan, performer, progress))
+    done = finished(plan.folder, plan.digest, allow_failed=True)
+    assert done is not None
+    return done
+
+
+async def _session(plan: Plan, performer: Performer, progress: Progress) -> None:
+    """One go at the suite, from the check of the engine to the written result."""
+    try:
+        if performer.check:
+            await performer.check()
+        make_folder(plan.folder)
+        with _locked(plan.folder), FileJournal(plan.folder / "journal.jsonl", plan.digest) as journal:
+            started_s = time.monotonic()
+            try:
+                await _play(plan, performer, journal, progress)
+            finally:
+                journal.end_session({"seconds": round(time.monotonic() - started_s, 3), "usage": performer.usage()})
+            progress.message("writing results and report")
+            write_result(plan.folder, _head(plan), plan.parts, journal)
+    finally:
+        if performer.close:
+            await performer.close()
+
+
+async def _play(plan: Plan, performer: Performer, journal: FileJournal, progress: Progress) -> None:
+    for number, part in enumerate(plan.parts, start=1):
+        phase = f"{part.name} ({number} of {len(plan.parts)})" if len(plan.parts) > 1 else part.name
+
+        def report(arm: str, done: int, total: int, means: dict[str, float], phase: str = phase) -> None:
+            progress.update(phase, done, total, means)
+
+        try:
+            await play(
+                performer.player(part),
+                part,
+                journal,
+                report,
+                at_once=performer.at_once,
+                retries_failed=performer.retries_failed,
+            )
+        except BackendError as error:
+            hint = f"{error.hint}; " if error.hint else ""
+            raise BackendError(
+                error.message,
+                where=error.where,
+                hint=f"{hint}what was played is kept: the same command continues",
+                problems=error.problems,
+            ) from error
+
+
+def _head(plan: Plan) -> dict[str, Any]:
+    """Who was asked what, how and where."""
+    subject = plan.subject
+    return {
+        "suite": plan.suite.name,
+        "description": plan.suite.description,
+        "digest": plan.digest,
+        "subject": {
+            "kind": subject.kind,
+            "name": subject.name,
+            **({"folder": str(subject.folder)} if subject.folder else {}),
+            **({"endpoint": subject.endpoint.url} if subject.endpoint else {}),
+        },
+        "folder": str(plan.folder),
+        "command": list(plan.command),
+        "codctl_version": __version__,
+        "machine": machine.describe(),
+    }
+
+
+def _digest(subject: Subject, suite: SuiteSpec, parts: Sequence[EvalSpec]) -> str:
+    body = {
+        "version": IDENTITY_VERSION,
+        "subject": identity_of(subject),
+        "suite": suite.name,
+        "parts": [part.model_dump(mode="json") for part in parts],
+    }
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _plain(name: str) -> str:
+    """A name that is good for a folder: the end of a path, without special characters."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(name).name).strip("-.") or "subject"
+
+
+def _locked(folder: Path) -> lock.RunLock:
+    return lock.RunLock(folder / "lock")
+
+
+def _in_use(folder: Path) -> RefusedError:
+    held = lock.in_use(folder / "lock")
+    return RefusedError(
+        held.message.replace("the run", "this evaluation", 1),
+        where=held.where,
+        hint="wait for it: the same command then shows the result",
+    )

@@ -1,0 +1,100 @@
+"""`codctl eval --endpoint`: a served model is played and counted, and goes on after its server was lost."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ARGV = ["eval", "--model-name", "parrot", "--limit", "4", "preset=tiny", "length=2", "arms=[own,none]"]
+
+
+class Server(ThreadingHTTPServer):
+    """Answers every chat with the same move and hint; after `left` of them the key has expired."""
+
+    left = 10**9
+    prompts: list[list[dict[str, str]]]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.left -= 1
+        if self.server.left < 0:
+            self._send(401, {"error": {"message": "the key has expired"}})
+            return
+        self.server.prompts.append(body["messages"])
+        text = "--- Start of updated hints ---\nK is up\n--- End of updated hints ---\n<answer>K</answer>"
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        self._send(200, {"choices": [choice], "usage": {"prompt_tokens": 100, "completion_tokens": 10}})
+
+    def _send(self, status: int, body: dict[str, Any]) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *args: object) -> None: ...
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(("127.0.0.1", 0), Handler) as found:
+        found.prompts = []
+        thread = threading.Thread(target=found.serve_forever, daemon=True)
+        thread.start()
+        yield found
+        found.shutdown()
+        thread.join()
+
+
+def test_a_served_model_is_evaluated_and_counted(cli, server: Server) -> None:
+    argv = [*ARGV, "--endpoint", server.url, "--price", "1000,2000"]
+    result = cli(*argv, "--json").json["result"]
+    assert (result["rendering"], result["family"], result["failed_episodes"]) == ("full", "frozen_lake", 0)
+    assert result["subject"] == {"kind": "endpoint", "name": "parrot", "endpoint": server.url}
+    requests = len(server.prompts)
+    usage = result["usage"]
+    assert usage["requests"] == requests
+    assert usage["cost"] == pytest.approx(requests * (100 * 1000 + 10 * 2000) / 1e6)
+    assert any("K is up" in prompt[0]["content"] for prompt in server.prompts)
+    text = cli(*argv).out
+    assert f"used     {requests} requests, {100 * requests} tokens read, {10 * requests} written, cost" in text
+    assert len(server.prompts) == requests
+
+
+@pytest.mark.parametrize("after", [1, 40])
+def test_a_server_that_refuses_ends_it_and_the_same_command_continues(
+    cli, server: Server, home: Path, after: int
+) -> None:
+    argv = [*ARGV, "--endpoint", server.url, "--concurrency", "2"]
+    server.left = after
+    outcome = cli(*argv)
+    assert outcome.code == 7
+    assert "the key has expired" in outcome.err
+    assert "the same command continues" in outcome.err
+    assert outcome.out == ""
+    server.left = 10**9
+    assert cli(*argv).code == 0
+    (folder,) = (home / "runs" / "evaluations").iterdir()
+    result = json.loads((folder / "result.json").read_text())
+    assert (result["attempts"], result["failed_episodes"], result["to_play_again"]) == (2, 0, 0)
+
+
+def test_a_server_that_is_not_there_writes_nothing(cli, home: Path) -> None:
+    outcome = cli(*ARGV, "--endpoint", "http://127.0.0.1:9/v1")
+    assert outcome.code == 7
+    assert outcome.err.count("error:") == 1
+    assert list(home.iterdir()) == []
