@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-browser install lint types format clean
+.PHONY: demo bench test test-browser install lint types format clean
 
 # A tiny model from nothing to its report, whose place is printed last.
 demo: install
@@ -15,6 +15,10 @@ test: install lint types
 # The report in headless Chromium, which must be installed (Debian: chromium).
 test-browser: install
 	$(BIN)/pytest -m browser
+
+# Turns, packs and memory of every family of worlds, one core: figures beside their targets.
+bench: install
+	OMP_NUM_THREADS=1 $(BIN)/python experiments/bench/worlds.py
 
 lint: install
 	$(BIN)/ruff format --check

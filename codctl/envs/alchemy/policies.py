@@ -55,7 +55,7 @@ class Demonstrator:
 
     Solve: want the target or what is missing for it; mix its recipe where that is known, else two elements of the tier
     below of which nothing is known yet. Update: keep each known recipe with some probability, sometimes add a wrong
-    one, in any order: a model that found facts by their place alone would not find them in a later turn.
+    one, and write them in the order of their products: what is written already then tells what can still come.
     """
 
     def __init__(self, keep_fact: float, wrong_fact: float) -> None:
@@ -74,7 +74,7 @@ class Demonstrator:
             product = rng.choice(free)
             first, second = sorted(rng.choices(world.below(product), k=2))
             kept.append(((first, second), product))
-        rng.shuffle(kept)
+        kept.sort(key=lambda recipe: recipe[1])
         return text.hint_from(world, kept, situation.rendering)
 
 

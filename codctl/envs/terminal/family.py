@@ -26,7 +26,9 @@ class Terminal(Family):
     title = "TerminalSimulator: get things done on two machines under house rules that are hidden"
     presets = tuple(PRESETS)
     variants = ("shared_world", "paper")
-    reference = "tries one possible value of a needed rule per step and remembers; the best for the task in hand"
+    reference = (
+        "tries one possible value of a needed rule per step and remembers; no roundabout ways but copy and erase"
+    )
     learnable = MappingProxyType({"shared_world": True, "paper": False})
 
     def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[TerminalWorld, tuple[Task, ...]]:

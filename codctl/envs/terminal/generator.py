@@ -1,15 +1,14 @@
-"""Draws worlds and tasks: nine single kinds (easy) and eight composite ones (hard)."""
+"""Presets and the seeded generator of worlds and tasks: single kinds are easy, composite ones hard."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from codctl.envs.terminal.filesystem import Parts
-from codctl.envs.terminal.rules import SERVICE, VERBS, Surface, draw_rules
-from codctl.envs.terminal.sites import NEW_NAMES, Grounds, Side, Site, draw_site, suffix
-from codctl.envs.terminal.tasks import DROP, Step, TerminalTask, TerminalWorld
+from codctl.envs.terminal.kinds import COMPOSITE, SINGLE, Draw, draw_steps
+from codctl.envs.terminal.rules import VERBS, Surface, draw_rules
+from codctl.envs.terminal.sites import draw_site
+from codctl.envs.terminal.tasks import TerminalTask, TerminalWorld
 
 TOOL_NAMES = (
     *("bao", "cif", "dulo", "ekko", "fenn", "gavi", "hulk", "ixo", "jad", "kip", "lumo", "mirk", "nod", "oxa", "pell"),
@@ -20,7 +19,6 @@ DROP_NAMES = (
     *("lupin", "marten", "nettle", "osprey", "plover", "quail", "rowan", "sorrel", "thistle", "vole", "walnut"),
 )
 MODES = ("700", "710", "711", "740", "744", "750", "751", "754", "755", "760", "764", "770", "771", "774", "775")
-PAPER_MODES = (0o700, 0o750, 0o755, 0o711, 0o744)
 
 
 @dataclass(frozen=True)
@@ -35,19 +33,8 @@ class Preset:
 
 
 PRESETS = {
-    "easy": Preset(
-        ("upload", "download", "rename", "move", "chmod", "delete", "copy", "pack", "mkdir"), 10, 10, 10, 10
-    ),
-    "hard": Preset(
-        (
-            *("pack_upload", "download_extract", "mkdir_upload", "upload_chmod", "upload_delete"),
-            *("pack_upload_extract", "download_rename", "backup_replace"),
-        ),
-        8,
-        4,
-        4,
-        4,
-    ),
+    "easy": Preset(SINGLE, tools=10, ports=10, drops=10, modes=10),
+    "hard": Preset(COMPOSITE, tools=8, ports=4, drops=4, modes=4),
 }
 
 
@@ -67,179 +54,5 @@ def draw_task(rng: Random, preset: Preset, world: TerminalWorld) -> TerminalTask
     """A task in the world's site, or in one of its own."""
     site = world.site or draw_site(rng, None)
     kind = rng.choice(preset.kinds)
-    steps = tuple(_KINDS[kind](_Draw(rng, site)))
+    steps = draw_steps(kind, Draw(rng, site))
     return TerminalTask(kind, steps, None if world.site else site)
-
-
-@dataclass(frozen=True)
-class _Draw:
-    """Draws what steps are about."""
-
-    rng: Random
-    site: Site
-
-    @property
-    def shared(self) -> bool:
-        return self.site.surface is not None
-
-    @property
-    def side(self) -> Side:
-        """A machine for a single step; with house rules the remote one, for its port has to be known."""
-        return "remote" if self.shared or self.rng.random() < 0.5 else "local"
-
-    @property
-    def new(self) -> str:
-        """A name that nothing has yet."""
-        return self.rng.choice(NEW_NAMES)
-
-    @property
-    def archive(self) -> str:
-        bundle = self.site.local.bundle[-1]
-        return self.new + "." + bundle.split(".", 1)[1]
-
-    def file(self, side: Side) -> Parts:
-        return self.rng.choice(self.site.side(side).files)
-
-    def script(self, side: Side) -> Parts:
-        return self.rng.choice(self.site.side(side).scripts)
-
-    def folder(self, side: Side, other_than: Parts = ()) -> Parts:
-        return self.rng.choice([path for path in self.site.side(side).folders if path != other_than[:-1]])
-
-    def landing(self, side: Side, other_than: Parts = ()) -> Parts:
-        """A folder for new things: with house rules the drop folder."""
-        return (SERVICE, DROP) if self.shared else self.folder(side, other_than)
-
-    def local_or(self, side: Side) -> Side:
-        """With house rules the local machine: a task whose drop folder has to be found needs no port besides."""
-        return "local" if self.shared else side
-
-    def mode(self) -> int:
-        return 0 if self.shared else self.rng.choice(PAPER_MODES)
-
-
-def _upload(draw: _Draw) -> list[Step]:
-    source = draw.file("local")
-    return [Step("send", "local", source, (*draw.folder("remote"), source[-1]))]
-
-
-def _download(draw: _Draw) -> list[Step]:
-    source = draw.file("remote")
-    return [Step("fetch", "remote", source, (*draw.folder("local"), source[-1]))]
-
-
-def _rename(draw: _Draw) -> list[Step]:
-    side = draw.side
-    source = draw.file(side)
-    return [Step("move", side, source, (*source[:-1], _renamed(draw, source)))]
-
-
-def _move(draw: _Draw) -> list[Step]:
-    side = draw.local_or(draw.side)
-    source = draw.file(side)
-    return [Step("move", side, source, (*draw.landing(side, source), source[-1]))]
-
-
-def _chmod(draw: _Draw) -> list[Step]:
-    side: Side = "local" if _has_modes(draw.site.local) and not draw.shared and draw.rng.random() < 0.5 else "remote"
-    return [Step("mode", side, draw.script(side), mode=draw.mode())]
-
-
-def _delete(draw: _Draw) -> list[Step]:
-    side = draw.side
-    return [Step("erase", side, draw.file(side))]
-
-
-def _copy(draw: _Draw) -> list[Step]:
-    side = draw.local_or(draw.side)
-    source = draw.file(side)
-    return [Step("copy", side, source, (*draw.landing(side, source), source[-1]))]
-
-
-def _pack(draw: _Draw) -> list[Step]:
-    side = draw.local_or(draw.side)
-    home = draw.site.side(side).identity.home
-    return [Step("pack", side, draw.folder(side), (*((SERVICE, DROP) if draw.shared else home), draw.archive))]
-
-
-def _mkdir(draw: _Draw) -> list[Step]:
-    side = draw.local_or(draw.side)
-    return [Step("make", side, (*draw.landing(side), draw.new))]
-
-
-def _pack_upload(draw: _Draw, into: Callable[[_Draw], Parts] | None = None) -> list[Step]:
-    archive = (*draw.site.local.identity.home, draw.archive)
-    target = (*(into(draw) if into else draw.landing("remote")), archive[-1])
-    return [Step("pack", "local", draw.folder("local"), archive), Step("send", "local", archive, target)]
-
-
-def _download_extract(draw: _Draw) -> list[Step]:
-    bundle, target = draw.site.remote.bundle, draw.landing("local")
-    archive = (*target, bundle[-1])
-    return [Step("fetch", "remote", bundle, archive), Step("unpack", "local", archive, target)]
-
-
-def _mkdir_upload(draw: _Draw) -> list[Step]:
-    source, target = draw.file("local"), (*draw.landing("remote"), draw.new)
-    return [Step("make", "remote", target), Step("send", "local", source, (*target, source[-1]))]
-
-
-def _upload_chmod(draw: _Draw) -> list[Step]:
-    source = draw.script("local")
-    target = (*draw.landing("remote"), source[-1])
-    return [Step("send", "local", source, target), Step("mode", "remote", target, mode=draw.mode())]
-
-
-def _upload_delete(draw: _Draw) -> list[Step]:
-    source = draw.file("local")
-    return [Step("send", "local", source, (*draw.landing("remote"), source[-1])), Step("erase", "local", source)]
-
-
-def _pack_upload_extract(draw: _Draw) -> list[Step]:
-    packed, sent = _pack_upload(draw, lambda draw: draw.folder("remote"))
-    return [packed, sent, Step("unpack", "remote", sent.target, sent.target[:-1])]
-
-
-def _download_rename(draw: _Draw) -> list[Step]:
-    source = draw.file("remote")
-    target = (*draw.landing("local"), source[-1])
-    return [
-        Step("fetch", "remote", source, target),
-        Step("move", "local", target, (*target[:-1], _renamed(draw, source))),
-    ]
-
-
-def _backup_replace(draw: _Draw) -> list[Step]:
-    source, old = draw.file("local"), draw.file("remote")
-    backup = (*(draw.landing("remote") if draw.shared else old[:-1]), old[-1] + ".bak")
-    return [Step("copy", "remote", old, backup), Step("send", "local", source, old)]
-
-
-def _renamed(draw: _Draw, path: Parts) -> str:
-    return f"{draw.new}.{path[-1].rsplit('.', 1)[1]}"
-
-
-def _has_modes(grounds: Grounds) -> bool:
-    return grounds.identity.system != "windows"
-
-
-_KINDS: dict[str, Callable[[_Draw], list[Step]]] = {
-    "upload": _upload,
-    "download": _download,
-    "rename": _rename,
-    "move": _move,
-    "chmod": _chmod,
-    "delete": _delete,
-    "copy": _copy,
-    "pack": _pack,
-    "mkdir": _mkdir,
-    "pack_upload": _pack_upload,
-    "download_extract": _download_extract,
-    "mkdir_upload": _mkdir_upload,
-    "upload_chmod": _upload_chmod,
-    "upload_delete": _upload_delete,
-    "pack_upload_extract": _pack_upload_extract,
-    "download_rename": _download_rename,
-    "backup_replace": _backup_replace,
-}
-assert suffix("house")  # archives of the house have an ending too
