@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from codctl.cod.rollout import Player
@@ -17,12 +17,11 @@ from codctl.evaluate.ceilings import reference_player, references
 from codctl.evaluate.journal import Journal, MemoryJournal, Record, Unit
 from codctl.evaluate.positions import row
 from codctl.evaluate.summary import Evaluation, summarise
+from codctl.evaluate.tally import CountedHints, Report, Tally
 from codctl.evaluate.walkthrough import CANDIDATES, tell
 
-Report = Callable[[str, int, int, dict[str, float]], None]
 AT_ONCE = 512  # trajectories that are alive together, and packs that are in memory
 SCRIPTED_AT_ONCE = 8  # a policy never waits, so that more at once would only keep Ctrl-C waiting
-_SHOWN = 8  # positions, in progress
 
 
 def evaluate(player: Player, spec: EvalSpec, report: Report) -> Evaluation:
@@ -31,7 +30,7 @@ def evaluate(player: Player, spec: EvalSpec, report: Report) -> Evaluation:
     Args:
         player: Model or policy with its engine; its `hints` and `seed` are replaced by each arm's.
         spec: What to play.
-        report: Called with the arm, trajectories done, trajectories in all, and the newest means.
+        report: Called with the arm, tasks done, tasks in all, and the newest means.
     """
     journal = MemoryJournal()
     asyncio.run(play(player, spec, journal, report))
@@ -61,9 +60,9 @@ async def play(
         at_once: Trajectories that are alive together.
         retries_failed: Whether a failure of the engine may pass, so that a later attempt plays the trajectory again.
     """
-    playing = _Playing(spec, journal, at_once, retries_failed, _Tally(report))
+    playing = _Playing(spec, journal, at_once, retries_failed, Tally(report))
     legs = _legs(player, spec)
-    playing.tally.total = len(legs) * spec.packs
+    playing.tally.total = len(legs) * spec.packs * spec.length
     for block in blocks(spec.packs):
         await playing.block(block, legs)
     journal.sync()
@@ -99,40 +98,17 @@ class _Leg:
 
 
 def _legs(player: Player, spec: EvalSpec) -> list[_Leg]:
-    """In the order in which they are played."""
-    names = [spec.family, *([spec.foreign_family] if spec.foreign_family else [])]
+    """In the order in which they are played: the references last, for what goes wrong goes wrong with the subject."""
     found = [
-        _Leg(name, spec.seeds[0], reference_player(name, "compact", spec.seeds[0]), is_reference=True)
-        for name in references(map(get_family, names))
+        _Leg(arm, seed, replace(player, seed=seed))
+        for seed in dict.fromkeys(spec.seeds)
+        for arm in play_order(spec.arms)
     ]
-    for seed in spec.seeds:
-        found += [_Leg(arm, seed, replace(player, seed=seed)) for arm in play_order(spec.arms)]
+    names = [spec.family, *([spec.foreign_family] if spec.foreign_family else [])]
+    for name in references(map(get_family, names)):
+        scripted = reference_player(name, "compact", spec.seeds[0])
+        found.append(_Leg(name, spec.seeds[0], scripted, is_reference=True))
     return found
-
-
-@dataclass
-class _Tally:
-    """How far it is, and the newest means of the arm in hand."""
-
-    report: Report
-    total: int = 0
-    done: int = 0
-    arm: str = ""
-    sums: dict[int, list[float]] = field(default_factory=dict)  # position → sum and count
-
-    def count(self, leg: _Leg, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.done += 1
-        if leg.arm != self.arm:
-            self.arm, self.sums = leg.arm, {}
-        for r in rows:
-            if r["success"] is not None:
-                mean = self.sums.setdefault(r["position"], [0.0, 0.0])
-                mean[0] += r["success"]
-                mean[1] += 1
-        # A reference policy is not whom one watches.
-        means = {} if leg.is_reference else {position: total / n for position, (total, n) in self.sums.items()}
-        shown = list(means)[:: max(1, -(-len(means) // _SHOWN))]
-        self.report(leg.arm, self.done, self.total, {f"success/position_{p}": means[p] for p in sorted(shown)})
 
 
 @dataclass(frozen=True)
@@ -143,12 +119,12 @@ class _Playing:
     journal: Journal
     at_once: int
     retries_failed: bool
-    tally: _Tally
+    tally: Tally
 
     async def block(self, block: range, legs: Sequence[_Leg]) -> None:
         """Let every leg play the packs of a block that it has not played."""
         missing = {leg: [n for n in block if not self.journal.is_done(self._unit(leg, n))] for leg in legs}
-        self.tally.done += sum(len(block) - len(numbers) for numbers in missing.values())
+        self.tally.done += sum(len(block) - len(numbers) for numbers in missing.values()) * self.spec.length
         if not any(missing.values()):
             return
         packs = dict(zip(block, draw(self.spec, block), strict=True))
@@ -157,10 +133,9 @@ class _Playing:
 
     async def _leg(self, leg: _Leg, packs: Mapping[int, Pack], block: range) -> None:
         donors = self._donors(leg, packs, block)
-        player = leg.player
-        if not leg.is_reference:
-            donated = {packs[number].id: own.hints or [] for number, own in donors.items()}
-            player = replace(player, hints=hints_for(leg.arm, self.spec.rendering, donated))
+        donated = {packs[number].id: own.hints or [] for number, own in donors.items()}
+        hints = leg.player.hints if leg.is_reference else hints_for(leg.arm, self.spec.rendering, donated)
+        player = replace(leg.player, hints=CountedHints(hints, self.tally, leg.arm))
         at_once = SCRIPTED_AT_ONCE if leg.is_reference else self.at_once
         await _together((self._one(leg, player, n, pack, donors.get(n)) for n, pack in packs.items()), at_once)
 
@@ -179,7 +154,7 @@ class _Playing:
             again=has_failed and self.retries_failed,
         )
         self.journal.append(record)
-        self.tally.count(leg, record.rows)
+        self.tally.trajectory_is_done(leg.arm, record.rows, is_reference=leg.is_reference)
 
     def _unit(self, leg: _Leg, number: int) -> Unit:
         return Unit(self.spec.name, leg.arm, leg.seed, number)

@@ -71,7 +71,7 @@ def _what(spec: EvalSpec) -> dict[str, Any]:
 def _rows(spec: EvalSpec, journal: Journal, arms: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for arm in arms:
-        for seed in seeds:
+        for seed in dict.fromkeys(seeds):
             for number in range(spec.packs):
                 record = journal.get(Unit(spec.name, arm, seed, number))
                 if record is not None:

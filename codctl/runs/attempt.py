@@ -28,7 +28,7 @@ class Terminated(SystemExit):
 def recorded(manifest_path: Path, log_path: Path) -> Iterator[None]:
     """Log to a file while the block runs, then write how it ended into the manifest."""
     outcome = "failed"
-    with _log_file(log_path) as handler, stops_raise():
+    with _log_file(log_path) as handler, _stops_raise():
         _note(handler, f"started as process {os.getpid()} on {socket.gethostname()}")
         try:
             yield
@@ -88,7 +88,7 @@ def _log_file(path: Path) -> Iterator[logging.Handler]:
 
 
 @contextlib.contextmanager
-def stops_raise() -> Iterator[None]:
+def _stops_raise() -> Iterator[None]:
     """Make a polite request to stop raise in the main thread, unless the caller (nohup, a supervisor) handles it."""
 
     def stop(number: int, _frame: FrameType | None) -> None:

@@ -6,8 +6,10 @@ import asyncio
 import hashlib
 import json
 import re
+import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from codctl.evaluate.suites.expansion import expand
 from codctl.evaluate.suites.shipped import find_suite
 from codctl.runs import lock, machine
 from codctl.runs.atomic import make_folder
-from codctl.runs.attempt import stops_raise
+from codctl.runs.attempt import Terminated
 from codctl.runs.directory import move_aside
 from codctl.stages.progress import Progress
 from codctl.stages.subject import Performer, Subject, home_of, identity_of, open_subject
@@ -32,6 +34,7 @@ from codctl.stages.suite_result import finished, write_result
 
 # Bump when the same subject and suite start to mean another result.
 IDENTITY_VERSION = 1
+_STOPS = (signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -92,12 +95,34 @@ def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False) -> dict[st
         move_aside(plan.folder)
     if (result := finished(plan.folder, plan.digest)) is not None:
         return result
-    performer = open_subject(plan.subject)
-    with stops_raise():
-        asyncio.run(_session(plan, performer, progress))
+    asyncio.run(_until_stopped(_session(plan, open_subject(plan.subject), progress)))
     done = finished(plan.folder, plan.digest, allow_failed=True)
     assert done is not None
     return done
+
+
+async def _until_stopped(session: Coroutine[Any, Any, None]) -> None:
+    """Let SIGTERM and SIGHUP end the session as Ctrl-C does: in good order, between two replies."""
+    loop, task, received = asyncio.get_running_loop(), asyncio.current_task(), list[int]()
+    assert task is not None
+
+    def stop(number: int) -> None:
+        received.append(number)
+        task.cancel()
+
+    is_main = threading.current_thread() is threading.main_thread()
+    handled = [number for number in _STOPS if is_main and signal.getsignal(number) is signal.SIG_DFL]
+    for number in handled:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        await session
+    except asyncio.CancelledError:
+        if received:
+            raise Terminated(128 + received[0]) from None
+        raise
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)
 
 
 async def _session(plan: Plan, performer: Performer, progress: Progress) -> None:

@@ -68,7 +68,7 @@ def test_every_shipped_suite_runs(cli, home: Path, suite: str, policy: str) -> N
     assert {row["arm"] for row in kept} == {"own", "bayes", "informed"}
     page = (the_folder(home) / "report.html").read_text()
     assert page.count("<svg") >= 4 * len(result["parts"])
-    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert "://" not in page
 
 
 def test_the_list_of_suites(cli) -> None:
@@ -143,18 +143,18 @@ def wait_for_lines(home: Path, count: int) -> None:
     raise AssertionError("the journal does not grow")
 
 
-LONG = ["eval", "--suite", "robustness", "--policy", "random", "--limit", "120", "preset=tiny", "arms=[own,shuffled]"]
+LONG = ["eval", "--suite", "ralph-loop", "--policy", "random", "--limit", "60", "length=4", "arms=[own,shuffled]"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_stopped_anywhere_the_same_command_plays_the_rest(cli, home: Path, number: signal.Signals) -> None:
     process = start(home, *LONG)
-    wait_for_lines(home, 200)
+    wait_for_lines(home, 150)
     process.send_signal(number)
     _, talk = process.communicate(timeout=60)
     assert process.returncode == {"SIGKILL": -9, "SIGTERM": 143, "SIGINT": 130}[number.name]
     if number != signal.SIGKILL:
-        assert "the same command continues: codctl eval --suite robustness" in talk
+        assert "the same command continues: codctl eval --suite ralph-loop" in talk
         assert "Traceback" not in talk
     stopped = the_folder(home)
     assert not (stopped / "result.json").exists()
@@ -163,7 +163,7 @@ def test_stopped_anywhere_the_same_command_plays_the_rest(cli, home: Path, numbe
     lines = (stopped / "journal.jsonl").read_bytes().splitlines(keepends=True)
     assert lines[: len(kept)] == kept  # nothing was played twice
     units = [tuple(json.loads(line)["unit"]) for line in lines if b'"unit"' in line]
-    assert len(units) == len(set(units)) == 5 * 4 * 120
+    assert len(units) == len(set(units)) == 2 * 4 * 60
     assert cli(*LONG, "--runs-dir", "whole").code == 0
     whole = home / "whole" / "evaluations" / stopped.name
     assert rows(stopped) == rows(whole)

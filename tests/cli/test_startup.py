@@ -17,7 +17,7 @@ ROUNDS = 7
 
 COMMANDS = ["train", "eval", "report", "credit", "doctor"]
 GROUPS = {
-    "env": ["list", "play", "generate", "validate"],
+    "env": ["list", "play", "generate", "validate", "ceilings"],
     "recipe": ["list", "show", "validate", "explain", "copy"],
     "runs": ["list", "show", "logs"],
 }

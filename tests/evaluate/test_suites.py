@@ -38,11 +38,11 @@ EXPANSIONS = {
         "long-32/frozen_lake-easy long 100x32 own+none",
     ],
     "robustness": [
-        "control/frozen_lake-easy cod 300x8 own+none",
-        "drift/frozen_lake-easy drift 300x8 own+none",
-        "distractor/frozen_lake-easy distractor 300x8 own+none",
-        "poison-low/frozen_lake-easy poison 300x8 own",
-        "poison-high/frozen_lake-easy poison 300x8 own",
+        "control/frozen_lake-easy cod 200x8 own+none",
+        "drift/frozen_lake-easy drift 200x8 own+none",
+        "distractor/frozen_lake-easy distractor 200x8 own+none",
+        "poison-low/frozen_lake-easy poison 200x8 own",
+        "poison-high/frozen_lake-easy poison 200x8 own",
     ],
 }
 

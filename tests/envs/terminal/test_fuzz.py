@@ -25,7 +25,7 @@ from codctl.envs.terminal.paths import MAX_DEPTH
 from codctl.envs.terminal.rules import TOOLS, VERBS
 from codctl.envs.terminal.shell import Shell
 
-EXAMPLES = int(os.environ.get("CODCTL_FUZZ_EXAMPLES", "2000"))
+EXAMPLES = int(os.environ.get("CODCTL_FUZZ_EXAMPLES", "1200"))
 LINES_PER_SHELL = 40
 NAMES = (*commands_of("linux"), *commands_of("windows"), "sudo", "python3", "bash", "LS", "Rm")
 FLAGS = (

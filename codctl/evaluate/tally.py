@@ -1,0 +1,69 @@
+"""How far an evaluation is, counted in tasks: trajectories that are played together also end together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from codctl.cod.context import Revision
+from codctl.cod.rollout import Hints
+from codctl.envs.base import Episode, Pack
+
+Report = Callable[[str, int, int, dict[str, float]], None]
+_SHOWN = 8  # positions
+
+
+@dataclass
+class Tally:
+    """Counts tasks and keeps the newest means of the arm in hand.
+
+    Attributes:
+        report: Called with the arm, tasks done, tasks in all, and the means.
+        total: Tasks in all.
+        done: Tasks done.
+    """
+
+    report: Report
+    total: int = 0
+    done: int = 0
+    _arm: str = ""
+    _sums: dict[int, list[float]] = field(default_factory=dict)  # position → sum and count
+
+    def task_is_done(self, arm: str) -> None:
+        self.done += 1
+        self.report(arm, self.done, self.total, self._means() if arm == self._arm else {})
+
+    def trajectory_is_done(self, arm: str, rows: Sequence[Mapping[str, Any]], *, is_reference: bool) -> None:
+        """Its last task is done. A reference policy is not whom one watches: its success is not shown."""
+        if arm != self._arm:
+            self._arm, self._sums = arm, {}
+        for row in rows:
+            if row["success"] is not None and not is_reference:
+                mean = self._sums.setdefault(row["position"], [0.0, 0.0])
+                mean[0] += row["success"]
+                mean[1] += 1
+        self.task_is_done(arm)
+
+    def _means(self) -> dict[str, float]:
+        positions = sorted(self._sums)
+        shown = positions[:: max(1, -(-len(positions) // _SHOWN))]
+        return {f"success/position_{p}": self._sums[p][0] / self._sums[p][1] for p in shown}
+
+
+@dataclass(frozen=True)
+class CountedHints:
+    """The hints of an arm. That they are asked for at a position says that the task before it is done."""
+
+    hints: Hints
+    tally: Tally
+    arm: str
+
+    @property
+    def updates(self) -> bool:
+        return self.hints.updates
+
+    def at(self, pack: Pack, position: int, own: Revision, past: Sequence[Episode]) -> str:
+        if position:
+            self.tally.task_is_done(self.arm)
+        return self.hints.at(pack, position, own, past)
