@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo bench test test-browser install lint types format clean
+.PHONY: demo bench fuzz test test-browser install lint types format clean
 
 # A tiny model from nothing to its report, whose place is printed last.
 demo: install
@@ -19,6 +19,10 @@ test-browser: install
 # Turns, packs and memory of every family of worlds, one core: figures beside their targets.
 bench: install
 	OMP_NUM_THREADS=1 $(BIN)/python experiments/bench/worlds.py
+
+# 100,000 hostile answers for each family, and as many hostile command lines; some ten minutes.
+fuzz: install
+	CODCTL_FUZZ_EXAMPLES=100000 $(BIN)/pytest tests/envs -k "hostile or fuzz"
 
 lint: install
 	$(BIN)/ruff format --check
