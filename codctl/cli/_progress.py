@@ -24,6 +24,7 @@ _SPARKS = "▁▂▃▄▅▆▇█"
 _MEASURES = ("reward", "success")
 _BY_POSITION = re.compile(r"(?:(?P<family>.+)/)?(?P<measure>reward|success)/position_(?P<position>\d+)")
 _SPARK_WIDTH = 40
+_MANY = 500
 
 
 class Display(Protocol):
@@ -44,11 +45,13 @@ class Pace:
     done: int = 0
     total: int = 0
     changed_s: float = 0.0
+    reports: int = 0
     measure: str = ""  # reward in training, success in an evaluation
     curves: dict[str, dict[int, list[float]]] = field(default_factory=dict)  # family, "" for all → position → history
 
     def update(self, done: int, total: int, metrics: Mapping[str, float], now_s: float) -> None:
         self.done, self.total, self.changed_s = done, total, now_s
+        self.reports += 1
         found = [match for name in metrics if (match := _BY_POSITION.fullmatch(name))]
         measured = {match["measure"] for match in found}
         self.measure = next((measure for measure in _MEASURES if measure in measured), self.measure)
@@ -66,6 +69,8 @@ class Pace:
         }
 
     def seconds_each(self) -> float | None:
+        if self.reports < 2 and self.total >= _MANY:
+            return None  # small units end in waves: the first of the first wave says nothing about the rest
         count = self.done - self.first_done
         return (self.changed_s - self.started_s) / count if count > 0 else None
 

@@ -35,7 +35,7 @@ StrategyOption = Annotated[
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """List the families of worlds, and plug-ins that cannot be used."""
+    """List the families. Also plug-ins that cannot be used, with the reason."""
     from codctl.envs.registry import broken_families, families
 
     found = [_described(family) for family in families().values()]
@@ -60,7 +60,7 @@ def play(
     policy: Annotated[str | None, typer.Option("--policy", help="Watch a scripted policy instead.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Play a pack yourself, hints included, or watch a policy; the score is that of a model."""
+    """Play a pack yourself. Hints included, scored as a model is; or watch a policy."""
     from codctl.cod.strategies import Strategy, draw_pack
     from codctl.stages.env_play import play_by_hand, play_by_policy
 
@@ -88,7 +88,7 @@ def generate(
     rendering: Rendering = "full",
     as_json: Json = False,
 ) -> None:
-    """Write pack seeds and prompts as a dataset (parquet). The same command again finds it done."""
+    """Write a dataset of packs. Seeds and prompts, as parquet; the same command again finds it done."""
     from codctl.stages.env_generation import DatasetSpec, generate_dataset
 
     found, chosen = _choose(family, preset, variant)
@@ -108,7 +108,7 @@ def validate(
     length: Annotated[int, typer.Option("--length", min=2, max=64, help="Tasks in a pack.")] = 4,
     as_json: Json = False,
 ) -> None:
-    """Check a family without a model: solvable, learnable, the same everywhere, nothing shared, nothing raises."""
+    """Check a family without a model. Solvable, learnable, the same everywhere, nothing shared, nothing raises."""
     from codctl.errors import PreflightError
     from codctl.stages.env_validation import validate_family
 
@@ -135,7 +135,7 @@ def ceilings(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure what can be had: the reference policies by position, as a Markdown table with 95 % intervals."""
+    """Measure what can be had. Reference policies by position, as a Markdown table with 95 % intervals."""
     from codctl.envs.registry import families, get_family
     from codctl.stages.env_ceilings import block, ceilings_of, page_of, write_block
 

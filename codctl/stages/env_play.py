@@ -92,6 +92,7 @@ class _Table:
     def __init__(self, say: Say) -> None:
         self.chat = _Ears()
         self._say = say
+        self._left = False
 
     def take_seat(self) -> None: ...
 
@@ -102,6 +103,8 @@ class _Table:
     async def aclose(self) -> None: ...
 
     async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
+        if self._left:
+            raise EngineError("the player left")
         situation = asker.situation
         if asker.kind == "update":
             self._say(f"\n{_ending(situation.episode.reward, situation.episode.feedback)}")
@@ -120,7 +123,6 @@ class _Person(_Table):
     def __init__(self, ask: Ask, say: Say) -> None:
         super().__init__(say)
         self._ask = ask
-        self._left = False
 
     def reply(self, asker: Asker, seed: int) -> str:
         if asker.kind == "solve":
@@ -130,7 +132,7 @@ class _Person(_Table):
         return update_reply(hints or asker.situation.hints, asker.situation.rendering)
 
     def _answer(self, question: str) -> str:
-        answer = None if self._left else self._ask(question)
+        answer = self._ask(question)
         if answer is None:
             self._left = True
             raise EngineError("the player left")

@@ -100,6 +100,7 @@ def test_who_leaves_is_told_what_was_scored(cli, monkeypatch: pytest.MonkeyPatch
     typed(monkeypatch)
     outcome = cli(*FROZEN)
     assert outcome.code == 0
+    assert "=== task 2" not in outcome.out  # who has left is shown nothing more
     assert "nothing was played to its end (stopped early" in outcome.out
 
 
@@ -251,3 +252,11 @@ def test_ceilings_without_a_place_say_so_before_they_are_measured(cli, home: Pat
         2,
         "error: frozen_lake.md: the page has no line <!-- ceilings -->",
     )
+
+
+def test_the_worked_episode_of_the_docs_is_what_one_sees(cli) -> None:
+    page = (Path(__file__).parents[2] / "docs/worlds/frozen_lake.md").read_text()
+    _, _, block = page.partition("    $ codctl ")
+    command, _, rest = block.partition("\n")
+    out = cli(*command.split()).out.strip()
+    assert rest.startswith("".join(f"    {line}".rstrip() + "\n" for line in out.splitlines()))

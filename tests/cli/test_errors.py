@@ -50,7 +50,8 @@ TABLE = {
     "unknown family": (
         ["train", "micro.yaml", "world.family=frozen_lak"],
         2,
-        "error: unknown family 'frozen_lak'; did you mean 'frozen_lake'? (known: frozen_lake)\n  → codctl env list\n",
+        "error: unknown family 'frozen_lak'; did you mean 'frozen_lake'? (known: frozen_lake, alchemy, terminal)\n"
+        "  → codctl env list\n",
     ),
     "unknown preset": (
         ["train", "micro.yaml", "world.preset=esy"],
@@ -167,7 +168,8 @@ TABLE = {
     "unknown family to play": (
         ["env", "play", "lake"],
         2,
-        "error: unknown family 'lake'; did you mean 'frozen_lake'? (known: frozen_lake)\n  → codctl env list\n",
+        "error: unknown family 'lake'; did you mean 'frozen_lake'? (known: frozen_lake, alchemy, terminal)\n"
+        "  → codctl env list\n",
     ),
     "unknown preset to generate": (
         ["env", "generate", "frozen_lake", "--preset", "tinny"],

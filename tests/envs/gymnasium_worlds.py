@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from codctl.envs.gymnasium_family import GymnasiumFamily
-from codctl.envs.gymnasium_world import ToyText
+from codctl.envs.gymnasium_table import ToyText
 
 
 # --8<-- lake

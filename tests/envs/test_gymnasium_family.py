@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from itertools import permutations
+from pathlib import Path
 
 import gymnasium
 import pytest
 
 from codctl.envs.gymnasium_family import GymnasiumFamily
-from codctl.envs.gymnasium_world import CODES, CodedWorld, StartTask, ToyText
+from codctl.envs.gymnasium_table import CODES, ToyText
+from codctl.envs.gymnasium_world import CodedWorld, StartTask
 from codctl.errors import UsageError
 from codctl.evaluate.ceilings import play_policy
 from codctl.stages.env_validation import validate_family
@@ -133,3 +135,11 @@ def test_nothing_is_registered_with_codctl() -> None:
 
     assert not {"gymnasium_lake", "cliff", "taxi"} & set(families())
     assert "FrozenLake-v1" in gymnasium.registry
+
+
+def test_the_guide_shows_the_code_as_it_is() -> None:
+    root = Path(__file__).parents[2]
+    code = (root / "tests/envs/gymnasium_worlds.py").read_text()
+    shown = [block.removeprefix("python\n") for block in (root / "docs/gymnasium.md").read_text().split("```")[1::2]]
+    assert len(shown) == 2
+    assert all(block in code for block in shown)
