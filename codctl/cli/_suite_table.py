@@ -7,7 +7,7 @@ from typing import Any
 
 from codctl.cli import _output
 
-_WIDEST = 8  # positions side by side; of more, each is a line
+_WIDEST = 4  # positions side by side; of more, each is a line
 Point = Mapping[str, Any]
 
 
@@ -44,7 +44,12 @@ def _strategy(part: Mapping[str, Any]) -> str:
 
 
 def _curves(part: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    rows = [(arm, measure, curve) for arm, curves in found["arms"].items() for measure, curve in curves.items()]
+    rows = [
+        (arm, measure, curve)
+        for arm, curves in found["arms"].items()
+        for measure, curve in curves.items()
+        if (arm, measure) != ("none", "hint_correctness")  # there is no hint that could be right
+    ]
     # Where accounts are false or facts change, someone else may do better than this policy.
     kind = "reference" if part["strategy"] in ("drift", "poison") else "ceiling"
     rows += [(name, kind, curve) for name, curve in found["ceiling_curves"].items()]
