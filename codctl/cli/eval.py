@@ -12,7 +12,7 @@ from codctl.cli import _output
 from codctl.cli._options import RUNS_DIR, Json, Overrides, RunsDir
 
 if TYPE_CHECKING:
-    from codctl.engines.openai_settings import EndpointSettings
+    from codctl.engines.openai.settings import EndpointSettings
     from codctl.stages.subject import Subject
 
 
@@ -108,7 +108,7 @@ def _endpoint(
             if value is not None:
                 raise UsageError(f"{option} is for --endpoint", hint=f"--endpoint URL {option} …")
         return None
-    from codctl.engines.openai_settings import EndpointSettings
+    from codctl.engines.openai.settings import EndpointSettings
 
     if not model_name:
         raise UsageError("--endpoint needs --model-name", hint=f"--endpoint {url} --model-name NAME")

@@ -18,7 +18,7 @@ from codctl.runs.seal import is_sealed, sha256_of
 from codctl.stages.setup import Speaker, load_speaker, make_engine, read_side_file, rollout_settings
 
 if TYPE_CHECKING:
-    from codctl.engines.openai_settings import EndpointSettings
+    from codctl.engines.openai.settings import EndpointSettings
 
 _SAMPLING = ("temperature", "solve_tokens", "update_tokens")
 _FAILURES_IN_A_ROW = 10
@@ -143,7 +143,7 @@ def _model_player(speaker: Speaker, config: Config) -> Callable[[EvalSpec], Play
 
 
 def _endpoint(settings: EndpointSettings) -> Performer:
-    from codctl.engines.openai_engine import open_endpoint
+    from codctl.engines.openai.engine import open_endpoint
     from codctl.evaluate.patience import Patience
 
     engine, chat = open_endpoint(settings)

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from codctl.cod.conversation import Conversation
 from codctl.cod.engine import EngineError, Generation, Sampling
 from codctl.cod.rollout import Player, RolloutSettings, play_all
-from codctl.engines.openai_engine import EndpointSettings, MessageChat, OpenAIEngine, open_endpoint
+from codctl.engines.openai.engine import EndpointSettings, MessageChat, OpenAIEngine, open_endpoint
 from codctl.envs.registry import get_family
 from codctl.errors import BackendError, UsageError
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codctl.engines.openai_wire import NotTheFormatError, complaint_of, read_completion, read_models
+from codctl.engines.openai.wire import NotTheFormatError, complaint_of, read_completion, read_models
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 KEYS = st.sampled_from(["choices", "message", "content", "usage", "prompt_tokens", "error", "detail", "data", "id"])

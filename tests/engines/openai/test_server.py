@@ -19,7 +19,7 @@ import pytest
 from codctl.cod.conversation import TemplateChat
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.cod.trajectory import Trajectory
-from codctl.engines.openai_engine import EndpointSettings, open_endpoint
+from codctl.engines.openai.engine import EndpointSettings, open_endpoint
 from codctl.engines.scripted import EachFamily, ScriptedEngine
 from codctl.envs.base import Pack
 from codctl.envs.registry import get_family

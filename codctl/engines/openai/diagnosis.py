@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from codctl.config.nearest import did_you_mean
-from codctl.engines.openai_client import Client, RequestError
-from codctl.engines.openai_settings import USUAL_KEY_ENV, EndpointSettings
-from codctl.engines.openai_wire import NotTheFormatError, read_models
+from codctl.engines.openai.client import Client, RequestError
+from codctl.engines.openai.settings import USUAL_KEY_ENV, EndpointSettings
+from codctl.engines.openai.wire import NotTheFormatError, read_models
 from codctl.errors import BackendError
 
 _LISTED = 10

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import httpx
 
 from codctl.cod.engine import EngineError
-from codctl.engines.openai_settings import EndpointSettings
-from codctl.engines.openai_wire import complaint_of
+from codctl.engines.openai.settings import EndpointSettings
+from codctl.engines.openai.wire import complaint_of
 
 _PASSING = {408, 409, 429}  # and every 5xx
 _CONNECT_S = 10.0

@@ -7,11 +7,11 @@ from typing import Any
 
 from codctl.cod.engine import Asker, Generation, Sampling
 from codctl.cod.prompts import Message
-from codctl.engines.openai_chat import MessageChat
-from codctl.engines.openai_client import Client, RequestError
-from codctl.engines.openai_diagnosis import diagnose
-from codctl.engines.openai_settings import EndpointSettings, read_key
-from codctl.engines.openai_wire import Completion, Dialect, NotTheFormatError, read_completion
+from codctl.engines.openai.chat import MessageChat
+from codctl.engines.openai.client import Client, RequestError
+from codctl.engines.openai.diagnosis import diagnose
+from codctl.engines.openai.settings import EndpointSettings, read_key
+from codctl.engines.openai.wire import Completion, Dialect, NotTheFormatError, read_completion
 
 __all__ = ["EndpointSettings", "MessageChat", "OpenAIEngine", "open_endpoint"]
 
