@@ -12,7 +12,7 @@ from codctl.cli._options import Json
 
 if TYPE_CHECKING:
     from codctl.envs.base import Family, Pack
-    from codctl.stages.env_check import Check
+    from codctl.stages.env_checks.check import Check
     from codctl.stages.env_play import Game
 
 app = typer.Typer(

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 from codctl.envs.base import Family
-from codctl.stages import (
-    env_check_packs,
-    env_check_process,
-    env_check_references,
-    env_check_robustness,
-    env_check_sharing,
-    env_check_texts,
+from codctl.stages.env_checks import (
+    packs,
+    process,
+    references,
+    robustness,
+    sharing,
+    texts,
 )
-from codctl.stages.env_check import Check, Checker, Subject, run_check
+from codctl.stages.env_checks.check import Check, Checker, Subject, run_check
 
 # Without these nothing else can be tried.
-FIRST: dict[str, Checker] = {"packs drawn": env_check_packs.drawn, "episodes end": env_check_packs.ends}
+FIRST: dict[str, Checker] = {"packs drawn": packs.drawn, "episodes end": packs.ends}
 CHECKS: dict[str, Checker] = {
-    "solvable": env_check_references.solvable,
-    "oracle reaches its ceiling": env_check_references.oracle,
-    "cold success below it": env_check_references.cold,
-    "learnable": env_check_references.learnable,
-    "rewards": env_check_references.rewards,
-    "same in another process": env_check_process.other_process,
-    "same in another Python": env_check_process.other_python,
-    "splits disjoint": env_check_packs.splits,
-    "prefixes": env_check_packs.prefixes,
-    "nothing shared": env_check_sharing.sharing,
-    "no global randomness": env_check_sharing.randomness,
-    "redraw": env_check_packs.redraw,
-    "strategies": env_check_robustness.strategies,
-    "hints scored": env_check_texts.hints_scored,
-    "messages present": env_check_texts.messages,
-    "prompt lengths": env_check_texts.prompt_lengths,
-    "hostile answers": env_check_robustness.hostile,
+    "solvable": references.solvable,
+    "oracle reaches its ceiling": references.oracle,
+    "cold success below it": references.cold,
+    "learnable": references.learnable,
+    "rewards": references.rewards,
+    "same in another process": process.other_process,
+    "same in another Python": process.other_python,
+    "splits disjoint": packs.splits,
+    "prefixes": packs.prefixes,
+    "nothing shared": sharing.sharing,
+    "no global randomness": sharing.randomness,
+    "redraw": packs.redraw,
+    "strategies": robustness.strategies,
+    "hints scored": texts.hints_scored,
+    "messages present": texts.messages,
+    "prompt lengths": texts.prompt_lengths,
+    "hostile answers": robustness.hostile,
 }
 
 

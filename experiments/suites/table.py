@@ -1,7 +1,7 @@
 """The tables of README.md in this folder, from finished suites: `python experiments/suites/table.py FOLDER [FOLDER …]`.
 
-A folder is what `codctl eval --suite` leaves under runs/evaluations. Prints Markdown: success with its 95 % interval over
-packs, and for Ralph loops the share solved so far.
+A folder is what `codctl eval --suite` leaves under runs/evaluations. Prints Markdown: success with its 95 % interval
+over packs, and for Ralph loops the share solved so far.
 """
 
 from __future__ import annotations

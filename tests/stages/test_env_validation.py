@@ -10,8 +10,8 @@ import pytest
 
 from codctl.envs.base import Family
 from codctl.envs.frozen_lake.family import FrozenLake
-from codctl.stages import env_check_process
-from codctl.stages.env_check import Check, Subject, run_check
+from codctl.stages.env_checks import process
+from codctl.stages.env_checks.check import Check, Subject, run_check
 from codctl.stages.env_validation import CHECKS, FIRST, validate_family
 from tests.example_world.keypad import Keypad
 from tests.stages import broken_worlds as broken
@@ -61,7 +61,7 @@ case "$2" in *version_info*) echo 3.19;; *) exec {sys.executable} "$@";; esac
 """)
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
-    monkeypatch.setattr(env_check_process, "_version_of", only_the_fake(env_check_process._version_of))
+    monkeypatch.setattr(process, "_version_of", only_the_fake(process._version_of))
 
 
 def only_the_fake(version_of):
@@ -136,7 +136,7 @@ def test_another_python_that_cannot_load_the_family_is_no_failure(another_python
     assert (found.ok, found.reason) == (None, "not checked: Python 3.19 cannot load the family: no")
 
 
-@pytest.mark.skipif(not env_check_process.other_pythons(), reason="no other Python on PATH")
+@pytest.mark.skipif(not process.other_pythons(), reason="no other Python on PATH")
 def test_the_other_python_of_this_machine_agrees() -> None:
     found = check("same in another Python", FrozenLake())
     assert found.ok

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from codctl.envs.base import Rendering
-from codctl.envs.gymnasium_table import CODES
+from codctl.envs.gymnasium.table import CODES
 
 _RULES = """{title}.
 Each turn you choose one of the action codes {codes}. Each stands for one of the actions {moves}, no two for the same;

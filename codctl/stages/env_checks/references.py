@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from codctl.cod.trajectory import Trajectory
 from codctl.evaluate.ceilings import play_policy
-from codctl.stages.env_check import POLICIES, Finding, Subject
+from codctl.stages.env_checks.check import POLICIES, Finding, Subject
 
 LEAST_TO_LEARN = 0.05
 SURE = 2.0  # standard errors by which a rise must leave zero behind

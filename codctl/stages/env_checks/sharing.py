@@ -8,8 +8,8 @@ from random import Random
 
 from codctl.envs.base import Pack, Rendering, Slot
 from codctl.seeds import derive_seed
-from codctl.stages.env_check import POLICIES, Finding, Subject, package_of
-from codctl.stages.env_fingerprint import actions_of, canonical, course, fingerprint
+from codctl.stages.env_checks.check import POLICIES, Finding, Subject, package_of
+from codctl.stages.env_checks.fingerprint import actions_of, canonical, course, fingerprint
 
 _PACKS = 4
 _FIX = "keep what changes in the episode alone: frozen worlds and tasks, no class attribute, default or module as store"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from random import Random
 
 from codctl.envs.base import Policy, Situation
-from codctl.envs.gymnasium_table import CODES, Outcome, ToyText
-from codctl.envs.gymnasium_text import hint
-from codctl.envs.gymnasium_world import NOTHING_SEEN, CodedEpisode, constrain, known_facts, possible
+from codctl.envs.gymnasium.table import CODES, Outcome, ToyText
+from codctl.envs.gymnasium.text import hint
+from codctl.envs.gymnasium.world import NOTHING_SEEN, CodedEpisode, constrain, known_facts, possible
 
 
 class Bayes:

@@ -9,7 +9,7 @@ from itertools import permutations
 from types import MappingProxyType
 
 from codctl.envs.base import Episode, Rendering, Step
-from codctl.envs.gymnasium_table import CODES, Outcome, ToyText
+from codctl.envs.gymnasium.table import CODES, Outcome, ToyText
 
 
 @dataclass(frozen=True)

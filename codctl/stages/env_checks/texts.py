@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from codctl.cod.prompts import update_messages
 from codctl.envs.base import HintScore, Pack, Rendering
 from codctl.evaluate.ceilings import play_policy
-from codctl.stages.env_check import Finding, Subject
+from codctl.stages.env_checks.check import Finding, Subject
 
 LONGEST_PROMPT_CHARS = 40_000  # about 10,000 tokens, the prompt limit of the published runs
 _PLAYED = 10

@@ -8,13 +8,13 @@ from pathlib import Path
 import gymnasium
 import pytest
 
-from codctl.envs.gymnasium_family import GymnasiumFamily
-from codctl.envs.gymnasium_table import CODES, ToyText
-from codctl.envs.gymnasium_world import CodedWorld, StartTask
+from codctl.envs.gymnasium.family import GymnasiumFamily
+from codctl.envs.gymnasium.table import CODES, ToyText
+from codctl.envs.gymnasium.world import CodedWorld, StartTask
 from codctl.errors import UsageError
 from codctl.evaluate.ceilings import play_policy
 from codctl.stages.env_validation import validate_family
-from tests.envs.gymnasium_worlds import Cliff, Lake, Taxi
+from tests.envs.gymnasium.worlds import Cliff, Lake, Taxi
 
 FAMILIES = [Lake(), Cliff(), Taxi()]
 
@@ -71,7 +71,7 @@ def test_distances_are_those_of_breadth_first_search_by_hand() -> None:
 
 def test_the_belief_holds_what_agrees_with_every_step_and_nothing_else() -> None:
     """Against brute force: permutations that would have shown the same."""
-    from codctl.envs.gymnasium_world import constrain, possible
+    from codctl.envs.gymnasium.world import constrain, possible
 
     family = Lake()
     task = StartTask(0, 10, family.source)
@@ -138,8 +138,8 @@ def test_nothing_is_registered_with_codctl() -> None:
 
 
 def test_the_guide_shows_the_code_as_it_is() -> None:
-    root = Path(__file__).parents[2]
-    code = (root / "tests/envs/gymnasium_worlds.py").read_text()
+    root = Path(__file__).parents[3]
+    code = (root / "tests/envs/gymnasium/worlds.py").read_text()
     shown = [block.removeprefix("python\n") for block in (root / "docs/gymnasium.md").read_text().split("```")[1::2]]
     assert len(shown) == 2
     assert all(block in code for block in shown)

@@ -8,11 +8,11 @@ import gymnasium
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from codctl.envs.gymnasium_episode import ID, EpisodeEnv
+from codctl.envs.gymnasium.episode import ID, EpisodeEnv
 from codctl.envs.registry import families, get_family
 from codctl.errors import UsageError
 
-MADE = f"codctl.envs.gymnasium_episode:{ID}"
+MADE = f"codctl.envs.gymnasium.episode:{ID}"
 
 
 @pytest.mark.parametrize("family", families())

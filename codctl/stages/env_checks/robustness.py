@@ -8,8 +8,8 @@ from codctl.cod.strategies import Strategy, draw_pack
 from codctl.envs.base import Family, Pack, Rendering
 from codctl.envs.registry import families
 from codctl.evaluate.ceilings import play_policy
-from codctl.stages.env_check import POLICIES, Finding, Subject
-from codctl.stages.env_fingerprint import actions_of
+from codctl.stages.env_checks.check import POLICIES, Finding, Subject
+from codctl.stages.env_checks.fingerprint import actions_of
 
 _PACKS = 5
 HOSTILE = (

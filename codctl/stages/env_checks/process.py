@@ -10,8 +10,8 @@ from pathlib import Path
 
 import codctl
 from codctl.errors import PreflightError
-from codctl.stages.env_check import POLICIES, Finding, Subject
-from codctl.stages.env_fingerprint import everything
+from codctl.stages.env_checks.check import POLICIES, Finding, Subject
+from codctl.stages.env_checks.fingerprint import everything
 
 _TIMEOUT_S = 120.0
 _PACKS = 8
@@ -24,7 +24,7 @@ _FIX = (
 _PROGRAM = """
 import importlib, sys
 module, name, preset, variant, packs, length, *policies = sys.argv[1:]
-from codctl.stages.env_fingerprint import everything
+from codctl.stages.env_checks.fingerprint import everything
 family = getattr(importlib.import_module(module), name)()
 print("\\n".join(everything(family, preset, variant, int(packs), int(length), policies)))
 """

@@ -12,10 +12,10 @@ from types import MappingProxyType
 
 from codctl.config.nearest import unknown
 from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering, Task
-from codctl.envs.gymnasium_policies import POLICIES
-from codctl.envs.gymnasium_table import ToyText
-from codctl.envs.gymnasium_text import claims, hint, rules
-from codctl.envs.gymnasium_world import CodedEpisode, CodedWorld, StartTask, constrain, known_facts, possible
+from codctl.envs.gymnasium.policies import POLICIES
+from codctl.envs.gymnasium.table import ToyText
+from codctl.envs.gymnasium.text import claims, hint, rules
+from codctl.envs.gymnasium.world import CodedEpisode, CodedWorld, StartTask, constrain, known_facts, possible
 
 
 class GymnasiumFamily(Family):

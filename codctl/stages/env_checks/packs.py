@@ -7,8 +7,8 @@ from random import Random
 from codctl.cod.prompts import parse_answer
 from codctl.envs.base import SPLITS, Episode, Pack, Policy, Situation
 from codctl.seeds import derive_seed
-from codctl.stages.env_check import Finding, Subject
-from codctl.stages.env_fingerprint import canonical, fingerprint
+from codctl.stages.env_checks.check import Finding, Subject
+from codctl.stages.env_checks.fingerprint import canonical, fingerprint
 
 _ORDERED = 12  # packs that are drawn again in another order
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from codctl.envs.gymnasium_family import GymnasiumFamily
-from codctl.envs.gymnasium_table import ToyText
+from codctl.envs.gymnasium.family import GymnasiumFamily
+from codctl.envs.gymnasium.table import ToyText
 
 
 # --8<-- lake

@@ -1,0 +1,1 @@
+"""What `codctl env validate` looks at, one kind of question a file."""
