@@ -40,27 +40,46 @@ class Step:
 
 
 class Episode(ABC):
-    """One attempt at one task. Ends at success, failure, an unreadable reply or when the turn budget is spent."""
+    """One attempt at one task. Ends at success, failure, an unreadable reply or when the turn budget is spent.
 
-    observation: str  # the first one; later ones come with each step
-    turns: int
-    max_turns: int
-    done: bool
-    reward: float
-    feedback: str
-    unreadable: bool  # whether a reply that could not be read ended it
+    Attributes:
+        observation: The first one; later ones come with each step.
+        turns: Played so far.
+        max_turns: The budget.
+        done: Whether it is over.
+        reward: Raw reward, 0 or 1, once it is over.
+        feedback: What the environment says at the end.
+        unreadable: Whether a reply that could not be read ended it.
+    """
+
+    observation: str
+
+    def __init__(self, max_turns: int) -> None:
+        self.turns = 0
+        self.max_turns = max_turns
+        self.done = False
+        self.reward = 0.0
+        self.feedback = ""
+        self.unreadable = False
 
     @abstractmethod
     def act(self, action: str) -> Step:
-        """Play one action (the text inside the answer block)."""
-
-    @abstractmethod
-    def fail(self, reason: str) -> Step:
-        """End the episode at reward 0 because the reply could not be read; the reason becomes the feedback."""
+        """Play one action (the text inside the answer block). Counts the turn, and ends with `end` or `fail`."""
 
     @abstractmethod
     def transcript(self) -> str:
         """The trajectory as text for the update prompt, without any hints."""
+
+    def fail(self, reason: str) -> Step:
+        """End the episode at reward 0 because the reply could not be read; the reason becomes the feedback."""
+        self.turns += 1
+        self.unreadable = True
+        return self.end(0.0, f"The reply could not be used: {reason}.")
+
+    def end(self, reward: float, feedback: str, info: Mapping[str, Any] = MappingProxyType({})) -> Step:
+        """End the episode."""
+        self.done, self.reward, self.feedback = True, reward, feedback
+        return Step("", reward, True, feedback, info)
 
 
 class Task(Protocol):

@@ -53,8 +53,7 @@ class Visit(Episode):
 
     def __init__(self, lock: Lock, door: Door, rendering: Rendering) -> None:
         self._lock, self.door, self._rendering = lock, door, rendering
-        self.turns, self.max_turns, self.done = 0, TRIES, False
-        self.reward, self.feedback, self.unreadable = 0.0, "", False
+        super().__init__(TRIES)
         self.marks: list[tuple[int, int, bool]] = []  # symbol, digit, right
         names = " ".join(SYMBOLS[symbol] for symbol in door.shown)
         self.observation = f"door {names}" if rendering == "compact" else f"The door shows: {names}."
@@ -69,14 +68,10 @@ class Visit(Episode):
         new = [(symbol, digit, self._lock.digits[symbol] == digit) for symbol, digit in tried]
         self.marks += new
         if all(right for *_, right in new):
-            return self._end(1.0, "The door is open.")
+            return self.end(1.0, "The door is open.")
         if self.turns == self.max_turns:
-            return self._end(0.0, f"The door stays shut, there are no tries left. {self._told(new)}")
+            return self.end(0.0, f"The door stays shut, there are no tries left. {self._told(new)}")
         return Step(self._told(new), 0.0, done=False)
-
-    def fail(self, reason: str) -> Step:
-        self.turns, self.unreadable = self.turns + 1, True
-        return self._end(0.0, f"The reply could not be used: {reason}.")
 
     # --8<-- act
 
@@ -87,10 +82,6 @@ class Visit(Episode):
         if self._rendering == "compact":
             return " ".join(f"{SYMBOLS[symbol]}{'=' if right else '!'}{digit}" for symbol, digit, right in marks)
         return " ".join(f"{SYMBOLS[s]} is {'' if right else 'not '}{digit}." for s, digit, right in marks)
-
-    def _end(self, reward: float, feedback: str) -> Step:
-        self.done, self.reward, self.feedback = True, reward, feedback
-        return Step("", reward, done=True, feedback=feedback)
 
 
 # --8<-- policies

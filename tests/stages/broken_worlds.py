@@ -88,8 +88,8 @@ class Hashed(Broken):
 
 
 class Jam(Visit):
-    def _end(self, reward: float, feedback: str) -> Step:
-        return super()._end(0.0, feedback)
+    def end(self, reward: float, feedback: str, info: object = None) -> Step:
+        return super().end(0.0, feedback)
 
 
 class Jammed(Broken):
@@ -118,8 +118,8 @@ class SecretlyLearnable(Broken):
 
 
 class Gift(Visit):
-    def _end(self, reward: float, feedback: str) -> Step:
-        return super()._end(2 * reward, feedback)
+    def end(self, reward: float, feedback: str, info: object = None) -> Step:
+        return super().end(2 * reward, feedback)
 
 
 class Generous(Broken):
@@ -193,8 +193,8 @@ class Secretive(Broken):
 
 
 class Mute(Visit):
-    def _end(self, reward: float, feedback: str) -> Step:
-        return super()._end(reward, feedback if self.unreadable else "")
+    def end(self, reward: float, feedback: str, info: object = None) -> Step:
+        return super().end(reward, feedback if self.unreadable else "")
 
 
 class Muted(Broken):

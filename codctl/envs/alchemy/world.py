@@ -6,7 +6,6 @@ Elements are numbers, tier by tier from the base up. What they are called depend
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -142,12 +141,7 @@ class AlchemyEpisode(Episode):
         self.stock = task.stock(world)
         self.is_limited = task.surplus > 0
         self.mixes: list[Mix] = []
-        self.turns = 0
-        self.max_turns = task.max_turns
-        self.done = False
-        self.reward = 0.0
-        self.feedback = ""
-        self.unreadable = False
+        super().__init__(task.max_turns)
         self.observation = text.first_observation(self)
 
     def act(self, action: str) -> Step:
@@ -161,15 +155,10 @@ class AlchemyEpisode(Episode):
         self.mixes.append(mix)
         info = {"pair": mix.pair, "product": mix.product}
         if mix.product == self.task.target:
-            return self._end(1.0, "You made the target.", info)
+            return self.end(1.0, "You made the target.", info)
         if self.turns >= self.max_turns:
-            return self._end(0.0, "You ran out of rounds before you had the target.", info)
+            return self.end(0.0, "You ran out of rounds before you had the target.", info)
         return Step(text.next_observation(self), 0.0, False, info=info)
-
-    def fail(self, reason: str) -> Step:
-        self.turns += 1
-        self.unreadable = True
-        return self._end(0.0, f"The reply could not be used: {reason}.", {})
 
     def transcript(self) -> str:
         return text.transcript(self)
@@ -198,7 +187,3 @@ class AlchemyEpisode(Episode):
         if product is not None:
             self.stock[product] = self.stock.get(product, 0) + 1 if self.is_limited else 1
         return Mix(written, pair, product)
-
-    def _end(self, reward: float, feedback: str, info: Mapping[str, object]) -> Step:
-        self.done, self.reward, self.feedback = True, reward, feedback
-        return Step("", reward, True, feedback, info)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -82,12 +81,7 @@ class LakeEpisode(Episode):
         self.rendering = rendering
         self.cell = task.start
         self.moves: list[Move] = []
-        self.turns = 0
-        self.max_turns = task.max_turns
-        self.done = False
-        self.reward = 0.0
-        self.feedback = ""
-        self.unreadable = False
+        super().__init__(task.max_turns)
         self.observation = text.first_observation(task, rendering)
 
     def act(self, action: str) -> Step:
@@ -104,21 +98,12 @@ class LakeEpisode(Episode):
         self.moves.append(move)
         info = {"code": code, "before": before, "after": self.cell}
         if self.cell == self.task.goal:
-            return self._end(1.0, "You reached the goal.", info)
+            return self.end(1.0, "You reached the goal.", info)
         if self.cell in self.task.holes:
-            return self._end(0.0, "You fell into a hole.", info)
+            return self.end(0.0, "You fell into a hole.", info)
         if self.turns >= self.max_turns:
-            return self._end(0.0, "You ran out of turns before the goal.", info)
+            return self.end(0.0, "You ran out of turns before the goal.", info)
         return Step(text.next_observation(self, move), 0.0, False, info=info)
-
-    def fail(self, reason: str) -> Step:
-        self.turns += 1
-        self.unreadable = True
-        return self._end(0.0, f"The reply could not be used: {reason}.", {})
 
     def transcript(self) -> str:
         return text.transcript(self)
-
-    def _end(self, reward: float, feedback: str, info: Mapping[str, object]) -> Step:
-        self.done, self.reward, self.feedback = True, reward, feedback
-        return Step("", reward, True, feedback, info)

@@ -47,8 +47,7 @@ class CodedEpisode(Episode):
         self._world, self.task, self._rendering = world, task, rendering
         self.state = task.start
         self.seen: list[Seen] = []
-        self.turns, self.max_turns, self.done = 0, task.max_turns, False
-        self.reward, self.feedback, self.unreadable = 0.0, "", False
+        super().__init__(task.max_turns)
         self.observation = self._situation()
 
     def act(self, action: str) -> Step:
@@ -62,16 +61,12 @@ class CodedEpisode(Episode):
         self.seen.append(Seen(number, self.state, outcome))
         self.state = outcome.state
         if self.task.source.table.succeeds(outcome):
-            return self._end(1.0, "You succeeded.")
+            return self.end(1.0, "You succeeded.")
         if outcome.terminated:
-            return self._end(0.0, f"The task ended without success. {self._effect(self.seen[-1])}")
+            return self.end(0.0, f"The task ended without success. {self._effect(self.seen[-1])}")
         if self.turns >= self.max_turns:
-            return self._end(0.0, "You ran out of turns.")
+            return self.end(0.0, "You ran out of turns.")
         return Step(f"{self._effect(self.seen[-1])}{self._gap}{self._situation()}", 0.0, done=False)
-
-    def fail(self, reason: str) -> Step:
-        self.turns, self.unreadable = self.turns + 1, True
-        return self._end(0.0, f"The reply could not be used: {reason}.")
 
     def transcript(self) -> str:
         if not self.seen:
@@ -97,10 +92,6 @@ class CodedEpisode(Episode):
             return f"{what} and changed nothing."
         before, after = (self.task.source.state_text(state) for state in (seen.before, seen.after.state))
         return f"{what}.\nBefore:\n{before}\nAfter:\n{after}"
-
-    def _end(self, reward: float, feedback: str) -> Step:
-        self.done, self.reward, self.feedback = True, reward, feedback
-        return Step("", reward, done=True, feedback=feedback)
 
 
 Constraints = Mapping[int, frozenset[int]]  # for a code, the actions that it may still stand for

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from codctl.envs.base import Episode, Rendering, Step
 from codctl.envs.terminal import text
 from codctl.envs.terminal.checks import goal
@@ -24,12 +22,7 @@ class TerminalEpisode(Episode):
         self.shell = Shell(self.site, world.rules)
         self.checks = goal(task.steps, self.site, world.rules)
         self.log: list[Ran] = []
-        self.turns = 0
-        self.max_turns = MAX_STEPS
-        self.done = False
-        self.reward = 0.0
-        self.feedback = ""
-        self.unreadable = False
+        super().__init__(MAX_STEPS)
         self.observation = text.first_observation(self)
 
     def act(self, action: str) -> Step:
@@ -42,22 +35,13 @@ class TerminalEpisode(Episode):
         self.turns += len(ran)
         info = {"ran": tuple(ran)}
         if self.is_solved():
-            return self._end(1.0, "All is done.", info)
+            return self.end(1.0, "All is done.", info)
         if self.turns >= self.max_turns:
-            return self._end(0.0, text.unfinished(self), info)
+            return self.end(0.0, text.unfinished(self), info)
         return Step(text.next_observation(self, ran), 0.0, False, info=info)
-
-    def fail(self, reason: str) -> Step:
-        self.turns += 1
-        self.unreadable = True
-        return self._end(0.0, f"The reply could not be used: {reason}.", {})
 
     def transcript(self) -> str:
         return text.transcript(self)
 
     def is_solved(self) -> bool:
         return not any(check.problem(self.shell) for check in self.checks)
-
-    def _end(self, reward: float, feedback: str, info: Mapping[str, object]) -> Step:
-        self.done, self.reward, self.feedback = True, reward, feedback
-        return Step("", reward, True, feedback, info)
