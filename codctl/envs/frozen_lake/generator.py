@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from codctl.envs.frozen_lake.world import LakeTask, LakeWorld
+from codctl.errors import UsageError
+
+MOST_MAPS = 10_000
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,24 @@ def sample_world(rng: Random) -> LakeWorld:
 
 
 def sample_task(rng: Random, preset: Preset) -> LakeTask:
-    """Draw size and ice probability once, then redraw the map until it is solvable within the preset's bounds."""
+    """Draw size and ice probability once, then redraw the map until it is solvable within the preset's bounds.
+
+    Raises:
+        UsageError: When no map in MOST_MAPS is.
+    """
     size = rng.randint(*preset.sizes)
     frozen = rng.uniform(*preset.frozen)
     cells = [(row, column) for row in range(size) for column in range(size)]
     fewest, most = preset.shortest_path
-    while True:
+    for _ in range(MOST_MAPS):
         start, goal = rng.sample(cells, 2)
         holes = frozenset(cell for cell in cells if rng.random() >= frozen and cell not in (start, goal))
         task = LakeTask(size, holes, start, goal, preset.turns or 0)
         shortest = task.distances.get(start)
         if shortest is not None and fewest <= shortest <= most:
             return task if preset.turns else replace(task, max_turns=shortest + preset.slack)
+    raise UsageError(
+        f"frozen_lake: none of {MOST_MAPS} maps of side {size} with {frozen:.0%} ice "
+        f"has a path of {fewest} to {most} moves",
+        hint="more ice, or other bounds of the shortest path",
+    )

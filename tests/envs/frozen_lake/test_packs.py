@@ -6,11 +6,12 @@ import hashlib
 import os
 import subprocess
 import sys
+from random import Random
 
 import pytest
 
 from codctl.envs.base import SPLITS, Pack
-from codctl.envs.frozen_lake.generator import PRESETS
+from codctl.envs.frozen_lake.generator import PRESETS, Preset, sample_task
 from codctl.envs.frozen_lake.world import LakeTask
 from codctl.envs.registry import check_world, families, get_family
 from codctl.errors import UsageError
@@ -116,6 +117,11 @@ def test_all_24_mappings_occur_about_equally_often() -> None:
     assert len(counts) == 24
     assert min(counts) > 60
     assert max(counts) < 145
+
+
+def test_bounds_that_no_map_fits_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"none of 10000 maps of side 4 with 0% ice has a path of 9 to 9 moves"):
+        sample_task(Random(0), Preset((4, 4), (0.0, 0.0), (9, 9), 8))
 
 
 def test_unknown_names_are_answered_with_the_nearest() -> None:
