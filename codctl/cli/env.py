@@ -65,7 +65,7 @@ def play(
     from codctl.stages.env_play import play_by_hand, play_by_policy
 
     found, chosen = _choose(family, preset, variant)
-    order = Strategy(strategy, drift_at=length // 2, poison=0.5)
+    order = Strategy(strategy, poison=0.5)
     pack = draw_pack(found, order, split, index, length, chosen, variant)
     say = _output.talk if as_json else _output.data  # with --json, stdout is one object
     if policy:

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Literal, get_args
 
+from codctl.config.evalspec import StrategyName
 from codctl.config.nearest import unknown
 from codctl.envs.base import Family, Pack, Slot
 from codctl.errors import UsageError
 from codctl.seeds import derive_seed
 
-StrategyName = Literal["cod", "ralph_full", "ralph_sample", "drift", "distractor", "poison", "long"]
-STRATEGIES: dict[str, str] = {
+STRATEGIES: dict[StrategyName, str] = {
     "cod": "different tasks of one world",
     "ralph_full": "one task again and again; every task of the regular packs gets its turn",
     "ralph_sample": "one task again and again: the first one of each regular pack",
@@ -34,13 +33,13 @@ class Strategy:
 
     Attributes:
         name: One of STRATEGIES.
-        drift_at: First position at which the changed facts hold.
+        drift_at: First position at which the changed facts hold; None: the middle.
         poison: Probability that an account is false.
         foreign: Family of the distractors, with their preset.
     """
 
     name: StrategyName = "cod"
-    drift_at: int = 0
+    drift_at: int | None = None
     poison: float = 0.0
     foreign: tuple[Family, str] | None = None
 
@@ -53,7 +52,6 @@ def draw_pack(
     Raises:
         UsageError: The strategy does not exist or does not fit the length.
     """
-    assert set(get_args(StrategyName)) == set(STRATEGIES)
     if strategy.name not in STRATEGIES:
         raise unknown("strategy", strategy.name, list(STRATEGIES), "strategy=cod")
 
@@ -81,15 +79,16 @@ def _ralph_sample(strategy: Strategy, regular: Regular, index: int, length: int)
 
 
 def _drift(strategy: Strategy, regular: Regular, index: int, length: int) -> Pack:
-    if not 0 < strategy.drift_at < length:
+    drift_at = length // 2 if strategy.drift_at is None else strategy.drift_at
+    if not 0 < drift_at < length:
         raise UsageError(
-            f"strategy drift needs drift_at between 1 and {length - 1} for packs of {length}, got {strategy.drift_at}",
+            f"strategy drift needs drift_at between 1 and {length - 1} for packs of {length}, got {drift_at}",
             hint=f"drift_at={length // 2}",
         )
     pack = regular(index)
     changed = pack.slots[0].family.redraw(pack.world, _rng(pack, "drift"))
-    slots = [slot if s < strategy.drift_at else replace(slot, world=changed) for s, slot in enumerate(pack.slots)]
-    return replace(pack, slots=tuple(slots), strategy=f"drift{strategy.drift_at}")
+    slots = [slot if s < drift_at else replace(slot, world=changed) for s, slot in enumerate(pack.slots)]
+    return replace(pack, slots=tuple(slots), strategy=f"drift{drift_at}")
 
 
 def _distractor(strategy: Strategy, regular: Regular, index: int, length: int) -> Pack:

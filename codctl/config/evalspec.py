@@ -8,6 +8,8 @@ from pydantic import Field
 
 from codctl.config.schema import Section, identity
 
+StrategyName = Literal["cod", "ralph_full", "ralph_sample", "drift", "distractor", "poison", "long"]
+
 
 class EvalSpec(Section):
     """Worlds, arms and sampling of one evaluation."""
@@ -20,9 +22,7 @@ class EvalSpec(Section):
         "full", "Prompt text: `full` for real LLMs, `compact` for tiny ones."
     )
     length: int = identity(4, "Pack length: tasks per world.", ge=1, le=64)
-    strategy: Literal["cod", "ralph_full", "ralph_sample", "drift", "distractor", "poison", "long"] = identity(
-        "cod", "How the tasks of a pack are put together."
-    )
+    strategy: StrategyName = identity("cod", "How the tasks of a pack are put together.")
     drift_at: int | None = identity(
         None, "First position with other hidden facts (strategy=drift); null is the middle.", ge=1
     )

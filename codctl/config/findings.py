@@ -42,22 +42,26 @@ class Places:
             found = [o for o in self.overrides if o.key.startswith(f"{key}.")]
         return found[-1] if found else None
 
-    def of(self, key: str) -> str:
+    def of(self, key: str, numbered: str) -> str:
+        """Where a key was written; `numbered` is the key with the positions in lists, as the lines know them."""
         override = self.override_of(key)
         if override:
             return f"override {override.text}"
-        line = self.lines.get(key)
+        line = self._line(key, numbered)
         return f"{self.file}:{line}" if line else self.file
 
-    def order(self, key: str) -> tuple[bool, int]:
+    def order(self, key: str, numbered: str) -> tuple[bool, int]:
         """File first, by line; then the overrides, in their own order."""
         override = self.override_of(key)
-        return (True, self.overrides.index(override)) if override else (False, self.lines.get(key, 0))
+        return (True, self.overrides.index(override)) if override else (False, self._line(key, numbered))
+
+    def _line(self, key: str, numbered: str) -> int:
+        return self.lines.get(numbered) or self.lines.get(key, 0)
 
 
 def findings(error: ValidationError, places: Places) -> list[Problem]:
     """All that pydantic found, in the order in which the user wrote it."""
-    details = sorted(error.errors(), key=lambda detail: places.order(_key(detail)))
+    details = sorted(error.errors(), key=lambda detail: places.order(_key(detail), _numbered(detail)))
     return [_problem(detail, places) for detail in details]
 
 
@@ -71,7 +75,7 @@ def usage_error(what: str, problems: Sequence[Problem]) -> UsageError:
 
 def _problem(detail: ErrorDetails, places: Places) -> Problem:
     key, value, kind = _key(detail), detail["input"], detail["type"]
-    where, model = places.of(key), places.model
+    where, model = places.of(key, _numbered(detail)), places.model
     if kind == "extra_forbidden":
         near = nearest_key(key, model)
         message = f"unknown key {key}" + (f"; did you mean {near}?" if near else "")
@@ -97,6 +101,11 @@ def _problem(detail: ErrorDetails, places: Places) -> Problem:
 def _key(detail: ErrorDetails) -> str:
     """The dotted key of a finding; positions within a list are left out."""
     return ".".join(part for part in detail["loc"] if isinstance(part, str))
+
+
+def _numbered(detail: ErrorDetails) -> str:
+    """The dotted key of a finding with the positions within lists."""
+    return ".".join(map(str, detail["loc"]))
 
 
 def _said(value: Any) -> str:

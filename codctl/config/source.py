@@ -74,12 +74,9 @@ def _collect_lines(node: Any, prefix: str, lines: dict[str, int]) -> None:
         for number, item in enumerate(node.value):
             lines[f"{prefix}{number}"] = item.start_mark.line + 1
             _collect_lines(item, f"{prefix}{number}.", lines)
-    if isinstance(node, yaml.SequenceNode):  # positions within a list are left out: the first line of a key counts
-        for item in node.value:
-            _collect_lines(item, prefix, lines)
     if not isinstance(node, yaml.MappingNode):
         return
     for key_node, value_node in node.value:
         key = f"{prefix}{key_node.value}"
-        lines.setdefault(key, key_node.start_mark.line + 1)
+        lines[key] = key_node.start_mark.line + 1
         _collect_lines(value_node, f"{key}.", lines)

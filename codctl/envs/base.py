@@ -7,7 +7,7 @@ attempt at one task. All are plain Python objects without global state; hundreds
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from random import Random
 from types import MappingProxyType
@@ -161,6 +161,11 @@ class HintScore:
     missing: int
     knowable: int
     knowable_right: int
+
+    @classmethod
+    def of(cls, claimed: Set[Any], right: Set[Any], truth: Set[Any], knowable: Set[Any]) -> HintScore:
+        """Count facts: claimed by the hint, right among those, true at all, and knowable."""
+        return cls(len(right), len(claimed - right), len(truth - right), len(knowable), len(right & knowable))
 
 
 @dataclass(frozen=True)

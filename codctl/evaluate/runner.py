@@ -74,7 +74,7 @@ def draw(spec: EvalSpec, numbers: Iterable[int]) -> list[Pack]:
     foreign = get_family(spec.foreign_family) if spec.foreign_family else None
     strategy = Strategy(
         spec.strategy,
-        drift_at=spec.drift_at or spec.length // 2,
+        drift_at=spec.drift_at,
         poison=spec.poison,
         foreign=(foreign, spec.foreign_preset or foreign.presets[0]) if foreign else None,
     )

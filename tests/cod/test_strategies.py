@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from random import Random
+from typing import get_args
 
 import pytest
 
@@ -11,6 +12,7 @@ from codctl.cod.conversation import ByteChat
 from codctl.cod.rollout import Player, RolloutSettings, account, play_all
 from codctl.cod.strategies import STRATEGIES, Strategy, draw_pack
 from codctl.cod.trajectory import Trajectory
+from codctl.config.evalspec import StrategyName
 from codctl.engines.scripted import EachFamily, ScriptedEngine
 from codctl.envs.base import Pack
 from codctl.envs.registry import get_family
@@ -31,6 +33,11 @@ def play(policy: str, packs: list[Pack]) -> list[Trajectory]:
 
 def success(trajectories: list[Trajectory], position: int) -> float:
     return sum(t.of("solve")[position].raw_reward for t in trajectories) / len(trajectories)
+
+
+def test_every_strategy_of_the_schema_is_described_and_without_a_position_drift_is_in_the_middle() -> None:
+    assert set(STRATEGIES) == set(get_args(StrategyName))
+    assert draw(Strategy("drift")) == draw(Strategy("drift", drift_at=3))
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

@@ -73,13 +73,7 @@ class Alchemy(Family):
             and world.products.get(pair) == product
         }
         knowable = set(recipes_in(seen_in(seen, world)))
-        return HintScore(
-            right=len(right),
-            wrong=len(claimed) - len(right),
-            missing=len(world.products) - len(right),
-            knowable=len(knowable),
-            knowable_right=len(right & knowable),
-        )
+        return HintScore.of(set(claimed), right, set(all_recipes(world)), knowable)
 
     def policy(self, name: str, **options: float) -> Policy:
         if name not in (*self.policies, "demonstrator"):

@@ -57,13 +57,7 @@ class FrozenLake(Family):
         stated = [direction for _, direction in claimed]
         right = {fact for fact in claimed & truth if stated.count(fact[1]) == 1}
         knowable_facts = {(code, DIRECTIONS[direction]) for direction, code in knowable.items()}
-        return HintScore(
-            right=len(right),
-            wrong=len(claimed - right),
-            missing=len(truth - right),
-            knowable=len(knowable_facts),
-            knowable_right=len(right & knowable_facts),
-        )
+        return HintScore.of(claimed, right, truth, knowable_facts)
 
     def policy(self, name: str, **options: float) -> Policy:
         if name not in (*self.policies, "demonstrator"):

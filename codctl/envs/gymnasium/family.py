@@ -64,7 +64,7 @@ class GymnasiumFamily(Family):
         right = {fact for fact in claimed & truth if codes.count(fact[0]) == 1}
         steps = [one for episode in seen if isinstance(episode, CodedEpisode) for one in episode.seen]
         knowable = set(known_facts(possible(len(world.actions), constrain(steps, self.source))).items())
-        return HintScore(len(right), len(claimed - right), len(truth - right), len(knowable), len(right & knowable))
+        return HintScore.of(claimed, right, truth, knowable)
 
     def policy(self, name: str, **options: float) -> Policy:
         if name not in POLICIES:

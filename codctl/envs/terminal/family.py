@@ -67,13 +67,7 @@ class Terminal(Family):
         right = {fact for fact in claimed & truth if stated.count(fact[0]) == 1}
         terminals = [episode for episode in seen if isinstance(episode, TerminalEpisode)]
         knowable = set(believe(surface, terminals).known().items())
-        return HintScore(
-            right=len(right),
-            wrong=len(claimed - right),
-            missing=len(truth - right),
-            knowable=len(knowable),
-            knowable_right=len(right & knowable),
-        )
+        return HintScore.of(claimed, right, truth, knowable)
 
     def policy(self, name: str, **options: float) -> Policy:
         if name not in POLICIES:

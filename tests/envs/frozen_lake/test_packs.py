@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 from random import Random
 
 import pytest
@@ -56,17 +53,8 @@ def test_packs_never_change_between_versions() -> None:
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "4711"])
-def test_packs_and_scripted_play_are_the_same_in_another_process(hash_seed: str) -> None:
-    code = f"import runpy; here = runpy.run_path({__file__!r}); print(*here['draw_golden'](), *here['play_golden']())"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONHASHSEED": hash_seed},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
-    assert done.stdout.split() == [*GOLDEN.values(), *play_golden()]
+def test_packs_and_scripted_play_are_the_same_in_another_process(hash_seed: str, golden_elsewhere) -> None:
+    assert golden_elsewhere(__file__, hash_seed) == [*GOLDEN.values(), *play_golden()]
 
 
 def test_splits_presets_and_indices_give_different_packs() -> None:
