@@ -44,6 +44,12 @@ class Patience:
         self.in_a_row = 0
         return generation
 
+    async def settle(self) -> None:
+        """At the end of an evaluation: were its last failures, however few, those of a server that is gone?"""
+        if self.in_a_row:
+            self.in_a_row = 0
+            await self.check()
+
     def update_weights(self, version: int) -> None:
         self.engine.update_weights(version)
 

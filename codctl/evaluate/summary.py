@@ -119,10 +119,15 @@ class _Positions:
             "arms": {arm: self._arm(rows) for arm, rows in self._rows.items()},
         }
         if len(self.positions) > 1:
-            found["gain"] = {arm: self._gain(rows) for arm, rows in self._rows.items()}
+            found["gain"] = self._known(self._gain)
         if "bayes" in self._references:
-            found["regret"] = {arm: self._regret(rows) for arm, rows in self._rows.items()}
+            found["regret"] = self._known(self._regret)
         return found
+
+    def _known(self, measure: Callable[[Sequence[dict[str, Any]]], dict[str, float]]) -> dict[str, dict[str, float]]:
+        """A measure of every arm that has one: where nothing could be played at a position, there is no gain."""
+        found = {arm: measure(rows) for arm, rows in self._rows.items()}
+        return {arm: estimate for arm, estimate in found.items() if not np.isnan(estimate["mean"])}
 
     def solved_by_attempt(self) -> dict[str, Curve]:
         """Share of tasks solved in the first, first two, … attempts, for arms and references."""

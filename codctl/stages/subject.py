@@ -53,6 +53,7 @@ class Performer:
         at_once: Trajectories that it plays at the same time.
         retries_failed: Whether its failures may pass, as those of a server.
         check: Asks whether it can play at all; BackendError when not.
+        settle: Asks, where the last that was played failed, whether it still can; BackendError when not.
         usage: What it has used so far: requests, tokens, cost.
         close: Ends it.
     """
@@ -61,6 +62,7 @@ class Performer:
     at_once: int
     retries_failed: bool = False
     check: Callable[[], Awaitable[None]] | None = None
+    settle: Callable[[], Awaitable[None]] | None = None
     usage: Callable[[], dict[str, Any]] = dict
     close: Callable[[], Awaitable[None]] | None = None
 
@@ -160,4 +162,12 @@ def _endpoint(settings: EndpointSettings) -> Performer:
         )
         return Player(patient, chat, sampling, spec.seeds[0])
 
-    return Performer(player, settings.concurrency, True, engine.probe, lambda: engine.stats, engine.aclose)
+    return Performer(
+        player,
+        settings.concurrency,
+        retries_failed=True,
+        check=engine.probe,
+        settle=patient.settle,
+        usage=lambda: engine.stats,
+        close=engine.aclose,
+    )

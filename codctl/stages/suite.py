@@ -160,6 +160,8 @@ async def _play(plan: Plan, performer: Performer, journal: FileJournal, progress
                 at_once=performer.at_once,
                 retries_failed=performer.retries_failed,
             )
+            if performer.settle:
+                await performer.settle()
         except BackendError as error:
             hint = f"{error.hint}; " if error.hint else ""
             raise BackendError(

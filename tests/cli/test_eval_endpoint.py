@@ -15,9 +15,13 @@ ARGV = ["eval", "--model-name", "parrot", "--limit", "4", "preset=tiny", "length
 
 
 class Server(ThreadingHTTPServer):
-    """Answers every chat with the same move and hint; after `left` of them the key has expired."""
+    """Answers every chat with the same move and hint; after `left` of them the key has expired.
+
+    Chats that contain `too_long` are refused.
+    """
 
     left = 10**9
+    too_long: str | None = None
     prompts: list[list[dict[str, str]]]
 
     @property
@@ -33,6 +37,9 @@ class Handler(BaseHTTPRequestHandler):
         self.server.left -= 1
         if self.server.left < 0:
             self._send(401, {"error": {"message": "the key has expired"}})
+            return
+        if self.server.too_long and self.server.too_long in json.dumps(body):
+            self._send(400, {"error": {"message": "the context is too long"}})
             return
         self.server.prompts.append(body["messages"])
         text = "--- Start of updated hints ---\nK is up\n--- End of updated hints ---\n<answer>K</answer>"
@@ -75,7 +82,7 @@ def test_a_served_model_is_evaluated_and_counted(cli, server: Server) -> None:
     assert len(server.prompts) == requests
 
 
-@pytest.mark.parametrize("after", [1, 40])
+@pytest.mark.parametrize("after", [1, 25, 70])
 def test_a_server_that_refuses_ends_it_and_the_same_command_continues(
     cli, server: Server, home: Path, after: int
 ) -> None:
@@ -91,6 +98,18 @@ def test_a_server_that_refuses_ends_it_and_the_same_command_continues(
     (folder,) = (home / "runs" / "evaluations").iterdir()
     result = json.loads((folder / "result.json").read_text())
     assert (result["attempts"], result["failed_episodes"], result["to_play_again"]) == (2, 0, 0)
+
+
+def test_a_position_that_nobody_could_play_has_no_figures(cli, server: Server) -> None:
+    server.too_long = "updated hints"
+    outcome = cli(*ARGV, "--endpoint", server.url)
+    assert outcome.code == 0
+    assert "position 1" in outcome.out
+    assert "own: +" not in outcome.out
+    result = cli(*ARGV, "--endpoint", server.url, "--json").json["result"]
+    assert result["failed_episodes"] > 0
+    assert "own" not in result["gain"]
+    assert result["arms"]["own"]["success"] == []
 
 
 def test_a_server_that_is_not_there_writes_nothing(cli, home: Path) -> None:
