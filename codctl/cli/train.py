@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from codctl.cli import _output
 from codctl.cli._options import RUNS_DIR, Json, Overrides, RecipeName, RunsDir
+
+if TYPE_CHECKING:
+    from codctl.config.schema import Config
+    from codctl.runs.directory import RunDirectory
 
 
 def train(
@@ -19,6 +24,11 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start anew; an earlier run of this name is moved aside.")
     ] = False,
+    fork: Annotated[
+        str | None, typer.Option("--fork", metavar="RUN", help="Go on from the newest checkpoint of another run.")
+    ] = None,
+    slurm: Annotated[bool, typer.Option("--slurm", help="Submit to SLURM and return.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run in the background and return when it runs.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, print the frozen config, write nothing.")
     ] = False,
@@ -27,32 +37,94 @@ def train(
 ) -> None:
     """Run every stage of a recipe. The same command again continues, or does nothing when all is done."""
     from codctl.config.compose import load_config
-    from codctl.config.freeze import digest, freeze
-    from codctl.runs.directory import RunDirectory
+    from codctl.errors import UsageError
     from codctl.stages.preflight import preflight
 
+    if slurm and detach:
+        raise UsageError("--slurm and --detach exclude each other", hint="--slurm returns at once anyway")
     config = load_config(recipe, [*(overrides or []), *([f'name="{name}"'] if name else [])])
     preflight(config)
     command = ["codctl", *sys.argv[1:]]
-    place = runs_dir / config.name
     if dry_run:
-        if place.exists() and not fresh:  # continuing writes nothing before the first attempt
-            RunDirectory.create_or_continue(runs_dir, config, recipe=recipe, command=command)
-        frozen: dict[str, Any] = {"schema": 1, "digest": digest(config), "config": freeze(config)}
-        if as_json:
-            _output.result("train", frozen, "", as_json=True)
-        else:
-            _output.document(frozen)
+        _dry_run(config, runs_dir, recipe, command, fresh=fresh, slurm=slurm, as_json=as_json)
+        return
+    run = _directory(config, runs_dir, recipe, command, fresh=fresh, fork=fork)
+    if slurm or detach:
+        _send(run, config, slurm=slurm, as_json=as_json)
         return
 
     from codctl.cli._progress import open_display
     from codctl.stages.pipeline import run_training
 
-    run = RunDirectory.create_or_continue(runs_dir, config, recipe=recipe, command=command, fresh=fresh)
+    run.clear_stop()
     with open_display(config.runtime.progress_s) as display, run.start_attempt():
         result = run_training(config, run, display)
     text = f"run     {result['run']}\nreport  {result['report']}{_success(result['metrics'])}"
     _output.result("train", result, text, as_json=as_json)
+
+
+def _directory(
+    config: Config, runs_dir: Path, recipe: str, command: list[str], *, fresh: bool, fork: str | None
+) -> RunDirectory:
+    from codctl.runs.directory import RunDirectory, find_run
+    from codctl.runs.fork import fork as fork_
+
+    if fork is not None and not (runs_dir / config.name / "manifest.json").exists():
+        return fork_(find_run(runs_dir, fork), runs_dir, config, recipe=recipe, command=command)
+    return RunDirectory.create_or_continue(runs_dir, config, recipe=recipe, command=command, fresh=fresh)
+
+
+def _dry_run(
+    config: Config, runs_dir: Path, recipe: str, command: list[str], *, fresh: bool, slurm: bool, as_json: bool
+) -> None:
+    from codctl.config.freeze import digest, freeze
+    from codctl.runs.directory import RunDirectory
+
+    place = runs_dir / config.name
+    if place.exists() and not fresh:  # continuing writes nothing before the first attempt
+        RunDirectory.create_or_continue(runs_dir, config, recipe=recipe, command=command)
+    found: dict[str, Any] = {"schema": 1, "digest": digest(config), "config": freeze(config)}
+    if slurm:
+        from codctl.dispatch import slurm as slurm_
+        from codctl.runs import code
+
+        path = code.find(runs_dir, code.digest()).path
+        found["sbatch"] = slurm_.script([place], config.cluster, folder=place / "slurm", name=config.name, code=path)
+    if as_json:
+        _output.result("train", found, "", as_json=True)
+    elif slurm:
+        _output.data(found["sbatch"])
+    else:
+        _output.document(found)
+
+
+def _send(run: RunDirectory, config: Config, *, slurm: bool, as_json: bool) -> None:
+    """Hand the run over, unless there is nothing left to do."""
+    from codctl.dispatch import launch
+
+    if run.status() == "finished":
+        _output.result(
+            "train", {"run": str(run.path), "status": "finished"}, f"{run.path} is finished", as_json=as_json
+        )
+        return
+    if run.status() == "queued":
+        _refuse_queued(run)
+    snapshot = launch.snapshot_for(run)
+    found = launch.on_slurm(run, config, snapshot) if slurm else launch.detached(run, config, snapshot)
+    who = f"job {', '.join(found['jobs'])}" if slurm else f"process {found['pid']}"
+    text = f"run     {found['run']}\nsent    {who}\nlook    codctl status {run.title}, codctl logs -f {run.title}"
+    _output.result("train", found, f"{text}\nstop    codctl cancel {run.title}", as_json=as_json)
+
+
+def _refuse_queued(run: RunDirectory) -> None:
+    from codctl.errors import RefusedError
+
+    jobs = ", ".join((run.dispatch() or {}).get("jobs", [])) or "a worker that starts"
+    raise RefusedError(
+        f"run {run.title!r} is queued already ({jobs})",
+        where=str(run.path),
+        hint=f"codctl status {run.title}, or codctl cancel {run.title}",
+    )
 
 
 def _success(evaluations: Mapping[str, Mapping[str, list[float]]]) -> str:

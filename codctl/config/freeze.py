@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,8 +19,9 @@ IDENTITY_VERSION = 1
 
 def identity_fields(config: Config) -> dict[str, Any]:
     """The values that change the result, by dotted key."""
-    tree = config.model_dump(mode="json")
-    return {doc.key: _value(tree, doc.key) for doc in field_docs() if doc.field_class == "identity"}
+    tree, defaults = config.model_dump(mode="json"), _defaults()
+    found = {doc.key: _value(tree, doc.key) for doc in field_docs() if doc.field_class == "identity"}
+    return {key: value for key, value in found.items() if key not in defaults or value != defaults[key]}
 
 
 def digest(config: Config) -> str:
@@ -27,6 +29,13 @@ def digest(config: Config) -> str:
     identity = {"version": IDENTITY_VERSION, "fields": identity_fields(config)}
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def changed_identity(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
+    """The identity fields that differ, with their old and new values."""
+    before, after = identity_fields(old), identity_fields(new)
+    keys = sorted({*before, *after})
+    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
 
 
 def freeze(config: Config) -> dict[str, Any]:
@@ -49,6 +58,13 @@ def thaw(frozen: dict[str, Any]) -> Config:
             f"the frozen config does not fit this codctl: {key}: {first['msg']}",
             hint="start the run again from its recipe, with --fresh",
         ) from error
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    """Defaults of the identity fields that were added later."""
+    tree = Config().model_dump(mode="json")
+    return {doc.key: _value(tree, doc.key) for doc in field_docs() if doc.is_added}
 
 
 def _value(tree: dict[str, Any], key: str) -> Any:

@@ -1,58 +1,120 @@
-"""One attempt at a run: its log file, the signals that end it in an orderly way, and the recorded outcome."""
+"""One attempt at a run: its record, its log file, its sign of life, and the signals that end it in good order.
+
+`attempts/<n>/attempt.json` has one writer, the attempt itself. An attempt that was killed stays `running` in its own
+file; readers, who can see that nobody holds the run's lock, call it `died`. Stdlib only.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from codctl.errors import CodctlError
-from codctl.runs import atomic, manifest
+from codctl.runs import atomic, manifest, stop
 
 log = logging.getLogger("codctl")
 
 _STOPS = (signal.SIGTERM, signal.SIGHUP)
+_FILE = "attempt.json"
 
 
 class Terminated(SystemExit):
     """SIGTERM or SIGHUP arrived. A SystemExit, so that nothing on the way mistakes it for a failure."""
 
 
+def folder(run: Path, number: int) -> Path:
+    return run / "attempts" / f"{number:03d}"
+
+
+def count(run: Path) -> int:
+    """How many attempts there were; the folder with the highest number counts, also without a record."""
+    with contextlib.suppress(FileNotFoundError):
+        return max((int(entry.name) for entry in os.scandir(run / "attempts") if entry.name.isdigit()), default=0)
+    return 0
+
+
+def read(run: Path, number: int) -> dict[str, Any]:
+    """The record of an attempt; one that was killed before it could write a word says so."""
+    unknown = {"number": number, "started": None, "ended": None, "seconds": None, "outcome": "running", "message": ""}
+    try:
+        found = json.loads((folder(run, number) / _FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    return {**unknown, **found} if isinstance(found, dict) else unknown
+
+
 @contextlib.contextmanager
-def recorded(manifest_path: Path, log_path: Path) -> Iterator[None]:
-    """Log to a file while the block runs, then write how it ended into the manifest."""
-    outcome = "failed"
-    with _log_file(log_path) as handler, _stops_raise():
+def recorded(run: Path, number: int, about: Mapping[str, Any]) -> Iterator[None]:
+    """Log to a file and show signs of life while the block runs, then write how it ended.
+
+    Args:
+        run: The run's folder.
+        number: Of the attempt, counted from 1.
+        about: What else its record shall hold.
+    """
+    place = folder(run, number)
+    with atomic.storage_errors(place):
+        place.mkdir(parents=True, exist_ok=True)
+    record = {
+        "number": number,
+        "started": manifest.now(),
+        "ended": None,
+        "seconds": None,
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "outcome": "running",
+        "message": "",
+        **about,
+    }
+    atomic.write_json(place / _FILE, record)
+    started_s, outcome, message = time.monotonic(), "failed", ""
+    with _log_file(place / "log.txt") as handler, _stops_raise():
         _note(handler, f"started as process {os.getpid()} on {socket.gethostname()}")
         try:
             yield
             outcome = "finished"
             _note(handler, "finished")
-        except (KeyboardInterrupt, Terminated) as stop:
+        except stop.Stopped as request:
+            outcome = message = request.outcome
+            _note(handler, request.outcome)
+            raise
+        except (KeyboardInterrupt, Terminated) as signalled:
             outcome = "interrupted"
-            _note(handler, "interrupted by a signal" if isinstance(stop, Terminated) else "interrupted by Ctrl-C")
+            message = "interrupted by a signal" if isinstance(signalled, Terminated) else "interrupted by Ctrl-C"
+            _note(handler, message)
             raise
         except BaseException as error:
+            message = _in_short(error)
             _note(handler, "failed", error)
             raise
         finally:
-            _record(manifest_path, outcome)
+            ended = {"ended": manifest.now(), "seconds": round(time.monotonic() - started_s, 3)}
+            _record(place / _FILE, {**record, **ended, "outcome": outcome, "message": message})
 
 
-def _record(manifest_path: Path, outcome: str) -> None:
+def _record(path: Path, content: Mapping[str, Any]) -> None:
     try:
-        manifest.end_attempt(manifest_path, outcome)
+        atomic.write_json(path, content)
     except CodctlError as error:
         # Raising here would hide why the attempt ended. The run then shows as died, which is true enough.
-        log.warning("could not record that the run is %s: %s (%s)", outcome, error.message, error.where)
-        if outcome == "finished":
+        log.warning("could not record that the run is %s: %s (%s)", content["outcome"], error.message, error.where)
+        if content["outcome"] == "finished":
             raise
+
+
+def _in_short(error: BaseException) -> str:
+    text = error.message if isinstance(error, CodctlError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:500]
 
 
 def _note(handler: logging.Handler, message: str, error: BaseException | None = None) -> None:
@@ -71,7 +133,6 @@ class _QuietFileHandler(logging.FileHandler):
 @contextlib.contextmanager
 def _log_file(path: Path) -> Iterator[logging.Handler]:
     with atomic.storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         handler = _QuietFileHandler(path, encoding="utf-8", errors="replace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     level = log.level
@@ -91,14 +152,14 @@ def _log_file(path: Path) -> Iterator[logging.Handler]:
 def _stops_raise() -> Iterator[None]:
     """Make a polite request to stop raise in the main thread, unless the caller (nohup, a supervisor) handles it."""
 
-    def stop(number: int, _frame: FrameType | None) -> None:
+    def raise_(number: int, _frame: FrameType | None) -> None:
         raise Terminated(128 + number)
 
     replaced = []
     if threading.current_thread() is threading.main_thread():
         replaced = [number for number in _STOPS if signal.getsignal(number) is signal.SIG_DFL]
     for number in replaced:
-        signal.signal(number, stop)
+        signal.signal(number, raise_)
     try:
         yield
     finally:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
+import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codctl.errors import PreflightError, Problem, RefusedError, StageError, UsageError
-from codctl.runs import atomic, attempt, lock, manifest
+from codctl.runs import atomic, attempt, code, heartbeat, lock, machine, manifest, stop
+from codctl.runs.progress_mark import mark
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config
+
+log = logging.getLogger("codctl")
+
+SWEEPS, TRIALS = "sweeps", "trials"
 
 
 class RunDirectory:
@@ -32,7 +37,14 @@ class RunDirectory:
 
     @classmethod
     def create_or_continue(
-        cls, runs_dir: Path, config: Config, *, recipe: str, command: Sequence[str], fresh: bool = False
+        cls,
+        runs_dir: Path,
+        config: Config,
+        *,
+        recipe: str,
+        command: Sequence[str],
+        fresh: bool = False,
+        sweep: Path | None = None,
     ) -> RunDirectory:
         """Make the run's directory, or return the one that the same config made before.
 
@@ -42,6 +54,7 @@ class RunDirectory:
             recipe: The recipe as the user named it.
             command: The command line, for reproduction.
             fresh: Move an existing directory aside to `<name>.old-<n>` and start anew.
+            sweep: Folder of the sweep that it is a trial of; the run then lies below it.
 
         Raises:
             RefusedError: A live process uses it, or it belongs to a config that gives other results.
@@ -49,14 +62,21 @@ class RunDirectory:
         """
         from codctl.config.freeze import digest, freeze
 
-        path = runs_dir / config.name
+        path = (sweep / TRIALS if sweep else runs_dir) / config.name
         if fresh:
             move_aside(path)
         identity = digest(config)
         frozen = {"schema": 1, "digest": identity, "config": freeze(config)}
-        content = manifest.new(name=config.name, recipe=recipe, command=command, digest=identity)
+        content = manifest.new(
+            name=config.name,
+            recipe=recipe,
+            command=command,
+            digest=identity,
+            root=os.path.relpath(runs_dir, path),
+            sweep=os.path.relpath(sweep, path) if sweep else None,
+        )
         with atomic.storage_errors(path, PreflightError):
-            if _create(path, content, frozen):
+            if create(path, content, frozen):
                 return cls(path)
         run = cls.open(path)
         run._refuse_other_config(config)
@@ -84,6 +104,23 @@ class RunDirectory:
         return self.path.name
 
     @property
+    def title(self) -> str:
+        """What to call it on the command line: its name, of a trial after its sweep's."""
+        sweep = self.sweep
+        return f"{sweep.name}/{self.name}" if sweep else self.name
+
+    @property
+    def root(self) -> Path:
+        """The runs folder."""
+        return Path(os.path.normpath(self.path / self.manifest()["root"]))
+
+    @property
+    def sweep(self) -> Path | None:
+        """The folder of the sweep that it is a trial of."""
+        found = self.manifest()["sweep"]
+        return Path(os.path.normpath(self.path / found)) if found else None
+
+    @property
     def manifest_path(self) -> Path:
         return self.path / "manifest.json"
 
@@ -100,48 +137,139 @@ class RunDirectory:
 
     def log_path(self, number: int) -> Path:
         """The log of one attempt, counted from 1."""
-        return self.path / "attempts" / f"{number:03d}" / "log.txt"
+        return attempt.folder(self.path, number) / "log.txt"
 
     def manifest(self) -> dict[str, Any]:
         return manifest.read(self.manifest_path)
 
     def config(self) -> Config:
-        """The frozen config.
+        """The frozen config, validated.
 
         Raises:
             UsageError: It is missing or damaged.
         """
         from codctl.config.freeze import thaw
 
-        return thaw(self._frozen()["config"])
+        return thaw(self.frozen()["config"])
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """The records of all attempts; those that never said how they ended have died."""
+        total = attempt.count(self.path)
+        found = [attempt.read(self.path, number) for number in range(1, total + 1)]
+        for number, record in enumerate(found, start=1):
+            if record["outcome"] == "running" and (number < total or self.status() != "running"):
+                record["outcome"] = "died"
+        return found
 
     def status(self) -> str:
-        """running, finished, failed, interrupted, or died: recorded as running but nobody holds the lock."""
-        recorded = str(self.manifest()["status"])
-        if recorded == "running" and not lock.is_locked(self.lock_path):
-            # It may have ended between the two looks.
-            again = str(self.manifest()["status"])
-            return "died" if again == "running" else again
-        return recorded
+        """How it stands, from its files alone.
+
+        planned (nothing happened yet), queued (handed to a scheduler), running, finished, failed, interrupted,
+        cancelled, paused (its scheduler will start it again), or died: recorded as running but nobody holds the lock.
+        """
+        number = attempt.count(self.path)
+        outcome = attempt.read(self.path, number)["outcome"] if number else ""
+        if outcome == "running" and lock.is_locked(self.lock_path):
+            return "running"
+        if outcome == "running":  # it may have ended between the two looks
+            outcome = attempt.read(self.path, number)["outcome"]
+        if outcome == "finished":
+            return "finished"
+        request = stop.read(self.path)
+        if request and request.kind == "cancel" and request.after_attempt >= number:
+            return "cancelled"
+        dispatched = self.dispatch()
+        if dispatched is not None and dispatched.get("after_attempt", 0) >= number:
+            return "queued"
+        return {"": "planned", "running": "died"}.get(outcome, str(outcome))
+
+    def mark(self) -> str:
+        """How far it is, in things that no kill can take back; the same text twice means no progress."""
+        return mark(self.path)
+
+    def heartbeat(self) -> dict[str, Any] | None:
+        """The last sign of life of an attempt."""
+        return heartbeat.read(self.path)
+
+    def dispatch(self) -> dict[str, Any] | None:
+        """Where it was sent to run, if it was."""
+        try:
+            found = json.loads((self.path / "dispatch.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def write_dispatch(self, content: Mapping[str, Any]) -> None:
+        """Record where it is sent; an earlier request to stop no longer holds."""
+        stop.clear(self.path)
+        about = {"schema": 1, "submitted": manifest.now(), "after_attempt": attempt.count(self.path)}
+        atomic.write_json(self.path / "dispatch.json", {**about, **content})
+
+    def request_stop(self, kind: stop.Kind, by: str = "") -> None:
+        """Ask whoever works on it to save and stop (see runs.stop)."""
+        stop.write(self.path, kind, after_attempt=attempt.count(self.path), by=by)
+
+    def stop_requested(self) -> stop.Kind | None:
+        request = stop.read(self.path)
+        return request.kind if request else None
+
+    def check_stop(self) -> None:
+        """Raise `stop.Stopped` when somebody has asked for it."""
+        if kind := self.stop_requested():
+            raise stop.Stopped(kind)
+
+    def clear_stop(self) -> None:
+        """Somebody continues it: an earlier request no longer holds."""
+        stop.clear(self.path)
 
     @contextlib.contextmanager
-    def start_attempt(self) -> Iterator[int]:
+    def start_attempt(self, job: str | None = None) -> Iterator[int]:
         """Use the run: take its lock, log to a file, and record truthfully how the block ended.
 
-        Ctrl-C, SIGTERM and SIGHUP count as interrupted, any other exception as failed. Yields the attempt's number.
+        A request to stop counts as cancelled or paused, Ctrl-C, SIGTERM and SIGHUP as interrupted, any other exception
+        as failed. Yields the attempt's number.
+
+        Args:
+            job: The scheduler's id of the job that does it.
 
         Raises:
             RefusedError: Another process uses the run.
+            Stopped: Somebody has cancelled it before it began.
         """
         with lock.RunLock(self.lock_path):
             atomic.remove_leftovers(self.path)
+            if self.stop_requested() == "cancel":
+                raise stop.Stopped("cancel")
+            self.clear_stop()
             if self._new_config is not None:
                 atomic.write_json(self.path / "config.json", self._new_config)
-            number = manifest.begin_attempt(self.manifest_path)
-            with attempt.recorded(self.manifest_path, self.log_path(number)):
+            number = attempt.count(self.path) + 1
+            before = attempt.read(self.path, number - 1) if number > 1 else None
+            code_now = code.digest()
+            about = {"job": job, "code": code_now, "mark": self.mark()}
+            with attempt.recorded(self.path, number, about), heartbeat.beating(self.path, number):
+                self._note_environment(number)
+                _tell_differences(before, code_now)
                 yield number
 
-    def _frozen(self) -> dict[str, Any]:
+    def _note_environment(self, number: int) -> None:
+        found = machine.environment()
+        atomic.write_json(attempt.folder(self.path, number) / "environment.json", found)
+        if (earlier := _packages(self.path, number - 1)) and earlier != found["packages"]:
+            names = sorted({*earlier, *found["packages"]})
+            changed = [
+                f"{name} {earlier.get(name, 'absent')} → {found['packages'].get(name, 'absent')}"
+                for name in names
+                if earlier.get(name) != found["packages"].get(name)
+            ]
+            log.warning("other packages than in attempt %d: %s", number - 1, ", ".join(changed[:8]))
+
+    def frozen(self) -> dict[str, Any]:
+        """What config.json holds: schema, digest, config.
+
+        Raises:
+            UsageError: It is missing or damaged.
+        """
         path = self.path / "config.json"
         try:
             frozen: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -151,50 +279,80 @@ class RunDirectory:
         return frozen
 
     def _refuse_other_config(self, config: Config) -> None:
-        from codctl.config.freeze import digest, identity_fields, thaw
+        from codctl.config.freeze import changed_identity, digest, thaw
 
-        frozen = self._frozen()
+        frozen = self.frozen()
         if frozen["digest"] == digest(config):
             return
-        old, new = identity_fields(thaw(frozen["config"])), identity_fields(config)
-        changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+        changed = changed_identity(thaw(frozen["config"]), config)
         by = "with other settings" if changed else "by a codctl in which the same settings mean something else"
         raise RefusedError(
             f"run {self.name!r} was made {by}",
             where=str(self.path),
-            hint="name=OTHER makes a second run, --fresh moves this one aside, or take the changes back to continue it",
-            problems=tuple(Problem(f"{key}: {old.get(key)!r} → {new.get(key)!r}") for key in changed),
+            hint="name=OTHER makes a second run, "
+            f"--fork {self.name} --name OTHER one that goes on from its newest checkpoint, "
+            "--fresh moves this one aside, or take the changes back to continue it",
+            problems=tuple(Problem(f"{key}: {old!r} → {new!r}") for key, (old, new) in changed.items()),
         )
 
 
 def list_runs(runs_dir: Path) -> list[RunDirectory]:
-    """Every run in a folder, by name; none when the folder does not exist."""
+    """Every run in a folder, by name, without the trials of sweeps; none when the folder does not exist."""
     return [RunDirectory(path.parent) for path in sorted(runs_dir.glob("[!.]*/manifest.json"))]
 
 
+def list_sweeps(runs_dir: Path) -> list[Path]:
+    """The folders of all sweeps, by name."""
+    return [path.parent for path in sorted(runs_dir.glob(f"{SWEEPS}/[!.]*/sweep.json"))]
+
+
+def trials_of(sweep: Path) -> list[RunDirectory]:
+    """Every trial of a sweep that has a directory, by name."""
+    return list_runs(sweep / TRIALS)
+
+
 def find_run(runs_dir: Path, name_or_path: str) -> RunDirectory:
-    """The run that a user means by a name in `runs_dir` or by a path.
+    """The run that a user means by a name in `runs_dir`, by `<sweep>/<trial>`, or by a path.
 
     Raises:
         UsageError: There is none; the nearest names are listed.
     """
-    for path in (runs_dir / name_or_path, Path(name_or_path)):
-        if (path / "manifest.json").exists():
+    from codctl.config.nearest import nearest
+
+    sweep, _, trial = name_or_path.partition("/")
+    places = [runs_dir / name_or_path, runs_dir / SWEEPS / sweep / TRIALS / trial, Path(name_or_path)]
+    for path in places:
+        if path.name and (path / "manifest.json").exists():
             return RunDirectory.open(path)
-    names = [run.name for run in list_runs(runs_dir)]
-    near = difflib.get_close_matches(Path(name_or_path).name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else "`codctl runs list` shows what there is"
+    trials = trials_of(runs_dir / SWEEPS / sweep) if trial else []
+    names = [run.title for run in trials] if trials else [run.name for run in list_runs(runs_dir)]
+    near = nearest(name_or_path if trials else Path(name_or_path).name, names)
+    hint = f"did you mean {near}?" if near else "`codctl runs list` shows what there is"
     raise UsageError(f"no run named {name_or_path!r}", where=str(runs_dir), hint=hint)
 
 
-def _create(path: Path, content: dict[str, Any], frozen: dict[str, Any]) -> bool:
-    """Bring the directory into being whole; False when there is one already (perhaps made this very moment)."""
+def create(
+    path: Path,
+    content: Mapping[str, Any],
+    frozen: Mapping[str, Any],
+    fill: Callable[[Path], None] | None = None,
+) -> bool:
+    """Bring a run's directory into being whole; False when there is one already (perhaps made this very moment).
+
+    Args:
+        path: The run's folder.
+        content: Of its manifest.
+        frozen: Of its config.json.
+        fill: Puts into the folder, before anybody sees it, what the run begins with.
+    """
     if path.is_dir() and any(path.iterdir()):
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = atomic.temp_sibling(path)
-    temp.mkdir()
     try:
+        temp.mkdir()
+        if fill is not None:
+            fill(temp)
         atomic.write_json(temp / "config.json", frozen)
         atomic.write_json(temp / "manifest.json", content)
         temp.rename(path)
@@ -222,3 +380,22 @@ def move_aside(path: Path) -> None:
         while (aside := path.with_name(f"{path.name}.old-{number}")).exists():
             number += 1
         path.rename(aside)
+
+
+def _tell_differences(before: dict[str, Any] | None, code_now: str) -> None:
+    """Say what the last attempt left and what is no longer as it was."""
+    if before is None:
+        return
+    if before["outcome"] == "running":
+        who = f"process {before['pid']} on {before['host']}" if "pid" in before else "its process"
+        log.warning("attempt %d died (%s): taking over", before["number"], who)
+    if before.get("code") not in (None, code_now):
+        log.warning("other code than in attempt %d: %s → %s", before["number"], before["code"], code_now)
+
+
+def _packages(run: Path, number: int) -> dict[str, str]:
+    try:
+        found = json.loads((attempt.folder(run, number) / "environment.json").read_text(encoding="utf-8"))
+        return dict(found["packages"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

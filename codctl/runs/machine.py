@@ -7,14 +7,19 @@ import platform
 import shutil
 import socket
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "numpy", "mlflow", "vllm")
 _QUERY_TIMEOUT_S = 5.0
+# What steers a run from outside. Names that could hold a secret are not among them.
+_VARIABLES = ("CUDA_", "NCCL_", "VLLM_", "OMP_", "MKL_", "SLURM_JOB", "SLURM_NODE", "SLURMD_NODENAME", "PYTHONHASHSEED")
+_SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
+@cache
 def describe() -> dict[str, Any]:
     """Host, processor, memory, GPUs, versions and the commit of this checkout (empty when there is none)."""
     return {
@@ -28,6 +33,17 @@ def describe() -> dict[str, Any]:
         "versions": _versions(),
         "commit": _commit(),
     }
+
+
+def environment() -> dict[str, Any]:
+    """What one attempt ran in: the machine, every installed package, and the variables that steer libraries."""
+    packages = {str(dist.name).lower(): dist.version for dist in metadata.distributions()}
+    variables = {
+        key: value
+        for key, value in sorted(os.environ.items())
+        if key.startswith(_VARIABLES) and not any(word in key for word in _SECRET)
+    }
+    return {**describe(), "packages": dict(sorted(packages.items())), "variables": variables}
 
 
 def _cores() -> int:

@@ -1,10 +1,8 @@
-"""The manifest of a run: what was started, how, and how each attempt ended. Stdlib only."""
+"""The manifest of a run: what was started and how. Written once, when the run is made. Stdlib only."""
 
 from __future__ import annotations
 
 import json
-import os
-import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,17 +10,28 @@ from typing import Any
 
 import codctl
 from codctl.errors import UsageError
-from codctl.runs import atomic, machine
+from codctl.runs import machine
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def new(*, name: str, recipe: str, command: Sequence[str], digest: str) -> dict[str, Any]:
-    """The manifest of a run that nobody has worked on yet."""
+def new(
+    *, name: str, recipe: str, command: Sequence[str], digest: str, root: str = "..", sweep: str | None = None
+) -> dict[str, Any]:
+    """The manifest of a run that nobody has worked on yet.
+
+    Args:
+        name: Of the run.
+        recipe: As the user named it.
+        command: The command line.
+        digest: Of the config's identity fields.
+        root: The runs folder, relative to the run.
+        sweep: The folder of the sweep that it is a trial of, relative to the run.
+    """
     return {
         "schema": SCHEMA,
         "name": name,
@@ -32,8 +41,9 @@ def new(*, name: str, recipe: str, command: Sequence[str], digest: str) -> dict[
         "digest": digest,
         "codctl_version": codctl.__version__,
         "machine": machine.describe(),
-        "status": "interrupted",  # until its first attempt starts there is nothing running
-        "attempts": [],
+        "root": root,
+        "sweep": sweep,
+        "forked_from": None,
     }
 
 
@@ -51,35 +61,9 @@ def read(path: Path) -> dict[str, Any]:
         raise UsageError(f"the manifest cannot be read: {error}", where=str(path)) from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         found = content.get("schema") if isinstance(content, dict) else None
-        raise UsageError(f"the manifest has schema {found}, this codctl reads {SCHEMA}", where=str(path))
+        raise UsageError(
+            f"the manifest has schema {found}, this codctl reads {SCHEMA}",
+            where=str(path),
+            hint="use the codctl that made the run, or move it aside with --fresh",
+        )
     return content
-
-
-def begin_attempt(path: Path) -> int:
-    """Record that this process works on the run; earlier attempts that never ended are recorded as died."""
-    content = read(path)
-    for attempt in content["attempts"]:
-        if attempt["outcome"] == "running":
-            attempt["outcome"] = "died"
-    number = len(content["attempts"]) + 1
-    content["attempts"].append(
-        {
-            "number": number,
-            "started": now(),
-            "ended": None,
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "outcome": "running",
-        }
-    )
-    content["status"] = "running"
-    atomic.write_json(path, content)
-    return number
-
-
-def end_attempt(path: Path, outcome: str) -> None:
-    """Record how the last attempt ended: finished, failed or interrupted."""
-    content = read(path)
-    content["attempts"][-1] |= {"ended": now(), "outcome": outcome}
-    content["status"] = outcome
-    atomic.write_json(path, content)

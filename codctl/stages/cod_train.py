@@ -21,6 +21,7 @@ from codctl.learn.learner import Learner
 from codctl.learn.models import add_lora
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_sealed, sealing
+from codctl.runs.stop import Stopped
 from codctl.seeds import derive_seed
 from codctl.stages.progress import Progress
 from codctl.stages.setup import Speaker, export, load_speaker, make_engine, rollout_settings
@@ -28,7 +29,10 @@ from codctl.tracking.tracker import Tracker
 
 
 def cod_train(run: RunDirectory, config: Config, start: Path, tracker: Tracker, progress: Progress) -> Path:
-    """Train, and return the folder of the final model (a PEFT adapter when `model.lora.rank` is set)."""
+    """Train, and return the folder of the final model (a PEFT adapter when `model.lora.rank` is set).
+
+    A request to stop is seen between two steps, and a checkpoint is saved first.
+    """
     if not config.train.enabled:
         return start
     stage = run.stage("cod_train")
@@ -83,7 +87,7 @@ class Training:
     """
 
     def __init__(self, run: RunDirectory, config: Config, start: Path, tracker: Tracker, progress: Progress) -> None:
-        self._config, self._tracker, self._progress = config, tracker, progress
+        self._run, self._config, self._tracker, self._progress = run, config, tracker, progress
         self._stage = run.stage("cod_train")
         self._mixture = Mixture.of(config.world)
         speaker = load_speaker(start, config.model.dtype, config.model.device)
@@ -123,10 +127,13 @@ class Training:
             self._progress.update("CoD-Train", step, total, metrics)
             if config.evaluation.every and step % config.evaluation.every == 0:
                 self._validate(step)
-            if step % config.train.checkpoint_every == 0 or step == total:
+            stop = self._run.stop_requested()
+            if stop or step % config.train.checkpoint_every == 0 or step == total:
                 folder = self._stage / "checkpoints"
                 checkpoints.save(folder, self.speaker.model, self._learner, step)
                 checkpoints.prune(folder, config.train.checkpoints_kept, newest=step)
+            if stop:
+                raise Stopped(stop)
 
     def _step(self, step: int) -> dict[str, float]:
         config = self._config

@@ -10,13 +10,17 @@ from codctl.config.schema import Config
 from codctl.errors import CodctlError
 from codctl.runs.attempt import Terminated
 from codctl.runs.directory import RunDirectory
-from codctl.stages.progress import Logged, Progress
+from codctl.runs.stop import Stopped
+from codctl.stages.progress import Logged, Progress, Stoppable
 
 
 def run_training(config: Config, run: RunDirectory, progress: Progress) -> dict[str, Any]:
     """Train and evaluate; the same call again continues or does nothing.
 
     The caller holds the run's lock (`run.start_attempt`).
+
+    Raises:
+        Stopped: Somebody has asked for it; all that was sealed is kept.
 
     Returns:
         `run` and `report` (paths) and `metrics` (success by position of each evaluation).
@@ -29,6 +33,9 @@ def run_training(config: Config, run: RunDirectory, progress: Progress) -> dict[
         result = _stages(config, run, tracker, Logged(progress))
         outcome = "finished"
         return result
+    except Stopped as request:
+        outcome = request.outcome
+        raise
     except (KeyboardInterrupt, Terminated):
         outcome = "interrupted"
         raise
@@ -41,13 +48,16 @@ def _stages(config: Config, run: RunDirectory, tracker: Any, progress: Progress)
     from codctl.stages.cod_train import cod_train
     from codctl.stages.evaluation import evaluate_in_run
     from codctl.stages.setup import prepare_process
+    from codctl.stages.trial import play_suites
     from codctl.stages.warm_start import warm_start
 
     prepare_process(config.runtime.threads)
     started = time.monotonic()
+    seen = progress
+    progress = Stoppable(seen, run.check_stop)
     start = build_model(run, config, progress)
     warm = warm_start(run, config, start, tracker, progress)
-    final = cod_train(run, config, warm, tracker, progress)
+    final = cod_train(run, config, warm, tracker, seen)  # it saves before it stops
     length, arms = config.world.length, config.evaluation.arms
     results: dict[str, dict[str, Any]] = {}
     if config.train.enabled:
@@ -56,6 +66,7 @@ def _stages(config: Config, run: RunDirectory, tracker: Any, progress: Progress)
     if config.evaluation.long_length:
         long = config.evaluation.long_length
         results |= evaluate_in_run(run, config, final, "after-long", long, ("own", "none"), progress)
+    play_suites(run, config, progress)
     report = _report(run, progress)
     for name in results:
         tracker.artifact(run.stage("evaluation") / name, f"evaluation/{name}")

@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 
+from codctl.cli import _output
 from codctl.cli._progress import Paces, PlainDisplay, clock, open_display, rate, sparkline
 
 
@@ -72,7 +73,7 @@ def test_words() -> None:
 
 
 def test_lines_come_also_when_nothing_moves(capsys: pytest.CaptureFixture[str]) -> None:
-    display = PlainDisplay(0.05)
+    display = PlainDisplay(0.05, _output.talk)
     display.update("CoD-Train", 1, 10, {})
     time.sleep(0.3)
     display.close()

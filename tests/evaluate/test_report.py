@@ -217,7 +217,7 @@ def test_page_that_cannot_be_written(half_run: RunDirectory, tmp_path: Path, mon
     with pytest.raises(StageError, match="cannot write"):
         write_report(half_run, tmp_path / "file" / "report.html")
 
-    def full(*_args: object) -> None:
+    def full(*_args: object, **_options: object) -> None:
         raise StageError("cannot write: the disk is full")
 
     monkeypatch.setattr(atomic, "write_bytes", full)

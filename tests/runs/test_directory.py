@@ -17,7 +17,7 @@ import pytest
 
 from codctl.config.schema import Config
 from codctl.errors import PreflightError, RefusedError, StageError, UsageError
-from codctl.runs import directory, manifest
+from codctl.runs import attempt, directory, manifest
 from codctl.runs.directory import RunDirectory, find_run, list_runs
 
 
@@ -40,7 +40,10 @@ def test_new_run(tmp_path: Path) -> None:
     assert content["recipe"] == "recipes/tiny.yaml"
     assert content["command"] == ["codctl", "train"]
     assert content["digest"] == json.loads((run.path / "config.json").read_text())["digest"]
-    assert content["attempts"] == []
+    assert run.attempts() == []
+    assert run.status() == "planned"
+    assert run.root == tmp_path / "deep" / "runs"
+    assert run.sweep is None
     assert content["machine"]["cores"] >= 1
     assert run.stage("warm_start") == run.path / "stages" / "warm_start"
     assert names(run.path.parent) == ["tiny"]
@@ -61,7 +64,7 @@ def test_attempts_are_recorded_and_logged(tmp_path: Path) -> None:
     assert "WARNING odd ✓" in text
     with make(tmp_path).start_attempt() as number:
         assert number == 2
-    attempts = run.manifest()["attempts"]
+    attempts = run.attempts()
     assert [attempt["outcome"] for attempt in attempts] == ["finished", "finished"]
     assert attempts[0]["pid"] == os.getpid()
     assert attempts[0]["ended"] >= attempts[0]["started"]
@@ -82,7 +85,7 @@ def test_status_on_every_way_out(tmp_path: Path, error: BaseException, status: s
     with pytest.raises(type(error)), run.start_attempt():
         raise error
     assert run.status() == status
-    assert run.manifest()["attempts"][0]["outcome"] == status
+    assert run.attempts()[0]["outcome"] == status
     assert status in run.log_path(1).read_text()
     with run.start_attempt():
         pass
@@ -127,7 +130,7 @@ def test_status_after_a_signal(tmp_path: Path, stop: signal.Signals, status: str
     assert run.status() == status
     with run.start_attempt():
         pass
-    assert [attempt["outcome"] for attempt in run.manifest()["attempts"]] == [status, "finished"]
+    assert [attempt["outcome"] for attempt in run.attempts()] == [status, "finished"]
 
 
 def test_outcome_that_cannot_be_written_does_not_hide_the_error(
@@ -140,7 +143,7 @@ def test_outcome_that_cannot_be_written_does_not_hide_the_error(
 
     def fail_on_a_full_disk() -> None:
         with run.start_attempt():
-            monkeypatch.setattr(manifest.atomic, "write_json", full)
+            monkeypatch.setattr(attempt.atomic, "write_json", full)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -183,7 +186,7 @@ def test_somebody_elses_folder_is_refused(tmp_path: Path) -> None:
 
 def test_empty_folder_is_used(tmp_path: Path) -> None:
     (tmp_path / "tiny").mkdir()
-    assert make(tmp_path).status() == "interrupted"
+    assert make(tmp_path).status() == "planned"
 
 
 @pytest.mark.parametrize(("call", "code"), [("mkdir", errno.EACCES), ("fsync", errno.ENOSPC)])
@@ -226,7 +229,7 @@ def test_leftovers_of_a_killed_attempt_are_removed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "the manifest cannot be read"), ("[]", "schema None"), ('{"schema": 9}', "schema 9, this codctl reads 1")],
+    [("{", "the manifest cannot be read"), ("[]", "schema None"), ('{"schema": 9}', "schema 9, this codctl reads 2")],
 )
 def test_damaged_manifest(tmp_path: Path, content: str, message: str) -> None:
     run = make(tmp_path)

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from codctl.runs.directory import RunDirectory
+
 STOPPING = Path(__file__).with_name("stopping.py")
 
 RECIPE = """\
@@ -75,7 +77,7 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 
 def status(folder: Path) -> str:
-    return str(json.loads((folder / "runs/small/manifest.json").read_text())["status"])
+    return RunDirectory.open(folder / "runs/small").status()
 
 
 def finish(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:

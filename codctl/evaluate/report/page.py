@@ -84,7 +84,7 @@ def _no_headline(source: Source) -> str:
 def _facts(source: Source) -> list[tuple[str, str]]:
     """How to repeat the run, and on what it ran."""
     manifest, machine = source.manifest, source.manifest["machine"]
-    attempts = ", ".join(f"{attempt['number']}: {attempt['outcome']}" for attempt in manifest["attempts"])
+    attempts = ", ".join(f"{attempt['number']}: {attempt['outcome']}" for attempt in source.attempts)
     versions = ", ".join(f"{name} {version}" for name, version in machine.get("versions", {}).items())
     processor = f"{machine.get('cpu', '')}, {machine.get('cores', '?')} cores, {machine.get('memory_gb', '?')} GB"
     config = source.config

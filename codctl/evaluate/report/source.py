@@ -52,6 +52,7 @@ class Source:
     """Everything the page shows."""
 
     manifest: dict[str, Any]
+    attempts: list[dict[str, Any]]
     status: str
     config: Config
     records: list[dict[str, Any]]
@@ -83,6 +84,7 @@ def load(run: RunDirectory) -> Source:
     status = run.status()
     return Source(
         manifest=run.manifest(),
+        attempts=run.attempts(),
         status="finished" if status == "running" and not missing else status,
         config=config,
         records=records,

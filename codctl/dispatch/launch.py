@@ -1,0 +1,69 @@
+"""Send a run away: to a process of its own on this machine, or to SLURM. Both return as soon as it is in good hands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from codctl.config.schema import Config
+from codctl.dispatch import local, worker
+from codctl.errors import RefusedError
+from codctl.runs import attempt, code
+from codctl.runs.directory import RunDirectory
+
+_UP_S = 60.0
+LOG = "worker.log"
+
+
+def snapshot_for(run: RunDirectory, *, current_code: bool = True) -> code.Snapshot:
+    """The code that the next attempt runs: as it is now, or as it was submitted the last time."""
+    dispatched = run.dispatch()
+    if not current_code and dispatched is not None:
+        found = code.find(run.root, str(dispatched.get("code")))
+        if found.path.is_dir():
+            return found
+        raise RefusedError(
+            "the code that this run was submitted with is gone", where=str(found.path), hint="add --current-code"
+        )
+    return code.snapshot(run.root)
+
+
+def detached(run: RunDirectory, config: Config, snapshot: code.Snapshot) -> dict[str, Any]:
+    """Start a worker that outlives this terminal; returns when its attempt has begun.
+
+    Raises:
+        StageError: It ended before, or was not up in time; the message holds the end of its log.
+    """
+    from codctl.tracking.prepare import prepare
+
+    prepare([run], config.tracking)
+    before = attempt.count(run.path)
+    run.write_dispatch({"where": "local", "jobs": [], "code": snapshot.digest})
+    pid = local.start_detached(
+        worker.command(run.path),
+        env=worker.environment(snapshot),
+        log=run.path / LOG,
+        is_up=lambda: attempt.read(run.path, before + 1).get("pid") is not None,
+        deadline_s=_UP_S,
+    )
+    return {"run": str(run.path), "where": "local", "pid": pid, "log": str(run.log_path(before + 1))}
+
+
+def on_slurm(run: RunDirectory, config: Config, snapshot: code.Snapshot) -> dict[str, Any]:
+    """Submit a run.
+
+    Raises:
+        BackendError: There is no SLURM here, or its controller does not answer.
+        RefusedError: SLURM refuses the job.
+    """
+    from codctl.dispatch import slurm
+    from codctl.tracking.prepare import prepare
+
+    prepare([run], config.tracking)
+    jobs = slurm.submit([run.path], config.cluster, folder=slurm_folder(run), name=run.name, code=snapshot.path)
+    return {"run": str(run.path), "where": "slurm", "jobs": jobs, "code": snapshot.digest}
+
+
+def slurm_folder(run: RunDirectory) -> Path:
+    """Where the files of a run's jobs lie."""
+    return run.path / "slurm"

@@ -1,0 +1,80 @@
+"""The process that does a run's work wherever it was sent: `python -m codctl.dispatch.worker RUN_DIR [--job ID]`.
+
+It reads the frozen config and composes nothing. It ends with 0 (finished), 75 (paused: start it again), 130 (cancelled
+or Ctrl-C), 143 (terminated), or the exit code of the error that it met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from codctl.dispatch import leash
+from codctl.errors import CodctlError
+from codctl.runs.code import Snapshot
+from codctl.runs.directory import RunDirectory
+from codctl.stages.pace import PlainDisplay
+
+log = logging.getLogger("codctl")
+
+
+def command(run: Path, job: str | None = None) -> list[str]:
+    """The command line of a worker."""
+    return [sys.executable, "-m", "codctl.dispatch.worker", str(run.absolute()), *(["--job", job] if job else [])]
+
+
+def environment(code: Snapshot, base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment in which a worker runs the code of a snapshot."""
+    found = dict(os.environ if base is None else base)
+    paths = [str(code.path), *filter(None, [found.get("PYTHONPATH")])]
+    # Safe path: otherwise `-m` looks for codctl in the working directory first, which may be the checkout being edited.
+    return {**found, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def work(run: RunDirectory, job: str | None = None) -> dict[str, Any]:
+    """One attempt at a run in this process; its progress goes to the attempt's log.
+
+    Raises:
+        CodctlError: A stage failed, or the run is in use.
+        Stopped: Somebody has asked for it.
+    """
+    config = run.config()
+    with run.start_attempt(job):
+        from codctl.stages.pipeline import run_training
+        from codctl.stages.preflight import preflight  # heavy: whoever waits for the attempt to begin need not wait
+
+        display = PlainDisplay(config.runtime.progress_s, log.info)
+        try:
+            preflight(config)
+            return run_training(config, run, display)
+        finally:
+            display.close()
+
+
+def main(argv: Sequence[str]) -> int:
+    """Do what the command line says; errors end as one message on stderr."""
+    leash.watch()
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # schedulers send it to every process of a job; files say what to do
+    parser = argparse.ArgumentParser(prog="codctl.dispatch.worker")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--job")
+    options = parser.parse_args(argv)
+    try:
+        work(RunDirectory.open(options.run), options.job)
+    except CodctlError as error:
+        where = f"{error.where}: " if error.where else ""
+        sys.stderr.write(f"error: {where}{error.message}\n" + (f"  → {error.hint}\n" if error.hint else ""))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,71 @@
+"""A new run that goes on from another one's newest checkpoint, with settings that may differ. Stdlib only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codctl.errors import Problem, RefusedError, UsageError
+from codctl.runs import manifest
+from codctl.runs.directory import RunDirectory, create
+from codctl.runs.seal import newest_sealed, why_not_sealed
+
+if TYPE_CHECKING:
+    from codctl.config.schema import Config
+
+_CHECKPOINTS = Path("stages/cod_train/checkpoints")
+
+
+def fork(source: RunDirectory, runs_dir: Path, config: Config, *, recipe: str, command: Sequence[str]) -> RunDirectory:
+    """Make a run that holds the source's model, warm start, metrics and newest checkpoint.
+
+    Args:
+        source: The run to go on from; it is only read.
+        runs_dir: Where runs live.
+        config: Of the new run, under another name.
+        recipe: As the user named it.
+        command: The command line.
+
+    Raises:
+        UsageError: The source has no whole checkpoint.
+        RefusedError: The name is taken, or the checkpoint does not fit the new settings.
+    """
+    from codctl.config.freeze import changed_identity, digest, freeze
+
+    newest, _ = newest_sealed(source.path / _CHECKPOINTS)
+    if newest is None:
+        raise UsageError(f"run {source.name!r} has no checkpoint yet", where=str(source.path))
+    changed = changed_identity(source.config(), config)
+    if misfits := {key: values for key, values in changed.items() if key.startswith("model.")}:
+        raise RefusedError(
+            "a checkpoint does not fit another model",
+            where=str(newest),
+            hint="take these changes back, or train from the start without --fork",
+            problems=tuple(Problem(f"{key}: {old!r} → {new!r}") for key, (old, new) in misfits.items()),
+        )
+
+    def fill(folder: Path) -> None:
+        for part in (Path("stages/model"), Path("stages/warm_start"), newest.relative_to(source.path)):
+            if (source.path / part).is_dir():
+                shutil.copytree(source.path / part, folder / part)
+        if source.metrics_path.exists():
+            shutil.copyfile(source.metrics_path, folder / source.metrics_path.name)
+        if problem := why_not_sealed(folder / newest.relative_to(source.path)):
+            raise RefusedError(f"the checkpoint changed while it was copied: {problem}", where=str(newest))
+
+    path, identity = runs_dir / config.name, digest(config)
+    content = manifest.new(
+        name=config.name, recipe=recipe, command=command, digest=identity, root=os.path.relpath(runs_dir, path)
+    )
+    content["forked_from"] = {
+        "run": source.title,
+        "digest": source.manifest()["digest"],
+        "checkpoint": newest.name,
+        "changed": {key: list(values) for key, values in changed.items()},
+    }
+    if not create(path, content, {"schema": 1, "digest": identity, "config": freeze(config)}, fill):
+        raise RefusedError("there is a run of this name", where=str(path), hint=f"--fork {source.name} --name OTHER")
+    return RunDirectory.open(path)

@@ -1,0 +1,62 @@
+"""A running attempt's sign of life: a small file, written again every few seconds by a thread. Stdlib only.
+
+It informs ("last sign of life 12 s ago") and helps where locks cannot be seen from another machine. A clock may jump,
+so the counter tells whether it still beats, and the time only how long ago it seemed to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from codctl.errors import CodctlError
+from codctl.runs import atomic, manifest
+
+EVERY_S = 10.0
+_FILE = "heartbeat.json"
+
+
+@contextlib.contextmanager
+def beating(run: Path, attempt: int, every_s: float = EVERY_S) -> Iterator[None]:
+    """Beat while the block runs. A beat that cannot be written (disk full) is left out."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        number = 0
+        while True:
+            content = {
+                "attempt": attempt,
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "beat": number,
+                "at": manifest.now(),
+                "every_s": every_s,
+            }
+            with contextlib.suppress(CodctlError, OSError):
+                atomic.write_json(run / _FILE, content, durable=False)
+            number += 1
+            if ended.wait(every_s):
+                return
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def read(run: Path) -> dict[str, Any] | None:
+    """The last beat, if there was one."""
+    try:
+        content = json.loads((run / _FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

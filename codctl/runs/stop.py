@@ -1,0 +1,82 @@
+"""The request to stop a run, left beside it as a file: it reaches a worker on any machine. Stdlib only.
+
+`cancel` comes from a person and holds until somebody resumes the run; `pause` comes from a scheduler that will start it
+again. A worker looks between two steps and saves a checkpoint first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from codctl.runs import atomic, manifest
+
+Kind = Literal["cancel", "pause"]
+
+PAUSED = 75  # exit status of a worker: "try again later" in sysexits.h
+CANCELLED = 130
+_FILE = "stop.json"
+
+
+class Stopped(SystemExit):
+    """A request to stop was found. A SystemExit, so that nothing on the way mistakes it for a failure.
+
+    Attributes:
+        kind: Of the request.
+        outcome: How an attempt that it ends is recorded.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__(CANCELLED if kind == "cancel" else PAUSED)
+        self.kind = kind
+        self.outcome = "cancelled" if kind == "cancel" else "paused"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What stop.json says.
+
+    Attributes:
+        kind: cancel or pause.
+        after_attempt: Attempts that there were when it was written.
+        by: Who asked.
+        at: When.
+    """
+
+    kind: Kind
+    after_attempt: int = 0
+    by: str = ""
+    at: str = ""
+
+
+def write(folder: Path, kind: Kind, *, after_attempt: int = 0, by: str = "") -> None:
+    """Ask a run or sweep to stop. A person's request is never weakened by a scheduler's."""
+    found = read(folder)
+    if kind == "pause" and found is not None and found.kind == "cancel":
+        return
+    by = by or f"process {os.getpid()} on {socket.gethostname()}"
+    atomic.write_json(folder / _FILE, {"kind": kind, "at": manifest.now(), "by": by, "after_attempt": after_attempt})
+
+
+def read(folder: Path) -> Request | None:
+    """The request, if there is one. A file that says nothing readable counts as a person's."""
+    try:
+        content: Any = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        kind: Kind = "pause" if content["kind"] == "pause" else "cancel"
+        return Request(kind, int(content["after_attempt"]), str(content["by"]), str(content["at"]))
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return None  # a network file system that has to think: it is asked again in a moment
+    except (ValueError, KeyError, TypeError):
+        return Request("cancel")
+
+
+def clear(folder: Path) -> None:
+    """Forget the request: somebody continues."""
+    with atomic.storage_errors(folder / _FILE):
+        (folder / _FILE).unlink(missing_ok=True)
