@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo bench fuzz test test-browser install lint types format clean
+.PHONY: demo bench fuzz test test-kill slurm-up slurm-down test-slurm test-browser install lint types format clean
 
 # A tiny model from nothing to its report, whose place is printed last.
 demo: install
@@ -15,6 +15,22 @@ test: install lint types
 # The report in headless Chromium, which must be installed (Debian: chromium).
 test-browser: install
 	$(BIN)/pytest -m browser
+
+# A real SLURM with two nodes on this machine (root, Debian; missing packages are installed), and its tests.
+slurm-up: install
+	$(BIN)/python tests/slurm/cluster.py up
+
+slurm-down: install
+	$(BIN)/python tests/slurm/cluster.py down
+
+test-slurm: install
+	$(BIN)/pytest -m slurm tests/slurm
+
+# SIGKILL at N random moments, then full disks, damage, races and a clock that jumps; about an hour on two cores.
+N ?= 100
+test-kill: install
+	$(BIN)/python tests/durability/kills.py --kills $(N)
+	CODCTL_FAULTS=all $(BIN)/pytest tests/durability
 
 # Turns, packs and memory of every family of worlds, one core: figures beside their targets.
 bench: install

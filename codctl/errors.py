@@ -4,6 +4,7 @@
     ├── UsageError         2  a bad argument, recipe, key or value
     ├── PreflightError     3  the machine or the inputs cannot run this
     ├── StageError         4  a stage failed while it ran
+    ├── SweepError         5  some trials of a sweep are not complete
     ├── RefusedError       6  the run directory is in use or belongs to another config
     └── BackendError       7  a server that is needed cannot be reached
 
@@ -59,6 +60,11 @@ class PreflightError(CodctlError):
 class StageError(CodctlError):
     kind = "stage"
     exit_code = 4
+
+
+class SweepError(CodctlError):
+    kind = "sweep"
+    exit_code = 5
 
 
 class RefusedError(CodctlError):

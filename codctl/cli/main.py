@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from codctl import __version__
-from codctl.cli import _output, credit, doctor, env, recipe, report, runs, train
+from codctl.cli import _output, control, credit, doctor, env, recipe, report, runs, status, sweep, sync, train
 from codctl.cli import eval as eval_
 from codctl.errors import CodctlError, UsageError
 
@@ -29,10 +29,16 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("train")(train.train)
+app.command("sweep")(sweep.sweep)
 app.command("eval")(eval_.evaluate)
 app.add_typer(env.app, name="env")
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(runs.app, name="runs")
+app.command("status")(status.status)
+app.command("logs")(runs.logs)
+app.command("cancel")(control.cancel)
+app.command("resume")(control.resume)
+app.command("sync")(sync.sync)
 app.command("report")(report.report)
 app.command("credit")(credit.credit)
 app.command("doctor")(doctor.doctor)
@@ -84,7 +90,7 @@ def run(argv: Sequence[str]) -> int:
         return CodctlError.exit_code
     if code in _SIGNALS:
         again = shlex.join(["codctl", *(word for word in argv if word != "--fresh")])
-        hint = f"the same command continues: {again}" if command in ("train", "eval") else ""
+        hint = f"the same command continues: {again}" if command in ("train", "eval", "resume", "sweep") else ""
         _output.failure(command, _InterruptedError(_SIGNALS[code], hint=hint), as_json=as_json)
     return code
 

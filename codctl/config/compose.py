@@ -7,7 +7,8 @@ So every override is forced in and the closed schema says what is allowed.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,45 @@ from codctl.config.findings import Places, findings, usage_error
 from codctl.config.overrides import Override, parse_overrides
 from codctl.config.recipes import Recipe, find_recipe
 from codctl.config.schema import Config
+from codctl.config.search import search_path, standing_choices
 from codctl.config.source import Source, read_source
 from codctl.errors import Problem, UsageError
 
-_SEARCH = "hydra.searchpath=[pkg://codctl.config.groups]"
+
+@dataclass(frozen=True)
+class Draft:
+    """A composed recipe that is not validated yet: on it, many configs are made without composing again.
+
+    Attributes:
+        values: Resolved, as plain data.
+        template: The same with its interpolations; None when there are none.
+        shown: How messages name the recipe.
+        lines: Line of each key of its file.
+        overrides: With which it was composed.
+    """
+
+    values: dict[str, Any]
+    template: dict[str, Any] | None
+    shown: str
+    lines: Mapping[str, int]
+    overrides: tuple[Override, ...] = ()
+
+    def config(self, changes: Sequence[Override] = ()) -> Config:
+        """Set more values, in this order, and validate.
+
+        Raises:
+            UsageError: With all problems at once.
+        """
+        values = self.values if self.template is None or not changes else self.template
+        for change in changes:
+            values = _with(values, change.key.split("."), change.value)
+        if changes and self.template is not None:
+            values = _resolved(values)
+        try:
+            return Config.model_validate(values)
+        except ValidationError as error:
+            places = Places(self.shown, self.lines, [*self.overrides, *changes])
+            raise usage_error(self.shown, findings(error, places)) from None
 
 
 def load_config(recipe: str, overrides: Sequence[str] = ()) -> Config:
@@ -34,6 +70,27 @@ def load_config(recipe: str, overrides: Sequence[str] = ()) -> Config:
         UsageError: With all problems at once, each with its place, what was expected and the nearest valid key.
     """
     parsed, problems = parse_overrides(overrides)
+    drafted = draft(recipe, parsed, problems)
+    try:
+        config = drafted.config()
+    except UsageError as error:
+        raise usage_error(drafted.shown, [*error.problems, *problems]) from None
+    if problems:
+        raise usage_error(drafted.shown, problems)
+    return config
+
+
+def draft(recipe: str, overrides: Sequence[Override] = (), problems: Sequence[Problem] = ()) -> Draft:
+    """Compose a recipe.
+
+    Args:
+        recipe: Path of a YAML file, or the name of a shipped recipe.
+        overrides: What to compose it with; all names of config groups are among them.
+        problems: Found before, for the message if composing fails as well.
+
+    Raises:
+        UsageError: It cannot be composed.
+    """
     try:
         found = find_recipe(recipe)
     except UsageError as error:
@@ -42,24 +99,37 @@ def load_config(recipe: str, overrides: Sequence[str] = ()) -> Config:
     source = read_source(found.path, shown)
     if source.problem:
         raise usage_error(shown, [source.problem, *problems])
-    values, problem = _compose(found, parsed, source, shown)
+    values, template, problem = _compose(found, overrides, source, shown)
     if problem:
         raise usage_error(shown, [problem, *problems])
-    values.setdefault("name", re.sub(r"[^A-Za-z0-9._-]+", "-", found.path.stem).lstrip("._-") or "run")
-    try:
-        config = Config.model_validate(values)
-    except ValidationError as error:
-        found_too = findings(error, Places(shown, source.lines, parsed))
-        raise usage_error(shown, [*found_too, *problems]) from None
-    if problems:
-        raise usage_error(shown, problems)
-    return config
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", found.path.stem).lstrip("._-") or "run"
+    written = None if template == values else {"name": name, **template}
+    return Draft({"name": name, **values}, written, shown, source.lines, tuple(overrides))
+
+
+def _with(values: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    """The same tree with one value set; a section is merged, as Hydra does."""
+    here, *rest = path
+    before = values.get(here)
+    if rest:
+        return {**values, here: _with(before if isinstance(before, dict) else {}, rest, value)}
+    if isinstance(value, dict) and isinstance(before, dict):
+        for key, inner in value.items():
+            before = _with(before, [str(key)], inner)
+        return {**values, here: before}
+    return {**values, here: value}
+
+
+def _resolved(values: dict[str, Any]) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    return _named(OmegaConf.to_container(OmegaConf.create(values), resolve=True))
 
 
 def _compose(
     recipe: Recipe, overrides: Sequence[Override], source: Source, shown: str
-) -> tuple[dict[str, Any], Problem | None]:
-    """Compose with Hydra and resolve to plain data; leaves no global state and the working directory alone."""
+) -> tuple[dict[str, Any], dict[str, Any], Problem | None]:
+    """Compose with Hydra to plain data, resolved and as written; no global state stays behind."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
@@ -71,25 +141,31 @@ def _compose(
     try:
         with initialize_config_dir(str(recipe.path.parent), version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()
-            texts = []
+            search = search_path()
+            texts = [search, *standing_choices({*source.groups, *(override.key for override in overrides)})]
             for override in overrides:
                 is_group = "." not in override.key and loader.get_group_options(
-                    override.key, config_name=name, overrides=[_SEARCH]
+                    override.key, config_name=name, overrides=[search]
                 )
                 mark = "++" if not is_group else "" if override.key in source.groups else "+"
                 texts.append(mark + override.bare)
-            composed = compose(name, [_SEARCH, *texts])
+            composed = compose(name, texts)
             values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+            template = OmegaConf.to_container(composed, resolve=False)
     except OmegaConfBaseException as error:
         key = str(getattr(error, "full_key", "") or "")
         where = f"{shown}:{source.lines[key]}" if key in source.lines else shown
-        return {}, Problem(f"{key}: {_in_short(error)}" if key else _in_short(error), where)
+        return {}, {}, Problem(f"{key}: {_in_short(error)}" if key else _in_short(error), where)
     except HydraException as error:
-        return {}, Problem(_in_short(error), shown)
+        return {}, {}, Problem(_in_short(error), shown)
     finally:
         GlobalHydra.instance().clear()
     # OmegaConf also admits numbers as keys; the schema refuses them by name.
-    return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}, None
+    return _named(values), _named(template), None
+
+
+def _named(values: Any) -> dict[str, Any]:
+    return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}
 
 
 def _in_short(error: Exception) -> str:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
-from codctl.config.findings import Places, findings, usage_error
+from codctl.config.findings import usage_error
 from codctl.config.overrides import Override, parse_overrides
+from codctl.config.sections import SectionReader
 from codctl.config.source import read_source
 from codctl.config.suitespec import STRATEGY_KEYS, EntrySpec, SuiteEntry, SuiteHead, SuiteSpec, WorldChoice
 from codctl.errors import Problem
 
 _COMMAND_LINE = "the command line"
 _LIST = "evaluations"
-_Model = TypeVar("_Model", bound=BaseModel)
 
 
 def load_suite(path: Path, shown: str, overrides: Sequence[str] = ()) -> SuiteSpec:
@@ -39,7 +37,7 @@ def load_suite(path: Path, shown: str, overrides: Sequence[str] = ()) -> SuiteSp
     naming = [override for override in parsed if override.key == "name"]
     problems += [Problem("name: the suite names its evaluations", f"override {o.text}") for o in naming]
     parsed = [override for override in parsed if override not in naming]
-    reader = _Reader(shown, source.lines, parsed)
+    reader = _Reader(shown, source.lines, overrides=parsed)
     head = reader.section(SuiteHead, {k: v for k, v in values.items() if k != _LIST}, "", ())
     entries = reader.entries(values.get(_LIST))
     reader.unused_overrides(entries)
@@ -58,35 +56,24 @@ def _values(path: Path) -> dict[str, Any]:
 
 
 @dataclass
-class _Reader:
-    """Validates the sections of one file one by one, so that each finding knows its line."""
+class _Reader(SectionReader):
+    """Reads the evaluations of a suite.
 
-    shown: str
-    lines: Mapping[str, int]
-    overrides: Sequence[Override]
-    problems: list[Problem] = field(default_factory=list)
+    Attributes:
+        overrides: In the order typed.
+    """
 
-    def section(
-        self, model: type[_Model], values: dict[str, Any], prefix: str, overrides: Sequence[Override]
-    ) -> _Model | None:
-        start = self.lines.get(prefix.rstrip("."), 1)
-        inner = {key.removeprefix(prefix): line for key, line in self.lines.items() if key.startswith(prefix)}
-        lines = {**dict.fromkeys(model.model_fields, start), **inner}  # a missing key: where its section begins
-        try:
-            return model.model_validate(values)
-        except ValidationError as error:
-            self.problems += findings(error, Places(self.shown, lines, overrides, model))
-            return None
+    overrides: Sequence[Override] = ()
 
     def entries(self, found: Any) -> list[EntrySpec]:
         if not isinstance(found, list) or not found or not all(isinstance(item, dict) for item in found):
-            self._refuse("evaluations: expected a list of sections with keys name, worlds, strategy, …", _LIST)
+            self.refuse("evaluations: expected a list of sections with keys name, worlds, strategy, …", _LIST)
             return []
         entries: list[EntrySpec] = []
         for number, item in enumerate(found):
             if entry := self._entry(item, f"{_LIST}.{number}."):
                 if any(entry.name == other.name for other in entries):
-                    self._refuse(f"name: two evaluations are called {entry.name!r}", f"{_LIST}.{number}.name")
+                    self.refuse(f"name: two evaluations are called {entry.name!r}", f"{_LIST}.{number}.name")
                 entries.append(entry)
         return entries
 
@@ -112,7 +99,7 @@ class _Reader:
                 del given[key]
                 if key in own and "strategy" not in overridden:
                     message = f"{key} belongs to strategy {needed}, this evaluation plays {section.strategy}"
-                    self._refuse(message, prefix + key)
+                    self.refuse(message, prefix + key)
         return EntrySpec(section.name, worlds or section.worlds, given)
 
     def _worlds(self, items: Sequence[Any], prefix: str) -> tuple[WorldChoice, ...]:
@@ -120,16 +107,12 @@ class _Reader:
         for number, item in enumerate(items):
             values = {"family": item} if isinstance(item, str) else item
             if not isinstance(values, dict):
-                self._refuse(
+                self.refuse(
                     "worlds: expected families, or sections with keys family, preset, variant", f"{prefix}{number}"
                 )
             elif choice := self.section(WorldChoice, values, f"{prefix}{number}.", ()):
                 chosen.append(choice)
         return tuple(chosen)
-
-    def _refuse(self, message: str, key: str) -> None:
-        line = self.lines.get(key)
-        self.problems.append(Problem(message, f"{self.shown}:{line}" if line else self.shown))
 
 
 def _is_list(value: Any) -> bool:

@@ -37,6 +37,7 @@ class FieldDoc:
     expected: str  # type and bounds, in words
     default: Any
     field_class: FieldClass
+    is_added: bool = False  # an identity field that counts only when it is not at its default
 
 
 @cache
@@ -122,6 +123,7 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterator[FieldDoc]:
             expected=_expected(field),
             default=field.default,
             field_class=typing.cast("FieldClass", field_class),
+            is_added=isinstance(extra, dict) and bool(extra.get("added")),
         )
 
 
@@ -151,4 +153,8 @@ def _type_words(annotation: Any) -> str:
             return _LISTED + ", ".join(args[0].model_fields)
         plural = _NAMES[args[0]][1]
         return f"a list of {plural}" if args[-1] is Ellipsis else f"a list of {len(args)} {plural}"
+    if origin is dict and args[1] is Any:
+        return "a mapping of keys to values"
+    if origin is dict:
+        return f"a mapping of names to {' or '.join(_NAMES[arg][1] for arg in typing.get_args(args[1]))}"
     return _NAMES[annotation][0]

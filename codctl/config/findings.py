@@ -46,7 +46,7 @@ class Places:
         """Where a key was written; `numbered` is the key with the positions in lists, as the lines know them."""
         override = self.override_of(key)
         if override:
-            return f"override {override.text}"
+            return override.where
         line = self._line(key, numbered)
         return f"{self.file}:{line}" if line else self.file
 

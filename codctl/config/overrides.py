@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from codctl.config.credentials import redacted
 from codctl.errors import Problem
+
+_BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_WORDS = ("null", "true", "false", "nan", "inf", "infinity")
 
 
 @dataclass(frozen=True)
 class Override:
-    """One `key=value`."""
+    """One `key=value`. `place` is where it stands when that is not the command line: `study.yaml:7`."""
 
     text: str
     key: str
     value: Any
+    place: str = ""
+
+    @property
+    def where(self) -> str:
+        """How messages name it."""
+        return self.place or f"override {redacted(self.text)}"
 
     @property
     def bare(self) -> str:
@@ -58,7 +69,29 @@ def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Problem]
     return kept, problems
 
 
+def override_text(key: str, value: Any) -> str:
+    """`key=value` such that reading it gives the same value again."""
+    return f"{key}={_written(value)}"
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{_written(str(key))}:{_written(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_written, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if not isinstance(value, str):
+        return str(value)
+    return value if _BARE.fullmatch(value) and value.lower() not in _WORDS else _quoted(value)
+
+
+def _quoted(text: str) -> str:
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(text, Quote.double).with_quotes()
+
+
 def _quoting_hint(text: str) -> str:
     key, _, value = text.partition("=")
-    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f"text with special characters is quoted twice: '{key}=\"{quoted}\"'"
+    return f"text with special characters is quoted twice: '{key}={_quoted(value)}'"

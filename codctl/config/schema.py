@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from codctl.config.credentials import has_credentials
+from codctl.config.sbatch import check_option, minutes
 
 FieldClass = Literal["identity", "resource", "cosmetic"]
+
+_WORD = r"^[A-Za-z0-9_.,@+-]+$"
 
 
 def _field(kind: FieldClass, default: Any, description: str, **bounds: Any) -> Any:
@@ -19,6 +24,13 @@ def _field(kind: FieldClass, default: Any, description: str, **bounds: Any) -> A
 
 def identity(default: Any, description: str, **bounds: Any) -> Any:
     return _field("identity", default, description, **bounds)
+
+
+def added(default: Any, description: str, **bounds: Any) -> Any:
+    """An identity field that came later: at its default it is left out of the digest, so that older ones still hold."""
+    field = _field("identity", default, description, **bounds)
+    field.json_schema_extra["added"] = True
+    return field
 
 
 def resource(default: Any, description: str, **bounds: Any) -> Any:
@@ -67,6 +79,11 @@ class WorldConfig(Section):
         return self.mixture or (WorldPart(family=self.family, preset=self.preset, variant=self.variant),)
 
 
+class BuildWorld(Section):
+    family: str = identity("frozen_lake", "Family of worlds (`codctl env list`).")
+    preset: str = identity("tiny", "Difficulty preset of the family.")
+
+
 class BuildConfig(Section):
     layers: int = identity(2, "Transformer layers.", ge=1)
     width: int = identity(128, "Hidden size.", ge=8)
@@ -78,6 +95,9 @@ class BuildConfig(Section):
     max_tokens: int = identity(512, "Longest sequence, in tokens.", ge=64)
     rope_theta: float = identity(10000.0, "Base of the rotary positions; small for short contexts.", gt=1)
     tie_embeddings: bool = identity(False, "Share input and output embeddings.")
+    worlds: Annotated[tuple[BuildWorld, ...], Field(strict=False)] = added(
+        (), "Worlds whose words the tokenizer knows; empty: those of the training."
+    )
 
     @model_validator(mode="after")
     def _heads_fit(self) -> BuildConfig:
@@ -185,15 +205,74 @@ class EvaluationConfig(Section):
 
 class TrackingConfig(Section):
     mlflow: bool = cosmetic(True, "Mirror metrics and artifacts to MLflow.")
-    mlflow_uri: str | None = cosmetic(None, "MLflow tracking URI; null is a sqlite file in the runs folder.")
+    mlflow_uri: str | None = cosmetic(
+        None, "MLflow tracking URI; null is that of MLFLOW_TRACKING_URI, else a sqlite file in the runs folder."
+    )
     experiment: str = cosmetic("codctl", "MLflow experiment.")
     trajectories_every: int = resource(10, "Steps between stored rollouts, token for token.", ge=1)
+
+    @field_validator("mlflow_uri")
+    @classmethod
+    def _holds_no_secret(cls, uri: str | None) -> str | None:
+        if uri and has_credentials(uri):
+            raise ValueError(
+                "it holds a user or password, and runs keep their settings in plain files; "
+                "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
+            )
+        return uri
 
 
 class RuntimeConfig(Section):
     threads: int = resource(2, "CPU threads of the model; the same number gives the same bits.", ge=1)
     max_batch: int = resource(256, "Most sequences in one forward pass of the engine.", ge=1)
     progress_s: float = cosmetic(10.0, "Seconds between progress lines outside a terminal.", gt=0)
+
+
+class ClusterConfig(Section):
+    """Where and how long a SLURM job runs. `cluster=NAME` takes a whole profile (docs/slurm.md)."""
+
+    partition: str | None = resource(None, "Partition; null is the cluster's default.", pattern=_WORD)
+    account: str | None = resource(None, "Account that pays; null is yours.", pattern=_WORD)
+    qos: str | None = resource(None, "Quality of service; null is the partition's.", pattern=_WORD)
+    nodes: int = resource(1, "Nodes of one job.", ge=1)
+    processes_per_node: int = resource(1, "Processes of one run on each node.", ge=1)
+    gpus_per_node: int = resource(0, "GPUs of one job on each node.", ge=0)
+    cpus_per_task: int = resource(2, "Cores of one job on each node; no fewer than `runtime.threads`.", ge=1)
+    mem: str | None = resource(
+        None, "Memory on each node, such as 16G; null is the cluster's.", pattern=r"^\d+[KMGT]?$"
+    )
+    time: str | int = resource("1:00:00", 'Time limit of one job: "H:MM:SS", "D-HH:MM:SS" or minutes.')
+    constraint: str | None = resource(None, "Features that a node must have, as sbatch writes them.", pattern=r"^\S+$")
+    requeue: bool = resource(True, "Start the job again after pre-emption and at the time limit.")
+    chain: int = resource(1, "Jobs in a row, each continuing the one before, where nothing is requeued.", ge=1)
+    signal_delay_s: int = resource(300, "Seconds before the time limit at which a run starts to save.", ge=1)
+    max_attempts: int = resource(100, "Attempts of one submission before it counts as failed.", ge=1)
+    stalled_attempts: int = resource(3, "Attempts in a row without progress before it counts as failed.", ge=1)
+    max_parallel: int | None = resource(None, "Most trials of a sweep that run at once; null is no limit.", ge=1)
+    setup: Annotated[tuple[str, ...], Field(strict=False)] = resource(
+        (), "Shell lines of the job script, such as `module load cuda`."
+    )
+    extras: dict[str, str | int | bool] = resource(
+        {}, "Further sbatch options by their long names, such as reservation."
+    )
+
+    @field_validator("time")
+    @classmethod
+    def _is_a_time(cls, time: str | int) -> str | int:
+        minutes(time)
+        return time
+
+    @field_validator("extras", mode="before")
+    @classmethod
+    def _are_options(cls, extras: Any) -> Any:
+        for name, value in extras.items() if isinstance(extras, dict) else ():
+            check_option(name, value)
+        return extras
+
+    @property
+    def minutes(self) -> int:
+        """The time limit in whole minutes, rounded up, as SLURM counts."""
+        return minutes(self.time)
 
 
 class Config(Section):
@@ -211,3 +290,4 @@ class Config(Section):
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="Evaluation.")
     tracking: TrackingConfig = Field(default_factory=TrackingConfig, description="Where numbers go.")
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig, description="How it runs here.")
+    cluster: ClusterConfig = Field(default_factory=ClusterConfig, description="How it runs under SLURM (`--slurm`).")

@@ -8,7 +8,7 @@ from typing import Any
 from codctl.config.schema import Config
 from codctl.dispatch import local, worker
 from codctl.errors import RefusedError
-from codctl.runs import attempt, code
+from codctl.runs import attempt, code, lock
 from codctl.runs.directory import RunDirectory
 
 _UP_S = 60.0
@@ -37,6 +37,8 @@ def detached(run: RunDirectory, config: Config, snapshot: code.Snapshot) -> dict
     from codctl.tracking.prepare import prepare
 
     prepare([run], config.tracking)
+    run.clear_stop()
+    run.store_config()
     before = attempt.count(run.path)
     run.write_dispatch({"where": "local", "jobs": [], "code": snapshot.digest})
     pid = local.start_detached(
@@ -46,6 +48,8 @@ def detached(run: RunDirectory, config: Config, snapshot: code.Snapshot) -> dict
         is_up=lambda: attempt.read(run.path, before + 1).get("pid") is not None,
         deadline_s=_UP_S,
     )
+    if attempt.read(run.path, before + 1).get("pid") not in (None, pid):
+        raise lock.in_use(run.lock_path)  # another launcher was faster
     return {"run": str(run.path), "where": "local", "pid": pid, "log": str(run.log_path(before + 1))}
 
 
@@ -60,6 +64,7 @@ def on_slurm(run: RunDirectory, config: Config, snapshot: code.Snapshot) -> dict
     from codctl.tracking.prepare import prepare
 
     prepare([run], config.tracking)
+    run.store_config()
     jobs = slurm.submit([run.path], config.cluster, folder=slurm_folder(run), name=run.name, code=snapshot.path)
     return {"run": str(run.path), "where": "slurm", "jobs": jobs, "code": snapshot.digest}
 

@@ -24,16 +24,17 @@ AT_ONCE = 512  # trajectories that are alive together, and packs that are in mem
 SCRIPTED_AT_ONCE = 8  # a policy never waits, so that more at once would only keep Ctrl-C waiting
 
 
-def evaluate(player: Player, spec: EvalSpec, report: Report) -> Evaluation:
-    """Play an evaluation to its end and sum it up.
+def evaluate(player: Player, spec: EvalSpec, report: Report, journal: Journal | None = None) -> Evaluation:
+    """Play an evaluation to its end and sum it up. What a killed one had played whole is not played again.
 
     Args:
         player: Model or policy with its engine; its `hints` and `seed` are replaced by each arm's.
         spec: What to play.
         report: Called with the arm, tasks done, tasks in all, and the newest means.
+        journal: Where what was played is kept; in memory by default.
     """
-    journal = MemoryJournal()
-    asyncio.run(play(player, spec, journal, report))
+    journal = journal or MemoryJournal()
+    asyncio.run(play(player, spec, journal, report, whole_legs=True))
     return summarise(spec, journal)
 
 
@@ -45,6 +46,7 @@ async def play(
     *,
     at_once: int = AT_ONCE,
     retries_failed: bool = False,
+    whole_legs: bool = False,
 ) -> None:
     """Play what the journal does not hold yet.
 
@@ -59,8 +61,10 @@ async def play(
         report: See `evaluate`.
         at_once: Trajectories that are alive together.
         retries_failed: Whether a failure of the engine may pass, so that a later attempt plays the trajectory again.
+        whole_legs: Play what an arm lacks of a block together with what it has, batched as if nothing had happened:
+            then not even the last bits differ.
     """
-    playing = _Playing(spec, journal, at_once, retries_failed, Tally(report))
+    playing = _Playing(spec, journal, at_once, retries_failed, whole_legs, Tally(report))
     legs = _legs(player, spec)
     playing.tally.total = len(legs) * spec.packs * spec.length
     for block in blocks(spec.packs):
@@ -119,17 +123,22 @@ class _Playing:
     journal: Journal
     at_once: int
     retries_failed: bool
+    whole_legs: bool
     tally: Tally
 
     async def block(self, block: range, legs: Sequence[_Leg]) -> None:
         """Let every leg play the packs of a block that it has not played."""
-        missing = {leg: [n for n in block if not self.journal.is_done(self._unit(leg, n))] for leg in legs}
+        missing = {leg: self._missing(leg, block) for leg in legs}
         self.tally.done += sum(len(block) - len(numbers) for numbers in missing.values()) * self.spec.length
         if not any(missing.values()):
             return
         packs = dict(zip(block, draw(self.spec, block), strict=True))
         for leg in legs:
             await self._leg(leg, {number: packs[number] for number in missing[leg]}, block)
+
+    def _missing(self, leg: _Leg, block: range) -> list[int]:
+        found = [number for number in block if not self.journal.is_done(self._unit(leg, number))]
+        return list(block) if found and self.whole_legs else found
 
     async def _leg(self, leg: _Leg, packs: Mapping[int, Pack], block: range) -> None:
         donors = self._donors(leg, packs, block)

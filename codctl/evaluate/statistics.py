@@ -6,7 +6,7 @@ so whole packs are resampled. Shape suffixes: K training seeds, P packs, S posit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +81,63 @@ def summarise_seeds(values_by_seed: Mapping[int, ArrayLike], *, seed: int, resam
     low_S, high_S = _interval(resampled_RS)
     spread_S = np.std(mean_KS, axis=0, ddof=1) if len(seeds) > 1 else np.full(mean_KS.shape[1], np.nan)
     return SeedSummary(seeds, mean_KS, np.mean(mean_KS, axis=0), low_S, high_S, spread_S)
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """Several training seeds on the same packs. Shape suffix: C columns, whatever is measured of a pack.
+
+    Attributes:
+        mean_C: Mean of the seeds' means.
+        low_C: Lower end of its 95 % interval, over seeds and packs.
+        high_C: Upper end.
+        mean_KC: Mean of each seed.
+    """
+
+    mean_C: Floats
+    low_C: Floats
+    high_C: Floats
+    mean_KC: Floats
+
+
+def bootstrap_crossed(
+    tables_PC: Sequence[ArrayLike], *, seed: int = 0, resamples: int = 2000, groups_P: ArrayLike | None = None
+) -> Crossed:
+    """Draw training seeds and packs again and again, for "would other seeds and other packs change this?".
+
+    Seeds and packs are crossed: all seeds play the same packs, so a resample draws its packs once for all of them. The
+    means of two seeds also differ because an episode is a matter of luck, which the draw of packs has counted already;
+    only what they differ beyond that is drawn as a difference between seeds. The variance of the resamples is then that
+    of a mean under crossed random effects, σ²(seed) / K + σ²(pack) / P + σ²(rest) / (K P), each part estimated without
+    bias (but never below 0). With one seed only the packs are drawn.
+
+    Args:
+        tables_PC: Packs × columns for each training seed; NaN where there is none.
+        seed: Seed of the resampling.
+        resamples: How many.
+        groups_P: Packs with the same number share a world and are drawn together; without it each stands alone.
+    """
+    tables = [_two_dimensional(table) for table in tables_PC]
+    packs, seeds = np.random.default_rng(seed).spawn(2)
+    means_RKC = _resampled_means(np.hstack(tables), packs, resamples, groups_P).reshape(resamples, len(tables), -1)
+    mean_KC = np.stack([_mean(table) for table in tables])
+    low_C, high_C = _interval(means_RKC.mean(axis=1) + _drawn_seeds(mean_KC, means_RKC, seeds))
+    return Crossed(np.mean(mean_KC, axis=0), low_C, high_C, mean_KC)
+
+
+def _drawn_seeds(mean_KC: Floats, means_RKC: Floats, rng: np.random.Generator) -> Floats | float:
+    """What the draw of the seeds adds to each resample, shape (R, C); nothing for a single seed."""
+    count = len(mean_KC)
+    if count == 1:
+        return 0.0
+    noise_C = np.var(means_RKC - means_RKC.mean(axis=1, keepdims=True), axis=0).mean(axis=0) * count / (count - 1)
+    spread_C = np.var(mean_KC, axis=0, ddof=1)
+    wanted_C = np.sqrt(np.maximum(spread_C - noise_C, 0.0))
+    seen_C = np.sqrt(np.var(mean_KC, axis=0))  # a draw from the seeds at hand has this spread
+    scale_C = np.divide(wanted_C, seen_C, out=np.zeros_like(seen_C), where=seen_C > 0)
+    weights_RK = rng.multinomial(count, np.full(count, 1 / count), size=len(means_RKC)) / count
+    drawn: Floats = weights_RK @ ((mean_KC - mean_KC.mean(axis=0)) * scale_C)
+    return drawn
 
 
 def _two_dimensional(values_PS: ArrayLike) -> Floats:

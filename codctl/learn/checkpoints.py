@@ -21,7 +21,8 @@ def save(folder: Path, model: Any, learner: Learner, step: int) -> None:
     with sealing(folder / _name(step), {"step": step}) as temp:
         weights = {name: p.detach().contiguous().cpu() for name, p in _trained(model)}
         save_file(weights, temp / "weights.safetensors")
-        torch.save(learner.optimizer.state_dict(), temp / "optimizer.pt")
+        with (temp / "optimizer.pt").open("wb") as file:  # not by name: then torch would hide that the disk is full
+            torch.save(learner.optimizer.state_dict(), file)
 
 
 def load_newest(folder: Path, model: Any, learner: Learner) -> tuple[int, list[str]]:

@@ -18,7 +18,7 @@ def check_folder(path: Path) -> None:
     A PEFT adapter folder is as good, when its base model is.
     """
     if not path.is_dir():
-        raise PreflightError(f"no model folder at {path}", hint="give a local Hugging Face folder")
+        raise PreflightError(f"no model folder at {path}", hint=_how_to_get(path))
     weights = base_folder(path)
     if not weights.is_dir():
         raise PreflightError(f"the adapter's base model is gone: no model folder at {weights}", where=str(path))
@@ -36,6 +36,12 @@ def check_folder(path: Path) -> None:
             where=str(path),
             hint=f"save one beside it: tokenizer.save_pretrained({str(path)!r})",
         )
+
+
+def _how_to_get(path: Path) -> str:
+    """What to type for a model that is not there: a name such as Qwen/Qwen3-8B is fetched to where it is expected."""
+    is_hub_name = not path.is_absolute() and len(path.parts) == 2 and not path.parts[0].startswith((".", "~"))
+    return f"hf download {path} --local-dir {path}" if is_hub_name else "give a local Hugging Face folder"
 
 
 def base_folder(path: Path) -> Path:

@@ -120,10 +120,16 @@ def rendered_corpus(world: WorldConfig, packs: int = 100) -> Iterator[str]:
 def build_folder(build: BuildConfig, world: WorldConfig, seed: int, folder: Path) -> None:
     """Write tokenizer and model as an ordinary Hugging Face folder that `AutoModelForCausalLM` loads."""
     # The markers are added tokens: taken out of the corpus, they do not become merges as well.
-    corpus = (_without_markers(text) for text in rendered_corpus(world))
+    corpus = (_without_markers(text) for known in _known_worlds(build, world) for text in rendered_corpus(known))
     tokenizer = build_tokenizer(corpus, build.vocab, build.max_tokens)
     tokenizer.save_pretrained(folder)
     build_model(build, len(tokenizer), tokenizer, seed).save_pretrained(folder, safe_serialization=True)
+
+
+def _known_worlds(build: BuildConfig, world: WorldConfig) -> list[WorldConfig]:
+    """The worlds whose words the tokenizer gets: those of the training, unless the recipe names others."""
+    alone = {"mixture": (), "variant": None}
+    return [world.model_copy(update={**alone, **chosen.model_dump()}) for chosen in build.worlds] or [world]
 
 
 def _without_markers(text: str) -> str:

@@ -11,6 +11,7 @@ import errno
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -57,23 +58,31 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     Raises:
         StageError: Disk full, no permission and the like. No temp file stays behind and the old content is untouched.
     """
-    temp = temp_sibling(path)
     with storage_errors(path):
         try:
-            descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            try:
-                _write_all(descriptor, data)
-                if durable:
-                    os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            temp.rename(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temp.unlink()
-            raise
-        if durable:
-            fsync_folder(path.parent)
+            _write_whole(path, data, durable=durable)
+        except FileNotFoundError:
+            # Whoever starts an attempt at this moment sweeps temp files away, also ours.
+            _write_whole(path, data, durable=durable)
+
+
+def _write_whole(path: Path, data: bytes, *, durable: bool) -> None:
+    temp = temp_sibling(path)
+    try:
+        descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            _write_all(descriptor, data)
+            if durable:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temp.rename(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temp.unlink()
+        raise
+    if durable:
+        fsync_folder(path.parent)
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:
@@ -109,6 +118,13 @@ def fsync_file(path: Path) -> None:
 fsync_folder = fsync_file  # a folder is fsynced the same way: its entries become durable
 
 
+def fsync_tree(folder: Path) -> None:
+    """Make everything below a folder durable, and the folder itself."""
+    for path in folder.rglob("*"):
+        fsync_file(path)
+    fsync_folder(folder)
+
+
 @contextlib.contextmanager
 def storage_errors(path: Path, kind: type[CodctlError] = StageError) -> Iterator[None]:
     """Turn the operating system's refusals to write into one message with a place and a way out."""
@@ -122,10 +138,11 @@ def storage_errors(path: Path, kind: type[CodctlError] = StageError) -> Iterator
 
 
 def explain(error: Exception, path: Path, kind: type[CodctlError] = StageError) -> CodctlError | None:
-    """The user's version of a failed write, or None when it is not about storage."""
-    code = error.errno if isinstance(error, OSError) else None
-    if code in _FULL or "No space left on device" in str(error):  # safetensors raises its own class
-        what = _FULL.get(code or errno.ENOSPC, "the disk is full")
+    """The user's version of a failed write, or None when it is not about storage, or explained already."""
+    if isinstance(error, CodctlError):
+        return None
+    code = _errno(error)
+    if what := _FULL.get(code) or _full_below(error):
         return kind(f"cannot write: {what}", where=str(path), hint="free some space, then run the same command again")
     if code in _FORBIDDEN:
         return kind(
@@ -134,9 +151,26 @@ def explain(error: Exception, path: Path, kind: type[CodctlError] = StageError) 
             hint="choose a folder that you own with --runs-dir DIR, or correct its permissions",
         )
     if code in _MISPLACED or isinstance(error, FileExistsError):
-        what = _MISPLACED.get(code or 0, "a file stands where a folder is needed")
+        what = _MISPLACED.get(code, "a file stands where a folder is needed")
         return kind(f"cannot write: {what}", where=str(path), hint="choose another folder with --runs-dir DIR")
     return None
+
+
+def _errno(error: BaseException) -> int:
+    """The system's number of a failure, 0 when there is none; safetensors has it in the text of a class of its own."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else 0
+
+
+def _full_below(error: BaseException) -> str:
+    """What of this kind an error came from: torch reports a full disk as an unexpected position in the file."""
+    while (below := error.__cause__ or error.__context__) is not None:
+        if what := _FULL.get(_errno(below)):
+            return what
+        error = below
+    return ""
 
 
 def make_folder(path: Path) -> Path:

@@ -99,7 +99,8 @@ def recorded(run: Path, number: int, about: Mapping[str, Any]) -> Iterator[None]
             raise
         finally:
             ended = {"ended": manifest.now(), "seconds": round(time.monotonic() - started_s, 3)}
-            _record(place / _FILE, {**record, **ended, "outcome": outcome, "message": message})
+            with _deaf():
+                _record(place / _FILE, {**record, **ended, "outcome": outcome, "message": message})
 
 
 def _record(path: Path, content: Mapping[str, Any]) -> None:
@@ -149,11 +150,29 @@ def _log_file(path: Path) -> Iterator[logging.Handler]:
 
 
 @contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Let signals to stop wait until the block is done: how an attempt ended is written whole."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *_STOPS})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
 def _stops_raise() -> Iterator[None]:
     """Make a polite request to stop raise in the main thread, unless the caller (nohup, a supervisor) handles it."""
 
+    raised = False
+
     def raise_(number: int, _frame: FrameType | None) -> None:
-        raise Terminated(128 + number)
+        nonlocal raised
+        if not raised:  # a second one must not disturb the good order; who cannot wait sends SIGKILL
+            raised = True
+            raise Terminated(128 + number)
 
     replaced = []
     if threading.current_thread() is threading.main_thread():

@@ -12,10 +12,12 @@ from functools import cache
 from pathlib import Path
 
 import codctl
-from codctl.runs import seal
+from codctl.errors import RefusedError
+from codctl.runs import atomic, lock, seal
 
 _PACKAGE = Path(codctl.__file__).parent
 _FOLDER = ".code"
+_COPY_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,7 @@ class Snapshot:
 @cache
 def digest() -> str:
     """The digest of the package that runs now."""
-    found = hashlib.sha256()
-    for path in _files():
-        found.update(f"{path.relative_to(_PACKAGE).as_posix()} {seal.sha256_of(path)}\n".encode())
-    return found.hexdigest()[:16]
+    return _digest(_PACKAGE)
 
 
 def snapshot(runs_dir: Path) -> Snapshot:
@@ -45,15 +44,27 @@ def snapshot(runs_dir: Path) -> Snapshot:
 
     Raises:
         StageError: It cannot be written.
+        RefusedError: The package was edited meanwhile, or another launcher copies for ever.
     """
     found = find(runs_dir, digest())
-    if not seal.is_sealed(found.path):
-        with seal.sealing(found.path, {"version": codctl.__version__}) as temp:
-            for path in _files():
-                target = temp / _PACKAGE.name / path.relative_to(_PACKAGE)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target)
+    if seal.is_sealed(found.path):
+        return found
+    with atomic.storage_errors(found.path):
+        found.path.parent.mkdir(parents=True, exist_ok=True)
+    with lock.RunLock(found.path.parent / "lock", _COPY_S):
+        if not seal.is_sealed(found.path):
+            with seal.sealing(found.path, {"version": codctl.__version__}) as temp:
+                _copy(temp / _PACKAGE.name)
     return found
+
+
+def _copy(target: Path) -> None:
+    for path in _files(_PACKAGE):
+        place = target / path.relative_to(_PACKAGE)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+    if _digest(target) != digest():
+        raise RefusedError("codctl's own files were edited since it started", where=str(_PACKAGE), hint="try again")
 
 
 def find(runs_dir: Path, wanted: str) -> Snapshot:
@@ -61,6 +72,13 @@ def find(runs_dir: Path, wanted: str) -> Snapshot:
     return Snapshot(wanted, (runs_dir / _FOLDER / wanted).absolute())
 
 
-def _files() -> list[Path]:
-    found = (path for path in _PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+def _digest(package: Path) -> str:
+    found = hashlib.sha256()
+    for path in _files(package):
+        found.update(f"{path.relative_to(package).as_posix()} {seal.sha256_of(path)}\n".encode())
+    return found.hexdigest()[:16]
+
+
+def _files(package: Path) -> list[Path]:
+    found = (path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return sorted(found)

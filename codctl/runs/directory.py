@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("codctl")
 
 SWEEPS, TRIALS = "sweeps", "trials"
+_WRITTEN_UNDER_LOCK = ("stages", "suites", "attempts")
 
 
 class RunDirectory:
@@ -45,6 +46,7 @@ class RunDirectory:
         command: Sequence[str],
         fresh: bool = False,
         sweep: Path | None = None,
+        durable: bool = True,
     ) -> RunDirectory:
         """Make the run's directory, or return the one that the same config made before.
 
@@ -55,6 +57,7 @@ class RunDirectory:
             command: The command line, for reproduction.
             fresh: Move an existing directory aside to `<name>.old-<n>` and start anew.
             sweep: Folder of the sweep that it is a trial of; the run then lies below it.
+            durable: Survive a power cut now; who makes a thousand may see to it once for all (`os.sync`).
 
         Raises:
             RefusedError: A live process uses it, or it belongs to a config that gives other results.
@@ -76,7 +79,7 @@ class RunDirectory:
             sweep=os.path.relpath(sweep, path) if sweep else None,
         )
         with atomic.storage_errors(path, PreflightError):
-            if create(path, content, frozen):
+            if create(path, content, frozen, durable=durable):
                 return cls(path)
         run = cls.open(path)
         run._refuse_other_config(config)
@@ -164,7 +167,7 @@ class RunDirectory:
     def status(self) -> str:
         """How it stands, from its files alone.
 
-        planned (nothing happened yet), queued (handed to a scheduler), running, finished, failed, interrupted,
+        planned (nothing happened yet), queued (handed to SLURM), running, finished, failed, interrupted,
         cancelled, paused (its scheduler will start it again), or died: recorded as running but nobody holds the lock.
         """
         number = attempt.count(self.path)
@@ -179,7 +182,7 @@ class RunDirectory:
         if request and request.kind == "cancel" and request.after_attempt >= number:
             return "cancelled"
         dispatched = self.dispatch()
-        if dispatched is not None and dispatched.get("after_attempt", 0) >= number:
+        if dispatched and dispatched.get("where") == "slurm" and dispatched.get("after_attempt", 0) >= number:
             return "queued"
         return {"": "planned", "running": "died"}.get(outcome, str(outcome))
 
@@ -200,8 +203,7 @@ class RunDirectory:
         return found if isinstance(found, dict) else None
 
     def write_dispatch(self, content: Mapping[str, Any]) -> None:
-        """Record where it is sent; an earlier request to stop no longer holds."""
-        stop.clear(self.path)
+        """Record where it was sent. A request to stop that came since is not forgotten: clear an old one before."""
         about = {"schema": 1, "submitted": manifest.now(), "after_attempt": attempt.count(self.path)}
         atomic.write_json(self.path / "dispatch.json", {**about, **content})
 
@@ -222,6 +224,12 @@ class RunDirectory:
         """Somebody continues it: an earlier request no longer holds."""
         stop.clear(self.path)
 
+    def store_config(self) -> None:
+        """Keep other resources for the same config now: another process will start the next attempt."""
+        if self._new_config is not None and self._new_config != self.frozen():
+            atomic.write_json(self.path / "config.json", self._new_config)
+        self._new_config = None
+
     @contextlib.contextmanager
     def start_attempt(self, job: str | None = None) -> Iterator[int]:
         """Use the run: take its lock, log to a file, and record truthfully how the block ended.
@@ -237,12 +245,13 @@ class RunDirectory:
             Stopped: Somebody has cancelled it before it began.
         """
         with lock.RunLock(self.lock_path):
-            atomic.remove_leftovers(self.path)
+            for part in _WRITTEN_UNDER_LOCK:  # beside them others may be writing: a request to stop, for one
+                atomic.remove_leftovers(self.path / part)
             if self.stop_requested() == "cancel":
                 raise stop.Stopped("cancel")
-            self.clear_stop()
-            if self._new_config is not None:
-                atomic.write_json(self.path / "config.json", self._new_config)
+            if self.stop_requested() == "pause":
+                self.clear_stop()
+            self.store_config()
             number = attempt.count(self.path) + 1
             before = attempt.read(self.path, number - 1) if number > 1 else None
             code_now = code.digest()
@@ -336,6 +345,8 @@ def create(
     content: Mapping[str, Any],
     frozen: Mapping[str, Any],
     fill: Callable[[Path], None] | None = None,
+    *,
+    durable: bool = True,
 ) -> bool:
     """Bring a run's directory into being whole; False when there is one already (perhaps made this very moment).
 
@@ -344,6 +355,7 @@ def create(
         content: Of its manifest.
         frozen: Of its config.json.
         fill: Puts into the folder, before anybody sees it, what the run begins with.
+        durable: Survive a power cut now.
     """
     if path.is_dir() and any(path.iterdir()):
         return False
@@ -353,8 +365,8 @@ def create(
         temp.mkdir()
         if fill is not None:
             fill(temp)
-        atomic.write_json(temp / "config.json", frozen)
-        atomic.write_json(temp / "manifest.json", content)
+        atomic.write_json(temp / "config.json", frozen, durable=durable)
+        atomic.write_json(temp / "manifest.json", content, durable=durable)
         temp.rename(path)
     except StageError as error:
         raise PreflightError(error.message, where=str(path), hint=error.hint) from error
@@ -364,7 +376,8 @@ def create(
         raise
     finally:
         shutil.rmtree(temp, ignore_errors=True)
-    atomic.fsync_folder(path.parent)
+    if durable:
+        atomic.fsync_folder(path.parent)
     return True
 
 
@@ -372,10 +385,8 @@ def move_aside(path: Path) -> None:
     """Rename an unused folder to `<name>.old-<n>`, so that its name is free."""
     if not path.exists():
         return
-    lock_path = path / "lock"
-    with atomic.storage_errors(path, PreflightError):
-        if lock.is_locked(lock_path):
-            raise lock.in_use(lock_path)
+    # Nobody can begin while we rename; who waits for the lock finds that the folder has gone (`RunLock`).
+    with atomic.storage_errors(path, PreflightError), lock.RunLock(path / "lock"):
         number = 1
         while (aside := path.with_name(f"{path.name}.old-{number}")).exists():
             number += 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codctl.errors import Problem, RefusedError, UsageError
-from codctl.runs import manifest
+from codctl.runs import atomic, manifest
 from codctl.runs.directory import RunDirectory, create
 from codctl.runs.seal import newest_sealed, why_not_sealed
 
@@ -51,6 +51,7 @@ def fork(source: RunDirectory, runs_dir: Path, config: Config, *, recipe: str, c
         for part in (Path("stages/model"), Path("stages/warm_start"), newest.relative_to(source.path)):
             if (source.path / part).is_dir():
                 shutil.copytree(source.path / part, folder / part)
+                atomic.fsync_tree(folder / part)
         if source.metrics_path.exists():
             shutil.copyfile(source.metrics_path, folder / source.metrics_path.name)
         if problem := why_not_sealed(folder / newest.relative_to(source.path)):

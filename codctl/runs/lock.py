@@ -14,6 +14,7 @@ from typing import Self
 from codctl.errors import PreflightError, RefusedError
 from codctl.runs import atomic
 
+_PATIENCE_S = 1.0
 _ATTEMPTS = 5
 _PAUSE_S = 0.02
 
@@ -23,21 +24,49 @@ class RunLock:
 
     Args:
         path: The lock file. It stays behind (removing it would let two processes lock two different files).
+        patience_s: How long to try. Readers hold it too, for an instant, which must not look like a holder.
 
     Raises:
         RefusedError: Another process holds it; its pid and host are in the message.
         PreflightError: The file system cannot lock.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience_s: float = _PATIENCE_S) -> None:
         self.path = path
+        self._patience_s = patience_s
         self._descriptor = -1
 
     def __enter__(self) -> Self:
-        with atomic.storage_errors(self.path):
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        for _ in range(_ATTEMPTS):
+            descriptor = self._locked()
+            if _is_at(descriptor, self.path):
+                break
+            os.close(descriptor)  # the run was moved aside while we waited: what we locked is elsewhere now
+        else:
+            raise in_use(self.path)
+        self._descriptor = descriptor
+        text = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
         try:
-            locked = _try_lock(descriptor)
+            with atomic.storage_errors(self.path):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, text, 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return self
+
+    def _locked(self) -> int:
+        try:
+            with atomic.storage_errors(self.path):
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:
+            raise RefusedError(
+                "another process has just moved the run aside",
+                where=str(self.path.parent),
+                hint="the same command again makes a new one",
+            ) from None
+        try:
+            locked = _try_lock(descriptor, self._patience_s)
         except OSError as error:  # some network file systems have no locks
             os.close(descriptor)
             raise PreflightError(
@@ -46,12 +75,7 @@ class RunLock:
         if not locked:
             os.close(descriptor)
             raise in_use(self.path)
-        self._descriptor = descriptor
-        text = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
-        with atomic.storage_errors(self.path):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, text, 0)
-        return self
+        return descriptor
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -83,21 +107,44 @@ def in_use(path: Path) -> RefusedError:
     )
 
 
-def _try_lock(descriptor: int) -> bool:
-    # A reader's is_locked holds a shared lock for an instant; that must not look like a holder.
-    for attempt in range(_ATTEMPTS):
+def _try_lock(descriptor: int, patience_s: float) -> bool:
+    end_s = time.monotonic() + patience_s
+    while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
-            if attempt < _ATTEMPTS - 1:
-                time.sleep(_PAUSE_S)
-    return False
+            if time.monotonic() >= end_s:
+                return False
+            time.sleep(_PAUSE_S)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file is still the one with this name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _holder(path: Path) -> str:
+    # A process that got the lock this moment has not written its name yet.
+    for attempt in range(_ATTEMPTS):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["host"] != socket.gethostname() or _is_alive(content["pid"]) or attempt == _ATTEMPTS - 1:
+                return f"process {content['pid']} on {content['host']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        time.sleep(_PAUSE_S)
+    return "another process"
+
+
+def _is_alive(pid: int) -> bool:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return f"process {content['pid']} on {content['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True

@@ -1,48 +1,154 @@
-"""Read a run's logs, also while they grow. Stdlib only."""
+"""Read a run's logs, also while they grow and from one attempt to the next. Stdlib only."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from codctl.errors import UsageError
 from codctl.runs.directory import RunDirectory
 
 _POLL_S = 0.5
+_BEFORE_THE_LOG = ("worker.log",)  # what a worker said that ended before its own log began
+_COMING = ("queued", "paused", "running")
 
 
-def find_log(run: RunDirectory, attempt: int | None) -> Path:
-    """The log of an attempt, of the last one by default.
+def read_logs(
+    run: RunDirectory,
+    attempt: int | None = None,
+    *,
+    follow: bool = False,
+    status: Callable[[], str] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    poll_s: float = _POLL_S,
+) -> Iterator[str]:
+    """Yield the log's lines; with `follow` wait for more until the run has ended, also in its next attempts.
+
+    Args:
+        run: The run.
+        attempt: Counted from 1; the last by default. One that is named is followed only to its own end.
+        follow: Wait.
+        status: How the run stands, also by its scheduler; from its files alone by default.
+        say: Told what is waited for.
+        poll_s: Between two looks.
 
     Raises:
-        UsageError: There is no such attempt.
+        UsageError: There is no such attempt, or nothing to read.
     """
-    numbers = [entry["number"] for entry in run.manifest()["attempts"]]
-    if not numbers:
-        raise UsageError(f"run {run.name!r} has not been started yet", where=str(run.path))
-    number = numbers[-1] if attempt is None else attempt
-    if number not in numbers:
-        raise UsageError(f"run {run.name!r} has no attempt {number} (it has {numbers[0]} to {numbers[-1]})")
-    path = run.log_path(number)
-    if not path.is_file():
-        raise UsageError(f"attempt {number} of run {run.name!r} left no log", where=str(path))
-    return path
+    ask = status or run.status
+    number = attempt or _newest(run)
+    if number == 0 and follow and ask() in _COMING:
+        said = ask()
+        say(f"run {run.title!r} is {'starting' if said == 'running' else said}: waiting for its first attempt")
+        while number == 0 and ask() in _COMING:
+            time.sleep(poll_s)
+            number = _newest(run)
+    yield from _lines(run, number, follow, ask, poll_s)
+    while follow and attempt is None:
+        later = _next(run, number, ask, say, poll_s)
+        if not later:
+            return
+        say(f"attempt {later}")
+        number = later
+        yield from _lines(run, number, follow, ask, poll_s)
 
 
-def read_log(path: Path, run: RunDirectory, *, follow: bool) -> Iterator[str]:
-    """Yield the log's lines; with `follow` wait for more until the run has ended."""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        waiting = ""
-        while True:
-            ended = not follow or run.status() != "running"
+def find_log(run: RunDirectory, number: int) -> Path:
+    """The log of an attempt; without one, what its worker said before it could open a log.
+
+    Raises:
+        UsageError: There is no such attempt, or it left nothing.
+    """
+    newest = _newest(run)
+    if number > newest:
+        raise UsageError(f"run {run.title!r} has no attempt {number} (it has 1 to {newest})")
+    if number and run.log_path(number).is_file():
+        return run.log_path(number)
+    for path in [*(run.path / name for name in _BEFORE_THE_LOG), *_of_jobs(run)]:
+        if path.is_file() and path.stat().st_size:
+            return path
+    if number == 0:
+        raise UsageError(f"run {run.title!r} has not been started yet", where=str(run.path))
+    raise UsageError(f"attempt {number} of run {run.title!r} left no log", where=str(run.log_path(number)))
+
+
+class _Tail:
+    """The lines of a file that grows. One that is cut or replaced is read from its beginning."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._identity: tuple[int, int] | None = None
+        self._position = 0
+        self._rest = b""
+
+    def lines(self, *, all_of_it: bool) -> Iterator[str]:
+        """Those that came since the last call; an unfinished one only when nothing follows any more."""
+        try:
+            file = self._path.open("rb")
+        except OSError:
+            return
+        with file:
+            about = self._path.stat()
+            identity = (about.st_dev, about.st_ino)
+            if identity != self._identity or about.st_size < self._position:
+                self._identity, self._position, self._rest = identity, 0, b""
+            file.seek(self._position)
             for piece in file:
-                waiting += piece
-                if waiting.endswith("\n"):
-                    yield waiting.rstrip("\n")
-                    waiting = ""
-            if ended:
-                break
-            time.sleep(_POLL_S)
-        if waiting:
-            yield waiting
+                self._position += len(piece)
+                self._rest += piece
+                if self._rest.endswith(b"\n"):
+                    yield self._text()
+        if all_of_it and self._rest:
+            yield self._text()
+
+    def _text(self) -> str:
+        text, self._rest = self._rest.decode("utf-8", "replace").rstrip("\r\n"), b""
+        return text
+
+
+def _lines(run: RunDirectory, number: int, follow: bool, ask: Callable[[], str], poll_s: float) -> Iterator[str]:
+    path = find_log(run, number)
+    tail = _Tail(path)
+    while True:
+        grows = follow and _newest(run) == number and ask() == "running"  # before reading: nothing may be missed
+        if follow and find_log(run, number) != path:  # its own log has begun
+            yield from tail.lines(all_of_it=True)
+            path = find_log(run, number)
+            tail = _Tail(path)
+        yield from tail.lines(all_of_it=not grows)
+        if not grows:
+            return
+        time.sleep(poll_s)
+
+
+def _next(
+    run: RunDirectory, number: int, ask: Callable[[], str], say: Callable[[str], None], poll_s: float
+) -> int | None:
+    """The attempt after `number`; None when the run ends without one."""
+    said = False
+    while _newest(run) == number:
+        status = ask()
+        if status not in _COMING:
+            return None
+        if not said and status != "running":
+            say(f"attempt {number} has ended, run {run.title!r} is {status}: waiting for the next attempt")
+            said = True
+        time.sleep(poll_s)
+    return number + 1
+
+
+def _newest(run: RunDirectory) -> int:
+    from codctl.runs.attempt import count
+
+    return count(run.path)
+
+
+def _of_jobs(run: RunDirectory) -> list[Path]:
+    """What the scheduler wrote for the jobs of the run, the newest first."""
+    sent = run.dispatch() or {}
+    folder = Path(sent["folder"]) if sent.get("folder") else None
+    if folder is None or not folder.is_dir():
+        return []
+    jobs = [str(job) for job in sent.get("jobs", [])]
+    return [path for job in reversed(jobs) for path in sorted(folder.glob(f"{job}_*_log.out"))]

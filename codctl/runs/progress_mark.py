@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from pathlib import Path
 
 from codctl.runs.seal import COMPLETE
 
 _CHECKPOINTS = "stages/cod_train/checkpoints"
+_JOURNALS = ("stages/evaluation/*.journal.jsonl", "suites/*/journal.jsonl")
 
 
 def mark(run: Path) -> str:
@@ -17,13 +20,23 @@ def mark(run: Path) -> str:
     sealed = sorted(_name(path, run) for path in run.glob(f"stages/**/{COMPLETE}") if not _is_hidden(path, run))
     stages = [name for name in sealed if not name.startswith("cod_train/checkpoints/")]
     checkpoints = [path.parent.name for path in run.glob(f"{_CHECKPOINTS}/step-*/{COMPLETE}")]
-    journals = [path.stat().st_size for path in run.glob("suites/*/journal.jsonl")]
+    played = sum(_played(path) for pattern in _JOURNALS for path in run.glob(pattern))
     parts = [*stages]
     if checkpoints:
         parts.append(f"checkpoint {max(checkpoints)}")
-    if journals:
-        parts.append(f"{len(journals)} suites begun, {sum(journals)} bytes played")
+    if played:
+        parts.append(f"{played} trajectories of evaluations")
     return ", ".join(parts) or "nothing yet"
+
+
+def _played(journal: Path) -> int:
+    """How many trajectories a journal holds; one that was played twice counts once."""
+    units = set()
+    with contextlib.suppress(OSError), journal.open("rb") as lines:
+        for line in lines:
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                units.add(json.dumps(json.loads(line)["unit"]))
+    return len(units)
 
 
 def _name(path: Path, run: Path) -> str:

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -52,6 +52,14 @@ def sealing(final: Path, info: Mapping[str, Any] = _NO_INFO) -> Iterator[Path]:
 def is_sealed(path: Path, *, verify: bool = False) -> bool:
     """Whether the folder is complete by names and sizes; with `verify` also by content."""
     return why_not_sealed(path, verify=verify) == ""
+
+
+def is_whole(path: Path, say: Callable[[str], None]) -> bool:
+    """Whether the folder is sealed, also by content. One that is there and damaged is said: it will be made again."""
+    problem = why_not_sealed(path) if path.exists() else "no such folder"
+    if problem and path.exists():
+        say(f"{path.name} is damaged and is made again: {problem}")
+    return not problem
 
 
 def why_not_sealed(path: Path, *, verify: bool = True) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from codctl.config.schema import Config
 from codctl.runs.directory import RunDirectory
-from codctl.runs.seal import is_sealed, sealing
+from codctl.runs.seal import is_whole, sealing
 from codctl.stages.progress import Progress
 
 
@@ -15,7 +15,7 @@ def build_model(run: RunDirectory, config: Config, progress: Progress) -> Path:
     if config.model.path:
         return Path(config.model.path).expanduser()
     final = run.stage("model")
-    if not is_sealed(final, verify=True):
+    if not is_whole(final, progress.message):
         from codctl.learn.tiny import build_folder
 
         progress.message("building tokenizer and model")

@@ -20,7 +20,7 @@ from codctl.learn.batching import sample_of, tokens_by_turn
 from codctl.learn.learner import Learner
 from codctl.learn.models import add_lora
 from codctl.runs.directory import RunDirectory
-from codctl.runs.seal import is_sealed, sealing
+from codctl.runs.seal import is_whole, sealing
 from codctl.runs.stop import Stopped
 from codctl.seeds import derive_seed
 from codctl.stages.progress import Progress
@@ -37,7 +37,7 @@ def cod_train(run: RunDirectory, config: Config, start: Path, tracker: Tracker, 
         return start
     stage = run.stage("cod_train")
     final = stage / "final"
-    if is_sealed(final, verify=True):
+    if is_whole(final, progress.message):
         return final
     training = Training(run, config, start, tracker, progress)
     training.resume()
@@ -113,6 +113,7 @@ class Training:
             self._progress.message(f"checkpoint passed over: {reason}")
         if self._done:
             self._progress.message(f"continuing after step {self._done}")
+            self._prune()  # the last attempt may have been killed before it could, or while it did
         self._tracker.rewind("train", self._done)
         self._tracker.rewind("validation", self._done or -1)
 
@@ -129,11 +130,13 @@ class Training:
                 self._validate(step)
             stop = self._run.stop_requested()
             if stop or step % config.train.checkpoint_every == 0 or step == total:
-                folder = self._stage / "checkpoints"
-                checkpoints.save(folder, self.speaker.model, self._learner, step)
-                checkpoints.prune(folder, config.train.checkpoints_kept, newest=step)
+                checkpoints.save(self._stage / "checkpoints", self.speaker.model, self._learner, step)
+                self._prune()
             if stop:
                 raise Stopped(stop)
+
+    def _prune(self) -> None:
+        checkpoints.prune(self._stage / "checkpoints", self._config.train.checkpoints_kept, newest=self._done)
 
     def _step(self, step: int) -> dict[str, float]:
         config = self._config

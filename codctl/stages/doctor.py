@@ -2,46 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
-import socket
 import sys
+import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
 from codctl.runs import machine
+from codctl.stages import doctor_services
+from codctl.stages.findings import Finding, Status
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
 
-Status = Literal["ok", "warning", "failed"]
-
 _PYTHONS = ((3, 11), (3, 14))  # from, below
 _MEMORY_GB, _DISK_GB, _LEAST_DISK_GB = 3.0, 5.0, 1.0
-_CONNECT_S = 3.0
 # The packages whose versions must fit together; the rest follows from them.
 _TOGETHER = (
     "torch", "transformers", "trl", "peft", "accelerate", "datasets", "hydra-core", "omegaconf", "mlflow", "pydantic",
     "typer", "rich", "numpy", "gymnasium", "submitit",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at. `failed` means that training cannot work; `command` is what to type next."""
-
-    name: str
-    status: Status
-    message: str
-    command: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def examine(runs_dir: Path) -> list[Finding]:
@@ -54,7 +37,8 @@ def examine(runs_dir: Path) -> list[Finding]:
         _disk(runs_dir),
         _writable(runs_dir),
         _recipes(),
-        _mlflow(),
+        doctor_services.mlflow(),
+        doctor_services.hub_token(),
         _vllm(),
     ]
 
@@ -108,14 +92,32 @@ def _constraints() -> dict[str, str]:
 
 
 def _torch() -> Finding:
+    """The build, its GPUs, and whether the two fit together."""
     try:
         import torch
     except Exception as error:  # noqa: BLE001 - a broken build can raise anything
         return Finding("torch", "failed", f"cannot be imported: {error}", "pip install torch==2.13.0")
     if torch.cuda.is_available():
-        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
-        return Finding("torch", "ok", f"{torch.__version__}, CUDA {torch.version.cuda}, {names}")
-    return Finding("torch", "ok", f"{torch.__version__}, no GPU: the tiny recipes run on the CPU")
+        return _cuda(torch)
+    names = machine.describe()["gpus"]
+    if not names:
+        return Finding("torch", "ok", f"{torch.__version__}, no GPU: the tiny recipes run on the CPU")
+    build = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the CPU only"
+    message = f"{torch.__version__} is {build} and cannot use {', '.join(names)}"
+    # A build for CUDA that finds no device needs a newer driver, or may see none of them.
+    command = "nvidia-smi; echo $CUDA_VISIBLE_DEVICES" if torch.version.cuda else "pip install torch==2.13.0"
+    return Finding("torch", "warning", message, command)
+
+
+def _cuda(torch: Any) -> Finding:
+    names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+    message = f"{torch.__version__}, CUDA {torch.version.cuda}, {names}"
+    try:
+        torch.zeros(1, device="cuda").add_(1).item()  # a build without kernels for this GPU fails only here
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        return Finding("torch", "failed", f"{message}: {reason}", "codctl train RECIPE model.device=cpu")
+    return Finding("torch", "ok", message)
 
 
 def _memory() -> Finding:
@@ -134,9 +136,12 @@ def _disk(runs_dir: Path) -> Finding:
 
 def _writable(runs_dir: Path) -> Finding:
     place = _existing(runs_dir)
-    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
-        return Finding("runs folder", "ok", f"{runs_dir} can be written")
-    return Finding("runs folder", "failed", f"{place} cannot be written", "export CODCTL_RUNS_DIR=FOLDER")
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return Finding("runs folder", "ok", f"{runs_dir} can be written")
+    except OSError as error:
+        message = f"{place} cannot be written: {error.strerror}"
+        return Finding("runs folder", "failed", message, "export CODCTL_RUNS_DIR=FOLDER")
 
 
 def _existing(path: Path) -> Path:
@@ -151,25 +156,6 @@ def _recipes() -> Finding:
     if not found:
         return Finding("recipes", "failed", f"none in {recipes_folder()}", "pip install --force-reinstall codctl")
     return Finding("recipes", "ok", f"{len(found)} in {recipes_folder()}")
-
-
-def _mlflow() -> Finding:
-    """A mirror only: what is wrong with it is a warning."""
-    off = "codctl train RECIPE tracking.mlflow=false"
-    try:
-        import mlflow
-    except Exception as error:  # noqa: BLE001 - a broken installation can raise anything
-        return Finding("mlflow", "warning", f"cannot be imported: {error}", off)
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    address = urlsplit(uri)
-    if address.scheme not in ("http", "https") or not address.hostname:
-        return Finding("mlflow", "ok", f"{mlflow.__version__}, {uri or 'a sqlite file in the runs folder'}")
-    port = address.port or (443 if address.scheme == "https" else 80)
-    try:
-        socket.create_connection((address.hostname, port), timeout=_CONNECT_S).close()
-    except OSError as error:
-        return Finding("mlflow", "warning", f"{address.hostname}:{port} cannot be reached: {error}", off)
-    return Finding("mlflow", "ok", f"{mlflow.__version__}, {address.hostname}:{port} answers")
 
 
 def _vllm() -> Finding:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codctl.config.evalspec import EvalSpec
 from codctl.config.schema import Config, WorldConfig
-from codctl.runs.atomic import write_json, write_text
+from codctl.errors import RefusedError, StageError
+from codctl.evaluate.journal import FileJournal, Journal
+from codctl.runs.atomic import make_folder, write_json, write_text
 from codctl.runs.directory import RunDirectory
-from codctl.runs.seal import is_sealed, sealing
+from codctl.runs.seal import is_whole, sealing
 from codctl.seeds import derive_seed
 from codctl.stages.progress import Progress
 from codctl.stages.subject import Subject, open_subject
 
 if TYPE_CHECKING:
     from codctl.evaluate.summary import Evaluation
+
+_JOURNAL = ".journal.jsonl"
 
 
 def trained_world(world: dict[str, Any], part: int = 0) -> dict[str, Any]:
@@ -44,7 +49,8 @@ def evaluate_in_run(
     for number, part in enumerate(config.world.parts):
         called = f"{name}-{part.family}" if config.world.mixture else name
         final = run.stage("evaluation") / called
-        if not is_sealed(final, verify=True):
+        journal_path = final.with_name(f"{called}{_JOURNAL}")
+        if not is_whole(final, progress.message):
             spec = EvalSpec(
                 **{**trained_world(world, number), "length": length},
                 packs=config.evaluation.packs,
@@ -54,14 +60,27 @@ def evaluate_in_run(
                 solve_tokens=config.sampling.solve_tokens,
                 update_tokens=config.sampling.update_tokens,
             )
-            found = _evaluate(Subject("run", run.name, folder, config), spec, progress)
+            with _journal(journal_path, f"{run.manifest()['digest']} {called} {spec!r}") as journal:
+                found = _evaluate(Subject("run", run.name, folder, config), spec, progress, journal)
             with sealing(final) as temp:
                 write_evaluation(found, temp)
+        journal_path.unlink(missing_ok=True)  # also that of an attempt that was killed right here
         results[called] = json.loads((final / "result.json").read_text())
     return results
 
 
-def _evaluate(subject: Subject, spec: EvalSpec, progress: Progress) -> Evaluation:
+def _journal(path: Path, about: str) -> FileJournal:
+    """What a killed attempt has played of this evaluation, or a new journal when that is damaged or of another one."""
+    digest = hashlib.sha256(about.encode()).hexdigest()[:16]
+    make_folder(path.parent)
+    try:
+        return FileJournal(path, digest)
+    except (RefusedError, StageError):
+        path.unlink(missing_ok=True)
+        return FileJournal(path, digest)
+
+
+def _evaluate(subject: Subject, spec: EvalSpec, progress: Progress, journal: Journal) -> Evaluation:
     import time
 
     from codctl.evaluate.runner import evaluate
@@ -70,7 +89,7 @@ def _evaluate(subject: Subject, spec: EvalSpec, progress: Progress) -> Evaluatio
         progress.update(f"evaluation on {spec.family}, length {spec.length}: {arm}", done, total, means)
 
     started_s = time.monotonic()
-    found = evaluate(open_subject(subject).player(spec), spec, report)
+    found = evaluate(open_subject(subject).player(spec), spec, report, journal)
     found.result.update({"seconds": round(time.monotonic() - started_s, 3), subject.kind: subject.name})
     return found
 

@@ -68,11 +68,6 @@ def _stages(config: Config, run: RunDirectory, tracker: Any, progress: Progress)
         results |= evaluate_in_run(run, config, final, "after-long", long, ("own", "none"), progress)
     play_suites(run, config, progress)
     report = _report(run, progress)
-    for name in results:
-        tracker.artifact(run.stage("evaluation") / name, f"evaluation/{name}")
-    if report:
-        tracker.artifact(report)
-    _share_rollouts(run, tracker)
     return {
         "run": str(run.path),
         "report": str(report) if report else None,
@@ -90,13 +85,6 @@ def _report(run: RunDirectory, progress: Progress) -> Path | None:
     except CodctlError as error:
         progress.message(f"no report: {error.message} ({error.where}); try `codctl report {run.path}`")
         return None
-
-
-def _share_rollouts(run: RunDirectory, tracker: Any) -> None:
-    """First and last stored rollouts, hints and their revisions among them, as artifacts."""
-    stored = sorted((run.stage("cod_train") / "rollouts").glob("step-*.parquet"))
-    for path in {*stored[:1], *stored[-1:]}:
-        tracker.artifact(path, "rollouts")
 
 
 def _success(result: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,8 @@ def preflight(config: Config) -> None:
     """
     for part in config.world.parts:
         check_world(part.family, part.preset, part.variant)
+    for known in config.model.build.worlds:
+        check_world(known.family, known.preset)
     check_arms(config.evaluation.arms)
     if config.model.path:
         folder = Path(config.model.path).expanduser()

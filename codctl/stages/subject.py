@@ -68,7 +68,7 @@ class Performer:
 
 
 def subject_of_run(run: RunDirectory) -> Subject:
-    """The newest sealed model of a run.
+    """The newest sealed model of a run; of one that trains nothing, the model that it was given.
 
     Raises:
         StageError: When there is none yet.
@@ -78,6 +78,9 @@ def subject_of_run(run: RunDirectory) -> Subject:
         if is_sealed(folder):
             model = folder / "model" if (folder / "model").is_dir() else folder
             return Subject("run", run.name, model, run.config())
+    config = run.config()
+    if config.model.path and not (config.train.enabled or config.warm_start.enabled):
+        return Subject("run", run.name, Path(config.model.path).expanduser(), config)
     raise StageError(f"run {run.name!r} has no finished model yet", where=str(run.path), hint="codctl train …")
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from codctl.runs import atomic
 
+REWOUND = "metrics.rewound.jsonl"  # beside the log: records that were dropped, since a tracker may have seen them
+
 
 class MetricsLog:
     """Append-only log that a crash can tear only in its last line.
+
+    A record is {step, phase, at_ms, metrics, timing}; `at_ms` is wall time, for trackers, and decides nothing.
 
     Args:
         path: The file; created with the first record.
@@ -29,43 +34,59 @@ class MetricsLog:
         Raises:
             StageError: Disk full, no permission and the like.
         """
-        record = {"step": step, "phase": phase, "metrics": dict(metrics), "timing": dict(timing or {})}
+        at_ms = time.time_ns() // 1_000_000
+        record = {"step": step, "phase": phase, "at_ms": at_ms, "metrics": dict(metrics), "timing": dict(timing or {})}
         line = json.dumps(atomic.without_nan(record), allow_nan=False) + "\n"
         with atomic.storage_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._append(line.encode())
+            _append(self.path, line.encode())
 
     def rewind(self, phase: str, step: int) -> None:
-        """Drop the records of `phase` with a later step, and a torn last line: what a resumed run writes again."""
-        if self.path.exists():
-            kept = [record for record in self.read() if record["phase"] != phase or record["step"] <= step]
-            atomic.write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
+        """Drop the records of `phase` with a later step, and a torn last line: what a resumed run writes again.
+
+        What is dropped is kept beside the log: a tracker that was sent it must be sent the same again, and not more.
+        """
+        if not self.path.exists():
+            return
+        records = self.read()
+        dropped = [record for record in records if record["phase"] == phase and record["step"] > step]
+        if dropped:
+            lines = "".join(json.dumps(record) + "\n" for record in dropped)
+            with atomic.storage_errors(self.path):
+                _append(self.path.with_name(REWOUND), lines.encode())
+        kept = [record for record in records if record["phase"] != phase or record["step"] <= step]
+        atomic.write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
 
     def read(self) -> list[dict[str, Any]]:
         return read(self.path)
 
-    def _append(self, line: bytes) -> None:
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        try:
-            size = os.fstat(descriptor).st_size
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                line = b"\n" + line  # close a torn line, so that it costs only itself
-            view = memoryview(line)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+
+def _append(path: Path, lines: bytes) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+    size = os.fstat(descriptor).st_size
+    try:
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            lines = b"\n" + lines  # close a torn line, so that it costs only itself
+        view = memoryview(lines)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+    except OSError:  # disk full: leave no torn line behind
+        os.ftruncate(descriptor, size)
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
     """All whole records, in the order written; no file gives none. Torn lines are passed over."""
     if not path.exists():
         return []
-    return [record for line in path.read_bytes().splitlines() if (record := _parse(line)) is not None]
+    return [record for line in path.read_bytes().splitlines() if (record := parse(line)) is not None]
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
+def parse(line: bytes) -> dict[str, Any] | None:
+    """One line as a record; None when it is torn or is none."""
     try:
         record = json.loads(line)
     except ValueError:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
+
+from tests.dispatch.many_trials import bring_to, make_run, make_sweep
 
 
 def test_list_and_show(cli, trained) -> None:
@@ -43,8 +47,67 @@ def test_logs_print_an_attempt_and_follow_a_finished_one_to_its_end(cli, trained
     log = (trained.runs_dir / "micro" / "attempts" / "001" / "log.txt").read_text()
     assert cli("runs", "logs", "micro", *where).out == log
     assert cli("runs", "logs", "micro", "-f", *where).out == log
+    assert cli("logs", "micro", "--json", *where).json["result"]["lines"] == log.splitlines()
+    assert cli("logs", "micro", "--json", "-f", *where).code == 2
     outcome = cli("runs", "logs", "micro", "--attempt", "7", *where)
     assert (outcome.code, outcome.err) == (2, "error: run 'micro' has no attempt 7 (it has 1 to 1)\n")
+
+
+def test_list_by_status_and_with_trials(cli, home: Path) -> None:
+    bring_to(make_run(home / "runs", "a"), "finished")
+    make_sweep(home / "runs", "s", {"failed": 1, "finished": 1})
+
+    def names(*options: str) -> list[str]:
+        return [entry["name"] for entry in cli("runs", "list", *options, "--json").json["result"]["runs"]]
+
+    assert names() == ["a"]
+    assert names("--all") == ["a", "s/failed-0", "s/finished-0"]
+    assert names("--all", "--status", "finished") == ["a", "s/finished-0"]
+    assert cli("runs", "list", "--status", "died").out == "no runs in runs that are died\n"
+
+
+def test_show_says_why_attempts_ended_and_what_changed_between_them(cli, home: Path) -> None:
+    run = make_run(home / "runs", "a")
+    bring_to(run, "failed")
+    with run.start_attempt():
+        pass
+    path = run.path / "attempts" / "002" / "environment.json"
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps({**found, "host": "n2", "packages": {**found["packages"], "torch": "9.9"}}))
+    outcome = cli("runs", "show", "a")
+    assert "failed    ValueError: a task without a name" in outcome.out
+    assert "attempt 2 ran in another environment than 1:" in outcome.out
+    shown = cli("runs", "show", "a", "--json").json["result"]
+    [change] = shown["environment"]
+    assert [(name, after) for name, _, after in change["changed"]] == [("host", "n2"), ("packages.torch", "9.9")]
+
+
+def test_compare(cli, home: Path) -> None:
+    make_run(home / "runs", "a", seed=1)
+    make_run(home / "runs", "b", seed=2)
+    outcome = cli("runs", "compare", "a", "b")
+    assert "seed  identity  1    2" in outcome.out
+    assert [entry["key"] for entry in cli("runs", "compare", "a", "b", "--json").json["result"]["config"]] == [
+        "seed",
+        "name",
+    ]
+    assert cli("runs", "compare", "a").code == 2
+
+
+def test_clean_lists_and_deletes_only_when_told_to(cli, trained, home: Path) -> None:
+    shutil.copytree(trained.runs_dir, home / "runs")
+    folder = home / "runs" / "micro" / "stages" / "cod_train" / "checkpoints"
+    outcome = cli("runs", "clean", "--checkpoints")
+    assert outcome.out.splitlines()[1].endswith(
+        "checkpoints of a finished run  runs/micro/stages/cod_train/checkpoints"
+    )
+    assert outcome.out.splitlines()[-1] == "nothing was deleted; --yes deletes"
+    assert cli("runs", "clean", "--checkpoints", "--json").json["result"]["removed"] == []
+    assert folder.is_dir()
+    found = cli("runs", "clean", "--checkpoints", "--yes", "--json").json["result"]
+    assert found["removed"] == ["runs/micro/stages/cod_train/checkpoints"]
+    assert not folder.exists()
+    assert cli("runs", "clean", "--checkpoints").out == "nothing to delete\n"
 
 
 def test_credit_is_a_table_of_packs_positions_and_rollouts(cli, trained) -> None:

@@ -15,11 +15,13 @@ HEAVY = {
 }  # fmt: skip
 ROUNDS = 7
 
-COMMANDS = ["train", "eval", "report", "credit", "doctor"]
+COMMANDS = [
+    "train", "sweep", "eval", "status", "logs", "cancel", "resume", "sync", "report", "credit", "doctor",
+]  # fmt: skip
 GROUPS = {
     "env": ["list", "play", "generate", "validate", "ceilings"],
     "recipe": ["list", "show", "validate", "explain", "copy"],
-    "runs": ["list", "show", "logs"],
+    "runs": ["list", "show", "logs", "compare", "clean", "status", "cancel", "resume"],
 }
 # Same commands, options of the same kinds, empty bodies.
 BARE = """
@@ -84,6 +86,7 @@ def test_light_commands_import_no_model_library() -> None:
     model = {"accelerate", "datasets", "mlflow", "peft", "torch", "transformers", "trl"}
     assert not loaded_by("env", "list") & model
     assert not loaded_by("runs", "list") & model
+    assert not loaded_by("status") & (model | {"submitit", "pandas", "numpy"})
     assert not loaded_by("recipe", "explain", "seed") & model
 
 

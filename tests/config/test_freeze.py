@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from codctl.config.compose import load_config
 from codctl.config.freeze import digest, freeze, identity_fields, thaw
 from codctl.config.schema import Config
 from codctl.errors import UsageError
@@ -29,7 +30,8 @@ def test_only_what_changes_the_result_changes_the_digest() -> None:
 
 
 def test_the_digest_is_the_same_in_every_process() -> None:
-    code = "from codctl.config.schema import Config; from codctl.config.freeze import digest; print(digest(Config()))"
+    code = "from codctl.config.schema import Config; from codctl.config.compose import load_config
+from codctl.config.freeze import digest; print(digest(Config()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == digest(Config())
     assert len(digest(Config())) == 16
@@ -44,6 +46,15 @@ def test_identity_fields_are_dotted_and_leave_the_rest_out() -> None:
     assert fields["train.loss.kind"] == "rec"
     assert "runtime.threads" not in fields
     assert "name" not in fields
+
+
+def test_a_field_that_came_later_leaves_older_digests_alone() -> None:
+    """Runs from before there was `model.build.worlds` still belong to their configs."""
+    assert digest(load_config("tiny")) == "19f4dc2dc71b1f20"
+    assert "model.build.worlds" not in identity_fields(Config())
+    known = changed(model={"build": {"worlds": [{"family": "alchemy"}]}})
+    assert identity_fields(known)["model.build.worlds"] == [{"family": "alchemy", "preset": "tiny"}]
+    assert digest(known) != digest(Config())
 
 
 def test_a_config_of_another_codctl_is_refused_by_key() -> None:

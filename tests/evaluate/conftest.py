@@ -3,25 +3,63 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from codctl.runs.directory import RunDirectory
 
 
-@pytest.fixture(scope="session")
-def fake_runs() -> ModuleType:
-    """The module that makes up run directories."""
-    spec = importlib.util.spec_from_file_location("fake_run", Path(__file__).parent / "fake_run.py")
+def _module(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["fake_run"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def fake_runs() -> ModuleType:
+    """The module that makes up run directories."""
+    return _module("fake_run")
+
+
+@pytest.fixture(scope="session")
+def measure() -> Callable[..., dict[str, Any]]:
+    """Look at a page in headless Chromium; the test is skipped where there is none."""
+    browser = _module("browser")
+    if browser.BROWSER is None:
+        pytest.skip("no Chromium")
+    found: Callable[..., dict[str, Any]] = browser.measure
+    return found
+
+
+@pytest.fixture(scope="session")
+def fake_studies() -> ModuleType:
+    """The module that makes up studies."""
+    return _module("fake_study")
+
+
+@pytest.fixture(scope="session")
+def whole_study(fake_studies: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a study with nothing missing; tests only read it."""
+    folder: Path = fake_studies.study(tmp_path_factory.mktemp("study") / "runs")
+    return folder
+
+
+@pytest.fixture
+def study(whole_study: Path, tmp_path: Path) -> Path:
+    """A copy of it to break."""
+    copy = tmp_path / "runs" / "sweeps" / whole_study.name
+    shutil.copytree(whole_study, copy)
+    return copy
 
 
 @pytest.fixture(scope="session")

@@ -112,3 +112,16 @@ def test_building_twice_gives_the_same_bytes(tiny_folder: Path, tmp_path: Path) 
         assert (tmp_path / "again" / name).read_bytes() == (tiny_folder / name).read_bytes()
     other = (tmp_path / "other" / "model.safetensors").read_bytes()
     assert other != (tiny_folder / "model.safetensors").read_bytes()
+
+
+def test_a_tokenizer_knows_the_words_of_worlds_that_are_not_trained_on(tokenizer: Any, tmp_path: Path) -> None:
+    from codctl.learn.models import load_tokenizer
+
+    brewing = "make n 2 dud=a+c o=c+c"
+    worlds = [{"family": "frozen_lake"}, {"family": "alchemy"}]
+    world = WorldConfig(preset="tiny", rendering="compact")
+    build_folder(BuildConfig(**BUILD, worlds=worlds), world, 0, tmp_path / "model")
+    both = load_tokenizer(tmp_path / "model")
+    assert both.tokenize(brewing) == ["Ġmake", "Ġn", "Ġ2", "Ġdud=a+c", "Ġo=c+c"]
+    assert len(tokenizer.tokenize(brewing)) > 10
+    assert len(both.tokenize("right=Q c3 > d3 3")) == len(tokenizer.tokenize("right=Q c3 > d3 3"))

@@ -160,3 +160,25 @@ def test_remove_leftovers(tmp_path: Path) -> None:
     (tmp_path / "kept.json").write_text("{}")
     atomic.remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["kept.json", "stages", "x"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("Error while serializing: I/O error: File too large (os error 27)"),
+        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+    ],
+)
+def test_what_libraries_say_about_a_full_disk_is_understood(error: Exception, tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"cannot write: the (disk|file)"), atomic.storage_errors(tmp_path):
+        raise error
+
+
+def test_a_full_disk_below_another_error_is_understood(tmp_path: Path) -> None:
+    found = RuntimeError("unexpected pos 704 vs 598")  # as torch says it
+    found.__context__ = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(StageError, match="the disk is full"), atomic.storage_errors(tmp_path / "outer"):
+        raise found
+    with pytest.raises(RuntimeError, match="something else"), atomic.storage_errors(tmp_path):
+        raise RuntimeError("something else")

@@ -71,6 +71,7 @@ def test_a_queued_run_can_be_cancelled_and_queued_again(tmp_path: Path) -> None:
     run.write_dispatch({"where": "slurm", "jobs": ["7"]})
     run.request_stop("cancel")
     assert run.status() == "cancelled"
+    run.clear_stop()
     run.write_dispatch({"where": "slurm", "jobs": ["8"]})
     assert (run.status(), run.stop_requested()) == ("queued", None)
     assert run.dispatch() == {**(run.dispatch() or {}), "where": "slurm", "jobs": ["8"], "after_attempt": 0}

@@ -67,6 +67,13 @@ def in_evaluation() -> None:
     wrap(runner, "hints_for", lambda arm, *rest: stop() if arm == "shuffled" else None)
 
 
+def in_arm_none() -> None:
+    """After the first trajectory of an arm is in the journal."""
+    from codctl.evaluate.journal import FileJournal
+
+    wrap(FileJournal, "append", lambda self, record: stop() if record.unit.arm == "none" else None)
+
+
 def interrupt_in_step_5() -> None:
     """Ctrl-C."""
     from codctl.learn.learner import Learner

@@ -108,7 +108,15 @@ def test_the_run_taught_the_model_something(uninterrupted: dict[str, Any]) -> No
 
 
 def test_killed_again_and_again_it_ends_the_same(uninterrupted: dict[str, Any], tmp_path: Path) -> None:
-    places = ("in_warm_start", "after_checkpoint_2", "in_step_4", "in_validation_4", "in_checkpoint_4", "in_evaluation")
+    places = (
+        "in_warm_start",
+        "after_checkpoint_2",
+        "in_step_4",
+        "in_validation_4",
+        "in_checkpoint_4",
+        "in_arm_none",
+        "in_evaluation",
+    )
     for place in places:
         killed = codctl(tmp_path, place)
         assert killed.returncode == -signal.SIGKILL, (place, killed.stderr)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from codctl.errors import StageError
-from codctl.tracking.jsonl import MetricsLog, read
+from codctl.tracking.jsonl import REWOUND, MetricsLog, read
 
 
 def _filled(path: Path, steps: int) -> MetricsLog:
@@ -23,8 +24,10 @@ def _filled(path: Path, steps: int) -> MetricsLog:
 
 
 def test_append_and_read(tmp_path: Path) -> None:
-    metrics = _filled(tmp_path / "metrics.jsonl", 2)
-    assert metrics.read() == [
+    before_ms = time.time() * 1000
+    found = _filled(tmp_path / "metrics.jsonl", 2).read()
+    assert all(before_ms - 1 <= record.pop("at_ms") <= time.time() * 1000 for record in found)
+    assert found == [
         {"step": 1, "phase": "train", "metrics": {"loss": 1.0}, "timing": {"seconds/step": 0.1}},
         {"step": 2, "phase": "train", "metrics": {"loss": 0.5}, "timing": {"seconds/step": 0.1}},
         {"step": 2, "phase": "validation", "metrics": {"success/position_0": 0.5}, "timing": {}},
@@ -51,12 +54,24 @@ def test_rewind_drops_only_later_steps_of_its_phase(tmp_path: Path) -> None:
     assert not (tmp_path / "none.jsonl").exists()
 
 
-def test_rewind_and_repeat_gives_the_same_bytes(tmp_path: Path) -> None:
-    whole = _filled(tmp_path / "whole.jsonl", 3).path.read_bytes()
+def test_rewind_and_repeat_gives_the_same_but_for_the_time(tmp_path: Path) -> None:
+    whole = _without_time(_filled(tmp_path / "whole.jsonl", 3))
     metrics = _filled(tmp_path / "resumed.jsonl", 3)
     metrics.rewind("train", 2)
     metrics.append(3, "train", {"loss": 1 / 3}, {"seconds/step": 0.1})
-    assert metrics.path.read_bytes() == whole
+    assert _without_time(metrics) == whole
+
+
+def _without_time(metrics: MetricsLog) -> list[dict[str, object]]:
+    return [{key: value for key, value in record.items() if key != "at_ms"} for record in metrics.read()]
+
+
+def test_what_is_dropped_is_kept_beside_the_log(tmp_path: Path) -> None:
+    metrics = _filled(tmp_path / "m.jsonl", 3)
+    dropped = metrics.read()[-1]
+    metrics.rewind("train", 2)
+    metrics.rewind("train", 2)
+    assert read(tmp_path / REWOUND) == [dropped]
 
 
 @pytest.mark.parametrize("cut", [1, 5, 40])

@@ -43,9 +43,10 @@ def render(result: Mapping[str, Any]) -> str:
 
 
 def _answer(one: Mapping[str, Any]) -> dict[str, Any]:
-    gains = one["gains"]
-    ends = f"{signed(min(gains))} to {signed(max(gains))}" if len(gains) > 1 else signed(gains[0]) if gains else "–"
-    return {**one, "range": ends}
+    ends = list(dict.fromkeys(signed(gain) for gain in (min(one["gains"]), max(one["gains"])))) if one["gains"] else []
+    otherwise = [f"{one[key]} {CLAIMS[key]}" for key in ("improves", "nothing", "worsens") if one[key]]
+    so_far = " so far" if one["incomplete"] and one["of"] else ""
+    return {**one, "said": one["answer"] + so_far, "range": " to ".join(ends) or "–", "otherwise": "; ".join(otherwise)}
 
 
 def _few_seeds(result: Mapping[str, Any]) -> str:

@@ -1,0 +1,103 @@
+"""One run, several side by side, and what can go, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from codctl.cli import _output
+
+if TYPE_CHECKING:
+    from codctl.runs.clean import Piece
+
+_KINDS = {
+    "leftover": "half-written, by a process that was killed",
+    "code": "code that no run names",
+    "checkpoints": "checkpoints of a finished run",
+    "old": "moved aside by --fresh",
+}
+
+
+def cleanable(pieces: Sequence[Piece], total: int) -> str:
+    rows = [[_size(piece.bytes), _KINDS[piece.kind], str(piece.path)] for piece in pieces]
+    return _output.table(["size", "what", "path"], rows) + f"\n{_size(total)} in all"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def shown(found: dict[str, Any]) -> str:
+    head = {key: found[key] for key in ("name", "status", "path", "recipe", "command", "created", "digest")}
+    head["stages"] = ", ".join(found["stages"]) or "none finished"
+    optional = {"sweep": found["sweep"], "suites": ", ".join(found["suites"]), "report": found["report"]}
+    head |= {key: value for key, value in optional.items() if value}
+    if sent := found["dispatch"]:
+        jobs = f", job {', '.join(sent['jobs'])}" if sent.get("jobs") else ""
+        head["sent"] = f"{sent.get('where')}{jobs}, {sent.get('submitted')}, code {sent.get('code')}"
+    beat = found["heartbeat"]
+    if beat and found["status"] in ("running", "died"):
+        head["beat" if found["status"] == "died" else "alive"] = (
+            f"process {beat.get('pid')} on {beat.get('host')}, beat {beat.get('beat')}, {beat.get('at')}"
+        )
+    if found["stop"]:
+        head["asked"] = f"to {found['stop']}"
+    lines = [f"{key:<8}  {value}" for key, value in head.items()]
+    if found["attempts"]:
+        lines += ["", _attempts(found["attempts"])]
+    for change in found["environment"]:
+        lines += ["", f"attempt {change['attempt']} ran in another environment than {change['before']}:"]
+        lines.append(_output.table(["what", "before", "then"], change["changed"]))
+    for phase, record in found["latest"].items():
+        numbers = [[name, float(value)] for name, value in record["metrics"].items() if value is not None]
+        lines += ["", f"{phase}, step {record['step']}", _output.table(["metric", "value"], numbers)]
+    return "\n".join(lines)
+
+
+def _attempts(attempts: Sequence[dict[str, Any]]) -> str:
+    columns = ["attempt", "started", "seconds", "host", "job", "outcome", "why"]
+    rows = [
+        [a["number"], a["started"], a.get("seconds"), a.get("host"), a.get("job"), a["outcome"], _why(a)]
+        for a in attempts
+    ]
+    used = [i for i, name in enumerate(columns) if name not in ("job", "why") or any(row[i] for row in rows)]
+    return _output.table([columns[i] for i in used], [[row[i] for i in used] for row in rows])
+
+
+def _why(attempt: dict[str, Any]) -> str:
+    message = str(attempt.get("message") or "")
+    return "" if message == attempt["outcome"] else message
+
+
+def compared(found: dict[str, Any]) -> str:
+    runs = found["runs"]
+    names = [run["name"] for run in runs]
+    facts = ("status", "recipe", "digest", "attempts", "seconds", "code")
+    rows = [[fact, *(_plain(run[fact]) for run in runs)] for fact in facts]
+    blocks = [_output.table(["", *names], rows)]
+    if found["config"]:
+        rows = [[entry["key"], entry["class"], *map(_output.compact, entry["values"])] for entry in found["config"]]
+        blocks.append(_output.table(["key", "class", *names], rows))
+    else:
+        blocks.append("no key is set differently")
+    for entry in found["success"]:
+        longest = max(len(curve or []) for curve in entry["curves"])
+        rows = [[i, *(_point(curve, i) for curve in entry["curves"])] for i in range(longest)]
+        title = f"success, {entry['evaluation']}, {entry['arm']} (95 % interval)"
+        blocks.append(f"{title}\n{_output.table(['position', *names], rows)}")
+    return "\n\n".join(blocks)
+
+
+def _point(curve: list[dict[str, Any]] | None, position: int) -> str | None:
+    if not curve or position >= len(curve):
+        return None
+    point = curve[position]
+    return f"{point['mean']:.3f} ({point['low']:.3f} to {point['high']:.3f})"
+
+
+def _plain(value: Any) -> object:
+    return ", ".join(value) if isinstance(value, list) else value

@@ -1,0 +1,154 @@
+"""How runs and sweeps stand, in words."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from codctl.cli import _output
+from codctl.cli._options import RUNS_DIR
+
+_MOST_POSITIONS = 4
+_WITH_THE_SWEEP = ("planned", "interrupted", "cancelled", "paused")  # trials that go on when their sweep does
+_ORDER = ("finished", "incomplete", "running", "queued", "paused", "planned", "interrupted", "cancelled", "died")
+
+
+def text(found: dict[str, Any], runs_dir: Path, *, named: bool) -> str:
+    """Everything for a person.
+
+    Args:
+        found: What codctl.dispatch.overview found.
+        runs_dir: The runs folder.
+        named: The user asked for these very runs and sweeps: tell of the trials too.
+    """
+    if not found["runs"] and not found["sweeps"]:
+        return f"no runs in {runs_dir}"
+    blocks = [_runs(found["runs"])] if found["runs"] else []
+    if found["not_shown"]:
+        blocks.append(f"{found['not_shown']} more that ended earlier: {again(runs_dir)('runs', 'list')}")
+    blocks += [_sweep(sweep, again(runs_dir), trials=named) for sweep in found["sweeps"]]
+    return "\n\n".join(blocks)
+
+
+def _runs(entries: list[dict[str, Any]], sweep: str = "") -> str:
+    """A row for each, then what to type next. Of a sweep's trials the names alone, and what concerns them alone."""
+    unsaid = _WITH_THE_SWEEP if sweep else ()
+    columns = ["trial" if sweep else "name", "status", "on", "at", "success by position", "alive", "job"]
+    rows = [_row(entry, sweep) for entry in entries]
+    used = [i for i in range(len(columns)) if i < 2 or any(row[i] for row in rows)]
+    text = _output.table([columns[i] for i in used], [[row[i] for i in used] for row in rows])
+    return "\n".join([text, *_hints(entry for entry in entries if entry["status"] not in unsaid)])
+
+
+def _row(entry: dict[str, Any], sweep: str) -> list[str]:
+    jobs = entry["jobs"]
+    return [
+        entry["name"].removeprefix(f"{sweep}/"),
+        entry["status"],
+        _on(entry),
+        _at(entry),
+        _curve(entry["success"]),
+        "" if entry["sign_of_life_s"] is None else f"{_ago(entry['sign_of_life_s'])} ago",
+        " ".join(filter(None, [*jobs[:1], f"+{len(jobs) - 1}" if len(jobs) > 1 else "", entry["waits_for"]])),
+    ]
+
+
+def _on(entry: dict[str, Any]) -> str:
+    """slurm or local; another machine's own runs by its name."""
+    host = entry["host"]
+    return str(host) if entry["where"] == "local" and host not in (None, socket.gethostname()) else str(entry["where"])
+
+
+def _at(entry: dict[str, Any]) -> str:
+    phase, step = entry["phase"], entry["step"]
+    if phase is None or phase == "finished":
+        return "starting" if entry["status"] == "running" else ""
+    if step is None or phase in ("evaluation", "suites"):
+        return str(phase)
+    return f"{phase} {step}/{entry['steps']}" if entry["steps"] else f"{phase} {step}"
+
+
+def _curve(success: list[float]) -> str:
+    points = [f"{value:.2f}" for value in success]
+    return " ".join(points if len(points) <= _MOST_POSITIONS else [*points[: _MOST_POSITIONS - 1], "…", points[-1]])
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _hints(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """What to type next; for those that ended alike once."""
+    alike: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for entry in entries:
+        if entry["next"] or entry["status"] == "unreadable":
+            alike.setdefault((entry["status"], _why(entry)), []).append(entry)
+    for (status, why), group in alike.items():
+        more = f" and {len(group) - 1} more" if len(group) > 1 else ""
+        yield f"{group[0]['name']}{more}: {', '.join(filter(None, (status, why)))}"
+        if group[0]["next"]:
+            yield f"  → {group[0]['next']}"
+
+
+def _why(entry: dict[str, Any]) -> str:
+    if entry["lacks"]:
+        return f"no result yet of {', '.join(entry['lacks'])}"
+    return str(entry["message"]) if entry["status"] in ("failed", "unreadable") else ""
+
+
+def _sweep(sweep: dict[str, Any], again_: Callable[[str, str], str], *, trials: bool) -> str:
+    lines = [headline(sweep)]
+    if sweep["complete"] < sweep["trials"] and sweep["seconds_per_trial"]:
+        lines.append(f"  {_clock(sweep['seconds_per_trial'])} a trial{_left(sweep['left_s'])}")
+    if sweep["open"] and trials:
+        lines += ["", _runs(sweep["open"], sweep["name"])]
+        if sweep["open_not_shown"]:
+            lines.append(f"{sweep['open_not_shown']} more are not complete")
+    elif sweep["open"] and not sweep["next"]:
+        lines.append(f"  → {again_('status', sweep['name'])}")
+    if sweep["next"]:
+        lines.append(f"  → {sweep['next']}")
+    if sweep["result"]:
+        lines.append(f"  report {sweep['result']}")
+    return "\n".join(lines)
+
+
+def headline(sweep: dict[str, Any]) -> str:
+    counts, rank = sweep["counts"], {status: place for place, status in enumerate(_ORDER)}
+    shown = sorted(counts, key=lambda status: rank.get(status, len(rank)))
+    return f"sweep {sweep['name']}: {sweep['trials']} trials, " + ", ".join(f"{counts[s]} {s}" for s in shown)
+
+
+def _left(left_s: float | None) -> str:
+    return f", about {_clock(left_s)} left" if left_s is not None else ""
+
+
+def _clock(seconds: float) -> str:
+    from codctl.stages.pace import clock
+
+    return clock(seconds)
+
+
+def lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """One line for each run and sweep, and for each trial that went wrong, without what changes by itself."""
+    for entry in found["runs"]:
+        parts = [entry["status"], _at(entry), _curve(entry["success"])]
+        yield entry["name"], f"{entry['name']}: " + ", ".join(filter(None, parts))
+    for sweep in found["sweeps"]:
+        yield f"sweep {sweep['name']}", headline(sweep)
+        for entry in sweep["open"]:
+            if entry["status"] in ("failed", "died"):
+                yield entry["name"], f"{entry['name']}: {entry['status']} {entry['message']}".rstrip()
+
+
+def again(runs_dir: Path) -> Callable[[str, str], str]:
+    """How a verb and a name are typed, with this runs folder."""
+    elsewhere = [] if runs_dir == Path(os.environ.get("CODCTL_RUNS_DIR", RUNS_DIR)) else ["--runs-dir", str(runs_dir)]
+    return lambda verb, name: shlex.join(["codctl", verb, name, *elsewhere])

@@ -1,0 +1,131 @@
+"""A sweep before it runs: its trials as a table, how they stand, and what would be submitted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codctl.cli import _output
+
+if TYPE_CHECKING:
+    from codctl.dispatch.sweep import Standing
+    from codctl.dispatch.sweep_run import Limits
+    from codctl.stages.sweeps.plan import Plan, Trial
+    from codctl.stages.sweeps.record import Record
+
+_SAID = {
+    "complete": "complete",
+    "run": "to run",
+    "alive": "run elsewhere or wait in a queue",
+    "failed": "failed before (--retry-failed runs them again)",
+}
+
+
+def say_counts(name: str, standings: Sequence[Standing], *, kept: int, repeated: int = 0) -> None:
+    """Say on stderr how the trials of a command stand.
+
+    Args:
+        name: Of the sweep.
+        standings: Of its trials.
+        kept: Trials of earlier commands.
+        repeated: Combinations that were left out.
+    """
+    counts = {verdict: sum(1 for one in standings if one.verdict == verdict) for verdict in _SAID}
+    parts = [f"{number} {_SAID[verdict]}" for verdict, number in counts.items() if number]
+    _output.talk(f"sweep {name}: {len(standings)} trials: {', '.join(parts) or 'none'}")
+    if repeated:
+        _output.talk(f"  {repeated} combinations mean the same as others and are left out")
+    if kept:
+        _output.talk(f"  {kept} earlier trials of this sweep are not asked for now, and are left as they are")
+
+
+def show(
+    plan: Plan,
+    runs_dir: Path,
+    command: Sequence[str],
+    *,
+    slurm: Limits | None,
+    fresh: bool,
+    retry_failed: bool,
+    as_json: bool,
+) -> None:
+    """Print the trials, what is left to do, and what sbatch would get. Writes nothing.
+
+    Args:
+        plan: What was asked.
+        runs_dir: The runs folder.
+        command: As typed.
+        slurm: How wide it would run on SLURM; None when it would run here.
+        fresh: Whether an earlier sweep would be moved aside.
+        retry_failed: Whether failed trials would run again.
+        as_json: Print one JSON object.
+    """
+    from codctl.dispatch import sweep as sweeps
+    from codctl.dispatch import sweep_run
+    from codctl.dispatch.jobs import Jobs
+    from codctl.stages.sweeps import record as records
+
+    folder = records.folder_of(runs_dir, plan.name)
+    record = records.reconcile(plan, folder.with_name(f".{plan.name}.fresh") if fresh else folder, command)
+    entries = [(trial.name, records.suites_of(record, trial)) for trial in record.asked]
+    standings = sweeps.stand(record.folder, entries, Jobs(), retry_failed=retry_failed)
+    refused = _refusal(record.asked)
+    value: dict[str, Any] = {"sweep": str(folder), "plan": record.content, "states": [vars(s) for s in standings]}
+    text = [_plan_table(plan, record, standings), *_suite_lines(record)]
+    if refused is not None:
+        value["preflight"] = refused
+    if slurm is not None:
+        todo = {one.name for one in standings if one.verdict == "run"}
+        clusters = _by_cluster([trial for trial in record.asked if trial.name in todo], folder)
+        value["sbatch"] = sweep_run.scripts(folder, clusters, slurm, runs_dir)
+        text += value["sbatch"]
+    say_counts(plan.name, standings, kept=record.kept, repeated=plan.repeated)
+    if refused is not None:
+        _output.talk(f"running it would be refused: {refused['message']}")
+        _output.talk(f"  → {refused['hint']}" if refused["hint"] else "")
+    _output.result("sweep", value, "\n\n".join(text), as_json=as_json)
+
+
+def _refusal(trials: Sequence[Trial]) -> dict[str, str] | None:
+    """What running these trials here would be refused for."""
+    from codctl.dispatch import sweep as sweeps
+    from codctl.errors import CodctlError
+
+    try:
+        sweeps.preflight_trials(trials)
+    except CodctlError as error:
+        return {"kind": error.kind, "message": error.message, "where": error.where, "hint": error.hint}
+    return None
+
+
+def _plan_table(plan: Plan, record: Record, standings: Sequence[Standing]) -> str:
+    keys = list(dict.fromkeys(key for trial in record.asked for key in trial.labels))
+    rows = [
+        [trial.name, *(_output.compact(trial.labels.get(key)).strip('"') for key in keys), trial.digest, _state(one)]
+        for trial, one in zip(record.asked, standings, strict=True)
+    ]
+    return _output.table(["trial", *keys, "digest", "state"], rows)
+
+
+def _state(one: Standing) -> str:
+    lacks = f", lacks {', '.join(one.lacks)}" if one.lacks and one.status == "finished" else ""
+    then = {"run": " → run", "failed": " (--retry-failed)"}.get(one.verdict, "")
+    return f"{'complete' if one.verdict == 'complete' else one.status}{lacks}{then}"
+
+
+def _suite_lines(record: Record) -> list[str]:
+    if not record.calls:
+        return []
+    rows = [[call["name"], Path(call["suite"]).name, " ".join(call["overrides"])] for call in record.calls]
+    return [_output.table(["every model plays", "suite", "with"], rows)]
+
+
+def _by_cluster(trials: Sequence[Trial], folder: Path) -> list[tuple[Any, list[Path]]]:
+    from codctl.runs.directory import TRIALS
+
+    found: dict[str, tuple[Any, list[Path]]] = {}
+    for trial in trials:
+        cluster = trial.config.cluster
+        found.setdefault(cluster.model_dump_json(), (cluster, []))[1].append(folder / TRIALS / trial.name)
+    return list(found.values())

@@ -1,0 +1,165 @@
+"""codctl cancel and codctl resume: stop what runs or waits, and go on with what was stopped."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from codctl.cli import _output
+from codctl.cli._options import RUNS_DIR, Json, RunsDir
+
+if TYPE_CHECKING:
+    from codctl.runs.directory import RunDirectory
+
+Names = Annotated[list[str], typer.Argument(metavar="RUN|SWEEP...", help="Runs, sweeps, or trials as SWEEP/TRIAL.")]
+Name = Annotated[str, typer.Argument(metavar="RUN|SWEEP", help="A run, a sweep, or a trial as SWEEP/TRIAL.")]
+
+_MOST_LINES = 20
+
+
+def cancel(
+    names: Names,
+    deadline: Annotated[
+        float, typer.Option("--deadline", metavar="SECONDS", help="Time to save before it is ended.", min=0)
+    ] = 60.0,
+    runs_dir: RunsDir = RUNS_DIR,
+    as_json: Json = False,
+) -> None:
+    """Stop runs and sweeps. They save first, are marked as cancelled, and `codctl resume` goes on with them."""
+    from codctl.dispatch.cancel import cancel as cancel_
+    from codctl.dispatch.jobs import Jobs
+    from codctl.dispatch.targets import find_targets
+
+    targets = find_targets(runs_dir, names)
+    found = cancel_(targets.runs, targets.sweeps, Jobs(), deadline_s=deadline, say=_output.talk)
+    if found.left:
+        _refuse(found.left, found.cancelled)
+    lines = [f"{name}: cancelled" for name in found.cancelled]
+    lines += [f"{name}: nothing to stop ({status})" for name, status in found.already.items()]
+    if len(lines) > _MOST_LINES:
+        lines = [f"cancelled {len(found.cancelled)} runs; of {len(found.already)} there was nothing to stop"]
+    text = "\n".join(lines) or "nothing to stop"
+    _output.result("cancel", vars(found), text, as_json=as_json)
+
+
+def resume(
+    name: Name,
+    slurm: Annotated[bool, typer.Option("--slurm", help="Submit to SLURM and return.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Here, also when it was on SLURM before.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Here, in the background.")] = False,
+    current_code: Annotated[
+        bool, typer.Option("--current-code", help="With codctl as it is now, not as it was when the run was submitted.")
+    ] = False,
+    runs_dir: RunsDir = RUNS_DIR,
+    as_json: Json = False,
+) -> None:
+    """Go on with a run or sweep, with its frozen config, where it was before."""
+    from codctl.dispatch.targets import find_targets
+    from codctl.errors import UsageError
+
+    if slurm and (local or detach):
+        raise UsageError("--slurm excludes --local and --detach", hint=f"codctl resume {name} --slurm")
+    targets = find_targets(runs_dir, [name])
+    if targets.sweeps:
+        from codctl.cli.sweep import resume_sweep
+
+        resume_sweep(targets.sweeps[0], slurm=slurm, local=local, detach=detach, as_json=as_json)
+        return
+    run = targets.runs[0]
+    status = _status(run)
+    if status == "finished":
+        _output.result("resume", {"run": str(run.path), "status": status}, f"{run.path} is finished", as_json=as_json)
+        return
+    _refuse_alive(run, status)
+    place = _place(run, slurm=slurm, local=local, detach=detach)
+    if place == "foreground":
+        _in_foreground(run, current_code=current_code, as_json=as_json)
+    else:
+        _send(run, place, current_code=current_code, as_json=as_json)
+
+
+def _refuse(left: dict[str, str], cancelled: list[str]) -> None:
+    from codctl.errors import Problem, RefusedError
+
+    done = f"; cancelled: {', '.join(cancelled)}" if cancelled else ""
+    raise RefusedError(
+        f"{len(left)} did not stop{done}",
+        hint="type the same command on that machine; the request stays, and a worker that still lives will find it",
+        problems=tuple(Problem(f"{name}: {who} still works on it") for name, who in left.items()),
+    )
+
+
+def _status(run: RunDirectory) -> str:
+    from codctl.dispatch.jobs import Jobs
+    from codctl.dispatch.standing import status_of
+
+    return status_of(run, Jobs())
+
+
+def _refuse_alive(run: RunDirectory, status: str) -> None:
+    from codctl.dispatch.standing import ALIVE
+    from codctl.errors import RefusedError
+
+    if status not in ALIVE:
+        return
+    jobs = ", ".join((run.dispatch() or {}).get("jobs", []))
+    raise RefusedError(
+        f"run {run.title!r} is {status}" + (f" (job {jobs})" if jobs else ""),
+        where=str(run.path),
+        hint=f"codctl logs -f {run.title}, or codctl cancel {run.title} first",
+    )
+
+
+def _place(run: RunDirectory, *, slurm: bool, local: bool, detach: bool) -> str:
+    """foreground, detached or slurm: as asked, else as before."""
+    if slurm or detach:
+        return "slurm" if slurm else "detached"
+    before = (run.dispatch() or {}).get("where")
+    if local or before is None:
+        return "foreground"
+    return "slurm" if before == "slurm" else "detached"
+
+
+def _send(run: RunDirectory, place: str, *, current_code: bool, as_json: bool) -> None:
+    from codctl.dispatch import launch
+
+    config, snapshot = run.config(), launch.snapshot_for(run, current_code=current_code)
+    run.clear_stop()
+    found = (launch.on_slurm if place == "slurm" else launch.detached)(run, config, snapshot)
+    who = f"job {', '.join(found['jobs'])}" if place == "slurm" else f"process {found['pid']}"
+    lines = [f"run     {found['run']}", f"sent    {who}", f"look    codctl status {run.title}"]
+    _output.result("resume", found, "\n".join(lines), as_json=as_json)
+
+
+def _in_foreground(run: RunDirectory, *, current_code: bool, as_json: bool) -> None:
+    _as_submitted(run, current_code=current_code)
+    from codctl.cli._progress import open_display
+    from codctl.stages.pipeline import run_training
+    from codctl.stages.preflight import preflight
+
+    config = run.config()
+    preflight(config)
+    run.clear_stop()
+    with open_display(config.runtime.progress_s) as display, run.start_attempt():
+        result = run_training(config, run, display)
+    _output.result("resume", result, f"run     {result['run']}\nreport  {result['report']}", as_json=as_json)
+
+
+def _as_submitted(run: RunDirectory, *, current_code: bool) -> None:
+    """Become the codctl that the run was submitted with; returns when it is this one."""
+    from codctl.dispatch import launch, worker
+    from codctl.runs import code
+
+    if current_code or run.dispatch() is None:
+        return
+    snapshot = launch.snapshot_for(run, current_code=False)
+    if snapshot.digest == code.digest():
+        return
+    _output.talk(f"with the code that it was submitted with ({snapshot.digest}); --current-code takes today's")
+    arguments = [*sys.argv[1:], "--current-code"]
+    os.execve(  # noqa: S606  this very command again
+        sys.executable, [sys.executable, "-m", "codctl.cli.main", *arguments], worker.environment(snapshot)
+    )

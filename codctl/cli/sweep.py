@@ -1,0 +1,247 @@
+"""codctl sweep: many trainings from one recipe or study, and what they show together."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from codctl.cli import _output
+from codctl.cli._options import RUNS_DIR, Json, Overrides, RunsDir
+from codctl.cli._sweep_plan import say_counts, show
+
+if TYPE_CHECKING:
+    from codctl.dispatch.sweep import Standing
+    from codctl.dispatch.sweep_run import Limits
+    from codctl.runs.directory import RunDirectory
+    from codctl.stages.sweeps.plan import Plan
+
+Source = Annotated[
+    str | None,
+    typer.Argument(metavar="[STUDY|RECIPE]", help="A study or a recipe: a file, or the name of a shipped one."),
+]
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How the trials are run, as typed."""
+
+    slurm: bool
+    detach: bool
+    limits: Limits
+
+
+def sweep(
+    source: Source = None,
+    overrides: Overrides = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the sweep.")] = None,
+    suite: Annotated[
+        list[str] | None, typer.Option("--suite", metavar="NAME", help="Every trained model plays it; several may do.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=2, help="Packs of a suite.")] = None,
+    slurm: Annotated[bool, typer.Option("--slurm/--local", help="Submit to SLURM and return; or run here.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run in the background and return when it runs.")] = False,
+    max_parallel: Annotated[
+        int | None, typer.Option("--max-parallel", metavar="N", min=1, help="Trials at a time.")
+    ] = None,
+    max_failures: Annotated[
+        int | None, typer.Option("--max-failures", metavar="N", min=1, help="Start no more after N failed.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run again what failed or died.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew; an earlier sweep is moved aside.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the trials and what is left, write nothing.")
+    ] = False,
+    runs_dir: RunsDir = RUNS_DIR,
+    as_json: Json = False,
+) -> None:
+    """Train with every combination of KEY=A,B and SEED=range(3), then play suites and sum up.
+
+    The same command again continues: it skips what is complete and adds what is new. Nothing named means the study of
+    generalization.
+    """
+    from codctl.dispatch.sweep_run import Limits
+    from codctl.errors import UsageError
+    from codctl.stages.sweeps import record as records
+    from codctl.stages.sweeps.ask import ask
+
+    if slurm and detach:
+        raise UsageError("--slurm and --detach exclude each other", hint="--slurm returns at once anyway")
+    if source is not None and "=" in source:  # only overrides were typed: the usual study is meant
+        overrides, source = [source, *(overrides or [])], None
+    plan = ask(
+        source,
+        overrides or [],
+        name=name,
+        suites=suite or (),
+        limit=limit,
+        earlier_axes=lambda found: [] if fresh else records.axes_of(records.folder_of(runs_dir, found)),
+    )
+    way = _Way(slurm, detach, Limits(max_parallel, max_failures))
+    command = ["codctl", *sys.argv[1:]]
+    if dry_run:
+        limits = way.limits if slurm else None
+        show(plan, runs_dir, command, slurm=limits, fresh=fresh, retry_failed=retry_failed, as_json=as_json)
+        return
+    with ExitStack() as held:
+        ready = _ready(plan, runs_dir, command, held, fresh=fresh, retry_failed=retry_failed)
+        _go(ready, way, held, as_json=as_json)
+
+
+def resume_sweep(folder: Path, *, slurm: bool, local: bool, detach: bool, as_json: bool) -> None:
+    """Go on with what is not complete, failed trials too, from the frozen configs alone.
+
+    Args:
+        folder: Of the sweep.
+        slurm: Submit.
+        local: Here, also when it was on SLURM before.
+        detach: Here, in the background.
+        as_json: Print one JSON object.
+    """
+    from codctl.dispatch import sweep as sweeps
+    from codctl.dispatch.jobs import Jobs
+    from codctl.dispatch.sweep_run import Limits, read_dispatch
+    from codctl.errors import UsageError
+    from codctl.runs import stop
+    from codctl.runs.directory import TRIALS, RunDirectory
+    from codctl.stages.sweeps import record as records
+
+    content = records.read(folder)
+    if content is None:
+        raise UsageError("not a sweep: sweep.json is missing", where=str(folder), hint="codctl status")
+    sent = read_dispatch(folder)
+    slurm = slurm or (sent.get("where") == "slurm" and not (local or detach))
+    entries = [(entry["name"], entry["suites"]) for entry in content["trials"]]
+    with ExitStack() as held:
+        held.enter_context(sweeps.locked(folder))
+        standings = sweeps.stand(folder, entries, Jobs(), retry_failed=True)
+        todo = [one.name for one in standings if one.verdict == "run"]
+        say_counts(folder.name, standings, kept=0)
+        unmade = [name for name in todo if not (folder / TRIALS / name / "manifest.json").is_file()]
+        if unmade:
+            raise UsageError(
+                f"{len(unmade)} trials were planned but never made: {', '.join(unmade[:3])}",
+                where=str(folder),
+                hint=shlex.join(content["command"]),
+            )
+        stop.clear(folder)
+        runs = [RunDirectory.open(folder / TRIALS / name) for name in todo]
+        for run in runs:
+            run.clear_stop()
+        limits = Limits(sent.get("max_parallel"), sent.get("max_failures"))
+        _go(_Ready(folder, tuple(standings), tuple(runs)), _Way(slurm, detach, limits), held, as_json=as_json)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A sweep that may start: how its trials stand, and the run directories of those that are to run."""
+
+    folder: Path
+    standings: tuple[Standing, ...]
+    runs: tuple[RunDirectory, ...]
+
+    def has(self, verdict: str) -> bool:
+        return any(one.verdict == verdict for one in self.standings)
+
+
+def _ready(
+    plan: Plan, runs_dir: Path, command: Sequence[str], held: ExitStack, *, fresh: bool, retry_failed: bool
+) -> _Ready:
+    """Write everything that the trials need, under the sweep's lock."""
+    from codctl.dispatch import sweep as sweeps
+    from codctl.dispatch.jobs import Jobs
+    from codctl.runs.atomic import make_folder
+    from codctl.stages.sweeps import record as records
+
+    folder = records.folder_of(runs_dir, plan.name)
+    sweeps.refuse_if_in_use(folder)
+    if fresh:
+        sweeps.preflight_trials(plan.trials)
+        sweeps.move_aside(folder)
+    record = records.reconcile(plan, folder, command)
+    entries = [(trial.name, records.suites_of(record, trial)) for trial in record.asked]
+    standings = sweeps.stand(folder, entries, Jobs(), retry_failed=retry_failed)
+    todo = [one.name for one in standings if one.verdict == "run"]
+    sweeps.preflight_trials([trial for trial in record.asked if trial.name in set(todo)])
+    make_folder(folder)
+    held.enter_context(sweeps.locked(folder))
+    say_counts(plan.name, standings, kept=record.kept, repeated=plan.repeated)
+    runs = sweeps.prepare(plan, record, todo, runs_dir, command, _output.talk)
+    return _Ready(folder, tuple(standings), tuple(runs))
+
+
+def _go(ready: _Ready, way: _Way, held: ExitStack, *, as_json: bool) -> None:
+    """Run the trials in the way that was typed, or say that there is nothing to do."""
+    if not (way.slurm or way.detach):
+        _here(ready, way.limits, as_json=as_json)
+    elif ready.runs:
+        held.close()  # the launcher in the background takes it
+        _away(ready.folder, ready.runs, way, as_json=as_json)
+    elif ready.has("alive"):
+        name = ready.folder.name
+        text = f"nothing is left to send; codctl status {name} shows how it stands"
+        states = {one.name: one.status for one in ready.standings}
+        _output.result("sweep", {"sweep": str(ready.folder), "trials": [], "states": states}, text, as_json=as_json)
+    else:
+        _here(ready, way.limits, as_json=as_json)
+
+
+def _away(folder: Path, runs: Sequence[RunDirectory], way: _Way, *, as_json: bool) -> None:
+    """Hand the trials over and return."""
+    from codctl.dispatch import sweep_run
+
+    send = sweep_run.run_on_slurm if way.slurm else sweep_run.run_detached
+    found = send(folder, runs, way.limits)
+    who = _jobs(found) if way.slurm else f"process {found['pid']}"
+    lines = {"sweep": folder, "sent": f"{len(runs)} trials, {who}"}
+    lines |= {verb: f"codctl {command} {folder.name}" for verb, command in (("look", "status"), ("stop", "cancel"))}
+    text = "\n".join(f"{word:<6}  {line}" for word, line in lines.items())
+    value = {"sweep": str(folder), "trials": [run.name for run in runs], **found}
+    _output.result("sweep", value, text, as_json=as_json)
+
+
+def _jobs(found: dict[str, Any]) -> str:
+    arrays = sorted({job.partition("_")[0] for job in found["jobs"]}, key=int)
+    return f"job {', '.join(arrays)}; job {found['sum_up_job']} sums up"
+
+
+def _here(ready: _Ready, limits: Limits, *, as_json: bool) -> None:
+    """Run in the foreground, sum up, and say truthfully how it ended."""
+    from codctl.cli._sweep_display import open_watcher
+    from codctl.dispatch import sweep_run
+    from codctl.runs import stop
+
+    codes: dict[str, int] = {}
+    if ready.runs:
+        with open_watcher(ready.runs) as watcher:
+            codes = sweep_run.run_here(ready.folder, ready.runs, limits, watcher)
+    found = sweep_run.outcome(ready.folder, [one.name for one in ready.standings], codes)
+    result, why = found["result"], found["incomplete"]
+    value = {"sweep": str(ready.folder), "complete": not why, "incomplete": why, "result": result}
+    _output.result("sweep", value, _text(result), as_json=as_json)
+    if stop.read(ready.folder) is not None:
+        raise typer.Exit(130)
+    if why and as_json:
+        raise typer.Exit(5)
+    if why:
+        raise sweep_run.incomplete_error(ready.folder, why, len(ready.standings), _again(ready))
+
+
+def _again(ready: _Ready) -> str:
+    """What to type for what is not complete."""
+    if ready.has("alive") and not ready.has("failed") and not ready.runs:
+        return f"codctl status {ready.folder.name}"
+    words = [word for word in ("codctl", *sys.argv[1:]) if word not in ("--fresh", "--retry-failed")]
+    return shlex.join(words if words[1:2] == ["resume"] else [*words, "--retry-failed"])
+
+
+def _text(result: dict[str, Any]) -> str:
+    from codctl.cli._study_table import text
+
+    return text(result)

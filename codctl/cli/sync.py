@@ -1,0 +1,34 @@
+"""codctl sync: bring MLflow up to what the runs folder holds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from codctl.cli import _output
+from codctl.cli._options import RUNS_DIR, Json, RunsDir
+
+
+def sync(
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN|SWEEP]...", help="Runs and sweeps; all when none is named.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Ask MLflow also about runs of which it has confirmed all.")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", help="Longest time for everything together.", min=1)
+    ] = 600.0,
+    runs_dir: RunsDir = RUNS_DIR,
+    as_json: Json = False,
+) -> None:
+    """Send to MLflow what it has missed: numbers, settings, status, evaluations, files. Nothing is sent twice."""
+    from codctl.tracking.sync import Sync, described, select
+
+    work = Sync(deadline_s=timeout, thorough=everything, say=_output.talk).work(select(runs_dir, runs or []))
+    outcomes = list(work)
+    rows = [[outcome.run, outcome.status, described(outcome)] for outcome in outcomes]
+    found: dict[str, Any] = {"runs": [outcome.as_json() for outcome in outcomes]}
+    text = _output.table(["run", "status", "sent"], rows) if rows else f"no runs in {runs_dir}"
+    _output.result("sync", found, text, as_json=as_json)

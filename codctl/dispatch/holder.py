@@ -1,0 +1,76 @@
+"""Who holds a lock, and how to end it: never a process that merely got the same number later. Stdlib only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from codctl.runs import lock
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A live process that holds a lock."""
+
+    pid: int
+    host: str
+
+    @property
+    def is_here(self) -> bool:
+        return self.host == socket.gethostname()
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+def holder_of(path: Path) -> Holder | None:
+    """The process that holds a lock now; None when nobody does, or when it cannot be told who."""
+    if not lock.is_locked(path):
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found = Holder(int(content["pid"]), str(content["host"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    # The name is written just after the lock was taken: in between the file still names the holder before.
+    return found if not found.is_here or _has_open(found.pid, path) else None
+
+
+def send(path: Path, number: int) -> bool:
+    """Send a signal to the holder of a lock on this machine, and to its process group when it leads a session.
+
+    A worker that was started in the background leads one and may have children; a command in a terminal shares its
+    group with whatever else was typed there.
+
+    Returns:
+        Whether there was one to send it to.
+    """
+    holder = holder_of(path)
+    if holder is None or not holder.is_here or holder.pid == os.getpid():
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        if os.getsid(holder.pid) == holder.pid:
+            os.killpg(holder.pid, number)
+        else:
+            os.kill(holder.pid, number)
+    return True
+
+
+def _has_open(pid: int, path: Path) -> bool:
+    folder = Path(f"/proc/{pid}/fd")
+    if not Path("/proc/self/fd").is_dir():  # not Linux
+        return True
+    try:
+        links = [entry.path for entry in os.scandir(folder)]
+    except OSError:
+        return False
+    wanted = path.stat()
+    for link in links:
+        with contextlib.suppress(OSError):
+            if os.path.samestat(Path(link).stat(), wanted):
+                return True
+    return False

@@ -1,0 +1,83 @@
+"""The scheduler as those who look at runs see it: asked seldom, and only where there is one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from codctl.dispatch.queue import JobState
+
+_SILENT = "SLURM does not answer: jobs are shown as their files have them"
+_NO_SLURM = "no squeue on this machine: jobs are shown as their files have them"
+
+
+class Jobs:
+    """The queue of SLURM.
+
+    Args:
+        every_s: An answer that is younger than this is used again: controllers are shared, and a loop that asks every
+            two seconds is a nuisance to all.
+
+    Attributes:
+        notes: What could not be found out, once.
+    """
+
+    def __init__(self, every_s: float = 5.0) -> None:
+        self.notes: list[str] = []
+        self._every_s = every_s
+        self._asked_s: dict[str, float] = {}
+        self._known: dict[str, JobState] = {}
+
+    def states(self, ids: Sequence[str]) -> dict[str, JobState]:
+        """What the scheduler says of these jobs; nothing where there is no scheduler."""
+        if not ids:
+            return {}
+        if shutil.which("squeue") is None:
+            self._note(_NO_SLURM)
+            return {}
+        now_s = time.monotonic()
+        old = [job for job in ids if now_s - self._asked_s.get(job, float("-inf")) >= self._every_s]
+        if old:
+            from codctl.dispatch import queue
+
+            self._known |= queue.states(old)
+            self._asked_s |= dict.fromkeys(old, now_s)
+            if all(self._known[job].state == "unknown" for job in old):
+                self._note(_SILENT)
+        return {job: self._known[job] for job in ids if job in self._known}
+
+    def settled(self, status: str, states: Sequence[JobState]) -> str:
+        """How a run stands that its files and its jobs know about; of several jobs the most alive one counts."""
+        from codctl.dispatch import queue
+
+        return queue.reconcile(status, states)
+
+    def cancel(self, ids: Sequence[str]) -> None:
+        """Take jobs out of the queue, or end them.
+
+        Raises:
+            BackendError: There is no scheduler here.
+        """
+        if ids:
+            from codctl.dispatch import slurm
+
+            slurm.cancel(ids)
+            for job in ids:
+                self._asked_s.pop(job, None)
+
+    def of_sweep(self, sweep: Path) -> list[str]:
+        """The jobs that a sweep has beside those of its trials: the one that sums it up."""
+        try:
+            found = json.loads((sweep / "dispatch.json").read_text(encoding="utf-8"))
+            return [str(job) for job in found["jobs"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)

@@ -1,0 +1,56 @@
+"""The environment of processes that train together, as torchrun gives it: one set of variables for each process."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+from collections.abc import Sequence
+
+_FIRST_PORT, _PORTS = 20000, 20000
+_ASK_S = 10.0
+
+
+def environment(
+    *, nodes: Sequence[str], node: int, processes: int, local_rank: int, job: int, start: int = 0
+) -> dict[str, str]:
+    """The variables that `torch.distributed` reads (env://).
+
+    Args:
+        nodes: Names of all nodes of the job, in its order.
+        node: Place of this node among them.
+        processes: Processes on each node.
+        local_rank: Place of this process on its node.
+        job: The job's own number: all its nodes derive the same port from it, other jobs another.
+        start: How often the job was started before; a port that was just closed is not used again at once.
+    """
+    return {
+        "RANK": str(node * processes + local_rank),
+        "WORLD_SIZE": str(len(nodes) * processes),
+        "LOCAL_RANK": str(local_rank),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "GROUP_RANK": str(node),
+        "MASTER_ADDR": address(nodes[0]),
+        "MASTER_PORT": str(_FIRST_PORT + (job * 7 + start) % _PORTS),
+    }
+
+
+def address(node: str) -> str:
+    """What a node is reached by: its name where that resolves, or else the address that SLURM has for it."""
+    try:
+        socket.getaddrinfo(node, None)
+        return node
+    except OSError:
+        return _slurms_address(node) or node
+
+
+def _slurms_address(node: str) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603 - SLURM's own client, a node's name
+            ["scontrol", "show", "node", "--oneliner", node],  # noqa: S607
+            capture_output=True, text=True, timeout=_ASK_S, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    found = re.search(r"\bNodeAddr=(\S+)", done.stdout)
+    return found[1] if found else ""

@@ -1,0 +1,229 @@
+"""What runs inside a SLURM job: a supervisor that starts the worker, hands on requests to stop, and asks to go on.
+
+submitit pickles these classes, so they hold plain values only. Everything that matters lies in the run's directory:
+after a node failure an old pickle is replayed, and nothing is lost by that.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from codctl.dispatch import ranks, worker
+from codctl.dispatch.children import Children
+from codctl.errors import CodctlError, StageError
+from codctl.runs import lock
+from codctl.runs.code import Snapshot
+from codctl.runs.directory import RunDirectory
+from codctl.runs.stop import PAUSED
+
+log = logging.getLogger("submitit")  # its handlers write into the job's log
+
+_ASK_AGAIN_S = 2.0
+_LOCK_S, _LOCK_POLL_S = 300.0, 2.0
+_END_S = 120.0  # longer than KillWait (30 s, usually)
+_TERMINATED = 143
+_OVER = ("finished", "failed", "cancelled")
+
+
+@dataclass
+class StageJob:
+    """Works on one run until it is finished, however many starts that takes.
+
+    Attributes:
+        run_dir: The run's directory.
+        code: What belongs on PYTHONPATH.
+        attempts_before: Attempts that there were when it was submitted.
+        grace_s: How long a worker may take to save before it is ended.
+        is_requeued: Whether SLURM starts the job again; otherwise it is one link of a chain.
+        max_attempts: Attempts of this submission.
+        stalled_attempts: Attempts in a row without progress.
+    """
+
+    run_dir: str
+    code: str
+    attempts_before: int = 0
+    grace_s: float = 270.0
+    is_requeued: bool = True
+    max_attempts: int = 100
+    stalled_attempts: int = 3
+
+    def __post_init__(self) -> None:
+        self._children: Children | None = None
+
+    def __call__(self) -> None:
+        """Start the worker and wait for it. Leaves by SystemExit with the worker's code unless that is 0."""
+        _remove_stale_pickles()
+        run = RunDirectory.open(Path(self.run_dir))
+        job = _job()
+        here = run.attempts()[self.attempts_before :]
+        if run.status() == "cancelled" or (here and here[-1]["outcome"] in _OVER):
+            log.info("nothing to do: the run is %s", run.status())
+            return
+        if reason := given_up(here, run.mark(), self):
+            _fail(run, job, reason)
+        _wait_for_lock(run)
+        with Children(worker.command(run.path, job), [_environment(self.code)]) as self._children:
+            _let_signals_in()
+            code = self._children.wait()
+            if code == _TERMINATED and self.is_requeued and run.stop_requested() != "cancel":
+                _await_the_end()
+                code = PAUSED
+            if code == PAUSED:  # by somebody else's request; the signal's way of asking for another go serves here too
+                os.kill(os.getpid(), signal.SIGUSR2)
+        if code:
+            _leave(code)
+
+    def checkpoint(self) -> Any:
+        """submitit calls this on USR2 (time limit, pre-emption): let the worker save, then ask to be started again.
+
+        Returns:
+            The submission that SLURM is to start again; leaves by SystemExit when it is not to.
+        """
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # one is enough, and this must not be interrupted by itself
+        if self._children is not None:
+            code = self._pause(self._children)
+            if code not in (PAUSED, _TERMINATED, None):
+                _leave(code)
+        if not self.is_requeued:
+            log.info("paused; the next job of the chain continues")
+            _leave(PAUSED)
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(replace(self))
+
+    def _pause(self, children: Children) -> int | None:
+        """Ask until the worker has ended; None when it had to be made to."""
+        run = RunDirectory.open(Path(self.run_dir))
+        deadline = time.monotonic() + self.grace_s
+        if (code := children.wait(0)) is not None:
+            return code
+        while time.monotonic() < deadline:
+            if run.stop_requested() is None:  # a worker that has only just begun takes old requests away
+                run.request_stop("pause", by=f"SLURM job {_job()}")
+            if (code := children.wait(_ASK_AGAIN_S)) is not None:
+                return code
+        log.warning("the worker did not save within %.0f s; its last checkpoint counts", self.grace_s)
+        children.stop()
+        return None
+
+
+@dataclass
+class CommandJob:
+    """Runs a command on every node of a job, several times on each if asked to.
+
+    Attributes:
+        argv: The command line.
+        code: What belongs on PYTHONPATH.
+        processes: How often on each node; with more than one process in all, each gets torchrun's variables.
+    """
+
+    argv: Sequence[str]
+    code: str
+    processes: int = 1
+
+    def __call__(self) -> None:
+        """Run it. Leaves by SystemExit with its code unless that is 0."""
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # it has nothing to save, and submitit would end it
+        environments = [{**_environment(self.code), **of_rank} for of_rank in _ranks(self.processes)]
+        with Children(self.argv, environments) as children:
+            code = children.wait()
+        if code:
+            _leave(code)
+
+
+def given_up(attempts: Sequence[Mapping[str, Any]], mark: str, job: StageJob) -> str:
+    """Why a run should not be started once more; empty when it should.
+
+    Args:
+        attempts: Records of this submission's attempts so far.
+        mark: How far the run is now.
+        job: Holds the limits.
+    """
+    if len(attempts) >= job.max_attempts:
+        return f"{len(attempts)} attempts of this submission did not finish it (cluster.max_attempts)"
+    recent = attempts[-job.stalled_attempts :]
+    if len(recent) == job.stalled_attempts and {attempt["mark"] for attempt in recent} == {mark}:
+        return f"no progress in {len(recent)} attempts: it stays at {mark}"
+    return ""
+
+
+def _fail(run: RunDirectory, job: str, reason: str) -> NoReturn:
+    """Record an attempt that fails, so that everybody who reads the run's files knows why it stopped."""
+    hint = "a longer cluster.time, or a smaller train.checkpoint_every; `codctl logs` shows what the attempts did"
+    try:
+        with run.start_attempt(job):
+            raise StageError(reason, where=str(run.path), hint=hint)
+    except CodctlError as error:
+        log.error("%s", error.message)
+        _leave(error.exit_code)
+    raise AssertionError
+
+
+def _leave(code: int) -> NoReturn:
+    """End the job with this code. Not an exception that submitit would record as its own failure."""
+    raise SystemExit(code)
+
+
+def _let_signals_in() -> None:
+    """From here on submitit's handler answers; until the worker was up, job_entry has held them back."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
+
+
+def _await_the_end() -> None:
+    """The worker got SIGTERM, which this process ignores: SLURM pre-empts, requeues or cancels the job.
+
+    Ending now would look like a failure, and asking for another go might bring a cancelled job back. So SLURM's own end
+    is waited for; when it does not come, the signal was somebody else's.
+    """
+    log.info("the worker was terminated; waiting for SLURM to end the job")
+    time.sleep(_END_S)
+
+
+def _wait_for_lock(run: RunDirectory) -> None:
+    """A worker on a node that SLURM has given up may still be about to end."""
+    deadline = time.monotonic() + _LOCK_S
+    if lock.is_locked(run.lock_path):
+        log.warning("the run is in use; waiting up to %.0f s", _LOCK_S)
+    while lock.is_locked(run.lock_path) and time.monotonic() < deadline:
+        time.sleep(_LOCK_POLL_S)
+
+
+def _environment(code: str) -> dict[str, str]:
+    path = Path(code)
+    return worker.environment(Snapshot(path.name, path))
+
+
+def _ranks(processes: int) -> list[dict[str, str]]:
+    """What each process on this node gets beside the environment; nothing when it is the only one."""
+    import submitit
+
+    here = submitit.JobEnvironment()
+    nodes = list(here.hostnames)
+    if len(nodes) * processes == 1:
+        return [{}]
+    number, start = int(here.raw_job_id), int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    return [
+        ranks.environment(
+            nodes=nodes, node=here.node, processes=processes, local_rank=local_rank, job=number, start=start
+        )
+        for local_rank in range(processes)
+    ]
+
+
+def _job() -> str:
+    """This job's id as squeue shows it: `12`, of an array `12_3`."""
+    array, element = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{element}" if array else os.environ["SLURM_JOB_ID"]
+
+
+def _remove_stale_pickles() -> None:
+    """submitit refuses to write over what a killed job left half written."""
+    for path in Path(os.environ["SUBMITIT_FOLDER"]).glob(f"{_job()}_*.save_tmp"):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,91 @@
+"""How one run stands: from its files first, and from the scheduler when it is in its hands.
+
+Of a run that has ended only the record of its last attempt is read: a list of a thousand must not take long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codctl.dispatch.jobs import Jobs
+from codctl.errors import CodctlError
+from codctl.runs import attempt
+from codctl.runs.directory import RunDirectory
+
+ALIVE = ("running", "queued", "paused")
+
+
+@dataclass
+class Seen:
+    """One run, as far as it was looked at.
+
+    Attributes:
+        name: As it is typed: of a trial `<sweep>/<trial>`.
+        path: Its folder.
+        status: From its files; `settle` may know better.
+        record: Of its last attempt, empty when there was none.
+        jobs: The scheduler's ids, of a run that is not over.
+        where: local or slurm, of a run that is not over.
+        waits_for: Why its job waits, in the scheduler's word.
+        lacks: Suites of a finished trial that have no result yet.
+        note: What is wrong with it.
+    """
+
+    name: str
+    path: Path
+    status: str
+    record: dict[str, Any] = field(default_factory=dict)
+    jobs: tuple[str, ...] = ()
+    where: str = ""
+    waits_for: str = ""
+    lacks: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def changed(self) -> str:
+        """When something last happened to it; for the order of a list only."""
+        return str(self.record.get("ended") or self.record.get("started") or "")
+
+
+def look(path: Path, name: str, suites: Sequence[str] = ()) -> Seen:
+    """Look at one run; a damaged one says what is wrong."""
+    run = RunDirectory(path)
+    if not run.manifest_path.is_file():
+        return Seen(name, path, "planned")
+    try:
+        status, number = run.status(), attempt.count(path)
+        record = attempt.read(path, number) if number else {}
+        seen = Seen(name, path, status, record)
+        if status != "finished":
+            run.manifest()  # a run that cannot be used says so here
+        if status not in ("finished", "failed"):
+            sent = run.dispatch() or {}
+            seen.where = str(sent.get("where") or ("local" if record else ""))
+            if seen.where == "slurm" and status != "cancelled":
+                seen.jobs = tuple(map(str, sent.get("jobs", ())))
+        elif status == "finished":
+            seen.lacks = tuple(suite for suite in suites if not (path / "suites" / suite / "result.json").is_file())
+        return seen
+    except (CodctlError, OSError, KeyError, TypeError, ValueError) as error:
+        reason = error.message if isinstance(error, CodctlError) else repr(error)
+        return Seen(name, path, "unreadable", note=reason)
+
+
+def settle(seen: Sequence[Seen], jobs: Jobs) -> None:
+    """Correct what files alone cannot know: one question to the scheduler for all runs in its hands."""
+    asked = [one for one in seen if one.jobs]
+    states = jobs.states([job for one in asked for job in one.jobs]) if asked else {}
+    for one in asked:
+        known = [states[job] for job in one.jobs if job in states]
+        one.status = jobs.settled(one.status, known)
+        one.waits_for = next((state.reason for state in known if state.is_waiting), "")
+
+
+def status_of(run: RunDirectory, jobs: Jobs) -> str:
+    """How one run stands, also by its scheduler."""
+    seen = look(run.path, run.title)
+    settle([seen], jobs)
+    return seen.status

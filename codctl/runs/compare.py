@@ -1,0 +1,94 @@
+"""Runs side by side: what was set differently, and what came of it. Reads files only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from codctl.config.explain import field_docs
+from codctl.runs.directory import RunDirectory
+
+Curve = list[dict[str, Any]]
+
+
+def compare(runs: Sequence[RunDirectory]) -> dict[str, Any]:
+    """What the runs have in common is left out; what differs or was measured is there for each, in their order.
+
+    Returns:
+        `runs` (how each stands), `config` (keys that differ, with class and values), and `success` (for each
+        evaluation and arm the curves by position with the ends of their 95 % intervals, null where a run has none).
+    """
+    return {
+        "runs": [_facts(run) for run in runs],
+        "config": _changed([_flat(_read(run.path / "config.json").get("config", {})) for run in runs]),
+        "success": _success([_curves(run) for run in runs]),
+    }
+
+
+def _facts(run: RunDirectory) -> dict[str, Any]:
+    manifest, attempts = run.manifest(), run.attempts()
+    seconds = [attempt["seconds"] for attempt in attempts if attempt.get("seconds") is not None]
+    return {
+        "name": run.name,
+        "path": str(run.path),
+        "status": run.status(),
+        "recipe": manifest["recipe"],
+        "created": manifest["created"],
+        "digest": manifest["digest"],
+        "code": list(dict.fromkeys(attempt["code"] for attempt in attempts if attempt.get("code"))),
+        "attempts": len(attempts),
+        "seconds": round(sum(seconds), 1) if seconds else None,
+    }
+
+
+def _changed(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    docs = {doc.key: doc for doc in field_docs()}
+    found = []
+    for key in dict.fromkeys(key for config in configs for key in config):
+        doc = docs.get(key) or docs.get(key.rpartition(".")[0])
+        # A key that is younger than a run's config was at its default.
+        values = [config.get(key, doc.default if doc and doc.key == key else None) for config in configs]
+        if any(value != values[0] for value in values):
+            found.append({"key": key, "class": doc.field_class if doc else None, "values": values})
+    rank = {"identity": 0, "resource": 1, "cosmetic": 2}
+    return sorted(found, key=lambda entry: rank.get(str(entry["class"]), 3))
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _success(runs: Sequence[Mapping[tuple[str, str], Curve]]) -> list[dict[str, Any]]:
+    keys = dict.fromkeys(key for run in runs for key in run)
+    return [{"evaluation": name, "arm": arm, "curves": [run.get((name, arm)) for run in runs]} for name, arm in keys]
+
+
+def _curves(run: RunDirectory) -> dict[tuple[str, str], Curve]:
+    """Success by position of every evaluation in the run, and of every suite played on it."""
+    found: dict[tuple[str, str], Curve] = {}
+    for folder in (run.stage("evaluation"), run.path / "suites"):
+        for path in sorted(folder.glob("[!.]*/result.json"), key=_age):
+            result = _read(path)
+            parts = result.get("parts") or [result]
+            for part in parts:
+                name = path.parent.name if len(parts) == 1 else f"{path.parent.name}/{part.get('name')}"
+                for arm, curves in part.get("arms", {}).items():
+                    found[name, arm] = curves.get("success", [])
+    return found
+
+
+def _age(path: Path) -> tuple[bool, str]:
+    return path.parent.name.startswith("after"), path.parent.name  # before, then after
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # half a suite: not measured
+    return found if isinstance(found, dict) else {}

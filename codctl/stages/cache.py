@@ -1,0 +1,81 @@
+"""Sealed results of the first stages, shared by the runs of one folder whose settings agree so far.
+
+A sweep over the settings of CoD-Train warm-starts each model once. What is shared is keyed by every setting that can
+reach the stage and by the code, so that a hit is what the stage would have made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from codctl.config.freeze import IDENTITY_VERSION, freeze
+from codctl.config.schema import Config
+from codctl.runs import atomic, code
+from codctl.runs.directory import RunDirectory
+from codctl.runs.seal import is_sealed
+
+FOLDER = ".stages"
+# What comes later than these stages or does not reach them. The shaping of rewards belongs to how packs are played.
+_LATER = ("name", "description", "train", "evaluation", "tracking", "cluster")
+
+
+def fetch(run: RunDirectory, stage: str, config: Config) -> bool:
+    """Put a shared result into the run; False when there is none that is whole."""
+    shared = _shared(run, stage, config)
+    if not is_sealed(shared, verify=True):
+        return False
+    with contextlib.suppress(OSError):  # taken away by another run that publishes the same, or no room
+        _link(shared, run.stage(stage))
+    return is_sealed(run.stage(stage), verify=True)
+
+
+def publish(run: RunDirectory, stage: str, config: Config) -> None:
+    """Let other runs have the sealed result of a stage. A disk that cannot hold it costs only the sharing."""
+    shared = _shared(run, stage, config)
+    if is_sealed(shared, verify=True):
+        return
+    with contextlib.suppress(OSError):
+        _link(run.stage(stage), shared)
+
+
+def _shared(run: RunDirectory, stage: str, config: Config) -> Path:
+    settings = {name: value for name, value in freeze(config).items() if name not in _LATER}
+    about = {
+        "version": IDENTITY_VERSION,
+        "code": code.digest(),
+        "stage": stage,
+        "settings": settings,
+        "reward": config.train.reward.model_dump(mode="json"),
+    }
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    return run.root / FOLDER / f"{stage}-{key}"
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same sealed folder at a second place: hard links where the file system has them, else copies."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temp = atomic.temp_sibling(target)
+    try:
+        shutil.copytree(source, temp, copy_function=_link_file)
+        atomic.fsync_tree(temp)
+        if is_sealed(target, verify=True):  # published by another run this very moment
+            return
+        if target.exists():  # damaged
+            shutil.rmtree(target)
+        temp.rename(target)
+        atomic.fsync_folder(target.parent)
+    finally:
+        shutil.rmtree(temp, ignore_errors=True)
+
+
+def _link_file(source: str, target: str) -> str:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target

@@ -1,0 +1,36 @@
+"""Rows of a finished suite as arrays. Shape suffixes: J sampling seeds, P packs, S positions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codctl.evaluate.study import Played
+
+_COLUMNS = ("arm", "seed", "number", "position", "foreign", "success")
+
+
+def played(folder: Path, part: Mapping[str, Any]) -> Played:
+    """Read one part of a suite, and no other, into memory.
+
+    Args:
+        folder: Of the suite's result.
+        part: Of its result.json.
+    """
+    import pyarrow.parquet as pq
+
+    mine = [("part", "==", part["name"]), ("foreign", "==", False)]
+    table = pq.read_table(folder / "rows.parquet", columns=list(_COLUMNS), filters=mine)
+    rows = {name: table[name].to_numpy() for name in _COLUMNS}
+    found = {}
+    for arm in (*part["arms"], *part.get("ceiling_curves", {})):
+        chosen = rows["arm"] == arm
+        seeds, layer = np.unique(rows["seed"][chosen], return_inverse=True)
+        column = np.searchsorted(part["positions"], rows["position"][chosen])
+        success_JPS = np.full((len(seeds), part["packs"], len(part["positions"])), np.nan)
+        success_JPS[layer, rows["number"][chosen], column] = rows["success"][chosen]
+        found[arm] = success_JPS
+    return Played(part, found)

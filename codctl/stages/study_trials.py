@@ -1,0 +1,151 @@
+"""How the trials of a sweep stand, from their files: what is finished, what is missing, and what to type."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codctl.errors import CodctlError, UsageError
+from codctl.runs.directory import TRIALS, RunDirectory
+from codctl.runs.seal import is_sealed
+
+_IN_RUN = "after"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a sweep.
+
+    Attributes:
+        name: Of its folder.
+        labels: Where it stands on the axes.
+        folder: Its run directory, there or not.
+        status: Of the run.
+        message: Why its last attempt failed.
+        attempts: How many.
+        seconds: That its attempts took.
+        command: That repeats it alone.
+        digest: Of its config.
+        suites: Names of the suites that it is to play.
+        results: Evaluations that are there and whole: their folders by name; of suites, or else those of the run.
+        missing: What it still owes, in words.
+    """
+
+    name: str
+    labels: Mapping[str, Any]
+    folder: Path
+    status: str
+    message: str
+    attempts: int
+    seconds: float
+    command: str
+    digest: str
+    suites: tuple[str, ...]
+    results: Mapping[str, Path]
+    missing: tuple[str, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        return self.status == "finished" and not self.missing
+
+
+def read_plan(sweep: Path) -> dict[str, Any]:
+    """The sweep's plan.
+
+    Raises:
+        UsageError: There is none, or it cannot be read.
+    """
+    path = sweep / "sweep.json"
+    try:
+        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        plan["name"], plan["trials"]
+    except FileNotFoundError:
+        raise UsageError("not a sweep: sweep.json is missing", where=str(sweep), hint="codctl status") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"the sweep's plan cannot be read: {error!r}", where=str(path)) from error
+    if plan.get("schema") != 1:
+        raise UsageError(f"the plan has schema {plan.get('schema')}, this codctl reads 1", where=str(path))
+    return plan
+
+
+def look(sweep: Path, entry: Mapping[str, Any]) -> Trial:
+    """How one trial of the plan stands."""
+    folder = sweep / TRIALS / entry["name"]
+    run = RunDirectory(folder)
+    attempts: list[dict[str, Any]] = []
+    status, broken = "planned", ""
+    if run.manifest_path.is_file():
+        try:
+            status, attempts = run.status(), run.attempts()
+        except CodctlError as error:
+            status, broken = "unreadable", error.message
+    suites = tuple(suite["name"] for suite in entry.get("suites") or ())
+    results, missing = _suites(folder, suites) if suites else _in_run(folder, status)
+    last = attempts[-1] if attempts else {}
+    return Trial(
+        name=entry["name"],
+        labels=entry["labels"],
+        folder=folder,
+        status=status,
+        message=broken or str(last.get("message") or ""),
+        attempts=len(attempts),
+        seconds=round(sum(attempt.get("seconds") or 0.0 for attempt in attempts), 1),
+        command=_alone(entry),
+        digest=entry["digest"],
+        suites=suites,
+        results=results,
+        missing=missing,
+    )
+
+
+def trained_worlds(trial: Trial) -> list[tuple[str, str]]:
+    """Family and preset of the worlds that it was trained on; empty when nobody can know."""
+    try:
+        parts = RunDirectory(trial.folder).config().world.parts
+    except CodctlError:
+        return []
+    return [(part.family, part.preset) for part in parts]
+
+
+def _alone(entry: Mapping[str, Any]) -> str:
+    """What trains it outside of its sweep; a trial without a recipe has only its overrides."""
+    recipe, overrides = entry.get("recipe"), entry.get("overrides", ())
+    return shlex.join(["codctl", "train", recipe, *overrides] if recipe else overrides)
+
+
+def _suites(folder: Path, suites: tuple[str, ...]) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """A suite counts when it is played to its end, with no trajectory left to play again."""
+    results, missing = {}, []
+    for name in suites:
+        path = folder / "suites" / name
+        result = read_result(path)
+        if result is None:
+            begun = "begun" if (path / "journal.jsonl").is_file() else "not played"
+            missing.append(f"suite {name}: {begun}")
+        elif again := result.get("to_play_again"):
+            missing.append(f"suite {name}: {again} trajectories failed and are to be played again")
+        else:
+            results[name] = path
+    return results, tuple(missing)
+
+
+def _in_run(folder: Path, status: str) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """The run's own last evaluation: `after`, of a mixture `after-<family>`."""
+    if status != "finished":
+        return {}, ()
+    found = sorted((folder / "stages" / "evaluation").glob(f"{_IN_RUN}*"))
+    results = {path.name: path for path in found if not path.name.startswith(f"{_IN_RUN}-long") and is_sealed(path)}
+    return results, () if results else ("evaluation after the training",)
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """The result.json of an evaluation; None when there is none that can be read."""
+    try:
+        found: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found

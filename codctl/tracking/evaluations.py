@@ -1,0 +1,104 @@
+"""The evaluations of a run as MLflow shows them: curves by position, gain, digest. Each is a run nested under it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codctl.tracking.points import Point
+
+_PLACES = ("stages/evaluation", "suites")
+_FILES = ("result.json", "report.html", "walkthrough.json")
+_WHAT = (
+    *("digest", "suite", "family", "preset", "variant", "strategy", "rendering", "split", "packs", "length"),
+    *("drift_at", "poison", "temperature", "solve_tokens", "update_tokens", "seeds"),
+)
+_NOT_IN_A_NAME = re.compile(r"[^\w./ :-]", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A finished evaluation of a run.
+
+    Attributes:
+        place: Its folder below the run's: `suites/ralph-loop`.
+        stamp: Changes with the result.
+        result: As result.json has it.
+        files: Small ones, to be shown beside the numbers.
+    """
+
+    place: str
+    stamp: str
+    result: Mapping[str, Any]
+    files: tuple[Path, ...]
+
+    @property
+    def name(self) -> str:
+        return self.place.rsplit("/", maxsplit=1)[-1]
+
+
+def find(run: Path) -> list[Evaluation]:
+    """All finished evaluations of a run, by place. One that is being written is not there yet."""
+    found = (_read(run, path) for place in _PLACES for path in sorted(run.glob(f"{place}/[!.]*/result.json")))
+    return [evaluation for evaluation in found if evaluation is not None]
+
+
+def params(evaluation: Evaluation) -> dict[str, object]:
+    """What was played."""
+    parts = _parts(evaluation.result)
+    found = {f"{prefix}{key}": part[key] for prefix, part in parts for key in _WHAT if part.get(key) is not None}
+    top = {key: evaluation.result[key] for key in ("suite", "digest") if key in evaluation.result}
+    return {**found, **top, "place": evaluation.place}
+
+
+def points(evaluation: Evaluation, at_ms: int) -> list[Point]:
+    """Its numbers: step is the position in the pack, for `solved_by_attempt` the attempt."""
+    found = [
+        Point(_NOT_IN_A_NAME.sub("_", f"{prefix}{key}"), step, float(value), at_ms)
+        for prefix, part in _parts(evaluation.result)
+        for key, step, value in _numbers(part)
+        if value is not None
+    ]
+    return list({(point.key, point.step): point for point in found}.values())
+
+
+def _parts(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    parts = result.get("parts") or [result]
+    return [(f"{part['name']}/" if len(parts) > 1 else "", part) for part in parts]
+
+
+def _numbers(part: Mapping[str, Any]) -> Iterable[tuple[str, int, float | None]]:
+    for arm, curves in part.get("arms", {}).items():
+        for measure, curve in curves.items():
+            yield from ((f"{arm}/{measure}", point["position"], point["mean"]) for point in curve)
+    for name, curve in part.get("ceiling_curves", {}).items():
+        yield from ((f"ceiling/{name}", point["position"], point["mean"]) for point in curve)
+    for name, curve in part.get("solved_by_attempt", {}).items():
+        yield from ((f"{name}/solved_by_attempt", point["attempt"], point["mean"]) for point in curve)
+    for measure in ("gain", "regret"):
+        for arm, estimate in part.get(measure, {}).items():
+            yield from ((f"{arm}/{measure}{end}", 0, estimate[of]) for end, of in _ENDS if of in estimate)
+    if "failed_episodes" in part:
+        yield "failed_episodes", 0, part["failed_episodes"]
+    if foreign := part.get("foreign"):
+        yield from ((f"foreign/{key}", step, value) for key, step, value in _numbers(foreign))
+
+
+_ENDS = (("", "mean"), ("_low", "low"), ("_high", "high"))
+
+
+def _read(run: Path, path: Path) -> Evaluation | None:
+    try:
+        content = path.read_bytes()
+        result = json.loads(content)
+    except (OSError, ValueError):
+        return None
+    if not isinstance(result, dict):
+        return None
+    files = tuple(file for name in _FILES if (file := path.with_name(name)).is_file())
+    return Evaluation(path.parent.relative_to(run).as_posix(), hashlib.sha256(content).hexdigest()[:16], result, files)

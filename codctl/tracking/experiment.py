@@ -1,0 +1,103 @@
+"""MLflow's experiments and runs: found, or made once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codctl.errors import BackendError
+from codctl.runs.directory import RunDirectory
+from codctl.tracking import server
+from codctl.tracking.identity import KEY_TAG, settle
+
+if TYPE_CHECKING:
+    from codctl.config.schema import TrackingConfig
+
+_PARAMS_PER_CALL = 100  # MLflow's own limit
+_PARAM_CHARS = 6000  # likewise
+
+
+class Experiment:
+    """Finds and makes things in MLflow.
+
+    Args:
+        client: An MlflowClient.
+        runs_dir: The runs folder; beside the sqlite file in it lie its artifacts.
+    """
+
+    def __init__(self, client: Any, runs_dir: Path) -> None:
+        self._client, self._runs_dir = client, runs_dir
+
+    def id_of(self, name: str) -> str:
+        """The experiment, made when there is none.
+
+        Raises:
+            BackendError: It was deleted in MLflow.
+        """
+        from mlflow.exceptions import MlflowException
+
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            is_file = self._client.tracking_uri.startswith("sqlite:")
+            location = (self._runs_dir / "mlflow-artifacts").resolve().as_uri() if is_file else None
+            try:
+                return str(self._client.create_experiment(name, artifact_location=location))
+            except MlflowException as error:
+                if not server.has_code(error, "RESOURCE_ALREADY_EXISTS"):  # somebody was quicker
+                    raise
+                found = self._client.get_experiment_by_name(name)
+        if found.lifecycle_stage != "active":
+            raise BackendError(
+                f"the MLflow experiment {name!r} was deleted",
+                hint="restore it in MLflow, or choose another with tracking.experiment=NAME",
+            )
+        return str(found.experiment_id)
+
+    def make(self, experiment_id: str, name: str, tags: Mapping[str, str], started_ms: int) -> str:
+        """A new run's id."""
+        run = self._client.create_run(experiment_id, run_name=name, tags=dict(tags), start_time=started_ms or None)
+        return str(run.info.run_id)
+
+    def keyed(self, experiment_id: str, key: str) -> list[Any]:
+        """Runs with this key, in an order that everybody sees alike."""
+        found = self._client.search_runs([experiment_id], filter_string=f"tags.`{KEY_TAG}` = '{key}'")
+        return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+
+    def parent_of(self, run: RunDirectory, tracking: TrackingConfig) -> str | None:
+        """The MLflow run of the sweep that a run belongs to; made when there is none."""
+        sweep = run.sweep
+        return self.sweep(sweep, tracking) if sweep else None
+
+    def sweep(self, folder: Path, tracking: TrackingConfig) -> str:
+        """The MLflow run of a sweep; its trials, wherever they run, make it once."""
+        identity, _ = settle(folder, tracking, self._runs_dir)
+        if identity.run_id:
+            return identity.run_id
+        with server.making(self._runs_dir):
+            identity, is_new = settle(folder, tracking, self._runs_dir)
+            if identity.run_id:
+                return identity.run_id
+            experiment_id = self.id_of(identity.experiment)
+            found = [] if is_new else self.keyed(experiment_id, identity.key)
+            tags = tags_of(identity.key, "sweep")
+            run_id = found[0].info.run_id if found else self.make(experiment_id, folder.name, tags, 0)
+            identity.made(folder, run_id)
+            return str(run_id)
+
+
+def tags_of(key: str, kind: str, *, digest: str = "", parent: str | None = None) -> dict[str, str]:
+    """Tags of a run that is about to be made."""
+    tags = {KEY_TAG: key, "codctl.kind": kind, "codctl.digest": digest, "mlflow.parentRunId": parent or ""}
+    return {name: value for name, value in tags.items() if value}
+
+
+def log_params(client: Any, run_id: str, values: Mapping[str, object]) -> int:
+    """Log settings that are not there yet, and say how many; MLflow refuses to change one."""
+    from mlflow.entities import Param
+
+    known = client.get_run(run_id).data.params
+    new = [Param(key, str(value)[:_PARAM_CHARS]) for key, value in sorted(values.items()) if key not in known]
+    for start in range(0, len(new), _PARAMS_PER_CALL):
+        client.log_batch(run_id, params=new[start : start + _PARAMS_PER_CALL])
+    return len(new)

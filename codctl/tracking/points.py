@@ -1,0 +1,93 @@
+"""The numbers of a run as a tracker gets them: every (key, step) has one value and one time, whatever happened.
+
+MLflow keeps two points that differ in key, step, time or value, and one of those that are the same. So what may have
+been sent once is only ever sent again unchanged: a record that a resumed run wrote again keeps, for the tracker, the
+time and the values that it had at first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from codctl.tracking import jsonl
+
+
+class Point(NamedTuple):
+    """One number of one step.
+
+    Attributes:
+        key: Phase and name: `train/loss`.
+        step: Of the phase.
+        value: Finite.
+        at_ms: Wall time, milliseconds.
+    """
+
+    key: str
+    step: int
+    value: float
+    at_ms: int
+
+
+class PointsReader:
+    """Reads a metrics log as it grows.
+
+    Args:
+        path: metrics.jsonl.
+        created_ms: Time of records that have none (of an older codctl).
+    """
+
+    def __init__(self, path: Path, created_ms: int = 0) -> None:
+        self._path, self._created_ms = path, created_ms
+        self._file: BinaryIO | None = None
+        self._first: dict[tuple[str, int], Point] = {}
+
+    def new(self) -> list[Point]:
+        """Points of the records since the last call; all of them after a rewind."""
+        if not self._is_same_file() and not self._open():
+            return []
+        assert self._file is not None
+        start = self._file.tell()
+        whole, newline, _ = self._file.read().rpartition(b"\n")  # the last line may still be on its way
+        self._file.seek(start + len(whole) + len(newline))
+        records = (jsonl.parse(line) for line in whole.splitlines())
+        points = self._points(record for record in records if record is not None)
+        return [self._first.get((point.key, point.step), point) for point in points]
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _is_same_file(self) -> bool:
+        # While it is open its inode cannot be given to another file.
+        try:
+            return self._file is not None and os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _open(self) -> bool:
+        """Begin at the start, as after a rewind: what was dropped by then is read first."""
+        self.close()
+        try:
+            self._file = self._path.open("rb")
+        except FileNotFoundError:
+            return False
+        for point in self._points(jsonl.read(self._path.with_name(jsonl.REWOUND))):
+            self._first.setdefault((point.key, point.step), point)
+        return True
+
+    def _points(self, records: Iterable[Mapping[str, Any]]) -> list[Point]:
+        return [
+            Point(key, record["step"], value, int(record.get("at_ms", self._created_ms)))
+            for record in records
+            for key, value in flat(record).items()
+        ]
+
+
+def flat(record: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a record with the phase in front; nulls (not finite) are left out."""
+    values = {**record.get("metrics", {}), **record.get("timing", {})}
+    return {f"{record['phase']}/{name}": float(value) for name, value in values.items() if value is not None}

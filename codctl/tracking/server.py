@@ -1,0 +1,124 @@
+"""A client for MLflow that gives up soon, and what its errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from codctl.config.credentials import redacted
+from codctl.errors import BackendError
+from codctl.runs import atomic
+from codctl.tracking import uri as uris
+
+MIRROR_TIMEOUT_S, SYNC_TIMEOUT_S = 10, 30
+_LONGEST = 160  # characters of an error; what MLflow wraps in it goes on for lines
+_LOCK_WAIT_S, _LOCK_POLL_S = 60.0, 0.05
+
+
+def connect(stored: str | None, runs_dir: Path, *, timeout_s: int) -> Any:
+    """An MlflowClient. A sqlite file is created by the first process alone: its tables take seconds.
+
+    Args:
+        stored: Address as a run has written it down.
+        runs_dir: Where the sqlite file of `None` lies.
+        timeout_s: Of one request. A request is never repeated by itself: MLflow would make two runs of one.
+
+    Raises:
+        BackendError: MLflow cannot be imported, or another process holds the sqlite file.
+    """
+    os.environ |= {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout_s),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from mlflow import MlflowClient
+    except Exception as error:
+        raise BackendError(
+            f"MLflow cannot be imported ({first_line(error)})",
+            hint="pip install mlflow, or switch it off with tracking.mlflow=false",
+        ) from error
+    for name in ("mlflow", "alembic", "urllib3"):  # they announce every table and every failed request
+        logging.getLogger(name).setLevel(logging.ERROR)
+    address = uris.to_connect(stored, runs_dir)
+    if not address.startswith("sqlite:"):
+        return MlflowClient(tracking_uri=address)
+    with making(runs_dir):
+        _make_tables(Path(address.removeprefix("sqlite:///")))
+        return MlflowClient(tracking_uri=address)
+
+
+def _make_tables(path: Path) -> None:
+    """Make a sqlite file whole or not at all: killed among its tables, it could never be used again."""
+    if path.exists() or not path.parent.is_dir():
+        return
+    from mlflow import MlflowClient
+
+    for leftover in path.parent.glob(f".{path.name}.tmp-*"):
+        leftover.unlink(missing_ok=True)
+    temp = atomic.temp_sibling(path)
+    MlflowClient(tracking_uri=f"sqlite:///{temp}").get_experiment_by_name("Default")
+    temp.rename(path)
+
+
+@contextlib.contextmanager
+def making(runs_dir: Path) -> Iterator[None]:
+    """One process at a time makes databases, experiments and runs.
+
+    Raises:
+        BackendError: Another one takes longer than a minute.
+    """
+    path = runs_dir / ".mlflow.lock"
+    deadline = time.monotonic() + _LOCK_WAIT_S
+    with path.open("w") as file:
+        while not try_lock(file.fileno()):
+            if time.monotonic() > deadline:
+                raise BackendError(f"another process has been making a run for {_LOCK_WAIT_S:g} s", where=str(path))
+            time.sleep(_LOCK_POLL_S)
+        yield
+
+
+def try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def shown(stored: str | None, runs_dir: Path) -> str:
+    """The address for people."""
+    return stored or f"sqlite:///{runs_dir / 'mlflow.db'}"
+
+
+def answered(error: Exception) -> bool:
+    """Whether MLflow was there and said no, rather than not being there."""
+    from mlflow.exceptions import MlflowException, RestException
+
+    if isinstance(error, RestException):
+        return True
+    codes = {"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_PARAMETER_VALUE", "INVALID_STATE"}
+    return isinstance(error, MlflowException) and error.error_code in codes
+
+
+def has_code(error: Exception, code: str) -> bool:
+    return getattr(error, "error_code", None) == code
+
+
+def first_line(error: Exception) -> str:
+    """An error in one line, without credentials."""
+    lines = str(error).strip().splitlines()
+    text = redacted(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

@@ -1,0 +1,36 @@
+"""Where MLflow is, without what must not be written down."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from codctl.config.credentials import without_credentials
+
+_USER, _PASSWORD, _URI = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_URI"
+
+
+def to_store(configured: str | None) -> str | None:
+    """The address that a run writes down: the recipe's, else that of MLFLOW_TRACKING_URI, else None: the runs folder.
+
+    Credentials are never part of it.
+    """
+    found = configured or os.environ.get(_URI) or None
+    return without_credentials(found) if found else None
+
+
+def to_connect(stored: str | None, runs_dir: Path) -> str:
+    """The address to give to MLflow; user and password of MLFLOW_TRACKING_URI move to where MLflow looks for them."""
+    if stored is None:
+        return f"sqlite:///{(runs_dir / 'mlflow.db').resolve()}"
+    given = os.environ.get(_URI, "")
+    if without_credentials(given) != stored:
+        return stored
+    parts = urlsplit(given)
+    if parts.scheme not in ("http", "https"):
+        return given  # a database takes them from its address alone
+    for name, value in ((_USER, parts.username), (_PASSWORD, parts.password)):
+        if value:
+            os.environ.setdefault(name, unquote(value))
+    return stored

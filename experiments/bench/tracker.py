@@ -1,0 +1,190 @@
+"""What a tracker costs the steps of a run: real steps of a tiny recipe, with and without, taken in turns.
+
+    .venv/bin/python experiments/bench/tracker.py [--rounds 4] [--steps 10]
+
+Blocks of steps follow each other in one process: no tracker, a sqlite file, a real MLflow server, the same behind a
+proxy that adds 5 s to every answer, and an address where nobody is. All mirrors are started first; during a block only
+its own is awake (SIGCONT, SIGSTOP). Printed is the median over rounds of (mean or median step of the block / that
+without a tracker in the same round). Prints and asserts nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from codctl.cli._output import table
+from codctl.config.schema import Config
+from codctl.runs.directory import RunDirectory
+from codctl.tracking.jsonl import MetricsLog
+from codctl.tracking.mirror import Mirror
+from tests.tracking.faults import Server
+
+NONE = "none"
+SLOW_S = 5.0
+UP_S = 180.0
+_PROXY = """
+import sys, time
+from tests.tracking.faults import Proxy
+proxy = Proxy(int(sys.argv[1]))
+proxy.delay_s = float(sys.argv[2])
+print(proxy.uri, flush=True)
+time.sleep(1e6)
+"""
+
+
+def recipe(steps: int, name: str, uri: str | None) -> Config:
+    return Config.model_validate(
+        {
+            "name": name,
+            "world": {"preset": "tiny", "rendering": "compact", "length": 3},
+            "model": {"build": {"layers": 2, "width": 64, "heads": 2, "kv_heads": 2, "ffn": 128}},
+            "sampling": {"solve_tokens": 8, "update_tokens": 12},
+            "train": {"steps": steps, "packs": 8, "rollouts": 4, "lr": 1e-4, "checkpoint_every": 10**6},
+            "tracking": {"mlflow": name != NONE, "mlflow_uri": uri, "trajectories_every": 10**6},
+            "runtime": {"threads": 1},
+        }
+    )
+
+
+class Turns:
+    """Stands in for the tracker of a run, and is another one for each block of steps."""
+
+    def __init__(self, folder: Path, uris: Mapping[str, str | None], steps: int) -> None:
+        self._steps, self._done, self._block = steps, 0, 0
+        self._runs = {name: self._run(folder / name, name, uri) for name, uri in uris.items()}
+        self._mirrors = {name: Mirror(run.path, run.name) for name, run in self._runs.items() if name != NONE}
+        for mirror in self._mirrors.values():
+            _wait_until_at_work(mirror)
+            _send(mirror, signal.SIGSTOP)
+        self.times: dict[str, list[list[float]]] = defaultdict(list)
+        self._begin()
+
+    def log(self, _step: int, phase: str, metrics: Any, timing: Any = None) -> None:
+        self._done += 1
+        MetricsLog(self._current.metrics_path).append(self._done, phase, metrics, timing)
+        self.times[self._current.name][-1].append(time.perf_counter() - self._started_s)
+        if self._done % self._steps == 0:
+            self._sleep()
+            self._block += 1
+            self._begin()
+        self._started_s = time.perf_counter()
+
+    def rewind(self, _phase: str, _step: int) -> None:
+        pass
+
+    def end(self) -> None:
+        for mirror in self._mirrors.values():
+            _send(mirror, signal.SIGCONT)
+            mirror.finish("interrupted", deadline_s=0.1)
+
+    def _sleep(self) -> None:
+        if self._current.name in self._mirrors:
+            _send(self._mirrors[self._current.name], signal.SIGSTOP)
+
+    @property
+    def _current(self) -> RunDirectory:
+        return list(self._runs.values())[self._block % len(self._runs)]
+
+    def _begin(self) -> None:
+        run = self._current
+        self.times[run.name].append([])
+        if run.name in self._mirrors:
+            _send(self._mirrors[run.name], signal.SIGCONT)
+        self._started_s = time.perf_counter()
+
+    @staticmethod
+    def _run(root: Path, name: str, uri: str | None) -> RunDirectory:
+        return RunDirectory.create_or_continue(root, recipe(1, name, uri), recipe="bench", command=["bench"])
+
+
+def _wait_until_at_work(mirror: Mirror) -> None:
+    """Imports are done when the process has used as much processor time as they take; what follows is the tracker."""
+    process = mirror._process
+    assert process is not None
+    deadline_s = time.monotonic() + UP_S
+    while time.monotonic() < deadline_s and process.poll() is None:
+        if "sqlalchemy" in Path(f"/proc/{process.pid}/maps").read_text() or _cpu_s(process.pid) > 4:
+            return
+        time.sleep(0.2)
+
+
+def _send(mirror: Mirror, number: int) -> None:
+    if mirror._process is not None and mirror._process.poll() is None:
+        mirror._process.send_signal(number)
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def measure(rounds: int, steps: int, folder: Path, uris: Mapping[str, str | None]) -> Turns:
+    from codctl.stages.build_model import build_model
+    from codctl.stages.cod_train import cod_train
+    from codctl.stages.setup import prepare_process
+
+    prepare_process(threads=1)
+    config = recipe(rounds * steps * len(uris), "training", None)
+    run = RunDirectory.create_or_continue(folder, config, recipe="bench", command=["bench"])
+    turns = Turns(folder, uris, steps)
+    quiet: Any = _Quiet()
+    try:
+        cod_train(run, config, build_model(run, config, quiet), turns, quiet)  # type: ignore[arg-type]
+    finally:
+        turns.end()
+    return turns
+
+
+class _Quiet:
+    def update(self, *_: object) -> None:
+        pass
+
+    def message(self, _text: str) -> None:
+        pass
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=10)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        server = Server(folder)
+        server.start()
+        command = [sys.executable, "-c", _PROXY, str(server.port), str(SLOW_S)]
+        proxy = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+        try:
+            slow = proxy.stdout.readline().strip()
+            direct = f"http://127.0.0.1:{server.port}"
+            uris = {NONE: None, "sqlite": None, "server": direct, "slow": slow, "dead": "http://127.0.0.1:9"}
+            turns = measure(options.rounds, options.steps, folder, uris)
+        finally:
+            proxy.kill()
+            proxy.wait()
+            server.kill()
+    rows = []
+    for mode, blocks in turns.times.items():
+        pairs = list(zip(blocks, turns.times[NONE], strict=False))
+        whole = [(a, b) for a, b in pairs if len(a) == len(b) == options.steps]
+        means = [statistics.fmean(a) / statistics.fmean(b) for a, b in whole]
+        medians = [statistics.median(a) / statistics.median(b) for a, b in whole]
+        seconds = statistics.median(time_s for block, _ in whole for time_s in block)
+        rows.append([mode, len(whole), seconds, statistics.median(means), statistics.median(medians)])
+    print(table(["tracker", "blocks", "s/step", "ratio of means", "ratio of medians"], rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""`codctl sweep` as its user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codctl.runs import lock
+from codctl.runs.directory import RunDirectory
+from tests.cli.conftest import MICRO, Cli, codctl
+
+SUITE = "name: quick\nevaluations: [{name: curve, worlds: trained, packs: 2, arms: [own]}]\n"
+DEADLINE_S = 180.0
+
+
+def wait_for(is_so: Callable[[], bool], what: str) -> None:
+    ends_s = time.monotonic() + DEADLINE_S
+    while not is_so():
+        assert time.monotonic() < ends_s, f"{what} within {DEADLINE_S:.0f} s"
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A sweep of two trials, one of which fails."""
+
+    home: Path
+    done: subprocess.CompletedProcess[str]
+
+    @property
+    def folder(self) -> Path:
+        return self.home / "runs" / "sweeps" / "micro-sweep"
+
+
+ARGUMENTS = ("micro.yaml", "model.lora.rank=0,2", "model.lora.target=no-such-module", "--suite", "quick.yaml")
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
+    home = tmp_path_factory.mktemp("swept")
+    (home / "micro.yaml").write_text(MICRO)
+    (home / "quick.yaml").write_text(SUITE)
+    return Swept(home, codctl("sweep", *ARGUMENTS, cwd=home))
+
+
+def trial(swept: Swept, name: str) -> RunDirectory:
+    return RunDirectory.open(swept.folder / "trials" / name)
+
+
+def test_a_sweep_that_partly_fails_says_which_and_why_and_exits_5(swept: Swept) -> None:
+    assert swept.done.returncode == 5, swept.done.stderr
+    assert "1 of 2 trials are not complete" in swept.done.stderr
+    assert "--retry-failed" in swept.done.stderr
+    assert "rank-2 failed (1): " in swept.done.stderr
+    assert "no-such-module" in swept.done.stderr
+    assert "INCOMPLETE: 1 of 2 trials" in swept.done.stdout
+    assert trial(swept, "rank-0").status() == "finished"
+    assert trial(swept, "rank-2").status() == "failed"
+
+
+def test_every_trained_model_plays_the_suites_from_a_copy(swept: Swept) -> None:
+    run = trial(swept, "rank-0")
+    result = json.loads((run.path / "suites" / "quick" / "result.json").read_text())
+    assert result["subject"]["name"] == "rank-0"
+    assert result["command"][:4] == ["codctl", "eval", "--run", "micro-sweep/rank-0"]
+    kept = list((swept.folder / "suites").glob("quick-*.yaml"))
+    assert [path.read_text() for path in kept] == [SUITE]
+
+
+def test_results_are_summed_up_in_the_folder_of_the_sweep(swept: Swept) -> None:
+    result = json.loads((swept.folder / "result.json").read_text())
+    assert [(one["name"], one["is_complete"]) for one in result["trials"]] == [("rank-0", True), ("rank-2", False)]
+    assert (swept.folder / "report.html").is_file()
+    assert "INCOMPLETE" in (swept.folder / "table.csv").read_text()
+
+
+def test_the_same_command_again_starts_nothing(swept: Swept, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(swept.home)
+    again = cli("sweep", *ARGUMENTS, "--json")
+    assert again.code == 5
+    assert again.json["result"]["complete"] is False
+    assert list(again.json["result"]["incomplete"]) == ["rank-2"]
+    assert "2 trials: 1 complete, 1 failed before (--retry-failed runs them again)" in again.err
+    assert len(trial(swept, "rank-0").attempts()) == len(trial(swept, "rank-2").attempts()) == 1
+
+
+def test_a_dry_run_shows_what_would_run_and_writes_nothing(
+    swept: Swept, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(swept.home)
+    before = {path: path.stat().st_mtime_ns for path in swept.folder.rglob("*")}
+    more = [argument.replace("=0,2", "=0,2,4") for argument in ARGUMENTS]
+    shown = cli("sweep", *more, "--retry-failed", "--dry-run")
+    assert shown.code == 0
+    states = [" ".join(line.split()[3:]) for line in shown.out.splitlines() if line.startswith("rank-")]
+    assert states == ["complete", "failed → run", "planned → run"]
+    assert {path: path.stat().st_mtime_ns for path in swept.folder.rglob("*")} == before
+
+
+def test_another_base_under_the_same_name_is_refused(swept: Swept, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(swept.home)
+    refused = cli("sweep", *ARGUMENTS, "train.lr=5e-3")
+    assert refused.code == 6
+    assert "train.lr: 0.001 → 0.005" in refused.err
+    assert "--name OTHER" in refused.err
+
+
+def test_a_sweep_has_one_launcher(swept: Swept, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(swept.home)
+    with lock.RunLock(swept.folder / "lock"):
+        refused = cli("sweep", *ARGUMENTS, "--retry-failed")
+        fresh = cli("sweep", *ARGUMENTS, "--fresh")
+    assert (refused.code, fresh.code) == (6, 6)
+    assert "sweep 'micro-sweep' is in use by process" in refused.err
+    assert trial(swept, "rank-0").status() == "finished"
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "message"),
+    [
+        (["micro.yaml", "seed=range(0)"], 2, "error: override seed=range(0): seed: the axis has no values\n"),
+        (["micro.yaml", "seeed=0,1"], 2, "error: override seeed=0,1: unknown key seeed; did you mean seed?\n"),
+        (["nothing.yaml"], 2, "(studies: generalization)"),
+        (["micro.yaml", "--suite", "ralf-loop"], 2, "did you mean 'ralph-loop'?"),
+        (["micro.yaml", "--slurm", "--detach"], 2, "--slurm and --detach exclude each other"),
+        (["micro.yaml", "model.path=Some/Model"], 3, "→ hf download Some/Model --local-dir Some/Model\n"),
+        (["size=huge"], 2, "there is no size 'huge' (known: tiny, qwen3-8b)"),
+        (["broken.yaml"], 2, "error: broken.yaml:3: unknown key sedes; did you mean seeds?\n"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_and_leaves_nothing(
+    home: Path, micro: str, cli: Cli, argv: list[str], code: int, message: str
+) -> None:
+    (home / "broken.yaml").write_text("name: broken\ntrain: {a: {recipe: micro.yaml}}\nsedes: [0]\nevaluate: {}\n")
+    done = cli("sweep", *argv)
+    assert done.code == code, done.err
+    assert message in done.err
+    assert not (home / "runs").exists()
+
+
+def test_the_published_study_can_be_planned_where_it_cannot_run(home: Path, cli: Cli) -> None:
+    shown = cli("sweep", "size=qwen3-8b", "--slurm", "--dry-run", "--json")
+    assert shown.code == 0
+    found = shown.json["result"]
+    assert {entry["labels"]["train"] for entry in found["plan"]["trials"]} == {"frozen_lake", "both"}
+    assert found["preflight"]["hint"] == "hf download Qwen/Qwen3-8B --local-dir Qwen/Qwen3-8B"
+    (script,) = found["sbatch"]
+    assert "#SBATCH --gpus-per-node=8" in script
+    assert not (home / "runs").exists()
+    assert cli("sweep", "size=qwen3-8b").code == 3
+
+
+def test_a_thousand_trials_are_planned_in_seconds(home: Path, micro: str) -> None:
+    """The figure is what the process itself worked: the machine may be busy with other things."""
+    code = (
+        "import sys, resource\n"
+        "from codctl.cli.main import run\n"
+        "code = run(['sweep', 'micro.yaml', 'seed=range(100)', 'train.lr=range(0.001,0.011,0.001)', '--dry-run'])\n"
+        "used = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "print(code, used.ru_utime + used.ru_stime, file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=home, capture_output=True, text=True, check=True)
+    exit_code, seconds = done.stderr.splitlines()[-1].split()
+    assert exit_code == "0"
+    assert len(done.stdout.splitlines()) == 1001
+    assert float(seconds) < 5.0
+
+
+def test_ctrl_c_ends_every_trial_and_the_same_command_continues(home: Path, micro: str, cli: Cli) -> None:
+    argv = ["sweep", micro, "seed=0,1", "train.steps=200", "--max-parallel", "1"]
+    command = [sys.executable, "-m", "codctl.cli.main", *argv]
+    process = subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run = RunDirectory(home / "runs/sweeps/micro-sweep/trials/seed-0")
+    try:
+        wait_for(lambda: (run.path / "attempts/001/attempt.json").is_file(), "the first trial starts")
+        worker = json.loads((run.path / "attempts/001/attempt.json").read_text())["pid"]
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=DEADLINE_S)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert "the same command continues: codctl sweep micro.yaml" in err
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+    assert run.status() == "interrupted"
+    shown: list[dict[str, Any]] = cli(*argv, "--dry-run", "--json").json["result"]["states"]
+    assert [(one["status"], one["verdict"]) for one in shown] == [("interrupted", "run"), ("planned", "run")]
+
+
+def test_a_detached_sweep_goes_on_alone(home: Path, micro: str, cli: Cli) -> None:
+    sent = codctl("sweep", micro, "seed=0,1", "--detach", "--json", cwd=home)
+    assert sent.returncode == 0, sent.stderr
+    folder = home / "runs" / "sweeps" / "micro-sweep"
+    assert json.loads(sent.stdout)["result"]["pid"]
+    wait_for(lambda: not lock.is_locked(folder / "lock"), "the launcher ends")
+    log = (folder / "launcher.log").read_text()
+    assert "finished (2 of 2 ended, 0 running)" in log
+    assert json.loads((folder / "result.json").read_text())["complete"] is True
+    assert cli("sweep", micro, "seed=0,1", "--json").json["result"]["complete"] is True

@@ -1,0 +1,186 @@
+"""Runs made of files alone, a database that is made once, a real server behind a proxy that fails on command."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import sys
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from codctl.config.schema import Config
+from codctl.runs.directory import RunDirectory
+from codctl.tracking import server
+from codctl.tracking.jsonl import MetricsLog
+from codctl.tracking.points import flat
+
+_OURS = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+_SET = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT")
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*_OURS, *_SET):
+        monkeypatch.setenv(name, "1")  # so that what a test changes is taken back
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database: MLflow takes seconds over its tables."""
+    folder = tmp_path_factory.mktemp("tables")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        server.connect(None, folder, timeout_s=10)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def runs_dir(tmp_path: Path, tables: Path) -> Path:
+    """A runs folder whose sqlite file is there."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    shutil.copy(tables, folder / "mlflow.db")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def faults() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("tracking_faults", Path(__file__).parent / "faults.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["tracking_faults"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def mlflow_server(faults: ModuleType, tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(tables, folder / "server.db")
+    found = faults.Server(folder)
+    try:
+        found.start()
+        yield found
+    finally:
+        found.kill()
+
+
+@pytest.fixture(scope="module")
+def _proxy(faults: ModuleType, mlflow_server: Any) -> Iterator[Any]:
+    found = faults.Proxy(mlflow_server.port)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def proxy(_proxy: Any) -> Any:
+    _proxy.reset()
+    return _proxy
+
+
+MakeRun = Callable[..., RunDirectory]
+
+
+@pytest.fixture
+def make_run(runs_dir: Path) -> MakeRun:
+    """A run as training leaves it, but for its models."""
+
+    def make(name: str = "tiny", *, uri: str | None = None, steps: int = 3, sweep: Path | None = None) -> RunDirectory:
+        tracking = {"mlflow_uri": uri, "experiment": f"codctl-{runs_dir.parent.name}"}
+        config = Config.model_validate({"name": name, "tracking": tracking})
+        run = RunDirectory.create_or_continue(runs_dir, config, recipe="tiny", command=["codctl"], sweep=sweep)
+        train(run, 1, steps)
+        return run
+
+    return make
+
+
+def train(run: RunDirectory, first: int, last: int) -> None:
+    """Log steps as CoD-Train does."""
+    log = MetricsLog(run.metrics_path)
+    for step in range(first, last + 1):
+        metrics = {"loss": 1 / step, "bad": float("nan"), "success/position_0": step / 7}
+        log.append(step, "train", metrics, {"seconds/step": 0.5})
+        if step % 2 == 0:
+            log.append(step, "validation", {"success/position_0": 0.5})
+
+
+@pytest.fixture
+def logged() -> Callable[[RunDirectory, int, int], None]:
+    return train
+
+
+def attempt(run: RunDirectory, outcome: str) -> None:
+    """Leave the record of an attempt that ended like this; `died` leaves one that never ended."""
+    folder = run.path / "attempts" / "001"
+    folder.mkdir(parents=True, exist_ok=True)
+    ended = None if outcome == "died" else "2026-11-21T12:00:00+00:00"
+    record = {"number": 1, "started": "2026-11-21T11:00:00+00:00", "ended": ended, "pid": 1, "host": "h"}
+    recorded = "running" if outcome == "died" else outcome
+    (folder / "attempt.json").write_text(json.dumps({**record, "outcome": recorded, "message": ""}))
+
+
+@pytest.fixture
+def ended() -> Callable[[RunDirectory, str], None]:
+    return attempt
+
+
+@pytest.fixture
+def mirrored() -> Callable[[Any, RunDirectory], dict[str, list[tuple[int, float]]]]:
+    """All that MLflow holds of a run's numbers: of each key every point, doubled ones too."""
+
+    def read(client: Any, run: RunDirectory) -> dict[str, list[tuple[int, float]]]:
+        run_id = json.loads((run.path / "mlflow.json").read_text())["run_id"]
+        keys = client.get_run(run_id).data.metrics
+        return {key: sorted((m.step, m.value) for m in client.get_metric_history(run_id, key)) for key in keys}
+
+    return read
+
+
+@pytest.fixture
+def on_disk() -> Callable[[RunDirectory], dict[str, list[tuple[int, float]]]]:
+    """The same from metrics.jsonl."""
+
+    def read(run: RunDirectory) -> dict[str, list[tuple[int, float]]]:
+        found = defaultdict(list)
+        for record in MetricsLog(run.metrics_path).read():
+            for key, value in flat(record).items():
+                found[key].append((record["step"], value))
+        return dict(found)
+
+    return read
+
+
+RESULT = {
+    "digest": "d1",
+    "family": "frozen_lake",
+    "preset": "tiny",
+    "length": 2,
+    "arms": {
+        "own": {"success": [{"position": 0, "mean": 0.25}, {"position": 1, "mean": 0.75}]},
+        "none": {"success": [{"position": 0, "mean": 0.25}, {"position": 1, "mean": 0.2}]},
+    },
+    "gain": {"own": {"from": 0, "to": 1, "mean": 0.5, "low": 0.4, "high": 0.6}},
+    "failed_episodes": 0,
+}
+
+
+@pytest.fixture
+def evaluate() -> Callable[..., None]:
+    """Leave an evaluation's result in a run."""
+
+    def write(run: RunDirectory, place: str, **changes: Any) -> None:
+        folder = run.path / place
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "result.json").write_text(json.dumps({**RESULT, **changes}))
+
+    return write

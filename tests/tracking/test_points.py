@@ -1,0 +1,74 @@
+"""Every (key, step) is one point for a tracker, however often it was computed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from codctl.tracking.jsonl import MetricsLog
+from codctl.tracking.points import Point, PointsReader
+
+
+def _log(path: Path, steps: range, offset: float = 0.0) -> MetricsLog:
+    log = MetricsLog(path / "metrics.jsonl")
+    for step in steps:
+        log.append(step, "train", {"loss": step + offset, "bad": float("inf")}, {"seconds/step": 0.5})
+    return log
+
+
+def _values(points: list[Point], key: str = "train/loss") -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in points if point.key == key]
+
+
+def _all(path: Path, created_ms: int = 0) -> list[Point]:
+    reader = PointsReader(path, created_ms)
+    try:
+        return reader.new()
+    finally:
+        reader.close()
+
+
+def test_only_what_is_new(tmp_path: Path) -> None:
+    reader = PointsReader(tmp_path / "metrics.jsonl")
+    assert reader.new() == []
+    _log(tmp_path, range(1, 3))
+    found = reader.new()
+    assert _values(found) == [(1, 1.0), (2, 2.0)]
+    assert {point.key for point in found} == {"train/loss", "train/seconds/step"}
+    assert reader.new() == []
+    _log(tmp_path, range(3, 4))
+    assert _values(reader.new()) == [(3, 3.0)]
+    reader.close()
+
+
+def test_a_line_on_its_way_is_read_when_it_is_whole(tmp_path: Path) -> None:
+    path = _log(tmp_path, range(1, 3)).path
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    reader = PointsReader(path)
+    assert _values(reader.new()) == [(1, 1.0)]
+    with path.open("ab") as file:
+        file.write(whole[-9:])
+    assert _values(reader.new()) == [(2, 2.0)]
+    reader.close()
+
+
+def test_what_is_computed_again_keeps_its_first_time_and_value(tmp_path: Path) -> None:
+    log = _log(tmp_path, range(1, 5))
+    watching = PointsReader(log.path)
+    first = watching.new()
+    log.rewind("train", 2)
+    log.rewind("validation", -1)  # two files have come and gone: the inode may be the first one's again
+    _log(tmp_path, range(3, 6), offset=0.5)  # on a GPU the same step gives another number
+    assert watching.new()[: len(first)] == first
+    assert _values(_all(log.path)) == [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0), (5, 5.5)]
+    log.rewind("train", 2)
+    _log(tmp_path, range(3, 6), offset=0.7)
+    assert _values(_all(log.path)) == [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0), (5, 5.5)]
+    watching.close()
+
+
+def test_records_of_an_older_codctl_have_the_time_of_the_run(tmp_path: Path) -> None:
+    record = {"step": 1, "phase": "train", "metrics": {"loss": 1.0}, "timing": {}}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(record) + "\n")
+    assert _all(tmp_path / "metrics.jsonl", created_ms=7) == [Point("train/loss", 1, 1.0, 7)]

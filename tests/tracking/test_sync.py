@@ -1,0 +1,198 @@
+"""What `codctl sync` sends, with a plain sqlite file: everything once, nothing twice, the status as it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codctl.runs import lock
+from codctl.runs.directory import RunDirectory
+from codctl.tracking import server
+from codctl.tracking.jsonl import MetricsLog
+from codctl.tracking.sender import sending
+from codctl.tracking.sync import Outcome, Sync, select
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow and its friends warn about each other
+
+Numbers = dict[str, list[tuple[int, float]]]
+
+
+def _sync(runs_dir: Path, *names: str, thorough: bool = False) -> dict[str, Outcome]:
+    work = Sync(deadline_s=120, thorough=thorough, say=lambda _text: None)
+    return {outcome.run: outcome for outcome in work.work(select(runs_dir, names))}
+
+
+def _client(runs_dir: Path) -> Any:
+    return server.connect(None, runs_dir, timeout_s=10)
+
+
+def _id(folder: Path) -> str:
+    return json.loads((folder / "mlflow.json").read_text())["run_id"]
+
+
+def test_everything_once_and_a_second_time_nothing(
+    runs_dir: Path,
+    make_run: Any,
+    ended: Callable[..., None],
+    evaluate: Callable[..., None],
+    mirrored: Callable[..., Numbers],
+    on_disk: Callable[..., Numbers],
+) -> None:
+    run = make_run(steps=350)  # more than MLflow takes in one request
+    ended(run, "finished")
+    evaluate(run, "stages/evaluation/after")
+    evaluate(run, "suites/loops", digest="d2")
+    (run.path / "report.html").write_text("<p>page</p>")
+    sent = _sync(runs_dir)["tiny"].sent
+    client = _client(runs_dir)
+    assert mirrored(client, run) == on_disk(run)
+    assert sent.points == sum(map(len, on_disk(run).values())) + 2 * 8
+    found = client.get_run(_id(run.path))
+    assert found.info.status == "FINISHED"
+    assert found.data.params["digest"] == run.manifest()["digest"]
+    assert found.data.params["train.loss.kind"] == "rec"
+    assert {file.path for file in client.list_artifacts(_id(run.path))} == {"config.json", "report.html"}
+    nested = client.search_runs([found.info.experiment_id], f"tags.`mlflow.parentRunId` = '{_id(run.path)}'")
+    assert {one.info.run_name: one.data.params["digest"] for one in nested} == {"tiny/after": "d1", "tiny/loops": "d2"}
+    assert {one.info.status for one in nested} == {"FINISHED"}
+    curve = client.get_metric_history(nested[0].info.run_id, "own/success")
+    assert [(metric.step, metric.value) for metric in curve] == [(0, 0.25), (1, 0.75)]
+    assert [file.path for file in client.list_artifacts(nested[0].info.run_id)] == ["result.json"]
+
+    assert not _sync(runs_dir)["tiny"].sent
+    (run.path / "mlflow-sent.json").unlink()  # asks MLflow instead
+    again = _sync(runs_dir)["tiny"].sent
+    assert (again.made, again.points, again.params, again.evaluations) == (0, 0, 0, 0)
+    assert not _sync(runs_dir, thorough=True)["tiny"].sent
+    assert mirrored(client, run) == on_disk(run)
+
+
+def test_a_resumed_run_continues_its_mlflow_run(
+    runs_dir: Path, make_run: Any, ended: Callable[..., None], logged: Callable[..., None],
+    mirrored: Callable[..., Numbers], on_disk: Callable[..., Numbers],
+) -> None:  # fmt: skip
+    run = make_run(steps=4)
+    ended(run, "failed")
+    _sync(runs_dir)
+    before = _id(run.path)
+    MetricsLog(run.metrics_path).rewind("train", 2)
+    logged(run, 3, 6)
+    ended(run, "finished")
+    assert _sync(runs_dir)["tiny"].sent.status == "FINISHED"
+    assert _id(run.path) == before
+    found, client = mirrored(_client(runs_dir), run), _client(runs_dir)
+    assert {key: points for key, points in found.items() if key.startswith("train/")} == {
+        key: points for key, points in on_disk(run).items() if key.startswith("train/")
+    }
+    assert len(client.search_runs([client.get_run(before).info.experiment_id])) == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "word"),
+    [("finished", "FINISHED"), ("failed", "FAILED"), ("interrupted", "KILLED"), ("died", "KILLED"),
+     ("cancelled", "KILLED"), ("paused", "SCHEDULED")],
+)  # fmt: skip
+def test_the_status_is_the_truth(
+    runs_dir: Path, make_run: Any, ended: Callable[..., None], outcome: str, word: str
+) -> None:
+    run = make_run(steps=1)
+    ended(run, outcome)
+    assert _sync(runs_dir)["tiny"].status == outcome
+    assert _client(runs_dir).get_run(_id(run.path)).info.status == word
+
+
+def test_an_evaluation_that_was_played_anew_replaces_the_old_one(
+    runs_dir: Path, make_run: Any, ended: Callable[..., None], evaluate: Callable[..., None]
+) -> None:
+    run = make_run(steps=1)
+    ended(run, "finished")
+    evaluate(run, "suites/loops", failed_episodes=3)
+    _sync(runs_dir)
+    evaluate(run, "suites/loops", failed_episodes=0)
+    assert _sync(runs_dir)["tiny"].sent.evaluations == 1
+    client = _client(runs_dir)
+    query = f"tags.`mlflow.parentRunId` = '{_id(run.path)}'"
+    (nested,) = client.search_runs([client.get_run(_id(run.path)).info.experiment_id], query)
+    history = client.get_metric_history(nested.info.run_id, "failed_episodes")
+    assert [metric.value for metric in history] == [0.0]
+
+
+def test_trials_are_nested_under_their_sweep(runs_dir: Path, make_run: Any, ended: Callable[..., None]) -> None:
+    sweep = runs_dir / "sweeps" / "grid"
+    sweep.mkdir(parents=True)
+    (sweep / "sweep.json").write_text("{}")
+    for name, outcome in (("a", "finished"), ("b", "failed")):
+        ended(make_run(name, sweep=sweep), outcome)
+    found = _sync(runs_dir, "grid")
+    assert {name: outcome.sent.status for name, outcome in found.items()} == {
+        "grid/a": "FINISHED",
+        "grid/b": "FAILED",
+        "grid": "FAILED",
+    }
+    client = _client(runs_dir)
+    parents = {client.get_run(_id(sweep / "trials" / name)).data.tags["mlflow.parentRunId"] for name in "ab"}
+    assert parents == {_id(sweep)}
+    assert client.get_run(_id(sweep)).info.run_name == "grid"
+    assert not any(outcome.sent for outcome in _sync(runs_dir).values())
+
+
+def test_what_others_use_is_left_to_them(runs_dir: Path, make_run: Any, ended: Callable[..., None]) -> None:
+    ended(make_run("live"), "died")
+    ended(make_run("sent"), "finished")
+    make_run("planned")
+    with lock.RunLock(runs_dir / "live" / "lock"), sending(runs_dir / "sent"):
+        found = _sync(runs_dir)
+    assert {name: outcome.note for name, outcome in found.items()} == {
+        "live": "in use: the process that runs it sends its numbers",
+        "planned": "not started yet",
+        "sent": "in use: another process is sending it",
+    }
+    assert not (runs_dir / "live" / "mlflow.json").exists()
+
+
+def test_a_run_deleted_in_mlflow_is_made_again(
+    runs_dir: Path, make_run: Any, ended: Callable[..., None],
+    mirrored: Callable[..., Numbers], on_disk: Callable[..., Numbers],
+) -> None:  # fmt: skip
+    run = make_run()
+    ended(run, "finished")
+    _sync(runs_dir)
+    old, client = _id(run.path), _client(runs_dir)
+    client.delete_run(old)
+    _sync(runs_dir, thorough=True)
+    assert _id(run.path) != old
+    assert mirrored(client, run) == on_disk(run)
+
+
+def test_job_scripts_stay_here(runs_dir: Path, make_run: Any, ended: Callable[..., None]) -> None:
+    run = make_run(steps=1)
+    ended(run, "finished")
+    config = json.loads((run.path / "config.json").read_text())
+    config["config"]["cluster"]["setup"] = ["export TOKEN=secret-1"]
+    config["config"]["description"] = "see http://me:secret-2@host"
+    (run.path / "config.json").write_text(json.dumps(config))
+    _sync(runs_dir)
+    client = _client(runs_dir)
+    assert client.get_run(_id(run.path)).data.params["description"] == "see http://host"
+    mirrored = [path for path in (runs_dir / "mlflow-artifacts").rglob("*") if path.is_file()]
+    mirrored += [runs_dir / "mlflow.db", run.path / "mlflow.json", run.path / "mlflow-sent.json"]
+    assert len(mirrored) == 4
+    assert not [path for path in mirrored if b"secret-" in path.read_bytes()]
+
+
+def test_the_address_of_an_older_codctl_is_understood(
+    runs_dir: Path, make_run: Any, ended: Callable[..., None]
+) -> None:
+    run: RunDirectory = make_run(steps=1)
+    ended(run, "finished")
+    _sync(runs_dir)
+    run_id = _id(run.path)
+    old = {"run_id": run_id, "uri": f"sqlite:///{(runs_dir / 'mlflow.db').resolve()}", "experiment": "codctl"}
+    (run.path / "mlflow.json").write_text(json.dumps(old))
+    (run.path / "mlflow-sent.json").unlink()
+    assert _sync(runs_dir)["tiny"].sent.points == 0
+    assert _id(run.path) == run_id
