@@ -16,6 +16,7 @@ import codctl
 log = logging.getLogger("codctl")
 
 _FINISH_DEADLINE_S = 15.0
+_STOP_DEADLINE_S = 5.0  # whoever stops a run waits for it
 
 
 class Mirror:
@@ -37,13 +38,15 @@ class Mirror:
         self._listener = threading.Thread(target=self._listen, args=[self._process], name="mlflow-mirror", daemon=True)
         self._listener.start()
 
-    def finish(self, status: str, *, deadline_s: float = _FINISH_DEADLINE_S) -> None:
+    def finish(self, status: str, *, deadline_s: float | None = None) -> None:
         """Let the rest and the status be sent, but wait no longer than the deadline.
 
         Args:
             status: finished, failed, interrupted, cancelled or paused.
-            deadline_s: Then what is missing is left to `codctl sync`.
+            deadline_s: Then what is missing is left to `codctl sync`; seconds, fewer for a run that was stopped.
         """
+        if deadline_s is None:
+            deadline_s = _FINISH_DEADLINE_S if status in ("finished", "failed") else _STOP_DEADLINE_S
         if self._process is None:
             return
         process, self._process = self._process, None

@@ -160,6 +160,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--steps", type=int, default=10)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that server, proxy and mirrors end, too
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         server = Server(folder)

@@ -10,9 +10,14 @@ import pytest
 TABLE = {
     "no such command": (["trian"], 2, "error: No such command 'trian'. Did you mean 'train'?\n  → codctl --help\n"),
     "no such option": (
+        ["train", "micro.yaml", "--wings"],
+        2,
+        "error: No such option: --wings\n  → codctl train --help\n",
+    ),
+    "an option misspelt": (
         ["train", "micro.yaml", "--slrum"],
         2,
-        "error: No such option: --slrum\n  → codctl train --help\n",
+        "error: No such option: --slrum (Possible options: --slurm)\n  → codctl train --help\n",
     ),
     "no recipe given": (["train"], 2, "error: Missing argument 'RECIPE'\n  → codctl train --help\n"),
     "missing recipe": (

@@ -30,8 +30,7 @@ def test_only_what_changes_the_result_changes_the_digest() -> None:
 
 
 def test_the_digest_is_the_same_in_every_process() -> None:
-    code = "from codctl.config.schema import Config; from codctl.config.compose import load_config
-from codctl.config.freeze import digest; print(digest(Config()))"
+    code = "from codctl.config.schema import Config; from codctl.config.freeze import digest; print(digest(Config()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == digest(Config())
     assert len(digest(Config())) == 16

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -109,6 +109,11 @@ class Harness:
             self._say(f"{case}: {self.seconds[lora]:.1f} s")
         return case.runs
 
+    def adopt(self, runs: Path, outcome: dict[str, Any], seconds: float) -> None:
+        """Take over an untouched run (without LoRA) that is there already, and how long it took."""
+        shutil.copytree(runs, self._folder / "untouched")
+        self._expected[False], self.seconds[False] = outcome, seconds
+
     def fresh_process(self) -> None:
         """An untouched run in a process that was not forked must give the same."""
         self.untouched(lora=False)
@@ -123,18 +128,19 @@ class Harness:
         """One run, killed so many times if it lives long enough, and compared at its end."""
         case = Case(f"run {number}", self._folder / f"run-{number:03d}", lora=number % 5 == 4, mlflow=number % 4 == 3)
         untouched = self.untouched(case.lora)
-        _prepare(case.runs, untouched, has_start=rng.random() < 0.5, has_database=rng.random() < 0.75)
+        _prepare(case.runs, untouched, has_start=rng.random() < 0.5, has_database=case.mlflow and rng.random() < 0.75)
         moments = _Moments(rng, self.seconds[case.lora] / (kills + 1), case.folder)
         before, words = Sealed(), []
+        old_logs: set[Path] = set()
         for kind in moments.kinds(kills):
             if not self._one_kill(case, kind, moments):
                 break
             after = Sealed.of(case.folder)
             if lost := before.lost(after):
                 self.tally.problems.append(f"{case.name}: killed {kind}, and lost: {lost}")
-            before = after
+            before, old_logs = after, set(case.folder.glob("attempts/*/log.txt"))
             words.append(f"{kind} ({after.words})")
-        self._finish(case, before)
+        self._finish(case, before, old_logs)
         self._say(f"{case}: killed {'; '.join(words) or 'never'}")
 
     def _one_kill(self, case: Case, kind: str, moments: _Moments) -> bool:
@@ -160,13 +166,14 @@ class Harness:
         self.tally.inside += any(_hidden(case.folder))
         return True
 
-    def _finish(self, case: Case, before: Sealed) -> None:
+    def _finish(self, case: Case, before: Sealed, old_logs: Collection[Path]) -> None:
         child = self._server.run(*case.arguments(), deadline_s=_DEADLINE_S)
         self.tally.runs += 1
         if child.code(0) != 0 or "Traceback" in child.err():
             self.tally.problems.append(f"{case.name}: ended with {child.code(0)}: {child.err()} {child.out()}")
             return
-        log = (max((case.folder / "attempts").iterdir()) / "log.txt").read_text()
+        later = [path for path in sorted(case.folder.glob("attempts/*/log.txt")) if path not in old_logs]
+        log = "".join(path.read_text() for path in later)  # the first of them may have come to the end unkilled
         if before.step > 0 and not before.has_final and f"continuing after step {before.step}\n" not in log:
             self.tally.problems.append(f"{case.name}: step {before.step} was sealed, and not continued from")
         self._compare(case)

@@ -76,13 +76,6 @@ def test_damaged_stages_are_made_again(
     assert outcome(runs) == expected
 
 
-def test_a_damaged_checkpoint_is_passed_over_for_an_older_one(
-    server: ForkServer, runs: Path, outcome: Outcome, expected: dict[str, Any]
-) -> None:
-    checkpoint_is_passed_over(server, runs, *CHECKPOINTS[1])
-    assert outcome(runs) == expected
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("damage", "file", "problem"), CHECKPOINTS)
 def test_every_kind_of_damage_to_a_checkpoint(

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
-import math
+import json
 from pathlib import Path
+from random import Random
+from typing import Any
 
-from tests.durability import kills
+from tests.durability import small_run
+from tests.durability.fork_server import ForkServer
+from tests.durability.kills import Harness
 
 
-def test_killed_at_random_moments_a_run_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    options = argparse.Namespace(kills=5, seed=3, per_run=5, no_fresh=True, seconds=math.inf)
+def test_killed_at_random_moments_a_run_ends_as_if_nothing_had_happened(
+    server: ForkServer, untouched: Path, expected: dict[str, Any], tmp_path: Path
+) -> None:
     said: list[str] = []
-    tally = kills.run_kills(options, tmp_path, said.append)
-    assert not tally.problems, said
-    assert tally.kills == 5
-    assert tally.identical == tally.runs
+    harness = Harness(server, tmp_path, said.append)
+    took = json.loads((small_run.folder(untouched) / "attempts" / "001" / "attempt.json").read_text())["seconds"]
+    harness.adopt(untouched, expected, took)
+    harness.killed(1, 4, Random(4))
+    assert not harness.tally.problems, said
+    assert harness.tally.kills >= 1, said
+    assert harness.tally.identical == 1

@@ -156,7 +156,7 @@ def test_a_node_that_dies(desk: Desk, same: Same) -> None:
     desk.trains("bereft")
     node = queue.states([job])[job].node
     desk.cluster.kill_node(node)
-    assert desk.run("bereft").status() == "died"
+    desk.until(lambda: desk.run("bereft").status() == "died", "its lock is free")
     desk.ends("bereft")
     assert [attempt["outcome"] for attempt in desk.run("bereft").attempts()] == ["died", "finished"]
     assert queue.states([job])[job].node != node
@@ -165,8 +165,8 @@ def test_a_node_that_dies(desk: Desk, same: Same) -> None:
 
 
 def test_doctor_looks_at_a_node_and_a_node_that_does_not_see_the_runs(desk: Desk) -> None:
-    found = {finding["name"]: finding for finding in desk.codctl("doctor", "--slurm")["findings"]}
-    assert found["node n1: runs folder"]["status"] == found["node n1: python"]["status"] == "ok"
+    found = {finding["name"].split(": ")[-1]: finding for finding in desk.codctl("doctor", "--slurm")["findings"]}
+    assert {found[what]["status"] for what in ("clients", "python", "runs folder", "requeue", "partition")} == {"ok"}
     apart = desk.folder / "apart"
     apart.mkdir()
     desk.cluster.stop_node("n2")

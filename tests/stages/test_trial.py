@@ -4,25 +4,43 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from codctl.config.schema import Config
 from codctl.errors import StageError
 from codctl.runs.directory import RunDirectory
+from codctl.runs.seal import sealing
 from codctl.stages.subject import subject_of_run
 from codctl.stages.trial import play_suites, write_trial
-from tests.cli.conftest import Trained
-from tests.stages.stopping import Silent
 
 CURVE = {"name": "curve", "suite": "position-curve", "overrides": ["packs=2", "arms=[own]"]}
+CONFIG = Config.model_validate(
+    {
+        "name": "micro",
+        "world": {"preset": "tiny", "rendering": "compact", "length": 2},
+        "sampling": {"solve_tokens": 8, "update_tokens": 12},
+    }
+)
+
+
+class Silent:
+    """Nobody watches."""
+
+    def update(self, phase: str, done: int, total: int, metrics: Mapping[str, float]) -> None: ...
+
+    def message(self, text: str) -> None: ...
 
 
 @pytest.fixture
-def run(trained: Trained, tmp_path: Path) -> RunDirectory:
-    """A copy of a finished run of one's own."""
-    shutil.copytree(trained.runs_dir / "micro", tmp_path / "runs" / "micro")
-    return RunDirectory.open(tmp_path / "runs" / "micro")
+def run(tiny_folder: Path, tmp_path: Path) -> RunDirectory:
+    """A run whose training has left a model."""
+    run = RunDirectory.create_or_continue(tmp_path / "runs", CONFIG, recipe="micro", command=["codctl"])
+    with sealing(run.stage("cod_train") / "final") as temp:
+        shutil.copytree(tiny_folder, temp, dirs_exist_ok=True)
+    return run
 
 
 def digest_of(run: RunDirectory) -> str:
