@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 
 from codctl.dispatch import local, sweep, worker
 from codctl.dispatch.local import Job, Slots
+from codctl.dispatch.slots import visible_gpus
 from codctl.errors import CodctlError, SweepError, UsageError
 from codctl.runs import atomic, attempt, code, lock, manifest, stop
 from codctl.runs.directory import TRIALS, RunDirectory
@@ -58,7 +59,8 @@ def run_here(folder: Path, runs: Sequence[RunDirectory], limits: Limits, watcher
         PreflightError: A trial needs more GPUs than there are.
         KeyboardInterrupt, Terminated: When all children have ended.
     """
-    jobs = [_job(run) for run in runs]
+    has_gpus = bool(visible_gpus())
+    jobs = [_job(run, has_gpus=has_gpus) for run in runs]
     if not jobs:
         return {}
     gpus, threads = max(job.gpus for job in jobs), max(job.threads for job in jobs)
@@ -75,9 +77,13 @@ def run_here(folder: Path, runs: Sequence[RunDirectory], limits: Limits, watcher
     return {run.name: code for run, code in codes.items()}
 
 
-def _job(run: RunDirectory) -> Job:
+def _job(run: RunDirectory, *, has_gpus: bool) -> Job:
     config = run.config()
-    gpus = 0 if config.model.device == "cpu" else config.cluster.gpus_per_node
+    gpus = config.cluster.gpus_per_node
+    if config.model.device == "cpu":
+        gpus = 0
+    elif not gpus and (config.model.device == "cuda" or has_gpus):
+        gpus = 1  # as a training in the foreground takes one where there is one
     return Job(run.path, gpus=gpus, threads=config.runtime.threads)
 
 

@@ -43,7 +43,7 @@ class Desk:
     cluster: Cluster
 
     def codctl(self, *argv: str, code: int = 0) -> dict[str, Any]:
-        """Run a command line with --json; what it printed as result, or as error when `code` is not 0."""
+        """Run a command line with --json; what it printed as its result or its error."""
         done = subprocess.run(
             [sys.executable, "-m", "codctl.cli.main", *argv, "--json"],
             cwd=self.folder, env={**self.cluster.environment, "OMP_NUM_THREADS": "1"},
@@ -51,7 +51,7 @@ class Desk:
         )  # fmt: skip
         assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
         found: dict[str, Any] = json.loads(done.stdout)
-        return found["error" if code else "result"]
+        return found.get("result") or found["error"]
 
     def train(self, name: str, *overrides: str) -> str:
         """Submit the recipe under a name; the job's id."""
