@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _KINDS = {
     "leftover": "half-written, by a process that was killed",
     "code": "code that no run names",
+    "stage": "a warm start that no run has any more",
     "checkpoints": "checkpoints of a finished run",
     "old": "moved aside by --fresh",
 }

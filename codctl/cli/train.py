@@ -48,6 +48,8 @@ def train(
     if dry_run:
         _dry_run(config, runs_dir, recipe, command, fresh=fresh, slurm=slurm, as_json=as_json)
         return
+    if slurm:
+        _job_script(config, runs_dir)  # what SLURM refuses leaves nothing behind
     run = _directory(config, runs_dir, recipe, command, fresh=fresh, fork=fork)
     if slurm or detach:
         _send(run, config, slurm=slurm, as_json=as_json)
@@ -78,6 +80,7 @@ def _dry_run(
     config: Config, runs_dir: Path, recipe: str, command: list[str], *, fresh: bool, slurm: bool, as_json: bool
 ) -> None:
     from codctl.config.freeze import digest, freeze
+    from codctl.errors import BackendError
     from codctl.runs.directory import RunDirectory
 
     place = runs_dir / config.name
@@ -85,17 +88,30 @@ def _dry_run(
         RunDirectory.create_or_continue(runs_dir, config, recipe=recipe, command=command)
     found: dict[str, Any] = {"schema": 1, "digest": digest(config), "config": freeze(config)}
     if slurm:
-        from codctl.dispatch import slurm as slurm_
-        from codctl.runs import code
-
-        path = code.find(runs_dir, code.digest()).path
-        found["sbatch"] = slurm_.script([place], config.cluster, folder=place / "slurm", name=config.name, code=path)
+        try:
+            found["sbatch"] = _job_script(config, runs_dir)
+        except BackendError as error:
+            _output.talk(f"SLURM was not asked: {error.message}")
+            found["sbatch"] = _job_script(config, runs_dir, asked=False)
     if as_json:
         _output.result("train", found, "", as_json=True)
     elif slurm:
         _output.data(found["sbatch"])
     else:
         _output.document(found)
+
+
+def _job_script(config: Config, runs_dir: Path, *, asked: bool = True) -> str:
+    """The text that sbatch would get, unless SLURM says that it would not take it."""
+    from codctl.dispatch import slurm, slurm_checks
+    from codctl.runs import code
+
+    place = runs_dir / config.name
+    path = code.find(runs_dir, code.digest()).path
+    text = slurm.script([place], config.cluster, folder=place / "slurm", name=config.name, code=path)
+    if asked:
+        slurm_checks.ask(text, config.cluster)
+    return text
 
 
 def _send(run: RunDirectory, config: Config, *, slurm: bool, as_json: bool) -> None:

@@ -43,11 +43,21 @@ def check(text: str, cluster: ClusterConfig, *, folder: Path) -> None:
         BackendError: No SLURM here, or no answer.
         RefusedError: With SLURM's own words and what to type.
     """
+    ask(text, cluster)
+    check_shared(folder, cluster)
+
+
+def ask(text: str, cluster: ClusterConfig) -> None:
+    """The part of `check` that writes nothing: would SLURM take the job, and start it?
+
+    Raises:
+        BackendError: No SLURM here, or no answer.
+        RefusedError: With SLURM's own words and what to type.
+    """
     done = clients.run(["sbatch", "--test-only"], text=text)
     if done.returncode:
         raise refusal(done.stderr or done.stdout)
     check_partition(cluster)
-    check_shared(folder, cluster)
 
 
 def check_time(cluster: ClusterConfig) -> None:

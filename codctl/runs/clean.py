@@ -19,7 +19,7 @@ from codctl.runs import atomic, code, lock
 from codctl.runs.directory import RunDirectory, list_runs, list_sweeps, trials_of
 from codctl.runs.seal import is_sealed
 
-Kind = Literal["leftover", "code", "checkpoints", "old"]
+Kind = Literal["leftover", "code", "stage", "checkpoints", "old"]
 
 _LEFTOVER = re.compile(r"\..+\.tmp-(?P<pid>\d+)-[0-9a-f]{8}")
 _OLD = re.compile(r".+\.old-\d+")
@@ -33,8 +33,8 @@ class Piece:
 
     Attributes:
         path: File or folder.
-        kind: leftover of a killed writer, code snapshot that no run names, checkpoints of a finished run, or a run
-            that was moved aside.
+        kind: leftover of a killed writer, code snapshot that no run names, shared stage that no run has any more,
+            checkpoints of a finished run, or a run that was moved aside.
         bytes: What it takes on disk.
         run: The run that must not be in use meanwhile.
     """
@@ -62,7 +62,7 @@ def find(runs_dir: Path, *, checkpoints: bool = False, old: bool = False) -> Fou
         old: Also what `--fresh` moved aside.
     """
     kept: list[str] = []
-    candidates = list(_leftovers(runs_dir)) + list(_unused_code(runs_dir))
+    candidates = [*_leftovers(runs_dir), *_unused_code(runs_dir), *_unused_stages(runs_dir)]
     if checkpoints:
         candidates += _checkpoints(runs_dir)
     if old:
@@ -159,6 +159,13 @@ def _unused_code(runs_dir: Path) -> Iterator[Piece]:
     for path in sorted(home.glob("[!.]*")):
         if path.is_dir() and path.name not in named:
             yield Piece(path, "code", size_of(path), home)
+
+
+def _unused_stages(runs_dir: Path) -> Iterator[Piece]:
+    """Shared results whose files have no second link; on a disk without hard links that is all of them."""
+    for path in sorted(runs_dir.glob(".stages/[!.]*")):
+        if path.is_dir() and all(file.stat().st_nlink == 1 for file in path.rglob("*") if file.is_file()):
+            yield Piece(path, "stage", size_of(path))
 
 
 def _checkpoints(runs_dir: Path) -> Iterator[Piece]:

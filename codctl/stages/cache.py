@@ -15,6 +15,7 @@ from pathlib import Path
 
 from codctl.config.freeze import IDENTITY_VERSION, freeze
 from codctl.config.schema import Config
+from codctl.envs.registry import built_in
 from codctl.runs import atomic, code
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_sealed
@@ -27,7 +28,7 @@ _LATER = ("name", "description", "train", "evaluation", "tracking", "cluster")
 def fetch(run: RunDirectory, stage: str, config: Config) -> bool:
     """Put a shared result into the run; False when there is none that is whole."""
     shared = _shared(run, stage, config)
-    if not is_sealed(shared, verify=True):
+    if shared is None or not is_sealed(shared, verify=True):
         return False
     with contextlib.suppress(OSError):  # taken away by another run that publishes the same, or no room
         _link(shared, run.stage(stage))
@@ -37,23 +38,33 @@ def fetch(run: RunDirectory, stage: str, config: Config) -> bool:
 def publish(run: RunDirectory, stage: str, config: Config) -> None:
     """Let other runs have the sealed result of a stage. A disk that cannot hold it costs only the sharing."""
     shared = _shared(run, stage, config)
-    if is_sealed(shared, verify=True):
+    if shared is None or is_sealed(shared, verify=True):
         return
     with contextlib.suppress(OSError):
         _link(run.stage(stage), shared)
 
 
-def _shared(run: RunDirectory, stage: str, config: Config) -> Path:
+def _shared(run: RunDirectory, stage: str, config: Config) -> Path | None:
+    """Where it lies, or would; None where the settings do not say all: a world of somebody else's may change."""
+    if not {part.family for part in config.world.parts} <= {family.name for family in built_in()}:
+        return None
     settings = {name: value for name, value in freeze(config).items() if name not in _LATER}
     about = {
         "version": IDENTITY_VERSION,
         "code": code.digest(),
         "stage": stage,
         "settings": settings,
+        "start": _listing(Path(config.model.path).expanduser()) if config.model.path else [],
         "reward": config.train.reward.model_dump(mode="json"),
     }
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     return run.root / FOLDER / f"{stage}-{key}"
+
+
+def _listing(folder: Path) -> list[list[object]]:
+    """What tells a model's folder from another one at the same place, without reading it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [[str(path.relative_to(folder)), (stat := path.stat()).st_size, stat.st_mtime_ns] for path in files]
 
 
 def _link(source: Path, target: Path) -> None:

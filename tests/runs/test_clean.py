@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,16 @@ def test_code_goes_when_no_run_names_it(tmp_path: Path) -> None:
         seal(tmp_path / ".code" / digest)
     (tmp_path / ".code" / "lock").touch()
     assert kinds(tmp_path) == {".code/lost": "code"}
+
+
+def test_a_shared_stage_goes_when_no_run_has_it(tmp_path: Path) -> None:
+    run = make(tmp_path, "a")
+    seal(run.stage("warm_start"))
+    shutil.copytree(run.stage("warm_start"), tmp_path / ".stages" / "warm_start-1", copy_function=os.link)
+    seal(tmp_path / ".stages" / "warm_start-2")
+    assert kinds(tmp_path) == {".stages/warm_start-2": "stage"}
+    shutil.rmtree(run.path)
+    assert kinds(tmp_path) == {".stages/warm_start-1": "stage", ".stages/warm_start-2": "stage"}
 
 
 def test_links_out_of_the_runs_folder_are_not_followed(tmp_path: Path) -> None:
