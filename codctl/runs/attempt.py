@@ -76,11 +76,11 @@ def recorded(run: Path, number: int, about: Mapping[str, Any]) -> Iterator[None]
         "message": "",
         **about,
     }
-    atomic.write_json(place / _FILE, record)
     started_s, outcome, message = time.monotonic(), "failed", ""
-    with _log_file(place / "log.txt") as handler, _stops_raise():
-        _note(handler, f"started as process {os.getpid()} on {socket.gethostname()}")
+    with _stops_raise(), _log_file(place / "log.txt") as handler:
         try:
+            atomic.write_json(place / _FILE, record)  # whoever reads it may send a signal at once
+            _note(handler, f"started as process {os.getpid()} on {socket.gethostname()}")
             yield
             outcome = "finished"
             _note(handler, "finished")
