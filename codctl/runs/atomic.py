@@ -58,31 +58,23 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     Raises:
         StageError: Disk full, no permission and the like. No temp file stays behind and the old content is untouched.
     """
+    temp = temp_sibling(path)
     with storage_errors(path):
         try:
-            _write_whole(path, data, durable=durable)
-        except FileNotFoundError:
-            # Whoever starts an attempt at this moment sweeps temp files away, also ours.
-            _write_whole(path, data, durable=durable)
-
-
-def _write_whole(path: Path, data: bytes, *, durable: bool) -> None:
-    temp = temp_sibling(path)
-    try:
-        descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            _write_all(descriptor, data)
-            if durable:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        temp.rename(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temp.unlink()
-        raise
-    if durable:
-        fsync_folder(path.parent)
+            descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            try:
+                _write_all(descriptor, data)
+                if durable:
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            temp.rename(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temp.unlink()
+            raise
+        if durable:
+            fsync_folder(path.parent)
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:

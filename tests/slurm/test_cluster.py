@@ -88,7 +88,9 @@ def test_a_chain_where_nothing_is_requeued(desk: Desk, same: Same) -> None:
 def test_a_limit_that_is_too_short_for_anything_ends_in_a_failed_run(desk: Desk, sent: dict[str, str]) -> None:
     desk.ends("stalled", "failed")
     attempts = desk.run("stalled").attempts()
-    assert [attempt["outcome"] for attempt in attempts] == ["paused", "paused", "failed"]
+    *earlier, last = [attempt["outcome"] for attempt in attempts]
+    assert set(earlier) <= {"paused", "interrupted"}  # interrupted: it did not pause in the time that it was given
+    assert (len(earlier), last) == (2, "failed")
     assert "no progress in 1 attempts: it stays at model" in attempts[-1]["message"]
     desk.until(lambda: desk.account(sent["stalled"]) == "FAILED", "sacct says so too")
 
