@@ -14,6 +14,7 @@ from codctl.cli._options import RUNS_DIR, Json, Overrides, RunsDir
 if TYPE_CHECKING:
     from codctl.engines.openai.settings import EndpointSettings
     from codctl.stages.subject import Subject
+    from codctl.stages.suite import Plan
 
 
 def evaluate(
@@ -43,6 +44,7 @@ def evaluate(
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=2, help="Play N packs.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Play anew; earlier results are moved aside.")] = False,
+    slurm: Annotated[bool, typer.Option("--slurm", help="Submit to SLURM and return.")] = False,
     list_suites: Annotated[bool, typer.Option("--list", help="Show the shipped suites.")] = False,
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
@@ -59,6 +61,9 @@ def evaluate(
     subject = _subject(run, model, policy, served, runs_dir)
     limited = [f"packs={limit}"] if limit is not None else []
     planned = plan(subject, suite, [*(overrides or []), *limited], runs_dir, ["codctl", *sys.argv[1:]])
+    if slurm:
+        _submit(planned, runs_dir, fresh=fresh, as_json=as_json)
+        return
     if subject.folder:
         from codctl.stages.setup import prepare_process
 
@@ -66,6 +71,27 @@ def evaluate(
     with open_display(10.0) as display:
         found = run_suite(planned, display, fresh=fresh)
     _output.result("eval", found, text(found), as_json=as_json)
+
+
+def _submit(planned: Plan, runs_dir: Path, *, fresh: bool, as_json: bool) -> None:
+    """Let a job type the same command, with the cluster of the run; a finished suite is not played again."""
+    from codctl.config.schema import ClusterConfig
+    from codctl.dispatch.launch import command_on_slurm
+    from codctl.runs.directory import move_aside
+    from codctl.stages.suite_result import finished
+
+    if fresh:
+        move_aside(planned.folder)
+    if finished(planned.folder, planned.digest) is not None:
+        text = f"{planned.folder} is finished: the same command without --slurm shows it"
+        _output.result("eval", {"folder": str(planned.folder), "jobs": []}, text, as_json=as_json)
+        return
+    config = planned.subject.config
+    argv = [word for word in sys.argv[1:] if word not in ("--slurm", "--fresh")]
+    cluster = config.cluster if config else ClusterConfig()
+    sent = command_on_slurm(argv, cluster, folder=planned.folder, name=planned.folder.name, runs_dir=runs_dir)
+    text = f"results  {sent['folder']}\nsent     job {sent['jobs'][0]}\nlook     the same command without --slurm"
+    _output.result("eval", sent, text, as_json=as_json)
 
 
 def _list(as_json: bool) -> None:

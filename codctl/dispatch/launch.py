@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from codctl.config.schema import Config
+from codctl.config.schema import ClusterConfig, Config
 from codctl.dispatch import local, worker
 from codctl.errors import RefusedError
 from codctl.runs import attempt, code, lock
@@ -67,6 +69,25 @@ def on_slurm(run: RunDirectory, config: Config, snapshot: code.Snapshot) -> dict
     run.store_config()
     jobs = slurm.submit([run.path], config.cluster, folder=slurm_folder(run), name=run.name, code=snapshot.path)
     return {"run": str(run.path), "where": "slurm", "jobs": jobs, "code": snapshot.digest}
+
+
+def command_on_slurm(
+    argv: Sequence[str], cluster: ClusterConfig, *, folder: Path, name: str, runs_dir: Path
+) -> dict[str, Any]:
+    """Run a codctl command line in a job of its own; its log goes below `folder`.
+
+    Raises:
+        BackendError, RefusedError: As `on_slurm`.
+    """
+    from codctl.dispatch import slurm, slurm_checks
+
+    slurm_checks.check_time(cluster)
+    slurm_checks.check_partition(cluster)
+    slurm_checks.check_shared(folder / "slurm", cluster)
+    command = [sys.executable, "-m", "codctl.cli.main", *argv]
+    snapshot = code.snapshot(runs_dir)
+    job = slurm.submit_command(command, cluster, folder=folder / "slurm", name=name, code=snapshot.path)
+    return {"folder": str(folder), "where": "slurm", "jobs": [job], "code": snapshot.digest}
 
 
 def slurm_folder(run: RunDirectory) -> Path:

@@ -208,3 +208,11 @@ def test_a_model_folder_is_evaluated_like_its_run(cli, trained) -> None:
 def test_evaluations_are_no_runs(cli, home: Path) -> None:
     cli(*RALPH)
     assert cli("runs", "list", "--json").json["result"]["runs"] == []
+
+
+def test_without_slurm_nothing_is_submitted_or_written(cli, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(home))
+    outcome = cli("eval", "--policy", "bayes", "preset=tiny", "--limit", "4", "--slurm")
+    assert outcome.code == 7
+    assert "on this machine" in outcome.err
+    assert list(home.iterdir()) == []

@@ -10,7 +10,7 @@ import pytest
 
 from codctl.config.schema import ClusterConfig
 from codctl.dispatch import queue, slurm
-from codctl.runs.directory import trials_of
+from codctl.runs.directory import RunDirectory, trials_of
 from tests.slurm.conftest import SHORT, Desk, results
 
 pytestmark = pytest.mark.slurm
@@ -119,6 +119,16 @@ def test_a_sweep_of_twenty_trials_is_one_array_over_both_nodes(desk: Desk) -> No
     desk.codctl("train", "longer.yaml", *SHORT, "seed=7", "--name", "alone")
     [seventh] = [trial for trial in trials if trial.config().seed == 7]
     assert results(seventh) == results(desk.run("alone"))
+
+
+def test_an_evaluation_is_a_job_with_the_same_result(desk: Desk, reference: RunDirectory) -> None:
+    asked = ("eval", "--run", reference.name, "--limit", "4", "length=2", "arms=[own,none]")
+    sent = desk.codctl(*asked, "--slurm")
+    desk.until((desk.folder / sent["folder"] / "result.json").exists, "the result")
+    there = desk.codctl(*asked)
+    here = desk.codctl(*asked, "--fresh")
+    assert there["attempts"] == here["attempts"] == 1
+    assert there["arms"] == here["arms"]
 
 
 def test_cancelling_a_running_run_and_resuming_it(desk: Desk, same: Same) -> None:
