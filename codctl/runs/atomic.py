@@ -40,7 +40,16 @@ def temp_sibling(path: Path) -> Path:
 
 def remove_leftovers(folder: Path) -> None:
     """Delete the temp files and folders that killed processes left anywhere below `folder`."""
-    for path in list(folder.rglob(".*.tmp-*")):
+    _remove(folder.rglob(".*.tmp-*"))
+
+
+def remove_leftovers_of(path: Path) -> None:
+    """Delete what killed processes left of writing this one file or folder."""
+    _remove(path.parent.glob(f".{path.name}.tmp-*"))
+
+
+def _remove(found: Iterator[Path]) -> None:
+    for path in list(found):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

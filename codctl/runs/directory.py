@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("codctl")
 
 SWEEPS, TRIALS = "sweeps", "trials"
-_WRITTEN_UNDER_LOCK = ("stages", "suites", "attempts")
+# What only the holder of the lock writes; beside it others may be writing, a request to stop for one.
+_FOLDERS_OF_ATTEMPTS = ("stages", "suites", "attempts")
+_FILES_OF_ATTEMPTS = ("heartbeat.json", "metrics.jsonl", "metrics.rewound.jsonl", "report.html")
 
 
 class RunDirectory:
@@ -245,8 +247,10 @@ class RunDirectory:
             Stopped: Somebody has cancelled it before it began.
         """
         with lock.RunLock(self.lock_path):
-            for part in _WRITTEN_UNDER_LOCK:  # beside them others may be writing: a request to stop, for one
+            for part in _FOLDERS_OF_ATTEMPTS:
                 atomic.remove_leftovers(self.path / part)
+            for name in _FILES_OF_ATTEMPTS:
+                atomic.remove_leftovers_of(self.path / name)
             if self.stop_requested() == "cancel":
                 raise stop.Stopped("cancel")
             if self.stop_requested() == "pause":

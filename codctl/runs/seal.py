@@ -37,7 +37,7 @@ def sealing(final: Path, info: Mapping[str, Any] = _NO_INFO) -> Iterator[Path]:
     """
     with atomic.storage_errors(final):
         final.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers_of(final)
+        atomic.remove_leftovers_of(final)
         temp = atomic.temp_sibling(final)
         temp.mkdir()
         try:
@@ -133,11 +133,6 @@ def _move_into_place(temp: Path, final: Path) -> None:
     else:
         temp.rename(final)
     atomic.fsync_folder(final.parent)
-
-
-def _remove_leftovers_of(final: Path) -> None:
-    for path in final.parent.glob(f".{final.name}.tmp-*"):
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _read_complete(folder: Path) -> dict[str, Any]:

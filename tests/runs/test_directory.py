@@ -223,8 +223,13 @@ def test_two_processes_make_the_same_run(tmp_path: Path, monkeypatch: pytest.Mon
 def test_leftovers_of_a_killed_attempt_are_removed(tmp_path: Path) -> None:
     run = make(tmp_path)
     (run.stage("warm_start").parent / ".warm_start.tmp-1-aa").mkdir(parents=True)
+    (run.path / ".metrics.jsonl.tmp-1-aa").touch()
+    (run.path / ".stop.json.tmp-1-aa").touch()  # somebody may be asking it to stop at this moment
     with run.start_attempt():
         assert list(run.stage("x").parent.iterdir()) == []
+        assert [path.name for path in run.path.glob(".*.tmp-*") if "heartbeat" not in path.name] == [
+            ".stop.json.tmp-1-aa"
+        ]
 
 
 @pytest.mark.parametrize(
