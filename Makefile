@@ -26,7 +26,7 @@ slurm-down: install
 test-slurm: install
 	$(BIN)/pytest -m slurm tests/slurm
 
-# SIGKILL at N random moments, then full disks, damage, races and a clock that jumps; about an hour on two cores.
+# SIGKILL at N random moments, then full disks, damage, races and a clock that jumps; half an hour on two cores.
 N ?= 100
 test-kill: install
 	$(BIN)/python tests/durability/kills.py --kills $(N)

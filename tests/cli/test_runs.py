@@ -96,6 +96,7 @@ def test_compare(cli, home: Path) -> None:
 
 def test_clean_lists_and_deletes_only_when_told_to(cli, trained, home: Path) -> None:
     shutil.copytree(trained.runs_dir, home / "runs")
+    shutil.rmtree(home / "runs" / ".stages")  # copied, no run shares its files any more
     folder = home / "runs" / "micro" / "stages" / "cod_train" / "checkpoints"
     outcome = cli("runs", "clean", "--checkpoints")
     assert outcome.out.splitlines()[1].endswith(
