@@ -64,6 +64,7 @@ def show(
     from codctl.dispatch import sweep as sweeps
     from codctl.dispatch import sweep_run
     from codctl.dispatch.jobs import Jobs
+    from codctl.runs.directory import TRIALS
     from codctl.stages.sweeps import record as records
 
     folder = records.folder_of(runs_dir, plan.name)
@@ -77,7 +78,9 @@ def show(
         value["preflight"] = refused
     if slurm is not None:
         todo = {one.name for one in standings if one.verdict == "run"}
-        clusters = _by_cluster([trial for trial in record.asked if trial.name in todo], folder)
+        clusters = sweep_run.by_shape(
+            (trial.config.cluster, folder / TRIALS / trial.name) for trial in record.asked if trial.name in todo
+        )
         value["sbatch"] = sweep_run.scripts(folder, clusters, slurm, runs_dir)
         text += value["sbatch"]
     say_counts(plan.name, standings, kept=record.kept, repeated=plan.repeated)
@@ -119,13 +122,3 @@ def _suite_lines(record: Record) -> list[str]:
         return []
     rows = [[call["name"], Path(call["suite"]).name, " ".join(call["overrides"])] for call in record.calls]
     return [_output.table(["every model plays", "suite", "with"], rows)]
-
-
-def _by_cluster(trials: Sequence[Trial], folder: Path) -> list[tuple[Any, list[Path]]]:
-    from codctl.runs.directory import TRIALS
-
-    found: dict[str, tuple[Any, list[Path]]] = {}
-    for trial in trials:
-        cluster = trial.config.cluster
-        found.setdefault(cluster.model_dump_json(), (cluster, []))[1].append(folder / TRIALS / trial.name)
-    return list(found.values())

@@ -161,5 +161,5 @@ def _as_submitted(run: RunDirectory, *, current_code: bool) -> None:
     _output.talk(f"with the code that it was submitted with ({snapshot.digest}); --current-code takes today's")
     arguments = [*sys.argv[1:], "--current-code"]
     os.execve(  # noqa: S606  this very command again
-        sys.executable, [sys.executable, "-m", "codctl.cli.main", *arguments], worker.environment(snapshot)
+        sys.executable, [sys.executable, "-m", "codctl.cli.main", *arguments], worker.environment(snapshot.path)
     )

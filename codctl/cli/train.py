@@ -49,7 +49,9 @@ def train(
         _dry_run(config, runs_dir, recipe, command, fresh=fresh, slurm=slurm, as_json=as_json)
         return
     if slurm:
-        _job_script(config, runs_dir)  # what SLURM refuses leaves nothing behind
+        from codctl.dispatch import slurm_checks
+
+        slurm_checks.ask(_job_script(config, runs_dir), config.cluster)  # what SLURM refuses leaves nothing behind
     run = _directory(config, runs_dir, recipe, command, fresh=fresh, fork=fork)
     if slurm or detach:
         _send(run, config, slurm=slurm, as_json=as_json)
@@ -88,11 +90,13 @@ def _dry_run(
         RunDirectory.create_or_continue(runs_dir, config, recipe=recipe, command=command)
     found: dict[str, Any] = {"schema": 1, "digest": digest(config), "config": freeze(config)}
     if slurm:
+        from codctl.dispatch import slurm_checks
+
+        found["sbatch"] = _job_script(config, runs_dir)
         try:
-            found["sbatch"] = _job_script(config, runs_dir)
+            slurm_checks.ask(found["sbatch"], config.cluster)
         except BackendError as error:
             _output.talk(f"SLURM was not asked: {error.message}")
-            found["sbatch"] = _job_script(config, runs_dir, asked=False)
     if as_json:
         _output.result("train", found, "", as_json=True)
     elif slurm:
@@ -101,17 +105,14 @@ def _dry_run(
         _output.document(found)
 
 
-def _job_script(config: Config, runs_dir: Path, *, asked: bool = True) -> str:
-    """The text that sbatch would get, unless SLURM says that it would not take it."""
-    from codctl.dispatch import slurm, slurm_checks
+def _job_script(config: Config, runs_dir: Path) -> str:
+    """The text that sbatch would get."""
+    from codctl.dispatch import slurm
     from codctl.runs import code
 
     place = runs_dir / config.name
     path = code.find(runs_dir, code.digest()).path
-    text = slurm.script([place], config.cluster, folder=place / "slurm", name=config.name, code=path)
-    if asked:
-        slurm_checks.ask(text, config.cluster)
-    return text
+    return slurm.script([place], config.cluster, folder=place / "slurm", name=config.name, code=path)
 
 
 def _send(run: RunDirectory, config: Config, *, slurm: bool, as_json: bool) -> None:

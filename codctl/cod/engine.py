@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 from codctl.envs.base import Situation
@@ -17,11 +18,13 @@ class Sampling:
         max_new_tokens: Most tokens in the reply, the stop token included.
         temperature: Divides the logits; log-probs are those of the scaled distribution.
         stop_ids: Any of these ends the reply and is its last token.
+        top_p: Only the likeliest tokens with this much mass are drawn; log-probs are those among them.
     """
 
     max_new_tokens: int
     temperature: float = 1.0
     stop_ids: tuple[int, ...] = ()
+    top_p: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,48 @@ class Asker:
     situation: Situation
 
 
+@dataclass(frozen=True)
+class Weights:
+    """What an engine shall sample with from now on.
+
+    Attributes:
+        version: Rollout steps that the learner had made of them.
+        folder: Where an engine beside the learner finds them: a Hugging Face model folder or a PEFT adapter's. None for
+            an engine that samples with the learner's own model.
+    """
+
+    version: int
+    folder: Path | None = None
+
+
+@dataclass
+class EngineStats:
+    """Counters since the last `update_weights`.
+
+    Attributes:
+        forwards: Forward passes, where the engine can tell.
+        rows: Rows over all of them.
+        seats: Live trajectories at each of them, capped at the most that fit: what a full batch would have held.
+        prompt_tokens: Prompt tokens asked for.
+        cached_tokens: Of these, found in a cache.
+        new_tokens: Tokens sampled.
+        restarts: How often an engine had to be started again.
+    """
+
+    forwards: int = 0
+    rows: int = 0
+    seats: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    new_tokens: int = 0
+    restarts: int = 0
+
+    @property
+    def occupancy(self) -> float:
+        """Mean share of the live trajectories that a forward pass serves."""
+        return self.rows / self.seats if self.seats else 0.0
+
+
 class EngineError(RuntimeError):
     """A reply could not be made. The episode is recorded as failed, the run goes on."""
 
@@ -66,7 +111,7 @@ class Engine(Protocol):
         self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker
     ) -> Generation: ...
 
-    def update_weights(self, version: int) -> None:
-        """The weights changed: forget all that was computed with the old ones."""
+    async def update_weights(self, weights: Weights) -> None:
+        """Sample with these from now on, and forget all that was computed with the old ones."""
 
     async def aclose(self) -> None: ...

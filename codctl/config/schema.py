@@ -116,13 +116,22 @@ class LoraConfig(Section):
 
 class ModelConfig(Section):
     path: str | None = identity(
-        None, "Local Hugging Face folder to start from; null builds the tiny Qwen3 of `model.build`."
+        None, "Hugging Face folder or hub id to start from; null builds the tiny Qwen3 of `model.build`."
+    )
+    revision: str | None = added(None, "Commit or tag of the hub id in `model.path`; null is its newest.")
+    init: Literal["weights", "random"] = added(
+        "weights", "`random` builds the architecture of `model.path` without its weights: for smoke tests and speed."
     )
     build: BuildConfig = Field(
         default_factory=BuildConfig, description="Size of the model that is built when `model.path` is null."
     )
     lora: LoraConfig = Field(default_factory=LoraConfig, description="LoRA adapters for CoD-Train (PEFT).")
-    dtype: Literal["float32", "bfloat16"] = identity("float32", "Weights and compute type.")
+    dtype: Literal["float32", "bfloat16"] = identity(
+        "float32", "Type of the arithmetic and of what is not trained; what is trained is kept in float32."
+    )
+    attention: Literal["auto", "sdpa", "eager", "varlen", "flash_attention_2"] = resource(
+        "auto", "Attention of the learner; `varlen` needs no padding, `auto` takes it on GPUs and sdpa elsewhere."
+    )
     device: Literal["auto", "cpu", "cuda"] = resource("auto", "Where the model runs.")
 
 
@@ -136,6 +145,7 @@ class ContextConfig(Section):
 
 class SamplingConfig(Section):
     temperature: float = identity(1.0, "Sampling temperature in training and evaluation.", gt=0, le=5)
+    top_p: float = added(1.0, "Sample from the likeliest tokens with this much mass; training needs 1.", gt=0, le=1)
     solve_tokens: int = identity(512, "Most new tokens in one solve turn.", ge=1)
     update_tokens: int = identity(1024, "Most new tokens in one update.", ge=1)
     deadline_s: float = resource(600.0, "Longest wait for one reply before the episode counts as failed.", gt=0)
@@ -186,11 +196,61 @@ class TrainConfig(Section):
     weight_decay: float = identity(0.0, "AdamW weight decay.", ge=0)
     grad_clip: float = identity(1.0, "Largest gradient norm.", gt=0)
     micro_batch_tokens: int = resource(8192, "Token budget of a learner micro-batch, padding included.", ge=64)
+    logprob_chunk: int = resource(4096, "Sampled tokens of a micro-batch whose logits exist at the same time.", ge=1)
+    activation_checkpointing: bool = resource(
+        False, "Compute activations again in the backward pass instead of keeping them."
+    )
+    strategy: Literal["auto", "ddp", "fsdp"] = resource(
+        "auto", "Learner of several processes: whole copies (ddp) or shards (fsdp); auto shards full fine-tunes."
+    )
     checkpoint_every: int = resource(10, "Steps between sealed checkpoints.", ge=1)
     checkpoints_kept: int = resource(2, "How many of the newest checkpoints are kept.", ge=1)
     reward: RewardConfig = Field(default_factory=RewardConfig, description="Shaping of the solve reward.")
     credit: CreditConfig = Field(default_factory=CreditConfig, description="Returns and advantages.")
     loss: LossConfig = Field(default_factory=LossConfig, description="Policy loss.")
+
+
+class EngineConfig(Section):
+    """Who samples (docs/scaling.md)."""
+
+    kind: Literal["transformers", "vllm"] = added(
+        "transformers", "`transformers` samples with the learner's own model, `vllm` with engines beside it."
+    )
+    transport: Literal["http", "inside"] = resource(
+        "http", "vllm: `vllm serve` processes, one for each replica, or one engine in this process's own charge."
+    )
+    servers: Annotated[tuple[str, ...], Field(strict=False)] = resource(
+        (), "vllm: URLs of servers that run already; empty: codctl starts its own."
+    )
+    placement: Literal["colocate", "disjoint"] = resource(
+        "colocate", "vllm: on the learner's GPUs, in turns, or on GPUs of their own."
+    )
+    gpus: int = resource(0, "vllm, disjoint: GPUs of each node that generate; the others train.", ge=0)
+    tensor_parallel: int = resource(1, "vllm: GPUs of one engine.", ge=1)
+    memory: float = resource(0.85, "vllm: share of a GPU's memory for weights and KV cache of an engine.", gt=0, lt=1)
+    max_tokens: int | None = added(None, "Longest sequence of the engine, in tokens; null is the model's own.", ge=16)
+    start_s: float = resource(900.0, "vllm: longest wait for an engine to start.", gt=0)
+    restarts: int = resource(3, "vllm: restarts of an engine without a reply in between before the run ends.", ge=0)
+    weights_dir: str | None = resource(
+        None, "vllm: folder through which weights reach the engines; null is memory (/dev/shm) where there is one."
+    )
+    sync_every: int = added(1, "Rollout steps between two updates of the engine's weights.", ge=1)
+    overlap: bool = added(False, "vllm, disjoint: play the packs of the next step while learning from this one's.")
+    max_staleness: int = added(
+        20,
+        "Most steps between the weights that sampled a row and those that learn from it; older rows are dropped.",
+        ge=0,
+    )
+
+    @model_validator(mode="after")
+    def _staleness_fits(self) -> EngineConfig:
+        least = self.sync_every - 1 + self.overlap
+        if least > self.max_staleness:
+            raise ValueError(
+                f"sync_every={self.sync_every} and overlap={str(self.overlap).lower()} make rows {least} steps old, "
+                f"max_staleness={self.max_staleness} drops them"
+            )
+        return self
 
 
 class EvaluationConfig(Section):
@@ -235,7 +295,7 @@ class ClusterConfig(Section):
     account: str | None = resource(None, "Account that pays; null is yours.", pattern=_WORD)
     qos: str | None = resource(None, "Quality of service; null is the partition's.", pattern=_WORD)
     nodes: int = resource(1, "Nodes of one job.", ge=1)
-    processes_per_node: int = resource(1, "Processes of one run on each node.", ge=1)
+    processes_per_node: int = resource(1, "Learner processes of one run on each node; also where it is no job.", ge=1)
     gpus_per_node: int = resource(0, "GPUs of one job on each node.", ge=0)
     cpus_per_task: int = resource(2, "Cores of one job on each node; no fewer than `runtime.threads`.", ge=1)
     mem: str | None = resource(
@@ -287,6 +347,7 @@ class Config(Section):
     sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="How replies are sampled.")
     warm_start: WarmStartConfig = Field(default_factory=WarmStartConfig, description="SFT before RL.")
     train: TrainConfig = Field(default_factory=TrainConfig, description="CoD-Train.")
+    engine: EngineConfig = Field(default_factory=EngineConfig, description="Who samples.")
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="Evaluation.")
     tracking: TrackingConfig = Field(default_factory=TrackingConfig, description="Where numbers go.")
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig, description="How it runs here.")

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from codctl.dispatch import leash
+from codctl.dispatch.groups import signal_group
 
 _POLL_S = 0.2
 _TERM_S = 10.0
@@ -46,10 +47,8 @@ class Children:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for (
-            child
-        ) in self._started:  # and what it may have left behind: until it is waited for, its group's id is its own
-            _signal_group(child.pid, signal.SIGKILL)
+        for child in self._started:  # and what it may have left: until it is waited for, its group's id is its own
+            signal_group(child.pid, signal.SIGKILL)
         for child in self._started:
             child.wait(_TERM_S)
         self._cleanup.close()
@@ -98,14 +97,9 @@ class Children:
     def _end(self, number: int, deadline_s: float) -> None:
         deadline = time.monotonic() + deadline_s
         for pid in self._running():
-            _signal_group(pid, number)
+            signal_group(pid, number)
         while self._running() and time.monotonic() < deadline:
             time.sleep(_POLL_S)
-
-
-def _signal_group(leader: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS forbids it when only zombies are left
-        os.killpg(leader, number)
 
 
 def _ignore_usr2() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Self
 
 from codctl.runs import attempt
+from codctl.runs.logs import WORKER_LOG
 
 ALIKE = 3  # as many first jobs with one and the same error speak against the rest
-LOG = "worker.log"  # in a run's folder: what its worker printed
 
 # Finished, paused, cancelled or Ctrl-C, terminated: ended as ordered.
 _ORDERED = (0, 75, 130, 143)
@@ -32,7 +32,7 @@ class Before:
 
     @classmethod
     def of(cls, run: Path) -> Self:
-        log = run / LOG
+        log = run / WORKER_LOG
         return cls(attempt.count(run), log.stat().st_size if log.is_file() else 0)
 
 
@@ -71,7 +71,7 @@ def reason(run: Path, before: Before) -> str:
     """The last line that a failed job said about its end, without the run's own name; empty when it said nothing."""
     number = attempt.count(run)
     message = attempt.read(run, number)["message"] if number > before.attempts else ""
-    lines = last_lines(str(message), 1) or last_lines(tail(run / LOG, before.log_bytes), 1)
+    lines = last_lines(str(message), 1) or last_lines(tail(run / WORKER_LOG, before.log_bytes), 1)
     own = rf"{re.escape(str(run))}|(?<![\w-]){re.escape(run.name)}(?![\w-])"
     return re.sub(own, "RUN", lines[0]) if lines else ""
 

@@ -80,9 +80,7 @@ class Group:
     def signal(self, number: int) -> None:
         """Send a signal to the leader and all that it started."""
         if self._process.returncode is None:
-            # No permission: macOS says so when only ended processes are left in the group.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, number)
+            signal_group(self.pid, number)
 
     def reap(self, timeout_s: float | None = None) -> int | None:
         """Wait for the leader, then end what it has left in its group.
@@ -115,6 +113,13 @@ class Group:
             os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)  # it stays, so that its id stays taken
         self._ended.set()
         on_exit()
+
+
+def signal_group(leader: int, number: int) -> None:
+    """Send a signal to the group of a child that has not been waited for."""
+    # No permission: macOS says so when only ended processes are left in the group.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, number)
 
 
 def _is_alive(group: int) -> bool:

@@ -12,9 +12,9 @@ from codctl.dispatch import local, worker
 from codctl.errors import RefusedError
 from codctl.runs import attempt, code, lock
 from codctl.runs.directory import RunDirectory
+from codctl.runs.logs import WORKER_LOG
 
 _UP_S = 60.0
-LOG = "worker.log"
 
 
 def snapshot_for(run: RunDirectory, *, current_code: bool = True) -> code.Snapshot:
@@ -45,8 +45,8 @@ def detached(run: RunDirectory, config: Config, snapshot: code.Snapshot) -> dict
     run.write_dispatch({"where": "local", "jobs": [], "code": snapshot.digest})
     pid = local.start_detached(
         worker.command(run.path),
-        env=worker.environment(snapshot),
-        log=run.path / LOG,
+        env=worker.environment(snapshot.path),
+        log=run.path / WORKER_LOG,
         is_up=lambda: attempt.read(run.path, before + 1).get("pid") is not None,
         deadline_s=_UP_S,
     )

@@ -19,12 +19,12 @@ from typing import Literal
 
 from codctl.dispatch import leash, worker
 from codctl.dispatch.detach import start_detached
-from codctl.dispatch.failures import LOG, Before, Failures, reason
+from codctl.dispatch.failures import Before, Failures, reason
 from codctl.dispatch.groups import Group
 from codctl.dispatch.slots import Pool, Share, Slots
 from codctl.errors import CodctlError
 from codctl.runs.attempt import Terminated
-from codctl.runs.code import Snapshot
+from codctl.runs.logs import WORKER_LOG
 
 __all__ = ["Job", "Slots", "run_all", "start_detached"]
 
@@ -99,11 +99,11 @@ def run_all(
 
         def start(job: Job, share: Share) -> _Child:
             before = Before.of(job.run)
-            environment = worker.environment(Snapshot(code.name, code)) | share.environment
+            environment = worker.environment(code) | share.environment
             group = Group.start(
                 command(job.run.absolute()),
                 env={**environment, leash.VARIABLE: str(leash_fd)},
-                log=job.run / LOG,
+                log=job.run / WORKER_LOG,
                 on_exit=lambda: events.put(job),
                 pass_fds=(leash_fd,),
             )

@@ -19,7 +19,6 @@ from codctl.dispatch import ranks, worker
 from codctl.dispatch.children import Children
 from codctl.errors import CodctlError, StageError
 from codctl.runs import lock
-from codctl.runs.code import Snapshot
 from codctl.runs.directory import RunDirectory
 from codctl.runs.stop import PAUSED
 
@@ -196,8 +195,7 @@ def _wait_for_lock(run: RunDirectory) -> None:
 
 
 def _environment(code: str) -> dict[str, str]:
-    path = Path(code)
-    return worker.environment(Snapshot(path.name, path))
+    return worker.environment(Path(code))
 
 
 def _ranks(processes: int) -> list[dict[str, str]]:

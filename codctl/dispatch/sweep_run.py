@@ -7,17 +7,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from codctl.config.schema import ClusterConfig
 from codctl.dispatch import local, sweep, worker
 from codctl.dispatch.local import Job, Slots
 from codctl.dispatch.slots import visible_gpus
-from codctl.errors import CodctlError, SweepError, UsageError
+from codctl.errors import SweepError, UsageError
 from codctl.runs import atomic, attempt, code, lock, manifest, stop
 from codctl.runs.directory import TRIALS, RunDirectory
 
@@ -98,7 +98,7 @@ def run_detached(folder: Path, runs: Sequence[RunDirectory], limits: Limits) -> 
     _write_dispatch(folder, {**content, **vars(limits), "code": snapshot.digest})
     pid = local.start_detached(
         [sys.executable, "-m", "codctl.dispatch.sweep_run", str(folder.absolute())],
-        env=worker.environment(snapshot),
+        env=worker.environment(snapshot.path),
         log=folder / _LOG,
         is_up=lambda: lock.is_locked(folder / "lock"),
         deadline_s=_UP_S,
@@ -117,10 +117,9 @@ def run_on_slurm(folder: Path, runs: Sequence[RunDirectory], limits: Limits) -> 
 
     snapshot, place = code.snapshot(runs[0].root), folder / "slurm"
     jobs: list[str] = []
-    for shape in shapes(runs):
-        cluster = shape[0].config().cluster
+    for cluster, paths in by_shape((run.config().cluster, run.path) for run in runs):
         jobs += slurm.submit(
-            [run.path for run in shape],
+            paths,
             cluster,
             folder=place,
             name=folder.name,
@@ -135,34 +134,31 @@ def run_on_slurm(folder: Path, runs: Sequence[RunDirectory], limits: Limits) -> 
     return {"where": "slurm", "jobs": jobs, "sum_up_job": last}
 
 
-def scripts(folder: Path, clusters: Sequence[tuple[Any, Sequence[Path]]], limits: Limits, runs_dir: Path) -> list[str]:
+def scripts(
+    folder: Path, clusters: Sequence[tuple[ClusterConfig, Sequence[Path]]], limits: Limits, runs_dir: Path
+) -> list[str]:
     """The sbatch text of each shape of job, as `run_on_slurm` would submit it."""
     from codctl.dispatch import slurm
 
     snapshot = code.find(runs_dir, code.digest())
-    found = []
-    for cluster, paths in clusters:
-        width = {"max_parallel": limits.max_parallel} if limits.max_parallel else {}
-        shaped = cluster.model_copy(update=width)
-        found.append(slurm.script(paths, shaped, folder=folder / "slurm", name=folder.name, code=snapshot.path))
-    return found
+    place, width = folder / "slurm", limits.max_parallel
+    return [
+        slurm.script(paths, cluster, folder=place, name=folder.name, code=snapshot.path, max_parallel=width)
+        for cluster, paths in clusters
+    ]
 
 
-def shapes(runs: Sequence[RunDirectory]) -> list[list[RunDirectory]]:
-    """Runs whose jobs have the same shape."""
-    found: dict[str, list[RunDirectory]] = {}
-    for run in runs:
-        found.setdefault(run.config().cluster.model_dump_json(), []).append(run)
+def by_shape(runs: Iterable[tuple[ClusterConfig, Path]]) -> list[tuple[ClusterConfig, list[Path]]]:
+    """Runs whose jobs have the same shape, with that shape."""
+    found: dict[str, tuple[ClusterConfig, list[Path]]] = {}
+    for cluster, path in runs:
+        found.setdefault(cluster.model_dump_json(), (cluster, []))[1].append(path)
     return list(found.values())
 
 
 def read_dispatch(folder: Path) -> dict[str, Any]:
     """How the sweep was sent the last time; empty when it never was."""
-    try:
-        found = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-        return found if isinstance(found, dict) else {}
-    except (OSError, ValueError):
-        return {}
+    return RunDirectory(folder).dispatch() or {}
 
 
 def _write_dispatch(folder: Path, content: Mapping[str, Any]) -> None:
@@ -171,14 +167,20 @@ def _write_dispatch(folder: Path, content: Mapping[str, Any]) -> None:
 
 def outcome(folder: Path, names: Sequence[str], codes: Mapping[str, int]) -> dict[str, Any]:
     """Sum up what there is, and say what is not complete and why."""
+    result = _summed_up(folder)
+    wanted = set(names)
+    why = {one["trial"]: one["message"] or one["status"] for one in result["incomplete"] if one["trial"] in wanted}
+    return {"result": result, "incomplete": why, "codes": dict(codes)}
+
+
+def _summed_up(folder: Path) -> dict[str, Any]:
+    """Write the table and page of what there is, and let the tracker know."""
     from codctl.stages.study_results import sum_up
     from codctl.tracking.sync import conclude
 
     result = sum_up(folder)
     conclude(folder)
-    wanted = set(names)
-    why = {one["trial"]: one["message"] or one["status"] for one in result["incomplete"] if one["trial"] in wanted}
-    return {"result": result, "incomplete": why, "codes": dict(codes)}
+    return result
 
 
 def incomplete_error(folder: Path, why: Mapping[str, str], total: int, again: str) -> SweepError:
@@ -228,17 +230,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sum-up", action="store_true")
     options = parser.parse_args(argv)
-    try:
-        return _sum_up(options.folder) if options.sum_up else _launch(options.folder)
-    except CodctlError as error:
-        where = f"{error.where}: " if error.where else ""
-        _tell(f"error: {where}{error.message}" + (f"\n  → {error.hint}" if error.hint else ""))
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
+    return worker.exit_code_of(lambda: (_sum_up if options.sum_up else _launch)(options.folder))
 
 
-def _launch(folder: Path) -> int:
+def _launch(folder: Path) -> None:
     sent = read_dispatch(folder)
     if not sent.get("trials"):
         raise UsageError("nobody has said which trials to run", where=str(folder / _FILE), hint="codctl sweep …")
@@ -252,17 +247,11 @@ def _launch(folder: Path) -> int:
         _tell(f"  {name}: {why or 'not started'}")
     if found["incomplete"]:
         raise incomplete_error(folder, found["incomplete"], len(names), f"codctl resume {folder.name}")
-    return 0
 
 
-def _sum_up(folder: Path) -> int:
-    from codctl.stages.study_results import sum_up
-    from codctl.tracking.sync import conclude
-
-    result = sum_up(folder)
-    conclude(folder)
+def _sum_up(folder: Path) -> None:
+    result = _summed_up(folder)
     _tell(f"{result['trials_complete']} of {len(result['trials'])} trials are complete: {folder / 'report.html'}")
-    return 0
 
 
 def _tell(text: str) -> None:

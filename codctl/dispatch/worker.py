@@ -11,13 +11,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from codctl.dispatch import leash
 from codctl.errors import CodctlError
-from codctl.runs.code import Snapshot
 from codctl.runs.directory import RunDirectory
 from codctl.stages.pace import PlainDisplay
 
@@ -29,10 +28,10 @@ def command(run: Path, job: str | None = None) -> list[str]:
     return [sys.executable, "-m", "codctl.dispatch.worker", str(run.absolute()), *(["--job", job] if job else [])]
 
 
-def environment(code: Snapshot, base: Mapping[str, str] | None = None) -> dict[str, str]:
+def environment(code: Path, base: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment in which a worker runs the code of a snapshot."""
     found = dict(os.environ if base is None else base)
-    paths = [str(code.path), *filter(None, [found.get("PYTHONPATH")])]
+    paths = [str(code), *filter(None, [found.get("PYTHONPATH")])]
     # Safe path: otherwise `-m` looks for codctl in the working directory first, which may be the checkout being edited.
     return {**found, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
 
@@ -57,6 +56,19 @@ def work(run: RunDirectory, job: str | None = None) -> dict[str, Any]:
             display.close()
 
 
+def exit_code_of(task: Callable[[], object]) -> int:
+    """Do a process's whole task; an error ends as one message on stderr and its exit code."""
+    try:
+        task()
+    except CodctlError as error:
+        where = f"{error.where}: " if error.where else ""
+        sys.stderr.write(f"error: {where}{error.message}\n" + (f"  → {error.hint}\n" if error.hint else ""))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
 def main(argv: Sequence[str]) -> int:
     """Do what the command line says; errors end as one message on stderr."""
     leash.watch()
@@ -65,15 +77,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--job")
     options = parser.parse_args(argv)
-    try:
-        work(RunDirectory.open(options.run), options.job)
-    except CodctlError as error:
-        where = f"{error.where}: " if error.where else ""
-        sys.stderr.write(f"error: {where}{error.message}\n" + (f"  → {error.hint}\n" if error.hint else ""))
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return exit_code_of(lambda: work(RunDirectory.open(options.run), options.job))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from random import Random
 from typing import Literal
 
 from codctl.cod.conversation import Chat
-from codctl.cod.engine import Asker, EngineError, Generation, Sampling
+from codctl.cod.engine import Asker, EngineError, Generation, Sampling, Weights
 from codctl.cod.prompts import update_reply
 from codctl.envs.base import Policy, Situation
 
@@ -75,6 +75,6 @@ class ScriptedEngine:
         }
         return changed[str(self._fault)]
 
-    def update_weights(self, version: int) -> None: ...
+    async def update_weights(self, weights: Weights) -> None: ...
 
     async def aclose(self) -> None: ...

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from codctl.cod.engine import Asker, EngineError, Generation, Sampling
+from codctl.cod.engine import Asker, EngineError, EngineStats, Generation, Sampling, Weights
 from codctl.engines.kv_slots import SlotCache
 
 
@@ -29,32 +29,6 @@ class _Request:
     slot: int = -1
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
-
-
-@dataclass
-class EngineStats:
-    """Counters since the last `update_weights`.
-
-    Attributes:
-        forwards: Forward passes.
-        rows: Rows over all of them.
-        seats: Live trajectories at each of them, capped at the slots: what a full batch would have held.
-        prompt_tokens: Prompt tokens asked for.
-        cached_tokens: Of these, found in a slot.
-        new_tokens: Tokens sampled.
-    """
-
-    forwards: int = 0
-    rows: int = 0
-    seats: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    new_tokens: int = 0
-
-    @property
-    def occupancy(self) -> float:
-        """Mean share of the live trajectories that a forward pass serves."""
-        return self.rows / self.seats if self.seats else 0.0
 
 
 class TransformersEngine:
@@ -94,10 +68,10 @@ class TransformersEngine:
         self._schedule()
         return await request.future
 
-    def update_weights(self, version: int) -> None:
+    async def update_weights(self, weights: Weights) -> None:
         if self._running or self._waiting:
             raise EngineError("weights cannot change while replies are being sampled")
-        self._version = version
+        self._version = weights.version
         self.stats = EngineStats()
         self._reset_cache()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from codctl.cod.engine import Asker, Engine, EngineError, Generation, Sampling
+from codctl.cod.engine import Asker, Engine, EngineError, Generation, Sampling, Weights
 
 
 @dataclass
@@ -50,8 +50,8 @@ class Patience:
             self.in_a_row = 0
             await self.check()
 
-    def update_weights(self, version: int) -> None:
-        self.engine.update_weights(version)
+    async def update_weights(self, weights: Weights) -> None:
+        await self.engine.update_weights(weights)
 
     async def aclose(self) -> None:
         await self.engine.aclose()

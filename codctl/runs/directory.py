@@ -251,9 +251,10 @@ class RunDirectory:
                 atomic.remove_leftovers(self.path / part)
             for name in _FILES_OF_ATTEMPTS:
                 atomic.remove_leftovers_of(self.path / name)
-            if self.stop_requested() == "cancel":
+            requested = self.stop_requested()
+            if requested == "cancel":
                 raise stop.Stopped("cancel")
-            if self.stop_requested() == "pause":
+            if requested == "pause":
                 self.clear_stop()
             self.store_config()
             number = attempt.count(self.path) + 1

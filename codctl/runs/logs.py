@@ -10,7 +10,7 @@ from codctl.errors import UsageError
 from codctl.runs.directory import RunDirectory
 
 _POLL_S = 0.5
-_BEFORE_THE_LOG = ("worker.log",)  # what a worker said that ended before its own log began
+WORKER_LOG = "worker.log"  # in a run's folder: what its worker printed, also before its own log began
 _COMING = ("queued", "paused", "running")
 
 
@@ -65,7 +65,7 @@ def find_log(run: RunDirectory, number: int) -> Path:
         raise UsageError(f"run {run.title!r} has no attempt {number} (it has 1 to {newest})")
     if number and run.log_path(number).is_file():
         return run.log_path(number)
-    for path in [*(run.path / name for name in _BEFORE_THE_LOG), *_of_jobs(run)]:
+    for path in [run.path / WORKER_LOG, *_of_jobs(run)]:
         if path.is_file() and path.stat().st_size:
             return path
     if number == 0:

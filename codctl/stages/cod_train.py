@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codctl.cod.credit import CreditRule, credit_pack
+from codctl.cod.engine import Weights
 from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, play_all
 from codctl.cod.trajectory import EpisodeRecord, Trajectory, write_parquet
@@ -143,7 +144,7 @@ class Training:
         first = (step - 1) * config.train.packs
         packs = self._mixture.packs("train", config.seed, first, config.train.packs)
         started = time.monotonic()
-        self._engine.update_weights(step - 1)
+        asyncio.run(self._engine.update_weights(Weights(step - 1)))
         trajectories = asyncio.run(play_all(self._player, packs, config.train.rollouts))
         played = time.monotonic()
         scored = score(config, trajectories)
@@ -207,7 +208,7 @@ class Training:
         if not config.evaluation.every:
             return
         packs = self._mixture.packs("validation", 0, 0, config.evaluation.every_packs)
-        self._engine.update_weights(step)
+        asyncio.run(self._engine.update_weights(Weights(step)))
         player = Player(
             self._engine,
             self.speaker.chat,

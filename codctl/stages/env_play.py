@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from codctl.cod.conversation import ByteChat
-from codctl.cod.engine import Asker, EngineError, Generation, Sampling
+from codctl.cod.engine import Asker, EngineError, Generation, Sampling, Weights
 from codctl.cod.prompts import Message, update_reply
 from codctl.cod.rollout import Player, RolloutSettings
 from codctl.cod.trajectory import Trajectory
@@ -98,7 +98,7 @@ class _Table:
 
     def leave_seat(self) -> None: ...
 
-    def update_weights(self, version: int) -> None: ...
+    async def update_weights(self, weights: Weights) -> None: ...
 
     async def aclose(self) -> None: ...
 

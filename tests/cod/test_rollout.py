@@ -11,7 +11,7 @@ import pytest
 from codctl.cod.context import START
 from codctl.cod.conversation import ByteChat
 from codctl.cod.credit import credit_pack
-from codctl.cod.engine import Asker, Engine, Generation, Sampling
+from codctl.cod.engine import Asker, Engine, Generation, Sampling, Weights
 from codctl.cod.prompts import update_reply
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.cod.trajectory import Trajectory, read_parquet, write_parquet
@@ -58,7 +58,7 @@ class Told:
         ids = [*CHAT.encode(self._reply(asker)), 256]
         return Generation(ids, [-1.0] * len(ids), "stop", 7)
 
-    def update_weights(self, version: int) -> None: ...
+    async def update_weights(self, weights: Weights) -> None: ...
 
     async def aclose(self) -> None: ...
 

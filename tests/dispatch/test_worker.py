@@ -43,7 +43,7 @@ def make(tmp_path: Path) -> Callable[..., RunDirectory]:
 
 
 def start(run: RunDirectory, command: Sequence[str] | None = None) -> subprocess.Popen[str]:
-    env = {**worker.environment(code.snapshot(run.root)), "OMP_NUM_THREADS": "1"}
+    env = {**worker.environment(code.snapshot(run.root).path), "OMP_NUM_THREADS": "1"}
     argv = command or worker.command(run.path)
     return subprocess.Popen(argv, env=env, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, cwd="/")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from codctl.cod.engine import EngineError, Generation, Sampling
+from codctl.cod.engine import EngineError, Generation, Sampling, Weights
 from codctl.engines.transformers_engine import TransformersEngine
 from codctl.seeds import derive_seed
 
@@ -103,7 +103,7 @@ def test_two_runs_are_bit_identical(model: Any) -> None:
 def test_the_same_engine_gives_the_same_after_each_update(model: Any) -> None:
     engine = new_engine(model)
     first = together(engine, list(range(6)))
-    engine.update_weights(1)
+    asyncio.run(engine.update_weights(Weights(1)))
     second = together(engine, list(range(6)))
     assert tokens_of(first) == tokens_of(second)
     assert {reply.weight_version for t in second for _, reply in t} == {1}
@@ -220,7 +220,7 @@ def second_turn_after_a_change(model: Any, forget: bool) -> tuple[list[int], Gen
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
-    engine.update_weights(1)
+    asyncio.run(engine.update_weights(Weights(1)))
     longer = [*ids, *reply.token_ids, 7, 8]
     return longer, ask(engine, longer, seed=1)
 
@@ -245,11 +245,11 @@ def test_weights_cannot_change_in_the_middle_of_a_reply(model: Any) -> None:
         waiting = asyncio.ensure_future(engine.generate(prompt(1), Sampling(20, 1.0, ()), seed=0, asker=NOBODY))
         await asyncio.sleep(0)
         with pytest.raises(EngineError, match="weights cannot change while replies are being sampled"):
-            engine.update_weights(1)
+            await engine.update_weights(Weights(1))
         await waiting
 
     asyncio.run(run())
-    engine.update_weights(1)
+    asyncio.run(engine.update_weights(Weights(1)))
     assert engine.stats.new_tokens == 0
 
 

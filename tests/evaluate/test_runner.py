@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from codctl.cod.engine import EngineError, Generation
+from codctl.cod.engine import EngineError, Generation, Weights
 from codctl.cod.rollout import Player
 from codctl.config.evalspec import EvalSpec
 from codctl.evaluate import runner
@@ -131,7 +131,7 @@ class Flaky:
             raise EngineError("the server is busy")
         return await self.player.engine.generate(*args, **options)
 
-    def update_weights(self, version: int) -> None: ...
+    async def update_weights(self, weights: Weights) -> None: ...
 
     async def aclose(self) -> None: ...
 

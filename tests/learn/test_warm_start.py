@@ -11,7 +11,7 @@ import torch
 
 from codctl.cod.context import Revision
 from codctl.cod.conversation import TemplateChat
-from codctl.cod.engine import Asker, Generation, Sampling
+from codctl.cod.engine import Asker, Generation, Sampling, Weights
 from codctl.cod.rollout import Player, play_all
 from codctl.cod.trajectory import EpisodeRecord
 from codctl.config.schema import Config
@@ -44,7 +44,7 @@ class Replay:
         reply = self._answers[tuple(prompt_ids)]
         return Generation(reply, [-1.0] * len(reply), "stop", 0)
 
-    def update_weights(self, version: int) -> None: ...
+    async def update_weights(self, weights: Weights) -> None: ...
 
     async def aclose(self) -> None: ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from codctl.cod.engine import Asker, Generation, Sampling
+from codctl.cod.engine import Asker, Generation, Sampling, Weights
 from codctl.cod.prompts import Message
 from codctl.engines.openai.chat import MessageChat
 from codctl.engines.openai.client import Client, RequestError
@@ -84,7 +84,7 @@ class OpenAIEngine:
             token_ids.append(self._chat.stop_ids[0])
         return Generation(token_ids, [0.0] * len(token_ids), "length" if completion.is_cut else "stop", 0)
 
-    def update_weights(self, version: int) -> None: ...
+    async def update_weights(self, weights: Weights) -> None: ...
 
     async def aclose(self) -> None:
         await self._client.aclose()

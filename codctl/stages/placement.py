@@ -1,0 +1,73 @@
+"""Which GPUs of a node generate and which train, by the recipe alone: nothing is looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codctl.config.schema import Config
+from codctl.errors import PreflightError
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the processes of a run are.
+
+    Attributes:
+        engines: The GPUs of each engine, by their places on the first node; engines are there alone. Empty for an
+            engine on a CPU, or one that shares the learner's model.
+        learners: The GPU of each learner process of a node; None for a process that takes what `model.device` says.
+        nodes: Nodes, each with as many learner processes.
+    """
+
+    engines: tuple[tuple[int, ...], ...]
+    learners: tuple[int | None, ...]
+    nodes: int = 1
+
+    @property
+    def processes(self) -> int:
+        """Learner processes on all nodes."""
+        return self.nodes * len(self.learners)
+
+
+def place(config: Config) -> Placement:
+    """Share out the GPUs that the recipe asks for (`cluster.gpus_per_node`; 0 leaves everything on one device).
+
+    Raises:
+        PreflightError: More is to be placed than there is.
+    """
+    cluster, engine = config.cluster, config.engine
+    gpus, processes = cluster.gpus_per_node, cluster.processes_per_node
+    if config.model.device == "cpu" or not gpus:
+        return Placement((), (None,) * processes, cluster.nodes)
+    first = engine.gpus if engine.placement == "disjoint" and engine.kind == "vllm" else 0
+    if engine.placement == "disjoint" and engine.kind == "vllm" and not engine.servers and not first:
+        raise PreflightError(
+            "the engines have no GPU of their own",
+            where="engine.gpus",
+            hint="engine.gpus=N, or engine.placement=colocate",
+        )
+    if first >= gpus:
+        raise PreflightError(
+            f"{first} of {gpus} GPUs generate, which leaves none to train",
+            where="engine.gpus",
+            hint=f"engine.gpus={gpus - 1} at most, or a larger cluster.gpus_per_node",
+        )
+    if first + processes > gpus:
+        raise PreflightError(
+            f"{processes} learner processes do not fit on {gpus - first} GPUs",
+            where="cluster.processes_per_node",
+            hint=f"cluster.processes_per_node={gpus - first}",
+        )
+    generating = first or gpus
+    if engine.kind != "vllm" or engine.servers:
+        engines: tuple[tuple[int, ...], ...] = ()
+    elif generating % engine.tensor_parallel:
+        raise PreflightError(
+            f"engines of {engine.tensor_parallel} GPUs do not fill {generating}",
+            where="engine.tensor_parallel",
+            hint="choose one that divides the GPUs that generate",
+        )
+    else:
+        of_each = engine.tensor_parallel
+        engines = tuple(tuple(range(i, i + of_each)) for i in range(0, generating, of_each))
+    return Placement(engines, tuple(range(first, first + processes)), cluster.nodes)
