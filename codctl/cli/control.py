@@ -137,6 +137,7 @@ def _send(run: RunDirectory, place: str, *, current_code: bool, as_json: bool) -
 def _in_foreground(run: RunDirectory, *, current_code: bool, as_json: bool) -> None:
     _as_submitted(run, current_code=current_code)
     from codctl.cli._progress import open_display
+    from codctl.dispatch import followers
     from codctl.stages.pipeline import run_training
     from codctl.stages.preflight import preflight
 
@@ -144,7 +145,7 @@ def _in_foreground(run: RunDirectory, *, current_code: bool, as_json: bool) -> N
     preflight(config)
     run.clear_stop()
     with open_display(config.runtime.progress_s) as display, run.start_attempt():
-        result = run_training(config, run, display)
+        result = run_training(config, run, display, followers.starter(run, config))
     _output.result("resume", result, f"run     {result['run']}\nreport  {result['report']}", as_json=as_json)
 
 

@@ -24,7 +24,7 @@ def evaluate(
     ] = "position-curve",
     run: Annotated[str | None, typer.Option("--run", help="A run: its newest finished model.")] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", metavar="PATH", help="A Hugging Face folder with tokenizer.")
+        Path | None, typer.Option("--model", metavar="PATH", help="A Hugging Face folder, or the id of a cached hub model.")
     ] = None,
     policy: Annotated[
         str | None, typer.Option("--policy", metavar="NAME", help="A scripted policy: bayes, informed, random.")
@@ -114,10 +114,12 @@ def _subject(
 
         return subject_of_run(find_run(runs_dir, run))
     if model is not None:
+        from codctl.learn import hub
         from codctl.learn.models import check_folder
 
-        check_folder(model)
-        return Subject("model", str(model), model)
+        folder = hub.located(str(model))
+        check_folder(folder)
+        return Subject("model", str(model), folder)
     if endpoint is not None:
         return Subject("endpoint", endpoint.model, endpoint=endpoint)
     return Subject("policy", str(policy))

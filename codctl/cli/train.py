@@ -30,7 +30,10 @@ def train(
     slurm: Annotated[bool, typer.Option("--slurm", help="Submit to SLURM and return.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Run in the background and return when it runs.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, print the frozen config, write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Check everything, print the plan (--json: also the frozen config), write nothing."
+        ),
     ] = False,
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
@@ -38,31 +41,37 @@ def train(
     """Run every stage of a recipe. The same command again continues, or does nothing when all is done."""
     from codctl.config.compose import load_config
     from codctl.errors import UsageError
-    from codctl.stages.preflight import preflight
+    from codctl.stages.preflight import check_recipe, preflight
 
     if slurm and detach:
         raise UsageError("--slurm and --detach exclude each other", hint="--slurm returns at once anyway")
     config = load_config(recipe, [*(overrides or []), *([f'name="{name}"'] if name else [])])
-    preflight(config)
     command = ["codctl", *sys.argv[1:]]
     if dry_run:
+        check_recipe(config)
         _dry_run(config, runs_dir, recipe, command, fresh=fresh, slurm=slurm, as_json=as_json)
         return
     if slurm:
         from codctl.dispatch import slurm_checks
+        from codctl.stages.plan.fit import check_plan
 
+        check_recipe(config)  # this machine need not have what the nodes have
+        check_plan(config)
         slurm_checks.ask(_job_script(config, runs_dir), config.cluster)  # what SLURM refuses leaves nothing behind
+    else:
+        preflight(config)
     run = _directory(config, runs_dir, recipe, command, fresh=fresh, fork=fork)
     if slurm or detach:
         _send(run, config, slurm=slurm, as_json=as_json)
         return
 
     from codctl.cli._progress import open_display
+    from codctl.dispatch import followers
     from codctl.stages.pipeline import run_training
 
     run.clear_stop()
     with open_display(config.runtime.progress_s) as display, run.start_attempt():
-        result = run_training(config, run, display)
+        result = run_training(config, run, display, followers.starter(run, config))
     text = f"run     {result['run']}\nreport  {result['report']}{_success(result['metrics'])}"
     _output.result("train", result, text, as_json=as_json)
 
@@ -81,28 +90,35 @@ def _directory(
 def _dry_run(
     config: Config, runs_dir: Path, recipe: str, command: list[str], *, fresh: bool, slurm: bool, as_json: bool
 ) -> None:
+    from codctl.cli import _plan_text
     from codctl.config.freeze import digest, freeze
-    from codctl.errors import BackendError
     from codctl.runs.directory import RunDirectory
+    from codctl.stages.plan.fit import refuse_if_too_large
+    from codctl.stages.plan.plan import make_plan
 
     place = runs_dir / config.name
     if place.exists() and not fresh:  # continuing writes nothing before the first attempt
         RunDirectory.create_or_continue(runs_dir, config, recipe=recipe, command=command)
-    found: dict[str, Any] = {"schema": 1, "digest": digest(config), "config": freeze(config)}
+    plan = make_plan(config)
+    if not as_json:
+        _output.data(_plan_text.render(config, plan, digest(config)))
+    refuse_if_too_large(config, plan)
+    found: dict[str, Any] = {"digest": digest(config), "config": freeze(config), "plan": plan.as_dict()}
     if slurm:
-        from codctl.dispatch import slurm_checks
-
         found["sbatch"] = _job_script(config, runs_dir)
-        try:
-            slurm_checks.ask(found["sbatch"], config.cluster)
-        except BackendError as error:
-            _output.talk(f"SLURM was not asked: {error.message}")
-    if as_json:
-        _output.result("train", found, "", as_json=True)
-    elif slurm:
-        _output.data(found["sbatch"])
-    else:
-        _output.document(found)
+        _ask_slurm(found["sbatch"], config)
+    _output.result("train", found, f"\n{found['sbatch']}" if slurm else "", as_json=as_json)
+
+
+def _ask_slurm(script: str, config: Config) -> None:
+    """Let SLURM check a job script, where there is a SLURM."""
+    from codctl.dispatch import slurm_checks
+    from codctl.errors import BackendError
+
+    try:
+        slurm_checks.ask(script, config.cluster)
+    except BackendError as error:
+        _output.talk(f"SLURM was not asked: {error.message}")
 
 
 def _job_script(config: Config, runs_dir: Path) -> str:

@@ -31,6 +31,10 @@ class Chat(Protocol):
         """Text of a reply, without special tokens."""
 
 
+class PrefixError(PreflightError):
+    """A chat template changes earlier turns as the conversation goes on."""
+
+
 class TemplateChat:
     """A Hugging Face tokenizer whose chat template preserves prefixes.
 
@@ -100,7 +104,7 @@ class TemplateChat:
         turns = [{"role": "assistant", "content": self._ASSISTANT}, {"role": "user", "content": self._NEXT}]
         longer = self._render([*first, *turns])
         if not longer.startswith(played):
-            raise PreflightError(
+            raise PrefixError(
                 "the chat template breaks prefixes: a second turn changes the text of the first, "
                 f"expected it to start with {played[-60:]!r}",
                 where=self._where,
@@ -114,6 +118,19 @@ class TemplateChat:
                 hint=_TEMPLATE_HINT,
             )
         return before, after
+
+
+def breaks_prefixes(tokenizer: Any) -> bool:
+    """Whether a tokenizer's chat template changes earlier turns as the conversation goes on."""
+    if not getattr(tokenizer, "chat_template", None) or tokenizer.eos_token_id is None:
+        return False
+    try:
+        TemplateChat(tokenizer)
+    except PrefixError:
+        return True
+    except PreflightError:
+        return False
+    return False
 
 
 def _any_of(*texts: str) -> re.Pattern[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -68,7 +68,7 @@ class Weights:
 
 @dataclass
 class EngineStats:
-    """Counters since the last `update_weights`.
+    """Counters; an engine may begin anew at each `update_weights`.
 
     Attributes:
         forwards: Forward passes, where the engine can tell.
@@ -93,6 +93,10 @@ class EngineStats:
         """Mean share of the live trajectories that a forward pass serves."""
         return self.rows / self.seats if self.seats else 0.0
 
+    def since(self, earlier: EngineStats) -> EngineStats:
+        """What was counted after `earlier`."""
+        return EngineStats(*(now - then for now, then in zip(astuple(self), astuple(earlier), strict=True)))
+
 
 class EngineError(RuntimeError):
     """A reply could not be made. The episode is recorded as failed, the run goes on."""
@@ -115,3 +119,10 @@ class Engine(Protocol):
         """Sample with these from now on, and forget all that was computed with the old ones."""
 
     async def aclose(self) -> None: ...
+
+
+class MeteredEngine(Engine, Protocol):
+    """An engine that counts what it does."""
+
+    @property
+    def stats(self) -> EngineStats: ...

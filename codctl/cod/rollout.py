@@ -32,6 +32,7 @@ class RolloutSettings:
     max_chars: int = 4000
     turn_penalty: float = 0.1
     deadline_s: float = 600.0
+    top_p: float = 1.0
 
 
 class Hints(Protocol):
@@ -188,6 +189,7 @@ class Player:
             settings.solve_tokens if kind == "solve" else settings.update_tokens,
             settings.temperature,
             self.chat.stop_ids,
+            settings.top_p,
         )
         who = (situation.pack.id, rollout, kind, situation.position, turn)
         request = self.engine.generate(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
+from codctl.config.consistency import MisfitError
 from codctl.config.explain import field_docs, listed_sections, nearest_key, sections
 from codctl.config.overrides import Override
 from codctl.config.schema import Config
@@ -82,8 +83,8 @@ def _problem(detail: ErrorDetails, places: Places) -> Problem:
         shown = key.rpartition(".")[0] if key.rpartition(".")[0] in listed_sections(model) else near
         return Problem(message, where, f"codctl recipe explain {shown}" if near and model is Config else "")
     if kind == "value_error":
-        reason = detail["ctx"]["error"]
-        return Problem(f"{key}: {reason}" if key else str(reason), where)
+        reason, misfit = detail["ctx"]["error"], _misfit(detail)
+        return Problem(f"{key}: {reason}" if key else str(reason), where, misfit.hint if misfit else "")
     docs = {doc.key: doc for doc in field_docs(model)}
     if kind == "missing" and key in docs:
         return Problem(f"{key} is missing; expected {docs[key].expected}", where)
@@ -100,12 +101,21 @@ def _problem(detail: ErrorDetails, places: Places) -> Problem:
 
 def _key(detail: ErrorDetails) -> str:
     """The dotted key of a finding; positions within a list are left out."""
+    if misfit := _misfit(detail):
+        return misfit.key
     return ".".join(part for part in detail["loc"] if isinstance(part, str))
 
 
 def _numbered(detail: ErrorDetails) -> str:
     """The dotted key of a finding with the positions within lists."""
+    if misfit := _misfit(detail):
+        return misfit.key
     return ".".join(map(str, detail["loc"]))
+
+
+def _misfit(detail: ErrorDetails) -> MisfitError | None:
+    reason = detail.get("ctx", {}).get("error")
+    return reason if isinstance(reason, MisfitError) else None
 
 
 def _said(value: Any) -> str:

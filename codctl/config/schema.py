@@ -10,10 +10,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from codctl.config import consistency
 from codctl.config.credentials import has_credentials
 from codctl.config.sbatch import check_option, minutes
 
 FieldClass = Literal["identity", "resource", "cosmetic"]
+
+GpuName = Literal[
+    "a10", "a100-40gb", "a100-80gb", "b200", "h100-80gb", "h200", "l4", "l40s", "rtx3090", "rtx4090"
+]  # fmt: skip
 
 _WORD = r"^[A-Za-z0-9_.,@+-]+$"
 
@@ -134,6 +139,14 @@ class ModelConfig(Section):
     )
     device: Literal["auto", "cpu", "cuda"] = resource("auto", "Where the model runs.")
 
+    @model_validator(mode="after")
+    def _has_a_path(self) -> ModelConfig:
+        if self.path is None and self.revision is not None:
+            raise ValueError("revision is that of a hub id in model.path, which is null")
+        if self.path is None and self.init == "random":
+            raise ValueError("init=random builds the architecture of model.path, which is null")
+        return self
+
 
 class ContextConfig(Section):
     on_parse_failure: Literal["keep", "wipe"] = identity(
@@ -235,7 +248,9 @@ class EngineConfig(Section):
         None, "vllm: folder through which weights reach the engines; null is memory (/dev/shm) where there is one."
     )
     sync_every: int = added(1, "Rollout steps between two updates of the engine's weights.", ge=1)
-    overlap: bool = added(False, "vllm, disjoint: play the packs of the next step while learning from this one's.")
+    overlap: bool = added(
+        False, "Play the packs of the next step while learning from this one's; the engine then has weights of its own."
+    )
     max_staleness: int = added(
         20,
         "Most steps between the weights that sampled a row and those that learn from it; older rows are dropped.",
@@ -251,6 +266,63 @@ class EngineConfig(Section):
                 f"max_staleness={self.max_staleness} drops them"
             )
         return self
+
+
+class Gate(Section):
+    """One quantity that a training is judged by at each step."""
+
+    limit: float | None = added(None, "Where the gate opens.")
+    action: Literal["off", "warn", "skip", "stop"] = added(
+        "warn", "What an open gate does: say it, leave the optimiser step out, or end the run."
+    )
+
+
+class GapMeanGate(Gate):
+    limit: float | None = added(
+        None, "Largest mean |sampling − training log-prob|; null follows dtype and staleness (docs/scaling.md).", gt=0
+    )
+
+
+class GapMaxGate(Gate):
+    limit: float | None = added(None, "Largest such difference of a single token; null as for the mean.", gt=0)
+
+
+class GapK3Gate(Gate):
+    limit: float | None = added(None, "Largest k3 estimate of KL(training ‖ sampling); null as for the mean.", gt=0)
+
+
+class EntropyGate(Gate):
+    limit: float = added(0.002, "Least entropy, in nats per sampled token.", ge=0)
+
+
+class SilentGroupsGate(Gate):
+    limit: float = added(0.99, "Largest share of groups whose rollouts all did equally well.", gt=0, le=1)
+
+
+class AdvantageGate(Gate):
+    limit: float = added(0.9, "Largest |sum of advantage × tokens| of a kind, relative to its |terms|.", gt=0, le=1)
+
+
+class GradNormGate(Gate):
+    limit: float = added(100.0, "Largest gradient norm, before clipping.", gt=0)
+
+
+class NonFiniteGate(Section):
+    action: Literal["skip", "stop"] = added("stop", "What a loss, gradient or log-prob that is no number does.")
+
+
+class HealthConfig(Section):
+    """Gates that every optimiser step passes (codctl/learn/health.py)."""
+
+    gap_mean: GapMeanGate = Field(default_factory=GapMeanGate, description="Sampler and learner agree on average.")
+    gap_max: GapMaxGate = Field(default_factory=GapMaxGate, description="They agree on each token.")
+    gap_k3: GapK3Gate = Field(default_factory=GapK3Gate, description="They agree in distribution.")
+    entropy: EntropyGate = Field(default_factory=EntropyGate, description="The policy still explores.")
+    silent_groups: SilentGroupsGate = Field(default_factory=SilentGroupsGate, description="Packs still tell something.")
+    advantage_sum: AdvantageGate = Field(default_factory=AdvantageGate, description="Praise and blame are in balance.")
+    grad_norm: GradNormGate = Field(default_factory=GradNormGate, description="Gradients stay small.")
+    non_finite: NonFiniteGate = Field(default_factory=NonFiniteGate, description="Numbers stay numbers.")
+    most_skips: int = added(10, "Steps left out in a row before the run ends.", ge=1)
 
 
 class EvaluationConfig(Section):
@@ -297,6 +369,9 @@ class ClusterConfig(Section):
     nodes: int = resource(1, "Nodes of one job.", ge=1)
     processes_per_node: int = resource(1, "Learner processes of one run on each node; also where it is no job.", ge=1)
     gpus_per_node: int = resource(0, "GPUs of one job on each node.", ge=0)
+    gpu: GpuName | None = resource(
+        None, "Kind of GPU that a plan is made for; null is the one of this machine, else h100-80gb."
+    )
     cpus_per_task: int = resource(2, "Cores of one job on each node; no fewer than `runtime.threads`.", ge=1)
     mem: str | None = resource(
         None, "Memory on each node, such as 16G; null is the cluster's.", pattern=r"^\d+[KMGT]?$"
@@ -348,7 +423,13 @@ class Config(Section):
     warm_start: WarmStartConfig = Field(default_factory=WarmStartConfig, description="SFT before RL.")
     train: TrainConfig = Field(default_factory=TrainConfig, description="CoD-Train.")
     engine: EngineConfig = Field(default_factory=EngineConfig, description="Who samples.")
+    health: HealthConfig = Field(default_factory=HealthConfig, description="When a training step counts as sick.")
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="Evaluation.")
     tracking: TrackingConfig = Field(default_factory=TrackingConfig, description="Where numbers go.")
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig, description="How it runs here.")
     cluster: ClusterConfig = Field(default_factory=ClusterConfig, description="How it runs under SLURM (`--slurm`).")
+
+    @model_validator(mode="after")
+    def _keys_fit_together(self) -> Config:
+        consistency.check(self)
+        return self

@@ -12,7 +12,14 @@ _ASK_S = 10.0
 
 
 def environment(
-    *, nodes: Sequence[str], node: int, processes: int, local_rank: int, job: int, start: int = 0
+    *,
+    nodes: Sequence[str],
+    node: int,
+    processes: int,
+    local_rank: int,
+    job: int = 0,
+    start: int = 0,
+    port: int | None = None,
 ) -> dict[str, str]:
     """The variables that `torch.distributed` reads (env://).
 
@@ -23,6 +30,7 @@ def environment(
         local_rank: Place of this process on its node.
         job: The job's own number: all its nodes derive the same port from it, other jobs another.
         start: How often the job was started before; a port that was just closed is not used again at once.
+        port: Where the first process listens, when that is known.
     """
     return {
         "RANK": str(node * processes + local_rank),
@@ -31,7 +39,7 @@ def environment(
         "LOCAL_WORLD_SIZE": str(processes),
         "GROUP_RANK": str(node),
         "MASTER_ADDR": address(nodes[0]),
-        "MASTER_PORT": str(_FIRST_PORT + (job * 7 + start) % _PORTS),
+        "MASTER_PORT": str(port or _FIRST_PORT + (job * 7 + start) % _PORTS),
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from codctl.config.schema import ClusterConfig
 from codctl.dispatch import clients, slurm_checks
 from codctl.dispatch.stage_job import CommandJob, StageJob
-from codctl.errors import CodctlError, PreflightError
+from codctl.errors import CodctlError
 from codctl.runs import attempt
 from codctl.runs.directory import RunDirectory
 
@@ -33,10 +33,9 @@ def script(
     """The text that sbatch gets, as `submit` would give it; needs no SLURM.
 
     Raises:
-        PreflightError: More processes than a training can use.
         RefusedError: A time limit that leaves no time to work.
     """
-    _check_shape(cluster)
+    slurm_checks.check_time(cluster)
     executor = _executor(cluster, folder=folder, name=name, code=code, max_parallel=max_parallel)
     return _text(executor, len(runs))
 
@@ -66,9 +65,8 @@ def submit(
     Raises:
         BackendError: There is no SLURM here, or its controller does not answer.
         RefusedError: SLURM would not take or never start the job, or its nodes do not see the runs.
-        PreflightError: More processes than a training can use.
     """
-    _check_shape(cluster)
+    slurm_checks.check_time(cluster)
     executor = _executor(cluster, folder=folder, name=name, code=code, max_parallel=max_parallel)
     slurm_checks.check(_text(executor, len(runs)), cluster, folder=folder)
     before = {run: attempt.count(run) for run in runs}
@@ -131,17 +129,6 @@ def cancel(jobs: Sequence[str]) -> None:
         clients.must(["scancel", "--quiet", *jobs])
 
 
-def _check_shape(cluster: ClusterConfig) -> None:
-    processes = cluster.nodes * cluster.processes_per_node
-    if processes > 1:
-        raise PreflightError(
-            f"a training is one process so far, not {processes}",
-            where="cluster.nodes, cluster.processes_per_node",
-            hint="leave both at 1; gpus_per_node may be what the model needs",
-        )
-    slurm_checks.check_time(cluster)
-
-
 def _links(executor: Any, work: Sequence[StageJob], number: int) -> list[list[str]]:
     """Hand the same work over several times, each job to begin after the one before; all of them or none."""
     links: list[list[str]] = []
@@ -200,10 +187,17 @@ def _executor(cluster: ClusterConfig, *, folder: Path, name: str, code: Path, ma
         wckey=None,
         array_parallelism=max_parallel or cluster.max_parallel or _NEVER,
         setup=[*cluster.setup, f"export PYTHONPATH={shlex.quote(str(code.absolute()))}${{PYTHONPATH:+:$PYTHONPATH}}"],
-        srun_args=[f"--cpus-per-task={cluster.cpus_per_task}"],  # since 22.05 srun does not take it from sbatch
+        srun_args=_srun_args(cluster),
         additional_parameters={"requeue" if cluster.requeue else "no-requeue": True, **_flags(cluster.extras)},
     )
     return executor
+
+
+def _srun_args(cluster: ClusterConfig) -> list[str]:
+    found = [f"--cpus-per-task={cluster.cpus_per_task}"]  # since 22.05 srun does not take it from sbatch
+    if cluster.nodes > 1:  # a node that fails takes the others with it, one that has nothing left to do does not
+        found += ["--kill-on-bad-exit=1", "--wait=0"]
+    return found
 
 
 def _flags(extras: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ after a node failure an old pickle is replayed, and nothing is lost by that.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -15,17 +16,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from codctl.dispatch import ranks, worker
+from codctl.dispatch import followers, ranks, worker
 from codctl.dispatch.children import Children
 from codctl.errors import CodctlError, StageError
 from codctl.runs import lock
 from codctl.runs.directory import RunDirectory
 from codctl.runs.stop import PAUSED
+from codctl.stages.placement import place
 
 log = logging.getLogger("submitit")  # its handlers write into the job's log
 
 _ASK_AGAIN_S = 2.0
 _LOCK_S, _LOCK_POLL_S = 300.0, 2.0
+_LOOK_S = 1.0
+_LAST_WORDS_S = 30.0
 _END_S = 120.0  # longer than KillWait (30 s, usually)
 _TERMINATED = 143
 _OVER = ("finished", "failed", "cancelled")
@@ -34,6 +38,8 @@ _OVER = ("finished", "failed", "cancelled")
 @dataclass
 class StageJob:
     """Works on one run until it is finished, however many starts that takes.
+
+    On the first node of several it starts the worker, on the others the learner's further processes.
 
     Attributes:
         run_dir: The run's directory.
@@ -57,9 +63,19 @@ class StageJob:
         self._children: Children | None = None
 
     def __call__(self) -> None:
-        """Start the worker and wait for it. Leaves by SystemExit with the worker's code unless that is 0."""
-        _remove_stale_pickles()
+        """Start what is to run on this node and wait for it. Leaves by SystemExit with its code unless that is 0."""
+        import submitit
+
         run = RunDirectory.open(Path(self.run_dir))
+        here = submitit.JobEnvironment()
+        if here.node:
+            _learn_along(run, list(here.hostnames), here.node, self.code)
+            return
+        _remove_stale_pickles()
+        with followers.telling_the_end(run.path) if here.num_nodes > 1 else contextlib.nullcontext():
+            self._work(run)
+
+    def _work(self, run: RunDirectory) -> None:
         job = _job()
         here = run.attempts()[self.attempts_before :]
         if run.status() == "cancelled" or (here and here[-1]["outcome"] in _OVER):
@@ -151,6 +167,34 @@ def given_up(attempts: Sequence[Mapping[str, Any]], mark: str, job: StageJob) ->
     if len(recent) == job.stalled_attempts and {attempt["mark"] for attempt in recent} == {mark}:
         return f"no progress in {len(recent)} attempts: it stays at {mark}"
     return ""
+
+
+def _learn_along(run: RunDirectory, nodes: Sequence[str], node: int, code: str) -> None:
+    """Start this node's learner processes when they are wanted, and stay until the first node's work is over.
+
+    Leaves by SystemExit with the code of one that failed, which ends the job on all nodes; but the first node, which
+    notices too, may say why before.
+    """
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # the first node saves
+    while (meeting := followers.announced(run.path)) is None:
+        if followers.is_over(run.path):
+            return
+        time.sleep(_LOOK_S)
+    processes = len(place(run.config()).learners)
+    environments = [
+        _environment(code)
+        | ranks.environment(nodes=nodes, node=node, processes=processes, local_rank=local_rank, port=meeting)
+        for local_rank in range(processes)
+    ]
+    with Children(followers.command(run.path), environments) as children:
+        ended = None
+        while ended is None and not followers.is_over(run.path):
+            ended = children.wait(_LOOK_S)
+    deadline = time.monotonic() + _LAST_WORDS_S
+    while not followers.is_over(run.path) and not (ended and time.monotonic() > deadline):
+        time.sleep(_LOOK_S)
+    if ended:
+        _leave(ended)
 
 
 def _fail(run: RunDirectory, job: str, reason: str) -> NoReturn:

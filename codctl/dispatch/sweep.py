@@ -92,7 +92,8 @@ def preflight_trials(trials: Sequence[Trial]) -> None:
 
 def _preflight_key(config: Config) -> str:
     tree = config.model_dump(mode="json")
-    return json.dumps([tree["world"], tree["model"], tree["evaluation"]["arms"], config.warm_start.enabled])
+    parts = [tree[name] for name in ("world", "model", "engine", "cluster")]
+    return json.dumps([*parts, tree["evaluation"]["arms"], config.warm_start.enabled])
 
 
 def refuse_if_in_use(folder: Path) -> None:

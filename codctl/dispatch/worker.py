@@ -1,7 +1,8 @@
 """The process that does a run's work wherever it was sent: `python -m codctl.dispatch.worker RUN_DIR [--job ID]`.
 
 It reads the frozen config and composes nothing. It ends with 0 (finished), 75 (paused: start it again), 130 (cancelled
-or Ctrl-C), 143 (terminated), or the exit code of the error that it met.
+or Ctrl-C), 143 (terminated), or the exit code of the error that it met. With `--follow` it is but one of the learner's
+processes, told what to do by the one that does the run's work, which it finds by torchrun's variables.
 """
 
 from __future__ import annotations
@@ -45,15 +46,41 @@ def work(run: RunDirectory, job: str | None = None) -> dict[str, Any]:
     """
     config = run.config()
     with run.start_attempt(job):
+        from codctl.dispatch import followers  # it starts workers too
         from codctl.stages.pipeline import run_training
         from codctl.stages.preflight import preflight  # heavy: whoever waits for the attempt to begin need not wait
 
         display = PlainDisplay(config.runtime.progress_s, log.info)
         try:
             preflight(config)
-            return run_training(config, run, display)
+            return run_training(config, run, display, followers.starter(run, config))
         finally:
             display.close()
+
+
+def learn_along(run: RunDirectory) -> None:
+    """Be one of a run's learner processes until the one that holds the run says it is over, or is gone.
+
+    Raises:
+        CodctlError: It is not there, or what it asked for failed here.
+    """
+    from codctl.learn.group import follow
+    from codctl.learn.meeting import Meeting
+    from codctl.stages.placement import place
+    from codctl.stages.setup import prepare_process
+
+    logging.basicConfig(format="%(asctime)s %(levelname)-7s %(message)s", level=logging.INFO)
+    config = run.config()
+    prepare_process(config.runtime.threads)
+    gpu = place(config).learners[int(os.environ["LOCAL_RANK"])]
+    meeting = Meeting(
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        int(os.environ["RANK"]),
+        int(os.environ["WORLD_SIZE"]),
+    )
+    log.info("learner process %d of %d", meeting.rank, meeting.size)
+    follow(config, meeting, config.model.device if gpu is None else f"cuda:{gpu}")
 
 
 def exit_code_of(task: Callable[[], object]) -> int:
@@ -76,8 +103,10 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="codctl.dispatch.worker")
     parser.add_argument("run", type=Path)
     parser.add_argument("--job")
+    parser.add_argument("--follow", action="store_true")
     options = parser.parse_args(argv)
-    return exit_code_of(lambda: work(RunDirectory.open(options.run), options.job))
+    run = RunDirectory.open(options.run)
+    return exit_code_of(lambda: learn_along(run) if options.follow else work(run, options.job))
 
 
 if __name__ == "__main__":

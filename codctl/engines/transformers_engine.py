@@ -18,6 +18,7 @@ import torch
 
 from codctl.cod.engine import Asker, EngineError, EngineStats, Generation, Sampling, Weights
 from codctl.engines.kv_slots import SlotCache
+from codctl.engines.published import load_published
 
 
 @dataclass(eq=False)
@@ -32,10 +33,23 @@ class _Request:
 
 
 class TransformersEngine:
-    """See the module. `model` may go on being trained between batches; say so with `update_weights`."""
+    """See the module.
 
-    def __init__(self, model: Any, *, pad_id: int, max_tokens: int, max_batch: int = 256) -> None:
-        self._model = model
+    `model` may be the learner's own, and go on being trained between batches; say so with `update_weights`. A copy
+    takes its weights from the folder that comes with them.
+
+    Args:
+        model: Causal model, or PEFT-wrapped one.
+        pad_id: Token that fills short rows.
+        max_tokens: Longest sequence that the model reads.
+        max_batch: Most sequences in one forward pass.
+        autocast: Type of the arithmetic when it is not that of the weights: the learner's, for a model that it trains.
+    """
+
+    def __init__(
+        self, model: Any, *, pad_id: int, max_tokens: int, max_batch: int = 256, autocast: torch.dtype | None = None
+    ) -> None:
+        self._model, self._autocast = model, autocast
         self._base = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._device = next(model.parameters()).device
         self._pad_id, self._max_tokens, self._slots = pad_id, max_tokens, max_batch
@@ -71,6 +85,8 @@ class TransformersEngine:
     async def update_weights(self, weights: Weights) -> None:
         if self._running or self._waiting:
             raise EngineError("weights cannot change while replies are being sampled")
+        if weights.folder is not None:
+            load_published(self._model, weights.folder)
         self._version = weights.version
         self.stats = EngineStats()
         self._reset_cache()
@@ -189,16 +205,17 @@ class TransformersEngine:
         rows_R = torch.tensor([request.slot for request in rows], device=self._device)
         self._cache.aim(rows_R, places_RQ, reach)
         seen_RQT = torch.arange(reach, device=self._device)[None, None] <= places_RQ[:, :, None]
-        hidden_RQW = self._base.get_decoder()(
-            input_ids=torch.from_numpy(ids).to(self._device),
-            attention_mask=seen_RQT[:, None],
-            position_ids=places_RQ.clamp(max=self._max_tokens - 1),
-            past_key_values=self._cache,
-            use_cache=True,
-        ).last_hidden_state
-        last_R = torch.tensor([len(suffix) - 1 for suffix in suffixes], device=self._device)
-        head = self._base.get_output_embeddings()
-        logits_RV = head(hidden_RQW[torch.arange(len(rows), device=self._device), last_R])
+        with torch.autocast(self._device.type, self._autocast, enabled=self._autocast is not None):
+            hidden_RQW = self._base.get_decoder()(
+                input_ids=torch.from_numpy(ids).to(self._device),
+                attention_mask=seen_RQT[:, None],
+                position_ids=places_RQ.clamp(max=self._max_tokens - 1),
+                past_key_values=self._cache,
+                use_cache=True,
+            ).last_hidden_state
+            last_R = torch.tensor([len(suffix) - 1 for suffix in suffixes], device=self._device)
+            head = self._base.get_output_embeddings()
+            logits_RV = head(hidden_RQW[torch.arange(len(rows), device=self._device), last_R])
         self._sample(rows, suffixes, logits_RV.float())
         self.stats.forwards += 1
         self.stats.rows += len(rows)
@@ -207,6 +224,9 @@ class TransformersEngine:
     def _sample(self, rows: list[_Request], suffixes: list[list[int]], logits_RV: torch.Tensor) -> None:
         temperatures_R1 = torch.tensor([[r.sampling.temperature] for r in rows], device=self._device)
         logprobs_RV = torch.log_softmax(logits_RV / temperatures_R1, dim=-1)
+        if any(request.sampling.top_p < 1 for request in rows):
+            top_p_R1 = torch.tensor([[r.sampling.top_p] for r in rows], device=self._device)
+            logprobs_RV = _among_likeliest(logprobs_RV, top_p_R1)
         draws_R1 = torch.tensor([[r.draws[len(r.token_ids)]] for r in rows], device=self._device, dtype=torch.float64)
         cumulative_RV = logprobs_RV.double().exp().cumsum(-1)
         picked_R1 = torch.searchsorted(cumulative_RV, draws_R1 * cumulative_RV[:, -1:], right=True)
@@ -228,3 +248,16 @@ class TransformersEngine:
                     request.future.set_result(
                         Generation(request.token_ids, request.logprobs, reason, self._version)  # type: ignore[arg-type]
                     )
+
+
+def _among_likeliest(logprobs_RV: torch.Tensor, top_p_R1: torch.Tensor) -> torch.Tensor:
+    """Log-probs among the fewest likeliest tokens that have at least `top_p` of the mass; the others get -inf.
+
+    Rows with `top_p` 1 stay as they are.
+    """
+    sorted_RV, order_RV = logprobs_RV.sort(dim=-1, descending=True, stable=True)
+    masses_RV = sorted_RV.double().exp()
+    is_kept_RV = torch.zeros_like(logprobs_RV, dtype=torch.bool)
+    is_kept_RV.scatter_(1, order_RV, masses_RV.cumsum(-1) - masses_RV < top_p_R1)
+    kept_RV = logprobs_RV.masked_fill(~is_kept_RV, -torch.inf)
+    return torch.where(top_p_R1 < 1, torch.log_softmax(kept_RV, dim=-1), logprobs_RV)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from codctl.cod.trajectory import EpisodeRecord
 
+EVEN_AT = 16_384  # tokens: at this length attention costs about as much as all else (Qwen3-0.6B: 8k, 8B: 47k)
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -34,19 +36,99 @@ def sample_of(episode: EpisodeRecord, advantage: float) -> Sample:
     return Sample(episode.ids, episode.loss_mask, episode.logprobs, advantage)
 
 
-def micro_batches(samples: Sequence[Sample], token_budget: int) -> list[list[Sample]]:
-    """Split rows into batches of at most `token_budget` tokens, padding included; similar lengths go together.
+def micro_batches(samples: Sequence[Sample], token_budget: int, *, packed: bool = False) -> list[list[Sample]]:
+    """Split rows into batches of at most `token_budget` tokens.
 
     A row longer than the budget gets a batch of its own.
+
+    Args:
+        samples: Rows.
+        token_budget: Most tokens that the model reads at once.
+        packed: Rows lie behind one another, so batches are filled up to the budget. Otherwise rows are padded to the
+            longest of their batch, padding counts, and similar lengths go together.
     """
+    longest_first = sorted(samples, key=lambda s: len(s.ids), reverse=True)
+    return _first_fit(longest_first, token_budget) if packed else _side_by_side(longest_first, token_budget)
+
+
+def _side_by_side(longest_first: list[Sample], token_budget: int) -> list[list[Sample]]:
     batches: list[list[Sample]] = []
-    for sample in sorted(samples, key=lambda s: len(s.ids), reverse=True):
+    for sample in longest_first:
         # The first row of a batch is its longest, so it sets the padded length.
         if batches and (len(batches[-1]) + 1) * len(batches[-1][0].ids) <= token_budget:
             batches[-1].append(sample)
         else:
             batches.append([sample])
     return batches
+
+
+def _first_fit(longest_first: list[Sample], token_budget: int) -> list[list[Sample]]:
+    batches: list[list[Sample]] = []
+    room: list[int] = []
+    for sample in longest_first:
+        fitting = next((i for i, left in enumerate(room) if len(sample.ids) <= left), None)
+        if fitting is None:
+            batches.append([sample])
+            room.append(token_budget - len(sample.ids))
+        else:
+            batches[fitting].append(sample)
+            room[fitting] -= len(sample.ids)
+    return batches
+
+
+def balanced(batches: Sequence[list[Sample]], ranks: int, *, packed: bool = False) -> list[list[list[Sample]]]:
+    """Deal micro-batches to processes: the same number for each, of nearly equal cost in each round and in all.
+
+    What would leave some processes without work in the last round is spread over all of them; where there are too few
+    rows for that, batches are empty. No batch gets larger than the largest was.
+
+    Args:
+        batches: From `micro_batches`, which of them is whose does not matter.
+        ranks: Processes. One gets the batches as they are.
+        packed: As in `micro_batches`.
+
+    Returns:
+        The micro-batches of each process, in the order in which to compute them.
+    """
+    if ranks == 1:
+        return [list(batches)]
+
+    def cost(batch: Sequence[Sample]) -> float:
+        return sum(n + n * n / EVEN_AT for n in _forwarded_lengths(batch, packed))
+
+    dearest_first = sorted(batches, key=cost, reverse=True)
+    full = len(batches) - len(batches) % ranks
+    largest = max((sum(_forwarded_lengths(batch, packed)) for batch in batches), default=0)
+    last = dearest_first[full:]
+    if last:
+        spread = _spread([sample for batch in last for sample in batch], ranks)
+        fits = all(sum(_forwarded_lengths(batch, packed)) <= largest for batch in spread)
+        last = sorted(spread, key=cost, reverse=True) if fits else [*last, *([] for _ in range(ranks - len(last)))]
+    rounds = [*dearest_first[:full], *last]
+    dealt: list[list[list[Sample]]] = [[] for _ in range(ranks)]
+    loads = [0.0] * ranks
+    for first in range(0, len(rounds), ranks):
+        least_loaded = sorted(range(ranks), key=lambda rank: loads[rank])
+        for rank, batch in zip(least_loaded, rounds[first : first + ranks], strict=True):
+            dealt[rank].append(batch)
+            loads[rank] += cost(batch)
+    return dealt
+
+
+def _spread(samples: Sequence[Sample], bins: int) -> list[list[Sample]]:
+    """Longest first, each row to where there is least."""
+    found: list[list[Sample]] = [[] for _ in range(bins)]
+    tokens = [0] * bins
+    for sample in sorted(samples, key=lambda s: len(s.ids), reverse=True):
+        least = tokens.index(min(tokens))
+        found[least].append(sample)
+        tokens[least] += len(sample.ids)
+    return found
+
+
+def _forwarded_lengths(batch: Sequence[Sample], packed: bool) -> list[int]:
+    lengths = [len(sample.ids) for sample in batch]
+    return lengths if packed else [max(lengths, default=0)] * len(lengths)
 
 
 @dataclass(frozen=True)
@@ -62,9 +144,9 @@ class TokenCount:
     forwarded: int
 
 
-def count_tokens(batches: Sequence[Sequence[Sample]]) -> TokenCount:
+def count_tokens(batches: Sequence[Sequence[Sample]], *, packed: bool = False) -> TokenCount:
     useful = sum(len(sample.ids) for batch in batches for sample in batch)
-    return TokenCount(useful, sum(len(batch) * max(len(sample.ids) for sample in batch) for batch in batches))
+    return TokenCount(useful, sum(n for batch in batches for n in _forwarded_lengths(batch, packed)))
 
 
 def tokens_by_turn(episodes: Sequence[EpisodeRecord]) -> int:

@@ -1,47 +1,94 @@
-"""Sealed training checkpoints: trained weights and optimiser. Safetensors and weights-only loading."""
+"""Sealed training checkpoints: trained weights and the state of AdamW, as safetensors.
+
+One process writes it all where each has the whole model; where it is sharded each writes its own rows, and any number
+of processes can read them again.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 
+from codctl.errors import StageError
 from codctl.learn.learner import Learner
-from codctl.runs.seal import newest_sealed, read_info, sealing
+from codctl.learn.spread import local, local_rows
+from codctl.runs.seal import newest_sealed, read_info, sealing, sha256_of
+
+_STATE = ("exp_avg", "exp_avg_sq")
+_PUBLISHED = "published"
 
 
-def save(folder: Path, model: Any, learner: Learner, step: int) -> None:
-    """Write the checkpoint after `step` rollout steps, whole or not at all.
+@dataclass(frozen=True)
+class Restored:
+    """What a checkpoint gave back.
 
-    Only trained parameters are stored; shared ones once.
+    Attributes:
+        step: Rollout steps it was taken after; 0 when there was none.
+        skipped: Why newer ones were passed over.
+        published: Folder of the weights that the engine held, when these were older than the learner's.
+        info: What `save` was given to keep.
     """
-    with sealing(folder / _name(step), {"step": step}) as temp:
-        weights = {name: p.detach().contiguous().cpu() for name, p in _trained(model)}
-        save_file(weights, temp / "weights.safetensors")
-        with (temp / "optimizer.pt").open("wb") as file:  # not by name: then torch would hide that the disk is full
-            torch.save(learner.optimizer.state_dict(), file)
+
+    step: int
+    skipped: list[str] = field(default_factory=list)
+    published: Path | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
 
 
-def load_newest(folder: Path, model: Any, learner: Learner) -> tuple[int, list[str]]:
-    """Restore the newest checkpoint that is whole.
+def save(
+    folder: Path,
+    learner: Learner,
+    step: int,
+    *,
+    published: Path | None = None,
+    info: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the checkpoint after `step` rollout steps, whole or not at all. Every process calls it.
 
-    Returns:
-        The step it was taken after (0 when there is none), and why newer ones were passed over.
+    Args:
+        folder: Of all checkpoints.
+        learner: Only its trained parameters are stored; shared ones once.
+        step: Rollout steps made.
+        published: Folder whose content goes along: the engine's weights, when they are older than the learner's.
+        info: Plain values that `load_newest` shall give back.
     """
-    newest, skipped = newest_sealed(folder)
+    ranks = learner.ranks
+    if not learner.is_sharded:
+        if ranks.is_chief:
+            with _sealing(folder, step, info, published) as (temp, hashes):
+                hashes |= _write(learner, temp / _file(0, 1))
+        return
+    with contextlib.ExitStack() as stack:
+        temp, hashes = Path(), dict[str, str]()
+        if ranks.is_chief:
+            temp, hashes = stack.enter_context(_sealing(folder, step, info, published))
+        temp = ranks.share(temp)
+        for found in ranks.together(lambda: _write(learner, temp / _file(ranks.rank, ranks.size))):
+            hashes |= found
+
+
+def load_newest(folder: Path, learner: Learner) -> Restored:
+    """Restore the newest checkpoint that is whole. Every process calls it; the chief's look decides.
+
+    Raises:
+        StageError: It does not fit the model, or is of an older codctl.
+    """
+    ranks = learner.ranks
+    newest, skipped = ranks.share(newest_sealed(folder) if ranks.is_chief else None)
     if newest is None:
-        return 0, skipped
-    weights = load_file(newest / "weights.safetensors")
-    with torch.no_grad():
-        for name, parameter in _trained(model):
-            parameter.copy_(weights[name])
-    device = next(model.parameters()).device
-    state = torch.load(newest / "optimizer.pt", weights_only=True, map_location=device)
-    learner.optimizer.load_state_dict(state)
-    return int(read_info(newest)["step"]), skipped
+        return Restored(0, skipped)
+    ranks.together(lambda: _read(learner, newest))
+    info = read_info(newest)
+    published = newest / _PUBLISHED
+    return Restored(int(info["step"]), skipped, published if published.is_dir() else None, info.get("kept", {}))
 
 
 def prune(folder: Path, kept: int, *, newest: int) -> None:
@@ -53,9 +100,100 @@ def prune(folder: Path, kept: int, *, newest: int) -> None:
             shutil.rmtree(path)
 
 
+@contextlib.contextmanager
+def _sealing(
+    folder: Path, step: int, info: Mapping[str, Any] | None, published: Path | None
+) -> Iterator[tuple[Path, dict[str, str]]]:
+    hashes: dict[str, str] = {}
+    with sealing(folder / _name(step), {"step": step, "kept": dict(info or {})}, hashes) as temp:
+        yield temp, hashes
+        if published is not None:
+            shutil.copytree(published, temp / _PUBLISHED)
+
+
 def _name(step: int) -> str:
     return f"step-{step:06d}"
 
 
-def _trained(model: Any) -> list[tuple[str, torch.nn.Parameter]]:
-    return [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+def _file(rank: int, size: int) -> str:
+    return f"rank-{rank:05d}-of-{size:05d}.safetensors"
+
+
+def _write(learner: Learner, path: Path) -> dict[str, str]:
+    """Write what this process holds; the file's hash by its name."""
+    tensors = {}
+    for name, parameter in learner.trained():
+        tensors[f"weight/{name}"] = parameter
+        state = learner.optimizer.state.get(parameter, {})
+        tensors |= {f"{key}/{name}": value for key, value in state.items()}
+    save_file({key: local(tensor.detach()).contiguous().cpu() for key, tensor in tensors.items()}, path)
+    return {path.name: sha256_of(path)}
+
+
+@torch.no_grad()
+def _read(learner: Learner, folder: Path) -> None:
+    if (folder / "optimizer.pt").exists():
+        raise StageError(
+            "the checkpoint was written by an older codctl and cannot be continued",
+            where=str(folder),
+            hint="continue with the codctl that began the run, or start anew with --fresh",
+        )
+    with _Files(folder) as files:
+        for name, parameter in learner.trained():
+            rows = files.rows(f"weight/{name}", parameter)
+            local(parameter).copy_(rows)
+            if f"step/{name}" not in files:
+                continue  # it has not made a step yet
+            state = {key: torch.zeros_like(parameter, memory_format=torch.preserve_format) for key in _STATE}
+            for key, tensor in state.items():
+                local(tensor).copy_(files.rows(f"{key}/{name}", parameter))
+            learner.optimizer.state[parameter] = {"step": files.first(f"step/{name}"), **state}
+
+
+class _Files(contextlib.ExitStack):
+    """The files of a checkpoint, whose tensors are cut along their first dimension, in the order of the files."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+        self._open = [self.enter_context(safe_open(path, "pt")) for path in sorted(folder.glob("rank-*.safetensors"))]
+        self._keys = set(self._open[0].keys())
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._keys
+
+    def first(self, key: str) -> torch.Tensor:
+        """What every file has the same."""
+        found: torch.Tensor = self._open[0].get_tensor(key)
+        return found
+
+    def rows(self, key: str, like: torch.Tensor) -> torch.Tensor:
+        """What this process holds of a tensor.
+
+        Args:
+            key: Of the tensor.
+            like: A parameter of its shape, spread over the processes as they are now.
+
+        Raises:
+            StageError: There is no such tensor of this shape.
+        """
+        if key not in self._keys:
+            raise self._misfit(f"it has no {key}")
+        if not like.dim():
+            return self.first(key)
+        first, end = local_rows(like)
+        parts, seen = [], 0
+        for file in self._open:
+            piece = file.get_slice(key)
+            here, *others = piece.get_shape()
+            if others != list(like.shape[1:]):
+                raise self._misfit(f"{key} has the shape {[here, *others]}")
+            if seen < end and first < seen + here:
+                parts.append(piece[max(first - seen, 0) : min(end - seen, here)])
+            seen += here
+        if seen != like.shape[0]:
+            raise self._misfit(f"{key} has {seen} rows instead of {like.shape[0]}")
+        return torch.cat(parts) if parts else like.new_empty((0, *like.shape[1:]), device="cpu")
+
+    def _misfit(self, why: str) -> StageError:
+        return StageError(f"the checkpoint does not fit the model: {why}", where=str(self._folder))

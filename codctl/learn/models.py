@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from codctl.cod.conversation import breaks_prefixes
 from codctl.config.schema import LoraConfig
 from codctl.errors import PreflightError
-
-WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
+from codctl.learn import hub
 
 
 def check_folder(path: Path) -> None:
@@ -24,9 +25,9 @@ def check_folder(path: Path) -> None:
         raise PreflightError(f"the adapter's base model is gone: no model folder at {weights}", where=str(path))
     if not (weights / "config.json").is_file():
         raise PreflightError("the model folder has no config.json", where=str(weights))
-    if not any((weights / name).is_file() for name in WEIGHT_FILES):
+    if missing := hub.missing_weights(weights):
         raise PreflightError(
-            "the model folder has no model.safetensors (pickled weights are not loaded)",
+            f"the model folder has no {', '.join(missing)} (pickled weights are not loaded)",
             where=str(weights),
             hint="save it with model.save_pretrained(folder)",
         )
@@ -39,25 +40,53 @@ def check_folder(path: Path) -> None:
 
 
 def _how_to_get(path: Path) -> str:
-    """What to type for a model that is not there: a name such as Qwen/Qwen3-8B is fetched to where it is expected."""
-    is_hub_name = not path.is_absolute() and len(path.parts) == 2 and not path.parts[0].startswith((".", "~"))
-    return f"hf download {path} --local-dir {path}" if is_hub_name else "give a local Hugging Face folder"
+    return f"hf download {path}" if hub.is_hub_id(str(path)) else "give a local Hugging Face folder"
 
 
 def base_folder(path: Path) -> Path:
-    """Where the full weights are: the base model that a PEFT adapter folder names, else the folder itself."""
+    """Where the full weights are: the base model that a PEFT adapter folder names, else the folder itself.
+
+    Raises:
+        PreflightError: The adapter names a hub id that is not cached.
+    """
     adapter = path / "adapter_config.json"
-    return Path(json.loads(adapter.read_text())["base_model_name_or_path"]) if adapter.is_file() else path
+    if not adapter.is_file():
+        return path
+    settings = json.loads(adapter.read_text())
+    return hub.located(settings["base_model_name_or_path"], settings.get("revision"))
 
 
-def load_tokenizer(path: Path) -> Any:
-    """The tokenizer of a local folder; no hub, no remote code."""
+def load_tokenizer(path: Path, say: Callable[[str], None] = lambda _: None) -> Any:
+    """The tokenizer of a local folder; no hub, no remote code.
+
+    A chat template that changes earlier turns, and that TRL has a faithful one for, is replaced by that one: Qwen3's
+    own drops the empty think block of every turn but the last.
+
+    Args:
+        path: Folder.
+        say: Told when the template is replaced.
+
+    Raises:
+        PreflightError: There is no tokenizer that can be loaded.
+    """
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise PreflightError(f"the tokenizer cannot be loaded: {error}", where=str(path)) from error
+    if not breaks_prefixes(tokenizer):
+        return tokenizer
+    from trl.chat_template_utils import get_training_chat_template
+
+    try:
+        replacement = get_training_chat_template(tokenizer)
+    except ValueError:  # TRL does not know it; TemplateChat says what is wrong with it
+        return tokenizer
+    if replacement:
+        tokenizer.chat_template = replacement
+        say("the model's chat template changes earlier turns; TRL's variant of it, which only appends, is used instead")
+    return tokenizer
 
 
 def load_model(path: Path, dtype: str, device: str) -> Any:

@@ -11,8 +11,10 @@ from codctl.cod.context import END, START
 from codctl.cod.conversation import ByteChat
 from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.config.architectures import of_build
 from codctl.config.schema import BuildConfig, WorldConfig
 from codctl.engines.scripted import EachFamily, ScriptedEngine
+from codctl.learn.random_init import qwen3_config
 from codctl.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -77,24 +79,10 @@ def build_tokenizer(corpus: Iterable[str], vocab: int, max_tokens: int) -> PreTr
 def build_model(build: BuildConfig, vocab: int, tokenizer: Any, seed: int) -> Qwen3ForCausalLM:
     """A randomly initialised Qwen3 of the recipe's size."""
     import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+    from transformers import Qwen3ForCausalLM
 
-    config = Qwen3Config(
-        vocab_size=vocab,
-        hidden_size=build.width,
-        intermediate_size=build.ffn,
-        num_hidden_layers=build.layers,
-        num_attention_heads=build.heads,
-        num_key_value_heads=build.kv_heads,
-        head_dim=build.head_dim,
-        max_position_embeddings=build.max_tokens,
-        rope_parameters={"rope_type": "default", "rope_theta": build.rope_theta},
-        tie_word_embeddings=build.tie_embeddings,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-        initializer_range=build.width**-0.5,
-    )
+    config = qwen3_config(of_build(build), vocab, build.width**-0.5)
+    config.pad_token_id, config.eos_token_id = tokenizer.pad_token_id, tokenizer.eos_token_id
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "model", "init") % 2**32)
         model = Qwen3ForCausalLM(config)
@@ -119,11 +107,16 @@ def rendered_corpus(world: WorldConfig, packs: int = 100) -> Iterator[str]:
 
 def build_folder(build: BuildConfig, world: WorldConfig, seed: int, folder: Path) -> None:
     """Write tokenizer and model as an ordinary Hugging Face folder that `AutoModelForCausalLM` loads."""
-    # The markers are added tokens: taken out of the corpus, they do not become merges as well.
-    corpus = (_without_markers(text) for known in _known_worlds(build, world) for text in rendered_corpus(known))
-    tokenizer = build_tokenizer(corpus, build.vocab, build.max_tokens)
+    tokenizer = tokenizer_of_worlds(build, world, vocab=build.vocab, max_tokens=build.max_tokens)
     tokenizer.save_pretrained(folder)
     build_model(build, len(tokenizer), tokenizer, seed).save_pretrained(folder, safe_serialization=True)
+
+
+def tokenizer_of_worlds(build: BuildConfig, world: WorldConfig, *, vocab: int, max_tokens: int) -> Any:
+    """A tokenizer that knows the words of the training's worlds, or of those that the recipe names."""
+    # The markers are added tokens: taken out of the corpus, they do not become merges as well.
+    corpus = (_without_markers(text) for known in _known_worlds(build, world) for text in rendered_corpus(known))
+    return build_tokenizer(corpus, vocab, max_tokens)
 
 
 def _known_worlds(build: BuildConfig, world: WorldConfig) -> list[WorldConfig]:

@@ -23,7 +23,9 @@ _NO_INFO: Mapping[str, Any] = MappingProxyType({})
 
 
 @contextlib.contextmanager
-def sealing(final: Path, info: Mapping[str, Any] = _NO_INFO) -> Iterator[Path]:
+def sealing(
+    final: Path, info: Mapping[str, Any] = _NO_INFO, hashes: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Path]:
     """Yield an empty temp folder; on a normal exit it becomes `final`, sealed. On an exception it is removed.
 
     An older `final` is replaced. One writer at a time, as with every file of a run.
@@ -31,6 +33,8 @@ def sealing(final: Path, info: Mapping[str, Any] = _NO_INFO) -> Iterator[Path]:
     Args:
         final: Where the sealed folder will be.
         info: What COMPLETE.json should say beside the file list (`read_info` gives it back).
+        hashes: Of files that were hashed already, by their paths in the folder; to be filled within the block. Where
+            several processes write large files, each can hash its own.
 
     Raises:
         StageError: Disk full, no permission and the like, also when raised by a library inside the block.
@@ -42,7 +46,7 @@ def sealing(final: Path, info: Mapping[str, Any] = _NO_INFO) -> Iterator[Path]:
         temp.mkdir()
         try:
             yield temp
-            _write_complete(temp, info)
+            _write_complete(temp, info, hashes)
             _move_into_place(temp, final)
         except BaseException:
             shutil.rmtree(temp, ignore_errors=True)
@@ -109,13 +113,12 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_complete(folder: Path, info: Mapping[str, Any]) -> None:
+def _write_complete(folder: Path, info: Mapping[str, Any], hashes: Mapping[str, str]) -> None:
     files = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         atomic.fsync_file(path)
-        files.append(
-            {"path": path.relative_to(folder).as_posix(), "size": path.stat().st_size, "sha256": sha256_of(path)}
-        )
+        name = path.relative_to(folder).as_posix()
+        files.append({"path": name, "size": path.stat().st_size, "sha256": hashes.get(name) or sha256_of(path)})
     for inner in sorted(path for path in folder.rglob("*") if path.is_dir()):
         atomic.fsync_folder(inner)
     body = {"schema": 1, "info": atomic.without_nan(dict(info)), "files": files}

@@ -1,24 +1,72 @@
-"""Stage: build the tiny model, unless the recipe brings one."""
+"""Stage: the model that training starts from: a folder, a hub id that is fetched, random weights, or the tiny model."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from codctl.config.schema import Config
+from codctl.learn import hub
+from codctl.learn.models import load_tokenizer
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_whole, sealing
+from codctl.stages.model_checks import check_files
 from codctl.stages.progress import Progress
+
+_STAGE = "model"
 
 
 def build_model(run: RunDirectory, config: Config, progress: Progress) -> Path:
-    """Return the folder that training starts from."""
-    if config.model.path:
-        return Path(config.model.path).expanduser()
-    final = run.stage("model")
-    if not is_whole(final, progress.message):
+    """Return the folder that training starts from.
+
+    Raises:
+        PreflightError: The hub does not give it, or what is there cannot be used.
+    """
+    if _is_built(config):
+        _build(run.stage(_STAGE), config, progress)
+        return run.stage(_STAGE)
+    folder = _fetched(config, progress)
+    check_files(config.model)
+    load_tokenizer(folder, progress.message)  # for what it says: once here, for all stages
+    return folder
+
+
+def start_folder(run: RunDirectory, config: Config) -> Path:
+    """Where `build_model` has put it.
+
+    Raises:
+        PreflightError: A hub id that is gone from the cache.
+    """
+    return run.stage(_STAGE) if _is_built(config) else hub.located(str(config.model.path), config.model.revision)
+
+
+def _is_built(config: Config) -> bool:
+    return config.model.path is None or config.model.init == "random"
+
+
+def _build(final: Path, config: Config, progress: Progress) -> None:
+    if is_whole(final, progress.message):
+        return
+    if config.model.path is None:
         from codctl.learn.tiny import build_folder
 
         progress.message("building tokenizer and model")
         with sealing(final) as temp:
             build_folder(config.model.build, config.world, config.seed, temp)
-    return final
+    else:
+        from codctl.learn.random_init import build_random_folder
+
+        progress.message(f"building {config.model.path} with random weights")
+        with sealing(final) as temp:
+            build_random_folder(config, temp)
+
+
+def _fetched(config: Config, progress: Progress) -> Path:
+    """The folder of `model.path`, from the hub when it is nowhere else."""
+    path, revision = str(config.model.path), config.model.revision
+    found = hub.find(path, revision)
+    if found is None:
+        progress.message(f"fetching {path} ({revision or 'its newest revision'}) from the hub")
+        found = hub.fetch(path, revision, lambda done, total: progress.update("MB from the hub", done, total, {}))
+    if hub.is_hub_id(path):
+        progress.message(f"the model is {path} at commit {found.name}")
+    return found

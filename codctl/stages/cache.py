@@ -16,6 +16,7 @@ from pathlib import Path
 from codctl.config.freeze import IDENTITY_VERSION, freeze
 from codctl.config.schema import Config
 from codctl.envs.registry import built_in
+from codctl.learn import hub
 from codctl.runs import atomic, code
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_sealed
@@ -54,15 +55,23 @@ def _shared(run: RunDirectory, stage: str, config: Config) -> Path | None:
         "code": code.digest(),
         "stage": stage,
         "settings": settings,
-        "start": _listing(Path(config.model.path).expanduser()) if config.model.path else [],
+        "start": _listing(_start(config)),
         "reward": config.train.reward.model_dump(mode="json"),
     }
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     return run.root / FOLDER / f"{stage}-{key}"
 
 
-def _listing(folder: Path) -> list[list[object]]:
+def _start(config: Config) -> Path | None:
+    """The user's folder that the model comes from, if there is one."""
+    model = config.model
+    return hub.find(model.path, model.revision, weights=model.init == "weights") if model.path else None
+
+
+def _listing(folder: Path | None) -> list[list[object]]:
     """What tells a model's folder from another one at the same place, without reading it."""
+    if folder is None:
+        return []
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return [[str(path.relative_to(folder)), (stat := path.stat()).st_size, stat.st_mtime_ns] for path in files]
 

@@ -5,79 +5,48 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from codctl.cod.credit import CreditRule, credit_pack
-from codctl.cod.engine import Weights
+from codctl.cod.conversation import TemplateChat
+from codctl.cod.engine import EngineStats
 from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, play_all
-from codctl.cod.trajectory import EpisodeRecord, Trajectory, write_parquet
+from codctl.cod.trajectory import Trajectory, write_parquet
 from codctl.config.schema import Config
-from codctl.errors import StageError
-from codctl.evaluate.positions import position_metrics
+from codctl.envs.base import Pack
 from codctl.learn import checkpoints
-from codctl.learn.batching import sample_of, tokens_by_turn
-from codctl.learn.learner import Learner
-from codctl.learn.models import add_lora
+from codctl.learn.group import LearnerGroup, Starter, open_group
+from codctl.learn.models import load_tokenizer
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_whole, sealing
 from codctl.runs.stop import Stopped
 from codctl.seeds import derive_seed
+from codctl.stages.export import describe
+from codctl.stages.health import Health
+from codctl.stages.placement import place
 from codctl.stages.progress import Progress
-from codctl.stages.setup import Speaker, export, load_speaker, make_engine, rollout_settings
+from codctl.stages.sampler import Sampler, version_for
+from codctl.stages.scored import Scored, by_position, refuse_if_engine_is_broken, rollout_metrics, score, signal_metrics
+from codctl.stages.setup import rollout_settings
+from codctl.stages.training_engine import open_engine
 from codctl.tracking.tracker import Tracker
 
+_LOOK_S = 1.0  # for requests to stop, while packs are played
 
-def cod_train(run: RunDirectory, config: Config, start: Path, tracker: Tracker, progress: Progress) -> Path:
+
+def cod_train(
+    run: RunDirectory,
+    config: Config,
+    start: Path,
+    tracker: Tracker,
+    progress: Progress,
+    starter: Starter | None = None,
+) -> Path:
     """Train, and return the folder of the final model (a PEFT adapter when `model.lora.rank` is set).
 
-    A request to stop is seen between two steps, and a checkpoint is saved first.
-    """
-    if not config.train.enabled:
-        return start
-    stage = run.stage("cod_train")
-    final = stage / "final"
-    if is_whole(final, progress.message):
-        return final
-    training = Training(run, config, start, tracker, progress)
-    training.resume()
-    training.run()
-    with sealing(final) as temp:
-        export(training.speaker, config, temp)
-    return final
-
-
-@dataclass(frozen=True)
-class Scored:
-    """The rollouts of one step with their credit, flat and in the same order."""
-
-    trajectories: list[Trajectory]
-    episodes: list[EpisodeRecord]
-    credits: list[dict[str, float]]
-    groups_without_signal: float
-
-
-def score(config: Config, trajectories: list[Trajectory]) -> Scored:
-    """Credit each pack's group of rollouts."""
-    credit = config.train.credit
-    rule = CreditRule(credit.returns, credit.window, credit.discount, credit.scale_by_std)
-    size = config.train.rollouts
-    groups = [trajectories[i : i + size] for i in range(0, len(trajectories), size)]
-    rows: list[dict[str, float]] = []
-    silent = slots = 0
-    for group in groups:
-        found = credit_pack(group, rule)
-        rows.extend(found.rows(group))
-        for kind in (found.solve, found.update):
-            slots += kind.advantages.shape[1]
-            silent += int((kind.advantages == 0).all(axis=0).sum())
-    episodes = [e for t in trajectories for e in t.episodes]
-    return Scored(trajectories, episodes, rows, silent / max(slots, 1))
-
-
-class Training:
-    """One training in this process.
+    A request to stop is seen while packs are played and between two steps, and what was learned is saved first.
 
     Args:
         run: Where everything is written.
@@ -85,151 +54,248 @@ class Training:
         start: Model folder to start from.
         tracker: For metrics.
         progress: For whoever watches.
+        starter: Starts the learner's further processes, where there are to be several.
+    """
+    if not config.train.enabled:
+        return start
+    final = run.stage("cod_train") / "final"
+    if is_whole(final, progress.message):
+        return final
+    tokenizer = load_tokenizer(start)
+    chat = TemplateChat(tokenizer, where=str(start))
+    with ExitStack() as stack:
+        group = stack.enter_context(_learner(config, start, tokenizer.pad_token_id or 0, starter))
+        runner = stack.enter_context(asyncio.Runner())
+        log = run.path / "engine.log"
+        opened = runner.run(open_engine(config, group, start, tokenizer, chat, log))
+        sampler = Sampler(config, opened, group, run=run.path, chat=chat)
+        stack.callback(lambda: runner.run(sampler.aclose()))
+        player = Player(opened.engine, chat, rollout_settings(config), config.seed)
+        Training(run, config, group, sampler, player, runner, tracker, progress).carry_out()
+        with sealing(final) as temp:
+            group.publish(temp)
+            describe(run, config, tokenizer, temp)
+    return final
+
+
+def _learner(config: Config, start: Path, pad_id: int, starter: Starter | None) -> AbstractContextManager[LearnerGroup]:
+    where = place(config)
+    gpu = where.learners[0]
+    device = config.model.device if gpu is None else f"cuda:{gpu}"
+    return open_group(config, start, pad_id=pad_id, device=device, processes=where.processes, starter=starter)
+
+
+@dataclass(frozen=True)
+class Played:
+    """The rollouts of one step.
+
+    Attributes:
+        trajectories: In the order (pack, rollout).
+        stats: Work of the engine on them.
+        seconds: From the first request to the last reply.
     """
 
-    def __init__(self, run: RunDirectory, config: Config, start: Path, tracker: Tracker, progress: Progress) -> None:
+    trajectories: list[Trajectory]
+    stats: EngineStats
+    seconds: float
+
+
+class Training:
+    """One training, in the process that plays.
+
+    Args:
+        run: Where everything is written.
+        config: Recipe.
+        group: The learner, in this process and perhaps in others.
+        sampler: The engine.
+        player: Plays with it.
+        runner: Of the loop that the engine lives in.
+        tracker: For metrics.
+        progress: For whoever watches.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        config: Config,
+        group: LearnerGroup,
+        sampler: Sampler,
+        player: Player,
+        runner: asyncio.Runner,
+        tracker: Tracker,
+        progress: Progress,
+    ) -> None:
         self._run, self._config, self._tracker, self._progress = run, config, tracker, progress
+        self._group, self._sampler, self._player, self._runner = group, sampler, player, runner
         self._stage = run.stage("cod_train")
         self._mixture = Mixture.of(config.world)
-        speaker = load_speaker(start, config.model.dtype, config.model.device)
-        if config.model.lora.rank:
-            adapted = add_lora(speaker.model, config.model.lora, derive_seed(config.seed, "lora"))
-            speaker = Speaker(adapted, speaker.tokenizer, speaker.chat)
-        self.speaker = speaker
-        self._engine = make_engine(speaker, config.runtime.max_batch)
-        self._learner = Learner(
-            speaker.model,
-            config.train,
-            pad_id=speaker.tokenizer.pad_token_id or 0,
-            temperature=config.sampling.temperature,
-            seed=config.seed,
-        )
-        self._player = Player(self._engine, speaker.chat, rollout_settings(config), config.seed)
-        self._done = 0
+        self._health = Health(config, progress.message)
+        self._next: Played | None = None
+        self._done = self._saved = 0
 
-    def resume(self) -> None:
-        """Continue after the newest whole checkpoint, if there is one; later metrics are written again."""
-        self._done, skipped = checkpoints.load_newest(self._stage / "checkpoints", self.speaker.model, self._learner)
-        for reason in skipped:
-            self._progress.message(f"checkpoint passed over: {reason}")
-        if self._done:
-            self._progress.message(f"continuing after step {self._done}")
-            self._prune()  # the last attempt may have been killed before it could, or while it did
-        self._tracker.rewind("train", self._done)
-        self._tracker.rewind("validation", self._done or -1)
+    def carry_out(self) -> None:
+        """Continue where the newest checkpoint ends, and train to the last step.
 
-    def run(self) -> None:
+        Raises:
+            Stopped: Somebody has asked for it; what was learned is saved.
+        """
+        self._resume()
         config, total = self._config, self._config.train.steps
         if self._done == 0:
             self._validate(0)
         while self._done < total:
             step = self._done + 1
             metrics = self._step(step)
+            if metrics is None:
+                break
             self._done = step
             self._progress.update("CoD-Train", step, total, metrics)
             if config.evaluation.every and step % config.evaluation.every == 0:
                 self._validate(step)
-            stop = self._run.stop_requested()
-            if stop or step % config.train.checkpoint_every == 0 or step == total:
-                checkpoints.save(self._stage / "checkpoints", self.speaker.model, self._learner, step)
-                self._prune()
-            if stop:
-                raise Stopped(stop)
+            if step % config.train.checkpoint_every == 0 or step == total:
+                self._save()
+            if self._run.stop_requested():
+                break
+        if stop := self._run.stop_requested():
+            if self._saved < self._done:
+                self._save()
+            raise Stopped(stop)
 
-    def _prune(self) -> None:
-        checkpoints.prune(self._stage / "checkpoints", self._config.train.checkpoints_kept, newest=self._done)
+    def _resume(self) -> None:
+        """Load the newest whole checkpoint, if there is one; later metrics are written again."""
+        found = self._group.restore(self._stage / "checkpoints")
+        for reason in found.skipped:
+            self._progress.message(f"checkpoint passed over: {reason}")
+        self._done = self._saved = found.step
+        if self._done:
+            self._progress.message(f"continuing after step {self._done}")
+            self._prune()  # the last attempt may have been killed before it could, or while it did
+        self._tracker.rewind("train", self._done)
+        self._tracker.rewind("validation", self._done or -1)
+        version = self._version_for(self._done + 1)
+        self._runner.run(self._sampler.restore(version, found.published, learned=self._done))
 
-    def _step(self, step: int) -> dict[str, float]:
-        config = self._config
-        first = (step - 1) * config.train.packs
-        packs = self._mixture.packs("train", config.seed, first, config.train.packs)
+    def _step(self, step: int) -> dict[str, float] | None:
+        """Play and learn; None when somebody has asked to stop before anything was learned."""
         started = time.monotonic()
-        asyncio.run(self._engine.update_weights(Weights(step - 1)))
-        trajectories = asyncio.run(play_all(self._player, packs, config.train.rollouts))
-        played = time.monotonic()
-        scored = score(config, trajectories)
-        _refuse_if_engine_is_broken(scored.episodes, step)
-        samples = [
-            sample_of(episode, row["advantage"])
-            for episode, row in zip(scored.episodes, scored.credits, strict=True)
-            if not episode.failed
-        ]
-        learned = self._learner.learn(samples, step)
-        ended = time.monotonic()
-        metrics = {**self._by_position(trajectories), **learned, **self._rollout_metrics(scored)}
-        timing = {
-            "seconds/rollout": played - started,
-            "seconds/learn": ended - played,
-            "seconds/step": ended - started,
-            "tokens_per_second/rollout": sum(len(e.ids) for e in scored.episodes) / (played - started),
-            "tokens_per_second/learn": learned["tokens/forwarded"] / (ended - played),
-        }
-        self._tracker.log(step, "train", metrics, timing)
-        if step % config.tracking.trajectories_every == 0 or step in (1, config.train.steps):
-            path = self._stage / "rollouts" / f"step-{step:06d}.parquet"
-            write_parquet(path, trajectories, scored.credits)
-        return metrics
+        played, self._next = self._next or self._runner.run(self._play(step)), None
+        if played is None:
+            return None
+        scored = score(self._config, played.trajectories, learned=step - 1)
+        refuse_if_engine_is_broken(scored.episodes, step)
+        if self._config.engine.overlap and step < self._config.train.steps:
+            learned = self._runner.run(self._learn_and_play(step, scored))
+        else:
+            self._runner.run(self._sampler.rest())
+            learned = self._learn(step, scored)
+        return self._record(step, played, scored, learned, time.monotonic() - started)
 
-    def _by_position(self, trajectories: Sequence[Trajectory]) -> dict[str, float]:
-        """Metrics by position; of a mixture also those of each family, under its name."""
-        found = position_metrics(trajectories)
-        for part in self._mixture.parts if len(self._mixture.parts) > 1 else ():
-            own = [t for t in trajectories if t.pack.startswith(f"{part.family.name}/")]
-            found |= {f"{part.family.name}/{name}": value for name, value in position_metrics(own).items()}
-        return found
+    # --- playing --------------------------------------------------------------------------------------------------
 
-    def _rollout_metrics(self, scored: Scored) -> dict[str, float]:
-        stats, episodes = self._engine.stats, scored.episodes
-        by_kind = {
-            kind: sum(
-                row["advantage"] * sum(e.loss_mask)
-                for e, row in zip(episodes, scored.credits, strict=True)
-                if e.kind == kind
-            )
-            for kind in ("solve", "update")
-        }
-        rows = sum(len(e.ids) for e in episodes)
-        return {
-            "groups/without_signal": scored.groups_without_signal,
-            "advantage_sum/solve": by_kind["solve"],
-            "advantage_sum/update": by_kind["update"],
-            "engine/occupancy": stats.occupancy,
-            "engine/cached_prompt_fraction": stats.cached_tokens / max(stats.prompt_tokens, 1),
-            "tokens/per_pack": rows / self._config.train.packs,
-            "tokens/per_turn_rows_ratio": tokens_by_turn(episodes) / max(rows, 1),
-            "failures/format": _share(episodes, "solve", "format_error"),
-            "failures/update": _share(episodes, "update", "format_error"),
-            "failures/episode": sum(1 for e in episodes if e.failed) / len(episodes),
-        }
+    def _version_for(self, step: int) -> int:
+        return version_for(min(step, self._config.train.steps), self._config.engine)
+
+    async def _use(self, version: int) -> None:
+        await self._sampler.use(version, learned=self._done, keep=self._version_for(self._done + 1))
+
+    async def _play(self, step: int) -> Played | None:
+        """The rollouts of a step, with the weights that it is to be played with."""
+        config = self._config
+        await self._use(self._version_for(step))
+        packs = self._mixture.packs("train", config.seed, (step - 1) * config.train.packs, config.train.packs)
+        before, started = replace(self._sampler.engine.stats), time.monotonic()
+        trajectories = await self._play_packs(self._player, packs, config.train.rollouts)
+        if trajectories is None:
+            return None
+        return Played(trajectories, self._sampler.engine.stats.since(before), time.monotonic() - started)
+
+    async def _play_packs(self, player: Player, packs: Sequence[Pack], rollouts: int) -> list[Trajectory] | None:
+        """Play, and look for a request to stop all the while: a step of a large model takes longer than its notice."""
+        await self._sampler.wake()
+        playing = asyncio.ensure_future(play_all(player, packs, rollouts))
+        try:
+            while not playing.done():
+                await asyncio.wait([playing], timeout=_LOOK_S)
+                self._group.check()
+                if not playing.done() and self._run.stop_requested():
+                    return None
+            return playing.result()
+        finally:
+            playing.cancel()
+            await asyncio.gather(playing, return_exceptions=True)
+
+    async def _learn_and_play(self, step: int, scored: Scored) -> dict[str, float]:
+        """Learn from a step while the next one is played, with the weights from before."""
+        await self._use(self._version_for(step + 1))
+        learning = asyncio.to_thread(self._learn, step, scored)
+        learned, self._next = await asyncio.gather(learning, self._play(step + 1))
+        return learned
 
     def _validate(self, step: int) -> None:
-        """Play held-out packs as deployed, the same ones every time."""
+        """Play held-out packs as deployed, the same ones every time, with the weights of this step."""
         config = self._config
         if not config.evaluation.every:
             return
         packs = self._mixture.packs("validation", 0, 0, config.evaluation.every_packs)
-        asyncio.run(self._engine.update_weights(Weights(step)))
-        player = Player(
-            self._engine,
-            self.speaker.chat,
-            self._player.settings,
-            derive_seed(config.seed, "validation"),
+        player = replace(self._player, seed=derive_seed(config.seed, "validation"))
+
+        async def play() -> list[Trajectory] | None:
+            await self._sampler.use(step, learned=step, keep=self._version_for(step + 1))
+            return await self._play_packs(player, packs, 1)
+
+        if played := self._runner.run(play()):
+            refuse_if_engine_is_broken([e for t in played for e in t.episodes], step)
+            metrics = by_position(self._mixture, played)
+            self._tracker.log(step, "validation", metrics)
+            self._progress.update("validation", step, config.train.steps, metrics)
+
+    # --- learning -------------------------------------------------------------------------------------------------
+
+    def _learn(self, step: int, scored: Scored) -> dict[str, float]:
+        """One call of the learner; its metrics, with `seconds`."""
+        signal, began = signal_metrics(scored), time.monotonic()
+        learned = self._group.learn(
+            scored.samples(self._config.engine.max_staleness),
+            step,
+            judge=lambda found: self._health.before_step({**signal, **found}),
         )
-        metrics = self._by_position(asyncio.run(play_all(player, packs, 1)))
-        self._tracker.log(step, "validation", metrics)
-        self._progress.update("validation", step, config.train.steps, metrics)
+        return {**learned, **signal, "seconds": time.monotonic() - began}
 
+    def _record(
+        self, step: int, played: Played, scored: Scored, learned: dict[str, float], seconds: float
+    ) -> dict[str, float]:
+        config, learn_s = self._config, learned.pop("seconds")
+        metrics = {
+            **by_position(self._mixture, played.trajectories),
+            **learned,
+            **rollout_metrics(scored, played.stats, config),
+        }
+        timing = {
+            "seconds/rollout": played.seconds,
+            "seconds/learn": learn_s,
+            "seconds/step": seconds,
+            "tokens_per_second/rollout": sum(len(e.ids) for e in scored.episodes) / played.seconds,
+            "tokens_per_second/learn": learned["tokens/forwarded"] / learn_s,
+        }
+        try:
+            metrics |= self._health.after_step(step, metrics)
+        finally:  # a sick step is logged as well
+            self._tracker.log(step, "train", metrics, timing)
+        if step % config.tracking.trajectories_every == 0 or step in (1, config.train.steps):
+            path = self._stage / "rollouts" / f"step-{step:06d}.parquet"
+            write_parquet(path, played.trajectories, scored.credits)
+        return metrics
 
-def _refuse_if_engine_is_broken(episodes: Sequence[EpisodeRecord], step: int) -> None:
-    """A few failed episodes are noise; when most fail, going on would only look like training."""
-    reasons = [e.failed for e in episodes if e.failed]
-    if 2 * len(reasons) > len(episodes):
-        raise StageError(
-            f"step {step}: the engine failed in {len(reasons)} of {len(episodes)} episodes; first reason: {reasons[0]}",
-            hint="the same command continues from the newest checkpoint once the cause is gone",
-        )
+    # --- keeping --------------------------------------------------------------------------------------------------
 
+    def _save(self) -> None:
+        """A checkpoint; with the weights that the engine will go on with, where the learner is ahead of them."""
+        version = self._version_for(self._done + 1)
+        is_behind = self._sampler.apart and version < self._done < self._config.train.steps
+        published = self._sampler.folder(version) if is_behind else None
+        self._group.save(self._stage / "checkpoints", self._done, published=published)
+        self._saved = self._done
+        self._prune()
 
-def _share(episodes: Sequence[EpisodeRecord], kind: str, flag: str) -> float:
-    chosen = [bool(getattr(e, flag)) for e in episodes if e.kind == kind]
-    return sum(chosen) / max(len(chosen), 1)
+    def _prune(self) -> None:
+        checkpoints.prune(self._stage / "checkpoints", self._config.train.checkpoints_kept, newest=self._done)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codctl.config.schema import Config
 from codctl.errors import CodctlError
@@ -13,11 +13,22 @@ from codctl.runs.directory import RunDirectory
 from codctl.runs.stop import Stopped
 from codctl.stages.progress import Logged, Progress, Stoppable
 
+if TYPE_CHECKING:
+    from codctl.learn.meeting import Starter
 
-def run_training(config: Config, run: RunDirectory, progress: Progress) -> dict[str, Any]:
+
+def run_training(
+    config: Config, run: RunDirectory, progress: Progress, starter: Starter | None = None
+) -> dict[str, Any]:
     """Train and evaluate; the same call again continues or does nothing.
 
     The caller holds the run's lock (`run.start_attempt`).
+
+    Args:
+        config: Recipe.
+        run: Where everything is written.
+        progress: For whoever watches.
+        starter: Starts the learner's further processes (`dispatch.followers`); None where it is one.
 
     Raises:
         Stopped: Somebody has asked for it; all that was sealed is kept.
@@ -30,7 +41,7 @@ def run_training(config: Config, run: RunDirectory, progress: Progress) -> dict[
     tracker = Tracker(run, config)
     outcome = "failed"
     try:
-        result = _stages(config, run, tracker, Logged(progress))
+        result = _stages(config, run, tracker, Logged(progress), starter)
         outcome = "finished"
         return result
     except Stopped as request:
@@ -43,7 +54,9 @@ def run_training(config: Config, run: RunDirectory, progress: Progress) -> dict[
         tracker.finish(outcome)
 
 
-def _stages(config: Config, run: RunDirectory, tracker: Any, progress: Progress) -> dict[str, Any]:
+def _stages(
+    config: Config, run: RunDirectory, tracker: Any, progress: Progress, starter: Starter | None
+) -> dict[str, Any]:
     from codctl.stages.build_model import build_model
     from codctl.stages.cod_train import cod_train
     from codctl.stages.evaluation import evaluate_in_run
@@ -57,7 +70,7 @@ def _stages(config: Config, run: RunDirectory, tracker: Any, progress: Progress)
     progress = Stoppable(seen, run.check_stop)
     start = build_model(run, config, progress)
     warm = warm_start(run, config, start, tracker, progress)
-    final = cod_train(run, config, warm, tracker, seen)  # it saves before it stops
+    final = cod_train(run, config, warm, tracker, seen, starter)  # it saves before it stops
     length, arms = config.world.length, config.evaluation.arms
     results: dict[str, dict[str, Any]] = {}
     if config.train.enabled:

@@ -2,37 +2,79 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from importlib.util import find_spec
 
-from codctl.cod.conversation import TemplateChat
 from codctl.config.schema import Config
 from codctl.envs.registry import check_world
 from codctl.errors import PreflightError
 from codctl.evaluate.arms import check_arms
-from codctl.learn.models import check_folder, load_tokenizer, pick_device
+from codctl.learn import hub
+from codctl.stages.model_checks import check_files, check_shape
+from codctl.stages.placement import place
+from codctl.stages.plan.fit import check_plan
 
 
 def preflight(config: Config) -> None:
-    """Check a recipe against this machine and the user's files.
+    """Check a recipe, the user's files and this machine: what a run on this machine needs.
 
     Raises:
         UsageError: Unknown family, preset or arm.
-        PreflightError: A model folder that cannot be used, or a device that is not there.
+        PreflightError: A model that cannot be used, or something that this machine has not.
+    """
+    check_recipe(config)
+    check_machine(config)
+
+
+def check_recipe(config: Config) -> None:
+    """Check what holds on any machine: for a dry run, and for jobs that run elsewhere. Asks no hub and no GPU.
+
+    A model folder is looked into, and a hub id where the cache has it.
     """
     for part in config.world.parts:
         check_world(part.family, part.preset, part.variant)
     for known in config.model.build.worlds:
         check_world(known.family, known.preset)
     check_arms(config.evaluation.arms)
-    if config.model.path:
-        folder = Path(config.model.path).expanduser()
-        check_folder(folder)
-        TemplateChat(load_tokenizer(folder), where=str(folder))
-    elif not config.warm_start.enabled and config.train.enabled:
+    if not config.model.path and not config.warm_start.enabled and config.train.enabled:
         raise PreflightError(
             "model.path is null and warm_start.enabled is false: RL from random weights cannot start",
             where="warm_start.enabled",
             hint="set warm_start.enabled=true or give model.path=FOLDER",
         )
-    if config.model.device == "cuda":
-        pick_device("cuda")
+    place(config)
+    check_shape(config.model)
+    check_files(config.model)
+
+
+def check_machine(config: Config) -> None:
+    """Check what this machine must have: GPUs with room, packages, and the model or the way to it."""
+    model, engine = config.model, config.engine
+    if engine.kind == "vllm" and not engine.servers and find_spec("vllm") is None:
+        raise PreflightError(
+            "engine.kind=vllm, but vllm is not installed",
+            where="engine.kind",
+            hint="pip install 'codctl[vllm]', or engine.servers=[URL], or engine.kind=transformers",
+        )
+    _check_device(config)
+    check_plan(config)
+    if model.path and model.init == "weights" and hub.is_hub_id(model.path):
+        hub.check_reachable(model.path, model.revision)
+
+
+def _check_device(config: Config) -> None:
+    gpus, model = config.cluster.gpus_per_node, config.model
+    if model.device != "cpu" and gpus:
+        import torch
+
+        found = torch.cuda.device_count()
+        if gpus > found:
+            raise PreflightError(
+                f"the recipe asks for {gpus} GPUs, torch sees {found} here",
+                where="cluster.gpus_per_node",
+                hint="--slurm runs it where they are; cluster.gpus_per_node says how many to use",
+            )
+    if model.device == "cuda" or model.attention == "flash_attention_2":
+        from codctl.learn.attention import attention_of
+        from codctl.learn.models import pick_device
+
+        attention_of(model.attention, pick_device(model.device))

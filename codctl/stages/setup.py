@@ -12,9 +12,12 @@ from codctl.cod.conversation import TemplateChat
 from codctl.cod.rollout import RolloutSettings
 from codctl.config.schema import Config
 from codctl.errors import PreflightError
+from codctl.learn import hub
 from codctl.learn.models import check_folder, load_model, load_tokenizer
 
 if TYPE_CHECKING:
+    import torch
+
     from codctl.engines.transformers_engine import TransformersEngine
 
 SIDE_FILE = "codctl.json"  # beside a model: how it was trained to be prompted
@@ -45,12 +48,13 @@ def rollout_settings(config: Config) -> RolloutSettings:
         max_chars=config.context.max_chars,
         turn_penalty=config.train.reward.turn_penalty,
         deadline_s=config.sampling.deadline_s,
+        top_p=config.sampling.top_p,
     )
 
 
 def prepare_process(threads: int) -> None:
     """Make torch repeatable and quiet in this process: thread count, no hub, no telemetry, no progress bars."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    hub.stay_offline()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
@@ -71,18 +75,25 @@ def load_speaker(folder: Path, dtype: str, device: str) -> Speaker:
     return Speaker(load_model(folder, dtype, device), tokenizer, chat)
 
 
-def make_engine(speaker: Speaker, max_batch: int) -> TransformersEngine:
+def make_engine(speaker: Speaker, max_batch: int, autocast: torch.dtype | None = None) -> TransformersEngine:
     from codctl.engines.transformers_engine import TransformersEngine
 
     pad_id = speaker.tokenizer.pad_token_id
     pad_id = speaker.chat.stop_ids[0] if pad_id is None else pad_id
-    return TransformersEngine(speaker.model, pad_id=pad_id, max_tokens=speaker.max_tokens, max_batch=max_batch)
+    return TransformersEngine(
+        speaker.model, pad_id=pad_id, max_tokens=speaker.max_tokens, max_batch=max_batch, autocast=autocast
+    )
 
 
 def export(speaker: Speaker, config: Config, folder: Path) -> None:
     """Save model and tokenizer as an ordinary Hugging Face folder, with how it wants to be prompted."""
     speaker.model.save_pretrained(folder, safe_serialization=True)
     speaker.tokenizer.save_pretrained(folder)
+    write_side_file(config, folder)
+
+
+def write_side_file(config: Config, folder: Path) -> None:
+    """Put beside a model how it wants to be prompted, for `read_side_file`."""
     side = {
         "schema": 1,
         "world": config.world.model_dump(mode="json"),
@@ -92,7 +103,7 @@ def export(speaker: Speaker, config: Config, folder: Path) -> None:
 
 
 def read_side_file(folder: Path) -> dict[str, Any]:
-    """What `export` wrote beside the model; empty for a foreign folder."""
+    """What `write_side_file` put beside the model; empty for a foreign folder."""
     path = folder / SIDE_FILE
     if not path.is_file():
         return {}

@@ -15,6 +15,7 @@ from codctl.evaluate.ceilings import reference_player
 from codctl.evaluate.suites.expansion import Home, World
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_sealed, sha256_of
+from codctl.stages.build_model import start_folder
 from codctl.stages.setup import Speaker, load_speaker, make_engine, read_side_file, rollout_settings
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def subject_of_run(run: RunDirectory) -> Subject:
             return Subject("run", run.name, model, run.config())
     config = run.config()
     if config.model.path and not (config.train.enabled or config.warm_start.enabled):
-        return Subject("run", run.name, Path(config.model.path).expanduser(), config)
+        return Subject("run", run.name, start_folder(run, config), config)
     raise StageError(f"run {run.name!r} has no finished model yet", where=str(run.path), hint="codctl train …")
 
 
@@ -111,6 +112,8 @@ def identity_of(subject: Subject) -> dict[str, Any]:
     config = subject.config or Config()
     settings = asdict(rollout_settings(config))
     del settings["deadline_s"]
+    if settings["top_p"] == 1:  # as before there was a choice
+        del settings["top_p"]
     files = sorted(path for path in subject.folder.rglob("*") if path.is_file())
     hashes = {path.relative_to(subject.folder).as_posix(): sha256_of(path) for path in files}
     return {"files": hashes, "dtype": config.model.dtype, "settings": settings}

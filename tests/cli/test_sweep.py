@@ -133,7 +133,7 @@ def test_a_sweep_has_one_launcher(swept: Swept, cli: Cli, monkeypatch: pytest.Mo
         (["nothing.yaml"], 2, "(studies: generalization)"),
         (["micro.yaml", "--suite", "ralf-loop"], 2, "did you mean 'ralph-loop'?"),
         (["micro.yaml", "--slurm", "--detach"], 2, "--slurm and --detach exclude each other"),
-        (["micro.yaml", "model.path=Some/Model"], 3, "→ hf download Some/Model --local-dir Some/Model\n"),
+        (["micro.yaml", "model.path=Some/Model"], 3, "hf download Some/Model\n"),
         (["size=huge"], 2, "there is no size 'huge' (known: tiny, qwen3-8b)"),
         (["broken.yaml"], 2, "error: broken.yaml:3: unknown key sedes; did you mean seeds?\n"),
     ],

@@ -15,15 +15,6 @@ import pytest
 from codctl.runs.lock import RunLock
 
 
-def test_dry_run_prints_the_frozen_config_and_writes_nothing(cli, home: Path, micro: str) -> None:
-    outcome = cli("train", micro, "--dry-run", "train.steps=3", "--name", "other")
-    assert (outcome.code, outcome.err) == (0, "")
-    frozen = json.loads(outcome.out)
-    assert (frozen["config"]["train"]["steps"], frozen["config"]["name"]) == (3, "other")
-    assert cli("train", micro, "--dry-run", "train.steps=3", "--json").json["result"]["digest"] == frozen["digest"]
-    assert [path.name for path in home.iterdir()] == [micro]
-
-
 def test_the_result_is_one_object_and_progress_goes_to_stderr(trained) -> None:
     [line] = trained.done.stdout.splitlines()
     result = json.loads(line)["result"]

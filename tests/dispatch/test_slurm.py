@@ -15,7 +15,7 @@ import pytest
 from codctl.config.schema import ClusterConfig, Config
 from codctl.dispatch import ranks, slurm, slurm_checks
 from codctl.dispatch.stage_job import StageJob, given_up
-from codctl.errors import BackendError, CodctlError, PreflightError, RefusedError
+from codctl.errors import BackendError, CodctlError, RefusedError
 from codctl.runs.directory import RunDirectory
 
 ONE = """\
@@ -79,9 +79,15 @@ def test_without_requeue_the_cluster_is_told_so() -> None:
     assert "#SBATCH --requeue" not in text
 
 
-def test_shapes_that_no_training_can_use() -> None:
-    with pytest.raises(PreflightError, match="a training is one process so far, not 4"):
-        script(ClusterConfig(nodes=2, processes_per_node=2))
+def test_several_nodes_have_a_supervisor_each_and_fail_together() -> None:
+    text = script(ClusterConfig(nodes=2, processes_per_node=4))
+    assert "#SBATCH --nodes=2\n" in text
+    assert "#SBATCH --ntasks-per-node=1\n" in text
+    assert "--kill-on-bad-exit=1 --wait=0" in text
+    assert "--kill-on-bad-exit" not in script(ClusterConfig(processes_per_node=4))
+
+
+def test_a_time_limit_that_leaves_no_time_to_work() -> None:
     with pytest.raises(RefusedError, match=r"300 s is too short: the run is asked to save 300 s before it"):
         script(ClusterConfig(time=5))
 

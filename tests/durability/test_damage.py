@@ -35,11 +35,11 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
+SHARD = "rank-00000-of-00001.safetensors"
 CHECKPOINTS = [
-    (flip, "weights.safetensors", "content differs from what was sealed"),
-    (flip, "optimizer.pt", "content differs from what was sealed"),
-    (truncate, "optimizer.pt", "bytes, expected"),
-    (remove, "weights.safetensors", "weights.safetensors: missing"),
+    (flip, SHARD, "content differs from what was sealed"),
+    (truncate, SHARD, "bytes, expected"),
+    (remove, SHARD, f"{SHARD}: missing"),
     (remove, "COMPLETE.json", "missing COMPLETE.json"),
     (empty, "COMPLETE.json", "COMPLETE.json cannot be read"),
     (flip, "COMPLETE.json", "COMPLETE.json cannot be read"),
@@ -98,7 +98,7 @@ def test_with_no_whole_checkpoint_training_begins_again(
     train = small_run.folder(runs) / "stages" / "cod_train"
     shutil.rmtree(train / "final")
     for checkpoint in (train / "checkpoints").iterdir():
-        flip(checkpoint / "weights.safetensors")
+        flip(checkpoint / SHARD)
     said = go_on(server, runs)
     assert said.count("checkpoint passed over") == 2
     assert "continuing after" not in said

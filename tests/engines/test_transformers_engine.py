@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
@@ -289,3 +290,46 @@ def test_occupancy_counts_live_trajectories(model: Any) -> None:
     engine = new_engine(model)
     together(engine, list(range(8)), turns=1, tokens=1)
     assert (engine.stats.forwards, engine.stats.rows, engine.stats.occupancy) == (1, 8, 1.0)
+
+
+# --- top_p ------------------------------------------------------------------------------------------------------------
+
+
+def first_tokens(model: Any, ids: list[int], top_ps: list[float]) -> list[Generation]:
+    """One sampled token for each `top_p`, all in one batch, each with its own seed."""
+    engine = new_engine(model, len(top_ps))
+
+    async def run() -> list[Generation]:
+        asked = [Sampling(1, 0.5, (), top_p) for top_p in top_ps]
+        return list(await asyncio.gather(*(engine.generate(ids, s, seed=i, asker=NOBODY) for i, s in enumerate(asked))))
+
+    return asyncio.run(run())
+
+
+def test_top_p_draws_from_the_likeliest_tokens_only(model: Any) -> None:
+    ids, top_p, draws = prompt(11), 0.6, 1000
+    with torch.no_grad():
+        probs = torch.softmax(model(input_ids=torch.tensor([ids])).logits[0, -1].double() / 0.5, -1)
+    ranked, order = probs.sort(descending=True)
+    count = int((ranked.cumsum(0) < top_p).sum()) + 1  # the fewest whose mass reaches top_p
+    likeliest = {int(token): float(probs[token] / ranked[:count].sum()) for token in order[:count]}
+    replies = first_tokens(model, ids, [top_p] * draws)
+    assert {reply.token_ids[0] for reply in replies} <= set(likeliest)
+    for reply in replies:
+        assert reply.logprobs == pytest.approx([math.log(likeliest[reply.token_ids[0]])], abs=1e-4)
+    seen = [reply.token_ids[0] for reply in replies]
+    for token in order[:3].tolist():
+        assert seen.count(token) / draws == pytest.approx(likeliest[token], abs=0.06)
+
+
+def test_top_p_of_one_reply_leaves_the_others_alone(model: Any) -> None:
+    ids = prompt(12)
+    plain = first_tokens(model, ids, [1.0] * 8)
+    mixed = first_tokens(model, ids, [1.0, 0.3] * 4)
+    assert mixed[::2] == plain[::2]  # to the last bit
+    assert mixed[1::2] != plain[1::2]
+
+
+def test_a_tiny_top_p_leaves_one_token(model: Any) -> None:
+    for reply in first_tokens(model, prompt(13), [1e-9] * 4):
+        assert reply.logprobs == [0.0]

@@ -38,14 +38,14 @@ def in_warm_start() -> None:
 def after_checkpoint_2() -> None:
     from codctl.learn import checkpoints
 
-    wrap(checkpoints, "save", lambda folder, model, learner, step: stop() if step == 2 else None)
+    wrap(checkpoints, "save", lambda folder, learner, step, **more: stop() if step == 2 else None)
 
 
 def in_step_4() -> None:
     """When the weights have moved, and nothing is recorded yet."""
     from codctl.learn.learner import Learner
 
-    wrap(Learner, "learn", lambda self, samples, step: stop() if step == 4 else None)
+    wrap(Learner, "learn", lambda self, samples, step, judge: stop() if step == 4 else None)
 
 
 def in_checkpoint_4() -> None:
@@ -78,7 +78,9 @@ def interrupt_in_step_5() -> None:
     """Ctrl-C."""
     from codctl.learn.learner import Learner
 
-    wrap(Learner, "learn", lambda self, samples, step: os.kill(os.getpid(), signal.SIGINT) if step == 5 else None)
+    wrap(
+        Learner, "learn", lambda self, samples, step, judge: os.kill(os.getpid(), signal.SIGINT) if step == 5 else None
+    )
 
 
 def nowhere() -> None:

@@ -16,6 +16,7 @@ from codctl.config.findings import usage_error
 from codctl.config.freeze import digest, identity_fields
 from codctl.config.overrides import Override, override_text
 from codctl.config.schema import Config
+from codctl.config.search import whole_groups
 from codctl.errors import Problem, UsageError
 
 MOST_TRIALS = 10_000
@@ -205,11 +206,12 @@ def base_identities(trials: Sequence[Trial], axes: Sequence[str]) -> dict[str, d
 
 
 def without(identity: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    """Identity fields that none of the keys sets."""
+    """Identity fields that none of the keys sets; a key may be a group that sets several."""
+    every = {*keys, *(inner for key in keys for inner in whole_groups().get(key, ()))}
     return {
         name: value
         for name, value in identity.items()
-        if not any(name == key or name.startswith(f"{key}.") for key in keys)
+        if not any(name == key or name.startswith(f"{key}.") for key in every)
     }
 
 
@@ -222,8 +224,9 @@ def value_at(config: Config, key: str) -> Any:
 
 
 def _is_choice(override: Override) -> bool:
-    """Whether it chooses from a config group: the name of a section, given one word."""
-    return "." not in override.key and override.key in sections() and isinstance(override.value, str)
+    """Whether it chooses from a config group: the name of a section or of such a group, given one word."""
+    is_group = override.key in sections() or override.key in whole_groups()
+    return "." not in override.key and is_group and isinstance(override.value, str)
 
 
 def _last_of_each(overrides: Sequence[Override]) -> list[Override]:

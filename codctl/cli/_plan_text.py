@@ -1,0 +1,146 @@
+"""The plan of a recipe as text for people."""
+
+from __future__ import annotations
+
+from codctl.cli import _output
+from codctl.config.schema import Config
+from codctl.stages.plan.devices import Device
+from codctl.stages.plan.memory import GIB, micro_batch
+from codctl.stages.plan.plan import Plan
+
+_GB = 10**9
+
+
+def render(config: Config, plan: Plan, digest: str) -> str:
+    """Everything that `codctl train RECIPE --dry-run` shows."""
+    blocks = [
+        "\n".join(f"{label:<9} {text}" for label, text in _summary(config, plan, digest)),
+        *(_memory(device) for device in plan.layout.devices),
+        _tokens(config, plan),
+        _time(config, plan),
+    ]
+    if plan.notes:
+        blocks.append("\n".join(f"note: {note}" for note in plan.notes))
+    blocks.append(
+        "An estimate by the formulas beside the numbers: nothing was run. docs/scaling.md says what was measured."
+    )
+    return "\n\n".join(blocks)
+
+
+def _summary(config: Config, plan: Plan, digest: str) -> list[tuple[str, str]]:
+    shape, model, layout = plan.model.shape, plan.model, plan.layout
+    revision = f" at {config.model.revision[:12]}" if config.model.revision else ""
+    rows = [
+        ("run", f"{config.name}, digest {digest}"),
+        ("model", f"{model.name}{revision}: {shape.parameters:,} parameters, {_trained(config, plan)}"),
+        (
+            "",
+            f"embeddings {shape.embedding_parameters:,}{' (shared)' if shape.tie_embeddings else ''}, "
+            f"{shape.layers} layers × {shape.layer_parameters:,}, last norm {shape.width:,}",
+        ),
+    ]
+    if layout.gpu:
+        gpu = layout.gpu
+        nodes = f" on each of {config.cluster.nodes} nodes" if config.cluster.nodes > 1 else ""
+        count = max(config.cluster.gpus_per_node, 1)
+        rows.append(("GPUs", f"{count} × {gpu.name}{nodes}, {gpu.memory / GIB:.1f} GiB each ({gpu.source})"))
+    else:
+        rows.append(("device", f"CPU, {config.runtime.threads} threads"))
+    return [*rows, ("generate", _generating(config, plan)), ("train", _training(plan))]
+
+
+def _trained(config: Config, plan: Plan) -> str:
+    kept = f"{config.model.dtype} arithmetic"
+    if plan.model.adapter:
+        return f"{plan.model.trained:,} of LoRA rank {config.model.lora.rank} trained in float32, {kept}"
+    return f"all trained, kept in float32, {kept}"
+
+
+def _generating(config: Config, plan: Plan) -> str:
+    engine, engines = config.engine, plan.layout.placement.engines
+    if engine.kind == "transformers":
+        return "transformers, in the chief's own process"
+    if engine.servers:
+        return f"vllm, {_count(len(engine.servers), 'server')}, started by somebody else"
+    if not engines:
+        return f"vllm ({engine.transport}), one engine on the CPU"
+    each = f" × {engine.tensor_parallel} GPUs" if engine.tensor_parallel > 1 else ""
+    places = f"GPUs {engines[0][0]}–{engines[-1][-1]}" if len(engines) > 1 or each else f"GPU {engines[0][0]}"
+    count = _count(len(engines), "engine")
+    return f"vllm ({engine.transport}), {engine.placement}: {count}{each} on {places} of the first node"
+
+
+def _training(plan: Plan) -> str:
+    split = plan.layout.split
+    if split.processes == 1:
+        return "one process"
+    kind = "fsdp: each holds a part of the model" if split.sharded else "ddp: each holds the whole model"
+    return f"{split.processes} processes, {kind}"
+
+
+def _memory(device: Device) -> str:
+    capacity = f" of {device.memory / GIB:.1f}" if device.memory else ""
+    tables = []
+    for phase in device.phases:
+        over = "  DOES NOT FIT" if device.memory and phase.bytes > device.memory else ""
+        rows = [[f"  {part.name}", part.bytes / GIB, part.formula] for part in phase.parts]
+        title = f"{device.name}, to {phase.name}: {_gib(phase.bytes)}{capacity} GiB{over}"
+        tables.append(f"{title}\n{_output.table(['  part', 'GiB', 'formula'], rows)}")
+    return "\n\n".join(tables)
+
+
+def _tokens(config: Config, plan: Plan) -> str:
+    tokens, room = plan.lengths, plan.layout.room
+    train = config.train
+    rows = [
+        ["trajectories", f"{tokens.trajectories:,}", f"{train.packs} packs × {train.rollouts} rollouts"],
+        [
+            "episodes",
+            f"{tokens.episodes:,}",
+            f"each {config.world.length} solves and {config.world.length - 1} updates",
+        ],
+        ["replies", _about(tokens.calls), "turns as the bayes policy plays them on a few packs"],
+        ["prompt tokens", _about(tokens.prompt), "rendered packs, bytes per token assumed; each counted once"],
+        ["reply tokens", _about(tokens.reply), "a share of their budgets, assumed"],
+        ["at most", f"{tokens.most:,}", f"every row with {tokens.longest_row:,} tokens"],
+        ["micro-batch", f"{micro_batch(config, tokens):,}", f"tokens; rows of {_about(tokens.row)} on average"],
+        ["optimiser steps", f"{train.optimizer_steps * plan.steps:,}", f"{plan.steps:,} rollout steps"],
+        [
+            "checkpoint",
+            _size(plan.model.checkpoint_bytes),
+            f"{_size(plan.disk)} on disk at most, with the trained model",
+        ],
+    ]
+    if room and config.engine.kind == "vllm":
+        of_longest = f"{room.sequences:,} sequences of {room.context:,}, each engine"
+        rows.append(["KV cache", f"{room.tokens:,} tokens", of_longest])
+    if plan.host:
+        rows.append(["main memory", _size(plan.host), "weights on their way to the engines, on the first node"])
+    return _output.table(["each step", "expected", ""], rows)
+
+
+def _time(config: Config, plan: Plan) -> str:
+    speed = plan.speed
+    rows = [[term.name, f"{term.seconds:,.1f} s", term.formula] for term in speed.terms]
+    overlap = "generate and learn at the same time" if config.engine.overlap else "one after the other"
+    rows.append(["a step", f"{speed.step:,.1f} s", f"{overlap}; {speed.tokens_per_s:,.0f} sampled tokens/s"])
+    gpu_hours = f", {plan.hours * plan.gpus:,.1f} GPU-hours" if plan.gpus else ""
+    rows.append(["in all", f"{plan.hours:,.2f} h", f"{plan.steps:,} steps{gpu_hours}; evaluations come on top"])
+    return _output.table(["time", "estimate", ""], rows)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number > 1 else ''}"
+
+
+def _about(number: float) -> str:
+    """To three digits: it is an estimate."""
+    return f"{float(f'{number:.3g}'):,.0f}"
+
+
+def _size(size: int) -> str:
+    return f"{size / _GB:,.1f} GB" if size >= _GB else f"{size / 1e6:,.1f} MB"
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.2f}" if size < 100 * GIB else f"{size / GIB:.1f}"

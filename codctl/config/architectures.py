@@ -1,0 +1,143 @@
+"""Shapes of models by numbers alone: the published Qwen3 sizes, a folder's config.json, or `model.build`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codctl.config.schema import BuildConfig
+from codctl.errors import PreflightError
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A decoder of the Qwen3 kind: grouped-query attention with normed heads, a gated feed-forward layer, no biases.
+
+    Attributes:
+        layers: Transformer layers.
+        width: Hidden size.
+        heads: Attention heads.
+        kv_heads: Key-value heads.
+        head_dim: Size of one head.
+        ffn: Width of the feed-forward layer.
+        vocab: Rows of the embeddings.
+        tie_embeddings: Whether input and output share them.
+        max_tokens: Longest sequence.
+        rope_theta: Base of the rotary positions.
+    """
+
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    ffn: int
+    vocab: int
+    tie_embeddings: bool
+    max_tokens: int
+    rope_theta: float
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Of input and output together; shared ones count once."""
+        return self.vocab * self.width * (1 if self.tie_embeddings else 2)
+
+    @property
+    def layer_parameters(self) -> int:
+        """Of one transformer layer."""
+        attention = self.width * self.head_dim * (2 * self.heads + 2 * self.kv_heads) + 2 * self.head_dim
+        return attention + 3 * self.width * self.ffn + 2 * self.width
+
+    @property
+    def parameters(self) -> int:
+        """Of the whole model, as it is stored."""
+        return self.layers * self.layer_parameters + self.embedding_parameters + self.width
+
+
+@dataclass(frozen=True)
+class Published:
+    """A model on the hub whose shape is known without it.
+
+    Attributes:
+        revision: Commit at which codctl knows it.
+        architecture: Its shape.
+    """
+
+    revision: str
+    architecture: Architecture
+
+
+def _qwen3(revision: str, layers: int, width: int, heads: int, ffn: int, *, tied: bool) -> Published:
+    shape = Architecture(
+        layers=layers,
+        width=width,
+        heads=heads,
+        kv_heads=8,
+        head_dim=128,
+        ffn=ffn,
+        vocab=151_936,
+        tie_embeddings=tied,
+        max_tokens=40_960,
+        rope_theta=1e6,
+    )
+    return Published(revision, shape)
+
+
+# Source: config.json of each model at its revision.
+PUBLISHED = {
+    "Qwen/Qwen3-0.6B": _qwen3("c1899de289a04d12100db370d81485cdf75e47ca", 28, 1024, 16, 3072, tied=True),
+    "Qwen/Qwen3-1.7B": _qwen3("70d244cc86ccca08cf5af4e1e306ecf908b1ad5e", 28, 2048, 16, 6144, tied=True),
+    "Qwen/Qwen3-4B": _qwen3("1cfa9a7208912126459214e8b04321603b3df60c", 36, 2560, 32, 9728, tied=True),
+    "Qwen/Qwen3-8B": _qwen3("b968826d9c46dd6066d109eabc6255188de91218", 36, 4096, 32, 12288, tied=False),
+    "Qwen/Qwen3-14B": _qwen3("40c069824f4251a91eefaf281ebe4c544efd3e18", 40, 5120, 40, 17408, tied=False),
+    "Qwen/Qwen3-32B": _qwen3("9216db5781bf21249d130ec9da846c4624c16137", 64, 5120, 64, 25600, tied=False),
+}
+
+
+def of_build(build: BuildConfig) -> Architecture:
+    """The tiny model of `model.build`; its vocabulary is what the tokenizer may have at most."""
+    return Architecture(
+        layers=build.layers,
+        width=build.width,
+        heads=build.heads,
+        kv_heads=build.kv_heads,
+        head_dim=build.head_dim,
+        ffn=build.ffn,
+        vocab=build.vocab,
+        tie_embeddings=build.tie_embeddings,
+        max_tokens=build.max_tokens,
+        rope_theta=build.rope_theta,
+    )
+
+
+def of_folder(folder: Path) -> Architecture:
+    """The shape that a model folder's config.json tells.
+
+    Raises:
+        PreflightError: There is none, it is no JSON, or it lacks a number.
+    """
+    path = folder / "config.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        heads = int(found["num_attention_heads"])
+        width = int(found["hidden_size"])
+        return Architecture(
+            layers=int(found["num_hidden_layers"]),
+            width=width,
+            heads=heads,
+            kv_heads=int(found.get("num_key_value_heads") or heads),
+            head_dim=int(found.get("head_dim") or width // heads),
+            ffn=int(found["intermediate_size"]),
+            vocab=int(found["vocab_size"]),
+            tie_embeddings=bool(found.get("tie_word_embeddings", False)),
+            max_tokens=int(found["max_position_embeddings"]),
+            rope_theta=float((found.get("rope_parameters") or found).get("rope_theta", 10_000.0)),
+        )
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise PreflightError(f"the model's config.json cannot be read: {error}", where=str(path)) from error
+    except KeyError as error:
+        raise PreflightError(
+            f"the model's config.json has no {error.args[0]}", where=str(path), hint="give a decoder-only model"
+        ) from error

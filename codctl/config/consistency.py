@@ -1,0 +1,120 @@
+"""What keys of a recipe that are sound one by one must not say together."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from codctl.config.credentials import has_credentials
+
+if TYPE_CHECKING:
+    from codctl.config.schema import Config
+
+VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+ALL_LINEAR = "all-linear"  # PEFT's word for every linear layer but the output head
+_HEADS = ("lm_head", "model.embed_tokens")
+_LINEAR = (*(f"self_attn.{name}_proj" for name in "qkvo"), *(f"mlp.{name}_proj" for name in ("gate", "up", "down")))
+_TARGET_HINT = "model.lora.target=all-linear, or a pattern of whole names such as '.*\\.(q|v)_proj'"
+
+
+class MisfitError(ValueError):
+    """A value that does not go with the others.
+
+    Args:
+        key: The key to change.
+        reason: Why.
+        hint: What to type.
+    """
+
+    def __init__(self, key: str, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.key, self.hint = key, hint
+
+
+def check(config: Config) -> None:
+    """Raise MisfitError for the first contradiction."""
+    for rule in (_top_p, _lora_rank, _lora_target, _overlap, _servers):
+        rule(config)
+
+
+def targets_head(target: str) -> bool:
+    """Whether a LoRA target names the output head or the embeddings."""
+    return target != ALL_LINEAR and any(re.fullmatch(target, name) for name in _HEADS)
+
+
+def tied_head(target: str) -> MisfitError:
+    """The reason why an adapter cannot sit on a head that is also the embeddings."""
+    return MisfitError(
+        "model.lora.target",
+        f'"{target}" puts an adapter on the output head or the embeddings, which are one matrix in this model: '
+        "the adapter would change only one of its two uses",
+        _TARGET_HINT,
+    )
+
+
+def _top_p(config: Config) -> None:
+    if config.train.enabled and config.sampling.top_p < 1:
+        raise MisfitError(
+            "sampling.top_p",
+            f"training needs 1, got {config.sampling.top_p:g}: the sampler's log-probs are then those among the "
+            "likeliest tokens, the learner's those among all",
+            "sampling.top_p=1, and sampling.temperature for sharper sampling",
+        )
+
+
+def _lora_rank(config: Config) -> None:
+    rank = config.model.lora.rank
+    if config.engine.kind == "vllm" and rank and rank not in VLLM_RANKS:
+        nearest = min(VLLM_RANKS, key=lambda taken: abs(taken - rank))
+        ranks = ", ".join(map(str, VLLM_RANKS))
+        raise MisfitError("model.lora.rank", f"vLLM takes the ranks {ranks}, got {rank}", f"model.lora.rank={nearest}")
+
+
+def _lora_target(config: Config) -> None:
+    target, key = config.model.lora.target, "model.lora.target"
+    if not config.model.lora.rank or target == ALL_LINEAR:
+        return
+    try:
+        is_on_head = targets_head(target)
+        names = [f"model.layers.{i}.{name}" for i in range(config.model.build.layers) for name in _LINEAR]
+        is_known = any(re.fullmatch(target, name) for name in (*_HEADS, *names))
+    except re.error as error:
+        raise MisfitError(key, f'"{target}" is no regular expression: {error}', _TARGET_HINT) from error
+    if config.model.path is None and not is_known:
+        raise MisfitError(key, f'no module of the model is called "{target}"; PEFT compares whole names', _TARGET_HINT)
+    if is_on_head and config.engine.kind == "vllm":
+        raise MisfitError(
+            key, f'vLLM takes no adapter on the output head or the embeddings, which "{target}" names', _TARGET_HINT
+        )
+    if is_on_head and config.model.path is None and config.model.build.tie_embeddings:
+        raise tied_head(target)
+
+
+def _overlap(config: Config) -> None:
+    engine = config.engine
+    on_gpus = config.cluster.gpus_per_node > 0 and config.model.device != "cpu"
+    if engine.overlap and engine.kind == "vllm" and engine.placement != "disjoint" and on_gpus and not engine.servers:
+        raise MisfitError(
+            "engine.overlap",
+            "engines on the learner's GPUs work in turns with it",
+            "engine.placement=disjoint engine.gpus=N, or engine.overlap=false",
+        )
+
+
+def _servers(config: Config) -> None:
+    engine, key = config.engine, "engine.servers"
+    for server in engine.servers:
+        parts = urlsplit(server)
+        if has_credentials(server):
+            raise MisfitError(
+                key,
+                "a server's URL holds a user or password, and runs keep their settings in plain files",
+                "give the URL without them",
+            )
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise MisfitError(key, f'expected URLs, got "{server}"', "engine.servers=[http://localhost:8000]")
+    if engine.servers and engine.kind != "vllm":
+        raise MisfitError(key, f"servers are for engine.kind=vllm, which is {engine.kind} here", "engine.kind=vllm")
+    if engine.servers and engine.transport != "http":
+        raise MisfitError(key, "servers are spoken to over http, engine.transport is inside", "engine.transport=http")

@@ -1,0 +1,131 @@
+"""vLLM behind the rollout: continuous batching over all live trajectories, on one or several replicas of the model.
+
+Every request is salted with the weights that it asks for, so that nothing that was computed with others is ever used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from codctl.cod.engine import Asker, EngineError, EngineStats, Generation, Sampling, Weights
+from codctl.engines.vllm.backend import Ask, Backend, Loaded
+from codctl.engines.vllm.guard import Guard
+from codctl.engines.vllm.replica import Replica
+from codctl.engines.vllm.routing import Routes
+from codctl.engines.vllm.settings import EngineSettings, is_adapter
+
+_CLOSE_S = 60.0
+
+
+class VllmEngine:
+    """See the module. `start` comes first, and all is used in one event loop, until `aclose`."""
+
+    def __init__(self, backends: Sequence[Backend], settings: EngineSettings, guard: Guard) -> None:
+        self._backends, self._settings, self._guard = backends, settings, guard
+        self._word = secrets.token_hex(4)  # servers by URL may know other runs
+        self._wanted = self._named(0, 0, settings.adapter)
+        self._replicas: list[Replica] = []
+        self._routes: Routes[Replica] = Routes([])
+        self._open = 0
+        self.stats = EngineStats()
+
+    async def start(self) -> None:
+        """Start or find every replica.
+
+        Raises:
+            BackendError: One cannot be used.
+        """
+        self._replicas = [
+            Replica(backend, self._settings, lambda: self._wanted, self._count_restart) for backend in self._backends
+        ]
+        self._routes = Routes(self._replicas)
+        starts = [asyncio.create_task(replica.start()) for replica in self._replicas]
+        try:
+            await asyncio.gather(*starts)
+        except BaseException:
+            for start in starts:
+                start.cancel()
+            await asyncio.gather(*starts, return_exceptions=True)
+            await self.aclose()
+            raise
+
+    def take_seat(self) -> None:
+        self._routes.take_seat()
+
+    def leave_seat(self) -> None:
+        self._routes.leave_seat()
+
+    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
+        replica = await self._routes.find(asker.situation.pack.id)
+        await replica.until_ready()
+        room = replica.max_tokens - len(prompt_ids)
+        if room < 1:
+            raise EngineError(f"the prompt has {len(prompt_ids)} tokens, the engine reads {replica.max_tokens}")
+        wanted = self._wanted
+        self._open += 1
+        try:
+            budget = min(sampling.max_new_tokens, room)
+            reply = await replica.ask(Ask(list(prompt_ids), sampling, budget, seed % 2**63, wanted))
+        finally:
+            self._open -= 1
+        self.stats.prompt_tokens += len(prompt_ids)
+        self.stats.cached_tokens += reply.cached_tokens
+        self.stats.new_tokens += len(reply.token_ids)
+        return Generation(reply.token_ids, reply.logprobs, reply.finish_reason, wanted.version)
+
+    async def update_weights(self, weights: Weights) -> None:
+        """See `Engine`. Without a folder the weights stay: there are none yet but those of the start.
+
+        Raises:
+            EngineError: Replies are being sampled.
+            BackendError: No replica can take them.
+        """
+        if self._open:
+            raise EngineError("weights cannot change while replies are being sampled")
+        self.stats = EngineStats()
+        now = self._wanted
+        if weights.folder is None or (weights.version, weights.folder) == (now.version, now.folder):
+            self._wanted = Loaded(now.serial, weights.version, now.folder, now.is_adapter, now.name)
+        else:
+            self._wanted = self._named(now.serial + 1, weights.version, weights.folder)
+        await asyncio.gather(*(replica.load() for replica in self._replicas))
+        await self._any_ready()
+
+    async def sleep(self) -> None:
+        """Give the GPUs' memory to the learner: weights go to the host, caches go. Nothing on a CPU or by URL."""
+        if self._settings.sleeps:
+            await asyncio.gather(*(replica.sleep() for replica in self._replicas))
+
+    async def wake(self) -> None:
+        """Take the memory back."""
+        if self._settings.sleeps:
+            await asyncio.gather(*(replica.wake() for replica in self._replicas))
+
+    async def aclose(self) -> None:
+        """End all that was started; what does not end in time is killed."""
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await asyncio.gather(*(replica.aclose() for replica in self._replicas), return_exceptions=True)
+        finally:
+            await asyncio.to_thread(self._guard.close)
+
+    def _count_restart(self) -> None:
+        self.stats.restarts += 1
+
+    def _named(self, serial: int, version: int, folder: Path | None) -> Loaded:
+        is_lora = folder is not None and is_adapter(folder)
+        return Loaded(serial, version, folder, is_lora, f"codctl-{self._word}-{serial}")
+
+    async def _any_ready(self) -> None:
+        """Wait for the first replica that has the weights; the others follow."""
+        waits = [asyncio.create_task(replica.until_ready()) for replica in self._replicas]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in waits:
+                task.cancel()

@@ -1,0 +1,73 @@
+"""The model as the learner holds it: types of its weights, attention, adapters, activation checkpointing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codctl.config.schema import Config
+from codctl.learn import attention
+from codctl.learn.models import add_lora, load_model, pick_device
+from codctl.seeds import derive_seed
+
+if TYPE_CHECKING:
+    import torch
+
+
+def load_trainable(folder: Path, config: Config, device: str) -> Any:
+    """The model of a folder, ready for `Learner`; an engine may sample with the same object.
+
+    What is trained is kept in float32: all weights, or the adapters on a base in `model.dtype`. For evaluation
+    `load_model` is enough, which keeps everything in one type.
+
+    Args:
+        folder: Hugging Face folder to start from.
+        config: Recipe.
+        device: "auto", or what torch calls a device.
+
+    Raises:
+        PreflightError: The model cannot be loaded, or its attention cannot run on the device.
+    """
+    lora = config.model.lora
+    model = load_model(folder, config.model.dtype if lora.rank else "float32", device)
+    if lora.rank:
+        model = add_lora(model, lora, derive_seed(config.seed, "lora"))
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
+    use_attention(model, config.model.attention)
+    if config.train.activation_checkpointing:
+        checkpoint_activations(model)
+    return model
+
+
+def autocast_type(dtype: str) -> torch.dtype | None:
+    """What `TokenLogprobs` and the engine must be given for a model of `load_trainable`; None needs no autocast.
+
+    Both, because sampling and training log-probs only agree when they are computed by the same arithmetic.
+    """
+    import torch
+
+    return torch.bfloat16 if dtype == "bfloat16" else None
+
+
+def use_attention(model: Any, wanted: str) -> None:
+    """Switch a loaded model to the attention that `model.attention` asks for on the model's device."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    name = attention.attention_of(wanted, next(model.parameters()).device.type)
+    if name == base.config._attn_implementation:
+        return
+    if name == attention.VARLEN:
+        attention.register()
+    base.set_attn_implementation(name)
+
+
+def checkpoint_activations(model: Any) -> None:
+    """Keep only what enters each layer, and compute the rest again in the backward pass; in training mode only."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
+def check_attention(config: Config) -> None:
+    """Raise PreflightError when `model.attention` cannot run on this machine's device."""
+    attention.attention_of(config.model.attention, pick_device(config.model.device))

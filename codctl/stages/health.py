@@ -1,0 +1,88 @@
+"""The health gates at work in a training: what they find is said, counted, and acted upon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from codctl.config.schema import Config
+from codctl.errors import StageError
+from codctl.learn.health import Finding, Gates, Verdict
+
+_SAY_EVERY = 25  # steps between two messages about one gate
+
+
+class Health:
+    """Judges each optimiser step of a training.
+
+    Args:
+        config: Recipe.
+        say: Told when a gate opens, and now and then while it stays open.
+    """
+
+    def __init__(self, config: Config, say: Callable[[str], None]) -> None:
+        self._gates, self._say = Gates(config), say
+        self._most_skips = config.health.most_skips
+        self._verdicts: list[Verdict] = []  # of the optimiser steps of the present rollout step
+        self._openings: dict[str, list[int]] = {}  # gate → steps at which it opened since it was last said
+        self._said: dict[str, int] = {}  # gate → step at which it was last said
+        self._skips = 0
+
+    def before_step(self, metrics: Mapping[str, float]) -> bool:
+        """Whether the optimiser may make the step that has these metrics; if not, weights and optimiser stay."""
+        verdict = self._gates.judge(metrics)
+        self._verdicts.append(verdict)
+        return verdict.lets_pass
+
+    def after_step(self, step: int, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Close a rollout step.
+
+        Args:
+            step: Rollout step.
+            metrics: Its metrics; read where no optimiser step was to be made.
+
+        Returns:
+            `health/open` (gates), `health/skipped` (optimiser steps), and `health/GATE` 1 for each open one.
+
+        Raises:
+            StageError: A gate says stop, or too many steps in a row were left out.
+        """
+        verdicts, self._verdicts = self._verdicts, []
+        skipped = sum(not verdict.lets_pass for verdict in verdicts)
+        findings: dict[str, Finding] = {}
+        for verdict in verdicts or [self._gates.judge_rollouts(metrics)]:
+            for finding in verdict.findings:
+                findings.setdefault(finding.gate, finding)
+        for finding in findings.values():
+            if finding.action == "stop":
+                raise _stop(step, finding)
+            self._tell(step, finding)
+        self._skips = self._skips + 1 if verdicts and skipped == len(verdicts) else 0
+        if self._skips >= self._most_skips:
+            raise _stop(step, next(iter(findings.values())), f" and {self._skips} steps in a row were left out")
+        return {
+            "health/open": float(len(findings)),
+            "health/skipped": float(skipped),
+            **{f"health/{gate}": 1.0 for gate in findings},
+        }
+
+    def _tell(self, step: int, finding: Finding) -> None:
+        gate = finding.gate
+        since = self._openings.setdefault(gate, [])
+        since.append(step)
+        if gate in self._said and step - self._said[gate] < _SAY_EVERY:
+            return
+        again = f" (at {len(since)} of the last {step - self._said[gate]} steps)" if gate in self._said else ""
+        done = "the step is left out; " if finding.action == "skip" else ""
+        self._say(f"step {step}: health.{gate}: {finding.text}{again}; {done}{finding.remedy}")
+        self._said[gate] = step
+        since.clear()
+
+
+def _stop(step: int, finding: Finding, why: str = "") -> StageError:
+    limit = "action=skip" if finding.gate == "non_finite" else "limit=…"
+    return StageError(
+        f"step {step}: {finding.text}{why}; the optimiser did not make this step",
+        where=f"health.{finding.gate}",
+        hint=f"{finding.remedy}; go on from the newest checkpoint with other settings: codctl train RECIPE "
+        f"--fork RUN --name NEW health.{finding.gate}.{limit}",
+    )

@@ -1,0 +1,181 @@
+"""The model card of a trained model: what it was trained on, how well it did while training, how to use it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from codctl import __version__
+from codctl.cod.mixture import Mixture
+from codctl.config.freeze import digest
+from codctl.config.schema import Config
+from codctl.evaluate.report.effects import ordinal
+from codctl.learn import hub
+
+_PAPER = "[arXiv 2606.20002](https://arxiv.org/abs/2606.20002)"
+_POSITION = re.compile(r"(?:(?P<family>\w+)/)?(?P<measure>success|hint_correctness)/position_(?P<position>\d+)")
+_MEASURES = {"success": "success", "hint_correctness": "knowable facts that the hints state correctly"}
+
+
+def model_card(config: Config, records: Sequence[Mapping[str, Any]], *, is_adapter: bool) -> str:
+    """The README.md of a model folder.
+
+    Args:
+        config: Recipe.
+        records: The run's metrics, as metrics.jsonl has them.
+        is_adapter: Whether the folder holds a PEFT adapter.
+    """
+    parts = [
+        _front_matter(config, is_adapter),
+        _what(config, is_adapter),
+        _training(config),
+        _curves(config, records),
+        _prompting(config, is_adapter),
+        _LIMITS,
+    ]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _front_matter(config: Config, is_adapter: bool) -> str:
+    from huggingface_hub import ModelCardData
+
+    path = config.model.path
+    data = ModelCardData(
+        base_model=path if path and hub.is_hub_id(path) else None,
+        library_name="peft" if is_adapter else "transformers",
+        pipeline_tag="text-generation",
+        tags=["codctl", "connect-the-dots", "reinforcement-learning", *(["lora"] if is_adapter else [])],
+    )
+    return f"---\n{data.to_yaml()}\n---"
+
+
+def _what(config: Config, is_adapter: bool) -> str:
+    families = " and ".join(part.family for part in config.world.parts)
+    kind = "PEFT adapter for" if is_adapter else "fine-tune of"
+    base = _start(config)
+    return f"""# {base[0].upper() + base[1:]}, CoD-trained on {families}
+
+{config.description}
+
+A {kind} {base}, trained with codctl to learn on the job: it solves the tasks of one world in a row, and between two
+tasks it rewrites a short text of hints for itself (Connect the Dots, {_PAPER})."""
+
+
+def _start(config: Config) -> str:
+    """What training began with; of a folder only its name, since where it lay is nobody's business."""
+    path = config.model.path
+    if path is None:
+        return "a small Qwen3 built from nothing"
+    name = path if hub.is_hub_id(path) else Path(path).name
+    return f"{name} with random weights" if config.model.init == "random" else name
+
+
+def _training(config: Config) -> str:
+    train, model = config.train, config.model
+    worlds = ", ".join(
+        f"{p.family} `{p.preset}`" + (f" ({p.variant})" if p.variant else "") for p in config.world.parts
+    )
+    start = _start(config) + (f" at `{model.revision}`" if model.revision else "")
+    rows = {
+        "worlds": f"{worlds}; {config.world.length} tasks each",
+        "start": start + (f", then SFT on {config.warm_start.packs} packs" if config.warm_start.enabled else ""),
+        "CoD-Train": f"{train.steps} steps of {train.packs} packs × {train.rollouts} rollouts, "
+        f"loss `{train.loss.kind}`, learning rate {train.lr:g}",
+        "trained": f"LoRA of rank {model.lora.rank} on `{model.lora.target}`" if model.lora.rank else "all weights",
+        "arithmetic": f"`{model.dtype}`; sampled by the `{config.engine.kind}` engine",
+        "seed": str(config.seed),
+        "recipe digest": f"`{digest(config)}`",
+        "codctl": __version__,
+    }
+    return "## Training\n\n| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+
+
+def _curves(config: Config, records: Sequence[Mapping[str, Any]]) -> str:
+    """Held-out packs at the start and at the end; where none were played, the rollouts of the training itself."""
+    validated = [record for record in records if record["phase"] == "validation"]
+    shown = validated or [record for record in records if record["phase"] == "train"]
+    if not shown:
+        return "## Curves\n\nNo step of CoD-Train was recorded."
+    packs = config.evaluation.every_packs if validated else config.train.packs * config.train.rollouts
+    source = f"{packs} held-out packs" if validated else f"the training's own {packs} rollouts of a step"
+    rows = [
+        row
+        for measure, words in _MEASURES.items()
+        for record in (shown[0], shown[-1])
+        for row in _rows(record, measure, words)
+    ]
+    positions = range(config.world.length)
+    head = "| step | what | " + " | ".join(f"{ordinal(i)} task" for i in positions) + " |"
+    rule = "|---|---|" + "---|" * len(positions)
+    error = 0.5 / packs**0.5
+    return (
+        f"## Curves\n\nBy position in the pack, on {source}; the standard error of a share is at most {error:.2f}.\n\n"
+        + "\n".join([head, rule, *(f"| {cells} |" for cells in rows)])
+    )
+
+
+def _rows(record: Mapping[str, Any], measure: str, words: str) -> list[str]:
+    """The rows of one measure at one step: of all packs, and in a mixture of each family."""
+    found: dict[str, dict[int, float]] = {}
+    for name, value in record["metrics"].items():
+        match = _POSITION.fullmatch(name)
+        if match and match["measure"] == measure and value is not None:
+            found.setdefault(match["family"] or "", {})[int(match["position"])] = value
+    rows = []
+    for family, values in sorted(found.items()):
+        cells = [f"{values[i]:.2f}" if i in values else "" for i in range(max(values) + 1)]
+        rows.append(" | ".join([str(record["step"]), f"{words}, {family}" if family else words, *cells]))
+    return rows
+
+
+def _prompting(config: Config, is_adapter: bool) -> str:
+    slot = Mixture.of(config.world).packs("validation", 0, 0, 1)[0].slots[0]
+    rendering = config.world.rendering
+    system = slot.family.solve_prompt("", rendering, slot.preset)
+    user = slot.begin(rendering).observation
+    apart = ""
+    if is_adapter and config.warm_start.enabled:
+        apart = (
+            "\nIts base is the warm-started model of the same run, whose folder `adapter_config.json` names: "
+            "keep the two.\n"
+        )
+    loader, package = ("AutoPeftModelForCausalLM", "peft") if is_adapter else ("AutoModelForCausalLM", "transformers")
+    return f"""## Use
+
+```python
+from {package} import {loader}
+from transformers import AutoTokenizer
+
+model = {loader}.from_pretrained(FOLDER)
+tokenizer = AutoTokenizer.from_pretrained(FOLDER)
+```
+{apart}
+Prompt it through the tokenizer's chat template with `enable_thinking=False`. It knows one form of prompt
+(`world.rendering={rendering}` in `codctl.json`, where the token budgets are as well); a first task looks like this, and
+its hints come with the system message later on:
+
+````text
+[system]
+{system}
+
+[user]
+{user}
+````
+
+Its replies end with the action between `<answer>` and `</answer>`. To evaluate it, with control arms that tell whether
+its hints are what helps:
+
+    codctl eval --suite position-curve --model FOLDER"""
+
+
+_LIMITS = """
+## Limits
+
+* Trained on generated worlds only. What it does in other worlds, with other prompts or in longer packs was not measured
+  here; `codctl eval --list` names the suites that measure it.
+* The curves above say that success rises within a pack, not why: the arms of an evaluation do.
+* Nothing was done for its safety or its general abilities, which training may have changed.
+* It inherits licence and limits of the model that it started from.
+"""

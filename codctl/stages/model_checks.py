@@ -1,0 +1,85 @@
+"""What is wrong with the model of a recipe, as far as its files tell; no weights are read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from codctl.cod.conversation import TemplateChat
+from codctl.config import architectures
+from codctl.config.consistency import targets_head, tied_head
+from codctl.config.schema import ModelConfig
+from codctl.errors import PreflightError
+from codctl.learn import hub
+from codctl.learn.models import base_folder, check_folder, load_tokenizer
+
+
+def check_shape(model: ModelConfig) -> None:
+    """Refuse adapters on a tied output head, by config.json or what codctl knows of a published model."""
+    if not model.path or not model.lora.rank or not targets_head(model.lora.target):
+        return
+    if _has_tied_head(model.path, model.revision):
+        misfit = tied_head(model.lora.target)
+        raise PreflightError(str(misfit), where=misfit.key, hint=misfit.hint)
+
+
+def check_files(model: ModelConfig) -> None:
+    """Check the model's folder, or where the cache has it: weights, tokenizer, chat template.
+
+    A hub id that is not cached passes; with random weights, when its shape is known.
+
+    Raises:
+        PreflightError: It cannot be trained.
+    """
+    if not model.path:
+        return
+    if model.init == "random":
+        if not (hub.is_hub_id(model.path) and model.path in architectures.PUBLISHED):
+            architectures.of_folder(hub.located(model.path, model.revision, weights=False))
+        return
+    folder = hub.find(model.path, model.revision)
+    if folder is None:
+        return
+    check_folder(folder)
+    tokenizer = load_tokenizer(folder)
+    TemplateChat(tokenizer, where=str(folder))
+    check_tokenizer(tokenizer, folder)
+
+
+def check_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Refuse a tokenizer that was made for another model.
+
+    Args:
+        tokenizer: The folder's own.
+        folder: Model folder or PEFT adapter folder.
+
+    Raises:
+        PreflightError: It has ids that the model has no embedding of, or other ones than the adapter's base model.
+    """
+    base = base_folder(folder)
+    rows = architectures.of_folder(base).vocab
+    vocabulary: dict[str, int] = tokenizer.get_vocab()
+    largest = max(vocabulary.values())
+    if largest >= rows:
+        token = next(token for token, number in vocabulary.items() if number == largest)
+        raise PreflightError(
+            f"the tokenizer is not this model's: its id {largest} ({token!r}) is beyond the model's {rows} embeddings",
+            where=str(folder),
+            hint="put the tokenizer files that came with the model into the folder",
+        )
+    if base != folder and (base / "tokenizer.json").is_file() and load_tokenizer(base).get_vocab() != vocabulary:
+        raise PreflightError(
+            f"the adapter's tokenizer has other tokens than its base model's in {base}",
+            where=str(folder),
+            hint="copy the tokenizer files of the base model over the adapter's",
+        )
+
+
+def _has_tied_head(path: str, revision: str | None) -> bool:
+    known = architectures.PUBLISHED.get(path)
+    if known and hub.is_hub_id(path):
+        return known.architecture.tie_embeddings
+    folder = hub.find(path, revision, weights=False)
+    settings = folder and base_folder(folder) / "config.json"
+    return bool(settings and settings.is_file() and json.loads(settings.read_text()).get("tie_word_embeddings"))

@@ -1,0 +1,92 @@
+"""Which GPU a plan is made for: the kind that the recipe names, else the one in this machine, else an assumption."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+
+from codctl.config.schema import ClusterConfig
+
+MIB = 1 << 20
+_QUERY_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A kind of GPU.
+
+    Attributes:
+        name: As `cluster.gpu` names it.
+        memory: Bytes that a process can see.
+        flops: Peak bfloat16 matrix FLOP/s, dense.
+        bandwidth: Peak bytes/s of its memory.
+        source: Where the kind is known from.
+    """
+
+    name: str
+    memory: int
+    flops: float
+    bandwidth: float
+    source: str
+
+
+def _kind(name: str, mib: int, tflops: float, gb_per_s: float) -> Gpu:
+    return Gpu(name, mib * MIB, tflops * 1e12, gb_per_s * 1e9, "cluster.gpu")
+
+
+# Memory as nvidia-smi reports it, in MiB. Speeds from NVIDIA's data sheets, without sparsity; the A100 and later in
+# their SXM form, GeForce with 32-bit accumulation.
+KINDS = {
+    gpu.name: gpu
+    for gpu in (
+        _kind("a10", 23028, 125, 600),
+        _kind("a100-40gb", 40960, 312, 1555),
+        _kind("a100-80gb", 81920, 312, 2039),
+        _kind("b200", 183359, 2250, 8000),
+        _kind("h100-80gb", 81559, 989, 3350),
+        _kind("h200", 143771, 989, 4800),
+        _kind("l4", 23034, 121, 300),
+        _kind("l40s", 46068, 362, 864),
+        _kind("rtx3090", 24576, 71, 936),
+        _kind("rtx4090", 24564, 165, 1008),
+    )
+}
+_ASSUMED = "h100-80gb"
+_MARKS = {  # what nvidia-smi calls them
+    "A10G": "a10", "A10": "a10", "A100": "a100-80gb", "B200": "b200", "H100": "h100-80gb", "H200": "h200",
+    "L4": "l4", "L40S": "l40s", "3090": "rtx3090", "4090": "rtx4090",
+}  # fmt: skip
+
+
+def find_gpu(cluster: ClusterConfig) -> Gpu:
+    """The kind to plan for."""
+    if cluster.gpu:
+        return KINDS[cluster.gpu]
+    found = _visible()
+    if not found:
+        assumed = KINDS[_ASSUMED]
+        return Gpu(assumed.name, assumed.memory, assumed.flops, assumed.bandwidth, "assumed; say cluster.gpu=KIND")
+    name, mib = min(found, key=lambda gpu: gpu[1])
+    alike = KINDS[next((kind for word in name.split() for mark, kind in _MARKS.items() if word == mark), _ASSUMED)]
+    return Gpu(name, mib * MIB, alike.flops, alike.bandwidth, f"nvidia-smi; speed of {alike.name}")
+
+
+def has_gpu() -> bool:
+    """Whether this machine shows a GPU; asks nvidia-smi, not torch, which takes seconds to load."""
+    return bool(_visible())
+
+
+@cache
+def _visible() -> tuple[tuple[str, int], ...]:
+    """Name and memory in MiB of each GPU of this machine."""
+    if shutil.which("nvidia-smi") is None:
+        return ()
+    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_QUERY_TIMEOUT_S, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    rows = (line.rpartition(",") for line in done.stdout.splitlines())
+    return tuple((name.strip().replace("-", " "), int(mib)) for name, _, mib in rows if mib.strip().isdigit())

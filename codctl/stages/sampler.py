@@ -1,0 +1,199 @@
+"""The engine of a training: which of the learner's weights it samples with, and when it gets others."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codctl.cod.conversation import Chat
+from codctl.cod.engine import Asker, Generation, Sampling, Weights
+from codctl.cod.mixture import Mixture
+from codctl.config.schema import Config, EngineConfig
+from codctl.envs.base import Pack, Situation
+from codctl.errors import PreflightError, StageError
+from codctl.learn.batching import Sample
+from codctl.seeds import derive_seed
+from codctl.stages.training_engine import TrainingEngine
+
+if TYPE_CHECKING:
+    from codctl.learn.group import LearnerGroup
+
+_MEMORY = Path("/dev/shm")  # noqa: S108  a folder of one's own below it, closed to others
+_PROBES, _PROBE_TOKENS = 4, 16
+# Largest mean difference of log-probs that rounding explains.
+_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.15}
+
+
+def version_for(step: int, engine: EngineConfig) -> int:
+    """Rollout steps that the weights have with which step `step` (from 1) is played: a function of the recipe alone."""
+    learned = max(0, step - 1 - engine.overlap)
+    return learned // engine.sync_every * engine.sync_every
+
+
+class Sampler:
+    """Keeps an engine at the version that a step is to be played with.
+
+    Args:
+        config: Recipe.
+        opened: Samples.
+        group: The learner.
+        run: Folder of the run, after which the folder of handed over weights is called.
+        chat: Of the model.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        opened: TrainingEngine,
+        group: LearnerGroup,
+        *,
+        run: Path,
+        chat: Chat,
+    ) -> None:
+        self.engine, self.apart, self._turns = opened.engine, opened.apart, opened.turns
+        self._config, self._group, self._chat = config, group, chat
+        self._root = weights_folder(config.engine, run)
+        self._version = 0
+        self._lags = config.engine.sync_every > 1 or config.engine.overlap
+        self._is_asleep = False
+
+    @property
+    def version(self) -> int:
+        """Of the weights that the engine has."""
+        return self._version
+
+    def folder(self, version: int) -> Path:
+        """Where the weights of a version are handed over."""
+        return self._root / f"v{version:06d}"
+
+    async def use(self, version: int, *, learned: int, keep: int) -> None:
+        """Let the engine sample with the weights of a version. Nothing may be in flight.
+
+        Args:
+            version: Wanted; where nobody has it any more, the learner's is taken.
+            learned: Rollout steps that the learner's weights have.
+            keep: A version that will be wanted again.
+
+        Raises:
+            StageError: The engine does not speak with the new weights.
+        """
+        if not self.apart:
+            self._version = version
+            await self.engine.update_weights(Weights(version))
+            return
+        if version == self._version:
+            return
+        if not self.folder(version).is_dir():
+            version = learned  # after a fork nobody has the older ones
+            self._publish(version)
+        await self.wake()
+        await self.engine.update_weights(Weights(version, self.folder(version)))
+        self._version = version
+        if version == learned:
+            await self._check()
+        self._forget_all_but({version, keep})
+
+    async def restore(self, version: int, published: Path | None, *, learned: int) -> None:
+        """After a resume: give the engine the weights that it had, those of a checkpoint when the learner is ahead."""
+        if self.apart:
+            self._forget_all_but(set())
+            if published is not None:
+                _make_private(self._root)
+                shutil.copytree(published, self.folder(version))
+            elif version == learned and self._lags:
+                self._publish(version)
+        await self.use(version, learned=learned, keep=version)
+
+    async def wake(self) -> None:
+        """Give the engine the memory of the GPUs that it shares with the learner."""
+        if self._turns and self._is_asleep:
+            await self._turns.wake()
+            self._is_asleep = False
+
+    async def rest(self) -> None:
+        """Give that memory to the learner."""
+        if self._turns and not self._is_asleep:
+            await self._turns.sleep()
+            self._is_asleep = True
+
+    async def aclose(self) -> None:
+        """End the engine, and take the handed over weights away."""
+        try:
+            await self.engine.aclose()
+        finally:
+            shutil.rmtree(self._root, ignore_errors=True)
+
+    def _publish(self, version: int) -> None:
+        _make_private(self._root)
+        self._group.publish(self.folder(version))
+
+    def _forget_all_but(self, versions: set[int]) -> None:
+        kept = {self.folder(version) for version in versions}
+        for path in self._root.iterdir() if self._root.is_dir() else ():
+            if path not in kept:
+                shutil.rmtree(path, ignore_errors=True)
+
+    async def _check(self) -> None:
+        """Compare what the engine says of its own replies with what the learner says of them."""
+        packs = Mixture.of(self._config.world).packs("validation", 0, 0, _PROBES)
+        asked = [self._prompt(pack) for pack in packs]
+        async with asyncio.timeout(self._config.sampling.deadline_s):
+            replies = await asyncio.gather(*(self._ask(ids, asker) for ids, asker in asked))
+        rows = [_row(ids, reply) for (ids, _), reply in zip(asked, replies, strict=True)]
+        gaps = [
+            abs(said - scored)
+            for reply, scores in zip(replies, self._group.score(rows), strict=True)
+            for said, scored in zip(reply.logprobs, scores, strict=True)
+        ]
+        gap = sum(gaps) / len(gaps)
+        if not gap <= _TOLERANCE[self._config.model.dtype]:
+            raise StageError(
+                f"the engine does not speak with the weights of step {self._version}: its log-probs differ from the "
+                f"learner's by {gap:.3g} on average",
+                hint="a server of your own needs the same model and dtype, and --logprobs-mode processed_logprobs",
+            )
+
+    def _prompt(self, pack: Pack) -> tuple[list[int], Asker]:
+        rendering = self._config.world.rendering
+        slot = pack.slots[0]
+        episode = slot.begin(rendering)
+        system = slot.family.solve_prompt("", rendering, slot.preset)
+        ids = self._chat.open([{"role": "system", "content": system}, {"role": "user", "content": episode.observation}])
+        return ids, Asker("solve", Situation(pack, 0, episode, (), "", rendering))
+
+    async def _ask(self, ids: Sequence[int], asker: Asker) -> Generation:
+        sampling = Sampling(_PROBE_TOKENS, self._config.sampling.temperature, self._chat.stop_ids)
+        seed = derive_seed("probe", self._version, asker.situation.pack.id)
+        return await self.engine.generate(ids, sampling, seed=seed, asker=asker)
+
+
+def weights_folder(engine: EngineConfig, run: Path) -> Path:
+    """Where a run hands weights over: in memory, where there is such a folder. The same for each attempt at the run."""
+    chosen = Path(engine.weights_dir).expanduser() if engine.weights_dir else _MEMORY
+    root = chosen if engine.weights_dir or os.access(chosen, os.W_OK) else run
+    digest = hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:16]
+    return root / f"codctl-{os.getuid()}-{digest}"
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder that nobody else may look into, or put anything into.
+
+    Raises:
+        PreflightError: There is one that belongs to somebody else.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise PreflightError(
+            "the folder for weights belongs to somebody else", where=str(folder), hint="engine.weights_dir=FOLDER"
+        )
+
+
+def _row(ids: Sequence[int], reply: Generation) -> Sample:
+    sampled = len(reply.token_ids)
+    mask = [0] * len(ids) + [1] * sampled
+    return Sample([*ids, *reply.token_ids], mask, [0.0] * len(ids) + reply.logprobs, 0.0)

@@ -1,0 +1,152 @@
+"""Everything that one GPU can show, in one command: speed, memory beside the planner, profile, the tiny recipe.
+
+    make bench-gpu            (.venv/bin/python experiments/bench/gpu.py --minutes 25 --out gpu-results)
+
+Builds Qwen3-8B with random weights; no download. Each part is a process of its own, so that one that fails costs only
+itself; what no time is left for is left out and said. Writes gpu.json and gpu.md. `--device cpu --layers 2 --width 64`
+tries the whole of it with a model of no size. Without a GPU it ends with status 3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from machine import machine_line, markdown
+
+PARTS = ("rates", "lora", "generate", "full", "vllm", "tiny")
+LEAST_S = 20.0  # no part is begun with less
+SAID = 1500  # characters of a failed part's last words
+
+
+def run_part(name: str, setting: dict[str, Any], limit_s: float) -> dict[str, Any]:
+    """One part's figures, or why there are none."""
+    if limit_s < LEAST_S:
+        return {"skipped": "no time left"}
+    started = time.monotonic()
+    command = [sys.executable, str(Path(__file__).with_name("gpu_parts.py")), name, json.dumps(setting)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        out, err = process.communicate(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"not done within {limit_s:.0f} s"}
+    finally:
+        _end(process)
+    if process.returncode:
+        return {"failed": err[-SAID:] or f"status {process.returncode}"}
+    return {**json.loads(out.splitlines()[-1]), "seconds": time.monotonic() - started}
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """With all that it started (it leads a group of its own)."""
+    if process.poll() is None:
+        import os
+
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def report(machine: str, command: str, found: dict[str, dict[str, Any]]) -> str:
+    lines = [machine, "", f"    {command}", ""]
+    learners = {name: found[name] for name in ("lora", "full") if "step_s" in found.get(name, {})}
+    if learners:
+        rows = [
+            [
+                f"{name}, {part['model']}",
+                f"{part['parameters']:,}",
+                f"{part['tokens_per_s']:,.0f}",
+                f"{part['tflops']:.3g}",
+                _share(part["share_of_measured_peak"]),
+                f"{part['used_gib']:.2f}",
+                f"{part['planned_gib']:.2f}",
+                f"{part['plan_over_used'] - 1:+.0%}",
+            ]
+            for name, part in learners.items()
+        ]
+        headers = ["step", "parameters", "tokens/s", "TFLOP/s", "of peak", "GiB used", "GiB planned", "plan off by"]
+        lines += [markdown(headers, rows), ""]
+    speakers = {name: found[name] for name in ("generate", "vllm") if "ms_per_token" in found.get(name, {})}
+    if speakers:
+        rows = [
+            [
+                {"generate": "transformers engine"}.get(name, name),
+                part["rows"],
+                f"{part['prompt']} + {part['reply']}",
+                f"{part['prompt_tokens_per_s']:,.0f}",
+                f"{part['new_tokens_per_s']:,.0f}",
+                f"{part['ms_per_token']:.1f}",
+                f"{part['used_gib']:.2f} / {part['planned_gib']:.2f}" if "used_gib" in part else "",
+            ]
+            for name, part in speakers.items()
+        ]
+        headers = [
+            "engine",
+            "sequences",
+            "tokens",
+            "prompt tokens/s",
+            "new tokens/s",
+            "ms a token",
+            "GiB used / planned",
+        ]
+        lines += [markdown(headers, rows), ""]
+    for name, part in found.items():
+        if "top" in part:
+            rows = [
+                [f"{top['share']:.0%}", f"{top['ms']:.1f}", top["calls"], f"`{top['name']}`"] for top in part["top"]
+            ]
+            lines += [f"Top of {name}:", "", markdown(["share", "ms", "calls", "kernel"], rows), ""]
+    for name, part in found.items():
+        shown = {key: value for key, value in part.items() if key in ("skipped", "failed")}
+        if name in ("rates", "tiny") or shown:
+            lines.append(f"* {name}: {json.dumps(shown or part)}")
+    return "\n".join(lines) + "\n"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=25.0, help="of all parts together")
+    parser.add_argument("--out", type=Path, default=Path("gpu-results"), help="folder of gpu.json and gpu.md")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--model", default="Qwen/Qwen3-8B", help="a size that codctl knows")
+    parser.add_argument("--rows", type=int, default=64, help="sequences generated at once")
+    parser.add_argument("--layers", type=int, default=0, help="a model of no size instead, with so many layers")
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--tiny", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the tiny recipe")
+    options = parser.parse_args()
+    import torch
+
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print("bench-gpu: torch sees no GPU; run it where there is one (or try it: --device cpu --layers 2)")
+        sys.exit(3)
+    deadline = time.monotonic() + 60 * options.minutes
+    kept = ("device", "model", "rows", "layers", "width", "tiny")
+    setting: dict[str, Any] = {**{key: getattr(options, key) for key in kept}, "threads": 1 if options.layers else 8}
+    machine, found = machine_line(), {}
+    command = " ".join([".venv/bin/python experiments/bench/gpu.py", *sys.argv[1:]])
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in options.parts:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        found[name] = run_part(name, setting, deadline - time.monotonic())
+        setting["tflops"] = found.get("rates", {}).get("tflops")
+        result = {"machine": machine, "command": command, "parts": found}
+        (options.out / "gpu.json").write_text(json.dumps(result, indent=2) + "\n")
+        (options.out / "gpu.md").write_text(report(machine, command, found))
+    print((options.out / "gpu.md").read_text())
+    sys.exit(1 if any("failed" in part for part in found.values()) else 0)
+
+
+if __name__ == "__main__":
+    main()

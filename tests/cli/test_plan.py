@@ -1,0 +1,83 @@
+"""`codctl train RECIPE --dry-run` as a planner."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+NO_GPU = "from codctl.stages.plan import gpus; gpus._visible = tuple\n"
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    from codctl.stages.plan import gpus
+
+    monkeypatch.setattr(gpus, "_visible", tuple)
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(cli, home, micro: str) -> None:
+    outcome = cli("train", micro, "--dry-run", "train.steps=3", "--name", "other")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.splitlines()[0].startswith("run       other, digest ")
+    for expected in ("device    CPU, 1 threads", "weights, trained", "3 rollout steps", "An estimate"):
+        assert expected in outcome.out
+    assert [path.name for path in home.iterdir()] == [micro]
+
+
+def test_the_plan_as_json_comes_with_the_frozen_config(cli, micro: str) -> None:
+    result = cli("train", micro, "--dry-run", "train.steps=3", "--json").json["result"]
+    assert set(result) == {"digest", "config", "plan"}
+    assert (result["config"]["train"]["steps"], result["plan"]["steps"]) == (3, 3)
+    assert result["plan"]["gpu"] is None
+    assert result["plan"]["tokens"]["trajectories"] == 4
+
+
+def test_the_published_recipe_is_planned_without_gpu_network_or_weights(home) -> None:
+    """And without loading what takes long to load."""
+    code = (
+        f"import sys, json\n{NO_GPU}from codctl.cli.main import run\n"
+        "code = run(['train', 'qwen3-8b', '--dry-run'])\n"
+        "heavy = {'torch', 'transformers', 'vllm', 'peft', 'submitit', 'mlflow'} & set(sys.modules)\n"
+        "print(json.dumps([code, sorted(heavy)]), file=sys.stderr)\n"
+    )
+    environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(home), "HOME": str(home), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert json.loads(done.stderr.splitlines()[-1]) == [0, []]
+    for expected in (
+        "8,190,735,360 parameters, all trained",
+        "8 × h100-80gb, 79.6 GiB each (assumed; say cluster.gpu=KIND)",
+        "4 engines on GPUs 0–3",
+        "4 processes, fsdp",
+        "÷ 4 processes",
+        "GPU-hours",
+    ):
+        assert expected in done.stdout
+
+
+def test_with_slurm_the_job_script_follows_the_plan(cli, micro: str) -> None:
+    outcome = cli("train", micro, "--dry-run", "--slurm")
+    assert outcome.code == 0
+    plan, script = outcome.out.split("#!/bin/bash")
+    assert "An estimate" in plan
+    assert "#SBATCH --nodes=1" in script
+    assert cli("train", micro, "--dry-run", "--slurm", "--json").json["result"]["sbatch"].startswith("#!/bin/bash")
+
+
+def test_a_plan_that_cannot_fit_is_shown_and_refused(cli) -> None:
+    outcome = cli("train", "qwen3-8b", "--dry-run", "train.activation_checkpointing=false")
+    assert outcome.code == 3
+    assert "DOES NOT FIT" in outcome.out
+    assert "GPUs 4–7: to learn takes" in outcome.err
+    assert "→ train.activation_checkpointing=true" in outcome.err
+    refused = cli("train", "qwen3-8b", "--dry-run", "train.activation_checkpointing=false", "--json")
+    assert refused.json["error"]["kind"] == "preflight"
+
+
+def test_an_unknown_kind_of_gpu_is_named(cli, micro: str) -> None:
+    outcome = cli("train", micro, "--dry-run", "cluster.gpu=h300")
+    assert outcome.code == 2
+    assert "cluster.gpu" in outcome.err
+    assert "h200" in outcome.err

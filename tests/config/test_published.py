@@ -1,0 +1,132 @@
+"""The recipes of the published experiments say what was published."""
+
+from __future__ import annotations
+
+import pytest
+
+from codctl.config.architectures import PUBLISHED
+from codctl.config.compose import load_config
+from codctl.config.recipes import copy_recipe, find_recipe
+from codctl.config.schema import Config
+from codctl.config.search import whole_groups
+from codctl.config.studies import shipped_studies
+from codctl.stages.placement import place
+from codctl.stages.plan.fit import check_plan
+from codctl.stages.sweeps.plan import value_at
+
+# arXiv 2606.20002 and its released configurations, setting A.
+SETTING_A = {
+    "world.family": "frozen_lake",
+    "world.preset": "easy",
+    "world.length": 4,
+    "model.path": "Qwen/Qwen3-8B",
+    "model.lora.rank": 0,
+    "context.on_parse_failure": "wipe",
+    "context.parse_failure_reward": -0.1,
+    "sampling.temperature": 1.0,
+    "sampling.top_p": 1.0,
+    "sampling.solve_tokens": 2048,
+    "sampling.update_tokens": 2048,
+    "warm_start.enabled": False,
+    "train.packs": 8,
+    "train.rollouts": 8,
+    "train.lr": 1e-6,
+    "train.betas": [0.9, 0.999],
+    "train.grad_clip": 1.0,
+    "train.reward.turn_penalty": 0.1,
+    "train.credit.returns": "mean_to_go",
+    "train.credit.scale_by_std": False,
+    "train.loss.kind": "rec",
+    "train.loss.clip": 0.2,
+    "train.loss.red": True,
+    "train.loss.mean": "token",
+    "engine.placement": "disjoint",
+    "engine.max_tokens": 10 * 1024 + 2048,
+    "engine.sync_every": 4,
+    "engine.max_staleness": 20,
+    "evaluation.long_length": 8,
+}
+TASKS = 50_000
+OF_QWEN3 = ["qwen3-8b", "qwen3-8b-mixture", "qwen3-8b-lora", "qwen3-0.6b-lora"]
+OWN_TO_LORA = {
+    "model.path", "model.lora.rank", "train.lr", "engine.placement", "engine.sync_every", "engine.max_staleness",
+}  # fmt: skip
+
+
+def values(config: Config) -> dict[str, object]:
+    return {key: value_at(config, key) for key in SETTING_A}
+
+
+def tasks(config: Config) -> int:
+    return config.train.steps * config.train.packs * config.world.length
+
+
+def test_setting_a_is_the_published_one() -> None:
+    config = load_config("qwen3-8b")
+    assert values(config) == SETTING_A
+    assert 0 <= tasks(config) - TASKS < 32  # one epoch, whole steps
+    assert config.train.packs * config.train.rollouts == 64
+
+
+def test_every_published_number_has_its_source_in_the_recipe() -> None:
+    lines = find_recipe("qwen3-8b").path.read_text().splitlines()
+    unmarked = {"rank", "on_parse_failure", "parse_failure_reward"}  # a default, and the group `context: paper`
+    for key in SETTING_A:
+        name = key.rpartition(".")[2]
+        found = [line for line in lines if line.strip(" {").startswith(f"{name}:") or f"{{{name}:" in line]
+        assert any("[P]" in line for line in found) or name in unmarked, key
+
+
+def test_setting_b_differs_in_its_worlds_alone() -> None:
+    a, b = load_config("qwen3-8b"), load_config("qwen3-8b-mixture")
+    assert [(part.family, part.preset, part.variant) for part in b.world.parts] == [
+        ("frozen_lake", "easy", None),
+        ("alchemy", "easy", "paper"),
+    ]
+    same = {"name": a.name, "description": a.description, "world": a.world}
+    assert b.model_copy(update=same) == a
+
+
+@pytest.mark.parametrize("name", ["qwen3-8b-lora", "qwen3-0.6b-lora"])
+def test_what_one_gpu_trains_differs_where_it_must(name: str) -> None:
+    found = values(load_config(name))
+    assert {key for key, value in found.items() if value != SETTING_A[key]} <= OWN_TO_LORA
+    assert found["model.lora.rank"] == 32
+
+
+@pytest.mark.parametrize("name", OF_QWEN3)
+def test_a_recipe_of_a_hub_model_pins_its_commit_and_has_a_plan_that_fits(name: str) -> None:
+    config = load_config(name)
+    assert config.model.revision == PUBLISHED[str(config.model.path)].revision
+    header = find_recipe(name).path.read_text().partition("\nname:")[0]
+    assert f"hf download {config.model.path} --revision {config.model.revision}" in header
+    for word in ("# Needs:", "# Reproduces:", "# Not measured:"):
+        assert word in header
+    place(config)
+    check_plan(config)
+
+
+def test_a_copied_recipe_still_finds_what_it_builds_on(tmp_path) -> None:
+    written = copy_recipe("qwen3-0.6b-lora", tmp_path)
+    assert load_config(str(written)) == load_config("qwen3-0.6b-lora")
+
+
+def test_a_size_is_a_model_with_its_commit() -> None:
+    for path, published in PUBLISHED.items():
+        size = path.partition("/")[2].lower()
+        config = load_config("qwen3-8b-lora", [f"size={size}"])
+        assert (config.model.path, config.model.revision) == (path, published.revision)
+        assert config.name == size
+        assert config.model.lora.rank == 32
+    assert whole_groups() == {"size": {"name", "model.path", "model.revision"}}
+
+
+def test_the_study_of_that_size_trains_by_the_recipes() -> None:
+    from codctl.stages.sweeps.ask import ask
+
+    assert "generalization" in shipped_studies()
+    plan = ask(None, ["size=qwen3-8b"])
+    found = {trial.labels["train"]: trial.config for trial in plan.trials if trial.labels["ablation"] == "cod"}
+    for label, recipe in (("frozen_lake", "qwen3-8b"), ("both", "qwen3-8b-mixture")):
+        own = {part: getattr(found[label], part) for part in ("world", "model", "train", "engine", "cluster")}
+        assert own == {part: getattr(load_config(recipe), part) for part in own}

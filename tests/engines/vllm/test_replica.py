@@ -1,0 +1,215 @@
+"""Engines that die, hang or cannot come back, played by a backend without a model."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Coroutine
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from codctl.cod.engine import EngineError, Generation, Sampling, Weights
+from codctl.engines.vllm.backend import Ask, Loaded, LostError, Reply
+from codctl.engines.vllm.engine import VllmEngine
+from codctl.engines.vllm.guard import Guard
+from codctl.engines.vllm.settings import EngineSettings
+from codctl.errors import BackendError
+
+SETTINGS = EngineSettings(
+    model=Path("/base"),
+    adapter=None,
+    is_lora=False,
+    options={"dtype": "float32"},
+    environment={},
+    sleeps=False,
+    start_s=5.0,
+    deadline_s=0.2,
+    restarts=2,
+)
+
+
+class Fake:
+    """A replica that answers with its own name, until it is told to die or to hang."""
+
+    def __init__(self, name: str = "fake") -> None:
+        self.name, self.max_tokens = name, 64
+        self.starts = self.stops = 0
+        self.loaded: list[Loaded] = []
+        self.asked: list[Ask] = []
+        self.hangs = self.cannot_start = False
+        self.death = asyncio.Event()
+
+    async def start(self) -> None:
+        if self.cannot_start:
+            raise BackendError("no memory left")
+        self.starts += 1
+        self.hangs, self.death = False, asyncio.Event()
+
+    async def ask(self, ask: Ask) -> Reply:
+        self.asked.append(ask)
+        if self.hangs:
+            await asyncio.Event().wait()
+        await asyncio.sleep(0.01)
+        return Reply([7], [-0.5], "stop", 3)
+
+    async def load(self, loaded: Loaded) -> None:
+        if self.death.is_set():
+            raise LostError("gone")
+        self.loaded.append(loaded)
+
+    async def is_well(self) -> bool:
+        return not self.death.is_set()
+
+    async def ended(self) -> str:
+        await self.death.wait()
+        return "ended with SIGKILL"
+
+    async def sleep(self) -> None: ...
+
+    async def wake(self) -> None: ...
+
+    async def stop(self, *, gently: bool = True) -> None:
+        self.stops += 1
+
+
+async def ask(engine: VllmEngine, pack: str = "p", deadline_s: float = 5.0) -> Generation:
+    asker: Any = SimpleNamespace(situation=SimpleNamespace(pack=SimpleNamespace(id=pack)))
+    async with asyncio.timeout(deadline_s):
+        return await engine.generate([1, 2, 3], Sampling(8), seed=1, asker=asker)
+
+
+def with_engine(scenario: Any, *, replicas: int = 1, **changes: Any) -> None:
+    async def main() -> None:
+        fakes = [Fake(f"fake {i}") for i in range(replicas)]
+        engine = VllmEngine(fakes, dataclasses.replace(SETTINGS, **changes), Guard())
+        await engine.start()
+        try:
+            await scenario(engine, *fakes)
+        finally:
+            await engine.aclose()
+        assert all(fake.stops for fake in fakes)
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+async def failure(request: Coroutine[Any, Any, Generation]) -> str:
+    with pytest.raises(EngineError) as caught:
+        await request
+    return str(caught.value)
+
+
+def test_a_death_fails_the_open_requests_and_no_others() -> None:
+    async def scenario(engine: VllmEngine, fake: Fake) -> None:
+        await engine.update_weights(Weights(3, Path("/published/3")))
+        fake.hangs = True
+        open_request = asyncio.create_task(failure(ask(engine)))
+        await asyncio.sleep(0.02)
+        fake.death.set()
+        assert await open_request == "fake 0 ended with SIGKILL"
+        assert (await ask(engine)).weight_version == 3
+        assert (fake.starts, engine.stats.restarts) == (2, 1)
+        assert [(one.version, one.folder) for one in fake.loaded] == [(3, Path("/published/3"))] * 2
+
+    with_engine(scenario)
+
+
+def test_deadlines_without_any_reply_mean_that_it_hangs() -> None:
+    async def scenario(engine: VllmEngine, fake: Fake) -> None:
+        fake.hangs = True
+        missed = [asyncio.create_task(ask(engine, deadline_s=0.2)) for _ in range(2)]
+        third = asyncio.create_task(failure(ask(engine)))
+        await asyncio.gather(*missed, return_exceptions=True)
+        assert await third == "fake 0 hangs: nothing came back for 0 s"
+        assert (await ask(engine)).token_ids == [7]
+        assert fake.starts == 2
+
+    with_engine(scenario)
+
+
+def test_a_caller_that_leaves_early_is_no_sign_of_a_hang() -> None:
+    async def scenario(engine: VllmEngine, fake: Fake) -> None:
+        fake.hangs = True
+        for _ in range(5):
+            with pytest.raises(TimeoutError):
+                await ask(engine, deadline_s=0.01)
+        fake.hangs = False
+        await ask(engine)
+        assert fake.starts == 1
+
+    with_engine(scenario)
+
+
+def test_restarts_without_a_reply_in_between_end_the_run() -> None:
+    async def scenario(engine: VllmEngine, fake: Fake) -> None:
+        fake.cannot_start = True
+        fake.death.set()
+        with pytest.raises(BackendError, match=r"no memory left; it was started again 2 times without a reply"):
+            await ask(engine)
+        assert engine.stats.restarts == 2
+
+    with_engine(scenario)
+
+
+def test_others_go_on_while_one_is_away() -> None:
+    async def scenario(engine: VllmEngine, first: Fake, second: Fake) -> None:
+        first.cannot_start = True
+        first.death.set()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        replies = await asyncio.gather(*(ask(engine, f"pack {i}") for i in range(4)))
+        assert len(replies) == len(second.asked) == 4
+
+    with_engine(scenario, replicas=2, restarts=10**9)
+
+
+def test_a_trajectory_keeps_its_replica_and_a_pack_shares_one() -> None:
+    async def trajectory(engine: VllmEngine, pack: str) -> None:
+        engine.take_seat()
+        for _ in range(3):
+            await ask(engine, pack)
+        engine.leave_seat()
+
+    async def scenario(engine: VllmEngine, *fakes: Fake) -> None:
+        requests: list[list[Ask]] = [fake.asked for fake in fakes]
+        await asyncio.gather(*(trajectory(engine, pack) for pack in ("a", "b") for _ in range(4)))
+        assert [len(one) for one in requests] == [12, 12]  # two packs, one replica each
+        for one in requests:
+            one.clear()
+        await asyncio.gather(*(trajectory(engine, "alone") for _ in range(4)))
+        assert [len(one) for one in requests] == [6, 6]  # a pack alone does not leave the other idle
+
+    with_engine(scenario, replicas=2)
+
+
+def test_weights_change_between_rollouts_only_and_salt_every_request() -> None:
+    async def scenario(engine: VllmEngine, fake: Fake) -> None:
+        await ask(engine)
+        await engine.update_weights(Weights(1, Path("/published/1")))
+        await ask(engine)
+        await engine.update_weights(Weights(1, Path("/published/1")))  # the same: nothing to load
+        await ask(engine)
+        names = [one.loaded.name for one in fake.asked]
+        assert names[0] != names[1] == names[2]
+        assert len(fake.loaded) == 1
+        fake.hangs = True
+        waiting = asyncio.create_task(ask(engine))
+        await asyncio.sleep(0.01)
+        with pytest.raises(EngineError, match="while replies are being sampled"):
+            await engine.update_weights(Weights(2, Path("/published/2")))
+        waiting.cancel()
+
+    with_engine(scenario)
+
+
+def test_a_prompt_longer_than_the_window_fails_alone() -> None:
+    async def scenario(engine: VllmEngine, fake: Fake) -> None:
+        asker: Any = SimpleNamespace(situation=SimpleNamespace(pack=SimpleNamespace(id="p")))
+        with pytest.raises(EngineError, match="64 tokens, the engine reads 64"):
+            await engine.generate([1] * 64, Sampling(8), seed=0, asker=asker)
+        await engine.generate([1] * 60, Sampling(8), seed=0, asker=asker)
+        assert fake.asked[-1].budget == 4
+
+    with_engine(scenario)

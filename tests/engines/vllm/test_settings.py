@@ -1,0 +1,62 @@
+"""What a recipe means for vLLM."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from codctl.config.schema import Config, EngineConfig, LoraConfig, ModelConfig
+from codctl.engines.vllm import open_vllm
+from codctl.engines.vllm.settings import settings_of
+from codctl.errors import PreflightError
+
+
+def config(rank: int = 0, **engine: object) -> Config:
+    return Config(
+        model=ModelConfig(lora=LoraConfig(rank=rank), device="cpu"),
+        engine=EngineConfig.model_validate({"kind": "vllm", **engine}),
+    )
+
+
+def test_log_probs_are_those_of_the_sampled_distribution_and_nothing_fills_in(tiny_folder: Path) -> None:
+    options = settings_of(config(), tiny_folder, on_gpus=False).options
+    assert options["logprobs_mode"] == "processed_logprobs"
+    assert options["generation_config"] == "vllm"
+    assert options["dtype"] == "float32"
+    assert options["enable_prefix_caching"] is True
+
+
+@pytest.mark.parametrize(("rank", "allowed"), [(1, 1), (2, 8), (12, 16), (512, 512)])
+def test_a_rank_is_rounded_up_to_one_that_vllm_has(tiny_folder: Path, rank: int, allowed: int) -> None:
+    assert settings_of(config(rank), tiny_folder, on_gpus=False).options["max_lora_rank"] == allowed
+
+
+def test_a_rank_that_is_too_large_is_refused(tiny_folder: Path) -> None:
+    with pytest.raises(PreflightError, match="up to rank 512, not 513") as caught:
+        settings_of(config(513), tiny_folder, on_gpus=False)
+    assert caught.value.where == "model.lora.rank"
+
+
+def test_an_adapter_folder_is_served_on_its_base(tiny_folder: Path, tmp_path: Path) -> None:
+    adapter = {"base_model_name_or_path": str(tiny_folder), "r": 4}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(adapter))
+    found = settings_of(config(), tmp_path, on_gpus=False)
+    assert (found.options["model"], found.adapter) == (str(tiny_folder), tmp_path)
+    assert found.options["max_lora_rank"] == 8
+
+
+def test_memory_is_handed_over_only_where_gpus_are_shared(tiny_folder: Path) -> None:
+    shared = settings_of(config(), tiny_folder, on_gpus=True)
+    apart = settings_of(config(placement="disjoint", gpus=1), tiny_folder, on_gpus=True)
+    assert shared.sleeps
+    assert shared.options["enable_sleep_mode"] is True
+    assert not apart.sleeps
+    assert "block_size" not in shared.options  # what only a CPU needs
+
+
+def test_one_engine_at_most_is_inside(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codctl.engines.vllm.settings.check_installed", lambda: None)
+    with pytest.raises(PreflightError, match="2 engines, but only one"):
+        open_vllm(config(transport="inside"), tiny_folder, engines=((0,), (1,)), log=Path("log"))

@@ -1,0 +1,109 @@
+"""Plans that cannot fit are refused, with a hint after which they do."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from codctl.config.compose import load_config
+from codctl.config.schema import Config, GpuName
+from codctl.errors import PreflightError
+from codctl.stages.plan import gpus
+from codctl.stages.plan.fit import check_plan
+from codctl.stages.plan.gpus import KINDS
+from codctl.stages.plan.plan import make_plan
+
+RECIPES = ["qwen3-8b", "qwen3-8b-mixture", "qwen3-8b-lora", "qwen3-0.6b-lora"]
+ONE_GPU = ["cluster.gpus_per_node=1", "cluster.processes_per_node=1"]
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpus, "_visible", tuple)
+
+
+def recipe(name: str, *overrides: str) -> Config:
+    """The last override of a key holds."""
+    given = {override.partition("=")[0]: override for override in overrides}
+    return load_config(f"recipes/{name}.yaml", list(given.values()))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_shipped_recipes_fit_the_gpus_that_they_name(name: str) -> None:
+    check_plan(recipe(name, "cluster.gpu=rtx4090" if name == "qwen3-0.6b-lora" else "cluster.gpu=h100-80gb"))
+
+
+CHECKPOINTING = "train.activation_checkpointing"
+TOO_LARGE = [
+    ("qwen3-8b", [f"{CHECKPOINTING}=false"], "most of it: activations", f"{CHECKPOINTING}=true"),
+    ("qwen3-8b", ["train.micro_batch_tokens=200000"], "most of it: activations", "train.micro_batch_tokens=65536"),
+    ("qwen3-8b", ["train.logprob_chunk=40000", "train.micro_batch_tokens=40000"], "logits", "train.logprob_chunk="),
+    ("qwen3-8b", ["cluster.gpu=l40s"], "most of it: optimiser", "model.lora.rank=32"),
+    ("qwen3-8b", ["engine.memory=0.21"], "sequence", "engine.memory=0.92"),
+    ("qwen3-8b", ["cluster.gpu=a10"], "GPUs 4–7: to learn takes", "together: model.lora.rank=32 "),
+    ("qwen3-8b", ["cluster.gpu=a10", "model.path=Qwen/Qwen3-32B"], "to learn takes", "no setting makes it fit"),
+    ("qwen3-8b-lora", ["engine.memory=0.9"], "to generate takes", "engine.memory=0.7"),
+    ("qwen3-8b-lora", ["engine.kind=transformers"], "most of it: KV cache", "runtime.max_batch="),
+    ("qwen3-8b-lora", ["model.lora.rank=0"], "most of it: optimiser", "model.lora.rank=32"),
+]
+
+
+@pytest.mark.parametrize(("name", "overrides", "message", "hint"), TOO_LARGE)
+def test_what_cannot_fit_is_refused_and_the_hint_helps(
+    name: str, overrides: list[str], message: str, hint: str
+) -> None:
+    with pytest.raises(PreflightError) as caught:
+        check_plan(recipe(name, *overrides))
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+    for advice in _advices(caught.value.hint):
+        check_plan(recipe(name, *overrides, *advice))
+
+
+def _advices(hint: str) -> list[list[str]]:
+    """What the hint says to type: several single changes, or all of them together."""
+    typed = re.findall(r"[a-z_]+\.[a-z_.]+=[\w.]+", hint) if "no setting" not in hint else []
+    return [typed] if hint.startswith("together") else [[one] for one in typed]
+
+
+def test_a_cpu_is_not_judged() -> None:
+    check_plan(recipe("qwen3-8b-lora", "model.device=cpu", "engine.kind=transformers"))
+
+
+def test_more_gpus_take_less_of_each() -> None:
+    def need(processes: int) -> int:
+        shape = [f"cluster.gpus_per_node={4 + processes}", f"cluster.processes_per_node={processes}"]
+        return make_plan(recipe("qwen3-8b", *shape)).layout.devices[-1].need
+
+    assert need(8) < need(4) < need(2)
+
+
+def test_every_kind_that_a_recipe_may_name_is_known() -> None:
+    assert set(KINDS) == set(GpuName.__args__)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("seen", "speed_of"),
+    [
+        ("NVIDIA H200", "h200"),
+        ("NVIDIA A100-SXM4-80GB", "a100-80gb"),
+        ("NVIDIA GeForce RTX 4090", "rtx4090"),
+        ("NVIDIA L40S", "l40s"),
+    ],
+)
+def test_the_gpu_of_this_machine_is_planned_for(seen: str, speed_of: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpus, "_visible", lambda: ((seen.replace("-", " "), 1000),))
+    found = gpus.find_gpu(recipe("qwen3-8b").cluster)
+    assert (found.memory, found.flops) == (1000 * gpus.MIB, KINDS[speed_of].flops)
+
+
+def test_a_plan_can_be_written_as_json() -> None:
+    import json
+
+    found: dict[str, Any] = json.loads(json.dumps(make_plan(recipe("qwen3-8b")).as_dict()))
+    assert found["model"]["parameters"] == 8_190_735_360
+    assert [device["role"] for device in found["devices"]] == ["generate", "train"]
+    for device in found["devices"]:
+        assert device["need"] == max(sum(p["bytes"] for p in phase["parts"]) for phase in device["phases"])

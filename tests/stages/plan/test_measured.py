@@ -1,0 +1,167 @@
+"""The planner's numbers against what torch really holds, on small models of the same architecture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from transformers import DynamicCache, Qwen3Config, Qwen3ForCausalLM
+
+from codctl.config.architectures import PUBLISHED, Architecture
+from codctl.config.schema import Config
+from codctl.learn import checkpoints
+from codctl.learn.batching import Sample
+from codctl.learn.learner import Learner
+from codctl.learn.models import add_lora
+from codctl.learn.trainable import checkpoint_activations, use_attention
+from codctl.stages.plan import memory, sizes
+from codctl.stages.plan.lengths import Lengths
+from codctl.stages.plan.memory import Split
+from tests.stages.plan.living import Living
+
+SIZE = {
+    "layers": 4, "width": 128, "heads": 4, "kv_heads": 2, "head_dim": 32, "ffn": 320, "vocab": 1500, "max_tokens": 512,
+}  # fmt: skip
+ROWS, LENGTH = 2, 128
+MODES = [
+    pytest.param(dtype, rank, id=f"{dtype}-{'lora' if rank else 'full'}")
+    for dtype in ("float32", "bfloat16")
+    for rank in (0, 8)
+]
+
+
+def recipe(dtype: str = "float32", rank: int = 0, **more: Any) -> Config:
+    build = {**SIZE, **more.pop("build", {})}
+    train = {"micro_batch_tokens": ROWS * LENGTH, "logprob_chunk": 64, **more}
+    return Config.model_validate({"model": {"build": build, "dtype": dtype, "lora": {"rank": rank}}, "train": train})
+
+
+def qwen3(shape: Architecture) -> Qwen3ForCausalLM:
+    config = Qwen3Config(
+        vocab_size=shape.vocab,
+        hidden_size=shape.width,
+        intermediate_size=shape.ffn,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        max_position_embeddings=shape.max_tokens,
+        tie_word_embeddings=shape.tie_embeddings,
+    )
+    return Qwen3ForCausalLM(config)
+
+
+def trainable(config: Config) -> Any:
+    """As `learn.trainable.load_trainable` makes it, without a folder."""
+    model = qwen3(sizes.find_model(config).shape)
+    if config.model.lora.rank:
+        model = add_lora(model.to(getattr(torch, config.model.dtype)), config.model.lora, 0)
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
+    use_attention(model, "varlen")
+    if config.train.activation_checkpointing:
+        checkpoint_activations(model)
+    return model
+
+
+def learner(config: Config, model: Any) -> Learner:
+    dtype = getattr(torch, config.model.dtype)
+    return Learner(model, config.train, pad_id=0, temperature=1.0, seed=0, dtype=dtype)
+
+
+def rows(count: int) -> list[Sample]:
+    rng = Random(0)
+    mask = [0] * (LENGTH // 2) + [1] * (LENGTH // 2)
+    ids = [[rng.randrange(1, SIZE["vocab"]) for _ in mask] for _ in range(count)]
+    return [Sample(own, mask, [-8.0 * sampled for sampled in mask], rng.uniform(0.5, 1)) for own in ids]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_are_exact(name: str) -> None:
+    config = Config.model_validate({"model": {"path": name}})
+    with torch.device("meta"):
+        real = qwen3(sizes.find_model(config).shape)
+    assert sizes.find_model(config).trained == sum(p.numel() for p in real.parameters())
+
+
+@pytest.mark.parametrize("target", ["all-linear", ".*(q|v)_proj", ".*mlp.down_proj"])
+def test_adapters_are_exact(target: str) -> None:
+    config = Config.model_validate({"model": {"build": SIZE, "lora": {"rank": 4, "target": target}}})
+    found = sizes.find_model(config)
+    trained = [p for p in add_lora(qwen3(found.shape), config.model.lora, 0).parameters() if p.requires_grad]
+    assert (found.trained, found.tensors) == (sum(p.numel() for p in trained), len(trained))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_kv_cache_of_a_token_is_exact(dtype: str) -> None:
+    found = sizes.find_model(recipe(dtype))
+    cache = DynamicCache()
+    with torch.no_grad():
+        qwen3(found.shape).to(getattr(torch, dtype))(
+            input_ids=torch.ones(1, 7, dtype=torch.long), past_key_values=cache
+        )
+    held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+    assert held == 7 * found.kv_bytes
+
+
+@pytest.mark.parametrize(("rank", "tied"), [(0, False), (0, True), (8, False)])
+def test_the_bytes_of_a_checkpoint_are_exact(rank: int, tied: bool, tmp_path: Path) -> None:
+    config = recipe(rank=rank, build={"tie_embeddings": tied})
+    trained = learner(config, trainable(config))
+    trained.learn(rows(1), 1)
+    checkpoints.save(tmp_path, trained, 1)
+    [file] = tmp_path.rglob("*.safetensors")
+    with safe_open(file, "pt") as stored:
+        held = sum(stored.get_tensor(key).nbytes for key in stored.keys())  # noqa: SIM118  it is no dict
+    assert held == sizes.find_model(config).checkpoint_bytes
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize(("dtype", "rank"), MODES)
+def test_the_peak_of_a_learner_is_near_the_estimate(dtype: str, rank: int, checkpointing: bool) -> None:
+    config = recipe(dtype, rank, activation_checkpointing=checkpointing)
+    model = trainable(config)
+    trained = learner(config, model)
+    trained.learn(rows(1), 1)  # the moments of AdamW are there from now on
+    state = [t for own in trained.optimizer.state.values() for t in own.values()]
+    with Living([*model.parameters(), *state]) as living:
+        trained.learn(rows(2 * ROWS), 2)
+    assert estimate(config) == pytest.approx(living.peak, rel=0.15)
+
+
+def estimate(config: Config) -> int:
+    """What a learner holds at its peak, without its libraries."""
+    tokens = Lengths(1, 1, 1, 1, 1, 1, LENGTH, LENGTH, LENGTH, LENGTH)
+    parts = memory.learning(sizes.find_model(config), Split(1, False, "cpu"), config, tokens)
+    return memory.total(part for part in parts if part.name != "libraries")
+
+
+@pytest.mark.parametrize(("dtype", "rank"), MODES)
+def test_what_a_layer_keeps_for_the_backward_pass(dtype: str, rank: int) -> None:
+    """One layer more, and one token more: what autograd saves besides parameters and their casts."""
+
+    def kept(layers: int, tokens: int) -> int:
+        config = recipe(dtype, rank, build={"layers": layers})
+        return saved_bytes(trainable(config).train(), tokens, config.model.dtype == "bfloat16")
+
+    more = (kept(2, 128) - kept(1, 128)) - (kept(2, 64) - kept(1, 64))
+    assert memory.activation_bytes(sizes.find_model(recipe(dtype, rank))) == pytest.approx(more / 64, rel=0.02)
+
+
+def saved_bytes(model: Any, tokens: int, autocast: bool) -> int:
+    parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    saved: dict[int, torch.Tensor] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        saved.setdefault(tensor.untyped_storage().data_ptr(), tensor)
+        return tensor
+
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t), torch.autocast("cpu", enabled=autocast):
+        base.get_decoder()(input_ids=torch.zeros(1, tokens, dtype=torch.long), use_cache=False)
+    return sum(t.untyped_storage().nbytes() for place, t in saved.items() if place not in parameters)

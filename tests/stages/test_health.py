@@ -1,0 +1,148 @@
+"""Health gates at work: a step that is left out, one that ends the run, and how often one hears of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from codctl.config.schema import Config, LossConfig, TrainConfig
+from codctl.errors import StageError
+from codctl.learn.learner import Learner
+from codctl.stages.health import Health
+from tests.learn.samples import on_policy, random_samples
+
+SOUND = {"loss": 0.1, "grad_norm": 0.4, "entropy": 0.5}
+
+
+def new_health(said: list[str] | None = None, **health: Any) -> Health:
+    return Health(Config.model_validate({"health": health}), (said if said is not None else []).append)
+
+
+def test_a_sound_step_passes_in_silence() -> None:
+    said: list[str] = []
+    health = new_health(said)
+    assert health.before_step(SOUND)
+    assert health.after_step(1, SOUND) == {"health/open": 0.0, "health/skipped": 0.0}
+    assert not said
+
+
+def test_a_warning_says_what_and_what_to_do_and_lets_the_step_pass() -> None:
+    said: list[str] = []
+    health = new_health(said)
+    assert health.before_step(SOUND | {"grad_norm": 250.0})
+    assert health.after_step(7, SOUND) == {"health/open": 1.0, "health/skipped": 0.0, "health/grad_norm": 1.0}
+    assert said == ["step 7: health.grad_norm: the gradient norm is 250, above 100; lower train.lr or train.grad_clip"]
+
+
+def test_a_gate_that_stays_open_is_said_now_and_then_with_a_count() -> None:
+    said: list[str] = []
+    health = new_health(said)
+    for step in range(1, 54):
+        value = 250.0 if step != 10 else 1.0  # closed once
+        health.before_step(SOUND | {"grad_norm": value})
+        health.after_step(step, SOUND)
+    assert [message.partition(": health")[0] for message in said] == ["step 1", "step 26", "step 51"]
+    assert "(at 24 of the last 25 steps)" in said[1]
+    assert "(at 25 of the last 25 steps)" in said[2]
+
+
+def test_nothing_to_learn_is_said_too() -> None:
+    said: list[str] = []
+    found = new_health(said).after_step(1, {"groups/without_signal": 1.0, "entropy": 0.0})
+    assert found == {"health/open": 1.0, "health/skipped": 0.0, "health/silent_groups": 1.0}
+    assert said[0].startswith("step 1: health.silent_groups: the share of groups without signal is 1, above 0.99; ")
+
+
+def test_stop_ends_the_run_and_says_how_to_go_on() -> None:
+    health = new_health(entropy={"limit": 0.6, "action": "stop"})
+    assert not health.before_step(SOUND)
+    with pytest.raises(StageError, match=r"step 3: the policy's entropy is 0.5, below 0.6; the optimiser did not") as e:
+        health.after_step(3, SOUND)
+    assert e.value.where == "health.entropy"
+    assert "--fork RUN --name NEW health.entropy.limit=" in e.value.hint
+
+
+def test_steps_that_are_left_out_for_ever_end_the_run() -> None:
+    said: list[str] = []
+    health = new_health(said, entropy={"limit": 0.6, "action": "skip"}, most_skips=3)
+    for step in (1, 2):
+        assert not health.before_step(SOUND)
+        assert health.after_step(step, SOUND)["health/skipped"] == 1.0
+    assert said[0].startswith("step 1: health.entropy: the policy's entropy is 0.5, below 0.6; the step is left out; ")
+    health.before_step(SOUND)
+    with pytest.raises(StageError, match="and 3 steps in a row were left out"):
+        health.after_step(3, SOUND)
+
+
+def test_one_step_that_counts_ends_the_row() -> None:
+    health = new_health(grad_norm={"limit": 1.0, "action": "skip"}, most_skips=2)
+    for step in range(1, 9):
+        health.before_step(SOUND | {"grad_norm": 2.0 if step % 2 else 0.5})
+        assert health.after_step(step, SOUND)["health/skipped"] == step % 2
+
+
+# --- through the learner ----------------------------------------------------------------------------------------------
+
+
+def learner_of(model: Any) -> Learner:
+    train = TrainConfig(lr=1e-3, loss=LossConfig(red=False))
+    return Learner(model, train, pad_id=0, temperature=1.0, seed=0)
+
+
+def state_of(learner: Learner, model: Any) -> list[torch.Tensor]:
+    moments = [value for state in learner.optimizer.state.values() for value in state.values()]
+    return [tensor.detach().clone() for tensor in (*model.parameters(), *moments)]
+
+
+@pytest.mark.parametrize("action", ["skip", "stop"])
+@pytest.mark.parametrize("gate", ["gap_mean", "gap_max", "gap_k3"])
+def test_rows_of_another_policy_leave_weights_and_optimiser_bit_for_bit(model: Any, gate: str, action: str) -> None:
+    samples = on_policy(model, random_samples(8))
+    health, learner = new_health(**{gate: {"action": action}}), learner_of(model)
+    learner.learn(samples, 1, health.before_step)
+    health.after_step(1, {})
+    before = state_of(learner, model)
+    assert len(before) > len(list(model.parameters()))  # the optimiser has a state by now
+    strange = [replace(s, old_logprobs=[p - 1.0 for p in s.old_logprobs]) for s in on_policy(model, samples)]
+    metrics = learner.learn(strange, 2, health.before_step)
+    assert metrics["logprob_gap/mean"] == pytest.approx(1.0, abs=1e-3)
+    assert all(torch.equal(a, b) for a, b in zip(before, state_of(learner, model), strict=True))
+    if action == "stop":
+        with pytest.raises(StageError, match=r"is 1, above|is 0\.368, above"):
+            health.after_step(2, metrics)
+    else:
+        assert health.after_step(2, metrics)["health/skipped"] == 1.0
+    assert health.before_step(SOUND)
+
+
+def test_a_warning_lets_the_learner_learn(model: Any) -> None:
+    health, learner = new_health(), learner_of(model)
+    samples = [replace(s, old_logprobs=[p - 1.0 for p in s.old_logprobs]) for s in on_policy(model, random_samples(8))]
+    before = state_of(learner, model)
+    learner.learn(samples, 1, health.before_step)
+    assert health.after_step(1, {})["health/gap_mean"] == 1.0
+    assert not all(torch.equal(a, b) for a, b in zip(before, state_of(learner, model), strict=False))
+
+
+def test_a_gradient_that_is_no_number_can_be_skipped(model: Any) -> None:
+    samples = on_policy(model, random_samples(8))
+    broken = [replace(s, advantage=float("inf")) for s in samples]
+    health, learner = new_health(non_finite={"action": "skip"}), learner_of(model)
+    before = state_of(learner, model)
+    learner.learn(broken, 1, health.before_step)
+    assert health.after_step(1, {}) == {"health/open": 1.0, "health/skipped": 1.0, "health/non_finite": 1.0}
+    assert all(torch.equal(a, b) for a, b in zip(before, state_of(learner, model), strict=True))
+    learner.learn(samples, 2, health.before_step)  # and the next step is as good as ever
+    assert health.after_step(2, {})["health/open"] == 0.0
+    assert all(bool(p.isfinite().all()) for p in model.parameters())
+
+
+def test_a_gradient_that_is_no_number_stops_the_run_by_default(model: Any) -> None:
+    broken = [replace(s, advantage=float("inf")) for s in on_policy(model, random_samples(8))]
+    health = new_health()
+    learner_of(model).learn(broken, 1, health.before_step)
+    with pytest.raises(StageError, match=r"step 1: not finite: .*grad_norm nan; the optimiser did not make this step"):
+        health.after_step(1, {})

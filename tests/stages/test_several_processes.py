@@ -1,0 +1,73 @@
+"""`codctl train` with several learner processes: it ends as with one, and a process that is killed ends it in words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+RECIPE = Path(__file__).parents[1] / "durability" / "small.yaml"
+COMMAND = [sys.executable, "-m", "codctl.cli.main", "train", str(RECIPE), "tracking.mlflow=false", "model.device=cpu"]
+TWO = ["cluster.processes_per_node=2", "train.strategy=ddp"]
+
+
+def codctl_train(folder: Path, *more: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([*COMMAND, *more], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def follower_of(run: Path) -> int:
+    """Its process id, once it is one of the learner's processes."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                argv = path.read_bytes().split(b"\0")
+                if os.fsencode(run) in argv and b"--follow" in argv:
+                    return int(path.parent.name)
+        time.sleep(0.2)
+    raise AssertionError("no further learner process")
+
+
+def weights(folder: Path) -> Path:
+    return folder / "runs/small/stages/cod_train/final/model.safetensors"
+
+
+@pytest.mark.slow
+def test_a_killed_learner_process_ends_the_run_and_the_same_command_finishes_it(tmp_path: Path) -> None:
+    run = tmp_path / "runs/small"
+    first = codctl_train(tmp_path, *TWO)
+    checkpoint = run / "stages/cod_train/checkpoints/step-000002"
+    pid = follower_of(run)
+    while not checkpoint.is_dir():
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.1)
+    killed = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    _, stderr = first.communicate(timeout=60)
+    assert time.monotonic() - killed < 60
+    assert first.returncode == 4
+    assert "a learner process ended: rank 1 with exit code 137" in stderr
+    assert "attempts/001/learner-1.log" in stderr
+    assert (run / "attempts/001/learner-1.log").is_file()
+
+    again = codctl_train(tmp_path, *TWO)
+    _, stderr = again.communicate(timeout=600)
+    assert again.returncode == 0, stderr
+    assert "continuing after step" in stderr
+
+    (tmp_path / "one").mkdir()
+    alone = codctl_train(tmp_path / "one")
+    _, stderr = alone.communicate(timeout=600)
+    assert alone.returncode == 0, stderr
+    two, one = load_file(weights(tmp_path)), load_file(weights(tmp_path / "one"))
+    assert set(two) == set(one)
+    apart = max(float((two[name] - one[name]).abs().max()) for name in two)
+    assert apart < 0.1  # Adam makes rounding large (lr 1e-3), and one other token is another trajectory
