@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo bench fuzz test test-kill slurm-up slurm-down test-slurm test-browser install lint types format clean
+.PHONY: demo bench bench-gpu fuzz test test-kill slurm-up slurm-down test-slurm test-browser install lint types format clean
 
 # A tiny model from nothing to its report, whose place is printed last.
 demo: install
@@ -32,9 +32,14 @@ test-kill: install
 	$(BIN)/python tests/durability/kills.py --kills $(N)
 	CODCTL_FAULTS=all $(BIN)/pytest tests/durability
 
-# Turns, packs and memory of every family of worlds, one core: figures beside their targets.
+# Worlds, then learner, rollouts and memory beside the usual way: figures beside their targets, some ten minutes.
 bench: install
 	OMP_NUM_THREADS=1 $(BIN)/python experiments/bench/worlds.py
+	OMP_NUM_THREADS=1 $(BIN)/python experiments/bench/speed.py
+
+# All that one GPU can show, with Qwen3-8B of random weights; ends with status 3 where there is none.
+bench-gpu: install
+	$(BIN)/python experiments/bench/gpu.py
 
 # 100,000 hostile answers for each family, and as many hostile command lines; some ten minutes.
 fuzz: install

@@ -135,7 +135,7 @@ class ModelConfig(Section):
         "float32", "Type of the arithmetic and of what is not trained; what is trained is kept in float32."
     )
     attention: Literal["auto", "sdpa", "eager", "varlen", "flash_attention_2"] = resource(
-        "auto", "Attention of the learner; `varlen` needs no padding, `auto` takes it on GPUs and sdpa elsewhere."
+        "auto", "Attention of the learner; `varlen` needs no padding; `auto`: it on GPUs in bfloat16, sdpa elsewhere."
     )
     device: Literal["auto", "cpu", "cuda"] = resource("auto", "Where the model runs.")
 

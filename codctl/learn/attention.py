@@ -9,7 +9,7 @@ Shapes: H heads, K key-value heads, T tokens, D head size, E sequences.
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from codctl.errors import PreflightError
 
@@ -21,18 +21,19 @@ _PACKED = (VARLEN, "flash_attention_2")
 _WHERE = "model.attention"
 
 
-def attention_of(wanted: str, device: str) -> str:
+def attention_of(wanted: str, device: str, dtype: str = "bfloat16") -> str:
     """What `transformers` calls the attention that `model.attention` asks for.
 
     Args:
         wanted: Value of `model.attention`.
         device: "cpu" or "cuda", resolved.
+        dtype: Value of `model.dtype`: GPUs have a kernel for packed rows in bfloat16 only.
 
     Raises:
         PreflightError: When flash_attention_2 is wanted where it cannot run.
     """
     if wanted == "auto":
-        wanted = "varlen" if device == "cuda" else "sdpa"
+        wanted = "varlen" if device == "cuda" and dtype == "bfloat16" else "sdpa"
     if wanted == "flash_attention_2":
         _check_flash_attention(device)
     return VARLEN if wanted == "varlen" else wanted
@@ -77,11 +78,12 @@ def varlen_attention(
     if kwargs.get("sliding_window") is not None:
         raise ValueError("codctl_varlen has no sliding window; train this model with model.attention=sdpa")
     dtype = torch.get_autocast_dtype(query.device.type) if torch.is_autocast_enabled(query.device.type) else value.dtype
-    heads = [states[0].transpose(0, 1).to(dtype) for states in (query, key, value)]
+    query_THD, key_TKD, value_TKD = (states[0].transpose(0, 1).to(dtype) for states in (query, key, value))
+    scale = kwargs.get("scaling")
     if query.is_cuda and dtype != torch.float32:  # there is no such kernel in float32
-        out_THD = _flash(*heads, cu_seq_lens_q, max_length_q, kwargs.get("scaling"))
+        out_THD = _flash(query_THD, key_TKD, value_TKD, cu_seq_lens_q, max_length_q, scale)
     else:
-        out_THD = _one_by_one(*heads, cu_seq_lens_q, kwargs.get("scaling"))
+        out_THD = _one_by_one(query_THD, key_TKD, value_TKD, cu_seq_lens_q, scale)
     return out_THD[None], None
 
 
@@ -95,7 +97,7 @@ def _flash(
 ) -> torch.Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    found: torch.Tensor = varlen_attn(
+    found = varlen_attn(
         query_THD,
         key_TKD,
         value_TKD,
@@ -107,7 +109,7 @@ def _flash(
         window_size=(-1, 0),
         enable_gqa=query_THD.shape[1] != key_TKD.shape[1],
     )
-    return found
+    return cast("torch.Tensor", found)  # a pair only when asked for
 
 
 def _one_by_one(
@@ -117,7 +119,7 @@ def _one_by_one(
     from torch.nn.functional import scaled_dot_product_attention
 
     lengths = starts.diff().tolist()
-    split = [states.transpose(0, 1)[None].split(lengths, dim=2) for states in (query_THD, key_TKD, value_TKD)]
+    split = [torch.split(states.transpose(0, 1)[None], lengths, dim=2) for states in (query_THD, key_TKD, value_TKD)]
     gqa = query_THD.shape[1] != key_TKD.shape[1]
     outs = [
         scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=gqa)

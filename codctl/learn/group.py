@@ -25,12 +25,14 @@ from codctl.learn import checkpoints
 from codctl.learn.batching import Sample
 from codctl.learn.checkpoints import Restored
 from codctl.learn.learner import Judge, Learner
-from codctl.learn.models import pick_device
 from codctl.learn.meeting import Followers, Meeting, Starter, attend, await_all, explained, gone, join, listening
+from codctl.learn.models import pick_device
 from codctl.learn.publishing import publish
 from codctl.learn.ranks import Ranks
 from codctl.learn.spread import strategy_of
 from codctl.learn.trainable import load_trainable
+
+__all__ = ["LearnerGroup", "Starter", "follow", "open_group"]
 
 log = logging.getLogger("codctl")
 

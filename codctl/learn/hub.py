@@ -153,7 +153,7 @@ def _not_here(path: str, revision: str | None, why: str = "", only: str = "") ->
     return PreflightError(
         f"there is no folder {path}, and the cache of hub models does not hold it{why}",
         where="model.path",
-        hint=f"hf download {path}{at}{only}   (where there is a network, with the same HF_HOME)",
+        hint=f"hf download {path}{at}{only}",
     )
 
 

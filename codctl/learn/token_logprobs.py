@@ -149,7 +149,7 @@ class TokenLogprobs(torch.nn.Module):
                 return self._read(head, hidden_NW, ids_N)
             parts = [
                 checkpoint(self._read, head, *part, use_reentrant=False, preserve_rng_state=False)
-                for part in zip(hidden_NW.split(self.chunk), ids_N.split(self.chunk), strict=True)
+                for part in zip(torch.split(hidden_NW, self.chunk), torch.split(ids_N, self.chunk), strict=True)
             ]
         logprobs, entropies = zip(*parts, strict=True)
         return torch.cat(logprobs), torch.cat(entropies)

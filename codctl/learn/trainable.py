@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from codctl.config.schema import Config
 from codctl.learn import attention
-from codctl.learn.models import add_lora, load_model, pick_device
+from codctl.learn.models import add_lora, load_model
 from codctl.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def load_trainable(folder: Path, config: Config, device: str) -> Any:
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
-    use_attention(model, config.model.attention)
+    use_attention(model, config.model.attention, config.model.dtype)
     if config.train.activation_checkpointing:
         checkpoint_activations(model)
     return model
@@ -51,10 +51,10 @@ def autocast_type(dtype: str) -> torch.dtype | None:
     return torch.bfloat16 if dtype == "bfloat16" else None
 
 
-def use_attention(model: Any, wanted: str) -> None:
-    """Switch a loaded model to the attention that `model.attention` asks for on the model's device."""
+def use_attention(model: Any, wanted: str, dtype: str = "bfloat16") -> None:
+    """Switch a loaded model to the attention that `model.attention` asks for, on its device and for this arithmetic."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    name = attention.attention_of(wanted, next(model.parameters()).device.type)
+    name = attention.attention_of(wanted, next(model.parameters()).device.type, dtype)
     if name == base.config._attn_implementation:
         return
     if name == attention.VARLEN:
@@ -66,8 +66,3 @@ def checkpoint_activations(model: Any) -> None:
     """Keep only what enters each layer, and compute the rest again in the backward pass; in training mode only."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-
-
-def check_attention(config: Config) -> None:
-    """Raise PreflightError when `model.attention` cannot run on this machine's device."""
-    attention.attention_of(config.model.attention, pick_device(config.model.device))

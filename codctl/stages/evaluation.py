@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_whole, sealing
 from codctl.seeds import derive_seed
 from codctl.stages.progress import Progress
-from codctl.stages.subject import Subject, open_subject
+from codctl.stages.subject import Performer, Subject, open_subject
 
 if TYPE_CHECKING:
     from codctl.evaluate.summary import Evaluation
@@ -61,7 +63,8 @@ def evaluate_in_run(
                 update_tokens=config.sampling.update_tokens,
             )
             with _journal(journal_path, f"{run.manifest()['digest']} {called} {spec!r}") as journal:
-                found = _evaluate(Subject("run", run.name, folder, config), spec, progress, journal)
+                performer = open_subject(Subject("run", run.name, folder, config), run.path / "engine.log")
+                found = _evaluate(performer, run.name, spec, progress, journal)
             with sealing(final) as temp:
                 write_evaluation(found, temp)
         journal_path.unlink(missing_ok=True)  # also that of an attempt that was killed right here
@@ -80,18 +83,29 @@ def _journal(path: Path, about: str) -> FileJournal:
         return FileJournal(path, digest)
 
 
-def _evaluate(subject: Subject, spec: EvalSpec, progress: Progress, journal: Journal) -> Evaluation:
-    import time
+def _evaluate(performer: Performer, name: str, spec: EvalSpec, progress: Progress, journal: Journal) -> Evaluation:
+    from codctl.evaluate.summary import summarise
 
-    from codctl.evaluate.runner import evaluate
+    started_s = time.monotonic()
+    asyncio.run(_play(performer, spec, progress, journal))
+    found = summarise(spec, journal)
+    found.result.update({"seconds": round(time.monotonic() - started_s, 3), "run": name})
+    return found
+
+
+async def _play(performer: Performer, spec: EvalSpec, progress: Progress, journal: Journal) -> None:
+    from codctl.evaluate.runner import play
 
     def report(arm: str, done: int, total: int, means: dict[str, float]) -> None:
         progress.update(f"evaluation on {spec.family}, length {spec.length}: {arm}", done, total, means)
 
-    started_s = time.monotonic()
-    found = evaluate(open_subject(subject).player(spec), spec, report, journal)
-    found.result.update({"seconds": round(time.monotonic() - started_s, 3), subject.kind: subject.name})
-    return found
+    try:
+        if performer.check:
+            await performer.check()
+        await play(performer.player(spec), spec, journal, report, whole_legs=True)
+    finally:
+        if performer.close:
+            await performer.close()
 
 
 def write_evaluation(found: Evaluation, folder: Path) -> None:

@@ -7,16 +7,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from codctl.cod.conversation import TemplateChat
+from codctl.cod.engine import Engine
 from codctl.cod.rollout import Player
 from codctl.config.evalspec import EvalSpec
 from codctl.config.schema import Config, WorldConfig
 from codctl.errors import StageError
 from codctl.evaluate.ceilings import reference_player
 from codctl.evaluate.suites.expansion import Home, World
+from codctl.learn.models import check_folder, load_tokenizer
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_sealed, sha256_of
 from codctl.stages.build_model import start_folder
-from codctl.stages.setup import Speaker, load_speaker, make_engine, read_side_file, rollout_settings
+from codctl.stages.placement import place
+from codctl.stages.setup import load_speaker, make_engine, read_side_file, rollout_settings
 
 if TYPE_CHECKING:
     from codctl.engines.openai.settings import EndpointSettings
@@ -53,7 +57,8 @@ class Performer:
         player: The player of an evaluation.
         at_once: Trajectories that it plays at the same time.
         retries_failed: Whether its failures may pass, as those of a server.
-        check: Asks whether it can play at all; BackendError when not.
+        check: Asks whether it can play at all, and starts what it needs; BackendError when not. All that follows is in
+            the same event loop.
         settle: Asks, where the last that was played failed, whether it still can; BackendError when not.
         usage: What it has used so far: requests, tokens, cost.
         close: Ends it.
@@ -119,8 +124,13 @@ def identity_of(subject: Subject) -> dict[str, Any]:
     return {"files": hashes, "dtype": config.model.dtype, "settings": settings}
 
 
-def open_subject(subject: Subject) -> Performer:
-    """Make it ready to play: load the model, or connect to the server."""
+def open_subject(subject: Subject, log: Path) -> Performer:
+    """Make it ready to play: load the model, or connect to the server.
+
+    Args:
+        subject: Who.
+        log: Where an engine of other processes writes.
+    """
     from codctl.evaluate.runner import AT_ONCE, SCRIPTED_AT_ONCE
 
     if subject.kind == "policy":
@@ -129,13 +139,24 @@ def open_subject(subject: Subject) -> Performer:
         return _endpoint(subject.endpoint)
     assert subject.folder is not None
     config = subject.config or Config()
+    if config.engine.kind == "vllm":
+        return _served(subject.folder, config, log)
     speaker = load_speaker(subject.folder, config.model.dtype, config.model.device)
-    return Performer(_model_player(speaker, config), AT_ONCE)
+    return Performer(_model_player(make_engine(speaker, config.runtime.max_batch), speaker.chat, config), AT_ONCE)
 
 
-def _model_player(speaker: Speaker, config: Config) -> Callable[[EvalSpec], Player]:
-    engine = make_engine(speaker, config.runtime.max_batch)
+def _served(folder: Path, config: Config, log: Path) -> Performer:
+    """A model with an engine beside this process, which then loads no model itself."""
+    from codctl.engines.vllm import open_vllm
+    from codctl.evaluate.runner import AT_ONCE
 
+    check_folder(folder)
+    chat = TemplateChat(load_tokenizer(folder), where=str(folder))
+    engine = open_vllm(config, folder, engines=place(config).engines, log=log)
+    return Performer(_model_player(engine, chat, config), AT_ONCE, check=engine.start, close=engine.aclose)
+
+
+def _model_player(engine: Engine, chat: TemplateChat, config: Config) -> Callable[[EvalSpec], Player]:
     def player(spec: EvalSpec) -> Player:
         settings = replace(
             rollout_settings(config),
@@ -145,7 +166,7 @@ def _model_player(speaker: Speaker, config: Config) -> Callable[[EvalSpec], Play
             update_tokens=spec.update_tokens,
             on_parse_failure="keep",  # deployment never wipes
         )
-        return Player(engine, speaker.chat, settings, spec.seeds[0])
+        return Player(engine, chat, settings, spec.seeds[0])
 
     return player
 

@@ -95,7 +95,7 @@ def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False) -> dict[st
         move_aside(plan.folder)
     if (result := finished(plan.folder, plan.digest)) is not None:
         return result
-    asyncio.run(_until_stopped(_session(plan, open_subject(plan.subject), progress)))
+    asyncio.run(_until_stopped(_session(plan, open_subject(plan.subject, plan.folder / "engine.log"), progress)))
     done = finished(plan.folder, plan.digest, allow_failed=True)
     assert done is not None
     return done

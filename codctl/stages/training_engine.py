@@ -59,13 +59,13 @@ async def open_engine(
         from codctl.engines.vllm import open_vllm
 
         gpus = place(config).engines
-        engine = open_vllm(config, start, engines=gpus, log=log)
+        vllm = open_vllm(config, start, engines=gpus, log=log)
         try:
-            await engine.start()
+            await vllm.start()
         except BaseException:
-            await engine.aclose()
+            await vllm.aclose()
             raise
-        return TrainingEngine(engine, True, engine if gpus and config.engine.placement == "colocate" else None)
+        return TrainingEngine(vllm, True, vllm if gpus and config.engine.placement == "colocate" else None)
     apart = config.engine.sync_every > 1 or config.engine.overlap or group.model is None
     model = group.model
     if apart:

@@ -22,6 +22,7 @@ from machine import machine_line, markdown
 
 PARTS = ("rates", "lora", "generate", "full", "vllm", "tiny")
 LEAST_S = 20.0  # no part is begun with less
+PLAN_WITHIN = 0.15  # of the memory used
 SAID = 1500  # characters of a failed part's last words
 
 
@@ -65,13 +66,24 @@ def report(machine: str, command: str, found: dict[str, dict[str, Any]]) -> str:
                 f"{part['tokens_per_s']:,.0f}",
                 f"{part['tflops']:.3g}",
                 _share(part["share_of_measured_peak"]),
+                _share(part["share_of_data_sheet"]),
                 f"{part['used_gib']:.2f}",
                 f"{part['planned_gib']:.2f}",
-                f"{part['plan_over_used'] - 1:+.0%}",
+                f"{part['plan_over_used'] - 1:+.0%}" + (" ✗" if abs(part["plan_over_used"] - 1) > PLAN_WITHIN else ""),
             ]
             for name, part in learners.items()
         ]
-        headers = ["step", "parameters", "tokens/s", "TFLOP/s", "of peak", "GiB used", "GiB planned", "plan off by"]
+        headers = [
+            "step",
+            "parameters",
+            "tokens/s",
+            "TFLOP/s",
+            "of matmul",
+            "of data sheet",
+            "GiB used",
+            "GiB planned",
+            "plan off by",
+        ]
         lines += [markdown(headers, rows), ""]
     speakers = {name: found[name] for name in ("generate", "vllm") if "ms_per_token" in found.get(name, {})}
     if speakers:

@@ -43,6 +43,7 @@ class Comparison:
         times: Seconds of TRL's step over those of codctl's.
         with_score: The same with the forward pass that TRL adds when vLLM samples, which is its default then.
         forwarded: Tokens that TRL makes the model read, over codctl's.
+        scored: Places whose logits TRL computes, over codctl's, which are those of the sampled tokens.
         useful: Share of TRL's tokens that are no padding.
         cosine: Between both gradients.
     """
@@ -51,6 +52,7 @@ class Comparison:
     times: Ratio
     with_score: Ratio
     forwarded: float
+    scored: float
     useful: float
     cosine: float
 
@@ -91,6 +93,7 @@ def compare(shape: str, speaker: Speaker, rows: Sequence[Sample], *, budget: int
                 ratio(times[name], times["codctl"]),
                 ratio(scored, times["codctl"]),
                 trl.forwarded / forwarded,
+                trl.scored / sum(row.loss_tokens for row in rows),
                 sum(len(row.ids) for row in layouts[name]) / trl.forwarded,
                 cosines[name],
             )
@@ -157,13 +160,23 @@ def report(results: Sequence[Result]) -> str:
             str(c.times),
             str(c.with_score),
             f"{c.forwarded:.2f}",
+            f"{c.scored:.2f}",
             f"{c.useful:.0%} / {r.useful:.0%}",
             f"{c.cosine:.6f}",
         ]
         for r in results
         for c in r.comparisons
     ]
-    headers = ["rows", "TRL gets", "time TRL / codctl", "with its scoring pass", "tokens forwarded", "useful", "cosine"]
+    headers = [
+        "rows",
+        "TRL gets",
+        "time TRL / codctl",
+        "with its scoring pass",
+        "tokens read",
+        "logits",
+        "useful",
+        "cosine",
+    ]
     return markdown(headers, rows)
 
 

@@ -7,6 +7,7 @@ import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from time import process_time
 
@@ -55,14 +56,13 @@ def ratio(slow: Sequence[float], fast: Sequence[float]) -> Ratio:
 def machine_line() -> str:
     """Processor, cores, load before the start, versions; the GPU where there is one."""
     import torch
-    import transformers
 
     model = next(
         (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "CPU"
     )
     parts = [f"{model}, {os.cpu_count()} cores", f"load {os.getloadavg()[0]:.1f}"]
     parts += [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
-    return ", ".join([*parts, f"torch {torch.__version__}", f"transformers {transformers.__version__}"])
+    return ", ".join([*parts, f"torch {torch.__version__}", f"transformers {version('transformers')}"])
 
 
 def markdown(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

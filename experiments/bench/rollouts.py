@@ -35,7 +35,7 @@ from codctl.stages.setup import Speaker, make_engine, prepare_process, rollout_s
 TARGET = 1.5
 SPREAD = 0.6
 SOLVE, UPDATE = 16, 32  # median tokens
-PACKS, GROUP = 4, 8
+PACKS, GROUP = 2, 8
 OURS = "interleaved"
 
 

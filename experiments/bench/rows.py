@@ -53,8 +53,8 @@ def short_rows(config: Config, chat: Chat, packs: int) -> list[Sample]:
     for first in range(0, len(trajectories), size):
         group = trajectories[first : first + size]
         episodes = [episode for trajectory in group for episode in trajectory.episodes]
-        credits = credit_pack(group).rows(group)
-        found += [sample_of(e, credit["advantage"]) for e, credit in zip(episodes, credits, strict=True)]
+        credit = credit_pack(group).rows(group)
+        found += [sample_of(episode, row["advantage"]) for episode, row in zip(episodes, credit, strict=True)]
     return found
 
 

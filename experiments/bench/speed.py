@@ -23,7 +23,8 @@ def of_learner(results: list[learner.Result]) -> list[Row]:
             str(one.times),
             f"≥ {learner.TARGET:g}",
             "met" if one.times.median >= learner.TARGET else "MISSED",
-            f"{one.forwarded:.2f} times the tokens read ({one.useful:.0%} of them no padding, here {result.useful:.0%}); "
+            f"{one.forwarded:.2f} times the tokens read, {one.scored:.2f} times the logits; "
+            f"{one.useful:.0%} of the tokens no padding, here {result.useful:.0%}; "
             f"{one.with_score} with TRL's scoring pass",
         ]
         for result in results

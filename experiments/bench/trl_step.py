@@ -24,6 +24,7 @@ class TrlStep:
     Attributes:
         width: Tokens of each padded row.
         forwarded: Tokens that a step makes the model read.
+        scored: Places whose logits it computes: every row's longest completion.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class TrlStep:
         self._loss_tokens = sum(row.loss_tokens for row in rows)
         self._rows = [*rows, *[_masked(rows[0])] * (size * self._batches - len(rows))]
         self.forwarded = self.width * len(self._rows)
+        self.scored = (self.width - max(splits)) * len(self._rows)
         arguments = GRPOConfig(
             output_dir=str(work),
             loss_type="dapo",  # the mean over all sampled tokens, as `loss.mean: token`

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from codctl.config.compose import load_config
+from codctl.config.freeze import digest
 from codctl.config.recipes import copy_recipe, find_recipe, recipes_folder, shipped_recipes
 from codctl.errors import PreflightError, RefusedError, UsageError
 from codctl.stages.preflight import preflight
@@ -26,6 +27,7 @@ def test_every_shipped_recipe_is_valid_and_described(recipe) -> None:
     config = load_config(recipe.name)
     assert config == load_config(str(recipe.path))
     assert config.description
+    assert len(digest(config)) == 16
     if config.model.path is None:
         preflight(config)
 

@@ -10,6 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import pytest
+from huggingface_hub import constants
+
+from codctl.learn import hub
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODEL = "lab/tiny"
 GATED = "lab/gated"
@@ -40,14 +45,21 @@ class FakeHub(ThreadingHTTPServer):
 
 @contextmanager
 def serving(folder: Path) -> Iterator[FakeHub]:
-    with FakeHub(folder) as hub:
-        thread = Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.02})
+    with FakeHub(folder) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
-            yield hub
+            yield server
         finally:
-            hub.shutdown()
+            server.shutdown()
             thread.join()
+
+
+def use_own_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty cache of hub models, and a user who lets codctl ask the hub."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
+    monkeypatch.setattr(hub, "_is_offline_wished", lambda: False)
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -132,9 +132,10 @@ async def replies(model: Any, engine: TransformersEngine | None = None) -> list[
     return found
 
 
-def test_auto_packs_on_gpus_only() -> None:
+def test_auto_packs_where_there_is_a_kernel() -> None:
     assert attention_of("auto", "cpu") == "sdpa"
-    assert attention_of("auto", "cuda") == VARLEN
+    assert attention_of("auto", "cuda", "bfloat16") == VARLEN
+    assert attention_of("auto", "cuda", "float32") == "sdpa"
     assert [attention_of(name, "cuda") for name in ("varlen", "sdpa", "eager")] == [VARLEN, "sdpa", "eager"]
 
 

@@ -11,12 +11,11 @@ import torch
 
 from codctl.config.schema import BuildConfig, Config
 from codctl.engines.transformers_engine import TransformersEngine
-from codctl.errors import PreflightError
 from codctl.learn.batching import Sample
 from codctl.learn.models import load_model
 from codctl.learn.tiny import build_model
 from codctl.learn.token_logprobs import TokenLogprobs, collate
-from codctl.learn.trainable import autocast_type, check_attention, checkpoint_activations, load_trainable, use_attention
+from codctl.learn.trainable import autocast_type, checkpoint_activations, load_trainable, use_attention
 from tests.learn.memory import peak_memory
 from tests.learn.samples import random_samples
 from tests.learn.test_attention import replies
@@ -123,9 +122,3 @@ def test_an_engine_samples_as_before_from_a_model_that_checkpoints_activations(t
     model = load_trainable(tiny_folder, recipe({"attention": "varlen"}, activation_checkpointing=True), "cpu")
     backward(model.train(), plain)
     assert asyncio.run(replies(model.eval())) == plain
-
-
-def test_attention_that_cannot_run_here_is_refused_beforehand() -> None:
-    check_attention(recipe())
-    with pytest.raises(PreflightError, match="flash_attention_2 runs on GPUs"):
-        check_attention(recipe({"attention": "flash_attention_2", "device": "cpu"}))

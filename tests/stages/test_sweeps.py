@@ -99,6 +99,19 @@ def test_a_group_is_an_axis_like_any_other(home: Path) -> None:
         ask("small.yaml", ["context=paper,nonsense"])
 
 
+def test_a_size_is_an_axis_of_a_recipe(home: Path, reconcile: Reconcile) -> None:
+    plan = ask("small.yaml", ["size=qwen3-0.6b,qwen3-4b", "seed=0,1"])
+    assert names(plan)[:2] == ["size-qwen3-0.6b-seed-0", "size-qwen3-0.6b-seed-1"]
+    assert [trial.config.model.path for trial in plan.trials[1:3]] == ["Qwen/Qwen3-0.6B", "Qwen/Qwen3-4B"]
+    assert plan.trials[0].command() == [
+        *("codctl", "train", "small.yaml", "size=qwen3-0.6b", "seed=0", "name=size-qwen3-0.6b-seed-0"),
+    ]
+    reconcile("size=qwen3-0.6b,qwen3-4b")
+    assert len(reconcile("size=qwen3-1.7b").content["trials"]) == 3  # another size is no other sweep
+    with pytest.raises(UsageError, match=r"size/qwen3-9b.*Available options in 'size': qwen3-0\.6b"):
+        ask("small.yaml", ["size=qwen3-0.6b,qwen3-9b"])
+
+
 def test_combinations_that_mean_the_same_are_trained_once(home: Path) -> None:
     plan = ask("small.yaml", ["runtime.threads=1,2", "seed=0,1"])
     assert plan.repeated == 2

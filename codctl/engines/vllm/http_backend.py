@@ -123,8 +123,10 @@ class HttpBackend:
         """Whether the server knows this address at all; an empty body is refused for other reasons."""
         try:
             await self.call("POST", path, {})
-        except EngineError as error:
-            return '"Not Found"' not in str(error)
+        except ForgottenError:
+            return False
+        except EngineError:
+            return True
         return True
 
     async def _connect(self, base_url: str, socket: str = "") -> None:

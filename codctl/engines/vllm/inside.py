@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import os
 import signal
@@ -145,6 +146,8 @@ class Inside:
         for pid in pids:
             self._guard.release(pid)
         await stopping
+        del engine, stopping
+        gc.collect()  # it ends itself once more where it is forgotten, which must not be when the interpreter goes
 
     def _open(self) -> Any:
         with _environment(environment(self._settings, self._gpus)):

@@ -12,6 +12,7 @@ from codctl.engines.vllm.backend import Ask, Backend, ForgottenError, Loaded, Lo
 from codctl.engines.vllm.settings import EngineSettings
 from codctl.errors import BackendError
 
+_PAUSE_S = 1.0
 _NONE = -1  # serial of no weights
 _MISSES = 2  # deadlines in a row without a reply in between, before a replica counts as hanging
 
@@ -140,7 +141,6 @@ class Replica:
     async def _keep(self) -> None:
         while True:
             reason: str | None = await self._until_lost()
-            self._ready.clear()
             while reason is not None:
                 self._lose(reason)
                 reason = await self._start_again(reason)
@@ -166,6 +166,7 @@ class Replica:
             )
             await self._backend.stop(gently=False)
             return None
+        await asyncio.sleep(_PAUSE_S * self._in_a_row)  # what hinders it may pass
         self._in_a_row += 1
         self._on_restart()
         self._lost, self._serial, self._missed = asyncio.get_running_loop().create_future(), _NONE, 0
@@ -201,6 +202,8 @@ class Replica:
             self._lose(f"does not answer: {reason}")
 
     def _lose(self, reason: str) -> None:
+        """Fail what is open and let what comes wait, at once: a trajectory would fail all its episodes in a moment."""
+        self._ready.clear()
         if not self._lost.done():
             self._lost.set_result(reason)
 

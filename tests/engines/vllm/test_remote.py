@@ -36,17 +36,20 @@ class Server:
     def __init__(
         self, *, root: str = "/base", ids: bool = True, scaled: bool = True, routes: tuple[str, ...] = ("rpc", "lora")
     ) -> None:
-        self.root, self.ids, self.scaled = root, ids, scaled
+        self.root, self.ids, self.scaled, self.routes = root, ids, scaled, routes
         self.reloaded: list[Any] = []
-        self.app = web.Application()
-        self.app.router.add_get("/health", self.health)
-        self.app.router.add_get("/v1/models", self.models)
-        self.app.router.add_post("/v1/completions", self.complete)
-        if "rpc" in routes:
-            self.app.router.add_post("/collective_rpc", self.rpc)
-            self.app.router.add_post("/reset_prefix_cache", self.reset)
-        if "lora" in routes:
-            self.app.router.add_post("/v1/load_lora_adapter", self.refuse)
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/health", self.health)
+        app.router.add_get("/v1/models", self.models)
+        app.router.add_post("/v1/completions", self.complete)
+        if "rpc" in self.routes:
+            app.router.add_post("/collective_rpc", self.rpc)
+            app.router.add_post("/reset_prefix_cache", self.reset)
+        if "lora" in self.routes:
+            app.router.add_post("/v1/load_lora_adapter", self.refuse)
+        return app
 
     async def health(self, request: web.Request) -> web.Response:
         return web.Response()
@@ -93,7 +96,7 @@ def meet(server: Server, *, is_lora: bool = False) -> None:
 
 
 async def serving(server: Server, scenario: Callable[[str], Awaitable[None]]) -> None:
-    runner = web.AppRunner(server.app)
+    runner = web.AppRunner(server.app())
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -122,8 +125,10 @@ def test_a_server_that_cannot_do_it_is_refused(server: Server, is_lora: bool, me
 
 def test_nobody_there_is_said_with_how_to_start_one() -> None:
     async def scenario() -> None:
+        remote = Remote("http://127.0.0.1:9", SETTINGS)
         with pytest.raises(BackendError, match=r"http://127.0.0.1:9: .*onnect") as caught:
-            await Remote("http://127.0.0.1:9", SETTINGS).start()
+            await remote.start()
+        await remote.stop()
         assert caught.value.hint.startswith("VLLM_SERVER_DEV_MODE=1 vllm serve /base")
 
     asyncio.run(scenario())

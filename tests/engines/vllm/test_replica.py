@@ -146,6 +146,7 @@ def test_restarts_without_a_reply_in_between_end_the_run() -> None:
     async def scenario(engine: VllmEngine, fake: Fake) -> None:
         fake.cannot_start = True
         fake.death.set()
+        await asyncio.sleep(0.02)
         with pytest.raises(BackendError, match=r"no memory left; it was started again 2 times without a reply"):
             await ask(engine)
         assert engine.stats.restarts == 2
@@ -157,8 +158,7 @@ def test_others_go_on_while_one_is_away() -> None:
     async def scenario(engine: VllmEngine, first: Fake, second: Fake) -> None:
         first.cannot_start = True
         first.death.set()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.02)
         replies = await asyncio.gather(*(ask(engine, f"pack {i}") for i in range(4)))
         assert len(replies) == len(second.asked) == 4
 

@@ -7,17 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from codctl.config.schema import Config, EngineConfig, LoraConfig, ModelConfig
+from codctl.config.schema import Config, EngineConfig, ModelConfig
 from codctl.engines.vllm import open_vllm
 from codctl.engines.vllm.settings import settings_of
 from codctl.errors import PreflightError
 
 
-def config(rank: int = 0, **engine: object) -> Config:
+def config(**engine: object) -> Config:
     return Config(
-        model=ModelConfig(lora=LoraConfig(rank=rank), device="cpu"),
+        model=ModelConfig(device="cpu"),
         engine=EngineConfig.model_validate({"kind": "vllm", **engine}),
     )
+
+
+def adapter(folder: Path, base: Path, rank: int) -> Path:
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base), "r": rank}))
+    return folder
 
 
 def test_log_probs_are_those_of_the_sampled_distribution_and_nothing_fills_in(tiny_folder: Path) -> None:
@@ -29,20 +34,19 @@ def test_log_probs_are_those_of_the_sampled_distribution_and_nothing_fills_in(ti
 
 
 @pytest.mark.parametrize(("rank", "allowed"), [(1, 1), (2, 8), (12, 16), (512, 512)])
-def test_a_rank_is_rounded_up_to_one_that_vllm_has(tiny_folder: Path, rank: int, allowed: int) -> None:
-    assert settings_of(config(rank), tiny_folder, on_gpus=False).options["max_lora_rank"] == allowed
+def test_a_rank_is_rounded_up_to_one_that_vllm_has(tiny_folder: Path, tmp_path: Path, rank: int, allowed: int) -> None:
+    found = settings_of(config(), adapter(tmp_path, tiny_folder, rank), on_gpus=False)
+    assert found.options["max_lora_rank"] == allowed
 
 
-def test_a_rank_that_is_too_large_is_refused(tiny_folder: Path) -> None:
+def test_a_rank_that_is_too_large_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(PreflightError, match="up to rank 512, not 513") as caught:
-        settings_of(config(513), tiny_folder, on_gpus=False)
+        settings_of(config(), adapter(tmp_path, tiny_folder, 513), on_gpus=False)
     assert caught.value.where == "model.lora.rank"
 
 
 def test_an_adapter_folder_is_served_on_its_base(tiny_folder: Path, tmp_path: Path) -> None:
-    adapter = {"base_model_name_or_path": str(tiny_folder), "r": 4}
-    (tmp_path / "adapter_config.json").write_text(json.dumps(adapter))
-    found = settings_of(config(), tmp_path, on_gpus=False)
+    found = settings_of(config(), adapter(tmp_path, tiny_folder, 4), on_gpus=False)
     assert (found.options["model"], found.adapter) == (str(tiny_folder), tmp_path)
     assert found.options["max_lora_rank"] == 8
 
