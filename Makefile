@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo bench bench-gpu fuzz test test-kill slurm-up slurm-down test-slurm test-browser install lint types format clean
+.PHONY: demo bench bench-gpu fuzz test test-kill slurm-up slurm-down test-slurm test-browser test-vllm install lint types format clean
 
 # A tiny model from nothing to its report, whose place is printed last.
 demo: install
@@ -25,6 +25,16 @@ slurm-down: install
 
 test-slurm: install
 	$(BIN)/pytest -m slurm tests/slurm
+
+# A real vLLM on the CPU, in an environment of its own (3 GB); torch's CPU build must be within pip's reach, elsewhere by
+# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu.
+VLLM_VENV ?= .venv-vllm
+test-vllm: $(VLLM_VENV)/.installed
+	$(VLLM_VENV)/bin/python -m pytest -m vllm tests/vllm
+
+$(VLLM_VENV)/.installed: pyproject.toml tests/vllm/constraints.txt tests/vllm/venv.py
+	$(PYTHON) tests/vllm/venv.py $(VLLM_VENV)
+	touch $@
 
 # SIGKILL at N random moments, then full disks, damage, races and a clock that jumps; half an hour on two cores.
 N ?= 100

@@ -71,7 +71,7 @@ def show(
     record = records.reconcile(plan, folder.with_name(f".{plan.name}.fresh") if fresh else folder, command)
     entries = [(trial.name, records.suites_of(record, trial)) for trial in record.asked]
     standings = sweeps.stand(record.folder, entries, Jobs(), retry_failed=retry_failed)
-    refused = _refusal(record.asked)
+    refused = _refusal(record.asked, here=slurm is None)
     value: dict[str, Any] = {"sweep": str(folder), "plan": record.content, "states": [vars(s) for s in standings]}
     text = [_plan_table(plan, record, standings), *_suite_lines(record)]
     if refused is not None:
@@ -90,13 +90,13 @@ def show(
     _output.result("sweep", value, "\n\n".join(text), as_json=as_json)
 
 
-def _refusal(trials: Sequence[Trial]) -> dict[str, str] | None:
-    """What running these trials here would be refused for."""
+def _refusal(trials: Sequence[Trial], *, here: bool) -> dict[str, str] | None:
+    """What running these trials would be refused for."""
     from codctl.dispatch import sweep as sweeps
     from codctl.errors import CodctlError
 
     try:
-        sweeps.preflight_trials(trials)
+        sweeps.preflight_trials(trials, here=here)
     except CodctlError as error:
         return {"kind": error.kind, "message": error.message, "where": error.where, "hint": error.hint}
     return None

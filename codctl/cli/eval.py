@@ -24,7 +24,7 @@ def evaluate(
     ] = "position-curve",
     run: Annotated[str | None, typer.Option("--run", help="A run: its newest finished model.")] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", metavar="PATH", help="A Hugging Face folder, or the id of a cached hub model.")
+        Path | None, typer.Option("--model", metavar="PATH", help="A Hugging Face folder, or the id of a cached model.")
     ] = None,
     policy: Annotated[
         str | None, typer.Option("--policy", metavar="NAME", help="A scripted policy: bayes, informed, random.")

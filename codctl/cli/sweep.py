@@ -90,7 +90,7 @@ def sweep(
         show(plan, runs_dir, command, slurm=limits, fresh=fresh, retry_failed=retry_failed, as_json=as_json)
         return
     with ExitStack() as held:
-        ready = _ready(plan, runs_dir, command, held, fresh=fresh, retry_failed=retry_failed)
+        ready = _ready(plan, runs_dir, command, held, here=not way.slurm, fresh=fresh, retry_failed=retry_failed)
         _go(ready, way, held, as_json=as_json)
 
 
@@ -151,7 +151,14 @@ class _Ready:
 
 
 def _ready(
-    plan: Plan, runs_dir: Path, command: Sequence[str], held: ExitStack, *, fresh: bool, retry_failed: bool
+    plan: Plan,
+    runs_dir: Path,
+    command: Sequence[str],
+    held: ExitStack,
+    *,
+    here: bool,
+    fresh: bool,
+    retry_failed: bool,
 ) -> _Ready:
     """Write everything that the trials need, under the sweep's lock."""
     from codctl.dispatch import sweep as sweeps
@@ -162,13 +169,13 @@ def _ready(
     folder = records.folder_of(runs_dir, plan.name)
     sweeps.refuse_if_in_use(folder)
     if fresh:
-        sweeps.preflight_trials(plan.trials)
+        sweeps.preflight_trials(plan.trials, here=here)
         sweeps.move_aside(folder)
     record = records.reconcile(plan, folder, command)
     entries = [(trial.name, records.suites_of(record, trial)) for trial in record.asked]
     standings = sweeps.stand(folder, entries, Jobs(), retry_failed=retry_failed)
     todo = [one.name for one in standings if one.verdict == "run"]
-    sweeps.preflight_trials([trial for trial in record.asked if trial.name in set(todo)])
+    sweeps.preflight_trials([trial for trial in record.asked if trial.name in set(todo)], here=here)
     make_folder(folder)
     held.enter_context(sweeps.locked(folder))
     say_counts(plan.name, standings, kept=record.kept, repeated=plan.repeated)

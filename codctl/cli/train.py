@@ -41,7 +41,7 @@ def train(
     """Run every stage of a recipe. The same command again continues, or does nothing when all is done."""
     from codctl.config.compose import load_config
     from codctl.errors import UsageError
-    from codctl.stages.preflight import check_recipe, preflight
+    from codctl.stages.preflight import check_recipe, preflight, preflight_elsewhere
 
     if slurm and detach:
         raise UsageError("--slurm and --detach exclude each other", hint="--slurm returns at once anyway")
@@ -53,10 +53,8 @@ def train(
         return
     if slurm:
         from codctl.dispatch import slurm_checks
-        from codctl.stages.plan.fit import check_plan
 
-        check_recipe(config)  # this machine need not have what the nodes have
-        check_plan(config)
+        preflight_elsewhere(config)
         slurm_checks.ask(_job_script(config, runs_dir), config.cluster)  # what SLURM refuses leaves nothing behind
     else:
         preflight(config)

@@ -77,17 +77,21 @@ def _verdict(seen: Seen, lacks: Sequence[str], *, retry_failed: bool) -> Verdict
     return "run"
 
 
-def preflight_trials(trials: Sequence[Trial]) -> None:
+def preflight_trials(trials: Sequence[Trial], *, here: bool) -> None:
     """Check everything that can be known to be wrong with these trials, each kind of trial once.
+
+    Args:
+        trials: To be run.
+        here: Whether on this machine.
 
     Raises:
         UsageError, PreflightError: As `codctl train`.
     """
-    from codctl.stages.preflight import preflight
+    from codctl.stages.preflight import preflight, preflight_elsewhere
 
     alike = {_preflight_key(trial.config): trial.config for trial in trials}
     for config in alike.values():
-        preflight(config)
+        preflight(config) if here else preflight_elsewhere(config)
 
 
 def _preflight_key(config: Config) -> str:

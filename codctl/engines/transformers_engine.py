@@ -237,7 +237,7 @@ class TransformersEngine:
             raise ValueError("the model's logits are not finite")
         self.stats.new_tokens += len(rows)
         for request, suffix, token, logprob in zip(rows, suffixes, tokens, chosen, strict=True):
-            self._kept[request.slot] = self._kept[request.slot] + suffix
+            self._kept[request.slot].extend(suffix)
             request.token_ids.append(token)
             request.logprobs.append(logprob)
             stopped = token in request.sampling.stop_ids

@@ -37,6 +37,12 @@ def place(config: Config) -> Placement:
     """
     cluster, engine = config.cluster, config.engine
     gpus, processes = cluster.gpus_per_node, cluster.processes_per_node
+    if config.model.device == "cuda" and not gpus and processes > 1:
+        raise PreflightError(
+            f"{processes} learner processes need a GPU each, and none is asked for",
+            where="cluster.gpus_per_node",
+            hint=f"cluster.gpus_per_node={processes}, or model.device=cpu",
+        )
     if config.model.device == "cpu" or not gpus:
         return Placement((), (None,) * processes, cluster.nodes)
     first = engine.gpus if engine.placement == "disjoint" and engine.kind == "vllm" else 0

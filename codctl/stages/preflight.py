@@ -26,7 +26,7 @@ def preflight(config: Config) -> None:
 
 
 def check_recipe(config: Config) -> None:
-    """Check what holds on any machine: for a dry run, and for jobs that run elsewhere. Asks no hub and no GPU.
+    """Check what holds on any machine. Asks no hub and no GPU.
 
     A model folder is looked into, and a hub id where the cache has it.
     """
@@ -44,6 +44,12 @@ def check_recipe(config: Config) -> None:
     place(config)
     check_shape(config.model)
     check_files(config.model)
+
+
+def preflight_elsewhere(config: Config) -> None:
+    """Check what can be known here of a run on other machines: this one need not have what they have."""
+    check_recipe(config)
+    check_plan(config)
 
 
 def check_machine(config: Config) -> None:

