@@ -23,7 +23,7 @@ from codctl.runs.seal import is_sealed
 
 FOLDER = ".stages"
 # What comes later than these stages or does not reach them. The shaping of rewards belongs to how packs are played.
-_LATER = ("name", "description", "train", "evaluation", "tracking", "cluster")
+_LATER = ("name", "description", "train", "engine", "health", "evaluation", "tracking", "cluster")
 
 
 def fetch(run: RunDirectory, stage: str, config: Config) -> bool:

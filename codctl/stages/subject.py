@@ -15,7 +15,7 @@ from codctl.config.schema import Config, WorldConfig
 from codctl.errors import StageError
 from codctl.evaluate.ceilings import reference_player
 from codctl.evaluate.suites.expansion import Home, World
-from codctl.learn.models import check_folder, load_tokenizer
+from codctl.learn.models import base_folder, check_folder, load_tokenizer
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_sealed, sha256_of
 from codctl.stages.build_model import start_folder
@@ -152,7 +152,7 @@ def _served(folder: Path, config: Config, log: Path) -> Performer:
 
     check_folder(folder)
     chat = TemplateChat(load_tokenizer(folder), where=str(folder))
-    engine = open_vllm(config, folder, engines=place(config).engines, log=log)
+    engine = open_vllm(config, folder, engines=place(config).engines, log=log, base=base_folder(folder))
     return Performer(_model_player(engine, chat, config), AT_ONCE, check=engine.start, close=engine.aclose)
 
 

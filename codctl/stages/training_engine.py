@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from codctl.cod.engine import MeteredEngine
 from codctl.config.schema import Config
-from codctl.learn.models import add_lora, load_model
+from codctl.learn.models import add_lora, base_folder, load_model
 from codctl.learn.trainable import autocast_type
 from codctl.seeds import derive_seed
 from codctl.stages.placement import place
@@ -59,7 +59,7 @@ async def open_engine(
         from codctl.engines.vllm import open_vllm
 
         gpus = place(config).engines
-        vllm = open_vllm(config, start, engines=gpus, log=log)
+        vllm = open_vllm(config, start, engines=gpus, log=log, base=base_folder(start))
         try:
             await vllm.start()
         except BaseException:

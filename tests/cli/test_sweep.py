@@ -42,7 +42,9 @@ class Swept:
         return self.home / "runs" / "sweeps" / "micro-sweep"
 
 
-ARGUMENTS = ("micro.yaml", "model.lora.rank=0,2", "model.lora.target=no-such-module", "--suite", "quick.yaml")
+TOO_LARGE = 10**10  # for any memory, which is only noticed when the adapter is made
+FAILS = f"rank-{TOO_LARGE}"
+ARGUMENTS = ("micro.yaml", f"model.lora.rank=0,{TOO_LARGE}", "--suite", "quick.yaml")
 
 
 @pytest.fixture(scope="session")
@@ -61,11 +63,11 @@ def test_a_sweep_that_partly_fails_says_which_and_why_and_exits_5(swept: Swept) 
     assert swept.done.returncode == 5, swept.done.stderr
     assert "1 of 2 trials are not complete" in swept.done.stderr
     assert "--retry-failed" in swept.done.stderr
-    assert "rank-2 failed (1): " in swept.done.stderr
-    assert "no-such-module" in swept.done.stderr
+    assert f"{FAILS} failed (1): " in swept.done.stderr
+    assert "allocate memory" in swept.done.stderr
     assert "INCOMPLETE: 1 of 2 trials" in swept.done.stdout
     assert trial(swept, "rank-0").status() == "finished"
-    assert trial(swept, "rank-2").status() == "failed"
+    assert trial(swept, FAILS).status() == "failed"
 
 
 def test_every_trained_model_plays_the_suites_from_a_copy(swept: Swept) -> None:
@@ -79,7 +81,7 @@ def test_every_trained_model_plays_the_suites_from_a_copy(swept: Swept) -> None:
 
 def test_results_are_summed_up_in_the_folder_of_the_sweep(swept: Swept) -> None:
     result = json.loads((swept.folder / "result.json").read_text())
-    assert [(one["name"], one["is_complete"]) for one in result["trials"]] == [("rank-0", True), ("rank-2", False)]
+    assert [(one["name"], one["is_complete"]) for one in result["trials"]] == [("rank-0", True), (FAILS, False)]
     assert (swept.folder / "report.html").is_file()
     assert "INCOMPLETE" in (swept.folder / "table.csv").read_text()
 
@@ -89,9 +91,9 @@ def test_the_same_command_again_starts_nothing(swept: Swept, cli: Cli, monkeypat
     again = cli("sweep", *ARGUMENTS, "--json")
     assert again.code == 5
     assert again.json["result"]["complete"] is False
-    assert list(again.json["result"]["incomplete"]) == ["rank-2"]
+    assert list(again.json["result"]["incomplete"]) == [FAILS]
     assert "2 trials: 1 complete, 1 failed before (--retry-failed runs them again)" in again.err
-    assert len(trial(swept, "rank-0").attempts()) == len(trial(swept, "rank-2").attempts()) == 1
+    assert len(trial(swept, "rank-0").attempts()) == len(trial(swept, FAILS).attempts()) == 1
 
 
 def test_a_dry_run_shows_what_would_run_and_writes_nothing(
@@ -99,11 +101,11 @@ def test_a_dry_run_shows_what_would_run_and_writes_nothing(
 ) -> None:
     monkeypatch.chdir(swept.home)
     before = {path: path.stat().st_mtime_ns for path in swept.folder.rglob("*")}
-    more = [argument.replace("=0,2", "=0,2,4") for argument in ARGUMENTS]
+    more = [argument.replace("rank=0", "rank=0,4") for argument in ARGUMENTS]
     shown = cli("sweep", *more, "--retry-failed", "--dry-run")
     assert shown.code == 0
     states = [" ".join(line.split()[3:]) for line in shown.out.splitlines() if line.startswith("rank-")]
-    assert states == ["complete", "failed → run", "planned → run"]
+    assert states == ["complete", "planned → run", "failed → run"]
     assert {path: path.stat().st_mtime_ns for path in swept.folder.rglob("*")} == before
 
 
@@ -153,7 +155,7 @@ def test_the_published_study_can_be_planned_where_it_cannot_run(home: Path, cli:
     assert shown.code == 0
     found = shown.json["result"]
     assert {entry["labels"]["train"] for entry in found["plan"]["trials"]} == {"frozen_lake", "both"}
-    assert found["preflight"]["hint"] == "hf download Qwen/Qwen3-8B --local-dir Qwen/Qwen3-8B"
+    assert "preflight" not in found  # its nodes may have what this machine has not
     (script,) = found["sbatch"]
     assert "#SBATCH --gpus-per-node=8" in script
     assert not (home / "runs").exists()

@@ -48,8 +48,9 @@ def ages(folder: Path) -> dict[int, set[float]]:
 
 @pytest.fixture(scope="module")
 def late(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("late")
-    finish(folder, *LATE)
+    folder, memory = tmp_path_factory.mktemp("late"), tmp_path_factory.mktemp("memory")
+    finish(folder, *LATE, f"engine.weights_dir='{memory}'")
+    assert not list(memory.iterdir())
     assert ages(folder) == {1: {0.0}, 2: {1.0}, 3: {2.0}, 4: {0.0}, 5: {1.0}, 6: {2.0}}
     return outcome(folder)
 
@@ -81,10 +82,3 @@ def test_rows_that_are_too_old_are_refused_before_anything_starts(tmp_path: Path
     refused = codctl(tmp_path, "nowhere", "engine.sync_every=4", "engine.max_staleness=2")
     assert refused.returncode == 2
     assert "make rows 3 steps old, max_staleness=2 drops them" in refused.stdout
-
-
-def test_nothing_is_left_in_memory(tmp_path: Path) -> None:
-    kept = tmp_path / "handed over"
-    kept.mkdir()
-    finish(tmp_path, "engine.sync_every=2", f"engine.weights_dir='{kept}'", "train.steps=3")
-    assert not list(kept.iterdir())

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["open_vllm"]
 
 
-def open_vllm(config: Config, folder: Path, *, engines: tuple[tuple[int, ...], ...], log: Path) -> VllmEngine:
+def open_vllm(
+    config: Config, folder: Path, *, engines: tuple[tuple[int, ...], ...], log: Path, base: Path | None = None
+) -> VllmEngine:
     """An engine that samples with a model folder; nothing runs before `await engine.start()`.
 
     Args:
@@ -23,6 +25,7 @@ def open_vllm(config: Config, folder: Path, *, engines: tuple[tuple[int, ...], .
         folder: Hugging Face folder, or a PEFT adapter's folder, whose base model is then served with it.
         engines: The GPUs of each engine on this machine (`Placement.engines`); empty for one on what there is.
         log: Where servers write; several get numbers, such as vllm-0.log for vllm.log.
+        base: Folder of an adapter's base model, where the adapter names it by a hub id.
 
     Raises:
         PreflightError: vLLM is not installed, or the settings do not go together.
@@ -32,7 +35,7 @@ def open_vllm(config: Config, folder: Path, *, engines: tuple[tuple[int, ...], .
     from codctl.engines.vllm.guard import Guard
     from codctl.engines.vllm.settings import check_installed, settings_of
 
-    settings = settings_of(config, folder, on_gpus=bool(engines))
+    settings = settings_of(config, folder, base=base, on_gpus=bool(engines))
     guard = Guard()
     backends: list[Backend]
     if config.engine.servers:

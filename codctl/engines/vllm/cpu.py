@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 _BLOCK = 32  # tokens that are cached together: the least there is; with the default of 128 no short prompt is cached
@@ -37,7 +38,8 @@ def options(model: dict[str, Any], dtype: str, max_tokens: int | None) -> dict[s
 def environment(threads: int) -> dict[str, str]:
     """Variables of the model's processes.
 
-    Compiling takes longer than a small model runs. Without LD_PRELOAD vLLM's own OpenMP threads would spin beside those
-    of the other processes.
+    One core is left to the server and the scheduler, since waiting threads spin. Compiling takes longer than a small
+    model runs.
     """
-    return {"OMP_NUM_THREADS": str(threads), "TORCHDYNAMO_DISABLE": "1"}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {"OMP_NUM_THREADS": str(max(1, min(threads, cores - 1))), "TORCHDYNAMO_DISABLE": "1"}

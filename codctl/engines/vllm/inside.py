@@ -59,7 +59,7 @@ class Inside:
         before = _descendants(os.getpid())
         try:
             async with asyncio.timeout(self._settings.start_s):
-                self._engine = await asyncio.to_thread(self._open)
+                await asyncio.to_thread(self._open)
         except TimeoutError:
             _kill(_descendants(os.getpid()) - before)  # which also ends the thread that waits for them
             raise self._failed(f"was not ready after {self._settings.start_s:g} s") from None
@@ -149,13 +149,13 @@ class Inside:
         del engine, stopping
         gc.collect()  # it ends itself once more where it is forgotten, which must not be when the interpreter goes
 
-    def _open(self) -> Any:
+    def _open(self) -> None:
         with _environment(environment(self._settings, self._gpus)):
             from vllm.engine.arg_utils import AsyncEngineArgs
             from vllm.v1.engine.async_llm import AsyncLLM
 
             args = AsyncEngineArgs(**self._settings.options, disable_log_stats=True)
-            return AsyncLLM.from_engine_args(args)
+            self._engine = AsyncLLM.from_engine_args(args)
 
     async def _reset_cache(self) -> None:
         """Requests that were just cancelled may hold blocks for a moment."""

@@ -20,12 +20,13 @@ from codctl.cod.engine import EngineError
 from codctl.engines.vllm.guard import Guard, tell_of_self
 from codctl.engines.vllm.http_backend import HttpBackend
 from codctl.engines.vllm.settings import EngineSettings
-from codctl.errors import BackendError
+from codctl.errors import BackendError, PreflightError
 
 _LOOK_S = 0.2
 _TERM_S, _KILL_S = 15.0, 10.0
 _ROOT = Path(__file__).parents[3]  # where codctl is imported from
 _TAIL = 4000
+_OF_A_LEARNER = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 
 
 class Served(HttpBackend):
@@ -128,15 +129,26 @@ def command(settings: EngineSettings, socket: Path) -> list[str]:
 
 
 def environment(settings: EngineSettings, gpus: tuple[int, ...]) -> dict[str, str]:
-    """Variables of a replica's processes; what the user has set comes first."""
+    """Variables of a replica's processes; what the user has set comes first.
+
+    Raises:
+        PreflightError: A GPU is asked for that this process does not see.
+    """
     seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    if seen and gpus and max(gpus) >= len(seen):
+        raise PreflightError(
+            f"GPU {max(gpus)} is to generate, but CUDA_VISIBLE_DEVICES shows {len(seen)}",
+            where="cluster.gpus_per_node",
+            hint=f"cluster.gpus_per_node={len(seen)}",
+        )
     devices = {"CUDA_VISIBLE_DEVICES": ",".join(seen[i] if seen else str(i) for i in gpus)} if gpus else {}
+    inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_LEARNER}
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **settings.environment,
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
         "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "60",
-        **os.environ,
+        **inherited,
         **devices,
         "PYTHONPATH": os.pathsep.join(paths),
     }

@@ -44,14 +44,14 @@ class EngineSettings:
     restarts: int
 
 
-def settings_of(config: Config, folder: Path, *, on_gpus: bool) -> EngineSettings:
+def settings_of(config: Config, folder: Path, *, on_gpus: bool, base: Path | None = None) -> EngineSettings:
     """Read them from a recipe.
 
     Raises:
         PreflightError: vLLM cannot serve this.
     """
     adapter = _adapter_config(folder)
-    model = Path(adapter["base_model_name_or_path"]) if adapter else folder
+    model = base or (Path(adapter["base_model_name_or_path"]) if adapter else folder)
     rank = int(adapter["r"]) if adapter else config.model.lora.rank
     on_cpu = not on_gpus and (config.model.device == "cpu" or not _has_gpu())
     sleeps = not on_cpu and config.engine.placement == "colocate"

@@ -9,6 +9,7 @@ import pytest
 
 from codctl.config.schema import Config, EngineConfig, ModelConfig
 from codctl.engines.vllm import open_vllm
+from codctl.engines.vllm.served import environment
 from codctl.engines.vllm.settings import settings_of
 from codctl.errors import PreflightError
 
@@ -49,6 +50,8 @@ def test_an_adapter_folder_is_served_on_its_base(tiny_folder: Path, tmp_path: Pa
     found = settings_of(config(), adapter(tmp_path, tiny_folder, 4), on_gpus=False)
     assert (found.options["model"], found.adapter) == (str(tiny_folder), tmp_path)
     assert found.options["max_lora_rank"] == 8
+    elsewhere = settings_of(config(), adapter(tmp_path, Path("Qwen/Qwen3-8B"), 4), base=tiny_folder, on_gpus=False)
+    assert elsewhere.options["model"] == str(tiny_folder)
 
 
 def test_memory_is_handed_over_only_where_gpus_are_shared(tiny_folder: Path) -> None:
@@ -64,3 +67,16 @@ def test_one_engine_at_most_is_inside(tiny_folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("codctl.engines.vllm.settings.check_installed", lambda: None)
     with pytest.raises(PreflightError, match="2 engines, but only one"):
         open_vllm(config(transport="inside"), tiny_folder, engines=((0,), (1,)), log=Path("log"))
+
+
+def test_an_engine_sees_its_own_gpus_and_nothing_of_the_learner(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(config(), tiny_folder, on_gpus=True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    found = environment(settings, (2, 3))
+    assert found["CUDA_VISIBLE_DEVICES"] == "6,7"
+    assert "WORLD_SIZE" not in found
+    with pytest.raises(PreflightError, match="GPU 4 is to generate, but CUDA_VISIBLE_DEVICES shows 4"):
+        environment(settings, (4,))
