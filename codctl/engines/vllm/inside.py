@@ -24,7 +24,7 @@ _STOP_S = 20.0
 _RESETS = 100
 _OWN = {
     "VLLM_WORKER_MULTIPROCESSING_METHOD": "spawn",  # forks would inherit the learner's threads and its hold on GPUs
-    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_LOGGING_STREAM": "ext://sys.stderr",
 }
 
