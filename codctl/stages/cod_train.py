@@ -131,6 +131,7 @@ class Training:
         self._mixture = Mixture.of(config.world)
         self._health = Health(config, progress.message)
         self._next: Played | None = None
+        self._restarts = 0  # of the engine, as far as they were told
         self._done = self._saved = 0
 
     def carry_out(self) -> None:
@@ -269,6 +270,7 @@ class Training:
             **by_position(self._mixture, played.trajectories),
             **learned,
             **rollout_metrics(scored, played.stats, config),
+            "engine/restarts": float(self._tell_restarts(step)),
         }
         timing = {
             "seconds/rollout": played.seconds,
@@ -285,6 +287,14 @@ class Training:
             path = self._stage / "rollouts" / f"step-{step:06d}.parquet"
             write_parquet(path, played.trajectories, scored.credits)
         return metrics
+
+    def _tell_restarts(self, step: int) -> int:
+        """How often the engine was started again since this was last asked."""
+        total = self._sampler.engine.stats.restarts
+        new, self._restarts = total - self._restarts, total
+        if new:
+            self._progress.message(f"step {step}: an engine was lost and started again, {new} times; see engine.log")
+        return new
 
     # --- keeping --------------------------------------------------------------------------------------------------
 

@@ -107,7 +107,6 @@ def rollout_metrics(scored: Scored, stats: EngineStats, config: Config) -> dict[
     ages = [row["staleness"] for e, row in zip(episodes, scored.credits, strict=True) if not e.failed] or [0.0]
     return {
         **({"engine/occupancy": stats.occupancy} if stats.forwards else {}),
-        **({"engine/restarts": float(stats.restarts)} if stats.restarts else {}),
         "engine/cached_prompt_fraction": stats.cached_tokens / max(stats.prompt_tokens, 1),
         "tokens/per_pack": rows / config.train.packs,
         "tokens/per_turn_rows_ratio": tokens_by_turn(episodes) / max(rows, 1),

@@ -85,7 +85,6 @@ class VllmEngine:
         """
         if self._open:
             raise EngineError("weights cannot change while replies are being sampled")
-        self.stats = EngineStats()
         now = self._wanted
         if weights.folder is None or (weights.version, weights.folder) == (now.version, now.folder):
             self._wanted = Loaded(now.serial, weights.version, now.folder, now.is_adapter, now.name)
