@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -191,8 +191,15 @@ def test_doctor_looks_at_a_node_and_a_node_that_does_not_see_the_runs(desk: Desk
     assert [f["status"] for f in listed if f["name"] == "node n2: runs folder"] == ["failed"]
 
 
-def test_accounting_switched_off(desk: Desk, same: Same) -> None:
+@pytest.fixture
+def unaccounted(desk: Desk) -> Iterator[None]:
     desk.cluster.up(accounting=False)
+    yield
+    desk.cluster.up()
+
+
+@pytest.mark.usefixtures("unaccounted")
+def test_accounting_switched_off(desk: Desk, same: Same) -> None:
     job = desk.train("unaccounted")
     later = desk.train("forgotten", "cluster.extras={begin: now+1hour}")
     desk.ends("unaccounted")
