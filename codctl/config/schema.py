@@ -257,6 +257,11 @@ class EngineConfig(Section):
         ge=0,
     )
 
+    @property
+    def lags(self) -> bool:
+        """Whether steps are played with weights that are older than the learner's."""
+        return self.sync_every > 1 or self.overlap
+
     @model_validator(mode="after")
     def _staleness_fits(self) -> EngineConfig:
         least = self.sync_every - 1 + self.overlap

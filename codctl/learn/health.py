@@ -109,7 +109,7 @@ class Gates:
 
     def __init__(self, config: Config) -> None:
         self._health = config.health
-        stale = config.engine.sync_every > 1 or config.engine.overlap or config.train.optimizer_steps > 1
+        stale = config.engine.lags or config.train.optimizer_steps > 1
         self._null_limits = dict(zip(_GAPS, _NULL_LIMITS["stale" if stale else config.model.dtype], strict=True))
 
     def judge(self, metrics: Mapping[str, float]) -> Verdict:

@@ -28,8 +28,21 @@ def load_trainable(folder: Path, config: Config, device: str) -> Any:
     Raises:
         PreflightError: The model cannot be loaded, or its attention cannot run on the device.
     """
+    return make_trainable(load_model(folder, loaded_dtype(config), device), config)
+
+
+def loaded_dtype(config: Config) -> str:
+    """Type that a model is to have before `make_trainable`: float32 where all its weights train."""
+    return config.model.dtype if config.model.lora.rank else "float32"
+
+
+def make_trainable(model: Any, config: Config) -> Any:
+    """Give a model in `loaded_dtype`, on its device, the adapters, attention and checkpointing of a recipe.
+
+    Raises:
+        PreflightError: Its attention cannot run on the device.
+    """
     lora = config.model.lora
-    model = load_model(folder, config.model.dtype if lora.rank else "float32", device)
     if lora.rank:
         model = add_lora(model, lora, derive_seed(config.seed, "lora"))
         for parameter in model.parameters():
@@ -53,7 +66,7 @@ def autocast_type(dtype: str) -> torch.dtype | None:
 
 def use_attention(model: Any, wanted: str, dtype: str = "bfloat16") -> None:
     """Switch a loaded model to the attention that `model.attention` asks for, on its device and for this arithmetic."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = _base(model)
     name = attention.attention_of(wanted, next(model.parameters()).device.type, dtype)
     if name == base.config._attn_implementation:
         return
@@ -64,5 +77,8 @@ def use_attention(model: Any, wanted: str, dtype: str = "bfloat16") -> None:
 
 def checkpoint_activations(model: Any) -> None:
     """Keep only what enters each layer, and compute the rest again in the backward pass; in training mode only."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    _base(model).gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
+def _base(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 from codctl.config.schema import Config
+from codctl.engines.vllm.settings import check_installed
 from codctl.envs.registry import check_world
 from codctl.errors import PreflightError
 from codctl.evaluate.arms import check_arms
@@ -55,12 +54,8 @@ def preflight_elsewhere(config: Config) -> None:
 def check_machine(config: Config) -> None:
     """Check what this machine must have: GPUs with room, packages, and the model or the way to it."""
     model, engine = config.model, config.engine
-    if engine.kind == "vllm" and not engine.servers and find_spec("vllm") is None:
-        raise PreflightError(
-            "engine.kind=vllm, but vllm is not installed",
-            where="engine.kind",
-            hint="pip install 'codctl[vllm]', or engine.servers=[URL], or engine.kind=transformers",
-        )
+    if engine.kind == "vllm" and not engine.servers:
+        check_installed()
     _check_device(config)
     check_plan(config)
     if model.path and model.init == "weights" and hub.is_hub_id(model.path):

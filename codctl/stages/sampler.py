@@ -59,13 +59,7 @@ class Sampler:
         self._config, self._group, self._chat = config, group, chat
         self._root = weights_folder(config.engine, run)
         self._version = 0
-        self._lags = config.engine.sync_every > 1 or config.engine.overlap
         self._is_asleep = False
-
-    @property
-    def version(self) -> int:
-        """Of the weights that the engine has."""
-        return self._version
 
     def folder(self, version: int) -> Path:
         """Where the weights of a version are handed over."""
@@ -105,7 +99,7 @@ class Sampler:
             if published is not None:
                 _make_private(self._root)
                 shutil.copytree(published, self.folder(version))
-            elif version == learned and self._lags:
+            elif version == learned and self._config.engine.lags:
                 self._publish(version)
         await self.use(version, learned=learned, keep=version)
 

@@ -66,7 +66,7 @@ async def open_engine(
             await vllm.aclose()
             raise
         return TrainingEngine(vllm, True, vllm if gpus and config.engine.placement == "colocate" else None)
-    apart = config.engine.sync_every > 1 or config.engine.overlap or group.model is None
+    apart = config.engine.lags or group.model is None
     model = group.model
     if apart:
         model = load_model(start, config.model.dtype, config.model.device)

@@ -20,9 +20,8 @@ from codctl.cod.engine import Asker, Sampling, Weights
 from codctl.config.schema import Config
 from codctl.engines.transformers_engine import TransformersEngine
 from codctl.learn.learner import Learner
-from codctl.learn.models import add_lora
 from codctl.learn.random_init import qwen3_config, random_model
-from codctl.learn.trainable import checkpoint_activations, use_attention
+from codctl.learn.trainable import loaded_dtype, make_trainable
 from codctl.stages.plan import engines, lengths, memory, sizes
 from codctl.stages.plan.gpus import find_gpu
 from codctl.stages.plan.speed import flops_per_token
@@ -71,17 +70,9 @@ def rates(setting: dict[str, Any]) -> dict[str, Any]:
 def build(config: Config) -> tuple[sizes.Model, Any]:
     """The model of a recipe as `load_trainable` makes it, with random weights and without a folder."""
     found = sizes.find_model(config)
-    dtype = config.model.dtype if config.model.lora.rank else "float32"
-    model = random_model(qwen3_config(found.shape, found.shape.vocab), dtype, config.model.device, 0)
-    if config.model.lora.rank:
-        model = add_lora(model, config.model.lora, 0)
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.float()
-    use_attention(model, config.model.attention)
-    if config.train.activation_checkpointing:
-        checkpoint_activations(model)
-    return found, model
+    shape = qwen3_config(found.shape, found.shape.vocab)
+    model = random_model(shape, loaded_dtype(config), config.model.device, 0)
+    return found, make_trainable(model, config)
 
 
 def learn(setting: dict[str, Any], config: Config) -> dict[str, Any]:
@@ -181,12 +172,7 @@ def generate(setting: dict[str, Any]) -> dict[str, Any]:
         engines.sampling_logits(model, config),
     ]
     return {
-        "rows": rows,
-        "prompt": prompt,
-        "reply": reply,
-        "prompt_tokens_per_s": rows * prompt / first,
-        "new_tokens_per_s": rows * (reply - 1) / (whole - first),
-        "ms_per_token": (whole - first) / (reply - 1) * 1e3,
+        **speeds(rows, prompt, reply, whole, first),
         **memory_beside(meter, planned),
         "top": meter.top(lambda: asyncio.run(play(8))),
     }
@@ -217,13 +203,18 @@ def vllm(setting: dict[str, Any]) -> dict[str, Any]:
 
         meter = Meter(setting["device"])
         whole, first = (min(meter.seconds(lambda new=new: play(new), 2)) for new in (reply, 1))
+    return speeds(rows, prompt, reply, whole, first)
+
+
+def speeds(rows: int, prompt: int, reply: int, whole_s: float, first_s: float) -> dict[str, float]:
+    """Of prompts and replies: `whole_s` for the replies of all rows, `first_s` for their first tokens."""
     return {
         "rows": rows,
         "prompt": prompt,
         "reply": reply,
-        "prompt_tokens_per_s": rows * prompt / first,
-        "new_tokens_per_s": rows * (reply - 1) / (whole - first),
-        "ms_per_token": (whole - first) / (reply - 1) * 1e3,
+        "prompt_tokens_per_s": rows * prompt / first_s,
+        "new_tokens_per_s": rows * (reply - 1) / (whole_s - first_s),
+        "ms_per_token": (whole_s - first_s) / (reply - 1) * 1e3,
     }
 
 

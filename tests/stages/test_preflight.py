@@ -100,7 +100,7 @@ def test_more_generators_than_gpus() -> None:
 
 
 def test_vllm_must_be_installed_unless_it_runs_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codctl.stages.preflight.find_spec", lambda name: None)
+    monkeypatch.setattr("codctl.engines.vllm.settings.find_spec", lambda name: None)
     config = config_of(engine={"kind": "vllm"})
     check_recipe(config)  # a dry run needs none
     with pytest.raises(PreflightError, match="vllm is not installed") as error:

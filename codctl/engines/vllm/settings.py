@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +89,11 @@ def settings_of(config: Config, folder: Path, *, on_gpus: bool, base: Path | Non
 
 def check_installed() -> None:
     """Refuse to start an engine of one's own where there is no vLLM."""
-    if importlib.util.find_spec("vllm") is None:
+    if find_spec("vllm") is None:
         raise PreflightError(
-            "vLLM is not installed here",
-            where="engine.kind=vllm",
-            hint="pip install 'codctl[vllm]', engine.servers=[URL] for one elsewhere, or engine.kind=transformers",
+            "engine.kind=vllm, but vllm is not installed",
+            where="engine.kind",
+            hint="pip install 'codctl[vllm]', or engine.servers=[URL], or engine.kind=transformers",
         )
 
 

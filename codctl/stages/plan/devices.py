@@ -115,7 +115,7 @@ def split_of(config: Config, processes: int, device: str) -> Split:
 
 def _shared(layout: Layout, config: Config, model: Model, lengths: Lengths) -> Layout:
     """The transformers engine beside the learner, in the chief's process."""
-    own_copy = layout.split.sharded or config.engine.sync_every > 1 or config.engine.overlap
+    own_copy = layout.split.sharded or config.engine.lags
     kept, room = engines.shared_parts(model, config, lengths, own_copy=own_copy)
     sampling = [*kept]
     if model.number < MASTER and not own_copy:

@@ -102,7 +102,7 @@ def make_plan(config: Config) -> Plan:
         config.train.steps if config.train.enabled else 0,
         config.train.checkpoints_kept + 1,
         _host(config, model, layout),
-        config.engine.sync_every > 1 or config.engine.overlap,
+        config.engine.lags,
         tuple(_notes(config, model, layout, tokens)),
     )
 
