@@ -1,9 +1,12 @@
 VENV ?= .venv
-PYTHON ?= python3.11
+# The first supported Python that runs; PYTHON=... chooses another.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
+	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	&& echo "$$python" && break; done)
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo bench bench-gpu fuzz test test-kill slurm-up slurm-down test-slurm test-browser test-vllm install lint types format clean
+.PHONY: demo docs bench bench-gpu fuzz test test-kill slurm-up slurm-down test-slurm test-browser test-vllm install lint types format clean
 
 # A tiny model from nothing to its report, whose place is printed last.
 demo: install
@@ -55,6 +58,11 @@ bench-gpu: install
 fuzz: install
 	CODCTL_FUZZ_EXAMPLES=100000 $(BIN)/pytest tests/envs -k "hostile or fuzz"
 
+# The documentation as a site; a broken link is an error.
+docs: install
+	$(BIN)/sphinx-build -W --keep-going -c docs -b html . build/docs
+	@echo "open build/docs/docs/index.html"
+
 lint: install
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -70,6 +78,8 @@ install: $(INSTALLED)
 
 # torch first and by its exact version: left to the resolver it brings gigabytes of CUDA packages.
 $(INSTALLED): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || test -n "$(PYTHON)" || \
+		{ echo "codctl needs Python 3.11, 3.12 or 3.13: install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 3; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -c constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install -c constraints.txt -e ".[dev]"

@@ -22,7 +22,7 @@ def render(config: Config, plan: Plan, digest: str) -> str:
     if plan.notes:
         blocks.append("\n".join(f"note: {note}" for note in plan.notes))
     blocks.append(
-        "An estimate by the formulas beside the numbers: nothing was run. docs/scaling.md says what was measured."
+        "An estimate by the formulas beside the numbers: nothing was run. `codctl docs scaling` says what was measured."
     )
     return "\n\n".join(blocks)
 

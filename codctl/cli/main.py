@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from codctl import __version__
-from codctl.cli import _output, control, credit, doctor, env, recipe, report, runs, status, sweep, sync, train
+from codctl.cli import _output, control, credit, docs, doctor, env, recipe, report, runs, status, sweep, sync, train
 from codctl.cli import eval as eval_
 from codctl.errors import CodctlError, UsageError
 
@@ -42,6 +42,7 @@ app.command("sync")(sync.sync)
 app.command("report")(report.report)
 app.command("credit")(credit.credit)
 app.command("doctor")(doctor.doctor)
+app.command("docs")(docs.docs)
 
 
 def _print_version(value: bool) -> None:

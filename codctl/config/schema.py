@@ -224,7 +224,7 @@ class TrainConfig(Section):
 
 
 class EngineConfig(Section):
-    """Who samples (docs/scaling.md)."""
+    """Who samples (`codctl docs scaling`)."""
 
     kind: Literal["transformers", "vllm"] = added(
         "transformers", "`transformers` samples with the learner's own model, `vllm` with engines beside it."
@@ -284,7 +284,9 @@ class Gate(Section):
 
 class GapMeanGate(Gate):
     limit: float | None = added(
-        None, "Largest mean |sampling − training log-prob|; null follows dtype and staleness (docs/scaling.md).", gt=0
+        None,
+        "Largest mean |sampling − training log-prob|; null follows dtype and staleness.",
+        gt=0,
     )
 
 
@@ -366,7 +368,7 @@ class RuntimeConfig(Section):
 
 
 class ClusterConfig(Section):
-    """Where and how long a SLURM job runs. `cluster=NAME` takes a whole profile (docs/slurm.md)."""
+    """Where and how long a SLURM job runs. `cluster=NAME` takes a whole profile (`codctl docs slurm`)."""
 
     partition: str | None = resource(None, "Partition; null is the cluster's default.", pattern=_WORD)
     account: str | None = resource(None, "Account that pays; null is yours.", pattern=_WORD)

@@ -65,7 +65,7 @@ def block(family: Family, curves: list[Curve], packs: int) -> str:
     return (
         f"Success by position (raw, 95 % interval over {packs} test packs; 1 without interval: every task solved).\n"
         f"`bayes`: {family.reference or 'the strongest uninformed reference'}. `informed` knows the world.\n\n"
-        f"{markdown(curves)}\n\n    {command}\n"
+        f"{markdown(curves)}\n\n```sh\n{command}\n```\n"
     )
 
 

@@ -237,7 +237,7 @@ def test_ceilings_are_written_under_the_mark_and_replaced(cli, home: Path) -> No
     assert first.endswith("\n## After\n\nkept\n")
     assert "old" not in first
     assert "| paper | tiny | informed | 1 | 1 | 1 |" in first
-    assert "    codctl env ceilings frozen_lake --packs 20 --length 3 --write docs/worlds\n" in first
+    assert "```sh\ncodctl env ceilings frozen_lake --packs 20 --length 3 --write docs/worlds\n```\n" in first
     assert cli(*CEILINGS, "--write", ".").code == 0
     assert page.read_text() == first
 
@@ -256,7 +256,7 @@ def test_ceilings_without_a_place_say_so_before_they_are_measured(cli, home: Pat
 
 def test_the_worked_episode_of_the_docs_is_what_one_sees(cli) -> None:
     page = (Path(__file__).parents[2] / "docs/worlds/frozen_lake.md").read_text()
-    _, _, block = page.partition("    $ codctl ")
+    _, _, block = page.partition("```console\n$ codctl ")
     command, _, rest = block.partition("\n")
     out = cli(*command.split()).out.strip()
-    assert rest.startswith("".join(f"    {line}".rstrip() + "\n" for line in out.splitlines()))
+    assert rest.startswith("".join(f"{line.rstrip()}\n" for line in out.splitlines()))
