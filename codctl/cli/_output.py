@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
+from codctl.cli._table import GAP, lay_out, wrapped
 from codctl.errors import CodctlError, Problem
 
 SCHEMA = 1
@@ -69,21 +71,34 @@ def failure(command: str, error: CodctlError, *, as_json: bool) -> None:
             talk("  " + _one(problem, "  "))
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Align columns: numbers right, text left. In a terminal the last column is cut to what fits."""
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, cut_last: bool = False) -> str:
+    """Align columns: numbers right, text left. In a terminal, cells are wrapped so that the table fits.
+
+    Args:
+        headers: Of the columns.
+        rows: Values.
+        cut_last: Keep each row on one line: in a terminal, cut the last column to what fits.
+    """
     cells = [[_cell(value) for value in row] for row in rows]
-    widths = [max(len(text) for text in column) for column in zip(headers, *cells, strict=True)]
-    room = (terminal_columns() or 0) - sum(widths[:-1]) - 2 * (len(widths) - 1)
-    if terminal_columns() and widths[-1] > room:
-        widths[-1] = max(room, _LEAST_COLUMNS)
-        cells = [[*row[:-1], shorten(row[-1], widths[-1])] for row in cells]
+    columns = terminal_columns()
+    if cut_last and columns is not None:
+        widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
+        room = max(columns - sum(widths[:-1]) - GAP * (len(widths) - 1), _LEAST_COLUMNS)
+        cells = [[*row[:-1], shorten(row[-1], room)] for row in cells]
     right = [all(isinstance(row[i], int | float | None) for row in rows) and bool(rows) for i in range(len(headers))]
+    return lay_out(headers, cells, right, columns, lambda text: _styled(text, _BOLD, sys.stdout))
 
-    def line(texts: Sequence[str]) -> str:
-        padded = (t.rjust(w) if r else t.ljust(w) for t, w, r in zip(texts, widths, right, strict=True))
-        return "  ".join(padded).rstrip()
 
-    return "\n".join([_styled(line(headers), _BOLD, sys.stdout), *map(line, cells)])
+def facts(rows: Sequence[tuple[str, str]]) -> str:
+    """Labels and what they say, a line each; in a terminal, wrapped beside the label."""
+    label = max((len(name) for name, _ in rows), default=0) + GAP
+    columns = terminal_columns()
+    return "\n".join(wrapped(f"{name.ljust(label)}{text}", columns, " " * label) for name, text in rows)
+
+
+def prose(text: str) -> str:
+    """Text wrapped to the terminal, line by line."""
+    return wrapped(text, terminal_columns())
 
 
 def compact(value: object) -> str:
@@ -93,7 +108,7 @@ def compact(value: object) -> str:
 
 def terminal_columns() -> int | None:
     """Columns of the terminal that stdout goes to; None when it goes elsewhere."""
-    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def shorten(text: str, length: int) -> str:

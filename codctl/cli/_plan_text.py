@@ -14,15 +14,15 @@ _GB = 10**9
 def render(config: Config, plan: Plan, digest: str) -> str:
     """Everything that `codctl train RECIPE --dry-run` shows."""
     blocks = [
-        "\n".join(f"{label:<9} {text}" for label, text in _summary(config, plan, digest)),
+        _output.facts(_summary(config, plan, digest)),
         *(_memory(device) for device in plan.layout.devices),
         _tokens(config, plan),
         _time(config, plan),
     ]
     if plan.notes:
-        blocks.append("\n".join(f"note: {note}" for note in plan.notes))
+        blocks.append(_output.prose("\n".join(f"note: {note}" for note in plan.notes)))
     blocks.append(
-        "An estimate by the formulas beside the numbers: nothing was run. `codctl docs scaling` says what was measured."
+        _output.prose("An estimate from the formulas above; nothing was run. Measured figures: `codctl docs scaling`.")
     )
     return "\n\n".join(blocks)
 

@@ -47,7 +47,7 @@ def shown(found: dict[str, Any]) -> str:
         )
     if found["stop"]:
         head["asked"] = f"to {found['stop']}"
-    lines = [f"{key:<8}  {value}" for key, value in head.items()]
+    lines = [_output.facts([(key.ljust(8), str(value)) for key, value in head.items()])]
     if found["attempts"]:
         lines += ["", _attempts(found["attempts"])]
     for change in found["environment"]:
@@ -97,7 +97,7 @@ def _point(curve: list[dict[str, Any]] | None, position: int) -> str | None:
     if not curve or position >= len(curve):
         return None
     point = curve[position]
-    return f"{point['mean']:.3f} ({point['low']:.3f} to {point['high']:.3f})"
+    return f"{point['mean']:.3f} ({point['low']:.3f}\xa0to\xa0{point['high']:.3f})"
 
 
 def _plain(value: Any) -> object:

@@ -61,7 +61,7 @@ def _row(cell: Mapping[str, Any]) -> list[str]:
 def _interval(estimate: Mapping[str, float] | None, sign: str) -> str:
     if estimate is None:
         return "–"
-    return f"{estimate['mean']:{sign}.2f} [{estimate['low']:{sign}.2f} {estimate['high']:{sign}.2f}]"
+    return f"{estimate['mean']:{sign}.2f} [{estimate['low']:{sign}.2f}\xa0{estimate['high']:{sign}.2f}]"
 
 
 def _foot(result: Mapping[str, Any]) -> str:

@@ -98,7 +98,7 @@ def _gains(part: Mapping[str, Any]) -> list[str]:
 
 
 def _interval(point: Point) -> str:
-    return f"{point['mean']:.2f} [{point['low']:.2f} {point['high']:.2f}]"
+    return f"{point['mean']:.2f} [{point['low']:.2f}\xa0{point['high']:.2f}]"  # an interval is not wrapped
 
 
 def _foot(result: Mapping[str, Any]) -> str:

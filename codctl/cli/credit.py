@@ -31,5 +31,5 @@ def credit(
             if e.pack == name
         ]
         if rows:
-            blocks.append(f"pack {name}\n{_output.table(headers, rows)}")
+            blocks.append(f"pack {name}\n{_output.table(headers, rows, cut_last=True)}")
     _output.result("credit", ledger.as_dict(), "\n\n".join(blocks), as_json=as_json)
