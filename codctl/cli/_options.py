@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+OpenPage = Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]
 RunsDir = Annotated[
     Path, typer.Option("--runs-dir", metavar="DIR", envvar="CODCTL_RUNS_DIR", help="Folder in which runs live.")
 ]

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from codctl.cli._table import GAP, lay_out, wrapped
 from codctl.errors import CodctlError, Problem
+from codctl.quantities import number
 
 SCHEMA = 1
 _LEAST_COLUMNS = 12
@@ -154,7 +155,7 @@ def _cell(value: object) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):
-        return f"{value:.3f}" if abs(value) >= 0.0005 or value == 0 else f"{value:.1e}"
+        return number(value)
     return " / ".join(str(value).splitlines())
 
 

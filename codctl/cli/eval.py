@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from codctl.cli import _output
-from codctl.cli._options import RUNS_DIR, Json, Overrides, RunsDir
+from codctl.cli._browser import open_page
+from codctl.cli._options import RUNS_DIR, Json, OpenPage, Overrides, RunsDir
 
 if TYPE_CHECKING:
     from codctl.engines.openai.settings import EndpointSettings
@@ -46,6 +47,7 @@ def evaluate(
     fresh: Annotated[bool, typer.Option("--fresh", help="Play anew; earlier results are moved aside.")] = False,
     slurm: Annotated[bool, typer.Option("--slurm", help="Submit to SLURM and return.")] = False,
     list_suites: Annotated[bool, typer.Option("--list", help="Show the shipped suites.")] = False,
+    opens: OpenPage = False,
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
@@ -71,6 +73,8 @@ def evaluate(
     with open_display(10.0) as display:
         found = run_suite(planned, display, fresh=fresh)
     _output.result("eval", found, text(found), as_json=as_json)
+    if opens:
+        open_page(planned.folder / "report.html")
 
 
 def _submit(planned: Plan, runs_dir: Path, *, fresh: bool, as_json: bool) -> None:

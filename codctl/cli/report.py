@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from codctl.cli import _output
-from codctl.cli._options import RUNS_DIR, Json, RunName, RunsDir
+from codctl.cli._browser import open_page
+from codctl.cli._options import RUNS_DIR, Json, OpenPage, RunName, RunsDir
 
 
 def report(
@@ -16,6 +17,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Where to write; report.html in the run by default.")
     ] = None,
+    opens: OpenPage = False,
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
@@ -26,3 +28,5 @@ def report(
     found = find_run(runs_dir, run)
     path = write_report(found, out)
     _output.result("report", {"run": str(found.path), "report": str(path)}, str(path), as_json=as_json)
+    if opens:
+        open_page(path)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from codctl.cli import _output
-from codctl.cli._options import RUNS_DIR, Json, Overrides, RunsDir
+from codctl.cli._browser import open_page
+from codctl.cli._options import RUNS_DIR, Json, OpenPage, Overrides, RunsDir
 from codctl.cli._sweep_plan import say_counts, show
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class _Way:
     slurm: bool
     detach: bool
     limits: Limits
+    opens: bool = False
 
 
 def sweep(
@@ -58,6 +60,7 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the trials and what is left, write nothing.")
     ] = False,
+    opens: OpenPage = False,
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
@@ -83,7 +86,7 @@ def sweep(
         limit=limit,
         earlier_axes=lambda found: [] if fresh else records.axes_of(records.folder_of(runs_dir, found)),
     )
-    way = _Way(slurm, detach, Limits(max_parallel, max_failures))
+    way = _Way(slurm, detach, Limits(max_parallel, max_failures), opens)
     command = ["codctl", *sys.argv[1:]]
     if dry_run:
         limits = way.limits if slurm else None
@@ -186,7 +189,7 @@ def _ready(
 def _go(ready: _Ready, way: _Way, held: ExitStack, *, as_json: bool) -> None:
     """Run the trials in the way that was typed, or say that there is nothing to do."""
     if not (way.slurm or way.detach):
-        _here(ready, way.limits, as_json=as_json)
+        _here(ready, way, as_json=as_json)
     elif ready.runs:
         held.close()  # the launcher in the background takes it
         _away(ready.folder, ready.runs, way, as_json=as_json)
@@ -196,7 +199,7 @@ def _go(ready: _Ready, way: _Way, held: ExitStack, *, as_json: bool) -> None:
         states = {one.name: one.status for one in ready.standings}
         _output.result("sweep", {"sweep": str(ready.folder), "trials": [], "states": states}, text, as_json=as_json)
     else:
-        _here(ready, way.limits, as_json=as_json)
+        _here(ready, way, as_json=as_json)
 
 
 def _away(folder: Path, runs: Sequence[RunDirectory], way: _Way, *, as_json: bool) -> None:
@@ -218,7 +221,7 @@ def _jobs(found: dict[str, Any]) -> str:
     return f"job {', '.join(arrays)}; job {found['sum_up_job']} sums up"
 
 
-def _here(ready: _Ready, limits: Limits, *, as_json: bool) -> None:
+def _here(ready: _Ready, way: _Way, *, as_json: bool) -> None:
     """Run in the foreground, sum up, and say truthfully how it ended."""
     from codctl.cli._sweep_display import open_watcher
     from codctl.dispatch import sweep_run
@@ -227,11 +230,13 @@ def _here(ready: _Ready, limits: Limits, *, as_json: bool) -> None:
     codes: dict[str, int] = {}
     if ready.runs:
         with open_watcher(ready.runs) as watcher:
-            codes = sweep_run.run_here(ready.folder, ready.runs, limits, watcher)
+            codes = sweep_run.run_here(ready.folder, ready.runs, way.limits, watcher)
     found = sweep_run.outcome(ready.folder, [one.name for one in ready.standings], codes)
     result, why = found["result"], found["incomplete"]
     value = {"sweep": str(ready.folder), "complete": not why, "incomplete": why, "result": result}
     _output.result("sweep", value, _text(result), as_json=as_json)
+    if way.opens:
+        open_page(ready.folder / "report.html")
     if stop.read(ready.folder) is not None:
         raise typer.Exit(130)
     if why and as_json:
