@@ -20,12 +20,20 @@ _BOLD_RED, _DIM, _BOLD = "1;31", "2", "1"
 
 
 def data(text: str) -> None:
-    """What the user asked for."""
-    print(text, flush=True)
+    """What the user asked for.
+
+    Raises:
+        CodctlError: Stdout cannot be written: disk full and the like.
+        ReaderLeft: Its reader has closed it (`codctl.startup`).
+    """
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        raise CodctlError(f"the output cannot be written: {error.strerror}", where="stdout") from error
 
 
 def talk(text: str) -> None:
-    """Everything else."""
+    """Everything else. It never fails (`codctl.startup`)."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -128,14 +136,6 @@ def use_colour(stream: TextIO) -> bool:
 def use_live(stream: TextIO) -> bool:
     """Whether the stream can redraw lines."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
-
-
-def lenient_streams() -> None:
-    """A terminal that knows no × shall see ? rather than a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure:
-            reconfigure(errors="replace")
 
 
 def _repeats(error: CodctlError) -> bool:

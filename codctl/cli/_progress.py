@@ -11,13 +11,12 @@ from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
 from codctl.cli import _output
+from codctl.log import log
 from codctl.stages.pace import Paces, PlainDisplay, clock, rate, sparkline
 from codctl.stages.progress import Display
 
 if TYPE_CHECKING:
     from rich.console import Group
-
-_log = logging.getLogger("codctl")
 
 
 class LiveDisplay:
@@ -89,13 +88,13 @@ def open_display(every_s: float) -> Iterator[Display]:
     """Show progress while the block runs. What libraries print or warn of meanwhile stays out of stdout."""
     display = LiveDisplay() if _output.use_live(sys.stderr) else PlainDisplay(every_s, _output.talk)
     handler = _LogToDisplay(display)
-    _log.addHandler(handler)
+    log.addHandler(handler)
     try:
         with redirect_stdout(sys.stderr), warnings.catch_warnings():
             warnings.showwarning = _log_warning
             yield display
     finally:
-        _log.removeHandler(handler)
+        log.removeHandler(handler)
         display.close()
 
 
@@ -108,4 +107,4 @@ def _log_warning(
     line: object = None,
 ) -> None:
     """A library's warning goes to the run's log: users can rarely act on it."""
-    _log.info("%s:%d: %s: %s", filename, lineno, category.__name__, message)
+    log.info("%s:%d: %s: %s", filename, lineno, category.__name__, message)

@@ -15,6 +15,7 @@ from codctl import __version__
 from codctl.cli import _output, control, credit, docs, doctor, env, recipe, report, runs, status, sweep, sync, train
 from codctl.cli import eval as eval_
 from codctl.errors import CodctlError, UsageError
+from codctl.startup import begin_process
 
 _CTRL_C = 130
 _SIGNALS = {_CTRL_C: "interrupted", 143: "terminated", 129: "the terminal was closed"}
@@ -66,7 +67,7 @@ class _InterruptedError(CodctlError):
 
 def main() -> NoReturn:
     """Entry point of the console script."""
-    _output.lenient_streams()
+    begin_process()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -10,6 +10,9 @@ signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
 
 
 def main() -> None:
+    from codctl.startup import begin_process
+
+    begin_process()
     from submitit.core.submission import submitit_main
 
     submitit_main()

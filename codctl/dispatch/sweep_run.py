@@ -20,6 +20,7 @@ from codctl.dispatch.slots import visible_gpus
 from codctl.errors import SweepError, UsageError
 from codctl.runs import atomic, attempt, code, lock, manifest, stop
 from codctl.runs.directory import TRIALS, RunDirectory
+from codctl.startup import begin_process
 
 _FILE = "dispatch.json"
 _LOG = "launcher.log"
@@ -226,6 +227,7 @@ def ended_as(run: Path, exit_code: int) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """The launcher behind `--detach`, or the job that sums a sweep up; errors end as one message on stderr."""
+    begin_process()
     parser = argparse.ArgumentParser(prog="codctl.dispatch.sweep_run")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sum-up", action="store_true")

@@ -18,10 +18,10 @@ from typing import Any
 
 from codctl.dispatch import leash
 from codctl.errors import CodctlError
+from codctl.log import log
 from codctl.runs.directory import RunDirectory
 from codctl.stages.pace import PlainDisplay
-
-log = logging.getLogger("codctl")
+from codctl.startup import begin_process
 
 
 def command(run: Path, job: str | None = None) -> list[str]:
@@ -98,6 +98,7 @@ def exit_code_of(task: Callable[[], object]) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Do what the command line says; errors end as one message on stderr."""
+    begin_process()
     leash.watch()
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # schedulers send it to every process of a job; files say what to do
     parser = argparse.ArgumentParser(prog="codctl.dispatch.worker")

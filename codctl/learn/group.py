@@ -6,7 +6,6 @@ of a method of `_Member` and its arguments, until they are told to end or the ch
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -31,10 +30,10 @@ from codctl.learn.publishing import publish
 from codctl.learn.ranks import Ranks
 from codctl.learn.spread import strategy_of
 from codctl.learn.trainable import load_trainable
+from codctl.log import log
 
 __all__ = ["LearnerGroup", "Starter", "follow", "open_group"]
 
-log = logging.getLogger("codctl")
 
 _STUCK_S = 20.0
 

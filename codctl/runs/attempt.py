@@ -20,9 +20,8 @@ from types import FrameType
 from typing import Any
 
 from codctl.errors import CodctlError
+from codctl.log import log
 from codctl.runs import atomic, manifest, stop
-
-log = logging.getLogger("codctl")
 
 _STOPS = (signal.SIGTERM, signal.SIGHUP)
 _FILE = "attempt.json"

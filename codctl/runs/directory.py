@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codctl.errors import PreflightError, Problem, RefusedError, StageError, UsageError
+from codctl.log import log
 from codctl.runs import atomic, attempt, code, heartbeat, lock, machine, manifest, stop
 from codctl.runs.progress_mark import mark
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config
 
-log = logging.getLogger("codctl")
 
 SWEEPS, TRIALS = "sweeps", "trials"
 # What only the holder of the lock writes; beside it others may be writing, a request to stop for one.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import subprocess
 import sys
@@ -12,8 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import codctl
-
-log = logging.getLogger("codctl")
+from codctl.log import log
 
 _FINISH_DEADLINE_S = 15.0
 _STOP_DEADLINE_S = 5.0  # whoever stops a run waits for it

@@ -7,7 +7,6 @@ each run when it starts. `python -m codctl.tracking.prepare` is that process.
 from __future__ import annotations
 
 import json
-import logging
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codctl.log import log
 from codctl.runs.directory import RunDirectory
 from codctl.tracking import identity, server
 from codctl.tracking.experiment import Experiment
@@ -26,7 +26,6 @@ from codctl.tracking.sender import sending
 if TYPE_CHECKING:
     from codctl.config.schema import TrackingConfig
 
-log = logging.getLogger("codctl")
 
 _DEADLINE_S = 30.0
 _MARGIN_S = 2.0  # to end in good order before the deadline

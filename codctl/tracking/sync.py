@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from codctl.errors import BackendError, CodctlError, Problem
+from codctl.log import log
 from codctl.runs.directory import SWEEPS, RunDirectory, find_run, list_runs, list_sweeps, trials_of
 from codctl.tracking import identity, server, sweeps
 from codctl.tracking.push import Push, Sent, tracking_of
 from codctl.tracking.sender import sending
-
-log = logging.getLogger("codctl")
 
 _SAID_SINGLY = 20  # of more, only those with news
 _GONE_HINT = "start the server, or correct tracking.mlflow_uri; then the same command again: nothing is lost"

@@ -1,0 +1,27 @@
+"""codctl's log. Stdlib only."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+
+
+class _Log(logging.Logger):
+    """A log whose handlers may fail (a plug-in's, a notebook's) without ending what it tells of."""
+
+    def callHandlers(self, record: logging.LogRecord) -> None:  # noqa: N802  the base class's name
+        found = 0
+        logger: logging.Logger | None = self
+        while logger is not None:
+            for handler in logger.handlers:
+                found += 1
+                if record.levelno >= handler.level:
+                    with contextlib.suppress(Exception):
+                        handler.handle(record)
+            logger = logger.parent if logger.propagate else None
+        if not found and logging.lastResort and record.levelno >= logging.lastResort.level:
+            logging.lastResort.handle(record)
+
+
+log = logging.getLogger("codctl")
+log.__class__ = _Log
