@@ -80,7 +80,7 @@ def test_other_failures_of_stdout_are_errors() -> None:
     ("argv", "ends", "code"),
     [
         (["recipe", "explain"], "| true", 141),
-        (["recipe", "explain", "--json"], "| head -c 1 > /dev/null", 141),
+        (["recipe", "explain", "--json"], "| true", 141),
         (["recipe", "explain"], "> /dev/full", 1),
         (["recipe", "explain"], ">&-", 0),
         (["recipe", "show", "nothing"], "2>/dev/full", 2),
