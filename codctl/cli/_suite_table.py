@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from codctl.cli import _output
+from codctl.evaluate.about import subject_title
 
 _WIDEST = 4  # positions side by side; of more, each is a line
 Point = Mapping[str, Any]
@@ -14,7 +15,7 @@ Point = Mapping[str, Any]
 def text(result: Mapping[str, Any]) -> str:
     """Everything that a person wants to know, and where the rest lies."""
     parts = [_part(result["suite"], part, alone=len(result["parts"]) == 1) for part in result["parts"]]
-    return "\n\n".join([*parts, _foot(result)])
+    return subject_title(result["subject"]) + "\n" + "\n\n".join([*parts, _foot(result)])
 
 
 def _part(suite: str, part: Mapping[str, Any], *, alone: bool) -> str:
@@ -102,7 +103,7 @@ def _interval(point: Point) -> str:
 
 
 def _foot(result: Mapping[str, Any]) -> str:
-    lines = [f"results  {result['folder']}"]
+    lines = [f"results  {result['folder']}", f"report   {result['folder']}/report.html"]
     if usage := result.get("usage"):
         cost = f", cost {usage['cost']:.4g}" if "cost" in usage else ""
         tokens = f"{usage['prompt_tokens']} tokens read, {usage['completion_tokens']} written"

@@ -23,7 +23,10 @@ def evaluate(
     suite: Annotated[
         str, typer.Option("--suite", metavar="NAME", help="A shipped suite (--list), or a YAML file of your own.")
     ] = "position-curve",
-    run: Annotated[str | None, typer.Option("--run", help="A run: its newest finished model.")] = None,
+    run: Annotated[str | None, typer.Option("--run", help="A run: its newest saved model, or see --step.")] = None,
+    step: Annotated[
+        str | None, typer.Option("--step", metavar="N", help="With --run: N, final, warm-start or newest.")
+    ] = None,
     model: Annotated[
         Path | None, typer.Option("--model", metavar="PATH", help="A Hugging Face folder, or the id of a cached model.")
     ] = None,
@@ -60,7 +63,7 @@ def evaluate(
     from codctl.stages.suite import plan, run_suite
 
     served = _endpoint(endpoint, model_name, api_key_env, concurrency, price)
-    subject = _subject(run, model, policy, served, runs_dir)
+    subject = _subject(run, step, model, policy, served, runs_dir)
     limited = [f"packs={limit}"] if limit is not None else []
     planned = plan(subject, suite, [*(overrides or []), *limited], runs_dir, ["codctl", *sys.argv[1:]])
     if slurm:
@@ -106,9 +109,15 @@ def _list(as_json: bool) -> None:
 
 
 def _subject(
-    run: str | None, model: Path | None, policy: str | None, endpoint: EndpointSettings | None, runs_dir: Path
+    run: str | None,
+    step: str | None,
+    model: Path | None,
+    policy: str | None,
+    endpoint: EndpointSettings | None,
+    runs_dir: Path,
 ) -> Subject:
     from codctl.errors import UsageError
+    from codctl.stages.saved_models import NEWEST
     from codctl.stages.subject import Subject, subject_of_run
 
     if sum(value is not None for value in (run, model, policy, endpoint)) != 1:
@@ -116,7 +125,9 @@ def _subject(
     if run is not None:
         from codctl.runs.directory import find_run
 
-        return subject_of_run(find_run(runs_dir, run))
+        return subject_of_run(find_run(runs_dir, run), step or NEWEST)
+    if step is not None:
+        raise UsageError("--step chooses a model of a run", hint=f"--run RUN --step {step}")
     if model is not None:
         from codctl.learn import hub
         from codctl.learn.models import check_folder

@@ -17,8 +17,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from codctl.config.schema import Config
 from codctl.errors import StageError
 from codctl.learn.learner import Learner
+from codctl.learn.models import add_lora, load_model
 from codctl.learn.spread import local, local_rows
 from codctl.runs.seal import newest_sealed, read_info, sealing, sha256_of
 
@@ -89,6 +91,31 @@ def load_newest(folder: Path, learner: Learner) -> Restored:
     info = read_info(newest)
     published = newest / _PUBLISHED
     return Restored(int(info["step"]), skipped, published if published.is_dir() else None, info.get("kept", {}))
+
+
+def export(checkpoint: Path, start: Path, config: Config, folder: Path) -> None:
+    """Write the model of a checkpoint as `publish` writes that of a learner: for engines, without its optimiser.
+
+    Args:
+        checkpoint: A sealed checkpoint, of one process or several.
+        start: The model folder that its training started from.
+        config: The training's recipe.
+        folder: New, or empty.
+
+    Raises:
+        PreflightError: The start model cannot be loaded.
+        StageError: The checkpoint does not fit it.
+    """
+    model = load_model(start, config.model.dtype, "cpu")
+    if config.model.lora.rank:
+        model = add_lora(model, config.model.lora, config.seed)
+    with torch.no_grad(), _Files(checkpoint) as files:
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                if config.model.lora.rank:
+                    parameter.data = parameter.data.float()  # adapters are kept as they are trained
+                parameter.copy_(files.rows(f"weight/{name}", parameter))
+    model.save_pretrained(folder)
 
 
 def prune(folder: Path, kept: int, *, newest: int) -> None:

@@ -94,6 +94,17 @@ def read_info(path: Path) -> dict[str, Any]:
     return info
 
 
+def read_hashes(path: Path) -> dict[str, str]:
+    """SHA-256 of each file of a sealed folder, as it was sealed.
+
+    Raises:
+        StageError: The folder is not sealed.
+    """
+    if problem := why_not_sealed(path, verify=False):
+        raise StageError(f"not a complete folder: {problem}", where=str(path))
+    return {entry["path"]: entry["sha256"] for entry in _read_complete(path)["files"]}
+
+
 def newest_sealed(parent: Path, pattern: str = "step-*") -> tuple[Path | None, list[str]]:
     """The last folder by name whose content verifies, and why newer ones were passed over.
 

@@ -72,7 +72,7 @@ def cod_train(
         stack.callback(lambda: runner.run(sampler.aclose()))
         player = Player(opened.engine, chat, rollout_settings(config), config.seed)
         Training(run, config, group, sampler, player, runner, tracker, progress).carry_out()
-        with sealing(final) as temp:
+        with sealing(final, {"step": config.train.steps}) as temp:
             group.publish(temp)
             describe(run, config, tokenizer, temp)
     return final

@@ -18,6 +18,7 @@ from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_whole, sealing
 from codctl.seeds import derive_seed
 from codctl.stages.progress import Progress
+from codctl.stages.saved_models import saved_models
 from codctl.stages.subject import Performer, Subject, open_subject
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ def evaluate_in_run(
                 update_tokens=config.sampling.update_tokens,
             )
             with _journal(journal_path, f"{run.manifest()['digest']} {called} {spec!r}") as journal:
-                performer = open_subject(Subject("run", run.name, folder, config), run.path / "engine.log")
-                found = _evaluate(performer, run.name, spec, progress, journal)
+                subject = _subject(run, config, folder)
+                performer = open_subject(subject, run.path / "engine.log")
+                found = _evaluate(performer, subject, spec, progress, journal)
             with sealing(final) as temp:
                 write_evaluation(found, temp)
         journal_path.unlink(missing_ok=True)  # also that of an attempt that was killed right here
@@ -83,13 +85,22 @@ def _journal(path: Path, about: str) -> FileJournal:
         return FileJournal(path, digest)
 
 
-def _evaluate(performer: Performer, name: str, spec: EvalSpec, progress: Progress, journal: Journal) -> Evaluation:
+def _subject(run: RunDirectory, config: Config, folder: Path) -> Subject:
+    """The model of a folder that the run has finished: the final one, or what CoD-Train starts from."""
+    saved = [one for one in saved_models(run, config) if one.checkpoint is None and one.folder == folder]
+    return Subject("run", run.title, folder, config, saved=saved[-1] if saved else None)
+
+
+def _evaluate(
+    performer: Performer, subject: Subject, spec: EvalSpec, progress: Progress, journal: Journal
+) -> Evaluation:
     from codctl.evaluate.summary import summarise
 
     started_s = time.monotonic()
     asyncio.run(_play(performer, spec, progress, journal))
     found = summarise(spec, journal)
-    found.result.update({"seconds": round(time.monotonic() - started_s, 3), "run": name})
+    about = {key: value for key, value in subject.describe().items() if key != "folder"}
+    found.result.update({"seconds": round(time.monotonic() - started_s, 3), "run": subject.name, "subject": about})
     return found
 
 

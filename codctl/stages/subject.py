@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,14 +13,15 @@ from codctl.cod.engine import Engine
 from codctl.cod.rollout import Player
 from codctl.config.evalspec import EvalSpec
 from codctl.config.schema import Config, WorldConfig
-from codctl.errors import StageError
+from codctl.evaluate.about import subject_title
 from codctl.evaluate.ceilings import reference_player
 from codctl.evaluate.suites.expansion import Home, World
 from codctl.learn.models import base_folder, check_folder, load_tokenizer
+from codctl.runs.atomic import temp_sibling
 from codctl.runs.directory import RunDirectory
-from codctl.runs.seal import is_sealed, sha256_of
-from codctl.stages.build_model import start_folder
+from codctl.runs.seal import read_hashes, sha256_of
 from codctl.stages.placement import place
+from codctl.stages.saved_models import NEWEST, SavedModel, choose, lay_out
 from codctl.stages.setup import load_speaker, make_engine, read_side_file, rollout_settings
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class Subject:
         folder: Model folder of a run or model.
         config: The run's recipe, when it is one.
         endpoint: The server, when it is one.
+        saved: Which of the run's models it is, when it is one.
     """
 
     kind: Literal["run", "model", "policy", "endpoint"]
@@ -47,6 +50,18 @@ class Subject:
     folder: Path | None = None
     config: Config | None = None
     endpoint: EndpointSettings | None = None
+    saved: SavedModel | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """What result.json says about it; `title` is the first line of its tables and pages."""
+        found: dict[str, Any] = {"kind": self.kind, "name": self.name}
+        if self.saved and self.config:
+            found |= {"checkpoint": self.saved.label, "step": self.saved.step, "steps": self.config.train.steps}
+        if self.folder:
+            found["folder"] = str(self.saved.checkpoint if self.saved and self.saved.checkpoint else self.folder)
+        if self.endpoint:
+            found["endpoint"] = self.endpoint.url
+        return {**found, "title": subject_title(found)}
 
 
 @dataclass(frozen=True)
@@ -73,21 +88,19 @@ class Performer:
     close: Callable[[], Awaitable[None]] | None = None
 
 
-def subject_of_run(run: RunDirectory) -> Subject:
-    """The newest sealed model of a run; of one that trains nothing, the model that it was given.
+def subject_of_run(run: RunDirectory, step: str = NEWEST) -> Subject:
+    """A saved model of a run, by default the newest.
 
     Raises:
-        StageError: When there is none yet.
+        StageError: It has saved none yet.
+        UsageError: It has no such model.
     """
-    candidates = [run.stage("cod_train") / "final", run.stage("warm_start")]
-    for folder in candidates:
-        if is_sealed(folder):
-            model = folder / "model" if (folder / "model").is_dir() else folder
-            return Subject("run", run.name, model, run.config())
     config = run.config()
-    if config.model.path and not (config.train.enabled or config.warm_start.enabled):
-        return Subject("run", run.name, start_folder(run, config), config)
-    raise StageError(f"run {run.name!r} has no finished model yet", where=str(run.path), hint="codctl train …")
+    return subject_of(run, config, choose(run, config, step))
+
+
+def subject_of(run: RunDirectory, config: Config, saved: SavedModel) -> Subject:
+    return Subject("run", run.title, saved.folder, config, saved=saved)
 
 
 def home_of(subject: Subject) -> Home:
@@ -119,6 +132,9 @@ def identity_of(subject: Subject) -> dict[str, Any]:
     del settings["deadline_s"]
     if settings["top_p"] == 1:  # as before there was a choice
         del settings["top_p"]
+    if subject.saved and subject.saved.checkpoint:
+        model = config.model.model_dump(mode="json")
+        return {"checkpoint": read_hashes(subject.saved.checkpoint), "model": model, "settings": settings}
     files = sorted(path for path in subject.folder.rglob("*") if path.is_file())
     hashes = {path.relative_to(subject.folder).as_posix(): sha256_of(path) for path in files}
     return {"files": hashes, "dtype": config.model.dtype, "settings": settings}
@@ -129,8 +145,35 @@ def open_subject(subject: Subject, log: Path) -> Performer:
 
     Args:
         subject: Who.
-        log: Where an engine of other processes writes.
+        log: Where an engine of other processes writes. The model of a checkpoint is laid out beside the log's
+            folder until the performer is closed.
     """
+    if subject.saved and subject.saved.checkpoint:
+        return _from_checkpoint(subject, log)
+    return _open(subject, log)
+
+
+def _from_checkpoint(subject: Subject, log: Path) -> Performer:
+    """Lay the model out beside the evaluation, with a name that `codctl runs clean` knows, and remove it afterwards."""
+    assert subject.config is not None
+    assert subject.saved is not None
+    folder = temp_sibling(log.parent.with_name(f"{log.parent.name}-model"))
+
+    async def close() -> None:
+        if performer.close:
+            await performer.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    try:
+        lay_out(subject.saved, subject.config, folder)
+        performer = _open(replace(subject, folder=folder, saved=None), log)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return replace(performer, close=close)
+
+
+def _open(subject: Subject, log: Path) -> Performer:
     from codctl.evaluate.runner import AT_ONCE, SCRIPTED_AT_ONCE
 
     if subject.kind == "policy":

@@ -20,6 +20,7 @@ from codctl.config.evalspec import EvalSpec
 from codctl.config.suitespec import SuiteSpec
 from codctl.envs.registry import families
 from codctl.errors import BackendError, RefusedError
+from codctl.evaluate.about import FINAL
 from codctl.evaluate.journal import FileJournal
 from codctl.evaluate.runner import play
 from codctl.evaluate.suites.expansion import expand
@@ -72,7 +73,7 @@ def plan(subject: Subject, suite: str, overrides: Sequence[str], runs_dir: Path,
         for part in parts:
             known[part.family].policy(subject.name)  # refuses a name that it does not know
     digest = _digest(subject, spec, parts)
-    name = "-".join((_plain(subject.name), _plain(spec.name), digest[:8]))
+    name = "-".join(filter(None, (_plain(subject.name), _plain_step(subject), _plain(spec.name), digest[:8])))
     return Plan(subject, spec, parts, digest, runs_dir / "evaluations" / name, command)
 
 
@@ -174,17 +175,11 @@ async def _play(plan: Plan, performer: Performer, journal: FileJournal, progress
 
 def _head(plan: Plan) -> dict[str, Any]:
     """Who was asked what, how and where."""
-    subject = plan.subject
     return {
         "suite": plan.suite.name,
         "description": plan.suite.description,
         "digest": plan.digest,
-        "subject": {
-            "kind": subject.kind,
-            "name": subject.name,
-            **({"folder": str(subject.folder)} if subject.folder else {}),
-            **({"endpoint": subject.endpoint.url} if subject.endpoint else {}),
-        },
+        "subject": plan.subject.describe(),
         "folder": str(plan.folder),
         "command": list(plan.command),
         "codctl_version": __version__,
@@ -205,6 +200,14 @@ def _digest(subject: Subject, suite: SuiteSpec, parts: Sequence[EvalSpec]) -> st
 def _plain(name: str) -> str:
     """A name that is good for a folder: the end of a path, without special characters."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(name).name).strip("-.") or "subject"
+
+
+def _plain_step(subject: Subject) -> str:
+    """Which model of its run, unless it is the final one."""
+    saved = subject.saved
+    if saved is None or saved.label == FINAL:
+        return ""
+    return f"step-{saved.step}" if saved.checkpoint else saved.label
 
 
 def _locked(folder: Path) -> lock.RunLock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,6 +92,7 @@ def test_a_suite_of_ones_own(cli, home: Path) -> None:
     assert (outcome.code, outcome.err) == (2, "error: mine.yaml:3: unknown key pakcs; did you mean packs?\n")
 
 
+LITTLE = ["--limit", "2", "length=2", "arms=[own]"]
 RALPH = ["eval", "--suite", "ralph-loop", "--policy", "random", "--limit", "6", "length=3", "preset=tiny"]
 
 
@@ -191,7 +193,7 @@ def test_a_run_is_evaluated_on_the_worlds_it_was_trained_on(cli, trained) -> Non
     assert (result["subject"]["name"], result["preset"], result["length"]) == ("micro", "tiny", 3)
     assert set(result["arms"]) == {"own", "none"}
     text = cli(*argv, "length=2").out
-    assert text.startswith("position-curve: frozen_lake tiny, 2 packs of 2\n")
+    assert text.startswith("run micro, final model (step 2)\nposition-curve: frozen_lake tiny, 2 packs of 2\n")
     assert "position 1" in text
     assert "position 2" not in text
 
@@ -201,8 +203,51 @@ def test_a_model_folder_is_evaluated_like_its_run(cli, trained) -> None:
     shared = ["--limit", "2", "arms=[own]", "--json"]
     by_model = cli("eval", "--model", str(folder), *shared).json["result"]
     by_run = cli("eval", "--run", "micro", "--runs-dir", str(trained.runs_dir), *shared).json["result"]
-    assert by_model["subject"] == {"kind": "model", "name": str(folder), "folder": str(folder)}
+    assert by_model["subject"] == {
+        "kind": "model", "name": str(folder), "folder": str(folder), "title": f"model {folder}"
+    }  # fmt: skip
     assert by_model["arms"] == by_run["arms"]
+
+
+def unfinished(trained, runs_dir: Path, name: str = "micro") -> Path:
+    """A copy of the run that lacks its final model and the checkpoint of its last step."""
+    copy = runs_dir / name
+    shutil.copytree(trained.runs_dir / "micro", copy)
+    shutil.rmtree(copy / "stages" / "cod_train" / "final")
+    shutil.rmtree(copy / "stages" / "cod_train" / "checkpoints" / "step-000002")
+    return copy
+
+
+def test_an_unfinished_run_is_played_with_its_newest_checkpoint(cli, trained, home: Path) -> None:
+    unfinished(trained, home / "runs")
+    text = cli("eval", "--run", "micro", *LITTLE).out
+    assert text.startswith("run micro, step 1 of 2\n")
+    assert "runs/evaluations/micro-step-1-position-curve-" in text
+    page = next((home / "runs" / "evaluations").glob("micro-step-1-*/report.html")).read_text()
+    assert "run micro, step 1 of 2" in page
+    chosen = cli("eval", "--run", "micro", "--step", "warm-start", *LITTLE, "--json").json["result"]["subject"]
+    assert (chosen["title"], chosen["step"]) == ("run micro, warm start (step 0)", 0)
+    assert not list((home / "runs" / "evaluations").glob(".*"))  # the model that was laid out is gone
+    refused = cli("eval", "--run", "micro", "--step", "2", *LITTLE)
+    assert (refused.code, "it has warm-start, 1" in refused.err) == (2, True)
+    shutil.rmtree(home / "runs" / "micro" / "stages" / "cod_train")
+    assert cli("eval", "--run", "micro", *LITTLE).out.startswith("run micro, warm start (step 0)\n")
+
+
+def test_a_checkpoint_of_the_last_step_plays_as_the_final_model(cli, trained, home: Path) -> None:
+    copy = home / "runs" / "micro"
+    shutil.copytree(trained.runs_dir / "micro", copy)
+    final = cli("eval", "--run", "micro", *LITTLE, "--json").json["result"]
+    assert (final["subject"]["checkpoint"], final["subject"]["step"]) == ("final", 2)
+    shutil.rmtree(copy / "stages" / "cod_train" / "final")
+    last = cli("eval", "--run", "micro", *LITTLE, "--json").json["result"]
+    assert last["subject"]["title"] == "run micro, step 2 of 2"
+    assert last["parts"] == final["parts"]
+
+
+def test_step_needs_a_run(cli) -> None:
+    outcome = cli("eval", "--policy", "bayes", "--step", "3")
+    assert (outcome.code, "--step chooses a model of a run" in outcome.err) == (2, True)
 
 
 def test_evaluations_are_no_runs(cli, home: Path) -> None:

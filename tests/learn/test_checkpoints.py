@@ -150,6 +150,9 @@ def test_other_numbers_of_processes_continue_to_the_bit(
     with open_group(config, tiny_folder, pad_id=0) as group:
         assert group.restore(tmp_path / "several") == checkpoints.Restored(1, info={"version": 1})
         group.save(tmp_path / "one", 1)
+        group.publish(tmp_path / "published")
+    checkpoints.export(tmp_path / "several" / "step-000001", tiny_folder, config, tmp_path / "exported")
+    assert_same_model(tmp_path / "published", tmp_path / "exported")
     with several(config, tiny_folder) as group:
         assert group.restore(tmp_path / "one").step == 1
         group.save(tmp_path / "again", 1)
@@ -159,6 +162,31 @@ def test_other_numbers_of_processes_continue_to_the_bit(
         other = joined(tmp_path / folder)
         assert set(other) == set(first)
         assert all(torch.equal(first[key], other[key]) for key in first)
+
+
+@pytest.mark.parametrize("lora", [0, 4])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_model_from_a_checkpoint_is_the_published_one(
+    tiny_folder: Path, model: Any, tmp_path: Path, lora: int, dtype: str
+) -> None:
+    config = recipe(lora=lora, lr=1e-2)
+    config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": dtype})})
+    with open_group(config, tiny_folder, pad_id=0) as group:
+        group.learn(on_policy(model, random_samples(4)), 1)
+        group.save(tmp_path, 1)
+        group.publish(tmp_path / "published")
+    checkpoints.export(tmp_path / "step-000001", tiny_folder, config, tmp_path / "exported")
+    assert_same_model(tmp_path / "published", tmp_path / "exported")
+
+
+def assert_same_model(one: Path, other: Path) -> None:
+    """The same files with the same weights; an adapter lists the layers it adapts in any order."""
+    assert names(one) == names(other)
+    for path in one.iterdir():
+        content, counterpart = path.read_bytes(), (other / path.name).read_bytes()
+        if path.name == "adapter_config.json":
+            content, counterpart = (bytes(sorted(text)) for text in (content, counterpart))
+        assert content == counterpart, path.name
 
 
 def joined(folder: Path) -> dict[str, torch.Tensor]:

@@ -70,7 +70,7 @@ def test_a_finished_suite_is_not_played_again_and_one_of_other_rules_is(run: Run
 
 def test_a_run_that_trains_nothing_has_the_model_that_it_was_given(run: RunDirectory, tiny_folder: Path) -> None:
     shutil.rmtree(run.path / "stages")
-    with pytest.raises(StageError, match="no finished model yet"):
+    with pytest.raises(StageError, match="has saved no model yet"):
         subject_of_run(run)
     frozen = json.loads((run.path / "config.json").read_text())
     for section in ("train", "warm_start"):

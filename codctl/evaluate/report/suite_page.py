@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from codctl.evaluate.about import subject_title
 from codctl.evaluate.report import story
 from codctl.evaluate.report.costs import duration
 from codctl.evaluate.report.effects import signed
@@ -32,7 +33,7 @@ def render(result: Mapping[str, Any], told: Mapping[str, dict[str, Any]]) -> str
     parts = [_part(f"p{number}", part, told.get(part["name"], {})) for number, part in enumerate(result["parts"])]
     content = {
         "result": result,
-        "kind": _KINDS[result["subject"]["kind"]],
+        "subject": subject_title(result["subject"]),
         "parts": parts,
         "command": shlex.join(result["command"]),
         "facts": _facts(result),
