@@ -72,6 +72,16 @@ async def play(
     journal.sync()
 
 
+def trajectories(spec: EvalSpec) -> int:
+    """How many trajectories an evaluation plays, those of the references included."""
+    legs = len(set(spec.seeds)) * len(play_order(spec.arms)) + len(references(map(get_family, _families(spec))))
+    return legs * spec.packs
+
+
+def _families(spec: EvalSpec) -> list[str]:
+    return [spec.family, *([spec.foreign_family] if spec.foreign_family else [])]
+
+
 def draw(spec: EvalSpec, numbers: Iterable[int]) -> list[Pack]:
     """Packs of an evaluation by number, the same for every arm and every subject."""
     family = get_family(spec.family)
@@ -108,8 +118,7 @@ def _legs(player: Player, spec: EvalSpec) -> list[_Leg]:
         for seed in dict.fromkeys(spec.seeds)
         for arm in play_order(spec.arms)
     ]
-    names = [spec.family, *([spec.foreign_family] if spec.foreign_family else [])]
-    for name in references(map(get_family, names)):
+    for name in references(map(get_family, _families(spec))):
         scripted = reference_player(name, "compact", spec.seeds[0])
         found.append(_Leg(name, spec.seeds[0], scripted, is_reference=True))
     return found

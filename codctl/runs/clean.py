@@ -19,7 +19,7 @@ from codctl.runs import atomic, code, lock
 from codctl.runs.directory import RunDirectory, list_runs, list_sweeps, trials_of
 from codctl.runs.seal import is_sealed
 
-Kind = Literal["leftover", "code", "stage", "checkpoints", "old"]
+Kind = Literal["leftover", "code", "stage", "checkpoints", "old", "evaluation"]
 
 _LEFTOVER = re.compile(r"\..+\.tmp-(?P<pid>\d+)-[0-9a-f]{8}")
 _OLD = re.compile(r".+\.old-\d+")
@@ -34,7 +34,7 @@ class Piece:
     Attributes:
         path: File or folder.
         kind: leftover of a killed writer, code snapshot that no run names, shared stage that no run has any more,
-            checkpoints of a finished run, or a run that was moved aside.
+            checkpoints of a finished run, a run that was moved aside, or an evaluation.
         bytes: What it takes on disk.
         run: The run that must not be in use meanwhile.
     """

@@ -22,13 +22,14 @@ from codctl.envs.registry import families
 from codctl.errors import BackendError, RefusedError
 from codctl.evaluate.about import FINAL
 from codctl.evaluate.journal import FileJournal
-from codctl.evaluate.runner import play
+from codctl.evaluate.runner import play, trajectories
 from codctl.evaluate.suites.expansion import expand
 from codctl.evaluate.suites.shipped import find_suite
 from codctl.runs import lock, machine
-from codctl.runs.atomic import make_folder
+from codctl.runs.atomic import make_folder, write_json
 from codctl.runs.attempt import Terminated
 from codctl.runs.directory import move_aside
+from codctl.runs.evaluations import ABOUT, EVALUATIONS, JOURNAL
 from codctl.stages.progress import Progress
 from codctl.stages.subject import Performer, Subject, home_of, identity_of, open_subject
 from codctl.stages.suite_result import finished, write_result
@@ -74,7 +75,7 @@ def plan(subject: Subject, suite: str, overrides: Sequence[str], runs_dir: Path,
             known[part.family].policy(subject.name)  # refuses a name that it does not know
     digest = _digest(subject, spec, parts)
     name = "-".join(filter(None, (_plain(subject.name), _plain_step(subject), _plain(spec.name), digest[:8])))
-    return Plan(subject, spec, parts, digest, runs_dir / "evaluations" / name, command)
+    return Plan(subject, spec, parts, digest, runs_dir / EVALUATIONS / name, command)
 
 
 def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False) -> dict[str, Any]:
@@ -132,7 +133,8 @@ async def _session(plan: Plan, performer: Performer, progress: Progress) -> None
         if performer.check:
             await performer.check()
         make_folder(plan.folder)
-        with _locked(plan.folder), FileJournal(plan.folder / "journal.jsonl", plan.digest) as journal:
+        with _locked(plan.folder), FileJournal(plan.folder / JOURNAL, plan.digest) as journal:
+            write_json(plan.folder / ABOUT, _about(plan))
             started_s = time.monotonic()
             try:
                 await _play(plan, performer, journal, progress)
@@ -184,6 +186,17 @@ def _head(plan: Plan) -> dict[str, Any]:
         "command": list(plan.command),
         "codctl_version": __version__,
         "machine": machine.describe(),
+    }
+
+
+def _about(plan: Plan) -> dict[str, Any]:
+    """What is played, for those who look before there is a result."""
+    keys = ("name", "family", "preset", "variant", "strategy", "packs", "length")
+    return {
+        "schema": 1,
+        **_head(plan),
+        "parts": [{key: getattr(part, key) for key in keys} for part in plan.parts],
+        "trajectories": sum(trajectories(part) for part in plan.parts),
     }
 
 

@@ -1,0 +1,159 @@
+"""The evaluations below a runs folder: which there are, what they are about, and their removal. Stdlib only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codctl.errors import RefusedError, UsageError
+from codctl.runs import clean, lock
+from codctl.runs.directory import RunDirectory
+
+EVALUATIONS = "evaluations"
+ABOUT, JOURNAL, RESULT = "evaluation.json", "journal.jsonl", "result.json"
+EVERY = "every-checkpoint"
+
+
+@dataclass(frozen=True)
+class StoredEvaluation:
+    """One folder of `runs/evaluations`.
+
+    Attributes:
+        path: The folder.
+        about: What is played, as written when it began: suite, subject, parts, command.
+        result: What came of it; None while there is no result.
+        state: finished, partly (the same command plays the rest), running, or failed (nothing could be played).
+        played: Trajectories played so far.
+    """
+
+    path: Path
+    about: dict[str, Any]
+    result: dict[str, Any] | None
+    state: str
+    played: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def id(self) -> str:
+        """The end of its name, which is the beginning of its digest."""
+        return self.path.name.rpartition("-")[2]
+
+    @property
+    def subject(self) -> dict[str, Any]:
+        found = self.about.get("subject")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def is_curve(self) -> bool:
+        """Whether it sums up the evaluations of several checkpoints, and was not played itself."""
+        return bool(self.about.get("kind") == EVERY)
+
+
+def list_evaluations(runs_dir: Path) -> list[StoredEvaluation]:
+    """All of a runs folder, the newest first; what was moved aside is left out."""
+    found = [_read(path) for path in (runs_dir / EVALUATIONS).glob("[!.]*") if ".old-" not in path.name]
+    known = [one for one in found if one is not None]
+    return sorted(known, key=lambda one: (-_changed_s(one.path), one.name))
+
+
+def evaluations_of(run: RunDirectory) -> list[StoredEvaluation]:
+    """What `codctl eval --run` has played of a run, by step; the evaluations of its own training are not among them."""
+    found = [
+        one
+        for one in list_evaluations(run.root)
+        if one.subject.get("kind") == "run" and one.subject.get("name") == run.title and not one.is_curve
+    ]
+    return sorted(found, key=lambda one: (one.about.get("suite", ""), one.subject.get("step") or 0, one.name))
+
+
+def find_evaluation(runs_dir: Path, wanted: str) -> StoredEvaluation:
+    """The evaluation that a user means by its name, its folder, or the beginning of its id.
+
+    Raises:
+        UsageError: There is none, or several.
+    """
+    known = list_evaluations(runs_dir)
+    name = Path(wanted).name
+    found = [one for one in known if one.name == name] or [one for one in known if one.id.startswith(wanted)]
+    if len(found) == 1:
+        return found[0]
+    if (stored := _read(Path(wanted))) is not None:
+        return stored
+    if found:
+        names = ", ".join(one.name for one in found)
+        raise UsageError(f"several evaluations begin with {wanted!r}: {names}", hint="give more of the id")
+    raise UsageError(f"no evaluation {wanted!r}", where=str(runs_dir / EVALUATIONS), hint="codctl evals list")
+
+
+def remove(evaluation: StoredEvaluation, runs_dir: Path) -> None:
+    """Delete an evaluation's folder.
+
+    Raises:
+        RefusedError: It is in use, or lies outside the runs folder.
+    """
+    path = evaluation.path.absolute()
+    piece = clean.Piece(path, "evaluation", clean.size_of(path), path)
+    for _, reason in clean.remove([piece], runs_dir):
+        if reason:
+            raise RefusedError(reason, where=str(evaluation.path), hint="wait until it is finished, or stop it")
+
+
+def _read(path: Path) -> StoredEvaluation | None:
+    """None for a folder that is no evaluation."""
+    if not any((path / name).is_file() for name in (ABOUT, JOURNAL)):
+        return None
+    result = _json(path / RESULT) or None
+    about = _json(path / ABOUT) or result or {}
+    played = sum(1 for _ in _units(path / JOURNAL)) if result is None else 0
+    return StoredEvaluation(path, about, result, _state(path, result), played)
+
+
+def _state(path: Path, result: dict[str, Any] | None) -> str:
+    if lock.is_locked(path / "lock"):
+        return "running"
+    if result is None:
+        return "partly"
+    parts = result.get("parts", [])
+    if parts and result.get("failed_episodes") and not any(_has_points(part) for part in parts):
+        return "failed"
+    return "partly" if result.get("to_play_again") else "finished"
+
+
+def _has_points(part: dict[str, Any]) -> bool:
+    return any(curves.get("success") for curves in part.get("arms", {}).values())
+
+
+def _units(journal: Path) -> Iterator[str]:
+    """Trajectories of a journal, each once."""
+    seen = set()
+    with contextlib.suppress(OSError), journal.open("rb") as lines:
+        for line in lines:
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                unit = json.dumps(json.loads(line)["unit"])
+                if unit not in seen:
+                    seen.add(unit)
+                    yield unit
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _changed_s(path: Path) -> float:
+    """When it was last written to."""
+    times = [0.0]
+    for name in (RESULT, JOURNAL, ABOUT):
+        with contextlib.suppress(OSError):
+            times.append((path / name).stat().st_mtime)
+    return max(times)
