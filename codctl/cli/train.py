@@ -29,6 +29,12 @@ def train(
     ] = None,
     slurm: Annotated[bool, typer.Option("--slurm", help="Submit to SLURM and return.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Run in the background and return when it runs.")] = False,
+    extend: Annotated[
+        bool,
+        typer.Option(
+            "--extend", help="Go on with a run for more train.steps, also where that moves the learning rate."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -49,7 +55,7 @@ def train(
     command = ["codctl", *sys.argv[1:]]
     if dry_run:
         check_recipe(config)
-        _dry_run(config, runs_dir, recipe, command, fresh=fresh, slurm=slurm, as_json=as_json)
+        _dry_run(config, runs_dir, recipe, command, fresh=fresh, extend=extend, slurm=slurm, as_json=as_json)
         return
     if slurm:
         from codctl.dispatch import slurm_checks
@@ -58,7 +64,7 @@ def train(
         slurm_checks.ask(_job_script(config, runs_dir), config.cluster)  # what SLURM refuses leaves nothing behind
     else:
         preflight(config)
-    run = _directory(config, runs_dir, recipe, command, fresh=fresh, fork=fork)
+    run = _directory(config, runs_dir, recipe, command, fresh=fresh, fork=fork, extend=extend)
     if slurm or detach:
         _send(run, config, slurm=slurm, as_json=as_json)
         return
@@ -75,18 +81,26 @@ def train(
 
 
 def _directory(
-    config: Config, runs_dir: Path, recipe: str, command: list[str], *, fresh: bool, fork: str | None
+    config: Config, runs_dir: Path, recipe: str, command: list[str], *, fresh: bool, fork: str | None, extend: bool
 ) -> RunDirectory:
     from codctl.runs.directory import RunDirectory, find_run
     from codctl.runs.fork import fork as fork_
 
     if fork is not None and not (runs_dir / config.name / "manifest.json").exists():
         return fork_(find_run(runs_dir, fork), runs_dir, config, recipe=recipe, command=command)
-    return RunDirectory.create_or_continue(runs_dir, config, recipe=recipe, command=command, fresh=fresh)
+    return RunDirectory.create_or_continue(runs_dir, config, recipe=recipe, command=command, fresh=fresh, extend=extend)
 
 
 def _dry_run(
-    config: Config, runs_dir: Path, recipe: str, command: list[str], *, fresh: bool, slurm: bool, as_json: bool
+    config: Config,
+    runs_dir: Path,
+    recipe: str,
+    command: list[str],
+    *,
+    fresh: bool,
+    extend: bool,
+    slurm: bool,
+    as_json: bool,
 ) -> None:
     from codctl.cli import _plan_text
     from codctl.config.freeze import digest, freeze
@@ -96,7 +110,7 @@ def _dry_run(
 
     place = runs_dir / config.name
     if place.exists() and not fresh:  # continuing writes nothing before the first attempt
-        RunDirectory.create_or_continue(runs_dir, config, recipe=recipe, command=command)
+        RunDirectory.create_or_continue(runs_dir, config, recipe=recipe, command=command, extend=extend)
     plan = make_plan(config)
     if not as_json:
         _output.data(_plan_text.render(config, plan, digest(config)))
@@ -133,7 +147,7 @@ def _send(run: RunDirectory, config: Config, *, slurm: bool, as_json: bool) -> N
     """Hand the run over, unless there is nothing left to do."""
     from codctl.dispatch import launch
 
-    if run.status() == "finished":
+    if run.status() == "finished" and not run.asks_for_more():
         _output.result(
             "train", {"run": str(run.path), "status": "finished"}, f"{run.path} is finished", as_json=as_json
         )

@@ -6,40 +6,41 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from codctl.config.schema import Section, identity
+from codctl.config.schema import MOST_SEED, Section, evaluation
 
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
 StrategyName = Literal["cod", "ralph_full", "ralph_sample", "drift", "distractor", "poison", "long"]
 
 
 class EvalSpec(Section):
     """Worlds, arms and sampling of one evaluation."""
 
-    name: str = identity("position-curve", "What it is called in results.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")
-    family: str = identity("frozen_lake", "Family of worlds.")
-    preset: str = identity("easy", "Difficulty preset of the family.")
-    variant: str | None = identity(None, "Distribution of worlds; null is the family's first.")
-    rendering: Literal["full", "compact"] = identity(
+    name: str = evaluation("position-curve", "What it is called in results.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")
+    family: str = evaluation("frozen_lake", "Family of worlds.")
+    preset: str = evaluation("easy", "Difficulty preset of the family.")
+    variant: str | None = evaluation(None, "Distribution of worlds; null is the family's first.")
+    rendering: Literal["full", "compact"] = evaluation(
         "full", "Prompt text: `full` for real LLMs, `compact` for tiny ones."
     )
-    length: int = identity(4, "Pack length: tasks per world.", ge=1, le=64)
-    strategy: StrategyName = identity("cod", "How the tasks of a pack are put together.")
-    drift_at: int | None = identity(
-        None, "First position with other hidden facts (strategy=drift); null is the middle.", ge=1
+    length: int = evaluation(4, "Pack length: tasks per world.", ge=1, le=64)
+    strategy: StrategyName = evaluation("cod", "How the tasks of a pack are put together.")
+    drift_at: int | None = evaluation(
+        None, "First position with other hidden facts (strategy=drift); null is the middle.", ge=1, le=64
     )
-    poison: float = identity(0.5, "Probability that an account is false (strategy=poison).", ge=0, le=1)
-    foreign_family: str | None = identity(
+    poison: float = evaluation(0.5, "Probability that an account is false (strategy=poison).", ge=0, le=1)
+    foreign_family: str | None = evaluation(
         None, "Family of the distractors (strategy=distractor); null is the next one."
     )
-    foreign_preset: str | None = identity(None, "Their preset; null is `easy`, or the family's first.")
-    split: Literal["validation", "test"] = identity("test", "Which held-out packs.")
-    packs: int = identity(500, "Packs.", ge=2)
-    seeds: Annotated[tuple[int, ...], Field(strict=False)] = identity(
+    foreign_preset: str | None = evaluation(None, "Their preset; null is `easy`, or the family's first.")
+    split: Literal["validation", "test"] = evaluation("test", "Which held-out packs.")
+    packs: int = evaluation(500, "Packs.", ge=2, le=1_000_000)
+    seeds: Annotated[tuple[Seed, ...], Field(strict=False)] = evaluation(
         (0,), "Sampling seeds; each plays all packs.", min_length=1
     )
-    arms: Annotated[tuple[str, ...], Field(strict=False)] = identity(
+    arms: Annotated[tuple[str, ...], Field(strict=False)] = evaluation(
         ("own", "none", "shuffled", "oracle", "history"), "Control contexts to compare.", min_length=1
     )
-    temperature: float = identity(1.0, "Sampling temperature.", gt=0, le=5)
-    solve_tokens: int = identity(512, "Most new tokens in one solve turn.", ge=1)
-    update_tokens: int = identity(1024, "Most new tokens in one update.", ge=1)
-    resamples: int = identity(2000, "Bootstrap resamples behind the intervals.", ge=100)
+    temperature: float = evaluation(1.0, "Sampling temperature.", ge=0.01, le=5)
+    solve_tokens: int = evaluation(512, "Most new tokens in one solve turn.", ge=1, le=10_000_000)
+    update_tokens: int = evaluation(1024, "Most new tokens in one update.", ge=1, le=10_000_000)
+    resamples: int = evaluation(2000, "Bootstrap resamples behind the intervals.", ge=100, le=100_000)

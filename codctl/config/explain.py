@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -129,17 +129,34 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterator[FieldDoc]:
 
 def _expected(field: FieldInfo) -> str:
     """Say in words what a value must be, for example `a number > 0 and < 1`."""
+    bounds = _bounds(field.metadata)
+    words = _type_words(field.annotation)
+    return f"{words} {bounds}" if bounds else words
+
+
+def _bounds(metadata: Iterable[Any]) -> str:
     bounds = []
-    for item in field.metadata:
+    for item in metadata:
         for name, sign in _SIGNS.items():
             if getattr(item, name, None) is not None:
-                bounds.append(f"{sign} {getattr(item, name)}")
+                bounds.append(f"{sign} {_plain(getattr(item, name))}")
         if getattr(item, "min_length", None):
             bounds.append(f"with at least {item.min_length}")
         if getattr(item, "pattern", None):
             bounds.append(f"that matches {item.pattern}")
-    words = _type_words(field.annotation)
-    return f"{words} {' and '.join(bounds)}" if bounds else words
+    return " and ".join(bounds)
+
+
+def _plain(number: float) -> str:
+    return f"{number:g}" if isinstance(number, float) else str(number)
+
+
+def _plural(annotation: Any) -> str:
+    """The type of a list's items in words, with their bounds."""
+    if typing.get_origin(annotation) is not typing.Annotated:
+        return _NAMES[annotation][1]
+    inner, field = typing.get_args(annotation)
+    return f"{_NAMES[inner][1]} {_bounds(field.metadata)}"
 
 
 def _type_words(annotation: Any) -> str:
@@ -151,8 +168,8 @@ def _type_words(annotation: Any) -> str:
     if origin is tuple:
         if isinstance(args[0], type) and issubclass(args[0], BaseModel):
             return _LISTED + ", ".join(args[0].model_fields)
-        plural = _NAMES[args[0]][1]
-        return f"a list of {plural}" if args[-1] is Ellipsis else f"a list of {len(args)} {plural}"
+        number = "" if args[-1] is Ellipsis else f"{len(args)} "
+        return f"a list of {number}{_plural(args[0])}"
     if origin is dict and args[1] is Any:
         return "a mapping of keys to values"
     if origin is dict:

@@ -1,9 +1,17 @@
-"""A composed config as plain data, and the digest over what changes the result."""
+"""A composed config as plain data, and its digests.
+
+Three digests, each over the fields that matter for one question:
+
+* `training_digest`: what is learned, step by step. A run keeps it for life; only `--fresh` or another name changes it.
+* `evaluation_digest`: how the result is measured. Another one on the same run evaluates it again.
+* `digest`: both, and how far the training goes. Equal digests give equal results; sweeps know their trials by it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -16,31 +24,61 @@ from codctl.errors import UsageError
 # Bump when the same config starts to mean another result: old digests then no longer match.
 IDENTITY_VERSION = 1
 
+_RESULT = frozenset({"training", "length", "gate", "evaluation"})
+
 
 def identity_fields(config: Config) -> dict[str, Any]:
     """The values that change the result, by dotted key."""
-    tree, defaults = config.model_dump(mode="json"), _defaults()
-    found = {doc.key: _value(tree, doc.key) for doc in field_docs() if doc.field_class == "identity"}
-    return {key: value for key, value in found.items() if key not in defaults or value != defaults[key]}
+    return _fields(config, _RESULT)
+
+
+def training_fields(config: Config) -> dict[str, Any]:
+    """The values that change what a training step computes, by dotted key. A gate does only where it skips steps."""
+    gates = _fields(config, frozenset({"gate"}))
+    skipping = {key.rpartition(".")[0] for key, value in gates.items() if value == "skip"}
+    kept = {key: value for key, value in gates.items() if key.rpartition(".")[0] in skipping}
+    return {**_fields(config, frozenset({"training"})), **kept}
 
 
 def digest(config: Config) -> str:
     """Hash the identity fields: 16 hex digits, the same in every process and Python version."""
-    identity = {"version": IDENTITY_VERSION, "fields": identity_fields(config)}
-    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    return _hash(identity_fields(config))
+
+
+def training_digest(config: Config) -> str:
+    """Hash what a training step depends on; the same for any number of steps (but see `config.schedule`)."""
+    return _hash(training_fields(config))
+
+
+def evaluation_digest(config: Config) -> str:
+    """Hash how the result is measured."""
+    return _hash(_fields(config, frozenset({"evaluation"})))
 
 
 def changed_identity(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
     """The identity fields that differ, with their old and new values."""
-    before, after = identity_fields(old), identity_fields(new)
-    keys = sorted({*before, *after})
-    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+    return _changed(identity_fields(old), identity_fields(new))
+
+
+def changed_training(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
+    """The fields that differ and change what a training step computes, with their old and new values."""
+    return _changed(training_fields(old), training_fields(new))
 
 
 def freeze(config: Config) -> dict[str, Any]:
     """The whole config as plain data, fit for JSON."""
     return config.model_dump(mode="json")
+
+
+def frozen_file(config: Config) -> dict[str, Any]:
+    """What a run's config.json holds."""
+    return {
+        "schema": 1,
+        "digest": digest(config),
+        "training_digest": training_digest(config),
+        "evaluation_digest": evaluation_digest(config),
+        "config": freeze(config),
+    }
 
 
 def thaw(frozen: dict[str, Any]) -> Config:
@@ -60,9 +98,27 @@ def thaw(frozen: dict[str, Any]) -> Config:
         ) from error
 
 
+def _hash(fields: Mapping[str, Any]) -> str:
+    identity = {"version": IDENTITY_VERSION, "fields": fields}
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _fields(config: Config, classes: frozenset[str]) -> dict[str, Any]:
+    """Values of the fields of some classes; one that was added later only where it is not at its default."""
+    tree, defaults = config.model_dump(mode="json"), _defaults()
+    found = {doc.key: _value(tree, doc.key) for doc in field_docs() if doc.field_class in classes}
+    return {key: value for key, value in found.items() if key not in defaults or value != defaults[key]}
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    keys = sorted({*before, *after})
+    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+
+
 @cache
 def _defaults() -> dict[str, Any]:
-    """Defaults of the identity fields that were added later."""
+    """Defaults of the fields that were added later."""
     tree = Config().model_dump(mode="json")
     return {doc.key: _value(tree, doc.key) for doc in field_docs() if doc.is_added}
 

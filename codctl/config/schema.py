@@ -1,7 +1,7 @@
 """The closed, frozen schema of a recipe. A field's description is its help text.
 
-Every field has a class: `identity` changes the result, `resource` changes only where and how fast it runs,
-`cosmetic` neither. The digest over the identity fields keys resume, caches and sweeps.
+Every field has a class (`CLASSES`), which says what another value means for a run that exists.
+Every number has the bounds of the library that uses it, and is finite: what the schema lets through, runs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from codctl.config import consistency
 from codctl.config.credentials import has_credentials
 from codctl.config.sbatch import check_option, minutes
 
-FieldClass = Literal["identity", "resource", "cosmetic"]
+FieldClass = Literal["training", "length", "gate", "evaluation", "resource", "cosmetic"]
+CLASSES: dict[FieldClass, str] = {
+    "training": "changes what is learned: another value is another run",
+    "length": "how far a run goes: a higher value goes on with the same run",
+    "gate": "a check of each training step; it changes what is learned only with action=skip",
+    "evaluation": "how the result is measured: another value evaluates the same run again",
+    "resource": "where and how fast it runs: may change at any time",
+    "cosmetic": "names, texts and where numbers are shown: may change at any time",
+}
 
 GpuName = Literal[
     "a10", "a100-40gb", "a100-80gb", "b200", "h100-80gb", "h200", "l4", "l40s", "rtx3090", "rtx4090"
@@ -22,20 +30,32 @@ GpuName = Literal[
 
 _WORD = r"^[A-Za-z0-9_.,@+-]+$"
 
+MOST_SEED = 2**32 - 1  # what numpy and the trainer of the warm start take
+_MOST, _MOST_STEPS, _MOST_PACKS, _MOST_TOKENS, _MOST_SECONDS = 1e12, 10_000_000, 1_000_000, 10_000_000, 7 * 86_400.0
+_Beta = Annotated[float, Field(ge=0, lt=1)]
+
 
 def _field(kind: FieldClass, default: Any, description: str, **bounds: Any) -> Any:
     return Field(default=default, description=description, json_schema_extra={"class": kind}, **bounds)
 
 
-def identity(default: Any, description: str, **bounds: Any) -> Any:
-    return _field("identity", default, description, **bounds)
+def training(default: Any, description: str, **bounds: Any) -> Any:
+    return _field("training", default, description, **bounds)
 
 
-def added(default: Any, description: str, **bounds: Any) -> Any:
-    """An identity field that came later: at its default it is left out of the digest, so that older ones still hold."""
-    field = _field("identity", default, description, **bounds)
+def evaluation(default: Any, description: str, **bounds: Any) -> Any:
+    return _field("evaluation", default, description, **bounds)
+
+
+def added(default: Any, description: str, kind: FieldClass = "training", **bounds: Any) -> Any:
+    """A field that came later: at its default it is left out of the digest, so that older ones still hold."""
+    field = _field(kind, default, description, **bounds)
     field.json_schema_extra["added"] = True
     return field
+
+
+def gate(default: Any, description: str, **bounds: Any) -> Any:
+    return added(default, description, "gate", **bounds)
 
 
 def resource(default: Any, description: str, **bounds: Any) -> Any:
@@ -47,29 +67,29 @@ def cosmetic(default: Any, description: str, **bounds: Any) -> Any:
 
 
 class Section(BaseModel):
-    """Base of every section: unknown keys are errors, values never change, numbers are not parsed from text."""
+    """Base of every section: unknown keys are errors, values never change, numbers are finite and no texts."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class WorldPart(Section):
-    family: str = identity("frozen_lake", "Family of worlds (`codctl env list`).")
-    preset: str = identity("tiny", "Difficulty preset of the family.")
-    variant: str | None = identity(None, "Distribution of worlds; null is the family's first.")
-    weight: float = identity(1.0, "Share of the packs, relative to the other families.", gt=0)
+    family: str = training("frozen_lake", "Family of worlds (`codctl env list`).")
+    preset: str = training("tiny", "Difficulty preset of the family.")
+    variant: str | None = training(None, "Distribution of worlds; null is the family's first.")
+    weight: float = training(1.0, "Share of the packs, relative to the other families.", ge=1e-6, le=1e6)
 
 
 class WorldConfig(Section):
-    family: str = identity("frozen_lake", "Family of worlds to train on (`codctl env list`).")
-    preset: str = identity("tiny", "Difficulty preset of the family.")
-    variant: str | None = identity(None, "Distribution of worlds; null is the family's first.")
-    mixture: Annotated[tuple[WorldPart, ...], Field(strict=False)] = identity(
+    family: str = training("frozen_lake", "Family of worlds to train on (`codctl env list`).")
+    preset: str = training("tiny", "Difficulty preset of the family.")
+    variant: str | None = training(None, "Distribution of worlds; null is the family's first.")
+    mixture: Annotated[tuple[WorldPart, ...], Field(strict=False)] = training(
         (), "Several families with weights; replaces family, preset and variant."
     )
-    rendering: Literal["full", "compact"] = identity(
+    rendering: Literal["full", "compact"] = training(
         "full", "Prompt text: `full` for real LLMs, `compact` for tiny ones."
     )
-    length: int = identity(4, "Pack length S: tasks per world.", ge=1, le=64)
+    length: int = training(4, "Pack length S: tasks per world.", ge=1, le=64)
 
     @model_validator(mode="after")
     def _each_family_once(self) -> WorldConfig:
@@ -85,21 +105,21 @@ class WorldConfig(Section):
 
 
 class BuildWorld(Section):
-    family: str = identity("frozen_lake", "Family of worlds (`codctl env list`).")
-    preset: str = identity("tiny", "Difficulty preset of the family.")
+    family: str = training("frozen_lake", "Family of worlds (`codctl env list`).")
+    preset: str = training("tiny", "Difficulty preset of the family.")
 
 
 class BuildConfig(Section):
-    layers: int = identity(2, "Transformer layers.", ge=1)
-    width: int = identity(128, "Hidden size.", ge=8)
-    heads: int = identity(4, "Attention heads.", ge=1)
-    kv_heads: int = identity(4, "Key-value heads (must divide `heads`).", ge=1)
-    head_dim: int = identity(32, "Size of one attention head.", ge=8)
-    ffn: int = identity(384, "Width of the gated feed-forward layer.", ge=8)
-    vocab: int = identity(384, "Largest vocabulary of the tokenizer, trained on rendered packs.", ge=300)
-    max_tokens: int = identity(512, "Longest sequence, in tokens.", ge=64)
-    rope_theta: float = identity(10000.0, "Base of the rotary positions; small for short contexts.", gt=1)
-    tie_embeddings: bool = identity(False, "Share input and output embeddings.")
+    layers: int = training(2, "Transformer layers.", ge=1, le=512)
+    width: int = training(128, "Hidden size.", ge=8, le=65_536)
+    heads: int = training(4, "Attention heads.", ge=1, le=1024)
+    kv_heads: int = training(4, "Key-value heads (must divide `heads`).", ge=1, le=1024)
+    head_dim: int = training(32, "Size of one attention head, even.", ge=8, le=1024)
+    ffn: int = training(384, "Width of the gated feed-forward layer.", ge=8, le=262_144)
+    vocab: int = training(384, "Largest vocabulary of the tokenizer, trained on rendered packs.", ge=300, le=1_000_000)
+    max_tokens: int = training(512, "Longest sequence, in tokens.", ge=64, le=_MOST_TOKENS)
+    rope_theta: float = training(10000.0, "Base of the rotary positions; small for short contexts.", ge=2, le=1e12)
+    tie_embeddings: bool = training(False, "Share input and output embeddings.")
     worlds: Annotated[tuple[BuildWorld, ...], Field(strict=False)] = added(
         (), "Worlds whose words the tokenizer knows; empty: those of the training."
     )
@@ -114,13 +134,13 @@ class BuildConfig(Section):
 
 
 class LoraConfig(Section):
-    rank: int = identity(0, "Rank of the LoRA adapters; 0 trains all weights.", ge=0)
-    alpha: float = identity(16.0, "LoRA scale (the update is scaled by alpha / rank).", gt=0)
-    target: str = identity("all-linear", "Modules that get adapters, as PEFT names them.")
+    rank: int = training(0, "Rank of the LoRA adapters; 0 trains all weights.", ge=0, le=4096)
+    alpha: float = training(16.0, "LoRA scale (the update is scaled by alpha / rank).", ge=1e-6, le=1e6)
+    target: str = training("all-linear", "Modules that get adapters, as PEFT names them.")
 
 
 class ModelConfig(Section):
-    path: str | None = identity(
+    path: str | None = training(
         None, "Hugging Face folder or hub id to start from; null builds the tiny Qwen3 of `model.build`."
     )
     revision: str | None = added(None, "Commit or tag of the hub id in `model.path`; null is its newest.")
@@ -131,7 +151,7 @@ class ModelConfig(Section):
         default_factory=BuildConfig, description="Size of the model that is built when `model.path` is null."
     )
     lora: LoraConfig = Field(default_factory=LoraConfig, description="LoRA adapters for CoD-Train (PEFT).")
-    dtype: Literal["float32", "bfloat16"] = identity(
+    dtype: Literal["float32", "bfloat16"] = training(
         "float32", "Type of the arithmetic and of what is not trained; what is trained is kept in float32."
     )
     attention: Literal["auto", "sdpa", "eager", "varlen", "flash_attention_2"] = resource(
@@ -149,75 +169,81 @@ class ModelConfig(Section):
 
 
 class ContextConfig(Section):
-    on_parse_failure: Literal["keep", "wipe"] = identity(
+    on_parse_failure: Literal["keep", "wipe"] = training(
         "keep", "What a malformed update does to the hints (`wipe` in the paper)."
     )
-    parse_failure_reward: float = identity(-0.1, "Reward of a malformed update.", le=0)
-    max_chars: int = identity(4000, "Longest hint text; longer counts as malformed.", ge=16)
+    parse_failure_reward: float = training(-0.1, "Reward of a malformed update.", ge=-1000, le=0)
+    max_chars: int = training(4000, "Longest hint text; longer counts as malformed.", ge=16, le=10_000_000)
 
 
 class SamplingConfig(Section):
-    temperature: float = identity(1.0, "Sampling temperature in training and evaluation.", gt=0, le=5)
-    top_p: float = added(1.0, "Sample from the likeliest tokens with this much mass; training needs 1.", gt=0, le=1)
-    solve_tokens: int = identity(512, "Most new tokens in one solve turn.", ge=1)
-    update_tokens: int = identity(1024, "Most new tokens in one update.", ge=1)
-    deadline_s: float = resource(600.0, "Longest wait for one reply before the episode counts as failed.", gt=0)
+    temperature: float = training(1.0, "Sampling temperature in training and evaluation.", ge=0.01, le=5)
+    top_p: float = added(1.0, "Sample from the likeliest tokens with this much mass; training needs 1.", ge=0.001, le=1)
+    solve_tokens: int = training(512, "Most new tokens in one solve turn.", ge=1, le=_MOST_TOKENS)
+    update_tokens: int = training(1024, "Most new tokens in one update.", ge=1, le=_MOST_TOKENS)
+    deadline_s: float = resource(
+        600.0, "Longest wait for one reply before the episode counts as failed.", ge=1, le=_MOST_SECONDS
+    )
 
 
 class WarmStartConfig(Section):
-    enabled: bool = identity(True, "Run SFT on scripted demonstrations before CoD-Train.")
-    packs: int = identity(1500, "Packs of demonstrations.", ge=1)
-    epochs: int = identity(1, "Passes over the demonstrations.", ge=1)
-    batch_rows: int = identity(64, "Episodes per optimiser step.", ge=1)
-    lr: float = identity(2e-3, "Learning rate; it falls to 0 over the last third.", gt=0)
-    keep_fact: float = identity(0.35, "Probability that a demonstrated update keeps a fact it knows.", ge=0, le=1)
-    wrong_fact: float = identity(0.1, "Probability that a demonstrated update adds a wrong fact.", ge=0, le=1)
+    enabled: bool = training(True, "Run SFT on scripted demonstrations before CoD-Train.")
+    packs: int = training(1500, "Packs of demonstrations.", ge=1, le=1_000_000)
+    epochs: int = training(1, "Passes over the demonstrations.", ge=1, le=1000)
+    batch_rows: int = training(64, "Episodes per optimiser step.", ge=1, le=100_000)
+    lr: float = training(2e-3, "Learning rate; it falls to 0 over the last third.", gt=0, le=1)
+    keep_fact: float = training(0.35, "Probability that a demonstrated update keeps a fact it knows.", ge=0, le=1)
+    wrong_fact: float = training(0.1, "Probability that a demonstrated update adds a wrong fact.", ge=0, le=1)
 
 
 class RewardConfig(Section):
-    turn_penalty: float = identity(0.1, "Shaping: penalty × turns used / turn budget, only on success.", ge=0, le=1)
+    turn_penalty: float = training(0.1, "Shaping: penalty × turns used / turn budget, only on success.", ge=0, le=1)
 
 
 class CreditConfig(Section):
-    returns: Literal["mean_to_go", "window", "discounted", "trajectory_sum"] = identity(
+    returns: Literal["mean_to_go", "window", "discounted", "trajectory_sum"] = training(
         "mean_to_go", "How rewards become returns; `mean_to_go` is the paper's."
     )
-    window: int = identity(2, "Tasks in the sliding window (returns=window).", ge=1)
-    discount: float = identity(0.9, "Discount per position (returns=discounted).", ge=0, le=1)
-    scale_by_std: bool = identity(False, "Divide advantages by the group's standard deviation.")
+    window: int = training(2, "Tasks in the sliding window (returns=window).", ge=1, le=64)
+    discount: float = training(0.9, "Discount per position (returns=discounted).", ge=0, le=1)
+    scale_by_std: bool = training(False, "Divide advantages by the group's standard deviation.")
 
 
 class LossConfig(Section):
-    kind: Literal["rec", "grpo"] = identity("rec", "`rec` (paper: no importance weight, one-sided bound) or `grpo`.")
-    clip: float = identity(0.2, "Bound on the ratio to the sampling policy.", gt=0, lt=1)
-    red: bool = identity(True, "RED weights: rescale advantages when their token-weighted sum is negative.")
-    mean: Literal["token", "episode"] = identity("token", "Average over tokens, or over episodes of token means.")
+    kind: Literal["rec", "grpo"] = training("rec", "`rec` (paper: no importance weight, one-sided bound) or `grpo`.")
+    clip: float = training(0.2, "Bound on the ratio to the sampling policy.", gt=0, lt=1)
+    red: bool = training(True, "RED weights: rescale advantages when their token-weighted sum is negative.")
+    mean: Literal["token", "episode"] = training("token", "Average over tokens, or over episodes of token means.")
 
 
 class TrainConfig(Section):
-    enabled: bool = identity(True, "Run CoD-Train.")
-    steps: int = identity(100, "Rollout steps.", ge=0)
-    packs: int = identity(16, "Packs per rollout step.", ge=1)
-    rollouts: int = identity(8, "Rollouts G per pack (the group).", ge=1)
-    optimizer_steps: int = identity(1, "Optimiser steps per rollout step.", ge=1)
-    lr: float = identity(1e-6, "Peak learning rate.", gt=0)
-    lr_schedule: Literal["constant", "linear", "cosine"] = identity(
+    enabled: bool = training(True, "Run CoD-Train.")
+    steps: int = _field("length", 100, "Rollout steps.", ge=0, le=_MOST_STEPS)
+    packs: int = training(16, "Packs per rollout step.", ge=1, le=10_000)
+    rollouts: int = training(8, "Rollouts G per pack (the group).", ge=1, le=1024)
+    optimizer_steps: int = training(1, "Optimiser steps per rollout step.", ge=1, le=1000)
+    lr: float = training(1e-6, "Peak learning rate.", gt=0, le=1)
+    lr_schedule: Literal["constant", "linear", "cosine"] = training(
         "constant", "Shape of the learning rate after warm-up."
     )
-    lr_warmup_steps: int = identity(0, "Rollout steps over which the learning rate rises.", ge=0)
-    betas: Annotated[tuple[float, float], Field(strict=False)] = identity((0.9, 0.999), "AdamW betas.")
-    weight_decay: float = identity(0.0, "AdamW weight decay.", ge=0)
-    grad_clip: float = identity(1.0, "Largest gradient norm.", gt=0)
-    micro_batch_tokens: int = resource(8192, "Token budget of a learner micro-batch, padding included.", ge=64)
-    logprob_chunk: int = resource(4096, "Sampled tokens of a micro-batch whose logits exist at the same time.", ge=1)
+    lr_warmup_steps: int = training(0, "Rollout steps over which the learning rate rises.", ge=0, le=_MOST_STEPS)
+    betas: Annotated[tuple[_Beta, _Beta], Field(strict=False)] = training((0.9, 0.999), "AdamW betas.")
+    weight_decay: float = training(0.0, "AdamW weight decay.", ge=0, le=10)
+    grad_clip: float | None = training(1.0, "Largest gradient norm; null does not clip.", ge=1e-6, le=1e6)
+    micro_batch_tokens: int = resource(
+        8192, "Token budget of a learner micro-batch, padding included.", ge=64, le=100_000_000
+    )
+    logprob_chunk: int = resource(
+        4096, "Sampled tokens of a micro-batch whose logits exist at the same time.", ge=1, le=100_000_000
+    )
     activation_checkpointing: bool = resource(
         False, "Compute activations again in the backward pass instead of keeping them."
     )
     strategy: Literal["auto", "ddp", "fsdp"] = resource(
         "auto", "Learner of several processes: whole copies (ddp) or shards (fsdp); auto shards full fine-tunes."
     )
-    checkpoint_every: int = resource(10, "Steps between sealed checkpoints.", ge=1)
-    checkpoints_kept: int = resource(2, "How many of the newest checkpoints are kept.", ge=1)
+    checkpoint_every: int = resource(10, "Steps between sealed checkpoints.", ge=1, le=_MOST_STEPS)
+    checkpoints_kept: int = resource(2, "How many of the newest checkpoints are kept.", ge=1, le=_MOST_STEPS)
     reward: RewardConfig = Field(default_factory=RewardConfig, description="Shaping of the solve reward.")
     credit: CreditConfig = Field(default_factory=CreditConfig, description="Returns and advantages.")
     loss: LossConfig = Field(default_factory=LossConfig, description="Policy loss.")
@@ -238,16 +264,22 @@ class EngineConfig(Section):
     placement: Literal["colocate", "disjoint"] = resource(
         "colocate", "vllm: on the learner's GPUs, in turns, or on GPUs of their own."
     )
-    gpus: int = resource(0, "vllm, disjoint: GPUs of each node that generate; the others train.", ge=0)
-    tensor_parallel: int = resource(1, "vllm: GPUs of one engine.", ge=1)
-    memory: float = resource(0.85, "vllm: share of a GPU's memory for weights and KV cache of an engine.", gt=0, lt=1)
-    max_tokens: int | None = added(None, "Longest sequence of the engine, in tokens; null is the model's own.", ge=16)
-    start_s: float = resource(900.0, "vllm: longest wait for an engine to start.", gt=0)
-    restarts: int = resource(3, "vllm: restarts of an engine without a reply in between before the run ends.", ge=0)
+    gpus: int = resource(0, "vllm, disjoint: GPUs of each node that generate; the others train.", ge=0, le=64)
+    tensor_parallel: int = resource(1, "vllm: GPUs of one engine.", ge=1, le=64)
+    memory: float = resource(
+        0.85, "vllm: share of a GPU's memory for weights and KV cache of an engine.", ge=0.01, le=0.99
+    )
+    max_tokens: int | None = added(
+        None, "Longest sequence of the engine, in tokens; null is the model's own.", ge=16, le=_MOST_TOKENS
+    )
+    start_s: float = resource(900.0, "vllm: longest wait for an engine to start.", ge=1, le=_MOST_SECONDS)
+    restarts: int = resource(
+        3, "vllm: restarts of an engine without a reply in between before the run ends.", ge=0, le=1_000_000
+    )
     weights_dir: str | None = resource(
         None, "vllm: folder through which weights reach the engines; null is memory (/dev/shm) where there is one."
     )
-    sync_every: int = added(1, "Rollout steps between two updates of the engine's weights.", ge=1)
+    sync_every: int = added(1, "Rollout steps between two updates of the engine's weights.", ge=1, le=_MOST_STEPS)
     overlap: bool = added(
         False, "Play the packs of the next step while learning from this one's; the engine then has weights of its own."
     )
@@ -255,6 +287,7 @@ class EngineConfig(Section):
         20,
         "Most steps between the weights that sampled a row and those that learn from it; older rows are dropped.",
         ge=0,
+        le=_MOST_STEPS,
     )
 
     @property
@@ -276,46 +309,49 @@ class EngineConfig(Section):
 class Gate(Section):
     """One quantity that a training is judged by at each step."""
 
-    limit: float | None = added(None, "Where the gate opens.")
-    action: Literal["off", "warn", "skip", "stop"] = added(
+    limit: float | None = gate(None, "Where the gate opens.")
+    action: Literal["off", "warn", "skip", "stop"] = gate(
         "warn", "What an open gate does: say it, leave the optimiser step out, or end the run."
     )
 
 
 class GapMeanGate(Gate):
-    limit: float | None = added(
+    limit: float | None = gate(
         None,
         "Largest mean |sampling − training log-prob|; null follows dtype and staleness.",
         gt=0,
+        le=_MOST,
     )
 
 
 class GapMaxGate(Gate):
-    limit: float | None = added(None, "Largest such difference of a single token; null as for the mean.", gt=0)
+    limit: float | None = gate(None, "Largest such difference of a single token; null as for the mean.", gt=0, le=_MOST)
 
 
 class GapK3Gate(Gate):
-    limit: float | None = added(None, "Largest k3 estimate of KL(training ‖ sampling); null as for the mean.", gt=0)
+    limit: float | None = gate(
+        None, "Largest k3 estimate of KL(training ‖ sampling); null as for the mean.", gt=0, le=_MOST
+    )
 
 
 class EntropyGate(Gate):
-    limit: float = added(0.002, "Least entropy, in nats per sampled token.", ge=0)
+    limit: float = gate(0.002, "Least entropy, in nats per sampled token.", ge=0, le=100)
 
 
 class SilentGroupsGate(Gate):
-    limit: float = added(0.99, "Largest share of groups whose rollouts all did equally well.", gt=0, le=1)
+    limit: float = gate(0.99, "Largest share of groups whose rollouts all did equally well.", gt=0, le=1)
 
 
 class AdvantageGate(Gate):
-    limit: float = added(0.9, "Largest |sum of advantage × tokens| of a kind, relative to its |terms|.", gt=0, le=1)
+    limit: float = gate(0.9, "Largest |sum of advantage × tokens| of a kind, relative to its |terms|.", gt=0, le=1)
 
 
 class GradNormGate(Gate):
-    limit: float = added(100.0, "Largest gradient norm, before clipping.", gt=0)
+    limit: float = gate(100.0, "Largest gradient norm, before clipping.", gt=0, le=_MOST)
 
 
 class NonFiniteGate(Section):
-    action: Literal["skip", "stop"] = added("stop", "What a loss, gradient or log-prob that is no number does.")
+    action: Literal["skip", "stop"] = gate("stop", "What a loss, gradient or log-prob that is no number does.")
 
 
 class HealthConfig(Section):
@@ -329,17 +365,18 @@ class HealthConfig(Section):
     advantage_sum: AdvantageGate = Field(default_factory=AdvantageGate, description="Praise and blame are in balance.")
     grad_norm: GradNormGate = Field(default_factory=GradNormGate, description="Gradients stay small.")
     non_finite: NonFiniteGate = Field(default_factory=NonFiniteGate, description="Numbers stay numbers.")
-    most_skips: int = added(10, "Steps left out in a row before the run ends.", ge=1)
+    most_skips: int = gate(10, "Steps left out in a row before the run ends.", ge=1, le=_MOST_STEPS)
 
 
 class EvaluationConfig(Section):
-    every: int = identity(0, "Steps between evaluations on validation packs; 0 for none.", ge=0)
-    every_packs: int = identity(100, "Validation packs of a periodic evaluation.", ge=1)
-    packs: int = identity(500, "Held-out test packs of the final evaluation.", ge=2)
-    arms: Annotated[tuple[str, ...], Field(strict=False)] = identity(
-        ("own", "none", "shuffled", "oracle", "history"), "Control contexts of the final evaluation."
+    enabled: bool = added(True, "Evaluate during and after the training.", "evaluation")
+    every: int = evaluation(0, "Steps between evaluations on validation packs; 0 for none.", ge=0, le=_MOST_STEPS)
+    every_packs: int = evaluation(100, "Validation packs of a periodic evaluation.", ge=1, le=_MOST_PACKS)
+    packs: int = evaluation(500, "Held-out test packs of the final evaluation.", ge=2, le=_MOST_PACKS)
+    arms: Annotated[tuple[str, ...], Field(strict=False)] = evaluation(
+        ("own", "none", "shuffled", "oracle", "history"), "Control contexts of the final evaluation.", min_length=1
     )
-    long_length: int = identity(8, "Second pack length of the final evaluation; 0 for none.", ge=0)
+    long_length: int = evaluation(8, "Second pack length of the final evaluation; 0 for none.", ge=0, le=64)
 
 
 class TrackingConfig(Section):
@@ -348,7 +385,7 @@ class TrackingConfig(Section):
         None, "MLflow tracking URI; null is that of MLFLOW_TRACKING_URI, else a sqlite file in the runs folder."
     )
     experiment: str = cosmetic("codctl", "MLflow experiment.")
-    trajectories_every: int = resource(10, "Steps between stored rollouts, token for token.", ge=1)
+    trajectories_every: int = resource(10, "Steps between stored rollouts, token for token.", ge=1, le=_MOST_STEPS)
 
     @field_validator("mlflow_uri")
     @classmethod
@@ -362,9 +399,9 @@ class TrackingConfig(Section):
 
 
 class RuntimeConfig(Section):
-    threads: int = resource(2, "CPU threads of the model; the same number gives the same bits.", ge=1)
-    max_batch: int = resource(256, "Most sequences in one forward pass of the engine.", ge=1)
-    progress_s: float = cosmetic(10.0, "Seconds between progress lines outside a terminal.", gt=0)
+    threads: int = resource(2, "CPU threads of the model; the same number gives the same bits.", ge=1, le=1024)
+    max_batch: int = resource(256, "Most sequences in one forward pass of the engine.", ge=1, le=65_536)
+    progress_s: float = cosmetic(10.0, "Seconds between progress lines outside a terminal.", ge=0.1, le=86_400)
 
 
 class ClusterConfig(Section):
@@ -373,24 +410,30 @@ class ClusterConfig(Section):
     partition: str | None = resource(None, "Partition; null is the cluster's default.", pattern=_WORD)
     account: str | None = resource(None, "Account that pays; null is yours.", pattern=_WORD)
     qos: str | None = resource(None, "Quality of service; null is the partition's.", pattern=_WORD)
-    nodes: int = resource(1, "Nodes of one job.", ge=1)
-    processes_per_node: int = resource(1, "Learner processes of one run on each node; also where it is no job.", ge=1)
-    gpus_per_node: int = resource(0, "GPUs of one job on each node.", ge=0)
+    nodes: int = resource(1, "Nodes of one job.", ge=1, le=10_000)
+    processes_per_node: int = resource(
+        1, "Learner processes of one run on each node; also where it is no job.", ge=1, le=64
+    )
+    gpus_per_node: int = resource(0, "GPUs of one job on each node.", ge=0, le=64)
     gpu: GpuName | None = resource(
         None, "Kind of GPU that a plan is made for; null is the one of this machine, else h100-80gb."
     )
-    cpus_per_task: int = resource(2, "Cores of one job on each node; no fewer than `runtime.threads`.", ge=1)
+    cpus_per_task: int = resource(2, "Cores of one job on each node; no fewer than `runtime.threads`.", ge=1, le=4096)
     mem: str | None = resource(
-        None, "Memory on each node, such as 16G; null is the cluster's.", pattern=r"^\d+[KMGT]?$"
+        None, "Memory on each node, such as 16G; null is the cluster's.", pattern=r"^\d{1,9}[KMGT]?$"
     )
     time: str | int = resource("1:00:00", 'Time limit of one job: "H:MM:SS", "D-HH:MM:SS" or minutes.')
     constraint: str | None = resource(None, "Features that a node must have, as sbatch writes them.", pattern=r"^\S+$")
     requeue: bool = resource(True, "Start the job again after pre-emption and at the time limit.")
-    chain: int = resource(1, "Jobs in a row, each continuing the one before, where nothing is requeued.", ge=1)
-    signal_delay_s: int = resource(300, "Seconds before the time limit at which a run starts to save.", ge=1)
-    max_attempts: int = resource(100, "Attempts of one submission before it counts as failed.", ge=1)
-    stalled_attempts: int = resource(3, "Attempts in a row without progress before it counts as failed.", ge=1)
-    max_parallel: int | None = resource(None, "Most trials of a sweep that run at once; null is no limit.", ge=1)
+    chain: int = resource(1, "Jobs in a row, each continuing the one before, where nothing is requeued.", ge=1, le=1000)
+    signal_delay_s: int = resource(300, "Seconds before the time limit at which a run starts to save.", ge=1, le=65_535)
+    max_attempts: int = resource(100, "Attempts of one submission before it counts as failed.", ge=1, le=1_000_000)
+    stalled_attempts: int = resource(
+        3, "Attempts in a row without progress before it counts as failed.", ge=1, le=1_000_000
+    )
+    max_parallel: int | None = resource(
+        None, "Most trials of a sweep that run at once; null is no limit.", ge=1, le=1_000_000
+    )
     setup: Annotated[tuple[str, ...], Field(strict=False)] = resource(
         (), "Shell lines of the job script, such as `module load cuda`."
     )
@@ -422,7 +465,7 @@ class Config(Section):
 
     name: str = cosmetic("run", "Name of the run's folder.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = cosmetic("", "What the recipe shows.")
-    seed: int = identity(0, "Root seed of everything random.", ge=0)
+    seed: int = training(0, "Root seed of everything random.", ge=0, le=MOST_SEED)
     world: WorldConfig = Field(default_factory=WorldConfig, description="What is learned.")
     model: ModelConfig = Field(default_factory=ModelConfig, description="What learns.")
     context: ContextConfig = Field(default_factory=ContextConfig, description="The hints.")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from codctl.config.evalspec import EvalSpec
-from codctl.config.schema import Section, cosmetic, identity
+from codctl.config.schema import Section, cosmetic, evaluation
 
 WORLD_KEYS = ("family", "preset", "variant")
 # Keys that mean something to one strategy only.
@@ -24,15 +24,15 @@ class WorldChoice(Section):
     """One kind of world. What is left out, the subject's training or the family decides."""
 
     family: str = Field(description="Family of worlds (`codctl env list`).")
-    preset: str | None = identity(None, "Difficulty preset of the family.")
-    variant: str | None = identity(None, "Distribution of worlds; null is the family's first.")
+    preset: str | None = evaluation(None, "Difficulty preset of the family.")
+    variant: str | None = evaluation(None, "Distribution of worlds; null is the family's first.")
 
 
 class SuiteEntry(EvalSpec):
     """One evaluation of a suite. Every key but the name may be left out."""
 
     name: str = Field(description="What its results are called.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    worlds: Literal["trained", "harder", "others"] = identity(
+    worlds: Literal["trained", "harder", "others"] = evaluation(
         "trained", "Worlds of the training, their harder presets, or other families; or a list of worlds."
     )
 

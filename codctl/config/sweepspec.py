@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from codctl.config.evalspec import Seed
 from codctl.config.overrides import Override
-from codctl.config.schema import Section, cosmetic, identity
+from codctl.config.schema import Section, cosmetic, evaluation, training
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-_Seeds = Annotated[tuple[int, ...], Field(strict=False)]
+_Seeds = Annotated[tuple[Seed, ...], Field(strict=False)]
 
 
 class StudyFile(Section):
@@ -21,38 +22,38 @@ class StudyFile(Section):
     name: str = Field(description="Name of the study.", pattern=NAME)
     description: str = cosmetic("", "What it asks, in one line.")
     size: str = cosmetic("tiny", "Which of its sizes is meant when none is named.")
-    seeds: _Seeds = identity((0,), "Training seeds.", min_length=1)
-    train: dict[str, Any] = identity({}, "Training sets by name.")
-    ablations: dict[str, Any] = identity({"cod": {}}, "Overrides by name; each training set is trained with each.")
-    evaluate: dict[str, Any] = identity({}, "Suites by name; every trained model plays each.")
-    sizes: dict[str, Any] = identity({}, "What is different at each size.")
+    seeds: _Seeds = training((0,), "Training seeds.", min_length=1)
+    train: dict[str, Any] = training({}, "Training sets by name.")
+    ablations: dict[str, Any] = training({"cod": {}}, "Overrides by name; each training set is trained with each.")
+    evaluate: dict[str, Any] = evaluation({}, "Suites by name; every trained model plays each.")
+    sizes: dict[str, Any] = training({}, "What is different at each size.")
 
 
 class TrainingSpec(Section):
     """One training set."""
 
-    recipe: str | None = identity(None, "Recipe to start from; null starts from the defaults of every key.")
-    overrides: dict[str, Any] = identity({}, "Keys of a recipe and their values.")
+    recipe: str | None = training(None, "Recipe to start from; null starts from the defaults of every key.")
+    overrides: dict[str, Any] = training({}, "Keys of a recipe and their values.")
 
 
 class EvaluationSpec(Section):
     """One suite that every trained model plays."""
 
     suite: str = Field(description="A shipped suite, or a YAML file beside the study.")
-    overrides: dict[str, Any] = identity({}, "Keys of an evaluation and their values.")
-    limit: int | None = identity(None, "Packs of each evaluation; null is what the suite says.", ge=2)
+    overrides: dict[str, Any] = evaluation({}, "Keys of an evaluation and their values.")
+    limit: int | None = evaluation(None, "Packs of each evaluation; null is what the suite says.", ge=2, le=1_000_000)
 
 
 class SizeSpec(Section):
     """One size of a study: what it leaves out is as at the top."""
 
     description: str = cosmetic("", "What it is for, in one line.")
-    overrides: dict[str, Any] = identity({}, "Keys of a recipe and their values, for every training set.")
-    seeds: Annotated[tuple[int, ...] | None, Field(strict=False)] = identity(
+    overrides: dict[str, Any] = training({}, "Keys of a recipe and their values, for every training set.")
+    seeds: Annotated[tuple[Seed, ...] | None, Field(strict=False)] = training(
         None, "Training seeds; null is those at the top.", min_length=1
     )
-    train: dict[str, Any] | None = identity(None, "Training sets by name; null is those at the top.")
-    evaluate: dict[str, Any] | None = identity(None, "Suites by name; null is those at the top.")
+    train: dict[str, Any] | None = training(None, "Training sets by name; null is those at the top.")
+    evaluate: dict[str, Any] | None = evaluation(None, "Suites by name; null is those at the top.")
 
 
 @dataclass(frozen=True)

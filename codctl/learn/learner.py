@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from codctl.config.schedule import learning_rate
 from codctl.config.schema import TrainConfig
 from codctl.errors import StageError
 from codctl.learn.batching import Sample, balanced, count_tokens, micro_batches
@@ -54,15 +55,6 @@ class _Sums:
             "tokens/forwarded": float(self.forwarded),
             "tokens/useful_fraction": self.useful / max(self.forwarded, 1),
         }
-
-
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """Learning rate of a rollout step, counted from 1: a pure function, so a resumed run needs no schedule state."""
-    if step <= config.lr_warmup_steps:
-        return config.lr * step / config.lr_warmup_steps
-    done = (step - 1 - config.lr_warmup_steps) / max(config.steps - config.lr_warmup_steps, 1)
-    factors = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
-    return config.lr * factors[config.lr_schedule]
 
 
 class Learner:
@@ -174,7 +166,7 @@ class Learner:
         for place, batch in enumerate(batches):
             with self._spread.micro_batch(last=place == len(batches) - 1):
                 self._spread.backward(self._loss(batch, [weight_of[id(row)] for row in batch], (total, own)))
-        norm = self._spread.clip(self._config.grad_clip)
+        norm = self._spread.clip(math.inf if self._config.grad_clip is None else self._config.grad_clip)
         counted = count_tokens(batches, packed=self._logprobs.packed)
         for sums in (total, own):
             sums.useful += counted.useful

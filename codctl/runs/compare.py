@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from codctl.config.explain import field_docs
+from codctl.config.schema import CLASSES
 from codctl.runs.directory import RunDirectory
 
 Curve = list[dict[str, Any]]
@@ -52,8 +53,8 @@ def _changed(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         values = [config.get(key, doc.default if doc and doc.key == key else None) for config in configs]
         if any(value != values[0] for value in values):
             found.append({"key": key, "class": doc.field_class if doc else None, "values": values})
-    rank = {"identity": 0, "resource": 1, "cosmetic": 2}
-    return sorted(found, key=lambda entry: rank.get(str(entry["class"]), 3))
+    ranks = {name: rank for rank, name in enumerate(CLASSES)}
+    return sorted(found, key=lambda entry: ranks.get(entry["class"], len(ranks)))
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

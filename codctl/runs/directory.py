@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codctl.errors import PreflightError, Problem, RefusedError, StageError, UsageError
+from codctl.errors import PreflightError, RefusedError, StageError, UsageError
 from codctl.log import log
 from codctl.runs import atomic, attempt, code, heartbeat, lock, machine, manifest, stop
 from codctl.runs.progress_mark import mark
@@ -30,7 +30,7 @@ class RunDirectory:
 
     Args:
         path: The run's folder, which must hold a manifest.
-        new_config: Frozen config to store when the next attempt starts (same digest, other resources).
+        new_config: Frozen config to store when the next attempt starts (the same training).
     """
 
     def __init__(self, path: Path, *, new_config: dict[str, Any] | None = None) -> None:
@@ -48,6 +48,7 @@ class RunDirectory:
         fresh: bool = False,
         sweep: Path | None = None,
         durable: bool = True,
+        extend: bool = False,
     ) -> RunDirectory:
         """Make the run's directory, or return the one that the same config made before.
 
@@ -59,23 +60,23 @@ class RunDirectory:
             fresh: Move an existing directory aside to `<name>.old-<n>` and start anew.
             sweep: Folder of the sweep that it is a trial of; the run then lies below it.
             durable: Survive a power cut now; who makes a thousand may see to it once for all (`os.sync`).
+            extend: Accept that other `train.steps` move the learning rate of a run that has begun.
 
         Raises:
-            RefusedError: A live process uses it, or it belongs to a config that gives other results.
+            RefusedError: A live process uses it, or it belongs to a config that learns something else.
             PreflightError: It cannot be written.
         """
-        from codctl.config.freeze import digest, freeze
+        from codctl.config.freeze import digest, frozen_file
 
         path = (sweep / TRIALS if sweep else runs_dir) / config.name
         if fresh:
             move_aside(path)
-        identity = digest(config)
-        frozen = {"schema": 1, "digest": identity, "config": freeze(config)}
+        frozen = frozen_file(config)
         content = manifest.new(
             name=config.name,
             recipe=recipe,
             command=command,
-            digest=identity,
+            digest=digest(config),
             root=os.path.relpath(runs_dir, path),
             sweep=os.path.relpath(sweep, path) if sweep else None,
         )
@@ -83,7 +84,7 @@ class RunDirectory:
             if create(path, content, frozen, durable=durable):
                 return cls(path)
         run = cls.open(path)
-        run._refuse_other_config(config)
+        run._refuse_other_config(config, extend=extend)
         if lock.is_locked(run.lock_path):
             raise lock.in_use(run.lock_path)
         if not os.access(path, os.W_OK):
@@ -168,8 +169,9 @@ class RunDirectory:
     def status(self) -> str:
         """How it stands, from its files alone.
 
-        planned (nothing happened yet), queued (handed to SLURM), running, finished, failed, interrupted,
-        cancelled, paused (its scheduler will start it again), or died: recorded as running but nobody holds the lock.
+        planned (nothing happened yet, or nothing since it was extended), queued (handed to SLURM), running, finished,
+        failed, interrupted, cancelled, paused (its scheduler will start it again), or died: recorded as running but
+        nobody holds the lock.
         """
         number = attempt.count(self.path)
         outcome = attempt.read(self.path, number)["outcome"] if number else ""
@@ -177,7 +179,7 @@ class RunDirectory:
             return "running"
         if outcome == "running":  # it may have ended between the two looks
             outcome = attempt.read(self.path, number)["outcome"]
-        if outcome == "finished":
+        if outcome == "finished" and self._is_as_attempted(number):
             return "finished"
         request = stop.read(self.path)
         if request and request.kind == "cancel" and request.after_attempt >= number:
@@ -185,7 +187,19 @@ class RunDirectory:
         dispatched = self.dispatch()
         if dispatched and dispatched.get("where") == "slurm" and dispatched.get("after_attempt", 0) >= number:
             return "queued"
-        return {"": "planned", "running": "died"}.get(outcome, str(outcome))
+        return {"": "planned", "finished": "planned", "running": "died"}.get(outcome, str(outcome))
+
+    def asks_for_more(self) -> bool:
+        """Whether the config to store asks for another result than the stored one: more steps, another evaluation."""
+        return self._new_config is not None and self._new_config["digest"] != self.frozen()["digest"]
+
+    def _is_as_attempted(self, number: int) -> bool:
+        """Whether the config is still that of an attempt: false for a run that was extended and has not started."""
+        attempted = attempt.read(self.path, number).get("digest")
+        try:
+            return attempted is None or attempted == self.frozen()["digest"]
+        except UsageError:
+            return True
 
     def mark(self) -> str:
         """How far it is, in things that no kill can take back; the same text twice means no progress."""
@@ -226,7 +240,7 @@ class RunDirectory:
         stop.clear(self.path)
 
     def store_config(self) -> None:
-        """Keep other resources for the same config now: another process will start the next attempt."""
+        """Keep a changed config for the same training now: another process will start the next attempt."""
         if self._new_config is not None and self._new_config != self.frozen():
             atomic.write_json(self.path / "config.json", self._new_config)
         self._new_config = None
@@ -255,12 +269,14 @@ class RunDirectory:
                 raise stop.Stopped("cancel")
             if requested == "pause":
                 self.clear_stop()
-            self.store_config()
             number = attempt.count(self.path) + 1
             before = attempt.read(self.path, number - 1) if number > 1 else None
             code_now = code.digest()
-            about = {"job": job, "code": code_now, "mark": self.mark()}
+            asked = self._new_config or self.frozen()
+            about = {"job": job, "code": code_now, "digest": asked["digest"], "mark": self.mark()}
             with attempt.recorded(self.path, number, about), heartbeat.beating(self.path, number):
+                self.store_config()
+                atomic.write_json(attempt.folder(self.path, number) / "config.json", self.frozen())
                 self._note_environment(number)
                 _tell_differences(before, code_now)
                 yield number
@@ -278,7 +294,7 @@ class RunDirectory:
             log.warning("other packages than in attempt %d: %s", number - 1, ", ".join(changed[:8]))
 
     def frozen(self) -> dict[str, Any]:
-        """What config.json holds: schema, digest, config.
+        """What config.json holds: schema, digests, config.
 
         Raises:
             UsageError: It is missing or damaged.
@@ -291,22 +307,21 @@ class RunDirectory:
             raise UsageError(f"the run's frozen config cannot be read: {error!r}", where=str(path)) from error
         return frozen
 
-    def _refuse_other_config(self, config: Config) -> None:
-        from codctl.config.freeze import changed_identity, digest, thaw
+    def _refuse_other_config(self, config: Config, *, extend: bool) -> None:
+        from codctl.config.freeze import digest, thaw
+        from codctl.runs.extension import check_change
 
         frozen = self.frozen()
         if frozen["digest"] == digest(config):
             return
-        changed = changed_identity(thaw(frozen["config"]), config)
-        by = "with other settings" if changed else "by a codctl in which the same settings mean something else"
-        raise RefusedError(
-            f"run {self.name!r} was made {by}",
-            where=str(self.path),
-            hint="name=OTHER makes a second run, "
-            f"--fork {self.name} --name OTHER one that goes on from its newest checkpoint, "
-            "--fresh moves this one aside, or take the changes back to continue it",
-            problems=tuple(Problem(f"{key}: {old!r} → {new!r}") for key, (old, new) in changed.items()),
-        )
+        before = thaw(frozen["config"])
+        if digest(before) != frozen["digest"]:
+            raise RefusedError(
+                f"run {self.name!r} was made by a codctl in which the same settings mean something else",
+                where=str(self.path),
+                hint="--name OTHER makes a second run, --fresh moves this one aside",
+            )
+        check_change(self.path, before, config, extend=extend)
 
 
 def list_runs(runs_dir: Path) -> list[RunDirectory]:

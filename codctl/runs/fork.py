@@ -33,7 +33,7 @@ def fork(source: RunDirectory, runs_dir: Path, config: Config, *, recipe: str, c
         UsageError: The source has no whole checkpoint.
         RefusedError: The name is taken, or the checkpoint does not fit the new settings.
     """
-    from codctl.config.freeze import changed_identity, digest, freeze
+    from codctl.config.freeze import changed_identity, digest, frozen_file
 
     newest, _ = newest_sealed(source.path / _CHECKPOINTS)
     if newest is None:
@@ -67,6 +67,6 @@ def fork(source: RunDirectory, runs_dir: Path, config: Config, *, recipe: str, c
         "checkpoint": newest.name,
         "changed": {key: list(values) for key, values in changed.items()},
     }
-    if not create(path, content, {"schema": 1, "digest": identity, "config": freeze(config)}, fill):
+    if not create(path, content, frozen_file(config), fill):
         raise RefusedError("there is a run of this name", where=str(path), hint=f"--fork {source.name} --name OTHER")
     return RunDirectory.open(path)

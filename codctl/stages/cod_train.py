@@ -20,6 +20,7 @@ from codctl.learn import checkpoints
 from codctl.learn.group import LearnerGroup, Starter, open_group
 from codctl.learn.models import load_tokenizer
 from codctl.runs.directory import RunDirectory
+from codctl.runs.extension import final_step
 from codctl.runs.seal import is_whole, sealing
 from codctl.runs.stop import Stopped
 from codctl.seeds import derive_seed
@@ -58,8 +59,8 @@ def cod_train(
     """
     if not config.train.enabled:
         return start
-    final = run.stage("cod_train") / "final"
-    if is_whole(final, progress.message):
+    final, steps = run.stage("cod_train") / "final", config.train.steps
+    if is_whole(final, progress.message) and final_step(final) in (None, steps):
         return final
     tokenizer = load_tokenizer(start)
     chat = TemplateChat(tokenizer, where=str(start))
@@ -72,7 +73,7 @@ def cod_train(
         stack.callback(lambda: runner.run(sampler.aclose()))
         player = Player(opened.engine, chat, rollout_settings(config), config.seed)
         Training(run, config, group, sampler, player, runner, tracker, progress).carry_out()
-        with sealing(final, {"step": config.train.steps}) as temp:
+        with sealing(final, {"step": steps}) as temp:
             group.publish(temp)
             describe(run, config, tokenizer, temp)
     return final
@@ -235,7 +236,7 @@ class Training:
     def _validate(self, step: int) -> None:
         """Play held-out packs as deployed, the same ones every time, with the weights of this step."""
         config = self._config
-        if not config.evaluation.every:
+        if not (config.evaluation.enabled and config.evaluation.every):
             return
         packs = self._mixture.packs("validation", 0, 0, config.evaluation.every_packs)
         player = replace(self._player, seed=derive_seed(config.seed, "validation"))

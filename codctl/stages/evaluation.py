@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codctl.config.evalspec import EvalSpec
+from codctl.config.freeze import training_digest
 from codctl.config.schema import Config, WorldConfig
 from codctl.errors import RefusedError, StageError
 from codctl.evaluate.journal import FileJournal, Journal
 from codctl.runs.atomic import make_folder, write_json, write_text
 from codctl.runs.directory import RunDirectory
-from codctl.runs.seal import is_whole, sealing
+from codctl.runs.extension import final_step
+from codctl.runs.seal import is_whole, read_info, sealing
 from codctl.seeds import derive_seed
 from codctl.stages.progress import Progress
 from codctl.stages.saved_models import saved_models
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from codctl.evaluate.summary import Evaluation
 
 _JOURNAL = ".journal.jsonl"
+_EARLIER = Path("stages/earlier")
 
 
 def trained_world(world: dict[str, Any], part: int = 0) -> dict[str, Any]:
@@ -41,48 +46,95 @@ def trained_world(world: dict[str, Any], part: int = 0) -> dict[str, Any]:
 
 
 def evaluate_in_run(
-    run: RunDirectory, config: Config, folder: Path, name: str, length: int, arms: tuple[str, ...], progress: Progress
+    run: RunDirectory,
+    config: Config,
+    folder: Path,
+    name: str,
+    length: int,
+    arms: tuple[str, ...],
+    progress: Progress,
+    *,
+    step: int,
 ) -> dict[str, dict[str, Any]]:
     """Evaluate a model of the run on test packs of each family it was trained on.
 
-    Seals each result under `stages/evaluation/<name>`, of a mixture under `<name>-<family>`; returned by this name.
+    Seals each result under `stages/evaluation/<name>`, of a mixture under `<name>-<family>`; returned by this name. A
+    result of another model or of other evaluation settings is moved to `stages/earlier`, and made anew.
+
+    Args:
+        run: The run.
+        config: Its recipe.
+        folder: Of the model.
+        name: Of the evaluation.
+        length: Tasks in a pack.
+        arms: Control contexts.
+        progress: For whoever watches.
+        step: Rollout steps that the model has learned.
     """
-    world = config.world.model_dump(mode="json")
     results = {}
     for number, part in enumerate(config.world.parts):
         called = f"{name}-{part.family}" if config.world.mixture else name
         final = run.stage("evaluation") / called
         journal_path = final.with_name(f"{called}{_JOURNAL}")
-        if not is_whole(final, progress.message):
-            spec = EvalSpec(
-                **{**trained_world(world, number), "length": length},
-                packs=config.evaluation.packs,
-                seeds=(derive_seed(config.seed, "evaluation") % 10**6,),
-                arms=arms,
-                temperature=config.sampling.temperature,
-                solve_tokens=config.sampling.solve_tokens,
-                update_tokens=config.sampling.update_tokens,
-            )
-            with _journal(journal_path, f"{run.manifest()['digest']} {called} {spec!r}") as journal:
+        spec = _spec(config, number, length, arms)
+        about = {"training": training_digest(config), "evaluation": _digest(repr(spec)), "step": step}
+        if not is_whole(final, progress.message) or _set_aside(run, final, about, spec, progress):
+            with _journal(journal_path, f"{about} {called}") as journal:
                 subject = _subject(run, config, folder)
                 performer = open_subject(subject, run.path / "engine.log")
                 found = _evaluate(performer, subject, spec, progress, journal)
-            with sealing(final) as temp:
+            with sealing(final, about) as temp:
                 write_evaluation(found, temp)
         journal_path.unlink(missing_ok=True)  # also that of an attempt that was killed right here
         results[called] = json.loads((final / "result.json").read_text())
     return results
 
 
+def _spec(config: Config, part: int, length: int, arms: tuple[str, ...]) -> EvalSpec:
+    return EvalSpec(
+        **{**trained_world(config.world.model_dump(mode="json"), part), "length": length},
+        packs=config.evaluation.packs,
+        seeds=(derive_seed(config.seed, "evaluation") % 10**6,),
+        arms=arms,
+        temperature=config.sampling.temperature,
+        solve_tokens=config.sampling.solve_tokens,
+        update_tokens=config.sampling.update_tokens,
+    )
+
+
+def _set_aside(run: RunDirectory, final: Path, about: Mapping[str, Any], spec: EvalSpec, progress: Progress) -> bool:
+    """Move a sealed result out of the way unless it is of this model and these settings."""
+    found = read_info(final)
+    if found == dict(about) or (not found and _is_of_before(run, final, spec)):
+        return False
+    place = run.path / _EARLIER / f"{final.name}-step-{found.get('step', 0):06d}-{found.get('evaluation', '')[:6]}"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(place, ignore_errors=True)  # the same evaluation of the same model
+    final.rename(place)
+    progress.message(f"evaluation {final.name} is of other settings or of an earlier step: kept in {place}, made anew")
+    return True
+
+
+def _is_of_before(run: RunDirectory, final: Path, spec: EvalSpec) -> bool:
+    """Whether a codctl that did not seal what a result is of has made it of this model, with these settings."""
+    result = json.loads((final / "result.json").read_text(encoding="utf-8"))
+    is_retrained = final.name.startswith("after") and final_step(run.stage("cod_train") / "final") is not None
+    same = result.get("packs") == spec.packs and result.get("length") == spec.length
+    return same and set(spec.arms) <= set(result.get("arms", {})) and not is_retrained
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def _journal(path: Path, about: str) -> FileJournal:
     """What a killed attempt has played of this evaluation, or a new journal when that is damaged or of another one."""
-    digest = hashlib.sha256(about.encode()).hexdigest()[:16]
     make_folder(path.parent)
     try:
-        return FileJournal(path, digest)
+        return FileJournal(path, _digest(about))
     except (RefusedError, StageError):
         path.unlink(missing_ok=True)
-        return FileJournal(path, digest)
+        return FileJournal(path, _digest(about))
 
 
 def _subject(run: RunDirectory, config: Config, folder: Path) -> Subject:

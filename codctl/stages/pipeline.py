@@ -59,7 +59,6 @@ def _stages(
 ) -> dict[str, Any]:
     from codctl.stages.build_model import build_model
     from codctl.stages.cod_train import cod_train
-    from codctl.stages.evaluation import evaluate_in_run
     from codctl.stages.setup import prepare_process
     from codctl.stages.trial import play_suites
     from codctl.stages.warm_start import warm_start
@@ -71,14 +70,7 @@ def _stages(
     start = build_model(run, config, progress)
     warm = warm_start(run, config, start, tracker, progress)
     final = cod_train(run, config, warm, tracker, seen, starter)  # it saves before it stops
-    length, arms = config.world.length, config.evaluation.arms
-    results: dict[str, dict[str, Any]] = {}
-    if config.train.enabled:
-        results |= evaluate_in_run(run, config, warm, "before", length, ("own", "none"), progress)
-    results |= evaluate_in_run(run, config, final, "after", length, arms, progress)
-    if config.evaluation.long_length:
-        long = config.evaluation.long_length
-        results |= evaluate_in_run(run, config, final, "after-long", long, ("own", "none"), progress)
+    results = _evaluations(config, run, warm, final, progress) if config.evaluation.enabled else {}
     play_suites(run, config, progress)
     report = _report(run, progress)
     return {
@@ -87,6 +79,23 @@ def _stages(
         "metrics": {name: _success(result) for name, result in results.items()},
         "seconds": round(time.monotonic() - started, 1),
     }
+
+
+def _evaluations(
+    config: Config, run: RunDirectory, warm: Path, final: Path, progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """Those that the recipe asks for, of the model before and after CoD-Train."""
+    from codctl.stages.evaluation import evaluate_in_run
+
+    evaluation, length = config.evaluation, config.world.length
+    steps = config.train.steps if config.train.enabled else 0
+    results: dict[str, dict[str, Any]] = {}
+    if config.train.enabled:
+        results |= evaluate_in_run(run, config, warm, "before", length, ("own", "none"), progress, step=0)
+    results |= evaluate_in_run(run, config, final, "after", length, evaluation.arms, progress, step=steps)
+    if long := evaluation.long_length:
+        results |= evaluate_in_run(run, config, final, "after-long", long, ("own", "none"), progress, step=steps)
+    return results
 
 
 def _report(run: RunDirectory, progress: Progress) -> Path | None:

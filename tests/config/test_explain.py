@@ -3,19 +3,20 @@ from __future__ import annotations
 import pytest
 
 from codctl.config.explain import explain, field_docs, nearest_key, sections
+from codctl.config.schema import CLASSES
 from codctl.errors import UsageError
 
 
 @pytest.mark.parametrize("doc", field_docs(), ids=lambda doc: doc.key)
 def test_every_key_has_a_class_a_description_and_a_type_in_words(doc) -> None:
-    assert doc.field_class in ("identity", "resource", "cosmetic"), f"classify {doc.key} in codctl/config/schema.py"
+    assert doc.field_class in CLASSES, f"classify {doc.key} in codctl/config/schema.py"
     assert doc.description.endswith("."), f"describe {doc.key} in one sentence"
     assert doc.expected
 
 
 def test_a_key_and_a_section_are_explained() -> None:
     [doc] = explain("train.loss.clip")
-    assert (doc.expected, doc.default, doc.field_class) == ("a number > 0 and < 1", 0.2, "identity")
+    assert (doc.expected, doc.default, doc.field_class) == ("a number > 0 and < 1", 0.2, "training")
     assert [doc.key for doc in explain("model.lora")] == ["model.lora.rank", "model.lora.alpha", "model.lora.target"]
 
 

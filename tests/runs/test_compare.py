@@ -35,7 +35,7 @@ def test_what_differs_with_its_class_and_what_came_of_it(tmp_path: Path) -> None
     store(b.path / "suites" / "s", {"parts": parts})
     found = compare([a, b])
     assert [(entry["key"], entry["class"], entry["values"]) for entry in found["config"]] == [
-        ("train.lr", "identity", [1e-3, 2e-3]),
+        ("train.lr", "training", [1e-3, 2e-3]),
         ("runtime.threads", "resource", [2, 1]),
         ("name", "cosmetic", ["a", "b"]),
     ]
