@@ -135,11 +135,12 @@ def _expected(field: FieldInfo) -> str:
 
 
 def _bounds(metadata: Iterable[Any]) -> str:
-    bounds = []
+    bounds, metadata = [], list(metadata)
+    found = {name: getattr(item, name) for item in metadata for name in _SIGNS if getattr(item, name, None) is not None}
+    if {"ge", "le"} <= set(found):
+        bounds.append(f"from {_plain(found.pop('ge'))} to {_plain(found.pop('le'))}")
+    bounds += [f"{_SIGNS[name]} {_plain(bound)}" for name, bound in found.items()]
     for item in metadata:
-        for name, sign in _SIGNS.items():
-            if getattr(item, name, None) is not None:
-                bounds.append(f"{sign} {_plain(getattr(item, name))}")
         if getattr(item, "min_length", None):
             bounds.append(f"with at least {item.min_length}")
         if getattr(item, "pattern", None):
@@ -148,7 +149,7 @@ def _bounds(metadata: Iterable[Any]) -> str:
 
 
 def _plain(number: float) -> str:
-    return f"{number:g}" if isinstance(number, float) else str(number)
+    return f"{number:g}" if isinstance(number, float) else f"{number:,}"
 
 
 def _plural(annotation: Any) -> str:

@@ -38,8 +38,8 @@ TABLE = {
         "error: 4 problems with bad.yaml\n"
         "  bad.yaml:2: unknown key train.stps; did you mean train.steps?\n"
         "    → codctl recipe explain train.steps\n"
-        '  bad.yaml:3: train.lr: expected a number > 0, got "abc"\n'
-        "  override seed=-1: seed: expected a whole number ≥ 0, got -1\n"
+        '  bad.yaml:3: train.lr: expected a number > 0 and ≤ 1, got "abc"\n'
+        "  override seed=-1: seed: expected a whole number from 0 to 4,294,967,295, got -1\n"
         '  override nonsense: expected key=value, got "nonsense"\n',
     ),
     "name given twice": (
@@ -101,7 +101,7 @@ TABLE = {
         2,
         "error: 2 problems with the command line\n"
         "  override presett=hard: unknown key presett; did you mean preset?\n"
-        "  override length=99: length: expected a whole number ≥ 1 and ≤ 64, got 99\n",
+        "  override length=99: length: expected a whole number from 1 to 64, got 99\n",
     ),
     "limit and packs": (
         ["eval", "--policy", "bayes", "packs=3", "--limit", "5"],
@@ -222,7 +222,7 @@ def test_json_errors_name_command_and_all_problems(cli, inputs: set[str]) -> Non
             "where": "bad.yaml:2",
             "hint": "codctl recipe explain train.steps",
         },
-        {"message": 'train.lr: expected a number > 0, got "abc"', "where": "bad.yaml:3", "hint": ""},
+        {"message": 'train.lr: expected a number > 0 and ≤ 1, got "abc"', "where": "bad.yaml:3", "hint": ""},
     ]
 
 

@@ -31,7 +31,7 @@ def test_explain_a_key_a_section_and_everything(cli) -> None:
     assert cli("recipe", "explain", "train.loss.clip").out == (
         "train.loss.clip\n"
         "    Bound on the ratio to the sampling policy.\n"
-        "    a number > 0 and < 1; default 0.2; identity\n"
+        "    a number > 0 and < 1; default 0.2; training\n"
     )
     assert [f["key"] for f in cli("recipe", "explain", "context", "--json").json["result"]["fields"]] == [
         "context.on_parse_failure",

@@ -72,7 +72,7 @@ FILE_PROBLEMS = {
         "mine.yaml:3",
         "unknown key world.temperature; did you mean sampling.temperature?",
     ),
-    "wrong type": ("train:\n  lr: abc\n", "mine.yaml:2", 'train.lr: expected a number > 0, got "abc"'),
+    "wrong type": ("train:\n  lr: abc\n", "mine.yaml:2", 'train.lr: expected a number > 0 and ≤ 1, got "abc"'),
     "number for text": (
         "world: {family: 5}\n",
         "mine.yaml:1",
@@ -81,7 +81,7 @@ FILE_PROBLEMS = {
     "not a whole number": (
         "train: {steps: 2.5}\n",
         "mine.yaml:1",
-        "train.steps: expected a whole number ≥ 0, got 2.5",
+        "train.steps: expected a whole number from 0 to 10,000,000, got 2.5",
     ),
     "yes is no truth value": (
         "train: {enabled: 'yes'}\n",
@@ -101,7 +101,7 @@ FILE_PROBLEMS = {
     "list of the wrong thing": (
         "train: {betas: [0.9, x]}\n",
         "mine.yaml:1",
-        'train.betas: expected a list of 2 numbers, got "x"',
+        'train.betas: expected a list of 2 numbers ≥ 0 and < 1, got "x"',
     ),
     "misspelt key in a list": (
         "world:\n  mixture:\n    - {family: frozen_lake, wieght: 2.0}\n",
@@ -152,11 +152,11 @@ OVERRIDE_PROBLEMS = {
     "train.lrr=1": "unknown key train.lrr; did you mean train.lr?",
     "+train.lrr=1": "unknown key train.lrr; did you mean train.lr?",
     "++new.key=1": "unknown key new",
-    "train.lr.x=1": 'train.lr: expected a number > 0, got {"x": 1}',
-    "train.lr=abc": 'train.lr: expected a number > 0, got "abc"',
+    "train.lr.x=1": 'train.lr: expected a number > 0 and ≤ 1, got {"x": 1}',
+    "train.lr=abc": 'train.lr: expected a number > 0 and ≤ 1, got "abc"',
     "train=null": "train: expected a section with keys",
-    "train.lr=": 'train.lr: expected a number > 0, got ""',
-    "seed=-1": "seed: expected a whole number ≥ 0, got -1",
+    "train.lr=": 'train.lr: expected a number > 0 and ≤ 1, got ""',
+    "seed=-1": "seed: expected a whole number from 0 to 4,294,967,295, got -1",
     "seed=1,2": "seed takes one value",
     "seed=range(3)": "seed takes one value",
     "~seed": "a key cannot be removed; give it another value",

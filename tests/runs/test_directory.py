@@ -166,7 +166,7 @@ def test_other_config_is_refused_with_the_changed_keys(tmp_path: Path) -> None:
         make(tmp_path, seed=3, train={"lr": 1e-3})
     assert [problem.message for problem in caught.value.problems] == ["seed: 0 → 3", "train.lr: 1e-06 → 0.001"]
     assert "--fresh" in caught.value.hint
-    assert "name=" in caught.value.hint
+    assert "--name OTHER" in caught.value.hint
 
 
 def test_fresh_moves_the_old_run_aside(tmp_path: Path) -> None:

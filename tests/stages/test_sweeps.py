@@ -131,8 +131,8 @@ def test_every_problem_of_every_axis_is_said_once(home: Path) -> None:
     found = {(problem.message, problem.where) for problem in caught.value.problems}
     assert found == {
         ("unknown key train.lrr; did you mean train.lr?", "override train.lrr=1,2"),
-        ("train.steps: expected a whole number ≥ 0, got -1", "override train.steps=-1,-2,3"),
-        ("train.steps: expected a whole number ≥ 0, got -2", "override train.steps=-1,-2,3"),
+        ("train.steps: expected a whole number from 0 to 10,000,000, got -1", "override train.steps=-1,-2,3"),
+        ("train.steps: expected a whole number from 0 to 10,000,000, got -2", "override train.steps=-1,-2,3"),
         ("unknown key sed; did you mean seed?", "override sed=1"),
     }
 
