@@ -7,7 +7,6 @@ import socket
 import subprocess
 from collections.abc import Sequence
 
-_FIRST_PORT, _PORTS = 20000, 20000
 _ASK_S = 10.0
 
 
@@ -17,9 +16,7 @@ def environment(
     node: int,
     processes: int,
     local_rank: int,
-    job: int = 0,
-    start: int = 0,
-    port: int | None = None,
+    port: int,
 ) -> dict[str, str]:
     """The variables that `torch.distributed` reads (env://).
 
@@ -28,9 +25,7 @@ def environment(
         node: Place of this node among them.
         processes: Processes on each node.
         local_rank: Place of this process on its node.
-        job: The job's own number: all its nodes derive the same port from it, other jobs another.
-        start: How often the job was started before; a port that was just closed is not used again at once.
-        port: Where the first process listens, when that is known.
+        port: Where the first process listens.
     """
     return {
         "RANK": str(node * processes + local_rank),
@@ -39,7 +34,7 @@ def environment(
         "LOCAL_WORLD_SIZE": str(processes),
         "GROUP_RANK": str(node),
         "MASTER_ADDR": address(nodes[0]),
-        "MASTER_PORT": str(port or _FIRST_PORT + (job * 7 + start) % _PORTS),
+        "MASTER_PORT": str(port),
     }
 
 

@@ -98,8 +98,7 @@ def submit_after(
     Raises:
         BackendError, RefusedError: As `submit`.
     """
-    small = cluster.model_copy(update={"nodes": 1, "processes_per_node": 1, "gpus_per_node": 0})
-    executor = _executor(small, folder=folder, name=name, code=code)
+    executor = _executor(_for_a_command(cluster, gpus=0), folder=folder, name=name, code=code)
     mains = sorted({job.partition("_")[0] for job in jobs}, key=int)
     if mains:
         executor.update_parameters(dependency=f"afterany:{':'.join(mains)}")
@@ -107,7 +106,7 @@ def submit_after(
 
 
 def submit_command(argv: Sequence[str], cluster: ClusterConfig, *, folder: Path, name: str, code: Path) -> str:
-    """Run a command on every node of a job, `processes_per_node` times on each, with torchrun's environment.
+    """Run a command once in a job of its own, on one node with the GPUs that a node of the cluster has.
 
     Returns:
         The job's id.
@@ -115,8 +114,14 @@ def submit_command(argv: Sequence[str], cluster: ClusterConfig, *, folder: Path,
     Raises:
         BackendError, RefusedError: As `submit`.
     """
-    executor = _executor(cluster, folder=folder, name=name, code=code)
-    return _hand_over(executor, [CommandJob(list(argv), str(code.absolute()), cluster.processes_per_node)])[0]
+    small = _for_a_command(cluster, gpus=cluster.gpus_per_node)
+    executor = _executor(small, folder=folder, name=name, code=code)
+    return _hand_over(executor, [CommandJob(list(argv), str(code.absolute()))])[0]
+
+
+def _for_a_command(cluster: ClusterConfig, *, gpus: int) -> ClusterConfig:
+    """The cluster of a training as one that runs a single process needs it."""
+    return cluster.model_copy(update={"nodes": 1, "processes_per_node": 1, "gpus_per_node": gpus})
 
 
 def cancel(jobs: Sequence[str]) -> None:

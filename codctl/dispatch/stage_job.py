@@ -131,23 +131,20 @@ class StageJob:
 
 @dataclass
 class CommandJob:
-    """Runs a command on every node of a job, several times on each if asked to.
+    """Runs a command once, in a job of one node.
 
     Attributes:
         argv: The command line.
         code: What belongs on PYTHONPATH.
-        processes: How often on each node; with more than one process in all, each gets torchrun's variables.
     """
 
     argv: Sequence[str]
     code: str
-    processes: int = 1
 
     def __call__(self) -> None:
         """Run it. Leaves by SystemExit with its code unless that is 0."""
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # it has nothing to save, and submitit would end it
-        environments = [{**_environment(self.code), **of_rank} for of_rank in _ranks(self.processes)]
-        with Children(self.argv, environments) as children:
+        with Children(self.argv, [_environment(self.code)]) as children:
             code = children.wait()
         if code:
             _leave(code)
@@ -240,23 +237,6 @@ def _wait_for_lock(run: RunDirectory) -> None:
 
 def _environment(code: str) -> dict[str, str]:
     return worker.environment(Path(code))
-
-
-def _ranks(processes: int) -> list[dict[str, str]]:
-    """What each process on this node gets beside the environment; nothing when it is the only one."""
-    import submitit
-
-    here = submitit.JobEnvironment()
-    nodes = list(here.hostnames)
-    if len(nodes) * processes == 1:
-        return [{}]
-    number, start = int(here.raw_job_id), int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-    return [
-        ranks.environment(
-            nodes=nodes, node=here.node, processes=processes, local_rank=local_rank, job=number, start=start
-        )
-        for local_rank in range(processes)
-    ]
 
 
 def _job() -> str:

@@ -146,7 +146,7 @@ def test_a_run_is_given_up_when_its_attempts_are_used_or_win_nothing() -> None:
 
 def test_each_process_gets_its_place_and_all_the_same_meeting_point() -> None:
     found = [
-        ranks.environment(nodes=["localhost", "b"], node=node, processes=2, local_rank=local, job=123, start=1)
+        ranks.environment(nodes=["localhost", "b"], node=node, processes=2, local_rank=local, port=20862)
         for node in (0, 1)
         for local in (0, 1)
     ]
@@ -155,6 +155,24 @@ def test_each_process_gets_its_place_and_all_the_same_meeting_point() -> None:
     assert {(env["WORLD_SIZE"], env["MASTER_ADDR"], env["MASTER_PORT"]) for env in found} == {
         ("4", "localhost", "20862")
     }
+
+
+def test_a_command_runs_once_whatever_the_training_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An evaluation of a run that learns in several processes on several nodes."""
+    handed: list[Any] = []
+    monkeypatch.setattr(slurm, "_hand_over", lambda executor, work: handed.append((executor.parameters, work)) or ["7"])
+    cluster = ClusterConfig(nodes=2, processes_per_node=4, gpus_per_node=4, cpus_per_task=8)
+    played = tmp_path / "played"
+    argv = [sys.executable, "-c", f"open({str(played)!r}, 'a').write('once')"]
+    assert slurm.submit_command(argv, cluster, folder=tmp_path, name="eval", code=Path.cwd()) == "7"
+    slurm.submit_after(["1"], argv, cluster, folder=tmp_path, name="sum-up", code=Path.cwd())
+    assert [(found["nodes"], found["gpus_per_node"]) for found, _ in handed] == [(1, 4), (1, None)]
+    before = signal.getsignal(signal.SIGUSR2)
+    try:
+        handed[0][1][0]()
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert played.read_text() == "once"
 
 
 def new_run(folder: Path, **sections: Any) -> RunDirectory:
