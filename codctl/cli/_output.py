@@ -8,9 +8,11 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TextIO
 
-from codctl.cli._table import GAP, lay_out, wrapped
+from codctl.cli._table import GAP, lay_out
+from codctl.cli._table import wrapped as wrapped
 from codctl.errors import CodctlError, Problem
 from codctl.quantities import number
 
@@ -41,6 +43,9 @@ def ask(prompt: str, say: Callable[[str], None] = data) -> str | None:
     """Ask a person; None when they have left, also by Ctrl-C. With `talk` the question goes to stderr."""
     try:
         if say is data:
+            if sys.stdin.isatty():
+                with suppress(ImportError):  # not everywhere; it gives `input` editing and a history
+                    import readline  # noqa: F401
             return input(prompt)
         say(prompt)
         return input()
@@ -115,9 +120,9 @@ def compact(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def terminal_columns() -> int | None:
-    """Columns of the terminal that stdout goes to; None when it goes elsewhere."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+def terminal_columns(stream: TextIO | None = None) -> int | None:
+    """Columns of the terminal that a stream (stdout by default) goes to; None when it goes elsewhere."""
+    return shutil.get_terminal_size().columns if (stream or sys.stdout).isatty() else None
 
 
 def shorten(text: str, length: int) -> str:

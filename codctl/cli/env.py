@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from codctl.cli import _output
-from codctl.cli._options import Json
+from codctl.cli._options import RUNS_DIR, Json, RunsDir
+from codctl.config.names import StrategyName
 
 if TYPE_CHECKING:
+    from codctl.config.evalspec import EvalSpec
     from codctl.envs.base import Family, Pack
     from codctl.stages.env_checks.check import Check
-    from codctl.stages.env_play import Game
+    from codctl.stages.subject import Subject
 
 app = typer.Typer(
     help="List, play, generate, validate and measure worlds.", no_args_is_help=True, rich_markup_mode=None
@@ -27,10 +30,6 @@ Variant = Annotated[
 Length = Annotated[int, typer.Option("--length", min=1, max=64, help="Tasks in a pack.")]
 Split = Annotated[Literal["train", "validation", "test", "demonstration"], typer.Option("--split", help="Which packs.")]
 Rendering = Annotated[Literal["full", "compact"], typer.Option("--rendering", help="How prompts are written.")]
-StrategyOption = Annotated[
-    Literal["cod", "ralph_full", "ralph_sample", "drift", "poison", "long"],
-    typer.Option("--strategy", help="How the tasks are put together."),
-]
 
 
 @app.command("list")
@@ -52,28 +51,111 @@ def play(
     family: FamilyName,
     preset: Preset = None,
     variant: Variant = None,
-    index: Annotated[int, typer.Option("--index", min=0, help="Number of the pack in its split.")] = 0,
-    length: Length = 4,
+    index: Annotated[int, typer.Option("--index", metavar="N", min=0, help="Number of the pack in its split.")] = 0,
+    length: Annotated[
+        int | None, typer.Option("--length", metavar="N", min=1, max=64, help="Tasks in the pack; 4 by default.")
+    ] = None,
     split: Split = "train",
-    strategy: StrategyOption = "cod",
-    rendering: Rendering = "full",
-    policy: Annotated[str | None, typer.Option("--policy", help="Watch a scripted policy instead.")] = None,
+    strategy: Annotated[StrategyName, typer.Option("--strategy", help="How the tasks are put together.")] = "cod",
+    rendering: Annotated[
+        Literal["full", "compact"] | None,
+        typer.Option("--rendering", help="How texts are written; full by default, for a run as it was trained."),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Play as a model does: its very prompts, no second try at an answer.")
+    ] = False,
+    policy: Annotated[
+        str | None, typer.Option("--policy", metavar="NAME", help="Watch a scripted policy: bayes, informed, random.")
+    ] = None,
+    run: Annotated[str | None, typer.Option("--run", metavar="RUN", help="Watch the model of a run.")] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="PATH", help="Watch a model: a Hugging Face folder.")
+    ] = None,
+    runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
-    """Play a pack yourself. Hints included, scored as a model is; or watch a policy."""
-    from codctl.cod.strategies import Strategy, draw_pack
+    """Play a pack yourself, or watch a policy or your own model play it.
+
+    You see what a model sees and are scored as it is. ? shows the rules, quit or Ctrl-D stops.
+    """
+    from codctl.cli import _play_text
+    from codctl.errors import UsageError
     from codctl.stages.env_play import play_by_hand, play_by_policy
 
-    found, chosen = _choose(family, preset, variant)
-    order = Strategy(strategy, poison=0.5)
-    pack = draw_pack(found, order, split, index, length, chosen, variant)
-    say = _output.talk if as_json else _output.data  # with --json, stdout is one object
-    if policy:
-        game = play_by_policy(pack, rendering, policy, say=say)
+    watched = [option for option, value in (("--policy", policy), ("--run", run), ("--model", model)) if value]
+    if len(watched) + strict > 1:
+        raise UsageError(
+            f"{' and '.join([*watched, *(['--strict'] if strict else [])])} exclude each other",
+            hint=f"codctl env play {family} {watched[0]} …",
+        )
+    found = _choose(family, preset, variant)[0]
+    say_raw = _output.talk if as_json else _output.data  # with --json, stdout is one object
+    subject = _subject(run, model, runs_dir)
+    spec = _spec(found, subject, preset, variant, length, rendering)
+    pack = _drawn(spec, strategy, split, index)
+    say = _play_text.shower(pack, say_raw, to_stderr=as_json)
+    if subject:
+        from codctl.stages.env_watch import watch
+
+        say(f"{subject.kind} {subject.name} plays {pack.id}")
+        game = watch(subject, spec, pack, say)
+    elif policy:
+        game = play_by_policy(pack, spec.rendering, policy, say=say)
     else:
-        game = play_by_hand(pack, rendering, ask=lambda question: _output.ask(question, say), say=say)
-    value = {**game.as_dict(), "policy": policy, "truth": found.truth(pack.world, rendering)}
-    _output.result("env play", value, _told(game, pack, rendering), as_json=as_json)
+        ask = partial(_output.ask, say=say_raw)
+        game = play_by_hand(pack, spec.rendering, ask=ask, say=say, strict=strict)
+    value = {**game.as_dict(), "policy": policy, "run": run, "model": str(model) if model else None}
+    value["truth"] = found.truth(pack.world, spec.rendering)
+    _output.result("env play", value, _play_text.told(game, pack, spec.rendering), as_json=as_json)
+
+
+def _subject(run: str | None, model: Path | None, runs_dir: Path) -> Subject | None:
+    """The model that is watched."""
+    if run:
+        from codctl.runs.directory import find_run
+        from codctl.stages.subject import subject_of_run
+
+        return subject_of_run(find_run(runs_dir, run))
+    if model:
+        from codctl.stages.subject import subject_of_model
+
+        return subject_of_model(str(model))
+    return None
+
+
+def _spec(
+    family: Family,
+    subject: Subject | None,
+    preset: str | None,
+    variant: str | None,
+    length: int | None,
+    rendering: Literal["full", "compact"] | None,
+) -> EvalSpec:
+    """What is played and how: as typed, else as the model was trained, else the family's first."""
+    from codctl.config.evalspec import EvalSpec
+
+    if subject:
+        from codctl.stages.env_watch import Wanted, spec_of
+
+        return spec_of(subject, family, Wanted(preset, variant, length, rendering))
+    return EvalSpec(
+        family=family.name,
+        preset=preset or family.presets[0],
+        variant=variant,
+        length=length or 4,
+        rendering=rendering or ("full" if "full" in family.renderings else "compact"),
+    )
+
+
+def _drawn(spec: EvalSpec, strategy: StrategyName, split: str, index: int) -> Pack:
+    from codctl.cod.strategies import Strategy, draw_pack
+    from codctl.envs.registry import families, get_family
+    from codctl.evaluate.suites.expansion import next_family
+
+    known = families()
+    foreign = known[next_family(spec.family, known)] if strategy == "distractor" else None
+    order = Strategy(strategy, poison=spec.poison, foreign=(foreign, foreign.presets[0]) if foreign else None)
+    return draw_pack(get_family(spec.family), order, split, index, spec.length, spec.preset, spec.variant)
 
 
 @app.command()
@@ -170,22 +252,6 @@ def _described(family: Family) -> dict[str, Any]:
         "reference": family.reference,
         "learnable": {variant: family.learnable.get(variant, True) for variant in family.variants},
     }
-
-
-def _told(game: Game, pack: Pack, rendering: Literal["full", "compact"]) -> str:
-    """Curve and score at the end of a game."""
-    positions = [f"task {position + 1}" for position in range(len(pack))]
-    rows: list[list[object]] = [
-        ["success", *game.success],
-        ["reward (success less the price of turns)", *game.reward],
-        ["hints: share of the knowable facts", *game.hint_correctness],
-        *(["ceiling: " + name, *values] for name, values in game.ceilings.items()),
-    ]
-    score = "nothing was played to its end" if game.score is None else f"score: {game.score:.2f}"
-    stopped = "" if game.finished else " (stopped early; – was not played)"
-    truths = {id(slot.world): slot.family.truth(slot.world, rendering) for slot in pack.slots}
-    told = "\n".join(f"the truth was: {' '.join(truth.split()) or 'nothing is hidden'}" for truth in truths.values())
-    return f"\n{told}\n\n{_output.table(['', *positions], rows)}\n\n{score}{stopped}"
 
 
 def _findings(checks: list[Check]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 import traceback
@@ -20,6 +21,15 @@ from codctl.startup import begin_process
 _CTRL_C = 130
 _SIGNALS = {_CTRL_C: "interrupted", 143: "terminated", 129: "the terminal was closed"}
 _EPILOG = "Start with: codctl doctor, then codctl train tiny"
+
+_PYDANTIC = {
+    r"Value error, ": "",
+    r"Input should be a valid integer.*": "expected a whole number",
+    r"Input should be a valid number.*": "expected a number",
+    r"Input should be greater than or equal to": "must be at least",
+    r"Input should be less than or equal to": "must be at most",
+    r"Input should be": "must be",
+}
 
 app = typer.Typer(
     name="codctl",
@@ -102,10 +112,17 @@ def _usage(error: Exception, command: str, *, as_json: bool) -> int:
     if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
         _output.talk(context.get_help())
         return UsageError.exit_code
-    message = str(getattr(error, "format_message")()).rstrip(".")  # noqa: B009 - Typer's base class is private
+    message = _in_words(str(getattr(error, "format_message")()).rstrip("."))  # noqa: B009 - Typer's base is private
     path = context.command_path if context is not None else "codctl"
     _output.failure(command, UsageError(message, hint=f"{path} --help"), as_json=as_json)
     return UsageError.exit_code
+
+
+def _in_words(message: str) -> str:
+    """Typer hands on what pydantic says of a value."""
+    for theirs, ours in _PYDANTIC.items():
+        message = re.sub(theirs, ours, message)
+    return message
 
 
 def _own_traceback(error: Exception) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
-from codctl.config.evalspec import StrategyName
+from codctl.config.names import StrategyName
 from codctl.config.nearest import unknown
 from codctl.envs.base import Family, Pack, Slot
 from codctl.errors import UsageError

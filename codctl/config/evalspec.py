@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from codctl.config.names import StrategyName
 from codctl.config.schema import MOST_SEED, Section, evaluation
 
 Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
-StrategyName = Literal["cod", "ralph_full", "ralph_sample", "drift", "distractor", "poison", "long"]
 
 
 class EvalSpec(Section):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence, Set
+from copy import deepcopy
 from dataclasses import dataclass, field
 from random import Random
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from codctl.seeds import derive_seed
 
 Rendering = Literal["full", "compact"]
 Split = Literal["train", "validation", "test", "demonstration"]
+UNREADABLE = "The reply could not be used: "
 SPLITS: tuple[Split, ...] = ("train", "validation", "test", "demonstration")
 
 
@@ -74,7 +76,7 @@ class Episode(ABC):
         """End the episode at reward 0 because the reply could not be read; the reason becomes the feedback."""
         self.turns += 1
         self.unreadable = True
-        return self.end(0.0, f"The reply could not be used: {reason}.")
+        return self.end(0.0, f"{UNREADABLE}{reason}.")
 
     def end(self, reward: float, feedback: str, info: Mapping[str, Any] = MappingProxyType({})) -> Step:
         """End the episode."""
@@ -221,6 +223,9 @@ class Family(ABC):
         reference: What `bayes` is here, in one line: exact, or how it falls short of it.
         learnable: For each variant, whether there is anything that one task teaches for the next.
         stable_length: Packs up to this length are prefixes of each other.
+        asks: What a person types in `codctl env play`, for its prompt.
+        quit_words: What ends the game there, in lower case; no action may read so.
+        colours: Marks of a drawn board and the colours in which a terminal shows them.
     """
 
     name: str
@@ -232,6 +237,9 @@ class Family(ABC):
     reference: str = ""
     learnable: Mapping[str, bool] = MappingProxyType({})
     stable_length: int = 64
+    asks: str = "answer"
+    quit_words: tuple[str, ...] = ("q", "quit")
+    colours: Mapping[str, str] = MappingProxyType({})
 
     def pack(self, split: str, index: int, length: int, preset: str, variant: str | None = None) -> Pack:
         """Draw a pack: the same one for every rollout, checkpoint, process and Python version.
@@ -283,6 +291,27 @@ class Family(ABC):
     @abstractmethod
     def policy(self, name: str, **options: float) -> Policy:
         """A reference policy by name, or `demonstrator`."""
+
+    def rules(self, preset: str) -> str:
+        """The rules for a person: the system prompt without its paragraphs about hints and the form of a reply."""
+        paragraphs = self.solve_prompt("", "full", preset).split("\n\n")
+        kept = [text for text in paragraphs if "<answer>" not in text and not text.startswith("Hints from")]
+        return "\n\n".join(kept or paragraphs)
+
+    def typed(self, episode: Episode, text: str) -> str:
+        """What a person typed, as an action, in whichever case fits.
+
+        Raises:
+            ValueError: It is no action; says why.
+        """
+        problem = ""
+        for action in dict.fromkeys((text, text.upper(), text.lower())):
+            trial = deepcopy(episode)  # only acting tells whether an action can be read
+            trial.act(action)
+            if not trial.unreadable:
+                return action
+            problem = problem or trial.feedback
+        raise ValueError(problem.removeprefix(UNREADABLE).rstrip("."))
 
     @abstractmethod
     def describe_task(self, world: Any, task: Any) -> str:

@@ -16,6 +16,7 @@ from codctl.config.schema import Config, WorldConfig
 from codctl.evaluate.about import subject_title
 from codctl.evaluate.ceilings import reference_player
 from codctl.evaluate.suites.expansion import Home, World
+from codctl.learn import hub
 from codctl.learn.models import base_folder, check_folder, load_tokenizer
 from codctl.runs.atomic import temp_sibling
 from codctl.runs.directory import RunDirectory
@@ -101,6 +102,17 @@ def subject_of_run(run: RunDirectory, step: str = NEWEST) -> Subject:
 
 def subject_of(run: RunDirectory, config: Config, saved: SavedModel) -> Subject:
     return Subject("run", run.title, saved.folder, config, saved=saved)
+
+
+def subject_of_model(name: str) -> Subject:
+    """A model folder, or a model of the hub's cache.
+
+    Raises:
+        PreflightError: It is not there, or is not a model.
+    """
+    folder = hub.located(name)
+    check_folder(folder)
+    return Subject("model", name, folder)
 
 
 def home_of(subject: Subject) -> Home:

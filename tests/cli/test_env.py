@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,8 +58,9 @@ def test_watch_a_policy_that_knows_the_world(cli) -> None:
     assert cli(*FROZEN, "--policy", "informd").err.startswith("error: unknown policy of frozen_lake 'informd'")
 
 
-def test_a_person_gets_the_curve_of_a_model(cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who types what the exact Bayes agent says gets its curve, to the digit."""
+@pytest.mark.parametrize("how", [["--strict"], []])
+def test_a_person_gets_the_curve_of_a_model(cli, monkeypatch: pytest.MonkeyPatch, how: list[str]) -> None:
+    """Typing what the exact Bayes agent says gives its curve, to the digit."""
     watched = cli(*FROZEN, "--policy", "bayes", "--rendering", "compact", "--index", "3", "--json")
     answers = [
         line.removeprefix("> <answer>").removesuffix("</answer>") if line.startswith(">") else line[7:]
@@ -66,7 +68,7 @@ def test_a_person_gets_the_curve_of_a_model(cli, monkeypatch: pytest.MonkeyPatch
         if line.startswith(("> ", "hints> "))
     ]
     typed(monkeypatch, *answers)
-    played = cli(*FROZEN, "--rendering", "compact", "--index", "3", "--json")
+    played = cli(*FROZEN, "--rendering", "compact", "--index", "3", "--json", *how)
     assert played.code == watched.code == 0
     expected, found = watched.json["result"], played.json["result"]
     assert (expected.pop("policy"), found.pop("policy")) == ("bayes", None)
@@ -78,30 +80,110 @@ def test_a_person_gets_the_curve_of_a_model(cli, monkeypatch: pytest.MonkeyPatch
     assert found["score"] == sum(found["success"]) / 4
 
 
-def test_hints_come_back_and_an_unreadable_answer_ends_the_task(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strict_is_what_a_model_gets(cli, monkeypatch: pytest.MonkeyPatch) -> None:
     typed(monkeypatch, "walk", "K is a mystery", "")
-    outcome = cli(*FROZEN, "--length", "2")
+    outcome = cli(*FROZEN, "--length", "2", "--strict")
     assert outcome.code == 0
     first, second = outcome.out.split("=== task 2 of 2")
     assert "'walk' is not an action; the actions are K, Q, X, Z. Reward 0." in first
     assert "K is a mystery" in second
+    assert all("exactly one line <answer>CODE</answer>" in text for text in (first, second))
     assert "the <answer> block is empty. Reward 0." in second
     assert outcome.out.endswith("\nscore: 0.00\n")
 
 
-def test_who_leaves_is_told_what_was_scored(cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    typed(monkeypatch, "walk")
+@pytest.mark.parametrize("line", ["k", "<answer>k</answer>", "\x1b[A\x1b[Dk", "\x1bOBK ", " K"])
+def test_a_person_may_type_as_people_do(cli, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    typed(monkeypatch, line)
+    outcome = cli(*FROZEN)
+    assert "Turn 2 of 5. Action K took you" in outcome.out
+
+
+@pytest.mark.parametrize("line", ["walk", "K is up", "", "\x1b[A", "<answer></answer>", "KQ"])
+def test_what_cannot_be_read_is_asked_for_again(cli, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    typed(monkeypatch, line, "K")
+    outcome = cli(*FROZEN)
+    assert outcome.out.count("move (K, Q, X or Z)> ") == 3  # this line, K, and the end of the input
+    assert ("is not an action; the actions are K, Q, X, Z. Try again" in outcome.out) == bool(
+        line.strip("\x1b[A</answer>")
+    )
+    assert "Turn 2 of 5. Action K took you" in outcome.out
+    assert "your hints" not in outcome.out
+
+
+def test_the_rules_come_once_and_when_asked(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["k"] * 5 + ["K right"]
+    typed(monkeypatch, *lines)
+    outcome = cli(*FROZEN, "--length", "2")
+    assert outcome.out.count("You walk on a frozen lake") == 1
+    assert "<answer>" not in outcome.out
+    assert "=== task 2 of 2 ===\nYour hints: K right\n" in outcome.out
+    typed(monkeypatch, *lines, "?", "HELP")
+    assert cli(*FROZEN, "--length", "2").out.count("You walk on a frozen lake") == 3
+
+
+def test_asking_costs_no_step_where_everything_is_a_command(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed(monkeypatch, "?", "help", "whoami")
+    out = cli("env", "play", "terminal").out
+    assert out.count("You work at the shell of a local machine") == 3
+    assert "Step 2 of 12" in out
+    assert "Step 3 of 12" not in out
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("{0} + {1}", "You mixed {0} + {1}"),
+        ("{0} {1}", "You mixed {0} + {1}"),
+        ("{0}, {1}", "You mixed {0} + {1}"),
+        ("{0} and {1}", "You mixed {0} + {1}"),
+        ("{2}+{1}", "You mixed {0} + {1}"),
+        ("{0} + gold", "no element is called 'gold'. Try again"),
+        ("{0}", "expected the names of two elements, got '{0}'. Try again"),
+    ],
+)
+def test_a_mix_is_read_as_people_write_it(cli, monkeypatch: pytest.MonkeyPatch, line: str, answer: str) -> None:
+    names = get_family("alchemy").pack("train", 0, 1, "tiny").world.names
+    values = (names[0], names[1], names[0].upper())
+    typed(monkeypatch, line.format(*values))
+    assert answer.format(*values) in cli("env", "play", "alchemy", "--preset", "tiny", "--length", "1").out
+
+
+@pytest.mark.parametrize("family", ["frozen_lake", "alchemy", "terminal"])
+def test_rules_for_people_have_no_tags_and_no_hints(family: str) -> None:
+    found = get_family(family)
+    for preset in found.presets:
+        rules = found.rules(preset)
+        assert len(rules) > 200
+        assert "<answer>" not in rules
+        assert "Hints from" not in rules
+
+
+def test_a_player_who_leaves_sees_the_score_so_far(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed(monkeypatch, *["k"] * 5, "")
     outcome = cli(*FROZEN, "--length", "2")
     assert outcome.code == 0
-    assert outcome.out.endswith("\nscore: 0.00 (stopped early; – was not played)\n")
-    typed(monkeypatch, "walk", "none")
+    assert outcome.out.endswith("\nscore: 0.00 (over 1 of 2 tasks: stopped early)\n")
+    typed(monkeypatch, *["k"] * 5, "none", "quit", "k")
     result = cli(*FROZEN, "--length", "3", "--json").json["result"]
     assert (result["success"], result["finished"], result["score"]) == ([0.0, None, None], False, 0.0)
     typed(monkeypatch)
     outcome = cli(*FROZEN)
     assert outcome.code == 0
-    assert "=== task 2" not in outcome.out  # who has left is shown nothing more
-    assert "nothing was played to its end (stopped early" in outcome.out
+    assert "=== task 2" not in outcome.out  # nothing more is shown
+    assert outcome.out.endswith("\nYou stopped before the end of the first task: no score.\n")
+
+
+@pytest.mark.parametrize(
+    ("family", "line", "leaves"), [("frozen_lake", "q", False), ("alchemy", "Q", True), ("terminal", "quit", True)]
+)
+def test_q_leaves_where_it_is_no_move(
+    cli, monkeypatch: pytest.MonkeyPatch, family: str, line: str, leaves: bool
+) -> None:
+    typed(monkeypatch, line)
+    assert (
+        "Turn 2 of" not in cli("env", "play", family, "--preset", "tiny" if family != "terminal" else "easy").out
+    ) == leaves
 
 
 def test_ctrl_c_is_leaving(cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,14 +193,69 @@ def test_ctrl_c_is_leaving(cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.input", interrupt)
     outcome = cli(*FROZEN)
     assert outcome.code == 0
-    assert "nothing was played to its end" in outcome.out
+    assert "no score" in outcome.out
 
 
-@pytest.mark.parametrize("strategy", ["ralph_sample", "ralph_full", "drift", "poison", "long"])
+@pytest.mark.parametrize("strategy", ["ralph_sample", "ralph_full", "drift", "poison", "long", "distractor"])
 def test_hard_orders_can_be_played(cli, strategy: str) -> None:
     result = cli(*FROZEN, "--strategy", strategy, "--policy", "informed", "--json").json["result"]
     assert strategy in result["pack"]
     assert result["success"] == [1.0] * 4
+
+
+def test_an_unknown_order_is_refused_in_words(cli) -> None:
+    outcome = cli(*FROZEN, "--strategy", "distracter")
+    assert outcome.code == 2
+    assert "Value error" not in outcome.err
+    assert "distractor" in outcome.err
+
+
+@pytest.mark.parametrize("columns", [60, 80, 140])
+def test_in_a_terminal_texts_fit_and_boards_have_colour(cli, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    typed(monkeypatch, "k")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    out = cli(*FROZEN, "--length", "2").out
+    assert "\033[1mA\033[0m . . ." in out
+    plain = re.sub(r"\033\[\d+m", "", out)
+    plain = plain.replace("Z)> ", "Z)> \n")  # where a person would have typed Enter
+    assert max(map(len, plain.splitlines())) <= columns
+    assert "stepping into a hole" in " ".join(plain.split())
+    monkeypatch.setenv("NO_COLOR", "1")
+    typed(monkeypatch, "k")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert cli(*FROZEN, "--length", "2").out.replace("Z)> ", "Z)> \n") == plain
+
+
+def test_watch_a_trained_model(cli, trained) -> None:
+    argv = ("env", "play", "frozen_lake", "--run", "micro", "--runs-dir", str(trained.runs_dir))
+    outcome = cli(*argv)
+    assert outcome.code == 0
+    assert "frozen_lake/tiny/train/0" in outcome.out.splitlines()[0]  # the preset of its training
+    assert "micro" in outcome.out.splitlines()[0]
+    assert outcome.out.count("\n=== task ") == 3  # and its length
+    assert "reads>  lake hints none" in outcome.out
+    assert outcome.out.count("writes> ") >= 3
+    assert "Turn 1 of 5. You have not moved yet." in outcome.out  # what a person would see
+    result = cli(*argv, "--length", "2", "--index", "1", "--json").json["result"]
+    assert (len(result["success"]), result["run"], result["policy"]) == (2, "micro", None)
+    assert all(value is not None for value in result["success"])
+    folder = trained.runs_dir / "micro" / "stages" / "cod_train" / "final"
+    folder = folder / "model" if (folder / "model").is_dir() else folder
+    again = cli("env", "play", "frozen_lake", "--model", str(folder))
+    assert again.out.splitlines()[1:] == outcome.out.splitlines()[1:]
+
+
+def test_one_player_at_a_time(cli) -> None:
+    for argv in (
+        ["--policy", "bayes", "--run", "x"],
+        ["--run", "x", "--model", "y"],
+        ["--strict", "--policy", "bayes"],
+    ):
+        outcome = cli(*FROZEN, *argv)
+        assert outcome.code == 2
+        assert "exclude each other" in outcome.err
 
 
 # --- generate ---------------------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from codctl.envs.alchemy.claims import claims
 from codctl.envs.alchemy.knowledge import recipes_in, seen_in
 from codctl.envs.alchemy.policies import all_recipes, make_policy
 from codctl.envs.alchemy.presets import PRESETS
-from codctl.envs.alchemy.world import AlchemyTask, AlchemyWorld
+from codctl.envs.alchemy.text import typed_mix
+from codctl.envs.alchemy.world import AlchemyEpisode, AlchemyTask, AlchemyWorld
 from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering, Task
 
 _SHORTEST_CLASS = 8
@@ -30,6 +31,7 @@ class Alchemy(Family):
     reference = "remembers all outcomes; best plan for the task in hand, exact in tiny and easy, greedy in hard"
     learnable = MappingProxyType({"default": True, "paper": True})
     stable_length = _SHORTEST_CLASS
+    asks = "mix (NAME + NAME)"
 
     def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[AlchemyWorld, tuple[Task, ...]]:
         """`default` has a different target for each task; `paper` draws few elements and targets at random."""
@@ -74,6 +76,10 @@ class Alchemy(Family):
         }
         knowable = set(recipes_in(seen_in(seen, world)))
         return HintScore.of(set(claimed), right, set(all_recipes(world)), knowable)
+
+    def typed(self, episode: Episode, text: str) -> str:
+        assert isinstance(episode, AlchemyEpisode)
+        return typed_mix(text, episode.words)
 
     def policy(self, name: str, **options: float) -> Policy:
         if name not in (*self.policies, "demonstrator"):

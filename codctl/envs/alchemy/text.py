@@ -7,7 +7,7 @@ then one look back, which a model of two layers learns in minutes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from codctl.envs.alchemy.presets import Preset
@@ -99,6 +99,22 @@ def read_action(action: str) -> tuple[str, str] | None:
     """The two names in an answer, or None; a `name:` before them is the agent's own note."""
     found = _ACTION.fullmatch(action.strip())
     return (found[1], found[2]) if found else None
+
+
+def typed_mix(line: str, words: Sequence[str]) -> str:
+    """What a person typed, as a mix: two names in any case, with + , "and" or only a space between them.
+
+    Raises:
+        ValueError: It is not two elements.
+    """
+    names = [name for name in re.split(r"[\s+,]+|(?<=\s)and(?=\s)", line) if name]
+    if len(names) != 2:
+        raise ValueError(f"expected the names of two elements, got {line!r}")
+    known = {word.lower(): word for word in words}
+    for name in names:
+        if name.lower() not in known:
+            raise ValueError(f"no element is called {name!r}")
+    return " + ".join(known[name.lower()] for name in names)
 
 
 def _compact_state(episode: AlchemyEpisode) -> str:

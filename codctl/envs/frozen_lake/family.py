@@ -11,7 +11,7 @@ from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering, Task
 from codctl.envs.frozen_lake import text
 from codctl.envs.frozen_lake.belief import believe, known_facts
 from codctl.envs.frozen_lake.generator import PRESETS, sample_task, sample_world
-from codctl.envs.frozen_lake.names import DIRECTIONS
+from codctl.envs.frozen_lake.names import CODES, DIRECTIONS
 from codctl.envs.frozen_lake.policies import make_policy
 from codctl.envs.frozen_lake.world import LakeEpisode, LakeTask, LakeWorld
 
@@ -24,6 +24,9 @@ class FrozenLake(Family):
     presets = tuple(PRESETS)
     reference = "exact belief over the 24 mappings, best plan for the task in hand"
     learnable = MappingProxyType({"paper": True})
+    asks = f"move ({', '.join(CODES[:-1])} or {CODES[-1]})"
+    quit_words = ("quit",)  # Q is a move
+    colours = MappingProxyType({"A": "bold", "G": "green", "O": "red"})
 
     def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[LakeWorld, tuple[Task, ...]]:
         bounds = PRESETS[preset]

@@ -33,6 +33,8 @@ class GymnasiumFamily(Family):
     presets = ("default",)
     reference = "exact belief over the permutations of the actions, one-step plan"
     learnable = MappingProxyType({"paper": True})
+    asks = "action code"
+    quit_words = ("quit",)  # Q is a code
 
     def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[CodedWorld, tuple[Task, ...]]:
         actions = list(range(len(self.source.moves)))

@@ -30,6 +30,7 @@ class Terminal(Family):
         "tries one possible value of a needed rule per step and remembers; no roundabout ways but copy and erase"
     )
     learnable = MappingProxyType({"shared_world": True, "paper": False})
+    asks = "command"
 
     def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[TerminalWorld, tuple[Task, ...]]:
         world = draw_world(rng, PRESETS[preset]) if variant == "shared_world" else TerminalWorld()

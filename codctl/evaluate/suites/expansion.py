@@ -160,7 +160,7 @@ def _part(suite: SuiteSpec, entry: EntrySpec, world: World, home: Home, known: M
 
 
 def _with_distractors(spec: EvalSpec, home: Home, known: Mapping[str, Family]) -> EvalSpec:
-    name = spec.foreign_family or _next_family(spec.family, known)
+    name = spec.foreign_family or next_family(spec.family, known)
     if name not in known:
         raise unknown("family", name, list(known), "codctl env list")
     preset = spec.foreign_preset or usual_preset(known[name], home)
@@ -169,7 +169,7 @@ def _with_distractors(spec: EvalSpec, home: Home, known: Mapping[str, Family]) -
     return spec.model_copy(update={"foreign_family": name, "foreign_preset": preset})
 
 
-def _next_family(name: str, known: Mapping[str, Family]) -> str:
+def next_family(name: str, known: Mapping[str, Family]) -> str:
     """The family after this one in their order; the first follows the last."""
     names = list(known)
     following = names[(names.index(name) + 1) % len(names)]
