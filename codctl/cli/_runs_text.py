@@ -35,7 +35,13 @@ def _size(count: float) -> str:
 def shown(found: dict[str, Any]) -> str:
     head = {key: found[key] for key in ("name", "status", "path", "recipe", "command", "created", "digest")}
     head["stages"] = ", ".join(found["stages"]) or "none finished"
-    optional = {"sweep": found["sweep"], "suites": ", ".join(found["suites"]), "report": found["report"]}
+    made_as = f"{found['made_as']}, then copied or renamed" if found["made_as"] else None
+    optional = {
+        "made as": made_as,
+        "sweep": found["sweep"],
+        "suites": ", ".join(found["suites"]),
+        "report": found["report"],
+    }
     head |= {key: value for key, value in optional.items() if value}
     if sent := found["dispatch"]:
         jobs = f", job {', '.join(sent['jobs'])}" if sent.get("jobs") else ""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from codctl.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
     from codctl.dispatch.queue import JobState
@@ -72,11 +73,8 @@ class Jobs:
 
     def of_sweep(self, sweep: Path) -> list[str]:
         """The jobs that a sweep has beside those of its trials: the one that sums it up."""
-        try:
-            found = json.loads((sweep / "dispatch.json").read_text(encoding="utf-8"))
-            return [str(job) for job in found["jobs"]]
-        except (OSError, ValueError, KeyError, TypeError):
-            return []
+        jobs = (RunDirectory(sweep).dispatch() or {}).get("jobs")
+        return [str(job) for job in jobs] if isinstance(jobs, list) else []
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

@@ -43,6 +43,7 @@ def describe(run: RunDirectory) -> dict[str, Any]:
         "status": status_of(run, Jobs()),
         "recipe": written["recipe"],
         "command": shlex.join(written["command"]),
+        "made_as": run.copy_of,
         "created": written["created"],
         "digest": written["digest"],
         "machine": written["machine"],

@@ -12,12 +12,14 @@ from typing import Any
 from codctl.config.schema import ClusterConfig
 from codctl.dispatch import clients, slurm_checks
 from codctl.dispatch.stage_job import CommandJob, StageJob
-from codctl.errors import CodctlError
+from codctl.errors import CodctlError, RefusedError
 from codctl.runs import attempt
 from codctl.runs.directory import RunDirectory
 
 _NEVER = 10**6  # submitit's budget of time-outs; ours counts attempts
 _LEAST_GRACE = 0.5  # of the signal's delay
+_PERCENT = "@percent@"
+_PLACEHOLDERS = ("%j", "%t", "%A", "%a")  # submitit puts a job's numbers in their place, wherever they stand in a path
 _SIGNAL_ERROR_S = 30  # SLURM looks at limits twice a minute
 
 
@@ -166,6 +168,8 @@ def _executor(cluster: ClusterConfig, *, folder: Path, name: str, code: Path, ma
     from submitit.slurm.slurm import SlurmExecutor
 
     class Executor(SlurmExecutor):  # type: ignore[misc]
+        folder: Path
+
         @classmethod
         def affinity(cls) -> int:
             return 1
@@ -174,6 +178,15 @@ def _executor(cluster: ClusterConfig, *, folder: Path, name: str, code: Path, ma
         def _submitit_command_str(self) -> str:
             return f"{self.python} -u -m codctl.dispatch.job_entry {shlex.quote(str(self.folder))}"
 
+        def _make_submission_file_text(self, command: str, uid: str) -> str:
+            given, self.folder = self.folder, Path(str(self.folder).replace("%", _PERCENT))
+            try:
+                text = str(super()._make_submission_file_text(command, uid))
+            finally:
+                self.folder = given
+            return text.replace(_PERCENT, "%%")  # how SLURM writes it in the name of a file
+
+    _refuse_placeholders(folder)
     executor = Executor(folder=folder, max_num_timeout=_NEVER)
     executor.update_parameters(
         job_name=name,
@@ -196,6 +209,16 @@ def _executor(cluster: ClusterConfig, *, folder: Path, name: str, code: Path, ma
         additional_parameters={"requeue" if cluster.requeue else "no-requeue": True, **_flags(cluster.extras)},
     )
     return executor
+
+
+def _refuse_placeholders(folder: Path) -> None:
+    found = [word for word in _PLACEHOLDERS if word in str(folder.absolute())]
+    if found:
+        raise RefusedError(
+            f"SLURM would put a job's number in place of {found[0]} in this path",
+            where=str(folder.absolute()),
+            hint="choose another runs folder with --runs-dir DIR",
+        )
 
 
 def _srun_args(cluster: ClusterConfig) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from codctl.errors import PreflightError, RefusedError, StageError, UsageError
 from codctl.log import log
-from codctl.runs import atomic, attempt, code, heartbeat, lock, machine, manifest, stop
+from codctl.runs import atomic, attempt, code, heartbeat, lock, machine, manifest, place, stop
 from codctl.runs.progress_mark import mark
 
 if TYPE_CHECKING:
@@ -117,13 +117,17 @@ class RunDirectory:
     @property
     def root(self) -> Path:
         """The runs folder."""
-        return Path(os.path.normpath(self.path / self.manifest()["root"]))
+        written, sweep = self.manifest(), self.sweep
+        if bool(written["sweep"]) != bool(sweep):  # copied out of a sweep, or into one
+            return Path(os.path.normpath(sweep / "../.." if sweep else self.path / ".."))
+        return Path(os.path.normpath(self.path / written["root"]))
 
     @property
     def sweep(self) -> Path | None:
-        """The folder of the sweep that it is a trial of."""
-        found = self.manifest()["sweep"]
-        return Path(os.path.normpath(self.path / found)) if found else None
+        """The folder of the sweep that it is a trial of: the one it lies in, wherever it was copied from."""
+        *_, sweeps, _, trials, _ = ("", "", "", *self.path.absolute().parts)
+        is_trial = trials == TRIALS and (sweeps == SWEEPS or self.manifest()["sweep"])
+        return Path(os.path.normpath(self.path / "../..")) if is_trial else None
 
     @property
     def manifest_path(self) -> Path:
@@ -145,7 +149,17 @@ class RunDirectory:
         return attempt.folder(self.path, number) / "log.txt"
 
     def manifest(self) -> dict[str, Any]:
-        return manifest.read(self.manifest_path)
+        """What was started and how, under the name that the folder has now: a copy is a run of its own."""
+        found = manifest.read(self.manifest_path)
+        if self.name == found["name"]:
+            return found
+        return {**found, "name": self.name, "command": _renamed(found["command"], self.name)}
+
+    @property
+    def copy_of(self) -> str | None:
+        """The name that it was made under, when it was copied or renamed since."""
+        made = place.made_as(self.path)
+        return made if made and made != self.name else None
 
     def config(self) -> Config:
         """The frozen config, validated.
@@ -155,7 +169,7 @@ class RunDirectory:
         """
         from codctl.config.freeze import thaw
 
-        return thaw(self.frozen()["config"])
+        return thaw(self.frozen()["config"]).model_copy(update={"name": self.name})
 
     def attempts(self) -> list[dict[str, Any]]:
         """The records of all attempts; those that never said how they ended have died."""
@@ -210,16 +224,23 @@ class RunDirectory:
         return heartbeat.read(self.path)
 
     def dispatch(self) -> dict[str, Any] | None:
-        """Where it was sent to run, if it was."""
+        """Where it was sent to run, if it was. A copy was sent nowhere: the jobs are the original's."""
         try:
             found = json.loads((self.path / "dispatch.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) else None
+        if not isinstance(found, dict) or place.is_copied(self.path, found.get("place")):
+            return None
+        return found
 
     def write_dispatch(self, content: Mapping[str, Any]) -> None:
         """Record where it was sent. A request to stop that came since is not forgotten: clear an old one before."""
-        about = {"schema": 1, "submitted": manifest.now(), "after_attempt": attempt.count(self.path)}
+        about = {
+            "schema": 1,
+            "submitted": manifest.now(),
+            "after_attempt": attempt.count(self.path),
+            "place": place.of(self.path),
+        }
         atomic.write_json(self.path / "dispatch.json", {**about, **content})
 
     def request_stop(self, kind: stop.Kind, by: str = "") -> None:
@@ -278,7 +299,7 @@ class RunDirectory:
                 self.store_config()
                 atomic.write_json(attempt.folder(self.path, number) / "config.json", self.frozen())
                 self._note_environment(number)
-                _tell_differences(before, code_now)
+                _tell_differences(before, code_now, self.copy_of)
                 yield number
 
     def _note_environment(self, number: int) -> None:
@@ -412,11 +433,23 @@ def move_aside(path: Path) -> None:
         path.rename(aside)
 
 
-def _tell_differences(before: dict[str, Any] | None, code_now: str) -> None:
+def _renamed(command: Sequence[str], name: str) -> list[str]:
+    """A command that goes on with a run whose folder has another name now."""
+    found = list(command)
+    for i, word in enumerate(found[:-1]):
+        if word == "--name":
+            return [*found[: i + 1], name, *found[i + 2 :]]
+    found = [word for word in found if not word.startswith(("--name=", "name="))]
+    return [*found, "--name", name]
+
+
+def _tell_differences(before: dict[str, Any] | None, code_now: str, copy_of: str | None) -> None:
     """Say what the last attempt left and what is no longer as it was."""
     if before is None:
         return
-    if before["outcome"] == "running":
+    if before["outcome"] == "running" and copy_of:
+        log.warning("this run was made as %r: going on from what it held when it was copied or renamed", copy_of)
+    elif before["outcome"] == "running":
         who = f"process {before['pid']} on {before['host']}" if "pid" in before else "its process"
         log.warning("attempt %d died (%s): taking over", before["number"], who)
     if before.get("code") not in (None, code_now):

@@ -69,7 +69,7 @@ def read_plan(sweep: Path) -> dict[str, Any]:
         raise UsageError(f"the sweep's plan cannot be read: {error!r}", where=str(path)) from error
     if plan.get("schema") != 1:
         raise UsageError(f"the plan has schema {plan.get('schema')}, this codctl reads 1", where=str(path))
-    return plan
+    return {**plan, "name": sweep.resolve().name}  # a copy is a sweep of its own
 
 
 def look(sweep: Path, entry: Mapping[str, Any]) -> Trial:

@@ -29,6 +29,8 @@ def play_suites(run: RunDirectory, config: Config, progress: Progress) -> None:
     from codctl.stages.suite import plan, run_suite
     from codctl.stages.suite_result import finished
 
+    if run.manifest()["sweep"] and run.sweep is None:
+        return  # it was copied out of its sweep and is a trial no more
     for entry in (read_trial(run.path) or {}).get("suites", ()):
         folder = suite_folder(run.path, entry["name"])
         suite, overrides = locate(run.path, entry["suite"]), entry["overrides"]

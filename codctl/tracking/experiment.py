@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from codctl.errors import BackendError
 from codctl.runs.directory import RunDirectory
 from codctl.tracking import server
-from codctl.tracking.identity import KEY_TAG, settle
+from codctl.tracking.identity import KEY_TAG, Identity, settle
 
 if TYPE_CHECKING:
     from codctl.config.schema import TrackingConfig
@@ -40,7 +40,7 @@ class Experiment:
         found = self._client.get_experiment_by_name(name)
         if found is None:
             is_file = self._client.tracking_uri.startswith("sqlite:")
-            location = (self._runs_dir / "mlflow-artifacts").resolve().as_uri() if is_file else None
+            location = server.artifacts(self._runs_dir) if is_file else None
             try:
                 return str(self._client.create_experiment(name, artifact_location=location))
             except MlflowException as error:
@@ -64,6 +64,12 @@ class Experiment:
         found = self._client.search_runs([experiment_id], filter_string=f"tags.`{KEY_TAG}` = '{key}'")
         return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
 
+    def follow(self, folder: Path, identity: Identity) -> None:
+        """Call the MLflow run of a folder that was renamed as the folder is called now."""
+        if identity.was_moved and identity.run_id:
+            self._client.update_run(identity.run_id, name=folder.name)
+            identity.made(folder, identity.run_id, self._runs_dir)
+
     def parent_of(self, run: RunDirectory, tracking: TrackingConfig) -> str | None:
         """The MLflow run of the sweep that a run belongs to; made when there is none."""
         sweep = run.sweep
@@ -73,6 +79,7 @@ class Experiment:
         """The MLflow run of a sweep; its trials, wherever they run, make it once."""
         identity, _ = settle(folder, tracking, self._runs_dir)
         if identity.run_id:
+            self.follow(folder, identity)
             return identity.run_id
         with server.making(self._runs_dir):
             identity, is_new = settle(folder, tracking, self._runs_dir)
@@ -82,7 +89,7 @@ class Experiment:
             found = [] if is_new else self.keyed(experiment_id, identity.key)
             tags = tags_of(identity.key, "sweep")
             run_id = found[0].info.run_id if found else self.make(experiment_id, folder.name, tags, 0)
-            identity.made(folder, run_id)
+            identity.made(folder, run_id, self._runs_dir)
             return str(run_id)
 
 

@@ -94,7 +94,13 @@ class Push:
         """Whether MLflow has confirmed all there is; it is not asked."""
         found = identity.read(self.run.path, self.run.root)
         confirmed = receipts.load(self.run.path, found.run_id) if found and found.run_id else None
-        if confirmed is None or confirmed.in_doubt or not confirmed.params or confirmed.status != STATUS[status]:
+        if (
+            confirmed is None
+            or (found and found.was_moved)
+            or confirmed.in_doubt
+            or not confirmed.params
+            or confirmed.status != STATUS[status]
+        ):
             return False
         self._receipts = confirmed
         self._unconfirmed = self._reader.new()
@@ -120,6 +126,7 @@ class Push:
             self._make(tracking, is_new=is_new)
             known = self._existing(self.identity)
         assert known is not None
+        self._experiment.follow(self.run.path, self.identity)
         self._experiment_id = known.info.experiment_id
         confirmed = receipts.load(self.run.path, known.info.run_id)
         self._receipts = confirmed if confirmed and not thorough else self._ask(known, confirmed)
@@ -273,7 +280,7 @@ class Push:
             tags = tags_of(ours.key, "run", digest=str(self.run.manifest()["digest"]), parent=parent)
             run_id = experiment.make(experiment_id, self.run.name, tags, self._created_ms)
             self.sent.made += 1
-        self.identity = ours.made(folder, run_id)
+        self.identity = ours.made(folder, run_id, self.run.root)
         Receipts(run_id, in_doubt=in_doubt).save(folder)
 
     def _nested_run(self, found: Evaluation) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import sqlite3
 import time
 import warnings
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from codctl.runs import atomic
 from codctl.tracking import uri as uris
 
 MIRROR_TIMEOUT_S, SYNC_TIMEOUT_S = 10, 30
+ARTIFACTS = "mlflow-artifacts"
 _LONGEST = 160  # characters of an error; what MLflow wraps in it goes on for lines
 _LOCK_WAIT_S, _LOCK_POLL_S = 60.0, 0.05
 
@@ -56,7 +58,10 @@ def connect(stored: str | None, runs_dir: Path, *, timeout_s: int) -> Any:
     if not address.startswith("sqlite:"):
         return MlflowClient(tracking_uri=address)
     with making(runs_dir):
-        _make_tables(Path(address.removeprefix("sqlite:///")))
+        path = Path(address.removeprefix("sqlite:///"))
+        _make_tables(path)
+        if path == uris.database(runs_dir):
+            _follow(path, runs_dir)
         return MlflowClient(tracking_uri=address)
 
 
@@ -71,6 +76,27 @@ def _make_tables(path: Path) -> None:
     temp = atomic.temp_sibling(path)
     MlflowClient(tracking_uri=f"sqlite:///{temp}").get_experiment_by_name("Default")
     temp.rename(path)
+
+
+def _follow(path: Path, runs_dir: Path) -> None:
+    """Make the database of a runs folder that was moved or copied name the files that lie beside it now.
+
+    MLflow writes whole paths down, and would put a copy's files into the original's folder.
+    """
+    here = artifacts(runs_dir)
+    with contextlib.closing(sqlite3.connect(path, timeout=_LOCK_WAIT_S)) as database, database:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            old = f"substr({column}, 1, instr({column}, '/{ARTIFACTS}') + {len(ARTIFACTS)})"
+            database.execute(  # two names of this file
+                f"UPDATE {table} SET {column} = ? || substr({column}, length({old}) + 1) "  # noqa: S608
+                f"WHERE {column} LIKE 'file:%/{ARTIFACTS}%' AND {old} != ?",
+                (here, here),
+            )
+
+
+def artifacts(runs_dir: Path) -> str:
+    """Where MLflow keeps files beside the sqlite file, as an address."""
+    return (runs_dir / ARTIFACTS).resolve().as_uri()
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ def params(run: RunDirectory) -> dict[str, object]:
         UsageError: The run's config cannot be read.
     """
     frozen = run.frozen()
-    return {"digest": frozen["digest"], **_flatten(_public(frozen["config"]))}
+    return {"digest": frozen["digest"], **_flatten(_public(frozen["config"])), "name": run.name}
 
 
 def config_text(run: RunDirectory) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -23,7 +27,7 @@ def to_store(configured: str | None) -> str | None:
 def to_connect(stored: str | None, runs_dir: Path) -> str:
     """The address to give to MLflow; user and password of MLFLOW_TRACKING_URI move to where MLflow looks for them."""
     if stored is None:
-        return f"sqlite:///{(runs_dir / 'mlflow.db').resolve()}"
+        return f"sqlite:///{database(runs_dir)}"
     given = os.environ.get(_URI, "")
     if without_credentials(given) != stored:
         return stored
@@ -34,3 +38,21 @@ def to_connect(stored: str | None, runs_dir: Path) -> str:
         if value:
             os.environ.setdefault(name, unquote(value))
     return stored
+
+
+def database(runs_dir: Path) -> Path:
+    """The sqlite file of a runs folder, by a path that an address can hold.
+
+    Libraries disagree about how `?` and `%` are written in one, so a link without them leads there.
+    """
+    folder = runs_dir.resolve()
+    return (_link_to(folder) if {"?", "%"} & set(str(folder)) else folder) / "mlflow.db"
+
+
+@cache
+def _link_to(folder: Path) -> Path:
+    place = Path(tempfile.mkdtemp(prefix="codctl-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    link = place / "runs"
+    link.symlink_to(folder, target_is_directory=True)
+    return link

@@ -60,7 +60,9 @@ def make_sweep(runs_dir: Path, name: str, counts: dict[str, int]) -> Path:
         for number in range(count):
             trials.append({"name": f"{state}-{number}", "digest": "", "labels": {"seed": number}, "suites": []})
             if number:
-                shutil.copytree(first.path, first.path.with_name(f"{state}-{number}"))
+                copy = RunDirectory(shutil.copytree(first.path, first.path.with_name(f"{state}-{number}")))
+                if sent := first.dispatch():
+                    copy.write_dispatch({key: value for key, value in sent.items() if key != "place"})
     document = {"schema": 1, "name": name, "kind": "sweep", "created": "2026-01-01T00:00:00+00:00", "trials": trials}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sweep.json").write_text(json.dumps(document))

@@ -87,6 +87,18 @@ def test_several_nodes_have_a_supervisor_each_and_fail_together() -> None:
     assert "--kill-on-bad-exit" not in script(ClusterConfig(processes_per_node=4))
 
 
+def test_a_percent_sign_in_a_path_is_no_placeholder() -> None:
+    text = slurm.script([Path("r%20 x")], ClusterConfig(), folder=Path("/r%20 x/slurm"), name="x", code=Path("/c"))
+    assert "#SBATCH --output='/r%%20 x/slurm/%j_0_log.out'" in text
+    assert "--output '/r%%20 x/slurm/%j_%t_log.out'" in text
+    assert "job_entry '/r%20 x/slurm'" in text
+
+
+def test_a_path_that_names_a_jobs_number_is_refused() -> None:
+    with pytest.raises(RefusedError, match="in place of %j"):
+        slurm.script([Path("r%j")], ClusterConfig(), folder=Path("/r%j/slurm"), name="x", code=Path("/c"))
+
+
 def test_a_time_limit_that_leaves_no_time_to_work() -> None:
     with pytest.raises(RefusedError, match=r"300 s is too short: the run is asked to save 300 s before it"):
         script(ClusterConfig(time=5))

@@ -94,10 +94,17 @@ MakeRun = Callable[..., RunDirectory]
 def make_run(runs_dir: Path) -> MakeRun:
     """A run as training leaves it, but for its models."""
 
-    def make(name: str = "tiny", *, uri: str | None = None, steps: int = 3, sweep: Path | None = None) -> RunDirectory:
+    def make(
+        name: str = "tiny",
+        *,
+        uri: str | None = None,
+        steps: int = 3,
+        sweep: Path | None = None,
+        into: Path = runs_dir,
+    ) -> RunDirectory:
         tracking = {"mlflow_uri": uri, "experiment": f"codctl-{runs_dir.parent.name}"}
         config = Config.model_validate({"name": name, "tracking": tracking})
-        run = RunDirectory.create_or_continue(runs_dir, config, recipe="tiny", command=["codctl"], sweep=sweep)
+        run = RunDirectory.create_or_continue(into, config, recipe="tiny", command=["codctl"], sweep=sweep)
         train(run, 1, steps)
         return run
 

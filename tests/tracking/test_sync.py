@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -196,3 +198,88 @@ def test_the_address_of_an_older_codctl_is_understood(
     (run.path / "mlflow-sent.json").unlink()
     assert _sync(runs_dir)["tiny"].sent.points == 0
     assert _id(run.path) == run_id
+
+
+def test_a_copy_gets_an_mlflow_run_of_its_own(
+    runs_dir: Path, make_run: Any, ended: Callable[..., None], evaluate: Callable[..., None]
+) -> None:
+    run = make_run("short")
+    ended(run, "finished")
+    evaluate(run, "stages/evaluation/after")
+    (run.path / "report.html").write_text("the original's")
+    _sync(runs_dir)
+    shutil.copytree(run.path, runs_dir / "copy")
+    (runs_dir / "copy" / "report.html").write_text("the copy's")
+    outcomes = _sync(runs_dir)
+    assert not outcomes["short"].sent
+    assert outcomes["copy"].sent.points
+    assert not any(outcome.sent for outcome in _sync(runs_dir).values())
+    client = _client(runs_dir)
+    ours, its = client.get_run(_id(run.path)), client.get_run(_id(runs_dir / "copy"))
+    assert (ours.info.run_name, its.info.run_name) == ("short", "copy")
+    assert its.data.params["name"] == "copy"
+    assert [_page(found) for found in (ours, its)] == ["the original's", "the copy's"]
+
+
+def test_a_renamed_run_keeps_its_mlflow_run_under_its_new_name(
+    runs_dir: Path, make_run: Any, ended: Callable[..., None]
+) -> None:
+    run = make_run("short")
+    ended(run, "finished")
+    _sync(runs_dir)
+    run.path.rename(runs_dir / "long")
+    assert not _sync(runs_dir)["long"].sent
+    assert _client(runs_dir).get_run(_id(runs_dir / "long")).info.run_name == "long"
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["copied", "moved"])
+def test_a_runs_folder_elsewhere_has_its_own_files_in_mlflow(
+    runs_dir: Path, make_run: Any, ended: Callable[..., None], *, keep: bool
+) -> None:
+    run = make_run("short")
+    ended(run, "finished")
+    (run.path / "report.html").write_text("the original's")
+    _sync(runs_dir)
+    other = runs_dir.with_name("other")
+    (shutil.copytree if keep else shutil.move)(runs_dir, other)
+    (other / "short" / "report.html").write_text("the other's")
+    _forget_files()  # another process would know nothing of them
+    assert _sync(other)["short"].sent.artifacts == 1
+    assert _id(other / "short") == json.loads((other / "short" / "mlflow-sent.json").read_text())["run_id"]
+    assert _page(_client(other).get_run(_id(other / "short"))) == "the other's"
+    assert runs_dir.exists() == keep
+    if keep:
+        _forget_files()
+        assert _page(_client(runs_dir).get_run(_id(run.path))) == "the original's"
+
+
+@pytest.mark.parametrize("name", ["r?x", "r%20x", "r#x", "r ü x"])
+def test_a_path_with_signs_that_addresses_read_otherwise(
+    tmp_path: Path, tables: Path, make_run: Any, ended: Callable[..., None], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    folder = work / name
+    folder.mkdir()
+    shutil.copy(tables, folder / "mlflow.db")
+    run = make_run("short", into=folder)
+    ended(run, "finished")
+    (run.path / "report.html").write_text("page")
+    _sync(folder)
+    assert [path.name for path in work.iterdir()] == [name]
+    with sqlite3.connect(folder / "mlflow.db") as database:
+        assert database.execute("SELECT count(*) FROM runs").fetchone() == (1,)
+    assert list(folder.glob("mlflow-artifacts/*/artifacts/report.html"))
+
+
+def _page(found: Any) -> str:
+    from urllib.parse import unquote, urlsplit
+
+    return (Path(unquote(urlsplit(found.info.artifact_uri).path)) / "report.html").read_text()
+
+
+def _forget_files() -> None:
+    from mlflow.tracking._tracking_service import utils
+
+    utils._artifact_repos_cache.clear()
