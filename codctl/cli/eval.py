@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from codctl.cli import _output
 from codctl.cli._browser import open_page
+from codctl.cli._eval_subject import Asked, run_of, subject_of
 from codctl.cli._options import RUNS_DIR, Json, OpenPage, Overrides, RunsDir
+from codctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from codctl.engines.openai.settings import EndpointSettings
-    from codctl.stages.subject import Subject
+    from codctl.config.schema import ClusterConfig, Config
     from codctl.stages.suite import Plan
+
+_USUAL = "position-curve"
 
 
 def evaluate(
     overrides: Overrides = None,
     suite: Annotated[
-        str, typer.Option("--suite", metavar="NAME", help="A shipped suite (--list), or a YAML file of your own.")
-    ] = "position-curve",
+        str | None,
+        typer.Option(
+            "--suite",
+            metavar="NAME",
+            help="A shipped suite (--list), or a YAML file of your own; position-curve when left out.",
+        ),
+    ] = None,
     run: Annotated[str | None, typer.Option("--run", help="A run: its newest saved model, or see --step.")] = None,
     step: Annotated[
         str | None, typer.Option("--step", metavar="N", help="With --run: N, final, warm-start or newest.")
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--every-checkpoint", help="With --run: all saved models, as one curve over the steps.")
+    ] = False,
     model: Annotated[
         Path | None, typer.Option("--model", metavar="PATH", help="A Hugging Face folder, or the id of a cached model.")
     ] = None,
@@ -42,7 +54,9 @@ def evaluate(
     api_key_env: Annotated[
         str | None, typer.Option("--api-key-env", metavar="VAR", help="Environment variable that holds the key.")
     ] = None,
-    concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Requests in flight at once.")] = 8,
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", min=1, help="Requests to the server at once; 8 when left out.")
+    ] = None,
     price: Annotated[
         str | None, typer.Option("--price", metavar="IN,OUT", help="Per million tokens read and written, for the cost.")
     ] = None,
@@ -58,21 +72,30 @@ def evaluate(
     if list_suites:
         _list(as_json)
         return
-    from codctl.cli._progress import open_display
-    from codctl.cli._suite_table import text
-    from codctl.stages.suite import plan, run_suite
+    asked = Asked(run, step, model, policy, endpoint, model_name, api_key_env, concurrency, price)
+    values = _limited(overrides or [], limit)
+    if slurm and opens:
+        raise UsageError("--open has nothing to open with --slurm", hint="leave one of them out")
+    if every:
+        _every(asked, suite, values, runs_dir, fresh=fresh, slurm=slurm, opens=opens, as_json=as_json)
+        return
+    from codctl.stages.suite import plan
 
-    served = _endpoint(endpoint, model_name, api_key_env, concurrency, price)
-    subject = _subject(run, step, model, policy, served, runs_dir)
-    limited = [f"packs={limit}"] if limit is not None else []
-    planned = plan(subject, suite, [*(overrides or []), *limited], runs_dir, ["codctl", *sys.argv[1:]])
+    command = ["codctl", *sys.argv[1:]]
+    planned = plan(subject_of(asked, suite, runs_dir), suite or _USUAL, values, runs_dir, command)
     if slurm:
         _submit(planned, runs_dir, fresh=fresh, as_json=as_json)
         return
-    if subject.folder:
-        from codctl.stages.setup import prepare_process
+    _play(planned, fresh=fresh, opens=opens, as_json=as_json)
 
-        prepare_process(subject.config.runtime.threads if subject.config else 2)
+
+def _play(planned: Plan, *, fresh: bool, opens: bool, as_json: bool) -> None:
+    from codctl.cli._progress import open_display
+    from codctl.cli._suite_table import text
+    from codctl.stages.suite import run_suite
+
+    if planned.subject.folder:
+        _prepare(planned.subject.config)
     with open_display(10.0) as display:
         found = run_suite(planned, display, fresh=fresh)
     _output.result("eval", found, text(found), as_json=as_json)
@@ -80,10 +103,56 @@ def evaluate(
         open_page(planned.folder / "report.html")
 
 
+def _every(
+    asked: Asked,
+    suite: str | None,
+    overrides: Sequence[str],
+    runs_dir: Path,
+    *,
+    fresh: bool,
+    slurm: bool,
+    opens: bool,
+    as_json: bool,
+) -> None:
+    """All saved models of a run, one after the other."""
+    from codctl.cli._progress import open_display
+    from codctl.cli._steps_table import text
+    from codctl.stages.over_steps import plan_every, run_every
+
+    if asked.subject() not in ([], ["--run"]) or asked.step is not None:
+        raise UsageError("--every-checkpoint evaluates all saved models of a run", hint="--run RUN --every-checkpoint")
+    run = run_of(asked.run, suite, runs_dir)
+    planned = plan_every(run, suite or _USUAL, overrides, runs_dir, ["codctl", *sys.argv[1:]])
+    if slurm:
+        _send([], ["--run", run.title], run.config().cluster, planned.folder, runs_dir, as_json=as_json)
+        return
+    _prepare(planned.plans[0].subject.config)
+    with open_display(10.0) as display:
+        found: dict[str, Any] = run_every(planned, display, fresh=fresh)
+    _output.result("eval", found, text(found), as_json=as_json)
+    if opens:
+        open_page(planned.folder / "report.html")
+
+
+def _prepare(config: Config | None) -> None:
+    from codctl.stages.setup import prepare_process
+
+    prepare_process(config.runtime.threads if config else 2)
+
+
+def _limited(overrides: Sequence[str], limit: int | None) -> list[str]:
+    """The overrides with `--limit` among them."""
+    if limit is None:
+        return list(overrides)
+    for text in overrides:
+        if text.partition("=")[0].strip() == "packs":
+            raise UsageError(f"--limit {limit} and {text} both set the number of packs", hint="give one of them")
+    return [*overrides, f"packs={limit}"]
+
+
 def _submit(planned: Plan, runs_dir: Path, *, fresh: bool, as_json: bool) -> None:
     """Let a job type the same command, with the cluster of the run; a finished suite is not played again."""
     from codctl.config.schema import ClusterConfig
-    from codctl.dispatch.launch import command_on_slurm
     from codctl.runs.directory import move_aside
     from codctl.stages.suite_result import finished
 
@@ -93,12 +162,23 @@ def _submit(planned: Plan, runs_dir: Path, *, fresh: bool, as_json: bool) -> Non
         text = f"{planned.folder} is finished: the same command without --slurm shows it"
         _output.result("eval", {"folder": str(planned.folder), "jobs": []}, text, as_json=as_json)
         return
-    config = planned.subject.config
-    argv = [word for word in sys.argv[1:] if word not in ("--slurm", "--fresh")]
-    cluster = config.cluster if config else ClusterConfig()
-    sent = command_on_slurm(argv, cluster, folder=planned.folder, name=planned.folder.name, runs_dir=runs_dir)
-    text = f"results  {sent['folder']}\nsent     job {sent['jobs'][0]}\nlook     the same command without --slurm"
-    _output.result("eval", sent, text, as_json=as_json)
+    subject = planned.subject
+    # Until the job begins, the run may have saved a newer model: it plays the one that was found now.
+    chosen = ["--run", subject.name, "--step", subject.saved.label] if subject.saved else []
+    cluster = subject.config.cluster if subject.config else ClusterConfig()
+    _send([subject.describe()["title"]], chosen, cluster, planned.folder, runs_dir, as_json=as_json)
+
+
+def _send(
+    head: Sequence[str], chosen: Sequence[str], cluster: ClusterConfig, folder: Path, runs_dir: Path, *, as_json: bool
+) -> None:
+    """Submit this very command, with the options that name what was chosen."""
+    from codctl.dispatch.launch import command_on_slurm
+
+    argv = [*(word for word in sys.argv[1:] if word not in ("--slurm", "--fresh")), *chosen]
+    sent = command_on_slurm(argv, cluster, folder=folder, name=folder.name, runs_dir=runs_dir)
+    lines = [*head, f"results  {sent['folder']}", f"sent     job {sent['jobs'][0]}"]
+    _output.result("eval", sent, "\n".join([*lines, "look     the same command without --slurm"]), as_json=as_json)
 
 
 def _list(as_json: bool) -> None:
@@ -106,68 +186,3 @@ def _list(as_json: bool) -> None:
 
     found = descriptions()
     _output.result("eval", {"suites": found}, _output.table(["suite", "asks"], list(found.items())), as_json=as_json)
-
-
-def _subject(
-    run: str | None,
-    step: str | None,
-    model: Path | None,
-    policy: str | None,
-    endpoint: EndpointSettings | None,
-    runs_dir: Path,
-) -> Subject:
-    from codctl.errors import UsageError
-    from codctl.stages.saved_models import NEWEST
-    from codctl.stages.subject import Subject, subject_of_run
-
-    if sum(value is not None for value in (run, model, policy, endpoint)) != 1:
-        raise UsageError("give one of --run, --model, --policy and --endpoint", hint="codctl eval --policy bayes")
-    if run is not None:
-        from codctl.runs.directory import find_run
-
-        return subject_of_run(find_run(runs_dir, run), step or NEWEST)
-    if step is not None:
-        raise UsageError("--step chooses a model of a run", hint=f"--run RUN --step {step}")
-    if model is not None:
-        from codctl.learn import hub
-        from codctl.learn.models import check_folder
-
-        folder = hub.located(str(model))
-        check_folder(folder)
-        return Subject("model", str(model), folder)
-    if endpoint is not None:
-        return Subject("endpoint", endpoint.model, endpoint=endpoint)
-    return Subject("policy", str(policy))
-
-
-def _endpoint(
-    url: str | None, model_name: str | None, api_key_env: str | None, concurrency: int, price: str | None
-) -> EndpointSettings | None:
-    from codctl.errors import UsageError
-
-    if url is None:
-        given = {"--model-name": model_name, "--api-key-env": api_key_env, "--price": price}
-        for option, value in given.items():
-            if value is not None:
-                raise UsageError(f"{option} is for --endpoint", hint=f"--endpoint URL {option} …")
-        return None
-    from codctl.engines.openai.settings import EndpointSettings
-
-    if not model_name:
-        raise UsageError("--endpoint needs --model-name", hint=f"--endpoint {url} --model-name NAME")
-    prices = _prices(price)
-    return EndpointSettings(
-        url, model_name, api_key_env, concurrency, price_prompt=prices[0], price_completion=prices[1]
-    )
-
-
-def _prices(price: str | None) -> tuple[float | None, float | None]:
-    from codctl.errors import UsageError
-
-    if price is None:
-        return None, None
-    try:
-        tokens_in, tokens_out = map(float, price.split(","))
-    except ValueError:
-        raise UsageError(f'--price: expected two numbers, got "{price}"', hint="--price 0.15,0.60") from None
-    return tokens_in, tokens_out

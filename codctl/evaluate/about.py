@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 FINAL, WARM_START, START = "final", "warm-start", "start"
+EVERY = "every-checkpoint"
 
 
 def subject_title(subject: Mapping[str, Any]) -> str:
@@ -33,6 +34,8 @@ def model_of_run(subject: Mapping[str, Any]) -> str:
         return f"final model (step {step})"
     if which == WARM_START:
         return "warm start (step 0)"
+    if which == EVERY:
+        return f"every saved model ({subject['models']})"
     if which == START:
         return "model before training (step 0)"
     return f"step {step} of {subject['steps']}"

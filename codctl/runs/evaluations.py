@@ -15,7 +15,6 @@ from codctl.runs.directory import RunDirectory
 
 EVALUATIONS = "evaluations"
 ABOUT, JOURNAL, RESULT = "evaluation.json", "journal.jsonl", "result.json"
-EVERY = "every-checkpoint"
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class StoredEvaluation:
     @property
     def is_curve(self) -> bool:
         """Whether it sums up the evaluations of several checkpoints, and was not played itself."""
-        return bool(self.about.get("kind") == EVERY)
+        return bool(self.about.get("kind") == "every-checkpoint")
 
 
 def list_evaluations(runs_dir: Path) -> list[StoredEvaluation]:

@@ -19,7 +19,7 @@ from codctl.config.compose_eval import load_suite
 from codctl.config.evalspec import EvalSpec
 from codctl.config.suitespec import SuiteSpec
 from codctl.envs.registry import families
-from codctl.errors import BackendError, RefusedError
+from codctl.errors import BackendError, RefusedError, UsageError
 from codctl.evaluate.about import FINAL
 from codctl.evaluate.journal import FileJournal
 from codctl.evaluate.runner import play, trajectories
@@ -71,10 +71,11 @@ def plan(subject: Subject, suite: str, overrides: Sequence[str], runs_dir: Path,
     known = families()
     parts = expand(spec, home_of(subject), known)
     if subject.kind == "policy":
+        _refuse_sampling(spec)
         for part in parts:
             known[part.family].policy(subject.name)  # refuses a name that it does not know
     digest = _digest(subject, spec, parts)
-    name = "-".join(filter(None, (_plain(subject.name), _plain_step(subject), _plain(spec.name), digest[:8])))
+    name = folder_name(subject.name, _plain_step(subject), spec.name, digest)
     return Plan(subject, spec, parts, digest, runs_dir / EVALUATIONS / name, command)
 
 
@@ -101,6 +102,12 @@ def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False) -> dict[st
     done = finished(plan.folder, plan.digest, allow_failed=True)
     assert done is not None
     return done
+
+
+def _refuse_sampling(suite: SuiteSpec) -> None:
+    """A scripted policy samples nothing, so that what is set of it would count for nothing."""
+    for key in sorted(suite.overridden & {"temperature", "solve_tokens", "update_tokens"}):
+        raise UsageError(f"{key} means nothing to a scripted policy", hint=f"leave out {key}=")
 
 
 async def _until_stopped(session: Coroutine[Any, Any, None]) -> None:
@@ -208,6 +215,11 @@ def _digest(subject: Subject, suite: SuiteSpec, parts: Sequence[EvalSpec]) -> st
         "parts": [part.model_dump(mode="json") for part in parts],
     }
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def folder_name(subject: str, step: str, suite: str, digest: str) -> str:
+    """How the folder of an evaluation is called."""
+    return "-".join(filter(None, (_plain(subject), step, _plain(suite), digest[:8])))
 
 
 def _plain(name: str) -> str:

@@ -245,11 +245,6 @@ def test_a_checkpoint_of_the_last_step_plays_as_the_final_model(cli, trained, ho
     assert last["parts"] == final["parts"]
 
 
-def test_step_needs_a_run(cli) -> None:
-    outcome = cli("eval", "--policy", "bayes", "--step", "3")
-    assert (outcome.code, "--step chooses a model of a run" in outcome.err) == (2, True)
-
-
 def test_evaluations_are_no_runs(cli, home: Path) -> None:
     cli(*RALPH)
     assert cli("runs", "list", "--json").json["result"]["runs"] == []

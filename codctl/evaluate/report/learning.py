@@ -28,11 +28,11 @@ def by_position(records: Sequence[dict[str, Any]], key: str, measure: str, title
     """One line per position over the steps: smoothed in front, raw values faint behind."""
     pattern = re.compile(re.escape(measure) + r"/position_(\d+)$")
     found = {match[1] for record in records for name in record["metrics"] if (match := pattern.match(name))}
-    positions = _evenly(sorted(map(int, found)), _MOST_POSITIONS)
+    positions = evenly(sorted(map(int, found)), _MOST_POSITIONS)
     raw, smooth = [], []
     for rank, position in enumerate(positions):
         points = _points(records, f"{measure}/position_{position}")
-        look = _look(rank, len(positions))
+        look = position_look(rank, len(positions))
         reach = max(1, len(points) // 15)
         if reach > 1:
             raw.append(Series("", points, look, faint=True))
@@ -67,14 +67,15 @@ def _smoothed(points: Sequence[Point], reach: int) -> list[Point]:
     return smoothed
 
 
-def _look(rank: int, count: int) -> Look:
+def position_look(rank: int, count: int) -> Look:
     """From the first position to the last, along the page's colour ramp; the last is a plain line."""
     shade = round(rank * 7 / max(count - 1, 1)) if count > 1 else 7
     back = count - 1 - rank
     return Look(f"r{shade}", _DASHES[-1 - back % 4], _MARKERS[-1 - back % 4])
 
 
-def _evenly(items: list[int], at_most: int) -> list[int]:
+def evenly(items: list[int], at_most: int) -> list[int]:
+    """So many of them, from the first to the last."""
     if len(items) <= at_most:
         return items
     return [items[round(i * (len(items) - 1) / (at_most - 1))] for i in range(at_most)]

@@ -1,0 +1,185 @@
+"""The options of codctl eval that say what is evaluated, and what could be when they say nothing."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codctl.cli import _output
+from codctl.errors import CodctlError, Problem, UsageError
+
+if TYPE_CHECKING:
+    from codctl.engines.openai.settings import EndpointSettings
+    from codctl.runs.directory import RunDirectory
+    from codctl.stages.subject import Subject
+
+_CONCURRENCY = 8
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options as typed."""
+
+    run: str | None
+    step: str | None
+    model: Path | None
+    policy: str | None
+    endpoint: str | None
+    model_name: str | None
+    api_key_env: str | None
+    concurrency: int | None
+    price: str | None
+
+    def subject(self) -> list[str]:
+        """The options that name a subject; there must be one."""
+        given = {"--run": self.run, "--model": self.model, "--policy": self.policy, "--endpoint": self.endpoint}
+        return [option for option, value in given.items() if value is not None]
+
+
+def subject_of(asked: Asked, suite: str | None, runs_dir: Path) -> Subject:
+    """What is evaluated.
+
+    Without an option that names it, a suite is played by the only finished run.
+
+    Raises:
+        UsageError: No subject or several, or an option that does not go with it.
+        CodctlError: It cannot be used.
+    """
+    from codctl.stages.subject import Subject
+
+    _refuse_unused(asked)
+    if asked.endpoint is not None:
+        settings = _endpoint(asked, asked.endpoint)
+        return Subject("endpoint", settings.model, endpoint=settings)
+    if asked.policy is not None:
+        return Subject("policy", asked.policy)
+    if asked.model is not None:
+        return _model(asked.model)
+    return _run(run_of(asked.run, suite, runs_dir), asked.step)
+
+
+def run_of(name: str | None, suite: str | None, runs_dir: Path) -> RunDirectory:
+    """The run that is named, or the only finished one.
+
+    Raises:
+        UsageError: There is no such run, or none is named and it is not clear which.
+    """
+    from codctl.runs.directory import find_run, list_runs
+
+    if name is not None:
+        return find_run(runs_dir, name)
+    runs = list_runs(runs_dir)
+    finished = [run for run in runs if run.status() == "finished"]
+    if suite is None or len(finished) != 1:
+        raise _nothing_named(suite, runs, runs_dir)
+    _output.talk(f"run {finished[0].title} is the only finished run in {runs_dir}: it is evaluated")
+    return finished[0]
+
+
+def _nothing_named(suite: str | None, runs: list[RunDirectory], runs_dir: Path) -> UsageError:
+    """What could be played, each with the line to type."""
+    words = ["codctl", "eval", "--suite", suite or "position-curve"]
+    if runs_dir != Path("runs"):
+        words += ["--runs-dir", str(runs_dir)]
+    problems = []
+    for run in runs:
+        if known := _saved(run):
+            line = shlex.join([*words, "--run", run.title])
+            problems.append(Problem(f"run {run.title}, {run.status()}: {', '.join(known)}", hint=line))
+    if more := len(problems) - _LISTED:
+        problems = problems[:_LISTED] + ([Problem(f"and {more} more: codctl runs list")] if more > 0 else [])
+    message = "say which model is evaluated: --run, --model, --policy or --endpoint"
+    if not problems:
+        hint = f"no run in {runs_dir} has saved a model: codctl train tiny, or {shlex.join([*words, '--policy bayes'])}"
+        return UsageError(message, hint=hint.replace("'", ""))
+    what = "these runs have models" if suite else "these runs have models, and `codctl eval --list` shows the suites"
+    return UsageError(message, hint=what, problems=tuple(problems))
+
+
+def _saved(run: RunDirectory) -> list[str]:
+    """The models of a run, in words."""
+    from codctl.evaluate.about import FINAL
+    from codctl.stages.saved_models import saved_models
+
+    try:
+        models = saved_models(run, run.config())
+    except CodctlError:
+        return []
+    steps = [str(model.step) for model in models if model.checkpoint]
+    named = [f"final (step {model.step})" if model.label == FINAL else model.label for model in models]
+    kept = [name for name in reversed(named) if name not in steps]
+    return [*kept, *([f"steps {', '.join(steps)}"] if steps else [])]
+
+
+def _run(run: RunDirectory, step: str | None) -> Subject:
+    from codctl.stages.saved_models import NEWEST
+    from codctl.stages.subject import subject_of_run
+
+    return subject_of_run(run, step or NEWEST)
+
+
+def _model(path: Path) -> Subject:
+    from codctl.learn import hub
+    from codctl.learn.models import check_folder
+    from codctl.stages.setup import SIDE_FILE, read_side_file
+    from codctl.stages.subject import Subject
+
+    folder = hub.located(str(path))
+    check_folder(folder)
+    if "world" not in read_side_file(folder):
+        _output.talk(
+            f"{path} has no {SIDE_FILE} that says what it was trained on: it plays frozen_lake easy with full texts "
+            "unless family=, preset=, rendering= or the suite say otherwise"
+        )
+    return Subject("model", str(path), folder)
+
+
+def _refuse_unused(asked: Asked) -> None:
+    """An option that would be ignored is refused."""
+    given = asked.subject()
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} name different models", hint="give one of them")
+    if asked.endpoint is None:
+        for_endpoints = {
+            "--model-name": asked.model_name,
+            "--api-key-env": asked.api_key_env,
+            "--concurrency": asked.concurrency,
+            "--price": asked.price,
+        }
+        for option, value in for_endpoints.items():
+            if value is not None:
+                raise UsageError(f"{option} is for --endpoint", hint=f"--endpoint URL {option} …")
+    if asked.step is not None and given not in ([], ["--run"]):
+        raise UsageError("--step chooses a model of a run", hint=f"--run RUN --step {asked.step}")
+
+
+def _endpoint(asked: Asked, url: str) -> EndpointSettings:
+    from codctl.engines.openai.settings import EndpointSettings
+
+    if not asked.model_name:
+        raise UsageError("--endpoint needs --model-name", hint=f"--endpoint {url} --model-name NAME")
+    prices = _prices(asked.price)
+    return EndpointSettings(
+        url,
+        asked.model_name,
+        asked.api_key_env,
+        asked.concurrency or _CONCURRENCY,
+        price_prompt=prices[0],
+        price_completion=prices[1],
+    )
+
+
+def _prices(price: str | None) -> tuple[float | None, float | None]:
+    if price is None:
+        return None, None
+    try:
+        tokens_in, tokens_out = map(float, price.split(","))
+        if not all(math.isfinite(value) and value >= 0 for value in (tokens_in, tokens_out)):
+            raise ValueError
+    except ValueError:
+        raise UsageError(f'--price: expected two prices, got "{price}"', hint="--price 0.15,0.60") from None
+    return tokens_in, tokens_out
