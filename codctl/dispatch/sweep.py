@@ -24,6 +24,7 @@ from codctl.stages.trial import missing_suites, write_trial
 Verdict = Literal["complete", "run", "alive", "failed"]
 _WRONG = ("failed", "died", "unreadable")
 _SAY_EVERY = 100
+_SIZES = ("packs", "rollouts", "micro_batch_tokens", "logprob_chunk", "activation_checkpointing", "strategy", "enabled")
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,9 @@ def preflight_trials(trials: Sequence[Trial], *, here: bool) -> None:
 
 def _preflight_key(config: Config) -> str:
     tree = config.model_dump(mode="json")
-    parts = [tree[name] for name in ("world", "model", "engine", "cluster")]
-    return json.dumps([*parts, tree["evaluation"]["arms"], config.warm_start.enabled])
+    parts = [tree[name] for name in ("world", "model", "context", "sampling", "warm_start", "engine", "cluster")]
+    train = [tree["train"][name] for name in _SIZES]
+    return json.dumps([*parts, train, tree["runtime"]["max_batch"], tree["evaluation"]["arms"]])
 
 
 def refuse_if_in_use(folder: Path) -> None:

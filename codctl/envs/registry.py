@@ -75,11 +75,11 @@ def get_family(name: str) -> Family:
     raise unknown("family", name, list(known), "codctl env list")
 
 
-def check_world(family: str, preset: str, variant: str | None = None) -> Family:
-    """Look a family up and make sure that it has this preset and variant.
+def check_world(family: str, preset: str, variant: str | None = None, rendering: str | None = None) -> Family:
+    """Look a family up and make sure that it has this preset, variant and rendering.
 
     Raises:
-        UsageError: When one of the three is unknown; names the nearest.
+        UsageError: When one of them is unknown; names the nearest.
         PreflightError: When the family cannot be used.
     """
     found = get_family(family)
@@ -87,6 +87,8 @@ def check_world(family: str, preset: str, variant: str | None = None) -> Family:
         raise unknown(f"preset of {found.name}", preset, list(found.presets), "codctl env list")
     if variant is not None and variant not in found.variants:
         raise unknown(f"variant of {found.name}", variant, list(found.variants), "codctl env list")
+    if rendering is not None and rendering not in found.renderings:
+        raise unknown(f"rendering of {found.name}", rendering, list(found.renderings), "codctl env list")
     return found
 
 

@@ -27,6 +27,13 @@ def play_policy(policy: str, packs: Sequence[Pack], rendering: Rendering, seed: 
     return asyncio.run(play_all(reference_player(policy, rendering, seed), packs, 1))
 
 
+def cheapest_rendering(families: Iterable[Family]) -> Rendering:
+    """What scripted policies are played in: `compact` where all of these families have it, else one that all have."""
+    known = [family.renderings for family in families]
+    shared = [rendering for rendering in known[0] if all(rendering in names for names in known)] or list(known[0])
+    return "compact" if "compact" in shared else shared[0]
+
+
 def references(families: Iterable[Family]) -> list[str]:
     """The reference policies that all of these families have."""
     known = [set(family.policies) for family in families]

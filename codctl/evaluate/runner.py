@@ -13,7 +13,7 @@ from codctl.config.evalspec import EvalSpec
 from codctl.envs.base import Pack
 from codctl.envs.registry import get_family
 from codctl.evaluate.arms import hints_for, play_order
-from codctl.evaluate.ceilings import reference_player, references
+from codctl.evaluate.ceilings import cheapest_rendering, reference_player, references
 from codctl.evaluate.journal import Journal, MemoryJournal, Record, Unit
 from codctl.evaluate.positions import row
 from codctl.evaluate.summary import Evaluation, summarise
@@ -118,8 +118,9 @@ def _legs(player: Player, spec: EvalSpec) -> list[_Leg]:
         for seed in dict.fromkeys(spec.seeds)
         for arm in play_order(spec.arms)
     ]
-    for name in references(map(get_family, _families(spec))):
-        scripted = reference_player(name, "compact", spec.seeds[0])
+    families = [get_family(name) for name in _families(spec)]
+    for name in references(families):
+        scripted = reference_player(name, cheapest_rendering(families), spec.seeds[0])
         found.append(_Leg(name, spec.seeds[0], scripted, is_reference=True))
     return found
 
@@ -168,7 +169,7 @@ class _Playing:
             pack_id=pack.id,
             rows=[row(e, foreign=slot.foreign) for e, slot in zip(solves, pack.slots, strict=True)],
             hints=[e.hints for e in solves] if is_own else None,
-            told=tell(pack, trajectory, "compact") if is_told else None,
+            told=tell(pack, trajectory, cheapest_rendering([pack.slots[0].family])) if is_told else None,
             again=has_failed and self.retries_failed,
         )
         self.journal.append(record)

@@ -11,7 +11,7 @@ import numpy as np
 
 from codctl.envs.base import Family
 from codctl.errors import UsageError
-from codctl.evaluate.ceilings import play_policy, references
+from codctl.evaluate.ceilings import cheapest_rendering, play_policy, references
 from codctl.evaluate.statistics import bootstrap_by_pack
 from codctl.runs.atomic import write_bytes
 
@@ -102,7 +102,7 @@ def _rewards(family: Family, variant: str, preset: str, policy: str, packs: int,
     for start in range(0, packs, _PACKS_AT_ONCE):
         indices = range(start, min(start + _PACKS_AT_ONCE, packs))
         drawn = [family.pack("test", index, length, preset, variant) for index in indices]
-        for trajectory in play_policy(policy, drawn, "compact", _SEED):
+        for trajectory in play_policy(policy, drawn, cheapest_rendering([family]), _SEED):
             yield [episode.raw_reward for episode in trajectory.of("solve")]
 
 

@@ -24,27 +24,31 @@ def check_shape(model: ModelConfig) -> None:
         raise PreflightError(str(misfit), where=misfit.key, hint=misfit.hint)
 
 
-def check_files(model: ModelConfig) -> None:
+def check_files(model: ModelConfig) -> TemplateChat | None:
     """Check the model's folder, or where the cache has it: weights, tokenizer, chat template.
 
     A hub id that is not cached passes; with random weights, when its shape is known.
+
+    Returns:
+        How the model is talked to; None where its files are not at hand.
 
     Raises:
         PreflightError: It cannot be trained.
     """
     if not model.path:
-        return
+        return None
     if model.init == "random":
         if not (hub.is_hub_id(model.path) and model.path in architectures.PUBLISHED):
             architectures.of_folder(hub.located(model.path, model.revision, weights=False))
-        return
+        return None
     folder = hub.find(model.path, model.revision)
     if folder is None:
-        return
+        return None
     check_folder(folder)
     tokenizer = load_tokenizer(folder)
-    TemplateChat(tokenizer, where=str(folder))
+    chat = TemplateChat(tokenizer, where=str(folder))
     check_tokenizer(tokenizer, folder)
+    return chat
 
 
 def check_tokenizer(tokenizer: Any, folder: Path) -> None:

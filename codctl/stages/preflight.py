@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from codctl.config.schema import Config
 from codctl.engines.vllm.settings import check_installed
-from codctl.envs.registry import check_world
 from codctl.errors import PreflightError
 from codctl.evaluate.arms import check_arms
 from codctl.learn import hub
 from codctl.stages.model_checks import check_files, check_shape
 from codctl.stages.placement import place
-from codctl.stages.plan.fit import check_plan
+from codctl.stages.plan.engines import context_of
+from codctl.stages.plan.fit import check_memory, check_plan
+from codctl.stages.plan.sizes import find_model
+from codctl.stages.world_checks import check_prompts, check_worlds
 
 
 def preflight(config: Config) -> None:
@@ -29,10 +31,7 @@ def check_recipe(config: Config) -> None:
 
     A model folder is looked into, and a hub id where the cache has it.
     """
-    for part in config.world.parts:
-        check_world(part.family, part.preset, part.variant)
-    for known in config.model.build.worlds:
-        check_world(known.family, known.preset)
+    check_worlds(config)
     check_arms(config.evaluation.arms)
     if not config.model.path and not config.warm_start.enabled and config.train.enabled:
         raise PreflightError(
@@ -42,7 +41,9 @@ def check_recipe(config: Config) -> None:
         )
     place(config)
     check_shape(config.model)
-    check_files(config.model)
+    chat = check_files(config.model)
+    if chat or not config.model.path:
+        check_prompts(config, chat, context_of(config, find_model(config)))
 
 
 def preflight_elsewhere(config: Config) -> None:
@@ -58,6 +59,8 @@ def check_machine(config: Config) -> None:
         check_installed()
     _check_device(config)
     check_plan(config)
+    if not model.path or hub.find(model.path, model.revision, weights=False):
+        check_memory(config)
     if model.path and model.init == "weights" and hub.is_hub_id(model.path):
         hub.check_reachable(model.path, model.revision)
 

@@ -15,7 +15,7 @@ from codctl.stages.preflight import check_machine, check_recipe, preflight
 
 
 def config_of(**sections: Any) -> Config:
-    return Config.model_validate(sections)
+    return Config.model_validate({"world": {"preset": "tiny", "rendering": "compact"}, **sections})
 
 
 def model_of(folder: Path, **settings: Any) -> dict[str, Any]:

@@ -143,6 +143,7 @@ def _part(suite: SuiteSpec, entry: EntrySpec, world: World, home: Home, known: M
     values = {**home.defaults, **entry.given, **vars(world)}
     if home.arms is not None and "arms" not in suite.overridden:
         values["arms"] = home.arms
+    values["rendering"] = _rendering(known[world.family], values, suite, entry)
     label = "-".join(filter(None, (world.family, world.preset, world.variant)))
     spec = EvalSpec(**{**values, "name": f"{entry.name}/{label}"})
     check_arms(spec.arms)
@@ -157,6 +158,16 @@ def _part(suite: SuiteSpec, entry: EntrySpec, world: World, home: Home, known: M
     if spec.strategy == "distractor":
         return _with_distractors(spec, home, known)
     return spec
+
+
+def _rendering(family: Family, values: Mapping[str, Any], suite: SuiteSpec, entry: EntrySpec) -> str:
+    """The rendering that was asked for; one that nobody named is the family's first where it has not the usual one."""
+    wanted = str(values.get("rendering", "full"))
+    if wanted in family.renderings:
+        return wanted
+    if "rendering" in entry.given or "rendering" in suite.overridden:
+        raise unknown(f"rendering of {family.name}", wanted, list(family.renderings), "codctl env list")
+    return family.renderings[0]
 
 
 def _with_distractors(spec: EvalSpec, home: Home, known: Mapping[str, Family]) -> EvalSpec:

@@ -11,7 +11,7 @@ from typing import Any
 
 from codctl.cod.trajectory import Trajectory
 from codctl.envs.base import Family, Pack, Rendering
-from codctl.evaluate.ceilings import play_policy
+from codctl.evaluate.ceilings import cheapest_rendering, play_policy
 
 POLICIES = ("informed", "bayes", "random")
 
@@ -70,7 +70,7 @@ class Subject:
     @property
     def rendering(self) -> Rendering:
         """The cheapest one."""
-        return "compact" if "compact" in self.family.renderings else self.family.renderings[0]
+        return cheapest_rendering([self.family])
 
     @property
     def is_learnable(self) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from codctl.config.schema import Config
 from codctl.errors import PreflightError
-from codctl.stages.plan.devices import Device, uses_gpus
+from codctl.stages.plan.devices import Device, machine_memory, uses_gpus
 from codctl.stages.plan.memory import GIB
 from codctl.stages.plan.plan import Plan, make_plan
 
@@ -25,6 +26,22 @@ def check_plan(config: Config) -> None:
     """
     if uses_gpus(config):
         refuse_if_too_large(config, make_plan(config))
+
+
+def check_memory(config: Config) -> None:
+    """Make sure that a recipe for the CPU fits the main memory of this machine.
+
+    Raises:
+        PreflightError: It does not, by the plan.
+    """
+    if uses_gpus(config) or not (here := machine_memory()):
+        return
+    device = make_plan(config).layout.devices[0]
+    if device.need > here:
+        raise PreflightError(
+            f"{_too_full(replace(device, memory=here))} in this machine",
+            hint="a smaller model.build, train.micro_batch_tokens or runtime.max_batch",
+        )
 
 
 def refuse_if_too_large(config: Config, plan: Plan) -> None:
