@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Iterator
 
 
 class _Log(logging.Logger):
@@ -25,3 +26,12 @@ class _Log(logging.Logger):
 
 log = logging.getLogger("codctl")
 log.__class__ = _Log
+
+
+@contextlib.contextmanager
+def watching_only(what: str) -> Iterator[None]:
+    """Run a block that only shows or copies what is computed: what it raises is logged, and the work goes on."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  whatever it is, the work matters more
+        log.warning("%s failed (%s: %s); the work goes on", what, type(error).__name__, error)

@@ -11,12 +11,16 @@ from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
 from codctl.cli import _output
-from codctl.log import log
-from codctl.stages.pace import Paces, PlainDisplay, clock, rate, sparkline
+from codctl.log import log, watching_only
+from codctl.stages.pace import Pace, Paces, PlainDisplay, clock, rate, sparkline
 from codctl.stages.progress import Display
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.table import Table
+
+
+_WIDEST_BAR, _SHORTEST_LABEL = 30, 20
 
 
 class LiveDisplay:
@@ -27,49 +31,62 @@ class LiveDisplay:
         from rich.live import Live
 
         self._paces = Paces(time.monotonic())
-        console = Console(stderr=True)
-        self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
+        self._console = Console(stderr=True)
+        self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=4, transient=True)
         self._live.start()
 
     def update(self, phase: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
         now_s = time.monotonic()
-        if self._paces.update(phase, done, total, metrics, now_s) and done >= total:
-            self._print(self._paces.current.line(now_s), now_s)
+        pace = self._paces.update(phase, done, total, metrics, now_s)
+        if pace and pace.has_ended:
+            self._print(pace.line(now_s), now_s)
 
     def message(self, text: str) -> None:
-        now_s = time.monotonic()
-        self._paces.note(text, now_s)
-        self._print(text, now_s)
+        self._print(text, time.monotonic())
 
     def _print(self, text: str, now_s: float) -> None:
         passed = clock(now_s - self._paces.begun_s)
-        self._live.console.print(f"[{passed}] {text}", markup=False, highlight=False, soft_wrap=True)
+        self._console.print(f"[{passed}] {text}", markup=False, highlight=False, overflow="fold")
 
     def close(self) -> None:
         self._live.stop()
 
     def _draw(self) -> Group:
         from rich.console import Group
-        from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
         now_s = time.monotonic()
         pace = self._paces.current
-        each, left = pace.seconds_each(), pace.left_s(now_s)
-        head = Table.grid(padding=(0, 2))
-        head.add_row(
-            Text(pace.phase, style="bold"),
-            ProgressBar(total=pace.total or None, completed=pace.done, width=30, pulse=not pace.total),
-            Text(f"{pace.done}/{pace.total}" if pace.total else ""),
-            Text(rate(each) if each is not None else ""),
-            Text(f"{clock(left)} left" if left is not None else ""),
-            Text(f"{clock(now_s - self._paces.begun_s)} so far", style="dim"),
-        )
         curves = Table.grid(padding=(0, 2))
         for name, numbers, history in pace.rows():
-            curves.add_row(Text(name, style="dim"), Text(numbers), Text(sparkline(history)))
-        return Group(head, curves) if pace.curves else Group(head)
+            cells = (Text(name, style="dim"), Text(numbers), Text(sparkline(history)))
+            curves.add_row(*cells)
+        return Group(_head(pace, self._paces, now_s, self._console.width), *([curves] if pace.curves else []))
+
+
+def _head(pace: Pace, paces: Paces, now_s: float, columns: int) -> Table:
+    """Phase, bar, count, rate and times on one line. What does not fit is left out, from the right, then cut."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    each, left = pace.seconds_each(), pace.left_s(now_s)
+    so_far = f"{clock(now_s - paces.begun_s)} so far"
+    fields = [f"{pace.done}/{pace.total}"] if pace.total else []
+    if each is not None and left is not None:
+        fields += [f"{clock(left)} left", rate(each)]
+    bar = min(_WIDEST_BAR, columns // 6)
+    while (room := columns - bar - 2 - sum(len(field) + 2 for field in [*fields, so_far])) < _SHORTEST_LABEL and fields:
+        fields.pop()
+    head = Table.grid(padding=(0, 2))
+    head.add_row(
+        Text(_output.shorten(pace.phase, max(room, 0)), style="bold", no_wrap=True),
+        ProgressBar(total=pace.total or None, completed=pace.done, width=bar, pulse=not pace.total),
+        *(Text(field, no_wrap=True) for field in fields),
+        Text(so_far, style="dim", no_wrap=True),
+    )
+    return head
 
 
 class _LogToDisplay(logging.Handler):
@@ -86,7 +103,7 @@ class _LogToDisplay(logging.Handler):
 @contextmanager
 def open_display(every_s: float) -> Iterator[Display]:
     """Show progress while the block runs. What libraries print or warn of meanwhile stays out of stdout."""
-    display = LiveDisplay() if _output.use_live(sys.stderr) else PlainDisplay(every_s, _output.talk)
+    display = _display(every_s)
     handler = _LogToDisplay(display)
     log.addHandler(handler)
     try:
@@ -95,7 +112,15 @@ def open_display(every_s: float) -> Iterator[Display]:
             yield display
     finally:
         log.removeHandler(handler)
-        display.close()
+        with watching_only("the progress display"):
+            display.close()
+
+
+def _display(every_s: float) -> Display:
+    if _output.use_live(sys.stderr):
+        with watching_only("the live display"):
+            return LiveDisplay()
+    return PlainDisplay(every_s, _output.talk)
 
 
 def _log_warning(

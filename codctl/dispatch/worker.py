@@ -20,7 +20,6 @@ from codctl.dispatch import leash
 from codctl.errors import CodctlError
 from codctl.log import log
 from codctl.runs.directory import RunDirectory
-from codctl.stages.pace import PlainDisplay
 from codctl.startup import begin_process
 
 
@@ -50,12 +49,8 @@ def work(run: RunDirectory, job: str | None = None) -> dict[str, Any]:
         from codctl.stages.pipeline import run_training
         from codctl.stages.preflight import preflight  # heavy: whoever waits for the attempt to begin need not wait
 
-        display = PlainDisplay(config.runtime.progress_s, log.info)
-        try:
-            preflight(config)
-            return run_training(config, run, display, followers.starter(run, config))
-        finally:
-            display.close()
+        preflight(config)
+        return run_training(config, run, None, followers.starter(run, config))
 
 
 def learn_along(run: RunDirectory) -> None:

@@ -54,7 +54,8 @@ def train_on(
     episodes: Sequence[EpisodeRecord],
     config: Config,
     work: Path,
-    report: Callable[[int, int, dict[str, float]], None],
+    report: Callable[[int, dict[str, float]], None],
+    count: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Fine-tune the model in place.
 
@@ -64,7 +65,8 @@ def train_on(
         episodes: Demonstrations; the loss is on sampled tokens only.
         config: Recipe.
         work: Folder for the trainer's own files; nothing of value is left in it.
-        report: Called with step, number of steps and the trainer's log at each log.
+        report: Called with the step and the trainer's log at each log.
+        count: Called with steps done and in all, before the first and after each.
     """
     from datasets import Dataset
     from transformers import PrinterCallback, TrainerCallback
@@ -74,7 +76,13 @@ def train_on(
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             numbers = {k: float(v) for k, v in (logs or {}).items() if k in ("loss", "learning_rate")}
             if "loss" in numbers:
-                report(state.global_step, state.max_steps, numbers)
+                report(state.global_step, numbers)
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            count(0, state.max_steps)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            count(state.global_step, state.max_steps)
 
     warm = config.warm_start
     rows = Dataset.from_dict(

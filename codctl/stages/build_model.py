@@ -49,13 +49,13 @@ def _build(final: Path, config: Config, progress: Progress) -> None:
     if config.model.path is None:
         from codctl.learn.tiny import build_folder
 
-        progress.message("building tokenizer and model")
+        progress.update("building tokenizer and model", 0, 0, {})
         with sealing(final) as temp:
             build_folder(config.model.build, config.world, config.seed, temp)
     else:
         from codctl.learn.random_init import build_random_folder
 
-        progress.message(f"building {config.model.path} with random weights")
+        progress.update(f"building {config.model.path} with random weights", 0, 0, {})
         with sealing(final) as temp:
             build_random_folder(config, temp)
 
@@ -65,7 +65,7 @@ def _fetched(config: Config, progress: Progress) -> Path:
     path, revision = str(config.model.path), config.model.revision
     found = hub.find(path, revision)
     if found is None:
-        progress.message(f"fetching {path} ({revision or 'its newest revision'}) from the hub")
+        progress.update(f"fetching {path} ({revision or 'its newest revision'}) from the hub", 0, 0, {})
         found = hub.fetch(path, revision, lambda done, total: progress.update("MB from the hub", done, total, {}))
     if hub.is_hub_id(path):
         progress.message(f"the model is {path} at commit {found.name}")

@@ -62,6 +62,7 @@ def cod_train(
     final, steps = run.stage("cod_train") / "final", config.train.steps
     if is_whole(final, progress.message) and final_step(final) in (None, steps):
         return final
+    progress.update("CoD-Train: loading the model", 0, 0, {})
     tokenizer = load_tokenizer(start)
     chat = TemplateChat(tokenizer, where=str(start))
     with ExitStack() as stack:
@@ -143,6 +144,7 @@ class Training:
         """
         self._resume()
         config, total = self._config, self._config.train.steps
+        self._progress.update("CoD-Train", self._done, total, {})
         if self._done == 0:
             self._validate(0)
         while self._done < total:
@@ -249,7 +251,7 @@ class Training:
             refuse_if_engine_is_broken([e for t in played for e in t.episodes], step)
             metrics = by_position(self._mixture, played)
             self._tracker.log(step, "validation", metrics)
-            self._progress.update("validation", step, config.train.steps, metrics)
+            self._progress.update(f"validation at step {step}", len(packs), len(packs), metrics)
 
     # --- learning -------------------------------------------------------------------------------------------------
 

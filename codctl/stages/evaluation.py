@@ -21,7 +21,7 @@ from codctl.runs.directory import RunDirectory
 from codctl.runs.extension import final_step
 from codctl.runs.seal import is_whole, read_info, sealing
 from codctl.seeds import derive_seed
-from codctl.stages.progress import Progress
+from codctl.stages.progress import Progress, of_arm
 from codctl.stages.saved_models import saved_models
 from codctl.stages.subject import Performer, Subject, open_subject
 
@@ -79,6 +79,7 @@ def evaluate_in_run(
         spec = _spec(config, number, length, arms)
         about = {"training": training_digest(config), "evaluation": _digest(repr(spec)), "step": step}
         if not is_whole(final, progress.message) or _set_aside(run, final, about, spec, progress):
+            progress.update(f"evaluation {called}: loading the model", 0, 0, {})
             with _journal(journal_path, f"{about} {called}") as journal:
                 subject = _subject(run, config, folder)
                 performer = open_subject(subject, run.path / "engine.log")
@@ -159,8 +160,10 @@ def _evaluate(
 async def _play(performer: Performer, spec: EvalSpec, progress: Progress, journal: Journal) -> None:
     from codctl.evaluate.runner import play
 
+    phase = f"evaluation on {spec.family}, length {spec.length}"
+
     def report(arm: str, done: int, total: int, means: dict[str, float]) -> None:
-        progress.update(f"evaluation on {spec.family}, length {spec.length}: {arm}", done, total, means)
+        progress.update(phase, done, total, of_arm(arm, means))
 
     try:
         if performer.check:

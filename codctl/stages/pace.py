@@ -12,26 +12,40 @@ _SPARKS = "▁▂▃▄▅▆▇█"
 _MEASURES = ("reward", "success")
 _BY_POSITION = re.compile(r"(?:(?P<family>.+)/)?(?P<measure>reward|success)/position_(?P<position>\d+)")
 _SPARK_WIDTH = 40
-_MANY = 500
+_EVIDENCE_S = 5.0  # of counting, before a rate is worth showing
+_FIRST_REPORTS = 3  # of a phase: that it began, its first count, its first rate
 
 
 @dataclass
 class Pace:
-    """How far one phase is and how fast it goes."""
+    """How far one phase is and how fast it goes.
+
+    Attributes:
+        phase: Its name.
+        started_s: When its work began.
+        done: Units that are finished.
+        total: Units in all; 0 while nobody knows.
+        changed_s: When it last reported.
+        measure: reward in training, success in an evaluation.
+        curves: Family or arm, "" for all → position → history.
+        reports: How often it has reported.
+    """
 
     phase: str
     started_s: float
-    first_done: int  # a resumed phase does not start at 0
     done: int = 0
     total: int = 0
     changed_s: float = 0.0
+    measure: str = ""
+    curves: dict[str, dict[int, list[float]]] = field(default_factory=dict)
+    _first: tuple[float, int] | None = None  # when the first count came, and what it was
     reports: int = 0
-    measure: str = ""  # reward in training, success in an evaluation
-    curves: dict[str, dict[int, list[float]]] = field(default_factory=dict)  # family, "" for all → position → history
 
     def update(self, done: int, total: int, metrics: Mapping[str, float], now_s: float) -> None:
-        self.done, self.total, self.changed_s = done, total, now_s
         self.reports += 1
+        self.done, self.total, self.changed_s = done, total, now_s
+        if total and self._first is None:
+            self._first = (now_s, done)
         found = [match for name in metrics if (match := _BY_POSITION.fullmatch(name))]
         measured = {match["measure"] for match in found}
         self.measure = next((measure for measure in _MEASURES if measure in measured), self.measure)
@@ -39,6 +53,10 @@ class Pace:
             if match["measure"] == self.measure:
                 curves = self.curves.setdefault(match["family"] or "", {})
                 curves.setdefault(int(match["position"]), []).append(metrics[match[0]])
+
+    @property
+    def has_ended(self) -> bool:
+        return bool(self.total) and self.done >= self.total
 
     def newest(self) -> dict[str, str]:
         """The newest numbers by position: of each family of a mixture, else of all packs under an empty name."""
@@ -49,10 +67,13 @@ class Pace:
         }
 
     def seconds_each(self) -> float | None:
-        if self.reports < 2 and self.total >= _MANY:
-            return None  # small units end in waves: the first of the first wave says nothing about the rest
-        count = self.done - self.first_done
-        return (self.changed_s - self.started_s) / count if count > 0 else None
+        """Seconds for one unit, once there is evidence: the first count may come late (a model is loaded first), and
+        be of many units."""
+        if self._first is None:
+            return None
+        first_s, first_done = self._first
+        passed_s, units = self.changed_s - first_s, self.done - first_done
+        return passed_s / units if units > 0 and passed_s >= _EVIDENCE_S else None
 
     def left_s(self, now_s: float) -> float | None:
         each = self.seconds_each()
@@ -74,10 +95,10 @@ class Pace:
         """One line of text: phase, count, rate, time left, newest reward or success by position."""
         parts = [f"{self.phase} {self.done}/{self.total}" if self.total else self.phase]
         each, left = self.seconds_each(), self.left_s(now_s)
-        if each is not None:
-            parts.append(rate(each))
-        if left is not None and self.done < self.total:
-            parts.append(f"{clock(left)} left")
+        if self.has_ended:
+            parts[0] += f" in {clock(self.changed_s - self.started_s)}"
+        elif each is not None and left is not None:
+            parts += [rate(each), f"{clock(left)} left"]
         if self.curves:
             numbers = ", ".join(f"{family} {shown}".strip() for family, shown in self.newest().items())
             parts.append(f"{self.measure} {numbers}")
@@ -88,26 +109,39 @@ class Paces:
     """The phases of a run. A validation between two training steps does not restart the clock of the training."""
 
     def __init__(self, now_s: float) -> None:
-        self.begun_s = now_s
-        self.current = Pace("starting", now_s, 0, changed_s=now_s)
+        self.begun_s = self.changed_s = now_s
+        self.current = Pace("starting", now_s, changed_s=now_s)
         self._known: dict[str, Pace] = {}
 
-    def note(self, text: str, now_s: float) -> None:
-        """A message says what is being done until the next report."""
-        self.current = Pace(text, now_s, 0, changed_s=now_s)
+    def update(self, phase: str, done: int, total: int, metrics: Mapping[str, float], now_s: float) -> Pace | None:
+        """Take note of what a stage reports.
 
-    def update(self, phase: str, done: int, total: int, metrics: Mapping[str, float], now_s: float) -> bool:
-        """Note what a stage reported. Returns whether a phase began or ended with it."""
-        known = self._known.get(phase)
-        # A phase that had ended, or starts over, is a new one of the same name.
-        begins = known is None or done < known.done or (bool(known.total) and known.done >= known.total)
-        if begins:
+        Returns:
+            Its phase if there is news of it: its first reports, and its end.
+        """
+        pace = self._known.get(phase)
+        begins = pace is None or pace.has_ended or done < pace.done
+        if pace is None or begins:
             # The work behind the first report began when the phase before it last moved.
-            self._known[phase] = Pace(phase, self.current.changed_s, max(0, done - 1))
-        self.current = self._known[phase]
-        moved = begins or done != self.current.done
-        self.current.update(done, total, metrics, now_s)
-        return begins or (moved and bool(total) and done >= total)
+            pace = self._known[phase] = Pace(phase, self.changed_s)
+        had_ended = pace.has_ended
+        pace.update(done, total, metrics, now_s)
+        self.changed_s = now_s
+        self.current = self._unfinished(pace) if pace.has_ended else pace
+        is_news = pace.reports <= _FIRST_REPORTS or (pace.has_ended and not had_ended)
+        return pace if is_news else None
+
+    def _unfinished(self, ended: Pace) -> Pace:
+        """What goes on now that a phase has ended: the training around a validation."""
+        going_on = [pace for pace in self._known.values() if pace.total and not pace.has_ended]
+        return going_on[-1] if going_on else ended
+
+    def waiting(self, now_s: float, every_s: float) -> str:
+        """How long nothing has been reported; empty while that is less than `every_s`."""
+        quiet_s = now_s - self.changed_s
+        if quiet_s < every_s:
+            return ""
+        return f", {clock(quiet_s)} " + ("since the last report" if self.current.total else "so far")
 
 
 def rate(seconds_each: float) -> str:
@@ -129,10 +163,16 @@ def sparkline(values: list[float], top: float = 1.0) -> str:
 
 
 class PlainDisplay:
-    """One line every few seconds, also when nothing moves, so that a log shows that the process lives."""
+    """One line every few seconds, also when nothing moves, so that a log shows that the process lives.
 
-    def __init__(self, every_s: float, say: Callable[[str], None]) -> None:
-        self._every_s = every_s
+    Args:
+        every_s: Seconds between two lines.
+        say: Where lines go.
+        stamped: Whether each begins with the time so far.
+    """
+
+    def __init__(self, every_s: float, say: Callable[[str], None], *, stamped: bool = True) -> None:
+        self._every_s, self._is_stamped = every_s, stamped
         self._say_line = say
         self._said_s = time.monotonic()
         self._paces = Paces(self._said_s)
@@ -144,14 +184,12 @@ class PlainDisplay:
     def update(self, phase: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
         now_s = time.monotonic()
         with self._lock:
-            if self._paces.update(phase, done, total, metrics, now_s):
-                self._say(now_s)
+            if pace := self._paces.update(phase, done, total, metrics, now_s):
+                self._say(pace.line(now_s), now_s)
 
     def message(self, text: str) -> None:
-        now_s = time.monotonic()
         with self._lock:
-            self._paces.note(text, now_s)
-            self._say(now_s)
+            self._say_line(self._stamped(text, time.monotonic()))
 
     def close(self) -> None:
         self._stop.set()
@@ -162,11 +200,11 @@ class PlainDisplay:
             with self._lock:
                 now_s = time.monotonic()
                 if now_s - self._said_s >= self._every_s:
-                    self._say(now_s)
+                    self._say(self._paces.current.line(now_s) + self._paces.waiting(now_s, self._every_s), now_s)
 
-    def _say(self, now_s: float) -> None:
-        pace = self._paces.current
-        quiet_s = now_s - pace.changed_s
-        waiting = f", no progress for {clock(quiet_s)}" if quiet_s >= self._every_s else ""
-        self._say_line(f"[{clock(now_s - self._paces.begun_s)}] {pace.line(now_s)}{waiting}")
+    def _say(self, text: str, now_s: float) -> None:
         self._said_s = now_s
+        self._say_line(self._stamped(text, now_s))
+
+    def _stamped(self, text: str, now_s: float) -> str:
+        return f"[{clock(now_s - self._paces.begun_s)}] {text}" if self._is_stamped else text

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run_training(
-    config: Config, run: RunDirectory, progress: Progress, starter: Starter | None = None
+    config: Config, run: RunDirectory, progress: Progress | None, starter: Starter | None = None
 ) -> dict[str, Any]:
     """Train and evaluate; the same call again continues or does nothing.
 
@@ -27,7 +27,7 @@ def run_training(
     Args:
         config: Recipe.
         run: Where everything is written.
-        progress: For whoever watches.
+        progress: Shows how far it is; the run's log has it anyway.
         starter: Starts the learner's further processes (`dispatch.followers`); None where it is one.
 
     Raises:
@@ -39,9 +39,10 @@ def run_training(
     from codctl.tracking.tracker import Tracker
 
     tracker = Tracker(run, config)
+    seen = Logged(progress, config.runtime.progress_s)
     outcome = "failed"
     try:
-        result = _stages(config, run, tracker, Logged(progress), starter)
+        result = _stages(config, run, tracker, seen, starter)
         outcome = "finished"
         return result
     except Stopped as request:
@@ -51,6 +52,7 @@ def run_training(
         outcome = "interrupted"
         raise
     finally:
+        seen.close()
         tracker.finish(outcome)
 
 
@@ -102,10 +104,14 @@ def _report(run: RunDirectory, progress: Progress) -> Path | None:
     """Write the page; a page that fails must not turn a finished training into a failed one."""
     from codctl.evaluate.report import write_report
 
+    progress.update("writing the report", 0, 0, {})
     try:
         return write_report(run)
-    except CodctlError as error:
-        progress.message(f"no report: {error.message} ({error.where}); try `codctl report {run.path}`")
+    except Exception as error:  # noqa: BLE001  whatever it is, the training is finished
+        why = (
+            f"{error.message} ({error.where})" if isinstance(error, CodctlError) else f"{type(error).__name__}: {error}"
+        )
+        progress.message(f"no report: {why}; codctl report {run.title} tries again")
         return None
 
 

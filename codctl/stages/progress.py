@@ -1,20 +1,25 @@
-"""How a stage tells whoever watches where it is, and how whoever watches can stop it."""
+"""How a stage tells its watchers where it is, and how they can stop it."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
+
+from codctl.log import log, watching_only
+from codctl.stages.pace import PlainDisplay
 
 
 class Progress(Protocol):
     """Calls are cheap and never fail; a request to stop ends the stage from within them."""
 
     def update(self, phase: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
-        """`done` of `total` units of a phase are finished; `metrics` are the newest numbers."""
+        """`done` of `total` units of a phase are finished; `metrics` are the newest numbers.
+
+        A `total` of 0 says that the phase has begun and cannot count its units, or not yet.
+        """
 
     def message(self, text: str) -> None:
-        """Something that the user should read once."""
+        """Something that the user should read once. It is not a phase: `update` says what is being done."""
 
 
 class Display(Progress, Protocol):
@@ -23,22 +28,48 @@ class Display(Progress, Protocol):
     def close(self) -> None: ...
 
 
-class Logged:
-    """Passes everything on, and keeps messages and finished phases in the run's log file."""
+class Unfailing:
+    """Passes everything on to a display until that raises: the error is logged, and the display is left alone."""
 
     def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._log = logging.getLogger("codctl")
+        self._progress: Progress | None = progress
 
     def update(self, phase: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
-        if done >= total:
-            numbers = ", ".join(f"{name} {value:.4g}" for name, value in sorted(metrics.items()))
-            self._log.info("%s: %d of %d done; %s", phase, done, total, numbers)
-        self._progress.update(phase, done, total, metrics)
+        self._call(lambda shown: shown.update(phase, done, total, metrics))
 
     def message(self, text: str) -> None:
-        self._log.info("%s", text)
-        self._progress.message(text)
+        self._call(lambda shown: shown.message(text))
+
+    def _call(self, call: Callable[[Progress], None]) -> None:
+        shown, self._progress = self._progress, None
+        if shown is not None:
+            with watching_only("the progress display"):
+                call(shown)
+                self._progress = shown
+
+
+class Logged:
+    """Passes everything on, and keeps it in the run's log: each message, and a line of progress every few seconds.
+
+    Args:
+        progress: What shows it elsewhere; None where nobody looks.
+        every_s: Seconds between two lines of progress.
+    """
+
+    def __init__(self, progress: Progress | None, every_s: float) -> None:
+        self._lines = PlainDisplay(every_s, lambda text: log.info("%s", text), stamped=False)
+        self._watchers: list[Progress] = [self._lines, *([Unfailing(progress)] if progress else [])]
+
+    def update(self, phase: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
+        for watcher in self._watchers:
+            watcher.update(phase, done, total, metrics)
+
+    def message(self, text: str) -> None:
+        for watcher in self._watchers:
+            watcher.message(text)
+
+    def close(self) -> None:
+        self._lines.close()
 
 
 class Stoppable:
@@ -54,3 +85,8 @@ class Stoppable:
     def message(self, text: str) -> None:
         self._progress.message(text)
         self._check()
+
+
+def of_arm(arm: str, means: Mapping[str, float]) -> dict[str, float]:
+    """Newest means under the name of the arm that they are of: a display then shows each arm's."""
+    return {f"{arm}/{name}": value for name, value in means.items()}

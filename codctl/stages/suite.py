@@ -30,7 +30,7 @@ from codctl.runs.atomic import make_folder, write_json
 from codctl.runs.attempt import Terminated
 from codctl.runs.directory import move_aside
 from codctl.runs.evaluations import ABOUT, EVALUATIONS, JOURNAL
-from codctl.stages.progress import Progress
+from codctl.stages.progress import Progress, Unfailing, of_arm
 from codctl.stages.subject import Performer, Subject, home_of, identity_of, open_subject
 from codctl.stages.suite_result import finished, write_result
 
@@ -91,6 +91,7 @@ def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False) -> dict[st
         RefusedError: Another process plays it.
         BackendError: The server cannot be used, or is gone. What was played is kept.
     """
+    progress = Unfailing(progress)
     lock_path = plan.folder / "lock"
     if lock.is_locked(lock_path):
         raise _in_use(plan.folder)
@@ -98,6 +99,7 @@ def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False) -> dict[st
         move_aside(plan.folder)
     if (result := finished(plan.folder, plan.digest)) is not None:
         return result
+    progress.update(f"preparing {plan.subject.name}", 0, 0, {})
     asyncio.run(_until_stopped(_session(plan, open_subject(plan.subject, plan.folder / "engine.log"), progress)))
     done = finished(plan.folder, plan.digest, allow_failed=True)
     assert done is not None
@@ -147,7 +149,7 @@ async def _session(plan: Plan, performer: Performer, progress: Progress) -> None
                 await _play(plan, performer, journal, progress)
             finally:
                 journal.end_session({"seconds": round(time.monotonic() - started_s, 3), "usage": performer.usage()})
-            progress.message("writing results and report")
+            progress.update("writing results and report", 0, 0, {})
             write_result(plan.folder, _head(plan), plan.parts, journal)
     finally:
         if performer.close:
@@ -159,7 +161,7 @@ async def _play(plan: Plan, performer: Performer, journal: FileJournal, progress
         phase = f"{part.name} ({number} of {len(plan.parts)})" if len(plan.parts) > 1 else part.name
 
         def report(arm: str, done: int, total: int, means: dict[str, float], phase: str = phase) -> None:
-            progress.update(phase, done, total, means)
+            progress.update(phase, done, total, of_arm(arm, means))
 
         try:
             await play(

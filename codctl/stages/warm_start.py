@@ -37,21 +37,25 @@ def warm_start(run: RunDirectory, config: Config, start: Path, tracker: Tracker,
     from codctl.learn.warm_start import demonstrations, train_on
 
     started = time.monotonic()
+    progress.update("warm start: loading the model", 0, 0, {})
     speaker = load_speaker(start, "float32", config.model.device)  # what is trained; the arithmetic is model.dtype's
-    progress.message(f"playing {config.warm_start.packs} packs of demonstrations")
+    progress.update(f"warm start: playing {config.warm_start.packs} packs of demonstrations", 0, 0, {})
     episodes = demonstrations(config, speaker.chat, rollout_settings(config))
     tracker.rewind(_STAGE, -1)
     losses: list[dict[str, float]] = []
 
-    def report(step: int, steps: int, log: dict[str, float]) -> None:
+    def report(step: int, log: dict[str, float]) -> None:
         metrics = {"loss": log["loss"], "lr": log.get("learning_rate", 0.0)}
         losses.append({"step": step, **metrics})
         tracker.log(step, _STAGE, metrics)
-        progress.update("warm start", step, steps, metrics)
 
+    def count(done: int, total: int) -> None:
+        progress.update("warm start", done, total, {})
+
+    progress.update("warm start", 0, 0, {})
     with sealing(final) as temp:
         with tempfile.TemporaryDirectory() as work:
-            train_on(speaker.model, speaker.tokenizer, episodes, config, Path(work), report)
+            train_on(speaker.model, speaker.tokenizer, episodes, config, Path(work), report, count)
         export(speaker, config, temp / "model")
         result = {
             "episodes": len(episodes),

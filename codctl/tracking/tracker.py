@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from codctl.log import watching_only
 from codctl.runs.directory import RunDirectory
 from codctl.tracking.jsonl import MetricsLog
 from codctl.tracking.mirror import Mirror
@@ -23,7 +24,10 @@ class Tracker:
 
     def __init__(self, run: RunDirectory, config: Config) -> None:
         self._log = MetricsLog(run.metrics_path)
-        self._mirror = Mirror(run.path, run.title) if config.tracking.mlflow else None
+        self._mirror: Mirror | None = None
+        if config.tracking.mlflow:
+            with watching_only("the MLflow mirror"):
+                self._mirror = Mirror(run.path, run.title)
 
     def log(
         self, step: int, phase: str, metrics: Mapping[str, float], timing: Mapping[str, float] | None = None
@@ -42,4 +46,5 @@ class Tracker:
     def finish(self, status: str) -> None:
         """End with finished, failed, interrupted, cancelled or paused; waits for the mirror only a little."""
         if self._mirror:
-            self._mirror.finish(status)
+            with watching_only("the MLflow mirror"):
+                self._mirror.finish(status)

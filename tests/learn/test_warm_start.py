@@ -130,7 +130,7 @@ def test_sft_lowers_the_loss_and_repeats_to_the_bit(tiny_folder: Path, tmp_path:
             episodes,
             CONFIG,
             tmp_path,
-            lambda step, steps, log: logs.append(log["loss"]),
+            lambda step, log: logs.append(log["loss"]),
         )
         return speaker.model, episodes
 
