@@ -98,7 +98,7 @@ def test_paused_and_cancelled_between_steps_it_ends_with_the_same_bits(make: Cal
     assert end(whole) == (0, "")
     assert [one["outcome"] for one in run.attempts()] == ["paused", "cancelled", "finished"]
     assert final(run) == final(through)
-    assert "CoD-Train: 6 of 6 done" in run.log_path(3).read_text()
+    assert "CoD-Train 6/6 in " in run.log_path(3).read_text()
 
 
 def test_it_says_how_it_failed(make: Callable[..., RunDirectory]) -> None:
