@@ -1,7 +1,7 @@
 """The tables of the READMEs beside, from finished runs: `python experiments/table.py RUN [RUN …]`.
 
 Runs differ in their training seed only. Prints Markdown, for each family that they trained on: each cell is the mean
-over the runs, the 95 % interval over packs, and ± the standard deviation between the runs.
+over the runs, its 95 % interval over training seeds and packs, and ± the standard deviation between the runs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from codctl.evaluate.statistics import SeedSummary, summarise_seeds
+from codctl.evaluate.statistics import Estimates, differences, shares
 from codctl.runs.directory import RunDirectory
 from codctl.tracking.jsonl import read
 
@@ -41,33 +41,32 @@ def matrix(rows: Iterable[dict[str, Any]], arm: str, measure: str) -> np.ndarray
     return values
 
 
-def summary(runs: list[RunDirectory], evaluation: str, arm: str, measure: str, positions: slice) -> SeedSummary:
-    tables = {run.config().seed: matrix(rows_of(run, evaluation), arm, measure)[:, positions] for run in runs}
-    return summarise_seeds(tables, seed=0)
+def summary(runs: list[RunDirectory], evaluation: str, arm: str, measure: str, positions: slice) -> Estimates:
+    return shares([matrix(rows_of(run, evaluation), arm, measure)[:, positions] for run in runs])
 
 
-def line(name: str, found: SeedSummary) -> str:
+def line(name: str, found: Estimates) -> str:
+    spread = found.mean_KC.std(axis=0, ddof=1) if len(found.mean_KC) > 1 else np.full(len(found.mean_C), np.nan)
     cells = [
-        f"{mean:.3f} [{low:.3f}, {high:.3f}] ± {spread:.3f}"
-        for mean, low, high, spread in zip(found.mean_S, found.low_S, found.high_S, found.spread_S, strict=True)
+        f"{mean:.3f} [{low:.3f}, {high:.3f}] ± {between:.3f}"
+        for mean, low, high, between in zip(found.mean_C, found.low_C, found.high_C, spread, strict=True)
     ]
     return f"| {name} | " + " | ".join(cells) + " |"
 
 
 def table(title: str, first: int, count: int, lines: list[str]) -> None:
+    """`first` is counted from 0, as in the rows; readers count from 1."""
     print(f"\n**{title}**\n")
-    print("| | " + " | ".join(f"position {p}" for p in range(first, first + count)) + " |")
+    print("| | " + " | ".join(f"position {p}" for p in range(first + 1, first + count + 1)) + " |")
     print("|---" * (count + 1) + "|")
     print("\n".join(lines))
 
 
-def gain(runs: list[RunDirectory], evaluation: str, arm: str, last: int) -> SeedSummary:
+def gain(runs: list[RunDirectory], evaluation: str, arm: str, last: int) -> Estimates:
     """Success at the last position less that at the first, within the same packs."""
-    found = {
-        run.config().seed: np.diff(matrix(rows_of(run, evaluation), arm, "success")[:, [0, last]], axis=1)
-        for run in runs
-    }
-    return summarise_seeds(found, seed=0)
+    return differences(
+        [np.diff(matrix(rows_of(run, evaluation), arm, "success")[:, [0, last]], axis=1) for run in runs]
+    )
 
 
 def family_tables(runs: list[RunDirectory], suffix: str) -> None:
@@ -83,7 +82,7 @@ def family_tables(runs: list[RunDirectory], suffix: str) -> None:
     ]
     table(f"Success (raw), {result['packs']} test packs, {len(runs)} training seeds", 0, length, success)
     gains = [line(f"gain, {arm}", gain(runs, after, arm, length - 1)) for arm in ("own", "none")]
-    table(f"Gain from position 0 to {length - 1}", 0, 1, gains)
+    print(f"\n**Gain from position 1 to {length}**\n\n| | gain |\n|---|---|\n" + "\n".join(gains))
     shaped = [line(f"CoD-Train, {arm}", summary(runs, after, arm, "shaped_reward", everything)) for arm in SHOWN]
     table("Shaped reward", 0, length, shaped)
     hints = [

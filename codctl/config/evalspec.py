@@ -43,4 +43,3 @@ class EvalSpec(Section):
     temperature: float = evaluation(1.0, "Sampling temperature.", ge=0.01, le=5)
     solve_tokens: int = evaluation(512, "Most new tokens in one solve turn.", ge=1, le=10_000_000)
     update_tokens: int = evaluation(1024, "Most new tokens in one update.", ge=1, le=10_000_000)
-    resamples: int = evaluation(2000, "Bootstrap resamples behind the intervals.", ge=100, le=100_000)

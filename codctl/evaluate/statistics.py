@@ -1,97 +1,50 @@
-"""Means and 95 % intervals over packs, and over training runs.
+"""Means and 95 % intervals over packs, and over training runs. The only place that decides an interval.
 
-Packs are the unit that is drawn at random: positions of one pack share a world and episodes of one pack share hints,
-so whole packs are resampled. Shape suffixes: K training seeds, P packs, S positions, R resamples.
+Packs are the unit that is drawn at random: positions of one pack share a world, episodes of one pack share hints, and
+several sampling seeds play the same packs. So a pack counts once, however many episodes it has. Training seeds are
+crossed with packs: all of them play the same ones.
+
+* **Shares** (success, hint correctness, shaped reward) have Wilson's interval, which has a width at 0 of n and n of n
+  too. Where a pack's value is a mean of several episodes, or packs share a world, n is the number of independent
+  episodes that would give the measured variance.
+* **Differences** within packs (gain, own hints less no hints) have Bonett and Price's interval for paired proportions:
+  the normal interval after two packs are added, one at either end of the scale. Where all packs agree it has a width.
+* **Several training seeds**: the half widths that seeds and packs leave open add as squares. That of the seeds has a t
+  quantile with one degree of freedom less than there are seeds, and is wide for few. No interval is narrower than that
+  of the packs alone.
+
+`experiments/bench/coverage.py` measures how often they hold the truth. Shape suffixes: K training seeds, P packs,
+G groups of packs that share a world, S positions, C columns (whatever is measured of a pack).
+
+Sources: Wilson 1927; Bonett and Price 2012, "Adjusted Wald confidence interval for a difference of binomial proportions
+based on paired data"; effective sample sizes as in Korn and Graubard 1998.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
-_PERCENTILES = (2.5, 97.5)
-_LARGEST_BLOCK = 2_000_000  # resample counts held at once
-
-
-def bootstrap_by_pack(
-    values_PS: ArrayLike, *, seed: int, resamples: int = 2000, groups_P: ArrayLike | None = None
-) -> tuple[Floats, Floats, Floats]:
-    """Mean by position with a 95 % percentile interval.
-
-    Args:
-        values_PS: One value for each pack and position; NaN where there is none. For a paired difference between two
-            positions or two arms pass the difference, so that what packs have in common cancels.
-        seed: Seed of the resampling.
-        resamples: How many.
-        groups_P: Packs with the same number share a world and are drawn together; without it each stands alone.
-
-    Returns:
-        Mean, lower and upper end, each of shape (S,). NaN where no pack has a value.
-    """
-    values = _two_dimensional(values_PS)
-    return (_mean(values), *_interval(_resampled_means(values, np.random.default_rng(seed), resamples, groups_P)))
+FEW_PACKS = 20  # of fewer, an interval rules out little
+_LEVEL = 0.975
+_NORMAL = NormalDist().inv_cdf(_LEVEL)
 
 
 @dataclass(frozen=True)
-class SeedSummary:
-    """Several training runs evaluated on packs, the runs kept apart.
+class Estimates:
+    """Means with their 95 % intervals, one for each column; NaN where nothing is known.
 
     Attributes:
-        seeds: Training seeds, in order.
-        mean_KS: Mean of each run.
-        mean_S: Mean of these means.
-        low_S: Lower end of the 95 % interval of `mean_S` for these very runs (packs resampled within each run).
-        high_S: Upper end.
-        spread_S: Standard deviation between the runs (ddof=1); NaN for a single run.
-    """
-
-    seeds: tuple[int, ...]
-    mean_KS: Floats
-    mean_S: Floats
-    low_S: Floats
-    high_S: Floats
-    spread_S: Floats
-
-
-def summarise_seeds(values_by_seed: Mapping[int, ArrayLike], *, seed: int, resamples: int = 2000) -> SeedSummary:
-    """Summarise the same evaluation of several training runs.
-
-    The interval answers "would other packs change this?", the spread "would another training seed?". Pooling the packs
-    of all runs would mix the two and call a lucky seed a small error.
-
-    Args:
-        values_by_seed: Packs × positions for each training seed.
-        seed: Seed of the resampling.
-        resamples: How many.
-    """
-    seeds = tuple(sorted(values_by_seed))
-    if not seeds:
-        raise ValueError("no training seed to summarise")
-    generators = np.random.default_rng(seed).spawn(len(seeds))
-    tables = [_two_dimensional(values_by_seed[key]) for key in seeds]
-    mean_KS = np.stack([_mean(table) for table in tables])
-    resampled_RS = np.mean(
-        [_resampled_means(table, rng, resamples) for table, rng in zip(tables, generators, strict=True)], axis=0
-    )
-    low_S, high_S = _interval(resampled_RS)
-    spread_S = np.std(mean_KS, axis=0, ddof=1) if len(seeds) > 1 else np.full(mean_KS.shape[1], np.nan)
-    return SeedSummary(seeds, mean_KS, np.mean(mean_KS, axis=0), low_S, high_S, spread_S)
-
-
-@dataclass(frozen=True)
-class Crossed:
-    """Several training seeds on the same packs. Shape suffix: C columns, whatever is measured of a pack.
-
-    Attributes:
-        mean_C: Mean of the seeds' means.
-        low_C: Lower end of its 95 % interval, over seeds and packs.
+        mean_C: Mean over the training seeds' means.
+        low_C: Lower end of its interval.
         high_C: Upper end.
-        mean_KC: Mean of each seed.
+        mean_KC: Mean of each training seed.
     """
 
     mean_C: Floats
@@ -100,81 +53,143 @@ class Crossed:
     mean_KC: Floats
 
 
-def bootstrap_crossed(
-    tables_PC: Sequence[ArrayLike], *, seed: int = 0, resamples: int = 2000, groups_P: ArrayLike | None = None
-) -> Crossed:
-    """Draw training seeds and packs again and again, for "would other seeds and other packs change this?".
-
-    Seeds and packs are crossed: all seeds play the same packs, so a resample draws its packs once for all of them. The
-    means of two seeds also differ because an episode is a matter of luck, which the draw of packs has counted already;
-    only what they differ beyond that is drawn as a difference between seeds. The variance of the resamples is then that
-    of a mean under crossed random effects, σ²(seed) / K + σ²(pack) / P + σ²(rest) / (K P), each part estimated without
-    bias (but never below 0). With one seed only the packs are drawn.
+def shares(tables_PC: Sequence[ArrayLike], groups_P: ArrayLike | None = None) -> Estimates:
+    """Means of values between 0 and 1.
 
     Args:
         tables_PC: Packs × columns for each training seed; NaN where there is none.
-        seed: Seed of the resampling.
-        resamples: How many.
-        groups_P: Packs with the same number share a world and are drawn together; without it each stands alone.
+        groups_P: Packs with the same number share a world and count as one; without it each stands alone.
     """
-    tables = [_two_dimensional(table) for table in tables_PC]
-    packs, seeds = np.random.default_rng(seed).spawn(2)
-    means_RKC = _resampled_means(np.hstack(tables), packs, resamples, groups_P).reshape(resamples, len(tables), -1)
-    mean_KC = np.stack([_mean(table) for table in tables])
-    low_C, high_C = _interval(means_RKC.mean(axis=1) + _drawn_seeds(mean_KC, means_RKC, seeds))
-    return Crossed(np.mean(mean_KC, axis=0), low_C, high_C, mean_KC)
+    return _shares(_spread(_stacked(tables_PC), _numbered(tables_PC, groups_P)))
 
 
-def _drawn_seeds(mean_KC: Floats, means_RKC: Floats, rng: np.random.Generator) -> Floats | float:
-    """What the draw of the seeds adds to each resample, shape (R, C); nothing for a single seed."""
-    count = len(mean_KC)
-    if count == 1:
-        return 0.0
-    noise_C = np.var(means_RKC - means_RKC.mean(axis=1, keepdims=True), axis=0).mean(axis=0) * count / (count - 1)
-    spread_C = np.var(mean_KC, axis=0, ddof=1)
-    wanted_C = np.sqrt(np.maximum(spread_C - noise_C, 0.0))
-    seen_C = np.sqrt(np.var(mean_KC, axis=0))  # a draw from the seeds at hand has this spread
-    scale_C = np.divide(wanted_C, seen_C, out=np.zeros_like(seen_C), where=seen_C > 0)
-    weights_RK = rng.multinomial(count, np.full(count, 1 / count), size=len(means_RKC)) / count
-    drawn: Floats = weights_RK @ ((mean_KC - mean_KC.mean(axis=0)) * scale_C)
-    return drawn
+def differences(tables_PC: Sequence[ArrayLike], groups_P: ArrayLike | None = None, reach: float = 1.0) -> Estimates:
+    """Means of differences within packs.
+
+    Args:
+        tables_PC: Packs × columns for each training seed; NaN where there is none.
+        groups_P: Packs with the same number share a world and count as one; without it each stands alone.
+        reach: The largest difference there can be.
+    """
+    values_KPC, groups = _stacked(tables_PC), _numbered(tables_PC, groups_P)
+    mean_KC = _spread(values_KPC, groups).mean_KC
+    ends = np.broadcast_to(np.array([reach, -reach])[None, :, None], (len(values_KPC), 2, values_KPC.shape[2]))
+    more = groups.max() + 1
+    widened = _spread(np.concatenate([values_KPC, ends], axis=1), np.append(groups, [more, more + 1]), added=2)
+    mean_C, centre_C, half_C = mean_KC.mean(axis=0), widened.mean_KC.mean(axis=0), np.sqrt(widened.half_squared_C)
+    half_C = np.where(np.isnan(mean_C), np.nan, half_C)
+    return Estimates(mean_C, np.maximum(centre_C - half_C, -reach), np.minimum(centre_C + half_C, reach), mean_KC)
 
 
-def _two_dimensional(values_PS: ArrayLike) -> Floats:
-    values = np.asarray(values_PS, dtype=np.float64)
-    if values.ndim != 2 or 0 in values.shape:
-        raise ValueError(f"expected packs × positions, both at least one, got shape {values.shape}")
+def seeds_half_width(means_K: ArrayLike) -> float:
+    """Half of the interval that training seeds alone leave open; 0 for a single one."""
+    means = np.asarray(means_K, dtype=np.float64)
+    return 0.0 if len(means) < 2 else float(_t(len(means) - 1) * np.std(means, ddof=1) / np.sqrt(len(means)))
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """What the means vary by.
+
+    Attributes:
+        mean_KC: Mean of each training seed.
+        variance_C: Of the mean over seeds.
+        half_squared_C: Square of half the interval's width, were it symmetric.
+        groups_C: Packs, or groups of packs, with a value.
+        quantile_C: Of the packs' part.
+    """
+
+    mean_KC: Floats
+    variance_C: Floats
+    half_squared_C: Floats
+    groups_C: Floats
+    quantile_C: Floats
+
+
+def _spread(values_KPC: Floats, groups: NDArray[np.int64], added: int = 0) -> _Spread:
+    """Unbiased variances of seeds, packs and luck, as in a crossed analysis of variance.
+
+    With s², p² and e² for what seeds, packs and single episodes vary by, the variance of the mean is s²/K + p²/P +
+    e²/KP. The seeds' means show the first and the last part together, packs as clusters the last two.
+
+    Args:
+        values_KPC: The values.
+        groups: Group of each pack, counted from 0.
+        added: How many of the packs were added by the method and count for no degree of freedom.
+    """
+    count = len(values_KPC)
+    is_known_KPC = ~np.isnan(values_KPC)
+    known_KC = is_known_KPC.sum(axis=1)
+    filled_KPC = np.where(is_known_KPC, values_KPC, 0.0)
+    mean_KC = np.where(known_KC > 0, filled_KPC.sum(axis=1) / np.maximum(known_KC, 1), np.nan)
+    parts_KPC = np.where(is_known_KPC, values_KPC - mean_KC[:, None], 0.0) / np.maximum(known_KC, 1)[:, None]
+    parts_KGC = _by_group(parts_KPC, groups)
+    present_GC = _by_group(np.any(is_known_KPC, axis=0, keepdims=True).astype(np.float64), groups)[0]
+    groups_C = np.maximum((present_GC > 0).sum(axis=0), 1).astype(np.float64)
+
+    # The variance of single yes-or-no answers follows from their mean: no degree of freedom is lost on it.
+    stands_alone = count == 1 and len(present_GC) == len(groups)
+    is_plain_C = np.isin(np.abs(filled_KPC), (0.0, 1.0)).all(axis=(0, 1)) & stands_alone
+    quantile_C = np.where(is_plain_C, _NORMAL, _t(groups_C - added - 1))
+    correction_C = np.where(is_plain_C, 1.0, groups_C / np.maximum(groups_C - 1, 1))
+
+    of_all_C = correction_C * np.square(parts_KGC.mean(axis=0)).sum(axis=0)
+    of_seeds_C, packs_C = np.zeros_like(of_all_C), of_all_C
+    if count > 1:
+        of_each_C = correction_C * np.square(parts_KGC).mean(axis=0).sum(axis=0)
+        packs_C = np.maximum(of_all_C - (of_each_C - of_all_C) / (count - 1), 0.0)
+        of_seeds_C = np.var(mean_KC, axis=0, ddof=1) / count
+    half_squared_C = np.square(quantile_C) * packs_C
+    if count > 1:
+        half_squared_C = half_squared_C + _t(count - 1) ** 2 * of_seeds_C
+    return _Spread(
+        mean_KC,
+        np.maximum(of_seeds_C + packs_C, of_all_C),
+        np.maximum(half_squared_C, np.square(quantile_C) * of_all_C),
+        groups_C - added,
+        quantile_C,
+    )
+
+
+def _shares(spread: _Spread) -> Estimates:
+    """Wilson's interval, with the number of independent answers that have the same variance."""
+    mean_C = spread.mean_KC.mean(axis=0)
+    varies_C = spread.variance_C > 0
+    variance_C = np.where(varies_C, spread.variance_C, 1.0)
+    squared_C = np.where(varies_C, spread.half_squared_C / variance_C, np.square(spread.quantile_C))
+    of_one_C = np.clip(mean_C * (1 - mean_C), 1e-12, None)
+    weight_C = np.where(varies_C, squared_C * variance_C / of_one_C, squared_C / spread.groups_C)
+    centre_C = (mean_C + weight_C / 2) / (1 + weight_C)
+    half_C = np.sqrt(squared_C * variance_C + np.square(weight_C) / 4) / (1 + weight_C)
+    # Where all packs agree: as many as Wilson admits at 0 of n could differ, and be anything.
+    differ_C = weight_C / (1 + weight_C)
+    low_C = np.where(varies_C, centre_C - half_C, mean_C * (1 - differ_C))
+    high_C = np.where(varies_C, centre_C + half_C, mean_C + (1 - mean_C) * differ_C)
+    return Estimates(mean_C, np.minimum(low_C, mean_C), np.maximum(high_C, mean_C), spread.mean_KC)
+
+
+def _by_group(values_KPC: Floats, groups: NDArray[np.int64]) -> Floats:
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    found: Floats = np.add.reduceat(values_KPC[:, order], starts, axis=1)
+    return found
+
+
+def _t(freedom: ArrayLike) -> Floats:
+    from scipy.special import stdtrit
+
+    found: Floats = stdtrit(np.maximum(freedom, 1), _LEVEL)
+    return found
+
+
+def _numbered(tables_PC: Sequence[ArrayLike], groups_P: ArrayLike | None) -> NDArray[np.int64]:
+    """Groups as numbers from 0."""
+    packs = np.arange(len(np.asarray(tables_PC[0])))
+    return np.unique(packs if groups_P is None else groups_P, return_inverse=True)[1].astype(np.int64)
+
+
+def _stacked(tables_PC: Sequence[ArrayLike]) -> Floats:
+    values = np.asarray(tables_PC, dtype=np.float64)
+    if values.ndim != 3 or 0 in values.shape:
+        raise ValueError(f"expected seeds × packs × columns, each at least one, got shape {values.shape}")
     return values
-
-
-def _mean(values_PS: Floats) -> Floats:
-    return _weighted_means(np.ones((1, len(values_PS))), values_PS).reshape(-1)
-
-
-def _resampled_means(
-    values_PS: Floats, rng: np.random.Generator, resamples: int, groups_P: ArrayLike | None = None
-) -> Floats:
-    """Means of resampled packs: how often each is drawn is multinomial, so a matrix product does the rest."""
-    group_of_P = np.unique(np.arange(len(values_PS)) if groups_P is None else groups_P, return_inverse=True)[1]
-    groups = int(group_of_P.max()) + 1
-    block = max(1, _LARGEST_BLOCK // len(values_PS))
-    means = []
-    for start in range(0, resamples, block):
-        counts_RG = rng.multinomial(groups, np.full(groups, 1 / groups), size=min(block, resamples - start))
-        counts_RP = counts_RG[:, group_of_P]
-        means.append(_weighted_means(counts_RP.astype(np.float64), values_PS))
-    return np.concatenate(means)
-
-
-def _weighted_means(weights_RP: Floats, values_PS: Floats) -> Floats:
-    present_PS = ~np.isnan(values_PS)
-    sums_RS = weights_RP @ np.where(present_PS, values_PS, 0.0)
-    weights_RS = weights_RP @ present_PS.astype(np.float64)
-    return np.divide(sums_RS, weights_RS, out=np.full_like(sums_RS, np.nan), where=weights_RS > 0)
-
-
-def _interval(means_RS: Floats) -> tuple[Floats, Floats]:
-    ends = np.full((2, means_RS.shape[1]), np.nan)
-    known_S = ~np.isnan(means_RS).all(axis=0)
-    ends[:, known_S] = np.nanpercentile(means_RS[:, known_S], _PERCENTILES, axis=0)
-    return ends[0], ends[1]

@@ -5,28 +5,30 @@ Success is raw throughout. Shape suffixes: J sampling seeds, P packs, S position
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from codctl.cod.strategies import RALPH
-from codctl.evaluate.statistics import Floats, bootstrap_crossed
+from codctl.evaluate.statistics import Estimates, Floats, differences, seeds_half_width, shares
 from codctl.evaluate.summary import solved_so_far
 
 Column = tuple[str, str, int]  # measure, arm, place
+_SHARES, _DIFFERENCES = ("success", "solved"), ("gain", "own_less_none")
 _ALIKE = ("family", "preset", "variant", "strategy", "rendering", "packs", "length", "temperature")
 
 METHOD = (
-    "Means over training seeds of raw success. 95 % intervals: seeds and packs are drawn again and again; packs once "
-    "for all seeds, since they play the same ones, and seeds by what they differ beyond the luck of their episodes. "
-    "Of a single seed only the packs are drawn."
+    "Means over training seeds of raw success. The 95 % intervals say what other seeds and other packs would change: "
+    "the seeds' part has a t quantile, which is wide for few seeds; packs count once, since all seeds play the same "
+    "ones. A single seed has Wilson's interval over packs, which says nothing of other seeds."
 )
 METHOD_OF_SUMMARIES = (
-    "Means over training seeds of raw success. 95 % intervals: of a single seed, its packs drawn again and again; of "
-    "several, normal, from the variance between the seeds and that of the packs, as if packs helped or hurt all seeds "
-    "alike."
+    "Means over training seeds of raw success. The 95 % intervals add as squares what seeds leave open (a t quantile, "
+    "wide for few seeds) and what packs leave open (the mean over seeds of Wilson's half widths, as if packs were good "
+    "or bad for all seeds alike). A single seed has its interval over packs, which says nothing of other seeds."
 )
 
 
@@ -49,12 +51,11 @@ def is_alike(parts: Sequence[Mapping[str, Any]]) -> bool:
     return all(one == asked[0] for one in asked)
 
 
-def cell(played: Sequence[Played], resamples: int = 2000) -> dict[str, Any]:
+def cell(played: Sequence[Played]) -> dict[str, Any]:
     """Sum up one evaluation over the training seeds of a setting.
 
     Args:
         played: One for each seed; all were asked the same (`is_alike`).
-        resamples: Of the bootstrap.
 
     Returns:
         `packs`, `positions`, `arms` and `references` (success by position), `gain` (last less first position, by arm),
@@ -64,36 +65,49 @@ def cell(played: Sequence[Played], resamples: int = 2000) -> dict[str, Any]:
     what = played[0].what
     tables = [_columns(one) for one in played]
     columns = [column for column in tables[0] if all(column in table for table in tables)]
-    found = bootstrap_crossed(
-        [np.stack([table[column] for column in columns], axis=1) for table in tables],
-        resamples=resamples,
-        groups_P=_groups(what),
-    )
     estimates = {
-        column: _within(_estimate(found.mean_C[c], found.low_C[c], found.high_C[c], found.mean_KC[:, c]), column[0])
-        for c, column in enumerate(columns)
-        if not np.isnan(found.mean_C[c])
+        column: found
+        for kind, measure in ((_SHARES, shares), (_DIFFERENCES, differences))
+        for column, found in _estimates(tables, [one for one in columns if one[0] in kind], measure, what).items()
     }
     return {**_head([one.what for one in played]), **_sorted_out(what, estimates)}
 
 
-def difference(ours: Sequence[Played], theirs: Sequence[Played], resamples: int = 2000) -> dict[str, Any] | None:
+def difference(ours: Sequence[Played], theirs: Sequence[Played]) -> dict[str, Any] | None:
     """What the own hints of one setting are better by, seed by seed and pack by pack; None when they do not pair."""
     if len(ours) != len(theirs) or not is_alike([one.what for one in (*ours, *theirs)]):
         return None
-    names = {"gain": "gain", "last": "success"}
-    tables = []
+    tables: list[dict[Column, Floats]] = []
     for our, their in zip(ours, theirs, strict=True):
         mine, other = _columns(our), _columns(their)
         last = max((place for measure, arm, place in mine if (measure, arm) == ("success", "own")), default=None)
-        keys: list[Column] = [("gain", "own", 0), ("success", "own", last or 0)]
-        if last is None or any(key not in mine or key not in other for key in keys):
+        keys: dict[str, Column] = {"gain": ("gain", "own", 0), "last": ("success", "own", last or 0)}
+        if last is None or any(key not in mine or key not in other for key in keys.values()):
             return None
-        tables.append(np.stack([mine[key] - other[key] for key in keys], axis=1))
-    found = bootstrap_crossed(tables, resamples=resamples, groups_P=_groups(ours[0].what))
+        tables.append({(name, "own", 0): mine[key] - other[key] for name, key in keys.items()})
+    # A gain is a difference itself, so two of them can be 2 apart.
+    reach = {"gain": 2.0, "last": 1.0}
+    found: dict[str, Any] = {}
+    for name, most in reach.items():
+        estimates = _estimates(tables, [(name, "own", 0)], partial(differences, reach=most), ours[0].what)
+        found |= {column[0]: estimate for column, estimate in estimates.items()}
+    return found if len(found) == len(reach) else None
+
+
+def _estimates(
+    tables: Sequence[Mapping[Column, Floats]],
+    columns: Sequence[Column],
+    measure: Callable[..., Estimates],
+    what: Mapping[str, Any],
+) -> dict[Column, dict[str, Any]]:
+    """Every column that is known, with its interval."""
+    if not columns:
+        return {}
+    found = measure([np.stack([table[column] for column in columns], axis=1) for table in tables], _groups(what))
     return {
-        name: _within(_estimate(found.mean_C[c], found.low_C[c], found.high_C[c], found.mean_KC[:, c]), "difference")
-        for c, name in enumerate(names)
+        column: _estimate(found.mean_C[c], found.low_C[c], found.high_C[c], found.mean_KC[:, c])
+        for c, column in enumerate(columns)
+        if not np.isnan(found.mean_C[c])
     }
 
 
@@ -204,10 +218,7 @@ def _over_seeds(curves: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str,
 
 def _combined(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     by_seed = np.array([point["mean"] for point in points], dtype=np.float64)
-    if len(points) == 1:
-        return _estimate(by_seed[0], points[0]["low"], points[0]["high"], by_seed)
-    of_packs = float(np.mean([(point["high"] - point["low"]) / 2 for point in points]))
-    of_seeds = 1.96 * float(np.std(by_seed, ddof=1)) / np.sqrt(len(points))
-    half = float(np.hypot(of_packs, of_seeds))
-    mean = float(by_seed.mean())
-    return _estimate(mean, mean - half, mean + half, by_seed)
+    mean, of_seeds = float(by_seed.mean()), seeds_half_width(by_seed)
+    below = float(np.mean([point["mean"] - point["low"] for point in points]))
+    above = float(np.mean([point["high"] - point["mean"] for point in points]))
+    return _estimate(mean, mean - np.hypot(below, of_seeds), mean + np.hypot(above, of_seeds), by_seed)

@@ -13,7 +13,7 @@ from codctl.config.evalspec import EvalSpec
 from codctl.envs.registry import get_family
 from codctl.evaluate.ceilings import references
 from codctl.evaluate.journal import Journal, Record, Unit
-from codctl.evaluate.statistics import Floats, bootstrap_by_pack
+from codctl.evaluate.statistics import Estimates, Floats, differences, shares
 from codctl.evaluate.walkthrough import CANDIDATES, typical
 
 Curve = list[dict[str, float]]
@@ -48,7 +48,6 @@ def summarise(spec: EvalSpec, journal: Journal) -> Evaluation:
     result = {
         **_what(spec),
         **home.summary(),
-        "resamples": spec.resamples,
         "failed_episodes": sum(1 for row in rows if row["failed"]),
     }
     if spec.strategy in RALPH:
@@ -149,13 +148,13 @@ class _Positions:
         """Success at the last position less that at the first, within the same packs."""
         values_PS = _mean_of_seeds(self._values(rows, _success))
         first, last = self.positions[0], self.positions[-1]
-        return {"from": first, "to": last, **self._estimate(values_PS[:, -1] - values_PS[:, 0])}
+        return {"from": first, "to": last, **self._difference(values_PS[:, -1] - values_PS[:, 0])}
 
     def _regret(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Tasks of a pack that the bayes reference solves more than the arm does."""
         arm_PS = _mean_of_seeds(self._values(rows, _success))
         bayes_PS = _mean_of_seeds(self._values(self._references["bayes"], _success))
-        return self._estimate(np.sum(bayes_PS - arm_PS, axis=1))
+        return self._difference(np.sum(bayes_PS - arm_PS, axis=1), reach=len(self.positions))
 
     def _values(self, rows: Sequence[dict[str, Any]], value: Value) -> Floats:
         """One measure as seeds × packs × positions; NaN where there is none."""
@@ -172,20 +171,23 @@ class _Positions:
         return self._points(_mean_of_seeds(values_KPS))
 
     def _points(self, values_PS: Floats) -> Curve:
-        mean_S, low_S, high_S = self._bootstrap(values_PS)
+        found = shares([values_PS], self._groups_P)
         return [
-            {"position": position, "mean": float(mean_S[s]), "low": float(low_S[s]), "high": float(high_S[s])}
+            {"position": position, **_estimate(found, s)}
             for s, position in enumerate(self.positions)
-            if not np.isnan(mean_S[s])
+            if not np.isnan(found.mean_C[s])
         ]
 
-    def _estimate(self, values_P: Floats) -> dict[str, float]:
-        mean, low, high = self._bootstrap(values_P[:, None])
-        return {"mean": float(mean[0]), "low": float(low[0]), "high": float(high[0])}
+    def _difference(self, values_P: Floats, reach: float = 1.0) -> dict[str, float]:
+        return _estimate(differences([values_P[:, None]], self._groups_P, reach), 0)
 
-    def _bootstrap(self, values_PS: Floats) -> tuple[Floats, Floats, Floats]:
-        seed, resamples = self.spec.seeds[0], self.spec.resamples
-        return bootstrap_by_pack(values_PS, seed=seed, resamples=resamples, groups_P=self._groups_P)
+
+def _estimate(found: Estimates, column: int) -> dict[str, float]:
+    return {
+        "mean": float(found.mean_C[column]),
+        "low": float(found.low_C[column]),
+        "high": float(found.high_C[column]),
+    }
 
 
 def solved_so_far(success_KPS: Floats) -> Floats:

@@ -12,7 +12,7 @@ import numpy as np
 from codctl.envs.base import Family
 from codctl.errors import UsageError
 from codctl.evaluate.ceilings import cheapest_rendering, play_policy, references
-from codctl.evaluate.statistics import bootstrap_by_pack
+from codctl.evaluate.statistics import shares
 from codctl.runs.atomic import write_bytes
 
 MARK = "<!-- ceilings -->"
@@ -94,8 +94,9 @@ def write_block(page: Path, text: str) -> None:
 
 def _curve(family: Family, variant: str, preset: str, policy: str, packs: int, length: int) -> Curve:
     values_PS = np.array(list(_rewards(family, variant, preset, policy, packs, length)))
-    mean_S, low_S, high_S = (array.tolist() for array in bootstrap_by_pack(values_PS, seed=_SEED))
-    return Curve(family.name, variant, preset, policy, mean_S, low_S, high_S)
+    found = shares([values_PS])
+    ends = (found.mean_C.tolist(), found.low_C.tolist(), found.high_C.tolist())
+    return Curve(family.name, variant, preset, policy, *ends)
 
 
 def _rewards(family: Family, variant: str, preset: str, policy: str, packs: int, length: int) -> Iterator[list[float]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from codctl.config.schema import Config
-from codctl.evaluate.statistics import bootstrap_by_pack
+from codctl.evaluate.statistics import shares
 from codctl.runs import atomic
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import sealing
@@ -157,7 +157,6 @@ def _evaluation(
         "rendering": "compact",
         "ceilings": {name: values[:length] for name, values in CEILINGS.items()},
         "arms": {},
-        "resamples": 300,
         "seconds": 40.0 * length / 4,
     }
     rows = []
@@ -184,10 +183,9 @@ def _evaluation(
 
 
 def _curve(values: list[list[float]]) -> list[dict[str, float]]:
-    mean, low, high = bootstrap_by_pack(values, seed=0, resamples=300)
-    return [
-        {"position": j, "mean": float(mean[j]), "low": float(low[j]), "high": float(high[j])} for j in range(len(mean))
-    ]
+    found = shares([values])
+    ends = zip(found.mean_C.tolist(), found.low_C.tolist(), found.high_C.tolist(), strict=True)
+    return [{"position": j, "mean": mean, "low": low, "high": high} for j, (mean, low, high) in enumerate(ends)]
 
 
 def _walkthrough(family: str, *, hostile: bool) -> dict[str, Any]:

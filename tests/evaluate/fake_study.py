@@ -127,7 +127,7 @@ def change(path: Path, **changes: Any) -> None:
 
 
 def _spec(name: str, family: str, strategy: str, length: int, packs: int) -> EvalSpec:
-    plain = {"preset": "tiny", "rendering": "compact", "arms": ("own", "none"), "resamples": 100}
+    plain = {"preset": "tiny", "rendering": "compact", "arms": ("own", "none")}
     return EvalSpec(name=name, family=family, strategy=strategy, length=length, packs=packs, **plain)  # type: ignore[arg-type]
 
 

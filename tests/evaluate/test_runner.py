@@ -21,7 +21,7 @@ from codctl.evaluate.summary import summarise
 
 def spec(**changes: Any) -> EvalSpec:
     plain = {"name": "p/x", "preset": "tiny", "rendering": "compact", "length": 3, "packs": 12, "arms": ("own",)}
-    return EvalSpec(**{**plain, "resamples": 100, **changes})
+    return EvalSpec(**{**plain, **changes})
 
 
 def quiet(arm: str, done: int, total: int, means: dict[str, float]) -> None: ...

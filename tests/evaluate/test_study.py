@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codctl.evaluate.statistics import bootstrap_by_pack, bootstrap_crossed
+from codctl.evaluate.statistics import differences, shares
 from codctl.evaluate.study import Played, cell, cell_of_summaries, difference, is_alike, last_success
 from codctl.evaluate.study_findings import ablation_said, answers, claim, headline, headline_of_sweep, relation
 
@@ -36,48 +36,33 @@ def outcomes(*rates: float, packs: int = 200) -> np.ndarray[Any, Any]:
     return (RNG.random((packs, len(rates))) < rates).astype(float)
 
 
-def test_one_seed_is_the_interval_over_packs() -> None:
-    values = outcomes(0.3, 0.8)
-    found = bootstrap_crossed([values])
-    _, low, high = bootstrap_by_pack(values, seed=1)
-    assert found.low_C == pytest.approx(low, abs=0.012)
-    assert found.high_C == pytest.approx(high, abs=0.012)
+def test_one_seed_has_wilsons_interval_over_packs() -> None:
+    found = last_success(cell([played([[0, 0]] * 4)]))
+    assert found is not None
+    assert (found["low"], found["high"]) == pytest.approx((0.0, 0.4899), abs=1e-4)
 
 
 def test_the_same_packs_in_every_seed_are_no_new_packs() -> None:
     """Five seeds that do the same in every pack know as little about other packs as one does."""
     values = outcomes(0.5)
-    one, five = bootstrap_crossed([values]), bootstrap_crossed([values] * 5)
-    assert five.high_C - five.low_C == pytest.approx(one.high_C - one.low_C, rel=0.1)
+    one, five = shares([values]), shares([values] * 5)
+    assert five.high_C - five.low_C == pytest.approx(one.high_C - one.low_C, rel=0.02)
 
 
 def test_seeds_that_differ_widen_the_interval_as_their_variance_says() -> None:
-    rates = np.linspace(0.2, 0.8, 8)
-    tables = [np.full((50, 1), rate) for rate in rates]  # no pack differs from another
-    found = bootstrap_crossed(tables, resamples=20_000)
+    """No pack differs from another: it is Student's interval of eight numbers."""
+    rates = np.linspace(-0.1, 0.1, 8)
+    found = differences([np.tile([[rate + 0.01], [rate - 0.01]], (5000, 1)) for rate in rates])
     standard_error = np.std(rates, ddof=1) / np.sqrt(len(rates))
-    assert (found.high_C - found.low_C)[0] == pytest.approx(2 * 1.96 * standard_error, rel=0.05)
+    assert (found.high_C - found.low_C)[0] == pytest.approx(2 * 2.3646 * standard_error, rel=0.01)
     assert found.mean_KC[:, 0] == pytest.approx(rates)
 
 
 def test_luck_is_not_counted_twice() -> None:
-    """Where neither seeds nor packs differ, four seeds on 100 packs are 400 independent draws."""
-    widths = []
-    for _ in range(20):
-        found = bootstrap_crossed([outcomes(0.5, packs=100) for _ in range(4)], resamples=500)
-        widths.append((found.high_C - found.low_C)[0])
-    assert np.sqrt(np.mean(np.square(widths))) == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(400), rel=0.25)
-
-
-def test_an_interval_covers_what_it_should() -> None:
-    """Seeds, packs and luck all vary: 19 of 20 intervals hold the truth, somewhat fewer with five seeds."""
-    held = 0
-    for _ in range(100):
-        seeds_K, packs_P = RNG.normal(0, 0.1, 5), RNG.normal(0, 0.3, 60)
-        tables = [(shift + packs_P + RNG.normal(0, 0.4, 60))[:, None] for shift in seeds_K]
-        found = bootstrap_crossed(tables, resamples=200)
-        held += bool(found.low_C[0] <= 0 <= found.high_C[0])
-    assert 0.84 <= held / 100 <= 0.99
+    """Where neither seeds nor packs differ, four seeds have the t interval of four means of 100 draws each."""
+    found = [shares([outcomes(0.5, packs=100) for _ in range(4)]) for _ in range(200)]
+    squares = [np.square((one.high_C - one.low_C)[0] / 2) for one in found]
+    assert np.sqrt(np.mean(squares)) == pytest.approx(3.1824 * 0.5 / np.sqrt(400), rel=0.1)
 
 
 def test_a_cell_has_means_of_seeds_and_differences_within_packs() -> None:
@@ -126,14 +111,15 @@ def test_tasks_of_one_world_are_drawn_together() -> None:
 
 def test_ablations_are_compared_seed_by_seed_and_pack_by_pack() -> None:
     hard = outcomes(0.5)  # packs differ, but equally for both
-    ours = [played(np.hstack([hard * 0, np.maximum(hard, outcomes(0.2))])) for _ in range(2)]
-    theirs = [played(np.hstack([hard * 0, hard])) for _ in range(2)]
+    ours = [played(np.hstack([hard * 0, np.maximum(hard, outcomes(0.2))])) for _ in range(5)]
+    theirs = [played(np.hstack([hard * 0, hard])) for _ in range(5)]
     found = difference(ours, theirs)
     assert found is not None
-    assert found["gain"] == found["last"]
+    assert found["gain"]["mean"] == found["last"]["mean"]
     assert found["gain"]["low"] > 0
+    assert found["last"]["low"] > 0
     assert difference(ours, theirs[:1]) is None
-    assert difference(ours, [played(np.hstack([hard, hard]), preset="hard")] * 2) is None
+    assert difference(ours, [played(np.hstack([hard, hard]), preset="hard")] * 5) is None
 
 
 def test_seeds_that_were_asked_different_things_are_not_alike() -> None:
@@ -156,8 +142,8 @@ def test_summaries_of_one_seed_stay_as_they_are() -> None:
 
 
 def test_summaries_of_several_seeds_add_what_seeds_and_packs_leave_open() -> None:
-    found = cell_of_summaries([_summary(0.4, 0.3, 0.5), _summary(0.6, 0.5, 0.7)])["gain"]["own"]
-    half = np.hypot(0.1, 1.96 * np.std([0.4, 0.6], ddof=1) / np.sqrt(2))
+    found = cell_of_summaries([_summary(mean, mean - 0.1, mean + 0.1) for mean in (0.4, 0.5, 0.6)])["gain"]["own"]
+    half = np.hypot(0.1, 4.302653 * np.std([0.4, 0.5, 0.6], ddof=1) / np.sqrt(3))
     assert (found["low"], found["high"]) == pytest.approx((0.5 - half, 0.5 + half))
 
 

@@ -81,7 +81,7 @@ def test_it_says_where_it_holds(result: dict[str, Any]) -> None:
     assert told == {"trained": ("yes", 2, 2), "family": ("no", 0, 2), "ralph": ("in part", 1, 2)}
     assert result["headline"].endswith("not in other families (0\xa0of\xa02).")
     assert result["ablations"]["said"] == [
-        "Against warm, cod gains more within a pack in 3 of 6 evaluations, less in 0; in 3 the interval holds zero."
+        "Against warm, cod gains more within a pack in 2 of 6 evaluations, less in 0; in 4 the interval holds zero."
     ]
 
 
@@ -212,7 +212,9 @@ def test_a_sweep_without_suites_is_told_by_its_own_evaluations(plain: Path) -> N
         ("train.lr=0.1", "incomplete"),
         ("train.lr=0.2", "complete"),
     ]
-    assert found["cells"][1]["gain"]["own"]["low"] > 0
+    gain = found["cells"][1]["gain"]["own"]
+    assert gain["mean"] > 0.2
+    assert gain["low"] < 0  # two training seeds leave that much open
     assert found["headline"].startswith("train.lr=0.2 solves most at the last position: ")
     page = (plain / "report.html").read_text()
     assert "<h2>Settings</h2>" in page

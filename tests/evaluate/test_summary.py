@@ -10,7 +10,6 @@ import pytest
 
 from codctl.config.evalspec import EvalSpec
 from codctl.evaluate.journal import MemoryJournal, Record, Unit
-from codctl.evaluate.statistics import bootstrap_by_pack
 from codctl.evaluate.summary import solved_so_far, summarise
 
 NAN = float("nan")
@@ -112,10 +111,3 @@ def test_tasks_of_one_world_are_drawn_together() -> None:
     narrow = played(alone, lambda arm, seed, pack, position: float(pack // 4 % 2))["arms"]["own"]["success"][0]
     assert wide["mean"] == narrow["mean"] == 0.5
     assert wide["high"] - wide["low"] > 1.5 * (narrow["high"] - narrow["low"])
-
-
-def test_groups_of_one_pack_each_change_nothing() -> None:
-    values = np.random.default_rng(0).random((30, 2))
-    plain = bootstrap_by_pack(values, seed=1, resamples=200)
-    grouped = bootstrap_by_pack(values, seed=1, resamples=200, groups_P=np.arange(30))
-    np.testing.assert_array_equal(plain, grouped)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from codctl.evaluate.report.chart import percent
 from codctl.evaluate.report.source import EvaluationFolder
-from codctl.evaluate.statistics import Floats, bootstrap_by_pack
+from codctl.evaluate.statistics import Estimates, Floats, differences, shares
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
@@ -69,11 +69,11 @@ def effect_of(evaluation: EvaluationFolder) -> Effect | None:
     bayes = evaluation.result.get("ceilings", {}).get("bayes")
     return Effect(
         positions=own.shape[1],
-        first=_estimate(own[:, 0]),
-        last=_estimate(own[:, -1]),
-        gain=_estimate(own[:, -1] - own[:, 0]),
-        from_hints=None if none is None else _estimate(own[:, -1] - none[:, -1]),
-        none_gain=None if none is None else _estimate(none[:, -1] - none[:, 0]),
+        first=_share(own[:, 0]),
+        last=_share(own[:, -1]),
+        gain=_difference(own[:, -1] - own[:, 0]),
+        from_hints=None if none is None else _difference(own[:, -1] - none[:, -1]),
+        none_gain=None if none is None else _difference(none[:, -1] - none[:, 0]),
         ceiling=bayes[-1] if bayes else None,
     )
 
@@ -144,6 +144,13 @@ def ordinal(position: int) -> str:
     return _ORDINALS[position] if position < len(_ORDINALS) else f"{position + 1}th"
 
 
-def _estimate(values: Floats | Sequence[float]) -> Estimate:
-    mean, low, high = bootstrap_by_pack(np.asarray(values)[:, None], seed=0)
-    return Estimate(float(mean[0]), float(low[0]), float(high[0]))
+def _share(values_P: Floats) -> Estimate:
+    return _only(shares([values_P[:, None]]))
+
+
+def _difference(values_P: Floats) -> Estimate:
+    return _only(differences([values_P[:, None]]))
+
+
+def _only(found: Estimates) -> Estimate:
+    return Estimate(float(found.mean_C[0]), float(found.low_C[0]), float(found.high_C[0]))
