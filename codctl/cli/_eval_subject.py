@@ -68,8 +68,11 @@ def run_of(name: str | None, suite: str | None, runs_dir: Path) -> RunDirectory:
     Raises:
         UsageError: There is no such run, or none is named and it is not clear which.
     """
+    from codctl.evaluate.suites.shipped import find_suite
     from codctl.runs.directory import find_run, list_runs
 
+    if suite is not None:
+        find_suite(suite)  # a name that is wrong is said first
     if name is not None:
         return find_run(runs_dir, name)
     runs = list_runs(runs_dir)

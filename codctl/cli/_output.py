@@ -115,6 +115,14 @@ def prose(text: str) -> str:
     return wrapped(text, terminal_columns())
 
 
+def ago(seconds: float) -> str:
+    """A time span, roughly: 5 min."""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def compact(value: object) -> str:
     """A value on one line, as JSON writes it."""
     return json.dumps(value, ensure_ascii=False, default=str)

@@ -52,7 +52,7 @@ def _row(entry: dict[str, Any], sweep: str) -> list[str]:
         _on(entry),
         _at(entry),
         _curve(entry["success"]),
-        "" if entry["sign_of_life_s"] is None else f"{_ago(entry['sign_of_life_s'])} ago",
+        "" if entry["sign_of_life_s"] is None else f"{_output.ago(entry['sign_of_life_s'])} ago",
         " ".join(filter(None, [*jobs[:1], f"+{len(jobs) - 1}" if len(jobs) > 1 else "", entry["waits_for"]])),
     ]
 
@@ -75,13 +75,6 @@ def _at(entry: dict[str, Any]) -> str:
 def _curve(success: list[float]) -> str:
     points = [f"{value:.2f}" for value in success]
     return " ".join(points if len(points) <= _MOST_POSITIONS else [*points[: _MOST_POSITIONS - 1], "…", points[-1]])
-
-
-def _ago(seconds: float) -> str:
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def _hints(entries: Iterable[dict[str, Any]]) -> Iterator[str]:

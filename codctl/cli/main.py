@@ -13,7 +13,22 @@ from typing import Annotated, NoReturn
 import typer
 
 from codctl import __version__
-from codctl.cli import _output, control, credit, docs, doctor, env, recipe, report, runs, status, sweep, sync, train
+from codctl.cli import (
+    _output,
+    control,
+    credit,
+    docs,
+    doctor,
+    env,
+    evals,
+    recipe,
+    report,
+    runs,
+    status,
+    sweep,
+    sync,
+    train,
+)
 from codctl.cli import eval as eval_
 from codctl.errors import CodctlError, UsageError
 from codctl.startup import begin_process
@@ -42,6 +57,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
 app.command("eval")(eval_.evaluate)
+app.add_typer(evals.app, name="evals")
 app.add_typer(env.app, name="env")
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(runs.app, name="runs")

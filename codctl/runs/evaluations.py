@@ -50,6 +50,11 @@ class StoredEvaluation:
         return found if isinstance(found, dict) else {}
 
     @property
+    def changed_s(self) -> float:
+        """When it was last written to, in seconds since 1970."""
+        return _changed_s(self.path)
+
+    @property
     def is_curve(self) -> bool:
         """Whether it sums up the evaluations of several checkpoints, and was not played itself."""
         return bool(self.about.get("kind") == "every-checkpoint")
@@ -59,7 +64,7 @@ def list_evaluations(runs_dir: Path) -> list[StoredEvaluation]:
     """All of a runs folder, the newest first; what was moved aside is left out."""
     found = [_read(path) for path in (runs_dir / EVALUATIONS).glob("[!.]*") if ".old-" not in path.name]
     known = [one for one in found if one is not None]
-    return sorted(known, key=lambda one: (-_changed_s(one.path), one.name))
+    return sorted(known, key=lambda one: (-one.changed_s, one.name))
 
 
 def evaluations_of(run: RunDirectory) -> list[StoredEvaluation]:

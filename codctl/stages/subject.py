@@ -146,7 +146,8 @@ def identity_of(subject: Subject) -> dict[str, Any]:
         del settings["top_p"]
     if subject.saved and subject.saved.checkpoint:
         model = config.model.model_dump(mode="json")
-        return {"checkpoint": read_hashes(subject.saved.checkpoint), "model": model, "settings": settings}
+        hashes = read_hashes(subject.saved.checkpoint)
+        return {"checkpoint": hashes, "step": subject.saved.step, "model": model, "settings": settings}
     files = sorted(path for path in subject.folder.rglob("*") if path.is_file())
     hashes = {path.relative_to(subject.folder).as_posix(): sha256_of(path) for path in files}
     return {"files": hashes, "dtype": config.model.dtype, "settings": settings}

@@ -20,6 +20,7 @@ COMMANDS = [
 ]  # fmt: skip
 GROUPS = {
     "env": ["list", "play", "generate", "validate", "ceilings"],
+    "evals": ["list", "show", "rm"],
     "recipe": ["list", "show", "validate", "explain", "copy"],
     "runs": ["list", "show", "logs", "compare", "clean", "status", "cancel", "resume"],
 }

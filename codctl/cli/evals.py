@@ -1,0 +1,93 @@
+"""codctl evals: the evaluations that were played, listed, shown again, compared, and removed."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from codctl.cli import _output
+from codctl.cli._browser import open_page
+from codctl.cli._evals_text import listed, summary
+from codctl.cli._options import RUNS_DIR, Json, OpenPage, RunsDir
+
+app = typer.Typer(
+    help="List, show, compare and remove what codctl eval has played.", no_args_is_help=True, rich_markup_mode=None
+)
+
+_NAME = "An evaluation's id as `codctl evals list` shows it, its name, or its folder."
+Name = Annotated[str, typer.Argument(metavar="EVALUATION", help=_NAME)]
+Names = Annotated[list[str], typer.Argument(metavar="EVALUATION...", help=_NAME)]
+
+
+@app.command("list")
+def list_(
+    run: Annotated[str | None, typer.Option("--run", metavar="RUN", help="Only those of this run.")] = None,
+    suite: Annotated[str | None, typer.Option("--suite", metavar="NAME", help="Only those of this suite.")] = None,
+    runs_dir: RunsDir = RUNS_DIR,
+    as_json: Json = False,
+) -> None:
+    """List evaluations, the newest first: model and step, suite, worlds, packs, success, age and state."""
+    from codctl.runs.directory import find_run
+    from codctl.runs.evaluations import list_evaluations
+
+    name = find_run(runs_dir, run).title if run is not None else None
+    found = [
+        summary(one)
+        for one in list_evaluations(runs_dir)
+        if name in (None, one.subject.get("name")) and suite in (None, one.about.get("suite"))
+    ]
+    text = listed(found) if found else f"no such evaluations in {runs_dir}; `codctl eval --suite NAME` plays one"
+    _output.result("evals list", {"evaluations": found}, text, as_json=as_json)
+
+
+@app.command()
+def show(name: Name, opens: OpenPage = False, runs_dir: RunsDir = RUNS_DIR, as_json: Json = False) -> None:
+    """Show the result of an evaluation again, as codctl eval printed it."""
+    from codctl.errors import UsageError
+    from codctl.runs.evaluations import find_evaluation
+
+    one = find_evaluation(runs_dir, name)
+    if one.result is None:
+        command = shlex.join(one.about.get("command", [])) or "the command that began it"
+        raise UsageError(f"{one.name} has no result yet", where=str(one.path), hint=f"{command} plays the rest")
+    result = {**one.result, "folder": str(one.path)}
+    _output.result("evals show", result, _text(result, curve=one.is_curve), as_json=as_json)
+    if opens:
+        open_page(one.path / "report.html")
+
+
+@app.command()
+def rm(
+    names: Names,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
+    runs_dir: RunsDir = RUNS_DIR,
+    as_json: Json = False,
+) -> None:
+    """Delete evaluations, with all that was played; only folders that codctl eval has made, and none in use."""
+    from codctl.errors import UsageError
+    from codctl.runs.evaluations import find_evaluation, remove
+
+    found = list({one.path: one for one in (find_evaluation(runs_dir, name) for name in names)}.values())
+    if not as_json:
+        _output.data(listed([summary(one) for one in found]))
+    if not yes and not _agrees(as_json):
+        raise UsageError("nothing was deleted", hint="--yes deletes without asking")
+    for one in found:
+        remove(one, runs_dir)
+    text = f"deleted {len(found)}"
+    _output.result("evals rm", {"removed": [str(one.path) for one in found]}, text, as_json=as_json)
+
+
+def _text(result: dict[str, Any], *, curve: bool) -> str:
+    from codctl.cli import _steps_table, _suite_table
+
+    return _steps_table.text(result) if curve else _suite_table.text(result)
+
+
+def _agrees(as_json: bool) -> bool:
+    if as_json or not sys.stdin.isatty():
+        return False
+    return (_output.ask('Delete this? Type "yes": ', _output.talk) or "").strip() == "yes"
