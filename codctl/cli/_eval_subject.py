@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from codctl.stages.subject import Subject
 
 _CONCURRENCY = 8
+_DEADLINE_S = 300.0
 _LISTED = 10
 
 
@@ -33,6 +34,7 @@ class Asked:
     api_key_env: str | None
     concurrency: int | None
     price: str | None
+    deadline: float | None = None
 
     def subject(self) -> list[str]:
         """The options that name a subject; there must be one."""
@@ -152,6 +154,7 @@ def _refuse_unused(asked: Asked) -> None:
             "--api-key-env": asked.api_key_env,
             "--concurrency": asked.concurrency,
             "--price": asked.price,
+            "--deadline": asked.deadline,
         }
         for option, value in for_endpoints.items():
             if value is not None:
@@ -173,6 +176,7 @@ def _endpoint(asked: Asked, url: str) -> EndpointSettings:
         asked.concurrency or _CONCURRENCY,
         price_prompt=prices[0],
         price_completion=prices[1],
+        deadline_s=_DEADLINE_S if asked.deadline is None else asked.deadline,
     )
 
 

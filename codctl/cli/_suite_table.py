@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from codctl.cli import _output
+from codctl.evaluate import replies
 from codctl.evaluate.about import subject_title
 
 _WIDEST = 4  # positions side by side; of more, each is a line
@@ -22,14 +23,12 @@ def _part(suite: str, part: Mapping[str, Any], *, alone: bool) -> str:
     head = suite if alone else part["name"].partition("/")[0]
     variant = f" {part['variant']}" if part["variant"] else ""
     what = f"{head}: {part['family']} {part['preset']}{variant}, {part['packs']} packs of {part['length']}"
-    lines = [what + _strategy(part), _curves(part, part)]
+    lines = [what + _strategy(part), *(f"warning: {line}" for line in replies.sentences(part)), _curves(part, part)]
     lines += _gains(part)
     if "solved_by_attempt" in part:
         lines.append(_solved(part))
     if foreign := part.get("foreign"):
         lines += [f"the foreign tasks in between: {foreign['family']} {foreign['preset']}", _curves(part, foreign)]
-    if part["failed_episodes"]:
-        lines.append(f"{part['failed_episodes']} episodes could not be played and are left out")
     return "\n".join(lines)
 
 
@@ -45,12 +44,7 @@ def _strategy(part: Mapping[str, Any]) -> str:
 
 
 def _curves(part: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    rows = [
-        (arm, measure, curve)
-        for arm, curves in found["arms"].items()
-        for measure, curve in curves.items()
-        if (arm, measure) != ("none", "hint_correctness")  # there is no hint that could be right
-    ]
+    rows = [row for arm in found["arms"] for row in _arm(part, found, arm)]
     # Where accounts are false or facts change, someone else may do better than this policy.
     kind = "reference" if part["strategy"] in ("drift", "poison") else "ceiling"
     rows += [(name, kind, curve) for name, curve in found["ceiling_curves"].items()]
@@ -58,6 +52,19 @@ def _curves(part: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         return _table(rows, {position: str(position + 1) for position in found["positions"]}, "position", "attempt")
     names = {p: f"{p} (changed)" if p == part.get("drift_at") else str(p) for p in found["positions"]}
     return _table(rows, names, "position", "position")
+
+
+def _arm(part: Mapping[str, Any], found: Mapping[str, Any], arm: str) -> list[tuple[str, str, Sequence[Point]]]:
+    """The measures of an arm; below its success, how many episodes ended without a usable reply."""
+    measures: dict[str, Sequence[Point]] = dict(found["arms"][arm])
+    if arm == "none":
+        measures.pop("hint_correctness", None)  # there is no hint that could be right
+    beside = {
+        kind.replace("_", " "): [point for point in points if point["position"] in found["positions"]]
+        for kind, points in replies.beside(part, arm).items()
+    }
+    shown = {"success": measures.pop("success"), **{kind: points for kind, points in beside.items() if points}}
+    return [(arm, measure, curve) for measure, curve in {**shown, **measures}.items()]
 
 
 def _solved(part: Mapping[str, Any]) -> str:
@@ -99,15 +106,32 @@ def _gains(part: Mapping[str, Any]) -> list[str]:
 
 
 def _interval(point: Point) -> str:
+    if "count" in point:
+        return f"{point['count']} of {point['of']}"
     return f"{point['mean']:.2f} [{point['low']:.2f}\xa0{point['high']:.2f}]"  # an interval is not wrapped
 
 
 def _foot(result: Mapping[str, Any]) -> str:
     lines = [f"results  {result['folder']}", f"report   {result['folder']}/report.html"]
     if usage := result.get("usage"):
-        cost = f", cost {usage['cost']:.4g}" if "cost" in usage else ""
-        tokens = f"{usage['prompt_tokens']} tokens read, {usage['completion_tokens']} written"
-        lines.append(f"used     {usage['requests']} requests, {tokens}{cost}")
+        lines.append(f"used     {_used(usage)}")
+        lines += [f"note     {note}" for note in usage.get("notes", ())]
     if again := result["to_play_again"]:
-        lines.append(f"again    {again} trajectories failed: the same command plays them again")
+        # What the server rejects, it rejects again.
+        is_for_good = "lost" not in result.get("replies", {}).get("faults", ("lost",))
+        when = "once the server or the settings are changed, " if is_for_good else ""
+        lines.append(f"again    {again} trajectories failed: {when}the same command plays them again")
     return "\n".join(lines)
+
+
+def _used(usage: Mapping[str, Any]) -> str:
+    """Requests, tokens and cost; what the server did not count is unknown."""
+    least = "at least " if usage.get("uncounted") and usage["prompt_tokens"] is not None else ""
+    read, written = (_known(usage[key], "d") for key in ("prompt_tokens", "completion_tokens"))
+    cost = f", cost {least}{_known(usage['cost'], '.4g')}" if "cost" in usage else ""
+    unknown = f" ({usage['uncounted']} replies came without a count)" if usage.get("uncounted") else ""
+    return f"{usage['requests']} requests, {least}{read} tokens read, {written} written{cost}{unknown}"
+
+
+def _known(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)

@@ -57,6 +57,10 @@ def evaluate(
     concurrency: Annotated[
         int | None, typer.Option("--concurrency", min=1, help="Requests to the server at once; 8 when left out.")
     ] = None,
+    deadline: Annotated[
+        float | None,
+        typer.Option("--deadline", metavar="SECONDS", help="Most time for one reply of the server; 300 when left out."),
+    ] = None,
     price: Annotated[
         str | None, typer.Option("--price", metavar="IN,OUT", help="Per million tokens read and written, for the cost.")
     ] = None,
@@ -72,7 +76,7 @@ def evaluate(
     if list_suites:
         _list(as_json)
         return
-    asked = Asked(run, step, model, policy, endpoint, model_name, api_key_env, concurrency, price)
+    asked = Asked(run, step, model, policy, endpoint, model_name, api_key_env, concurrency, price, deadline)
     values = _limited(overrides or [], limit)
     if slurm and opens:
         raise UsageError("--open has nothing to open with --slurm", hint="leave one of them out")
@@ -92,15 +96,19 @@ def evaluate(
 def _play(planned: Plan, *, fresh: bool, opens: bool, as_json: bool) -> None:
     from codctl.cli._progress import open_display
     from codctl.cli._suite_table import text
-    from codctl.stages.suite import run_suite
+    from codctl.stages.suite import refuse_unplayed, run_suite
 
     if planned.subject.folder:
         _prepare(planned.subject.config)
     with open_display(10.0) as display:
         found = run_suite(planned, display, fresh=fresh)
-    _output.result("eval", found, text(found), as_json=as_json)
+    if not as_json:
+        _output.result("eval", found, text(found), as_json=False)
     if opens:
         open_page(planned.folder / "report.html")
+    refuse_unplayed(found)
+    if as_json:
+        _output.result("eval", found, "", as_json=True)
 
 
 def _every(

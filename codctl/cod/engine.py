@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from codctl.cod.faults import FaultKind, ReplyFault
 from codctl.envs.base import Situation
 
 
@@ -36,12 +37,14 @@ class Generation:
         logprobs: Of each token under the distribution it was drawn from.
         finish_reason: `stop`, or `length` when the budget or the context window ended it.
         weight_version: Of the weights that sampled it.
+        fault: What the engine knows to be wrong with it; that it was cut or is empty, the rollout sees itself.
     """
 
     token_ids: list[int]
     logprobs: list[float]
     finish_reason: Literal["stop", "length"]
     weight_version: int
+    fault: ReplyFault | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,18 @@ class EngineStats:
 
 class EngineError(RuntimeError):
     """A reply could not be made. The episode is recorded as failed, the run goes on."""
+
+    kind: FaultKind = "lost"
+
+    @property
+    def fault(self) -> ReplyFault:
+        return ReplyFault(self.kind, str(self))
+
+
+class PromptTooLongError(EngineError):
+    """The prompt leaves no room for a reply."""
+
+    kind = "rejected"
 
 
 class Engine(Protocol):

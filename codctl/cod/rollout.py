@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from codctl.cod.context import Revision, parse_update, revise
 from codctl.cod.conversation import Chat, Conversation
 from codctl.cod.engine import Asker, Engine, EngineError, Generation, Sampling
+from codctl.cod.faults import FAULTS, UNPLAYED, ReplyFault
 from codctl.cod.prompts import parse_answer, update_messages
 from codctl.cod.trajectory import EpisodeRecord, Kind, Trajectory
 from codctl.envs.base import Episode, HintScore, Pack, Rendering, Situation, Slot
@@ -104,18 +105,19 @@ class Player:
         replies: list[str] = []
         observations = [episode.observation]
         actions: list[str] = []
-        version, failed = 0, ""
+        version, fault = 0, None
         while not episode.done:
             try:
                 generation = await self._ask("solve", conversation, situation, rollout, len(replies))
             except EngineError as error:
-                failed = str(error)
+                fault = error.fault
                 episode.fail("the engine gave no reply")
                 break
             version = generation.weight_version
             replies.append(conversation.add_reply(generation.token_ids, generation.logprobs))
             answer = parse_answer(replies[-1])
             if answer.problem:
+                fault = fault_of(generation, replies[-1])
                 step = episode.fail(answer.problem)
             else:
                 actions.append(answer.action)
@@ -123,6 +125,7 @@ class Player:
             if not step.done:
                 conversation.add_observation(step.observation)
                 observations.append(step.observation)
+        failed = _failure(fault)
         penalty = self.settings.turn_penalty * episode.turns / episode.max_turns
         record = self._record(
             "solve",
@@ -135,6 +138,7 @@ class Player:
             feedback=episode.feedback,
             format_error=episode.unreadable and not failed,
             failed=failed,
+            fault=fault,
             weight_version=version,
             replies=tuple(replies),
             observations=tuple(observations),
@@ -146,16 +150,19 @@ class Player:
     ) -> tuple[EpisodeRecord, Revision]:
         messages = update_messages(situation.hints, situation.episode, self.settings.rendering)
         conversation = Conversation(self.chat, messages)
-        failed, version, reply = "", 0, ""
+        version, reply, fault = 0, "", None
         try:
             generation = await self._ask("update", conversation, situation, rollout, 0)
             version = generation.weight_version
             reply = conversation.add_reply(generation.token_ids, generation.logprobs)
             parsed = parse_update(reply, self.settings.max_chars)
-            on_failure = self.settings.on_parse_failure
+            if parsed.problem:
+                fault = fault_of(generation, reply)
         except EngineError as error:
-            failed = str(error)
-            parsed, on_failure = parse_update("", 0), "keep"  # not the model's fault: nothing is wiped
+            fault = error.fault
+            parsed = parse_update("", 0)
+        failed = _failure(fault)
+        on_failure = "keep" if failed else self.settings.on_parse_failure  # not the model's fault: nothing is wiped
         revision = revise(
             own,
             parsed,
@@ -175,6 +182,7 @@ class Player:
             feedback=parsed.problem,
             format_error=bool(parsed.problem) and not failed,
             failed=failed,
+            fault=fault,
             weight_version=version,
             replies=(reply,),
             observations=(messages[-1]["content"],),
@@ -214,6 +222,7 @@ class Player:
         feedback: str,
         format_error: bool,
         failed: str,
+        fault: ReplyFault | None,
         weight_version: int,
         replies: tuple[str, ...],
         observations: tuple[str, ...],
@@ -233,10 +242,25 @@ class Player:
             feedback=feedback,
             format_error=format_error,
             failed=failed,
+            fault=fault,
             weight_version=weight_version,
             replies=replies,
             observations=observations,
         )
+
+
+def fault_of(generation: Generation, text: str) -> ReplyFault | None:
+    """What was wrong with a reply that could not be read; None when it is only unreadable."""
+    if generation.fault:
+        return generation.fault
+    if generation.finish_reason == "length":
+        return ReplyFault("cut")
+    return None if text.strip() else ReplyFault("empty")
+
+
+def _failure(fault: ReplyFault | None) -> str:
+    """Why an episode has no score; empty where it has one."""
+    return (fault.words or FAULTS[fault.kind]) if fault and fault.kind in UNPLAYED else ""
 
 
 def account(slot: Slot, episode: Episode, actions: Sequence[str], rendering: Rendering) -> Episode:

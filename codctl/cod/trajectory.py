@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from codctl.cod.context import Revision
+from codctl.cod.faults import ReplyFault
 from codctl.envs.base import HintScore
 
 Kind = Literal["solve", "update"]
@@ -32,6 +33,7 @@ class EpisodeRecord:
         format_error: Whether a reply could not be read.
         failed: The engine failed or took too long: no loss weight, no reward, no place in the group.
         weight_version: Of the engine, when the last reply was sampled.
+        fault: What was wrong with the reply that ended the episode, where it could not be read or did not come.
     """
 
     kind: Kind
@@ -51,6 +53,7 @@ class EpisodeRecord:
     weight_version: int = 0
     replies: tuple[str, ...] = ()
     observations: tuple[str, ...] = ()
+    fault: ReplyFault | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ def write_parquet(path: Path, trajectories: Iterable[Trajectory], advantages: Se
             row = asdict(episode)
             score = row.pop("hint_score")
             row.update({f"hint_{key}": value for key, value in score.items()})
+            row["fault"] = episode.fault.kind if episode.fault else ""
             row.update(pack=trajectory.pack, rollout=trajectory.rollout, **_revision(trajectory, episode))
             rows.append(row)
     for row, credit in zip(rows, advantages, strict=True):

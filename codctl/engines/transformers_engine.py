@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from codctl.cod.engine import Asker, EngineError, EngineStats, Generation, Sampling, Weights
+from codctl.cod.engine import Asker, EngineError, EngineStats, Generation, PromptTooLongError, Sampling, Weights
 from codctl.engines.kv_slots import SlotCache
 from codctl.engines.published import load_published
 
@@ -74,7 +74,7 @@ class TransformersEngine:
     async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
         room = self._max_tokens - len(prompt_ids)
         if room < 1:
-            raise EngineError(f"the prompt has {len(prompt_ids)} tokens, the model reads {self._max_tokens}")
+            raise PromptTooLongError(f"the prompt has {len(prompt_ids)} tokens, the model reads {self._max_tokens}")
         budget = min(sampling.max_new_tokens, room)
         draws = np.random.Generator(np.random.Philox(seed)).random(budget)
         request = _Request(list(prompt_ids), sampling, draws, asyncio.get_running_loop().create_future())

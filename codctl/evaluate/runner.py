@@ -160,14 +160,18 @@ class _Playing:
 
     async def _one(self, leg: _Leg, player: Player, number: int, pack: Pack, donor: Record | None) -> None:
         trajectory = await player.play(pack, 0)
-        has_failed = any(episode.failed for episode in trajectory.episodes) or (donor is not None and donor.again)
+        is_lost = any(e.fault and e.fault.kind in ("rejected", "lost") for e in trajectory.episodes)
+        has_failed = is_lost or (donor is not None and donor.again)
         is_own = leg.arm == "own"
         is_told = is_own and leg.seed == self.spec.seeds[0] and number < CANDIDATES
-        solves = trajectory.of("solve")
+        solves, updates = trajectory.of("solve"), {e.position: e for e in trajectory.of("update")}
         record = Record(
             unit=self._unit(leg, number),
             pack_id=pack.id,
-            rows=[row(e, foreign=slot.foreign) for e, slot in zip(solves, pack.slots, strict=True)],
+            rows=[
+                row(e, updates.get(e.position), foreign=slot.foreign)
+                for e, slot in zip(solves, pack.slots, strict=True)
+            ],
             hints=[e.hints for e in solves] if is_own else None,
             told=tell(pack, trajectory, cheapest_rendering([pack.slots[0].family])) if is_told else None,
             again=has_failed and self.retries_failed,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from codctl.cod.credit import CreditRule, credit_pack
 from codctl.cod.engine import EngineStats
+from codctl.cod.faults import FaultKind
 from codctl.cod.mixture import Mixture
 from codctl.cod.trajectory import EpisodeRecord, Trajectory
 from codctl.config.schema import Config
@@ -116,9 +117,16 @@ def rollout_metrics(scored: Scored, stats: EngineStats, config: Config) -> dict[
         "failures/format": _share(episodes, "solve", "format_error"),
         "failures/update": _share(episodes, "update", "format_error"),
         "failures/episode": sum(1 for e in episodes if e.failed) / len(episodes),
+        "failures/cut": _share_of_fault(episodes, "cut"),
+        "failures/empty": _share_of_fault(episodes, "empty"),
     }
 
 
 def _share(episodes: Sequence[EpisodeRecord], kind: str, flag: str) -> float:
     chosen = [bool(getattr(e, flag)) for e in episodes if e.kind == kind]
     return sum(chosen) / max(len(chosen), 1)
+
+
+def _share_of_fault(episodes: Sequence[EpisodeRecord], kind: FaultKind) -> float:
+    """Episodes that ended with a reply that could not be read because it was cut, or empty."""
+    return sum(e.fault is not None and e.fault.kind == kind for e in episodes) / len(episodes)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from codctl.cod.conversation import TemplateChat
-from codctl.cod.engine import Engine
+from codctl.cod.engine import Engine, Sampling
 from codctl.cod.rollout import Player
 from codctl.config.evalspec import EvalSpec
 from codctl.config.schema import Config, WorldConfig
@@ -153,17 +153,18 @@ def identity_of(subject: Subject) -> dict[str, Any]:
     return {"files": hashes, "dtype": config.model.dtype, "settings": settings}
 
 
-def open_subject(subject: Subject, log: Path) -> Performer:
+def open_subject(subject: Subject, log: Path, parts: Sequence[EvalSpec] = ()) -> Performer:
     """Make it ready to play: load the model, or connect to the server.
 
     Args:
         subject: Who.
         log: Where an engine of other processes writes. The model of a checkpoint is laid out beside the log's
             folder until the performer is closed.
+        parts: What it will play, so that a server is asked for the like before.
     """
     if subject.saved and subject.saved.checkpoint:
         return _from_checkpoint(subject, log)
-    return _open(subject, log)
+    return _open(subject, log, parts)
 
 
 def _from_checkpoint(subject: Subject, log: Path) -> Performer:
@@ -186,13 +187,13 @@ def _from_checkpoint(subject: Subject, log: Path) -> Performer:
     return replace(performer, close=close)
 
 
-def _open(subject: Subject, log: Path) -> Performer:
+def _open(subject: Subject, log: Path, parts: Sequence[EvalSpec] = ()) -> Performer:
     from codctl.evaluate.runner import AT_ONCE, SCRIPTED_AT_ONCE
 
     if subject.kind == "policy":
         return Performer(lambda spec: reference_player(subject.name, spec.rendering, spec.seeds[0]), SCRIPTED_AT_ONCE)
     if subject.endpoint:
-        return _endpoint(subject.endpoint)
+        return _endpoint(subject.endpoint, parts)
     assert subject.folder is not None
     config = subject.config or Config()
     if config.engine.kind == "vllm":
@@ -227,12 +228,17 @@ def _model_player(engine: Engine, chat: TemplateChat, config: Config) -> Callabl
     return player
 
 
-def _endpoint(settings: EndpointSettings) -> Performer:
+def _endpoint(settings: EndpointSettings, parts: Sequence[EvalSpec]) -> Performer:
     from codctl.engines.openai.engine import open_endpoint
     from codctl.evaluate.patience import Patience
 
     engine, chat = open_endpoint(settings)
-    patient = Patience(engine, engine.probe, _FAILURES_IN_A_ROW)
+    trial = _hardest(parts)
+
+    async def check() -> None:
+        await (engine.probe(trial) if trial else engine.probe())
+
+    patient = Patience(engine, check, _FAILURES_IN_A_ROW)
 
     def player(spec: EvalSpec) -> Player:
         sampling = replace(
@@ -249,8 +255,14 @@ def _endpoint(settings: EndpointSettings) -> Performer:
         player,
         settings.concurrency,
         retries_failed=True,
-        check=engine.probe,
+        check=check,
         settle=patient.settle,
         usage=lambda: engine.stats,
         close=engine.aclose,
     )
+
+
+def _hardest(parts: Sequence[EvalSpec]) -> Sampling | None:
+    """The sampling with the most tokens, which a server is likeliest to refuse."""
+    found = [Sampling(max(part.solve_tokens, part.update_tokens), part.temperature) for part in parts]
+    return max(found, key=lambda sampling: sampling.max_new_tokens, default=None)

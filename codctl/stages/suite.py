@@ -9,7 +9,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from codctl.config.compose_eval import load_suite
 from codctl.config.evalspec import EvalSpec
 from codctl.config.suitespec import SuiteSpec
 from codctl.envs.registry import families
-from codctl.errors import BackendError, RefusedError, UsageError
+from codctl.errors import BackendError, RefusedError, StageError, UsageError
+from codctl.evaluate import replies
 from codctl.evaluate.about import FINAL
 from codctl.evaluate.journal import FileJournal
 from codctl.evaluate.runner import play, trajectories
@@ -100,7 +101,9 @@ def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False) -> dict[st
     if (result := finished(plan.folder, plan.digest)) is not None:
         return result
     progress.update(f"preparing {plan.subject.name}", 0, 0, {})
-    asyncio.run(_until_stopped(_session(plan, open_subject(plan.subject, plan.folder / "engine.log"), progress)))
+    asyncio.run(
+        _until_stopped(_session(plan, open_subject(plan.subject, plan.folder / "engine.log", plan.parts), progress))
+    )
     done = finished(plan.folder, plan.digest, allow_failed=True)
     assert done is not None
     return done
@@ -110,6 +113,22 @@ def _refuse_sampling(suite: SuiteSpec) -> None:
     """A scripted policy samples nothing, so that what is set of it would count for nothing."""
     for key in sorted(suite.overridden & {"temperature", "solve_tokens", "update_tokens"}):
         raise UsageError(f"{key} means nothing to a scripted policy", hint=f"leave out {key}=")
+
+
+def refuse_unplayed(result: Mapping[str, Any]) -> None:
+    """Let a suite that brought nothing to score end as an error.
+
+    Raises:
+        BackendError: The server gave no reply that could be scored.
+        StageError: The local engine played nothing.
+    """
+    is_served = result["subject"]["kind"] == "endpoint"
+    if not replies.is_unplayed(result, is_served=is_served):
+        return
+    told = dict.fromkeys(line for part in result["parts"] for line in replies.sentences(part)[-1:])
+    kind = BackendError if is_served else StageError
+    hint = "the same command plays it again" if result["to_play_again"] else "once this is mended, add --fresh"
+    raise kind(f"nothing could be scored: {'; '.join(told)}", where=result["folder"], hint=hint)
 
 
 async def _until_stopped(session: Coroutine[Any, Any, None]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from codctl.config.evalspec import EvalSpec
+from codctl.evaluate import replies
 from codctl.evaluate.journal import FileJournal
 from codctl.evaluate.report.suite_page import render
 from codctl.evaluate.summary import summarise
@@ -33,6 +34,11 @@ _COLUMNS = {
     "hint_knowable_right": "int64",
     "format_error": "bool",
     "failed": "string",
+    "outcome": "string",
+    "update_outcome": "string",
+    "replies": "int64",
+    "words": "string",
+    "update_words": "string",
 }
 
 
@@ -61,6 +67,7 @@ def write_result(folder: Path, head: Mapping[str, Any], parts: Sequence[EvalSpec
         **(results[0] if len(results) == 1 else {}),  # as scripts that know one evaluation expect it
         **_took(journal.sessions),
         "failed_episodes": sum(one["failed_episodes"] for one in results),
+        "replies": replies.total(one["replies"] for one in results),
         "to_play_again": journal.to_play_again,
         "parts": results,
     }
@@ -95,7 +102,8 @@ def _took(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     usage: dict[str, Any] = {}
     for session in sessions:
         for key, value in session["usage"].items():
-            usage[key] = usage[key] + value if key in usage else value
+            known = usage.get(key)
+            usage[key] = value if known is None else known if value is None else known + value
     if "notes" in usage:
         usage["notes"] = list(dict.fromkeys(usage["notes"]))
     return {

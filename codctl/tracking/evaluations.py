@@ -85,6 +85,10 @@ def _numbers(part: Mapping[str, Any]) -> Iterable[tuple[str, int, float | None]]
             yield from ((f"{arm}/{measure}{end}", 0, estimate[of]) for end, of in _ENDS if of in estimate)
     if "failed_episodes" in part:
         yield "failed_episodes", 0, part["failed_episodes"]
+    counts = part.get("replies") or {"faults": {}, "by_position": ()}
+    yield from ((f"replies/{kind}", 0, count) for kind, count in counts["faults"].items())
+    for point in counts["by_position"]:
+        yield f"{point['arm']}/replies/{point['episode']}_{point['kind']}", point["position"], point["count"]
     if foreign := part.get("foreign"):
         yield from ((f"foreign/{key}", step, value) for key, step, value in _numbers(foreign))
 

@@ -17,7 +17,7 @@ ARGV = ["eval", "--model-name", "parrot", "--limit", "4", "preset=tiny", "length
 class Server(ThreadingHTTPServer):
     """Answers every chat with the same move and hint; after `left` of them the key has expired.
 
-    Chats that contain `too_long` are refused.
+    Chats with `too_long` in their system text are refused.
     """
 
     left = 10**9
@@ -38,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.left < 0:
             self._send(401, {"error": {"message": "the key has expired"}})
             return
-        if self.server.too_long and self.server.too_long in json.dumps(body):
+        if self.server.too_long and self.server.too_long in body["messages"][0]["content"]:
             self._send(400, {"error": {"message": "the context is too long"}})
             return
         self.server.prompts.append(body["messages"])
@@ -101,15 +101,33 @@ def test_a_server_that_refuses_ends_it_and_the_same_command_continues(
 
 
 def test_a_position_that_nobody_could_play_has_no_figures(cli, server: Server) -> None:
-    server.too_long = "updated hints"
+    server.too_long = "K is up"
     outcome = cli(*ARGV, "--endpoint", server.url)
     assert outcome.code == 0
+    assert "rejected (“400 Bad Request: the context is too long”): change the server" in outcome.out
+    assert "once the server or the settings are changed, the same command plays them again" in outcome.out
     assert "position 1" in outcome.out
     assert "own: +" not in outcome.out
     result = cli(*ARGV, "--endpoint", server.url, "--json").json["result"]
     assert result["failed_episodes"] > 0
     assert "own" not in result["gain"]
-    assert result["arms"]["own"]["success"] == []
+    assert [point["position"] for point in result["arms"]["own"]["success"]] == [0]
+    (counted,) = (p for p in result["parts"][0]["replies"]["by_position"] if p["episode"] == "solve")
+    assert counted == {"arm": "own", "position": 1, "episode": "solve", "kind": "rejected", "count": 4, "of": 4}
+
+
+def test_an_evaluation_in_which_nothing_could_be_played_is_an_error(cli, server: Server, home: Path) -> None:
+    server.too_long = "frozen lake"
+    argv = [*ARGV, "--endpoint", server.url]
+    outcome = cli(*argv, "--json")
+    assert outcome.code == 7
+    error = outcome.json["error"]
+    assert error["message"].startswith(
+        "nothing could be scored: 16 of 20 requests were rejected (“400 Bad Request: the"
+    )
+    assert error["hint"] == "the same command plays it again"
+    server.too_long = None
+    assert cli(*argv).code == 0
 
 
 def test_a_server_that_is_not_there_writes_nothing(cli, home: Path) -> None:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import httpx
 
 from codctl.cod.engine import EngineError
+from codctl.cod.faults import ReplyFault
 from codctl.engines.openai.settings import EndpointSettings
-from codctl.engines.openai.wire import complaint_of
+from codctl.engines.openai.transience import may_pass
+from codctl.engines.openai.wire import NotTheFormatError, complaint_of
 
-_PASSING = {408, 409, 429}  # and every 5xx
 _CONNECT_S = 10.0
 _LONGEST_BACKOFF_S = 60.0
-_SHOWN = 300
+_Read = TypeVar("_Read")
 
 
 class RequestError(EngineError):
@@ -27,9 +28,10 @@ class RequestError(EngineError):
 
     Attributes:
         reason: What happened, without the address.
-        kind: No connection, no reply in time, an error status, or a reply that is not in the format.
-        status: HTTP status of an error.
-        complaint: What the server said, whole.
+        trouble: No connection, no reply in time, an error that the server reports, or a reply not in the format.
+        may_pass: Whether the same request can succeed a little later.
+        status: HTTP status of an error, or the one that its body names; 0 for none.
+        complaint: What the server said.
         retry_after_s: How long the server asks to wait, if it does.
     """
 
@@ -37,23 +39,24 @@ class RequestError(EngineError):
         self,
         url: str,
         reason: str,
-        kind: Literal["unreachable", "timeout", "status", "format"],
+        trouble: Literal["unreachable", "timeout", "status", "format"],
         *,
+        may_pass: bool,
         status: int = 0,
         complaint: str = "",
         retry_after_s: float = 0.0,
     ) -> None:
         super().__init__(url, reason)
-        self.url, self.reason, self.kind, self.status = url, reason, kind, status
-        self.complaint, self.retry_after_s = complaint, retry_after_s
+        self.url, self.reason, self.trouble, self.may_pass = url, reason, trouble, may_pass
+        self.status, self.complaint, self.retry_after_s = status, complaint, retry_after_s
+        self.kind = "lost" if may_pass or trouble == "format" else "rejected"
 
     def __str__(self) -> str:
         return f"{self.url}: {self.reason}"
 
     @property
-    def may_pass(self) -> bool:
-        """Whether the same request can succeed a little later."""
-        return self.kind in ("unreachable", "timeout") or self.status in _PASSING or self.status >= 500
+    def fault(self) -> ReplyFault:
+        return ReplyFault(self.kind, self.reason)
 
 
 @dataclass(frozen=True)
@@ -77,14 +80,17 @@ class Client:
         self._session: _Session | None = None
         self.requests = self.retries = 0
 
-    async def post(self, path: str, body: dict[str, Any], *, seed: int, is_patient: bool = True) -> bytes:
-        """Send a body and return the reply's.
+    async def post(
+        self, path: str, body: dict[str, Any], read: Callable[[bytes], _Read], *, seed: int, is_patient: bool = True
+    ) -> _Read:
+        """Send a body and return what was read from the reply's.
 
         Args:
             path: After the base URL.
             body: As JSON.
+            read: Raises NotTheFormatError.
             seed: Of the jitter between tries.
-            is_patient: Whether to try again also where nobody answers.
+            is_patient: Whether to try again also where the server cannot be reached or does not speak the format.
 
         Raises:
             RequestError: After the last try, or at once where another would not help.
@@ -94,9 +100,9 @@ class Client:
         async with session.turns:  # kept while waiting to try again: a server that is busy gets fewer requests
             for attempt in range(1, attempts + 1):
                 try:
-                    return await self._once(session, "POST", path, body)
+                    return self._read(await self._once(session, "POST", path, body), read)
                 except RequestError as error:
-                    again = error.may_pass and (is_patient or error.kind == "status")
+                    again = error.may_pass and (is_patient or error.trouble == "status")
                     if not again or attempt == attempts or error.retry_after_s > self._settings.deadline_s:
                         error.reason += f" (after {attempt} tries)" if attempt > 1 else ""
                         raise
@@ -105,9 +111,9 @@ class Client:
                 await asyncio.sleep(wait_s)
         raise AssertionError("unreachable")
 
-    async def get(self, path: str) -> bytes:
+    async def get(self, path: str, read: Callable[[bytes], _Read]) -> _Read:
         """Fetch once."""
-        return await self._once(await self._open_session(), "GET", path, None)
+        return self._read(await self._once(await self._open_session(), "GET", path, None), read)
 
     async def aclose(self) -> None:
         if self._sessions is not None:
@@ -141,21 +147,40 @@ class Client:
             async with asyncio.timeout(settings.deadline_s):
                 response = await session.http.request(method, settings.url + path, json=body)
         except TimeoutError:
-            raise RequestError(settings.url, f"no reply within {settings.deadline_s:g} s", "timeout") from None
+            raise RequestError(
+                settings.url, f"no reply within {settings.deadline_s:g} s", "timeout", may_pass=True
+            ) from None
         except httpx.HTTPError as error:
             reason = self._hide(str(error)) or type(error).__name__
-            raise RequestError(settings.url, reason, "unreachable") from None
+            raise RequestError(settings.url, reason, "unreachable", may_pass=True) from None
         if response.is_success:
-            return response.content
-        complaint = self._hide(complaint_of(response.content)) or "no reason given"
+            return self._hide_in(response.content)
+        complaint, code = complaint_of(self._hide_in(response.content))
+        complaint = self._hide(complaint) or "no reason given"
         raise RequestError(
             settings.url,
-            f"{response.status_code} {response.reason_phrase}: {complaint[:_SHOWN]}",
+            f"{response.status_code} {response.reason_phrase}: {complaint}",
             "status",
+            may_pass=may_pass(code or response.status_code, complaint),
             status=response.status_code,
             complaint=complaint,
             retry_after_s=_seconds(response.headers.get("Retry-After", "")),
         )
+
+    def _read(self, content: bytes, read: Callable[[bytes], _Read]) -> _Read:
+        """Read a reply with status 2xx, which may hold an error all the same."""
+        try:
+            return read(content)
+        except NotTheFormatError as error:
+            reason, complaint = self._hide(str(error)), self._hide(error.complaint)
+            passes = may_pass(error.code, complaint) if error.is_error else error.may_pass
+            trouble: Literal["status", "format"] = "status" if error.is_error else "format"
+            raise RequestError(
+                self._settings.url, reason, trouble, may_pass=passes, status=error.code, complaint=complaint
+            ) from None
+
+    def _hide_in(self, content: bytes) -> bytes:
+        return content.replace(self._key.encode(), b"***") if self._key else content
 
     def _hide(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text

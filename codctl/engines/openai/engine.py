@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from codctl.cod.engine import Asker, Generation, Sampling, Weights
 from codctl.cod.prompts import Message
@@ -11,13 +11,18 @@ from codctl.engines.openai.chat import MessageChat
 from codctl.engines.openai.client import Client, RequestError
 from codctl.engines.openai.diagnosis import diagnose
 from codctl.engines.openai.settings import EndpointSettings, read_key
-from codctl.engines.openai.wire import Completion, Dialect, NotTheFormatError, read_completion
+from codctl.engines.openai.wire import Completion, Dialect, read_completion
 
 __all__ = ["EndpointSettings", "MessageChat", "OpenAIEngine", "open_endpoint"]
 
-_REFUSED = (400, 422)
 _TRIAL = Sampling(max_new_tokens=16)  # some models refuse less
-_TRIAL_MESSAGE: Message = {"role": "user", "content": "Say yes."}
+# The roles of a real conversation, in their order: servers refuse some of them, or want them in turn.
+_TRIAL_MESSAGES: tuple[Message, ...] = (
+    {"role": "system", "content": "Answer with one word."},
+    {"role": "user", "content": "Say yes."},
+    {"role": "assistant", "content": "yes"},
+    {"role": "user", "content": "Again."},
+)
 
 
 def open_endpoint(settings: EndpointSettings) -> tuple[OpenAIEngine, MessageChat]:
@@ -41,32 +46,40 @@ class OpenAIEngine:
     def stats(self) -> dict[str, Any]:
         """What was used so far, for the result: counts of requests and replies, tokens as the server counts them.
 
-        `uncounted` replies came without a count; `cost` is there when prices are, in their currency.
+        `uncounted` replies came without a count: tokens and cost are then a lower bound, and None if none was counted.
+        `cost` is there when prices are, in their currency.
         """
         prompt, completion = self._tokens
+        is_counted = self._counts["uncounted"] < max(self._counts["replies"], 1)
         found: dict[str, Any] = {
             "requests": self._client.requests,
             "retries": self._client.retries,
             **self._counts,
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
+            "prompt_tokens": prompt if is_counted else None,
+            "completion_tokens": completion if is_counted else None,
         }
         prices = self._settings.price_prompt, self._settings.price_completion
         if prices != (None, None):
-            found["cost"] = (prompt * (prices[0] or 0.0) + completion * (prices[1] or 0.0)) / 1e6
+            cost = (prompt * (prices[0] or 0.0) + completion * (prices[1] or 0.0)) / 1e6
+            found["cost"] = cost if is_counted else None
         return {**found, "notes": list(self._dialect.notes)}
 
-    async def probe(self, temperature: float = 1.0) -> None:
-        """Ask for one short reply, so that what is wrong is said before anything is played.
+    async def probe(self, sampling: Sampling = _TRIAL) -> None:
+        """Ask for one short reply in the way of the real requests, so that what is wrong is said before playing.
+
+        Args:
+            sampling: Of the real requests.
 
         Raises:
             BackendError: The endpoint cannot be used. A server that is only busy is asked again first.
         """
-        sampling = Sampling(_TRIAL.max_new_tokens, temperature)
         try:
-            await self._complete([_TRIAL_MESSAGE], sampling, seed=0, is_trial=True)
+            await self._complete(_TRIAL_MESSAGES, sampling, seed=0, is_trial=True)
         except RequestError as error:
-            raise await diagnose(error, self._settings, self._client, has_key=self._has_key) from None
+            has_replied = self._counts["replies"] > 0
+            raise await diagnose(
+                error, self._settings, self._client, has_key=self._has_key, has_replied=has_replied
+            ) from None
 
     def take_seat(self) -> None: ...
 
@@ -82,7 +95,8 @@ class OpenAIEngine:
         token_ids = self._chat.encode(completion.text)
         if not completion.is_cut:
             token_ids.append(self._chat.stop_ids[0])
-        return Generation(token_ids, [0.0] * len(token_ids), "length" if completion.is_cut else "stop", 0)
+        reason: Literal["length", "stop"] = "length" if completion.is_cut else "stop"
+        return Generation(token_ids, [0.0] * len(token_ids), reason, 0, completion.fault)
 
     async def update_weights(self, weights: Weights) -> None: ...
 
@@ -95,15 +109,13 @@ class OpenAIEngine:
         while True:
             body = self._dialect.request(self._settings.model, messages, sampling, seed)
             try:
-                raw = await self._client.post("/chat/completions", body, seed=seed, is_patient=not is_trial)
+                completion = await self._client.post(
+                    "/chat/completions", body, read_completion, seed=seed, is_patient=not is_trial
+                )
                 break
             except RequestError as error:
-                if error.status not in _REFUSED or not self._dialect.adapt(body, error.complaint):
+                if error.trouble != "status" or not self._dialect.adapt(body, error.complaint):
                     raise
-        try:
-            completion = read_completion(raw)
-        except NotTheFormatError as error:
-            raise RequestError(self._settings.url, str(error), "format") from None
         self._count(completion)
         return completion
 

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
+from pydantic import BaseModel, Field, NonNegativeInt, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from codctl.cod.engine import Sampling
+from codctl.cod.faults import ReplyFault
 from codctl.cod.prompts import Message
+from codctl.engines.openai.transience import is_about_roles
 
 _SEED_BITS = 31  # what every server takes
+_SHOWN = 300  # characters of what a server says
 _Body = TypeVar("_Body", bound=BaseModel)
 
 
@@ -24,17 +27,19 @@ class Dialect:
     Attributes:
         limit: Name of the token limit.
         sends_seed: Whether requests carry their seed.
+        has_system_role: Whether there are system messages; if not, their text stands before the first user text.
         notes: What was changed, for the result.
     """
 
     limit: str = "max_tokens"
     sends_seed: bool = True
+    has_system_role: bool = True
     notes: list[str] = field(default_factory=list)
 
     def request(self, model: str, messages: Sequence[Message], sampling: Sampling, seed: int) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": model,
-            "messages": list(messages),
+            "messages": list(messages) if self.has_system_role else _without_system(messages),
             self.limit: sampling.max_new_tokens,
             "temperature": sampling.temperature,
             "stream": False,
@@ -53,7 +58,24 @@ class Dialect:
                 self.sends_seed = False
                 self.notes.append("the server refuses seed: none is sent, replies cannot be repeated")
             return True
+        if any(message["role"] == "system" for message in refused["messages"]) and is_about_roles(complaint):
+            if self.has_system_role:
+                self.has_system_role = False
+                self.notes.append("the server refuses the system role: its text is sent before the first user text")
+            return True
         return False
+
+
+def _without_system(messages: Sequence[Message]) -> list[Message]:
+    """The same texts as user and assistant messages in turn: neighbours of one role become one message."""
+    found: list[Message] = []
+    for message in messages:
+        role = "user" if message["role"] == "system" else message["role"]
+        if found and found[-1]["role"] == role:
+            found[-1] = {"role": role, "content": f"{found[-1]['content']}\n\n{message['content']}"}
+        else:
+            found.append({"role": role, "content": message["content"]})
+    return found
 
 
 class _Part(BaseModel):
@@ -63,6 +85,11 @@ class _Part(BaseModel):
 
 class _Said(BaseModel):
     content: str | list[_Part] | None = None
+    refusal: str | None = None
+    reasoning: Any = None
+    reasoning_content: Any = None
+    tool_calls: list[Any] | None = None
+    function_call: Any = None
 
 
 class _Choice(BaseModel):
@@ -76,21 +103,47 @@ class _Usage(BaseModel):
 
 
 class Completion(BaseModel):
-    """A reply of `/chat/completions`. What a server adds to the format is ignored, reasoning among it."""
+    """A reply of `/chat/completions`. What a server adds to the format is ignored."""
 
     choices: list[_Choice] = Field(min_length=1)
     usage: _Usage | None = None
 
+    @field_validator("usage", mode="wrap")
+    @classmethod
+    def _usage_is_optional(cls, value: Any, read: ValidatorFunctionWrapHandler) -> _Usage | None:
+        """Counts that make no sense are unknown: no reason to lose the reply."""
+        try:
+            found: _Usage | None = read(value)
+        except ValidationError:
+            return None
+        return found
+
     @property
     def text(self) -> str:
-        content = self.choices[0].message.content
-        if isinstance(content, list):
-            return "".join(part.text for part in content if part.type == "text")
-        return content or ""
+        said = self.choices[0].message
+        if isinstance(said.content, list):
+            return "".join(part.text for part in said.content if part.type == "text")
+        return said.content or said.refusal or ""
 
     @property
     def is_cut(self) -> bool:
         return self.choices[0].finish_reason == "length"
+
+    @property
+    def fault(self) -> ReplyFault | None:
+        """What was wrong with it, whether or not there is an answer in its text."""
+        said, finish = self.choices[0].message, self.choices[0].finish_reason
+        if finish == "content_filter":
+            return ReplyFault("filtered", shown(said.refusal or ""))
+        if said.refusal:
+            return ReplyFault("refusal", shown(said.refusal))
+        if self.is_cut:
+            return ReplyFault("cut")
+        if self.text.strip():
+            return None
+        if said.tool_calls or said.function_call or finish in ("tool_calls", "function_call"):
+            return ReplyFault("tool_call", _tool(said))
+        return ReplyFault("reasoning" if said.reasoning_content or said.reasoning else "empty")
 
     @property
     def tokens(self) -> tuple[int, int] | None:
@@ -98,6 +151,13 @@ class Completion(BaseModel):
         if self.usage is None or self.usage.prompt_tokens is None or self.usage.completion_tokens is None:
             return None
         return self.usage.prompt_tokens, self.usage.completion_tokens
+
+
+def _tool(said: _Said) -> str:
+    """Name of the tool that was called; empty when it cannot be found."""
+    calls = [said.function_call, *(call.get("function") for call in said.tool_calls or () if isinstance(call, dict))]
+    names = [call["name"] for call in calls if isinstance(call, dict) and isinstance(call.get("name"), str)]
+    return shown(names[0]) if names else ""
 
 
 class _Model(BaseModel):
@@ -109,7 +169,20 @@ class _Models(BaseModel):
 
 
 class NotTheFormatError(ValueError):
-    """A body that is not what the OpenAI format promises."""
+    """A body that is not what the OpenAI format promises.
+
+    Attributes:
+        is_error: Whether it reports an error.
+        code: HTTP status that the error names; 0 for none.
+        complaint: What the error says.
+        may_pass: Whether another try may bring something better.
+    """
+
+    def __init__(
+        self, reason: str, *, is_error: bool = False, code: int = 0, complaint: str = "", may_pass: bool = False
+    ) -> None:
+        super().__init__(reason)
+        self.is_error, self.code, self.complaint, self.may_pass = is_error, code, complaint, may_pass
 
 
 def read_completion(body: bytes) -> Completion:
@@ -121,13 +194,32 @@ def read_models(body: bytes) -> list[str]:
     return [model.id for model in _read(_Models, body, "a list of models").data]
 
 
-def complaint_of(body: bytes) -> str:
-    """What the body of an error says, on one line."""
+def complaint_of(body: bytes) -> tuple[str, int]:
+    """What the body of an error says, on one line, and the HTTP status that it names (0 for none)."""
     text = body.decode(errors="replace")
     try:
-        return _line(_innermost(json.loads(text)))
+        found = json.loads(text)
+        return shown(_innermost(found)), _code(found)
     except (ValueError, RecursionError):
-        return "an HTML page" if _is_html(text) else _line(text)
+        return ("an HTML page" if _is_html(text) else shown(text)), 0
+
+
+def shown(text: str) -> str:
+    """A server's words as they may be shown: one line, not too long, control characters visible and without effect."""
+    text = " ".join(text[: 4 * _SHOWN].split())
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def _code(found: Any) -> int:
+    """The HTTP status in an error, in whatever place the server puts it; 0 for none."""
+    error = found.get("error") if isinstance(found, dict) else None
+    for place in (error, found):
+        for key in ("code", "status", "status_code"):
+            value = str(place.get(key)) if isinstance(place, dict) else ""
+            if re.fullmatch(r"[45]\d\d", value):
+                return int(value)
+    return 0
 
 
 def _innermost(found: Any) -> str:
@@ -138,27 +230,50 @@ def _innermost(found: Any) -> str:
 
 
 def _read(kind: type[_Body], body: bytes, what: str) -> _Body:
-    try:
-        return kind.model_validate_json(body)
-    except ValidationError as error:
-        raise NotTheFormatError(f"expected {what}, got {_instead(body, error)}") from None
-
-
-def _instead(body: bytes, error: ValidationError) -> str:
-    """What came instead of the format."""
-    text, first = body.decode(errors="replace"), error.errors()[0]
+    text = body.decode(errors="replace")
+    if not text.strip():
+        raise NotTheFormatError(f"expected {what}, got an empty body", may_pass=True)
     if _is_html(text):
-        return "an HTML page"
-    if first["type"] == "json_invalid":
-        return f"what is not JSON: {_line(text)[:80]!r}"
-    if '"error"' in text:  # some report errors with status 200
-        return complaint_of(body)
-    return f"JSON that does not fit: {'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}"
+        raise NotTheFormatError(f"expected {what}, got an HTML page", may_pass=True)
+    if text.lstrip().startswith(("data:", "event:")):
+        raise NotTheFormatError(f"expected {what}, got a stream of events, though none was asked for")
+    try:
+        found = _whole(json.loads(text))
+    except (ValueError, RecursionError):
+        raise NotTheFormatError(f"expected {what}, got what is not JSON: “{shown(text[:80])}”", may_pass=True) from None
+    if error := _error_in(found):
+        said, code = shown(_innermost(error)), _code(error)
+        raise NotTheFormatError(f"an error in place of {what}: {said}", is_error=True, code=code, complaint=said)
+    try:
+        return kind.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"JSON that does not fit: {'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}"
+        has_none = isinstance(found, dict) and found.get("choices") == []
+        raise NotTheFormatError(f"expected {what}, got {reason}", may_pass=has_none) from None
+
+
+def _error_in(found: Any) -> Any:
+    """The error that some servers report with status 200, beside the choices or in the first of them; None: none."""
+    if not isinstance(found, dict):
+        return None
+    choices = found.get("choices")
+    for place in (found, choices[0] if isinstance(choices, list) and choices else None):
+        if isinstance(place, dict) and (place.get("error") or place.get("object") == "error"):
+            return place
+    return None
+
+
+def _whole(found: Any) -> Any:
+    """Half a surrogate pair is in no text that could be sent on."""
+    if isinstance(found, str):
+        return found.encode(errors="replace").decode()
+    if isinstance(found, list):
+        return [_whole(one) for one in found]
+    if isinstance(found, dict):
+        return {_whole(key): _whole(value) for key, value in found.items()}
+    return found
 
 
 def _is_html(text: str) -> bool:
     return text.lstrip()[:15].lower().startswith(("<!doctype", "<html"))
-
-
-def _line(text: str) -> str:
-    return "".join(c for c in " ".join(text.split()) if c.isprintable())

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from codctl.cod.engine import Asker, EngineError, EngineStats, Generation, Sampling, Weights
+from codctl.cod.engine import Asker, EngineError, EngineStats, Generation, PromptTooLongError, Sampling, Weights
 from codctl.engines.vllm.backend import Ask, Backend, Loaded
 from codctl.engines.vllm.guard import Guard
 from codctl.engines.vllm.replica import Replica
@@ -63,7 +63,7 @@ class VllmEngine:
         await replica.until_ready()
         room = replica.max_tokens - len(prompt_ids)
         if room < 1:
-            raise EngineError(f"the prompt has {len(prompt_ids)} tokens, the engine reads {replica.max_tokens}")
+            raise PromptTooLongError(f"the prompt has {len(prompt_ids)} tokens, the engine reads {replica.max_tokens}")
         wanted = self._wanted
         self._open += 1
         try:

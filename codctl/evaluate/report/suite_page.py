@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from codctl.evaluate import replies
 from codctl.evaluate.about import subject_title
 from codctl.evaluate.report import story
 from codctl.evaluate.report.costs import duration
@@ -51,7 +52,7 @@ def _part(key: str, part: Mapping[str, Any], told: dict[str, Any]) -> dict[str, 
         "charts": charts(key, part),
         "tables": _tables(part),
         "gains": _gains(part),
-        "failed": part["failed_episodes"],
+        "warnings": replies.sentences(part),
         "told": told,
         "chapters": story.chapters(told),
     }

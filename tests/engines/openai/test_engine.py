@@ -7,12 +7,9 @@ import json
 import logging
 import math
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -21,10 +18,12 @@ from hypothesis import strategies as st
 
 from codctl.cod.conversation import Conversation
 from codctl.cod.engine import EngineError, Generation, Sampling
+from codctl.cod.faults import ReplyFault
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.engines.openai.engine import EndpointSettings, MessageChat, OpenAIEngine, open_endpoint
 from codctl.envs.registry import get_family
 from codctl.errors import BackendError, UsageError
+from tests.engines.openai.fake_server import MODELS, Answer, FakeServer, refuses, says, serving
 
 NOBODY: Any = None  # the engine never looks at who asks
 KEY = "sk-very-secret-123"
@@ -33,98 +32,10 @@ PROMPT = CHAT.open([{"role": "system", "content": "be brief"}, {"role": "user", 
 SAMPLING = Sampling(20, 0.5, CHAT.stop_ids)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the fake server does with a request; `status` 0 drops the connection."""
-
-    status: int = 200
-    body: Any = None
-    headers: dict[str, str] = field(default_factory=dict)
-    wait_s: float = 0.0
-
-
-def says(content: Any = "yes", finish: str = "stop", **more: Any) -> Answer:
-    message = {"role": "assistant", "content": content, "reasoning_content": "hm"}
-    usage = {"prompt_tokens": 10, "completion_tokens": 3}
-    return Answer(body={"choices": [{"message": message, "finish_reason": finish}], "usage": usage, **more})
-
-
-def refuses(status: int, message: str, **headers: str) -> Answer:
-    return Answer(status, {"error": {"message": message}}, {k.replace("_", "-"): v for k, v in headers.items()})
-
-
-MODELS = Answer(body={"data": [{"id": "llama-8b"}, {"id": "qwen-7b"}]})
-
-
-class FakeServer(ThreadingHTTPServer):
-    """Answers with `answers` in turn, the last one for ever, or with what `answer` makes of a request."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answers: list[Answer] = [says()]
-        self.models = MODELS
-        self.answer: Callable[[dict[str, Any]], Answer] = lambda body: (
-            self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        )
-        self.bodies: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        self.times: list[float] = []
-        self.lock = threading.Lock()
-        self.busy = self.peak = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-    def handle_error(self, request: Any, client_address: Any) -> None: ...  # clients that gave up are what is tested
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: FakeServer
-
-    def do_GET(self) -> None:
-        self._send(self.server.models if self.path == "/v1/models" else refuses(404, "Not Found"))
-
-    def do_POST(self) -> None:
-        server = self.server
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with server.lock:
-            server.bodies.append(body)
-            server.headers.append(dict(self.headers))
-            server.times.append(time.monotonic())
-            server.busy += 1
-            server.peak = max(server.peak, server.busy)
-            answer = server.answer(body) if self.path == "/v1/chat/completions" else refuses(404, "Not Found")
-        time.sleep(answer.wait_s)
-        with server.lock:
-            server.busy -= 1
-        self._send(answer)
-
-    def _send(self, answer: Answer) -> None:
-        if answer.status == 0:
-            self.close_connection = True
-            return
-        raw = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
-        self.send_response(answer.status)
-        for name, value in {**answer.headers, "Content-Length": str(len(raw))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(raw)
-
-    def log_message(self, format: str, *args: Any) -> None: ...  # noqa: A002  its name in the base class
-
-
 @pytest.fixture
 def server() -> Iterator[FakeServer]:
-    with FakeServer() as fake:
-        thread = threading.Thread(target=fake.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving() as fake:
         yield fake
-        fake.shutdown()
-        thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -207,6 +118,7 @@ def test_half_a_surrogate_pair_does_not_stop_a_conversation() -> None:
         (says("su", finish="length"), "su", "length", False),
         (says(None, finish="length"), "", "length", False),  # all of the budget went into reasoning
         (says("", finish="content_filter"), "", "stop", True),
+        (Answer(body=b'{"choices":[{"message":{"content":"a\\ud800b"}}]}'), "a?b", "stop", True),
         (says([{"type": "thinking", "thinking": []}, {"type": "text", "text": "part"}]), "part", "stop", True),
     ],
 )
@@ -259,8 +171,20 @@ def test_a_parameter_that_the_server_refuses_is_written_otherwise_once(
 
 @pytest.mark.parametrize(
     "trouble",
-    [refuses(500, "boom"), refuses(429, "slow down"), refuses(408, "late"), refuses(409, "lock"), Answer(0)],
-    ids=["500", "429", "408", "409", "dropped"],
+    [
+        refuses(500, "boom"),
+        refuses(429, "slow down"),
+        refuses(408, "late"),
+        refuses(409, "lock"),
+        Answer(0),
+        refuses(403, "API rate limit exceeded"),
+        refuses(400, "Overloaded"),
+        Answer(body={"error": {"message": "Provider returned error", "code": "429"}}),
+        Answer(body={"choices": [{"error": {"message": "gone", "code": 502}, "message": {"content": ""}}]}),
+        Answer(200, says().body, torn=True),
+        Answer(204, b""),
+    ],
+    ids=["500", "429", "408", "409", "dropped", "words-403", "words-400", "200-429", "choice-502", "torn", "204"],
 )
 def test_passing_trouble_is_tried_again(server: FakeServer, trouble: Answer) -> None:
     server.answers = [trouble, trouble, says()]
@@ -291,15 +215,25 @@ def test_the_server_says_how_long_to_wait(server: FakeServer, form: str) -> None
         ([refuses(429, "come back", Retry_After="3600")], {}, "429 Too Many Requests: come back", 1),
         ([refuses(400, "context too long")], {}, "400 Bad Request: context too long", 1),
         ([Answer(400, b"")], {}, "400 Bad Request: no reason given", 1),
-        ([Answer(body={"choices": []})], {}, "expected a chat completion, got JSON that does not fit: choices: ", 1),
+        ([Answer(body={"choices": []})], {}, "expected a chat completion, got JSON that does not fit: choices: ", 3),
+        ([Answer(body={"hello": 1})], {}, "expected a chat completion, got JSON that does not fit: choices: ", 1),
         (
             [Answer(body={"error": {"message": "upstream died"}})],
             {},
-            "expected a chat completion, got upstream died",
+            "an error in place of a chat completion: upstream died (after 3 tries)",
+            3,
+        ),
+        (
+            [Answer(body={"error": {"message": "no such account", "code": 402}})],
+            {},
+            "an error in place of a chat completion: no such account",
             1,
         ),
-        ([Answer(body=b"[" * 100_000)], {}, "expected a chat completion, got what is not JSON: '[[", 1),
-        ([Answer(body=b'{"choices":[{"message":{"content":"\\ud800"}}]}')], {}, "expected a chat completion, got ", 1),
+        ([refuses(429, "You exceeded your current quota")], {}, "429 Too Many Requests: You exceeded your", 1),
+        ([Answer(204, b"")], {}, "expected a chat completion, got an empty body (after 3 tries)", 3),
+        ([Answer(body=b"data: {}")], {}, "expected a chat completion, got a stream of events", 1),
+        ([Answer(body=b"<html>wait")], {}, "expected a chat completion, got an HTML page (after 3 tries)", 3),
+        ([Answer(body=b"[" * 100_000)], {}, "expected a chat completion, got what is not JSON: “[[", 3),
     ],
 )
 def test_trouble_that_stays_is_one_message(
@@ -366,7 +300,7 @@ UNKNOWN = refuses(404, "The model `qwen-7b` does not exist.")
             [refuses(400, "temperature must be 1")],
             MODELS,
             "the server refuses the request (400 Bad Request: temperature must be 1)",
-            "correct the model's name or the setting that it complains of",
+            "temperature=1",
         ),
         (
             [Answer(404, b"nope")],
@@ -376,16 +310,16 @@ UNKNOWN = refuses(404, "The model `qwen-7b` does not exist.")
         ),
         (
             [Answer(body=b"<!DOCTYPE html><html>hello")],
-            MODELS,
+            Answer(body=b"<!DOCTYPE html><html>hello"),
             "the server does not speak the OpenAI chat format: expected a chat completion, got an HTML page",
             "correct --endpoint: it is the part before /chat/completions",
         ),
         (
             [Answer(body={"hello": 1})],
             MODELS,
-            "the server does not speak the OpenAI chat format: "
+            "the server sends no usable reply: "
             "expected a chat completion, got JSON that does not fit: choices: Field required",
-            "correct --endpoint: it is the part before /chat/completions",
+            "look at the server's settings and its log",
         ),
         (
             [Answer(503, b"<html>down</html>")],
@@ -403,7 +337,7 @@ UNKNOWN = refuses(404, "The model `qwen-7b` does not exist.")
             [Answer(wait_s=3.0)],
             MODELS,
             "no reply within 1 s",
-            "try again when the server has loaded its model and is idle",
+            "try again when the server has loaded its model and is idle, or raise --deadline",
         ),
         (
             [refuses(401, "who are you")],
@@ -452,13 +386,61 @@ def test_nobody_listens() -> None:
 def test_the_probe_learns_what_the_server_refuses(server: FakeServer) -> None:
     server.answer = lambda body: refuses(400, "no seed please") if "seed" in body else says()
     engine = engine_at(server.url)
-    asyncio.run(engine.probe(temperature=0.3))
+    asyncio.run(engine.probe(Sampling(300, 0.3)))
     ask(engine)
-    assert [("seed" in body, body["temperature"]) for body in server.bodies] == [
-        (True, 0.3),
-        (False, 0.3),
-        (False, 0.5),
+    assert [("seed" in body, body["temperature"], body["max_tokens"]) for body in server.bodies] == [
+        (True, 0.3, 300),
+        (False, 0.3, 300),
+        (False, 0.5, 20),
     ]
+    assert [message["role"] for message in server.bodies[0]["messages"]] == ["system", "user", "assistant", "user"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "System role not supported",
+        "Conversation roles must alternate user/assistant/user/assistant/...",
+        "Only user and assistant roles are supported!",
+        '[{"loc": ["messages", 0, "role"], "msg": "Input should be \'user\' or \'assistant\'"}]',
+    ],
+)
+@pytest.mark.parametrize("status", [400, 422, 500, 200])
+def test_a_server_without_the_system_role_gets_its_text_from_the_user(
+    server: FakeServer, words: str, status: int
+) -> None:
+    refusal = refuses(status, words)
+    server.answer = lambda body: refusal if body["messages"][0]["role"] == "system" else says()
+    engine = engine_at(server.url)
+    asyncio.run(engine.probe())
+    ask(engine)
+    assert server.bodies[-1]["messages"] == [{"role": "user", "content": "be brief\n\nhello"}]
+    assert [message["role"] for message in server.bodies[1]["messages"]] == ["user", "assistant", "user"]
+    assert engine.stats["notes"] == ["the server refuses the system role: its text is sent before the first user text"]
+    assert engine.stats["requests"] == 3
+
+
+@pytest.mark.parametrize(
+    ("message", "finish", "fault"),
+    [
+        ({"content": "fine"}, "stop", None),
+        ({"content": "fine"}, "length", ReplyFault("cut")),
+        ({"content": None, "reasoning_content": "hm"}, "length", ReplyFault("cut")),
+        ({"content": "", "reasoning": "hm"}, "stop", ReplyFault("reasoning")),
+        ({"content": " \n"}, "stop", ReplyFault("empty")),
+        ({}, None, ReplyFault("empty")),
+        ({"content": "par"}, "content_filter", ReplyFault("filtered")),
+        ({"content": None, "refusal": "I\x1b[1m will\nnot"}, "stop", ReplyFault("refusal", r"I\x1b[1m will not")),
+        ({"tool_calls": [{"function": {"name": "search"}}]}, "tool_calls", ReplyFault("tool_call", "search")),
+        ({"content": "", "function_call": {"name": "f" * 999}}, "stop", ReplyFault("tool_call", "f" * 299 + "…")),
+        ({"content": "fine", "tool_calls": []}, "stop", None),
+    ],
+)
+def test_what_was_wrong_with_a_reply(
+    server: FakeServer, message: dict[str, Any], finish: str | None, fault: ReplyFault | None
+) -> None:
+    server.answers = [Answer(body={"choices": [{"message": message, "finish_reason": finish}]})]
+    assert ask(engine_at(server.url)).fault == fault
 
 
 # --- the key ----------------------------------------------------------------------------------------------------------
@@ -480,6 +462,9 @@ def test_the_key_is_sent_and_shown_nowhere(
     assert fatal.value.message == (
         "the server refuses the key in MY_KEY (401 Unauthorized: Incorrect key: Bearer ***.)"
     )
+    server.answer = lambda body: Answer(body={"error": {"message": f"Bearer {KEY} is no key", "code": 401}})
+    with pytest.raises(EngineError, match=r"Bearer \*\*\* is no key"):
+        ask(engine)
     chain = [fatal.value, passing.value, fatal.value.__cause__, passing.value.__cause__]
     shown = [caplog.text, repr(settings), str(engine.stats), repr(engine), *map(repr, chain), *map(str, chain)]
     shown += [str(vars(error)) for error in chain if error]
@@ -574,11 +559,21 @@ def test_tokens_and_cost_are_counted(server: FakeServer) -> None:
     json.dumps(engine.stats)
 
 
+def test_what_no_reply_counts_is_unknown(server: FakeServer) -> None:
+    server.answers = [Answer(body={**says().body, "usage": None}), Answer(body={**says().body, "usage": "many"})]
+    engine = engine_at(server.url, price_prompt=2.0)
+    assert (engine.stats["prompt_tokens"], engine.stats["cost"]) == (0, 0)
+    ask(engine)
+    ask(engine)
+    assert engine.stats["uncounted"] == 2
+    assert [engine.stats[key] for key in ("prompt_tokens", "completion_tokens", "cost")] == [None] * 3
+
+
 def test_packs_are_played_and_a_failed_reply_costs_one_episode(server: FakeServer) -> None:
     def answer(body: dict[str, Any]) -> Answer:
         if body["messages"][0]["content"].startswith("update"):
             return says("--- Start of updated hints ---\nmind the holes\n--- End of updated hints ---")
-        return refuses(400, "overloaded") if "mind" in str(body) else says("<answer>up</answer>")
+        return refuses(400, "too long") if "mind" in str(body) else says("<answer>up</answer>")
 
     server.answer = answer
     engine = engine_at(server.url)
@@ -589,5 +584,6 @@ def test_packs_are_played_and_a_failed_reply_costs_one_episode(server: FakeServe
         first, update, second = trajectory.episodes
         assert (first.failed, first.replies[0]) == ("", "<answer>up</answer>")
         assert (update.failed, update.hints) == ("", "mind the holes")
-        assert second.failed == f"{server.url}: 400 Bad Request: overloaded"
+        assert second.failed == "400 Bad Request: too long"
+        assert second.fault == ReplyFault("rejected", "400 Bad Request: too long")
     assert engine.stats["failed"] == 2

@@ -1,0 +1,141 @@
+"""What was wrong with the replies of an evaluation: counted by kind, arm and position, and told in sentences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from codctl.cod.faults import FAULTS, UNPLAYED, FaultKind
+
+_QUOTES = 2  # of the server's words, for each kind
+_TEXTLESS: tuple[FaultKind, ...] = (*UNPLAYED, "empty", "reasoning", "tool_call")
+# What to do about a kind; {limits} are the token limits that were reached.
+_SENTENCES: dict[FaultKind, str] = {
+    "cut": "{n} replies were cut at the token limit: raise {limits}; a model that thinks needs thousands",
+    "empty": "{n} replies were empty: check the chat template and the stop tokens that the model is served with",
+    "reasoning": "{n} replies held reasoning and no answer: raise {limits}, or turn thinking off",
+    "refusal": "{n} replies were refusals{words}",
+    "tool_call": "{n} replies were tool calls instead of text{words}: serve the model without tools",
+    "filtered": "{n} replies were withheld by the server's content filter{words}: relax the filter",
+    "rejected": "{n} requests were rejected{words}: change the server or the settings",
+    "lost": "{n} replies never came{words}",
+}
+
+
+def count(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Count the faults in the rows of an evaluation (not of its reference policies).
+
+    Returns:
+        `episodes`: Tasks that were to be played.
+        `asked`: Replies that were asked for, those of updates included.
+        `faults`: How many of them had each kind.
+        `by_position`: The same for each arm, position and episode (`solve` or `update`), `of` so many episodes.
+        `words`: What the server said most often about each kind.
+    """
+    episodes = [episode for row in rows for episode in _episodes(row)]
+    played = Counter((arm, position, task) for arm, position, task, _, _ in episodes)
+    faulty = Counter(episode[:4] for episode in episodes if episode[3] in FAULTS)
+    kinds = Counter(outcome for _, _, _, outcome, _ in episodes)
+    return {
+        "episodes": len(rows),
+        "asked": sum(row.get("replies", 1) for row in rows),
+        "faults": {kind: kinds[kind] for kind in FAULTS if kinds[kind]},
+        "by_position": [
+            {
+                "arm": arm,
+                "position": position,
+                "episode": task,
+                "kind": kind,
+                "count": n,
+                "of": played[arm, position, task],
+            }
+            for (arm, position, task, kind), n in sorted(faulty.items())
+        ],
+        "words": _words((kind, words) for *_, kind, words in episodes),
+    }
+
+
+def total(counts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The counts of a suite from those of its parts."""
+    found = list(counts)
+    kinds: Counter[str] = Counter()
+    for one in found:
+        kinds.update(one["faults"])
+    words = ((said["kind"], said["words"]) for one in found for said in one["words"] for _ in range(said["count"]))
+    return {
+        "episodes": sum(one["episodes"] for one in found),
+        "asked": sum(one["asked"] for one in found),
+        "faults": {kind: kinds[kind] for kind in FAULTS if kinds[kind]},
+        "words": _words(words),
+    }
+
+
+def sentences(part: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """What a reader of the numbers must know about the replies; empty when all is well.
+
+    Args:
+        part: Of a result.
+        prefix: Before the names of the token limits: `sampling.` in a recipe.
+    """
+    counts = part.get("replies")
+    if not counts:
+        return []
+    found = []
+    if failed := part["failed_episodes"]:
+        found.append(f"{failed} of {counts['episodes']} episodes could not be played and are left out")
+    for kind, n in counts["faults"].items():
+        said = [f"“{one['words']}”" for one in counts["words"] if one["kind"] == kind]
+        words = f" ({', '.join(said[:_QUOTES])})" if said else ""
+        values = {"n": f"{n} of {counts['asked']}", "words": words, "limits": _limits(part, kind, prefix)}
+        found.append(_SENTENCES[kind].format(**values))
+    return found
+
+
+def beside(part: Mapping[str, Any], arm: str) -> dict[str, list[dict[str, Any]]]:
+    """The faults of an arm's solve episodes, by kind: what stands beside its success."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for point in part.get("replies", {}).get("by_position", ()):
+        if (point["arm"], point["episode"]) == (arm, "solve"):
+            found.setdefault(point["kind"], []).append(point)
+    return found
+
+
+def is_unplayed(result: Mapping[str, Any], *, is_served: bool) -> bool:
+    """Whether a suite brought nothing that could be scored.
+
+    A local model that ends its turn at once has failed by itself. Of a served one nobody knows whether it was the
+    server, so that replies without any text are no score either.
+    """
+    kinds: Sequence[FaultKind] = _TEXTLESS if is_served else UNPLAYED
+    parts = [part for part in result["parts"] if "replies" in part]  # earlier versions did not count
+    points = [point for part in parts for point in part["replies"]["by_position"]]
+    faulty: int = sum(point["count"] for point in points if point["episode"] == "solve" and point["kind"] in kinds)
+    all_of: int = sum(part["replies"]["episodes"] for part in parts)
+    return 0 < faulty == all_of
+
+
+def _episodes(row: Mapping[str, Any]) -> list[tuple[str, int, str, str, str]]:
+    """Arm, position, episode, outcome and words; rows from before there were outcomes know only failures."""
+    if "outcome" not in row:
+        return [(row["arm"], row["position"], "solve", "lost" if row["failed"] else "", row["failed"])]
+    found = [(row["arm"], row["position"], "solve", row["outcome"], row["words"])]
+    if update := row["update_outcome"]:
+        found.append((row["arm"], row["position"], "update", update, row["update_words"]))
+    return found
+
+
+def _words(said: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """The commonest words of each kind."""
+    often = Counter((kind, words) for kind, words in said if kind in FAULTS and words).most_common()
+    found = []
+    for kind in FAULTS:
+        found += [{"kind": k, "words": words, "count": n} for (k, words), n in often if k == kind][:_QUOTES]
+    return found
+
+
+def _limits(part: Mapping[str, Any], kind: str, prefix: str) -> str:
+    """The token limits that replies of this kind had, with their values."""
+    episodes = {point["episode"] for point in part["replies"]["by_position"] if point["kind"] == kind}
+    keys = [f"{episode}_tokens" for episode in ("solve", "update") if episode in episodes]
+    return " and ".join(f"{prefix}{key} ({part[key]})" for key in keys)
