@@ -71,7 +71,8 @@ def test_a_served_model_is_evaluated_and_counted(cli, server: Server) -> None:
     argv = [*ARGV, "--endpoint", server.url, "--price", "1000,2000"]
     result = cli(*argv, "--json").json["result"]
     assert (result["rendering"], result["family"], result["failed_episodes"]) == ("full", "frozen_lake", 0)
-    assert result["subject"] == {"kind": "endpoint", "name": "parrot", "endpoint": server.url}
+    title = f"model parrot on {server.url}"
+    assert result["subject"] == {"kind": "endpoint", "name": "parrot", "title": title, "endpoint": server.url}
     requests = len(server.prompts)
     usage = result["usage"]
     assert usage["requests"] == requests

@@ -130,7 +130,7 @@ def test_counts_by_kind_arm_and_position() -> None:
 def test_a_local_model_is_told_of_as_well(solve: Any, lines: list[str]) -> None:
     result = played(solve)
     assert replies.sentences(result["parts"][0]) == lines
-    assert text(result).splitlines()[1 : 1 + len(lines)] == [f"warning: {line}" for line in lines]
+    assert text(result).splitlines()[2 : 2 + len(lines)] == [f"warning: {line}" for line in lines]
 
 
 def test_every_kind_has_a_sentence() -> None:
