@@ -90,7 +90,7 @@ def test_how_an_episode_ended(solve: Any, update: Any, outcomes: tuple[str, str]
 def played(solve: Any, update: Any = GOOD_HINTS, **changes: Any) -> dict[str, Any]:
     """The result of a suite of one part."""
     plain = {"name": "p/x", "preset": "tiny", "rendering": "compact", "length": 2, "packs": 3, "arms": ("own", "none")}
-    found = evaluate(player(solve, update), EvalSpec(**{**plain, "resamples": 100, **changes}), lambda *_: None)
+    found = evaluate(player(solve, update), EvalSpec(**{**plain, **changes}), lambda *_: None)
     result = found.result
     head = {"suite": "s", "folder": "f", "to_play_again": 0, "subject": {"kind": "model", "name": "m"}}
     return {**head, "replies": replies.total([result["replies"]]), "parts": [result]}
