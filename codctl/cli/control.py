@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from codctl.cli import _output
 from codctl.cli._options import RUNS_DIR, Json, RunsDir
+from codctl.cli._result_text import text
 
 if TYPE_CHECKING:
     from codctl.runs.directory import RunDirectory
@@ -41,8 +43,7 @@ def cancel(
     lines += [f"{name}: nothing to stop ({status})" for name, status in found.already.items()]
     if len(lines) > _MOST_LINES:
         lines = [f"cancelled {len(found.cancelled)} runs; of {len(found.already)} there was nothing to stop"]
-    text = "\n".join(lines) or "nothing to stop"
-    _output.result("cancel", vars(found), text, as_json=as_json)
+    _output.result("cancel", vars(found), "\n".join(lines) or "nothing to stop", as_json=as_json)
 
 
 def resume(
@@ -71,7 +72,7 @@ def resume(
     run = targets.runs[0]
     status = _status(run)
     if status == "finished":
-        _output.result("resume", {"run": str(run.path), "status": status}, f"{run.path} is finished", as_json=as_json)
+        _say_finished(run, as_json=as_json)
         return
     _refuse_alive(run, status)
     place = _place(run, slurm=slurm, local=local, detach=detach)
@@ -146,7 +147,21 @@ def _in_foreground(run: RunDirectory, *, current_code: bool, as_json: bool) -> N
     run.clear_stop()
     with open_display(config.runtime.progress_s) as display, run.start_attempt():
         result = run_training(config, run, display, followers.starter(run, config))
-    _output.result("resume", result, f"run     {result['run']}\nreport  {result['report']}", as_json=as_json)
+    _output.result("resume", result, text(result), as_json=as_json)
+
+
+def _say_finished(run: RunDirectory, *, as_json: bool) -> None:
+    from codctl.errors import RefusedError
+    from codctl.stages.results import finished_result
+
+    found = finished_result(run, run.config())
+    if found is None:
+        raise RefusedError(
+            f"run {run.title!r} is finished, and a part of its result is missing or damaged",
+            where=str(run.path),
+            hint=f"{shlex.join(run.manifest()['command'])} makes it again",
+        )
+    _output.result("resume", found, text(found), as_json=as_json)
 
 
 def _as_submitted(run: RunDirectory, *, current_code: bool) -> None:

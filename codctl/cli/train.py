@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 
 from codctl.cli import _output
 from codctl.cli._options import RUNS_DIR, Json, Overrides, RecipeName, RunsDir
+from codctl.cli._result_text import text
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config
@@ -53,9 +53,14 @@ def train(
         raise UsageError("--slurm and --detach exclude each other", hint="--slurm returns at once anyway")
     config = load_config(recipe, [*(overrides or []), *([f'name="{name}"'] if name else [])])
     command = ["codctl", *sys.argv[1:]]
+    if fork is not None:
+        _check_fork(config, runs_dir, fork, fresh=fresh)
     if dry_run:
         check_recipe(config)
         _dry_run(config, runs_dir, recipe, command, fresh=fresh, extend=extend, slurm=slurm, as_json=as_json)
+        return
+    if not fresh and (done := _finished(config, runs_dir)):
+        _output.result("train", done, text(done), as_json=as_json)
         return
     if slurm:
         from codctl.dispatch import slurm_checks
@@ -76,19 +81,69 @@ def train(
     run.clear_stop()
     with open_display(config.runtime.progress_s) as display, run.start_attempt():
         result = run_training(config, run, display, followers.starter(run, config))
-    text = f"run     {result['run']}\nreport  {result['report']}{_success(result['metrics'])}"
-    _output.result("train", result, text, as_json=as_json)
+    _output.result("train", result, text(result), as_json=as_json)
+
+
+def _check_fork(config: Config, runs_dir: Path, fork: str, *, fresh: bool) -> None:
+    """Refuse a fork that cannot be made, and an existing run that is not this fork. Nothing is written."""
+    from codctl.errors import UsageError
+    from codctl.runs.directory import find_run
+    from codctl.runs.fork import check_fork, refuse_other_origin
+
+    path = runs_dir / config.name
+    if (path / "manifest.json").exists() and not fresh:
+        refuse_other_origin(path, fork)
+        return
+    source = find_run(runs_dir, fork)
+    if source.path.resolve() == path.resolve():
+        raise UsageError("a run cannot be a fork of itself", where=str(path), hint=f"--fork {fork} --name OTHER")
+    check_fork(source, config)
+
+
+def _finished(config: Config, runs_dir: Path) -> dict[str, Any] | None:
+    """The result of a run that has nothing left to do. It is not started again."""
+    from codctl.config.freeze import digest
+    from codctl.runs import lock
+    from codctl.runs.directory import RunDirectory
+    from codctl.stages.results import finished_result
+
+    path = runs_dir / config.name
+    if not (path / "manifest.json").exists():
+        return None
+    run = RunDirectory.open(path)
+    if lock.is_locked(run.lock_path) or run.frozen()["digest"] != digest(config):
+        return None
+    if (found := finished_result(run, config)) is None:
+        return None
+    _say_ignored(run, config)
+    return found
+
+
+def _say_ignored(run: RunDirectory, config: Config) -> None:
+    """Name the settings that would only have counted for a training."""
+    from codctl.config.freeze import changed_resources
+
+    changed = changed_resources(run.config(), config)
+    if changed:
+        words = ", ".join(f"{key} {old!r} → {new!r}" for key, (old, new) in changed.items())
+        _output.talk(f"ignored, since the run is finished: {words}")
 
 
 def _directory(
     config: Config, runs_dir: Path, recipe: str, command: list[str], *, fresh: bool, fork: str | None, extend: bool
 ) -> RunDirectory:
-    from codctl.runs.directory import RunDirectory, find_run
+    from codctl.runs.directory import RunDirectory, find_run, move_aside
     from codctl.runs.fork import fork as fork_
 
-    if fork is not None and not (runs_dir / config.name / "manifest.json").exists():
-        return fork_(find_run(runs_dir, fork), runs_dir, config, recipe=recipe, command=command)
-    return RunDirectory.create_or_continue(runs_dir, config, recipe=recipe, command=command, fresh=fresh, extend=extend)
+    if fork is not None:
+        source, target = find_run(runs_dir, fork) if fresh else None, runs_dir / config.name
+        if fresh:
+            move_aside(target)
+        if not (target / "manifest.json").exists():
+            return fork_(source or find_run(runs_dir, fork), runs_dir, config, recipe=recipe, command=command)
+    return RunDirectory.create_or_continue(
+        runs_dir, config, recipe=recipe, command=command, fresh=fresh and fork is None, extend=extend
+    )
 
 
 def _dry_run(
@@ -144,21 +199,17 @@ def _job_script(config: Config, runs_dir: Path) -> str:
 
 
 def _send(run: RunDirectory, config: Config, *, slurm: bool, as_json: bool) -> None:
-    """Hand the run over, unless there is nothing left to do."""
+    """Hand the run over."""
     from codctl.dispatch import launch
 
-    if run.status() == "finished" and not run.asks_for_more():
-        _output.result(
-            "train", {"run": str(run.path), "status": "finished"}, f"{run.path} is finished", as_json=as_json
-        )
-        return
     if run.status() == "queued":
         _refuse_queued(run)
     snapshot = launch.snapshot_for(run)
     found = launch.on_slurm(run, config, snapshot) if slurm else launch.detached(run, config, snapshot)
     who = f"job {', '.join(found['jobs'])}" if slurm else f"process {found['pid']}"
-    text = f"run     {found['run']}\nsent    {who}\nlook    codctl status {run.title}, codctl logs -f {run.title}"
-    _output.result("train", found, f"{text}\nstop    codctl cancel {run.title}", as_json=as_json)
+    lines = [f"run     {found['run']}", f"sent    {who}"]
+    lines += [f"look    codctl status {run.title}, codctl logs -f {run.title}", f"stop    codctl cancel {run.title}"]
+    _output.result("train", found, "\n".join(lines), as_json=as_json)
 
 
 def _refuse_queued(run: RunDirectory) -> None:
@@ -170,13 +221,3 @@ def _refuse_queued(run: RunDirectory) -> None:
         where=str(run.path),
         hint=f"codctl status {run.title}, or codctl cancel {run.title}",
     )
-
-
-def _success(evaluations: Mapping[str, Mapping[str, list[float]]]) -> str:
-    """Success by position with own hints, one row for each evaluation."""
-    found = {name: arms["own"] for name, arms in evaluations.items() if "own" in arms}
-    if not found:
-        return ""
-    longest = max(map(len, found.values()))
-    rows = [[name, *points, *[None] * (longest - len(points))] for name, points in found.items()]
-    return "\n\n" + _output.table(["success at position", *map(str, range(longest))], rows)

@@ -65,6 +65,12 @@ def changed_training(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
     return _changed(training_fields(old), training_fields(new))
 
 
+def changed_resources(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
+    """The fields that differ and change no result, with their old and new values."""
+    classes = frozenset({"resource", "cosmetic"})
+    return _changed(_fields(old, classes), _fields(new, classes))
+
+
 def freeze(config: Config) -> dict[str, Any]:
     """The whole config as plain data, fit for JSON."""
     return config.model_dump(mode="json")

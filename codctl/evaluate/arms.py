@@ -18,6 +18,14 @@ ARMS = {
     "history": "the raw trajectories so far instead of a hint",
 }
 
+NAMES = {
+    "own": "own hints",
+    "none": "no hints",
+    "shuffled": "hints of another pack",
+    "oracle": "the truth as a hint",
+    "history": "past tasks instead of a hint",
+}
+
 
 class NoHints:
     updates = False

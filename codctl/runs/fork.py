@@ -19,6 +19,56 @@ if TYPE_CHECKING:
 _CHECKPOINTS = Path("stages/cod_train/checkpoints")
 
 
+def check_fork(source: RunDirectory, config: Config) -> Path:
+    """The checkpoint that a fork would go on from. Nothing is written.
+
+    Raises:
+        UsageError: The source has no whole checkpoint.
+        RefusedError: The checkpoint does not fit the new settings.
+    """
+    from codctl.config.freeze import changed_identity
+
+    newest, _ = newest_sealed(source.path / _CHECKPOINTS)
+    if newest is None:
+        raise UsageError(
+            f"run {source.name!r} has no checkpoint yet",
+            where=str(source.path),
+            hint=f"wait for its first one (codctl status {source.title}), or train from the start without --fork",
+        )
+    changed = changed_identity(source.config(), config)
+    if misfits := {key: values for key, values in changed.items() if key.startswith("model.")}:
+        raise RefusedError(
+            "a checkpoint does not fit another model",
+            where=str(newest),
+            hint="take these changes back, or train from the start without --fork",
+            problems=tuple(Problem(f"{key}: {old!r} → {new!r}") for key, (old, new) in misfits.items()),
+        )
+    return newest
+
+
+def refuse_other_origin(path: Path, source: str) -> None:
+    """Refuse to go on with an existing run as if it had been forked from another one.
+
+    Args:
+        path: The existing run's folder.
+        source: The run that `--fork` names.
+
+    Raises:
+        RefusedError: It was made otherwise. The source need not be there any more.
+    """
+    run = RunDirectory.open(path)
+    origin = run.manifest().get("forked_from")
+    if origin and origin["run"] in (source, Path(source).name):
+        return
+    made = f"was forked from {origin['run']!r}" if origin else "was not forked"
+    raise RefusedError(
+        f"run {run.name!r} exists and {made}, so it cannot go on from {source!r}",
+        where=str(path),
+        hint=f"--fork {source} --name OTHER makes a new run, --fork {source} --fresh moves this one aside, "
+        "without --fork this one goes on",
+    )
+
+
 def fork(source: RunDirectory, runs_dir: Path, config: Config, *, recipe: str, command: Sequence[str]) -> RunDirectory:
     """Make a run that holds the source's model, warm start, metrics and newest checkpoint.
 
@@ -35,17 +85,7 @@ def fork(source: RunDirectory, runs_dir: Path, config: Config, *, recipe: str, c
     """
     from codctl.config.freeze import changed_identity, digest, frozen_file
 
-    newest, _ = newest_sealed(source.path / _CHECKPOINTS)
-    if newest is None:
-        raise UsageError(f"run {source.name!r} has no checkpoint yet", where=str(source.path))
-    changed = changed_identity(source.config(), config)
-    if misfits := {key: values for key, values in changed.items() if key.startswith("model.")}:
-        raise RefusedError(
-            "a checkpoint does not fit another model",
-            where=str(newest),
-            hint="take these changes back, or train from the start without --fork",
-            problems=tuple(Problem(f"{key}: {old!r} → {new!r}") for key, (old, new) in misfits.items()),
-        )
+    newest, changed = check_fork(source, config), changed_identity(source.config(), config)
 
     def fill(folder: Path) -> None:
         for part in (Path("stages/model"), Path("stages/warm_start"), newest.relative_to(source.path)):

@@ -34,7 +34,7 @@ def run_training(
         Stopped: Somebody has asked for it; all that was sealed is kept.
 
     Returns:
-        `run` and `report` (paths) and `metrics` (success by position of each evaluation).
+        See `results.result_of`, and `seconds`.
     """
     from codctl.tracking.tracker import Tracker
 
@@ -61,6 +61,7 @@ def _stages(
 ) -> dict[str, Any]:
     from codctl.stages.build_model import build_model
     from codctl.stages.cod_train import cod_train
+    from codctl.stages.results import result_of
     from codctl.stages.setup import prepare_process
     from codctl.stages.trial import play_suites
     from codctl.stages.warm_start import warm_start
@@ -74,13 +75,8 @@ def _stages(
     final = cod_train(run, config, warm, tracker, seen, starter)  # it saves before it stops
     results = _evaluations(config, run, warm, final, progress) if config.evaluation.enabled else {}
     play_suites(run, config, progress)
-    report = _report(run, progress)
-    return {
-        "run": str(run.path),
-        "report": str(report) if report else None,
-        "metrics": {name: _success(result) for name, result in results.items()},
-        "seconds": round(time.monotonic() - started, 1),
-    }
+    _report(run, progress)
+    return {**result_of(run, results), "seconds": round(time.monotonic() - started, 1)}
 
 
 def _evaluations(
@@ -100,20 +96,15 @@ def _evaluations(
     return results
 
 
-def _report(run: RunDirectory, progress: Progress) -> Path | None:
+def _report(run: RunDirectory, progress: Progress) -> None:
     """Write the page; a page that fails must not turn a finished training into a failed one."""
     from codctl.evaluate.report import write_report
 
     progress.update("writing the report", 0, 0, {})
     try:
-        return write_report(run)
+        write_report(run)
     except Exception as error:  # noqa: BLE001  whatever it is, the training is finished
         why = (
             f"{error.message} ({error.where})" if isinstance(error, CodctlError) else f"{type(error).__name__}: {error}"
         )
         progress.message(f"no report: {why}; codctl report {run.title} tries again")
-        return None
-
-
-def _success(result: dict[str, Any]) -> dict[str, Any]:
-    return {arm: [round(point["mean"], 4) for point in curves["success"]] for arm, curves in result["arms"].items()}

@@ -68,7 +68,8 @@ def test_what_is_finished_or_alive_is_not_resumed(cli, home: Path) -> None:
     finished, running, queued = (make_run(home / "runs", name) for name in ("finished", "running", "queued"))
     for run in (finished, running, queued):
         bring_to(run, run.name)
-    assert (cli("resume", "finished").code, cli("resume", "finished").out) == (0, "runs/finished is finished\n")
+    outcome = cli("resume", "finished")
+    assert (outcome.code, "is finished, and a part of its result is missing" in outcome.err) == (6, True)
     with holding(running.path):
         outcome = cli("resume", "running")
     assert (outcome.code, outcome.err.splitlines()[0]) == (6, "error: runs/running: run 'running' is running")

@@ -35,18 +35,65 @@ def test_a_finished_run_is_left_as_it_is_and_another_config_is_refused(cli, trai
     assert cli(*shared, "seed=1", "--fresh").code == 0
 
 
-def test_a_finished_run_says_how_it_did_and_trains_no_more(cli, home: Path, trained) -> None:
+def test_a_finished_run_shows_its_result_and_nothing_else_happens(cli, home: Path, trained) -> None:
     shutil.copytree(trained.runs_dir, home / "runs")
+    before = {path: path.stat().st_mtime_ns for path in (home / "runs").rglob("*") if path.is_file()}
+    outcome = cli("train", str(trained.recipe), "runtime.progress_s=7")
+    assert outcome.code == 0, outcome.err
+    assert outcome.err == "ignored, since the run is finished: runtime.progress_s 1.0 → 7.0\n"
+    lines = outcome.out.splitlines()
+    assert lines[:3] == [
+        "runs/micro is finished",
+        "run     runs/micro",
+        "report  runs/micro/report.html",
+    ]
+    first, after = (lines.index(line) for line in lines if line.startswith("success "))
+    assert lines[first].startswith("success before, warm start (step 0)  task 1  task 2  task 3")
+    assert lines[after].startswith("success after, step 2 ")
+    found = json.loads(trained.done.stdout)["result"]
+    names = {"own": "own hints", "none": "no hints"}
+    for row, (arm, shares) in zip(lines[after + 1 :], found["metrics"]["after"].items(), strict=False):
+        assert row.split() == [*names[arm].split(), *(f"{share:.2f}" for share in shares)]
+    assert [line.split()[1] for line in lines[after + 3 :]] == ["knows", "learns"]
+    assert outcome.out == cli("resume", "micro").out
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert cli("train", str(trained.recipe), "--json").json["result"]["ceilings"] == found["ceilings"]
+
+
+def test_a_finished_run_with_a_damaged_result_is_not_called_finished(cli, home: Path, trained) -> None:
+    shutil.copytree(trained.runs_dir, home / "runs")
+    (home / "runs/micro/stages/evaluation/after/result.json").write_text("{}")
+    outcome = cli("resume", "micro")
+    assert outcome.code == 6
+    assert "missing or damaged" in outcome.err
+    assert "→ codctl train micro.yaml" in outcome.err
     outcome = cli("train", str(trained.recipe))
     assert outcome.code == 0, outcome.err
-    run, report, _, header, before, after = outcome.out.splitlines()
-    assert (run, report) == ("run     runs/micro", "report  runs/micro/report.html")
-    assert header.split() == ["success", "at", "position", "0", "1", "2"]
-    shares = json.loads(trained.done.stdout)["result"]["metrics"]
-    for name, line in (("before", before), ("after", after)):
-        assert line.split() == [name, *(f"{share:.3f}" for share in shares[name]["own"])]
-    metrics = Path("micro", "metrics.jsonl")
-    assert (home / "runs" / metrics).read_bytes() == (trained.runs_dir / metrics).read_bytes()
+    assert "after is damaged and is made again" in outcome.err
+
+
+def test_a_fork_needs_a_name_that_is_free_or_its_own(cli, home: Path, trained) -> None:
+    shutil.copytree(trained.runs_dir, home / "runs")
+    recipe = str(trained.recipe)
+    assert cli("train", recipe, "--name", "other", "seed=3", "--fork", "micro").code == 0
+    for dry in ([], ["--dry-run"]):
+        outcome = cli("train", recipe, "--fork", "other", *dry)
+        assert outcome.code == 6
+        assert "run 'micro' exists and was not forked, so it cannot go on from 'other'" in outcome.err
+        assert "--fork other --name OTHER makes a new run" in outcome.err
+        assert cli("train", recipe, "--name", "other", "seed=3", "--fork", "micro", *dry).code == 0
+        outcome = cli("train", recipe, "--name", "other", "seed=3", "--fork", "third", *dry)
+        assert (outcome.code, "was forked from 'micro'" in outcome.err) == (6, True)
+    outcome = cli("train", recipe, "--name", "new", "--fork", "nowhere", "--dry-run")
+    assert (outcome.code, "no run named 'nowhere'" in outcome.err) == (2, True)
+    outcome = cli("train", recipe, "--name", "new", "--fork", "micro", "model.build.width=32", "--dry-run")
+    assert (outcome.code, "a checkpoint does not fit another model" in outcome.err) == (6, True)
+    assert not (home / "runs" / "new").exists()
+    assert cli("train", recipe, "--fork", "micro", "--fresh").code == 2  # of itself
+    assert cli("train", recipe, "--name", "other", "seed=4", "--fork", "micro", "--fresh").code == 0
+    origin = json.loads((home / "runs/other/manifest.json").read_text())["forked_from"]
+    assert (origin["run"], origin["changed"]) == ("micro", {"seed": [0, 4]})
+    assert (home / "runs/other.old-1").is_dir()
 
 
 def test_a_run_in_use_is_refused(cli, trained) -> None:

@@ -1,0 +1,42 @@
+"""What a training found, as `train` and `resume` print it when it is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from codctl import quantities
+from codctl.cli import _output
+
+_CEILINGS = {"informed": "ceiling: knows the world", "bayes": "ceiling: learns as well as possible"}
+
+
+def text(result: Mapping[str, Any]) -> str:
+    """Where the run lies, and success by position of every arm, under its ceilings."""
+    lines = [f"run     {result['run']}", f"report  {result['report'] or '–'}"]
+    if result.get("status") == "finished":
+        lines.insert(0, f"{result['run']} is finished")
+    tables = [
+        _table(_title(name, result["steps"].get(name)), arms, result["ceilings"].get(name, {}))
+        for name, arms in result["metrics"].items()
+    ]
+    return "\n\n".join(["\n".join(lines), *tables])
+
+
+def _title(name: str, step: int | None) -> str:
+    model = "" if step is None else ", warm start (step 0)" if step == 0 else f", step {step}"
+    return f"success {name.replace('-', ' ', 1)}{model}"
+
+
+def _table(title: str, arms: Mapping[str, Sequence[Any]], ceilings: Mapping[str, Sequence[Any]]) -> str:
+    from codctl.evaluate.arms import NAMES
+
+    named = [(NAMES.get(arm, arm), curve) for arm, curve in arms.items()]
+    named += [(name, ceilings[key]) for key, name in _CEILINGS.items() if key in ceilings]
+    longest = max((len(curve) for _, curve in named), default=0)
+    rows = [[name, *(map(_share, curve)), *[None] * (longest - len(curve))] for name, curve in named]
+    return _output.table([title, *(f"task {quantities.position(i)}" for i in range(longest))], rows)
+
+
+def _share(value: float | None) -> str | None:
+    return None if value is None else quantities.share(value)
