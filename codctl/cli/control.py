@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._options import RUNS_DIR, Json, RunsDir
 from codctl.cli._result_text import text
@@ -16,8 +17,18 @@ from codctl.cli._result_text import text
 if TYPE_CHECKING:
     from codctl.runs.directory import RunDirectory
 
-Names = Annotated[list[str], typer.Argument(metavar="RUN|SWEEP...", help="Runs, sweeps, or trials as SWEEP/TRIAL.")]
-Name = Annotated[str, typer.Argument(metavar="RUN|SWEEP", help="A run, a sweep, or a trial as SWEEP/TRIAL.")]
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN|SWEEP", autocompletion=complete.runs_and_sweeps, help="Runs, sweeps, or trials as SWEEP/TRIAL."
+    ),
+]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN|SWEEP", autocompletion=complete.runs_and_sweeps, help="A run, a sweep, or a trial as SWEEP/TRIAL."
+    ),
+]
 
 _MOST_LINES = 20
 
@@ -30,7 +41,10 @@ def cancel(
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
-    """Stop runs and sweeps. They save first, are marked as cancelled, and `codctl resume` goes on with them."""
+    """Stop runs and sweeps; they save a checkpoint first.
+
+    They are marked as cancelled, and `codctl resume` continues them.
+    """
     from codctl.dispatch.cancel import cancel as cancel_
     from codctl.dispatch.jobs import Jobs
     from codctl.dispatch.targets import find_targets
@@ -57,7 +71,10 @@ def resume(
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
-    """Go on with a run or sweep, with its frozen config, where it was before."""
+    """Continue a run or sweep from its last checkpoint.
+
+    With its frozen config and, unless told otherwise, where it ran before: here, in the background or on SLURM.
+    """
     from codctl.dispatch.targets import find_targets
     from codctl.errors import UsageError
 

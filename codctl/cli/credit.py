@@ -6,18 +6,27 @@ from typing import Annotated
 
 import typer
 
+from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._options import RUNS_DIR, Json, RunName, RunsDir
 
 
 def credit(
     run: RunName,
-    step: Annotated[int | None, typer.Option("--step", help="A stored step; the last by default.")] = None,
-    pack: Annotated[str | None, typer.Option("--pack", help="One pack: its id or its number.")] = None,
+    step: Annotated[
+        int | None,
+        typer.Option(
+            "--step", metavar="N", autocompletion=complete.stored_steps, help="A stored step; the last by default."
+        ),
+    ] = None,
+    pack: Annotated[str | None, typer.Option("--pack", metavar="PACK", help="One pack: its id or its number.")] = None,
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
-    """Print reward, return, baseline, advantage and hint by pack, position and rollout."""
+    """Show reward, advantage and hint of each episode.
+
+    By pack, position and rollout, from the trajectories that the run stored.
+    """
     from codctl.cod.ledger import read_ledger
     from codctl.runs.directory import find_run
 

@@ -8,16 +8,20 @@ from typing import Annotated
 
 import typer
 
+from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._options import Json
 
 
 def docs(
-    page: Annotated[str | None, typer.Argument(metavar="[PAGE]", help="A page of the list, such as `scaling`.")] = None,
+    page: Annotated[
+        str | None,
+        typer.Argument(metavar="PAGE", autocompletion=complete.pages, help="A page of the list, such as `scaling`."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show a page of the documentation; without a name, list the pages."""
-    pages = _pages()
+    """Read the documentation; without a name, list its pages."""
+    pages = page_files()
     if page is None:
         rows = [[name, _title(path)] for name, path in pages.items()]
         found = {name: str(path) for name, path in pages.items()}
@@ -30,7 +34,7 @@ def docs(
     )
 
 
-def _pages() -> dict[str, Path]:
+def page_files() -> dict[str, Path]:
     """Pages by name: beside the package in a checkout, inside it when installed."""
     from codctl.config.recipes import recipes_folder
 

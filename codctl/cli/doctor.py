@@ -20,7 +20,9 @@ def doctor(
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
-    """Look at Python, torch, versions, disk and MLflow; say what to type when something is wrong.
+    """Check that this machine can run codctl.
+
+    Looks at Python, torch, versions, disk and MLflow, and says what to type when something is wrong.
 
     With --slurm, `cluster=NAME` and `cluster.partition=NAME` choose where to look.
     """

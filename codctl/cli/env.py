@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from codctl.cli import _complete as complete
 from codctl.cli import _output
+from codctl.cli._help import Command, Group
 from codctl.cli._options import RUNS_DIR, Json, RunsDir
 from codctl.config.names import StrategyName
 
@@ -19,22 +21,42 @@ if TYPE_CHECKING:
     from codctl.stages.subject import Subject
 
 app = typer.Typer(
-    help="List, play, generate, validate and measure worlds.", no_args_is_help=True, rich_markup_mode=None
+    help="List, play, generate, validate and measure worlds.", cls=Group, no_args_is_help=True, rich_markup_mode=None
 )
 
-FamilyName = Annotated[str, typer.Argument(metavar="FAMILY", help="A family of worlds: codctl env list.")]
-Preset = Annotated[str | None, typer.Option("--preset", help="Difficulty; the family's first by default.")]
-Variant = Annotated[
-    str | None, typer.Option("--variant", help="Distribution of worlds; the family's first by default.")
+FamilyName = Annotated[
+    str,
+    typer.Argument(metavar="FAMILY", autocompletion=complete.families, help="A family of worlds: `codctl env list`."),
 ]
-Length = Annotated[int, typer.Option("--length", min=1, max=64, help="Tasks in a pack.")]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        autocompletion=complete.presets,
+        help="Difficulty, the family's first by default: `codctl env list` shows them.",
+    ),
+]
+Variant = Annotated[
+    str | None,
+    typer.Option(
+        "--variant",
+        metavar="NAME",
+        autocompletion=complete.variants,
+        help="Distribution of worlds, the family's first by default.",
+    ),
+]
+Length = Annotated[int, typer.Option("--length", metavar="N", min=1, max=64, help="Tasks in a pack.")]
 Split = Annotated[Literal["train", "validation", "test", "demonstration"], typer.Option("--split", help="Which packs.")]
 Rendering = Annotated[Literal["full", "compact"], typer.Option("--rendering", help="How prompts are written.")]
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(as_json: Json = False) -> None:
-    """List the families. Also plug-ins that cannot be used, with the reason."""
+    """List the families of worlds.
+
+    Plug-ins that cannot be used are listed with the reason.
+    """
     from codctl.envs.registry import broken_families, families
 
     found = [_described(family) for family in families().values()]
@@ -46,7 +68,7 @@ def list_(as_json: Json = False) -> None:
     _output.result("env list", {"families": found, "broken": broken}, text, as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def play(
     family: FamilyName,
     preset: Preset = None,
@@ -65,9 +87,23 @@ def play(
         bool, typer.Option("--strict", help="Play as a model does: its very prompts, no second try at an answer.")
     ] = False,
     policy: Annotated[
-        str | None, typer.Option("--policy", metavar="NAME", help="Watch a scripted policy: bayes, informed, random.")
+        str | None,
+        typer.Option(
+            "--policy",
+            metavar="NAME",
+            autocompletion=complete.policies,
+            help="Watch a scripted policy: bayes, informed, random.",
+        ),
     ] = None,
-    run: Annotated[str | None, typer.Option("--run", metavar="RUN", help="Watch the model of a run.")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", autocompletion=complete.runs, help="Watch the model of a run.")
+    ] = None,
+    step: Annotated[
+        str | None,
+        typer.Option(
+            "--step", metavar="N", autocompletion=complete.steps, help="With --run: N, final, warm-start or newest."
+        ),
+    ] = None,
     model: Annotated[
         Path | None, typer.Option("--model", metavar="PATH", help="Watch a model: a Hugging Face folder.")
     ] = None,
@@ -83,6 +119,8 @@ def play(
     from codctl.stages.env_play import play_by_hand, play_by_policy
 
     watched = [option for option, value in (("--policy", policy), ("--run", run), ("--model", model)) if value]
+    if step and not run:
+        raise UsageError("--step is for --run", hint=f"codctl env play {family} --run RUN --step {step}")
     if len(watched) + strict > 1:
         raise UsageError(
             f"{' and '.join([*watched, *(['--strict'] if strict else [])])} exclude each other",
@@ -90,14 +128,14 @@ def play(
         )
     found = _choose(family, preset, variant)[0]
     say_raw = _output.talk if as_json else _output.data  # with --json, stdout is one object
-    subject = _subject(run, model, runs_dir)
+    subject = _subject(run, step, model, runs_dir)
     spec = _spec(found, subject, preset, variant, length, rendering)
     pack = _drawn(spec, strategy, split, index)
     say = _play_text.shower(pack, say_raw, to_stderr=as_json)
     if subject:
         from codctl.stages.env_watch import watch
 
-        say(f"{subject.kind} {subject.name} plays {pack.id}")
+        say(f"{subject.describe()['title']}, plays {pack.id}")
         game = watch(subject, spec, pack, say)
     elif policy:
         game = play_by_policy(pack, spec.rendering, policy, say=say)
@@ -109,13 +147,13 @@ def play(
     _output.result("env play", value, _play_text.told(game, pack, spec.rendering), as_json=as_json)
 
 
-def _subject(run: str | None, model: Path | None, runs_dir: Path) -> Subject | None:
+def _subject(run: str | None, step: str | None, model: Path | None, runs_dir: Path) -> Subject | None:
     """The model that is watched."""
     if run:
         from codctl.runs.directory import find_run
         from codctl.stages.subject import subject_of_run
 
-        return subject_of_run(find_run(runs_dir, run))
+        return subject_of_run(find_run(runs_dir, run), *([step] if step else []))
     if model:
         from codctl.stages.subject import subject_of_model
 
@@ -158,19 +196,22 @@ def _drawn(spec: EvalSpec, strategy: StrategyName, split: str, index: int) -> Pa
     return draw_pack(get_family(spec.family), order, split, index, spec.length, spec.preset, spec.variant)
 
 
-@app.command()
+@app.command(cls=Command)
 def generate(
     family: FamilyName,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Default: datasets/NAME.")] = None,
     preset: Preset = None,
     variant: Variant = None,
     split: Split = "train",
-    packs: Annotated[int, typer.Option("--packs", min=1, help="How many.")] = 1000,
+    packs: Annotated[int, typer.Option("--packs", metavar="N", min=1, help="How many.")] = 1000,
     length: Length = 4,
     rendering: Rendering = "full",
     as_json: Json = False,
 ) -> None:
-    """Write a dataset of packs. Seeds and prompts, as parquet; the same command again finds it done."""
+    """Write a dataset of packs.
+
+    Seeds and prompts as parquet, for the datasets library. The same command again finds it done.
+    """
     from codctl.stages.env_generation import DatasetSpec, generate_dataset
 
     found, chosen = _choose(family, preset, variant)
@@ -181,16 +222,19 @@ def generate(
     _output.result("env generate", value, text, as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def validate(
     family: FamilyName,
     preset: Preset = None,
     variant: Variant = None,
-    packs: Annotated[int, typer.Option("--packs", min=10, help="Packs to check.")] = 100,
-    length: Annotated[int, typer.Option("--length", min=2, max=64, help="Tasks in a pack.")] = 4,
+    packs: Annotated[int, typer.Option("--packs", metavar="N", min=10, help="Packs to check.")] = 100,
+    length: Annotated[int, typer.Option("--length", metavar="N", min=2, max=64, help="Tasks in a pack.")] = 4,
     as_json: Json = False,
 ) -> None:
-    """Check a family without a model. Solvable, learnable, the same everywhere, nothing shared, nothing raises."""
+    """Check a family of worlds, without a model.
+
+    Tasks can be solved and learned from, packs are the same in every process, splits share nothing, nothing raises.
+    """
     from codctl.errors import PreflightError
     from codctl.stages.env_validation import validate_family
 
@@ -207,17 +251,25 @@ def validate(
         raise typer.Exit(PreflightError.exit_code)
 
 
-@app.command()
+@app.command(cls=Command)
 def ceilings(
-    family: Annotated[str | None, typer.Argument(metavar="[FAMILY]", help="One family; all by default.")] = None,
-    packs: Annotated[int, typer.Option("--packs", min=10, help="Test packs of each preset and variant.")] = 2000,
+    family: Annotated[
+        str | None,
+        typer.Argument(metavar="FAMILY", autocompletion=complete.families, help="One family; all by default."),
+    ] = None,
+    packs: Annotated[
+        int, typer.Option("--packs", metavar="N", min=10, help="Test packs of each preset and variant.")
+    ] = 2000,
     length: Length = 8,
     write: Annotated[
         Path | None, typer.Option("--write", metavar="DIR", help="Put each table into DIR/FAMILY.md.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure what can be had. Reference policies by position, as a Markdown table with 95 % intervals."""
+    """Measure the ceilings of a family.
+
+    Success of the reference policies by position, as a Markdown table with 95 % intervals.
+    """
     from codctl.envs.registry import families, get_family
     from codctl.stages.env_ceilings import block, ceilings_of, page_of, write_block
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._browser import open_page
 from codctl.cli._eval_subject import Asked, run_of, subject_of
-from codctl.cli._options import RUNS_DIR, Json, OpenPage, Overrides, RunsDir
+from codctl.cli._options import RUNS_DIR, Json, OpenPage, RunsDir
 from codctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,21 +21,39 @@ if TYPE_CHECKING:
     from codctl.stages.suite import Plan
 
 _USUAL = "position-curve"
+EvalOverrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE",
+        autocompletion=complete.eval_overrides,
+        help="What to play: family, preset, variant, rendering, length, packs, seeds, arms, split, temperature, "
+        "strategy, drift_at, poison, … `codctl recipe explain eval` explains them.",
+    ),
+]
 
 
 def evaluate(
-    overrides: Overrides = None,
+    overrides: EvalOverrides = None,
     suite: Annotated[
         str | None,
         typer.Option(
             "--suite",
             metavar="NAME",
+            autocompletion=complete.suites,
             help="A shipped suite (--list), or a YAML file of your own; position-curve when left out.",
         ),
     ] = None,
-    run: Annotated[str | None, typer.Option("--run", help="A run: its newest saved model, or see --step.")] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            "--run", metavar="RUN", autocompletion=complete.runs, help="A run: its newest saved model, or see --step."
+        ),
+    ] = None,
     step: Annotated[
-        str | None, typer.Option("--step", metavar="N", help="With --run: N, final, warm-start or newest.")
+        str | None,
+        typer.Option(
+            "--step", metavar="N", autocompletion=complete.steps, help="With --run: N, final, warm-start or newest."
+        ),
     ] = None,
     every: Annotated[
         bool, typer.Option("--every-checkpoint", help="With --run: all saved models, as one curve over the steps.")
@@ -43,7 +62,13 @@ def evaluate(
         Path | None, typer.Option("--model", metavar="PATH", help="A Hugging Face folder, or the id of a cached model.")
     ] = None,
     policy: Annotated[
-        str | None, typer.Option("--policy", metavar="NAME", help="A scripted policy: bayes, informed, random.")
+        str | None,
+        typer.Option(
+            "--policy",
+            metavar="NAME",
+            autocompletion=complete.policies,
+            help="A scripted policy: bayes, informed, random.",
+        ),
     ] = None,
     endpoint: Annotated[
         str | None, typer.Option("--endpoint", metavar="URL", help="An OpenAI-compatible server, with --model-name.")
@@ -55,7 +80,8 @@ def evaluate(
         str | None, typer.Option("--api-key-env", metavar="VAR", help="Environment variable that holds the key.")
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option("--concurrency", min=1, help="Requests to the server at once; 8 when left out.")
+        int | None,
+        typer.Option("--concurrency", metavar="N", min=1, help="Requests to the server at once; 8 when left out."),
     ] = None,
     deadline: Annotated[
         float | None,
@@ -72,7 +98,10 @@ def evaluate(
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
-    """Play a suite. The same command again continues, or shows the result. KEY=VALUE: preset=hard length=8."""
+    """Evaluate a run, a model, a scripted policy or a served model.
+
+    Plays a suite and prints its table. The same command again continues, or shows the result.
+    """
     if list_suites:
         _list(as_json)
         return

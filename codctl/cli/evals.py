@@ -8,28 +8,36 @@ from typing import Annotated, Any
 
 import typer
 
+from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._browser import open_page
 from codctl.cli._evals_text import listed, summary
+from codctl.cli._help import Command, Group
 from codctl.cli._options import RUNS_DIR, Json, OpenPage, RunsDir
 
-app = typer.Typer(
-    help="List, show, compare and remove what codctl eval has played.", no_args_is_help=True, rich_markup_mode=None
-)
+app = typer.Typer(help="List, show and delete evaluations.", cls=Group, no_args_is_help=True, rich_markup_mode=None)
 
 _NAME = "An evaluation's id as `codctl evals list` shows it, its name, or its folder."
-Name = Annotated[str, typer.Argument(metavar="EVALUATION", help=_NAME)]
-Names = Annotated[list[str], typer.Argument(metavar="EVALUATION...", help=_NAME)]
+Name = Annotated[str, typer.Argument(metavar="EVALUATION", autocompletion=complete.evaluations, help=_NAME)]
+Names = Annotated[list[str], typer.Argument(metavar="EVALUATION", autocompletion=complete.evaluations, help=_NAME)]
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(
-    run: Annotated[str | None, typer.Option("--run", metavar="RUN", help="Only those of this run.")] = None,
-    suite: Annotated[str | None, typer.Option("--suite", metavar="NAME", help="Only those of this suite.")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", autocompletion=complete.runs, help="Only those of this run.")
+    ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option("--suite", metavar="NAME", autocompletion=complete.suites, help="Only those of this suite."),
+    ] = None,
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
-    """List evaluations, the newest first: model and step, suite, worlds, packs, success, age and state."""
+    """List evaluations, the newest first.
+
+    Model and step, suite, worlds, packs, success, age and state.
+    """
     from codctl.runs.directory import find_run
     from codctl.runs.evaluations import list_evaluations
 
@@ -43,9 +51,9 @@ def list_(
     _output.result("evals list", {"evaluations": found}, text, as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def show(name: Name, opens: OpenPage = False, runs_dir: RunsDir = RUNS_DIR, as_json: Json = False) -> None:
-    """Show the result of an evaluation again, as codctl eval printed it."""
+    """Show the result of an evaluation again."""
     from codctl.errors import UsageError
     from codctl.runs.evaluations import find_evaluation
 
@@ -59,14 +67,17 @@ def show(name: Name, opens: OpenPage = False, runs_dir: RunsDir = RUNS_DIR, as_j
         open_page(one.path / "report.html")
 
 
-@app.command()
+@app.command(cls=Command)
 def rm(
     names: Names,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
-    """Delete evaluations, with all that was played; only folders that codctl eval has made, and none in use."""
+    """Delete evaluations.
+
+    Only folders that codctl eval has made, and none in use.
+    """
     from codctl.errors import UsageError
     from codctl.runs.evaluations import find_evaluation, remove
 

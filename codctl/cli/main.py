@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Annotated, NoReturn
 
@@ -30,12 +30,12 @@ from codctl.cli import (
     train,
 )
 from codctl.cli import eval as eval_
+from codctl.cli._help import CONTEXT, Command, Group
 from codctl.errors import CodctlError, UsageError
 from codctl.startup import begin_process
 
 _CTRL_C = 130
 _SIGNALS = {_CTRL_C: "interrupted", 143: "terminated", 129: "the terminal was closed"}
-_EPILOG = "Start with: codctl doctor, then codctl train tiny"
 
 _PYDANTIC = {
     r"Value error, ": "",
@@ -48,28 +48,35 @@ _PYDANTIC = {
 
 app = typer.Typer(
     name="codctl",
+    cls=Group,
+    context_settings=CONTEXT,
     help="Train language models to learn on the job (Connect the Dots).",
-    epilog=_EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("train")(train.train)
-app.command("sweep")(sweep.sweep)
-app.command("eval")(eval_.evaluate)
-app.add_typer(evals.app, name="evals")
-app.add_typer(env.app, name="env")
-app.add_typer(recipe.app, name="recipe")
-app.add_typer(runs.app, name="runs")
-app.command("status")(status.status)
-app.command("logs")(runs.logs)
-app.command("cancel")(control.cancel)
-app.command("resume")(control.resume)
-app.command("sync")(sync.sync)
-app.command("report")(report.report)
-app.command("credit")(credit.credit)
-app.command("doctor")(doctor.doctor)
-app.command("docs")(docs.docs)
+_COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    "Train": {"train": train.train, "sweep": sweep.sweep},
+    "Follow and control": {
+        "status": status.status,
+        "logs": runs.logs,
+        "cancel": control.cancel,
+        "resume": control.resume,
+    },
+    "Evaluate and look": {
+        "eval": eval_.evaluate,
+        "report": report.report,
+        "credit": credit.credit,
+        "sync": sync.sync,
+    },
+    "Help": {"doctor": doctor.doctor, "docs": docs.docs},
+}
+_GROUPS = {"runs": runs.app, "evals": evals.app, "recipe": recipe.app, "env": env.app}
+for _panel, _functions in _COMMANDS.items():
+    for _name, _function in _functions.items():
+        app.command(_name, cls=Command, rich_help_panel=_panel)(_function)
+for _name, _group in _GROUPS.items():
+    app.add_typer(_group, name=_name, rich_help_panel="Groups of commands")
 
 
 def _print_version(value: bool) -> None:

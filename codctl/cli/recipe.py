@@ -7,13 +7,17 @@ from typing import Annotated
 
 import typer
 
+from codctl.cli import _complete as complete
 from codctl.cli import _output
+from codctl.cli._help import Command, Group
 from codctl.cli._options import Json, Overrides, RecipeName
 
-app = typer.Typer(help="Find, read, check, explain and copy recipes.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Find, read, check, explain and copy recipes.", cls=Group, no_args_is_help=True, rich_markup_mode=None
+)
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(as_json: Json = False) -> None:
     """List the shipped recipes."""
     from codctl.config.compose import load_config
@@ -27,14 +31,14 @@ def list_(as_json: Json = False) -> None:
     _output.result("recipe list", {"recipes": found}, text, as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     recipe: RecipeName,
     overrides: Overrides = None,
     resolved: Annotated[bool, typer.Option("--resolved", help="Every key, with defaults and overrides.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Print a recipe as it is written, or resolved."""
+    """Print a recipe."""
     from codctl.config.compose import load_config
     from codctl.config.freeze import freeze
     from codctl.config.recipes import find_recipe
@@ -48,9 +52,12 @@ def show(
     _output.result("recipe show", {"config": values}, OmegaConf.to_yaml(values).rstrip(), as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def validate(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False) -> None:
-    """Check a recipe and overrides; every problem is reported at once."""
+    """Check a recipe and its overrides.
+
+    Every problem is reported at once.
+    """
     from codctl.config.compose import load_config
     from codctl.config.freeze import digest
 
@@ -59,12 +66,21 @@ def validate(recipe: RecipeName, overrides: Overrides = None, as_json: Json = Fa
     _output.result("recipe validate", value, f"{recipe} is valid (digest {value['digest']})", as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def explain(
-    key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="A key or a section; all keys otherwise.")] = None,
+    key: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="KEY", autocompletion=complete.keys_and_sections, help="A key or a section; all keys otherwise."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Explain what a key means, which values it takes, its default, and whether it changes the result."""
+    """Explain keys: meaning, values, default.
+
+    Also what a key changes: the trained model (identity), its evaluation, where and how fast it runs (resource), or
+    nothing (cosmetic). `eval` explains the keys of codctl eval.
+    """
     from codctl.config.explain import explain as look_up
     from codctl.config.explain import field_docs
 
@@ -86,13 +102,18 @@ def explain(
     _output.result("recipe explain", {"fields": fields}, "\n".join(lines), as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def copy(
     recipe: RecipeName,
-    destination: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Default: its name, here.")] = None,
+    destination: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="By default its name, in this folder.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Copy a recipe to a file of your own. Never overwrites."""
+    """Copy a recipe to a file of your own.
+
+    It never overwrites a file.
+    """
     from codctl.config.recipes import copy_recipe
 
     written = copy_recipe(recipe, destination)

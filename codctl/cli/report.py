@@ -21,7 +21,10 @@ def report(
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
-    """Write the report of a run as one HTML page that needs nothing else."""
+    """Write a run's report as one HTML page.
+
+    The page is self-contained: it can be sent as it is.
+    """
     from codctl.evaluate.report import write_report
     from codctl.runs.directory import find_run
 

@@ -1,4 +1,4 @@
-"""codctl runs: what was run, how it stands, its logs, two of them side by side, and what can go."""
+"""codctl runs: list, show, compare and clean up runs."""
 
 from __future__ import annotations
 
@@ -7,33 +7,43 @@ from typing import Annotated
 
 import typer
 
+from codctl.cli import _complete as complete
 from codctl.cli import _output, control, status
+from codctl.cli._help import Command, Group
 from codctl.cli._options import RUNS_DIR, Json, RunName, RunsDir
 from codctl.cli._runs_text import cleanable, compared, shown
 
-app = typer.Typer(help="List runs, show how they stand, read their logs.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="List, show, compare and clean up runs.", cls=Group, no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(
     all_: Annotated[bool, typer.Option("--all", help="Also the trials of sweeps.")] = False,
-    only: Annotated[str | None, typer.Option("--status", metavar="STATUS", help="Only those that stand so.")] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--status", metavar="STATUS", autocompletion=complete.statuses, help="Only runs with this status."
+        ),
+    ] = None,
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
-    """List the runs in the runs folder."""
+    """List all runs."""
     from codctl.dispatch.listing import list_all
 
     found = [entry for entry in list_all(runs_dir, trials=all_) if only in (None, entry["status"])]
     columns = ["name", "status", "phase", "step", "started", "recipe"]
     text = _output.table(columns, [[entry[column] for column in columns] for entry in found])
-    nothing = f"no runs in {runs_dir}" if only is None else f"no runs in {runs_dir} that are {only}"
+    nothing = f"no runs in {runs_dir}" if only is None else f"no runs in {runs_dir} with status {only}"
     _output.result("runs list", {"runs": found}, text if found else nothing, as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def show(run: RunName, runs_dir: RunsDir = RUNS_DIR, as_json: Json = False) -> None:
-    """Show one run: status, attempts and why each ended, finished stages, latest numbers."""
+    """Show one run in full.
+
+    Status, attempts and why each ended, finished stages, newest metrics.
+    """
     from codctl.dispatch.listing import describe
     from codctl.runs.directory import find_run
 
@@ -41,13 +51,15 @@ def show(run: RunName, runs_dir: RunsDir = RUNS_DIR, as_json: Json = False) -> N
     _output.result("runs show", found, shown(found), as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Command, hidden=True)
 def logs(
     run: RunName,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Wait for more until the run ends, also in its next attempts.")
     ] = False,
-    attempt: Annotated[int | None, typer.Option("--attempt", help="Which attempt; the last by default.", min=1)] = None,
+    attempt: Annotated[
+        int | None, typer.Option("--attempt", metavar="N", min=1, help="Which attempt; the last by default.")
+    ] = None,
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
@@ -71,13 +83,13 @@ def logs(
         _output.data(line)
 
 
-@app.command()
+@app.command(cls=Command)
 def compare(
-    names: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Two runs or more.")],
+    names: Annotated[list[str], typer.Argument(metavar="RUN", autocompletion=complete.runs, help="Two runs or more.")],
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
-    """Show what was set differently and what came of it."""
+    """Compare the settings and results of runs."""
     from codctl.errors import UsageError
     from codctl.runs.compare import compare as compare_
     from codctl.runs.directory import find_run
@@ -88,7 +100,7 @@ def compare(
     _output.result("runs compare", found, compared(found), as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def clean(
     checkpoints: Annotated[
         bool, typer.Option("--checkpoints", help="Also checkpoints of finished runs; the final models stay.")
@@ -98,7 +110,10 @@ def clean(
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
-    """List what nobody needs, and delete it when told to: leftovers of killed processes, and unused code."""
+    """List what is no longer needed, and delete it after asking.
+
+    Leftovers of killed processes and code snapshots that no run uses.
+    """
     from codctl.runs.clean import find, remove
 
     found = find(runs_dir, checkpoints=checkpoints, old=old)
@@ -123,9 +138,10 @@ def clean(
     _output.result("runs clean", result, text, as_json=as_json)
 
 
-app.command("status")(status.status)
-app.command("cancel")(control.cancel)
-app.command("resume")(control.resume)
+# The same as the commands at the top: they keep working here, and help names one place.
+app.command("status", cls=Command, hidden=True)(status.status)
+app.command("cancel", cls=Command, hidden=True)(control.cancel)
+app.command("resume", cls=Command, hidden=True)(control.resume)
 
 
 def _agrees(as_json: bool) -> bool:

@@ -10,12 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
+from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._options import RUNS_DIR, Json, RunsDir
 from codctl.cli._status_text import again, lines, text
 
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[RUN|SWEEP]...", help="Runs, sweeps, or trials as SWEEP/TRIAL.")
+    list[str] | None,
+    typer.Argument(
+        metavar="RUN|SWEEP", autocompletion=complete.runs_and_sweeps, help="Runs, sweeps, or trials as SWEEP/TRIAL."
+    ),
 ]
 
 _EVERY_S = 2.0
@@ -28,7 +32,10 @@ def status(
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
-    """Show what runs, what waits, what ended, and what to type next. Without names: all that is alive or recent."""
+    """Show what is running, waiting and done, and what to type next.
+
+    Without names: everything that is alive or recent.
+    """
     from codctl.dispatch.jobs import Jobs
     from codctl.errors import UsageError
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._browser import open_page
 from codctl.cli._options import RUNS_DIR, Json, OpenPage, Overrides, RunsDir
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 
 Source = Annotated[
     str | None,
-    typer.Argument(metavar="[STUDY|RECIPE]", help="A study or a recipe: a file, or the name of a shipped one."),
+    typer.Argument(
+        metavar="STUDY|RECIPE",
+        autocompletion=complete.studies,
+        help="A study or a recipe: a file, or the name of a shipped one.",
+    ),
 ]
 
 
@@ -42,9 +47,15 @@ class _Way:
 def sweep(
     source: Source = None,
     overrides: Overrides = None,
-    name: Annotated[str | None, typer.Option("--name", help="Name of the sweep.")] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the sweep.")] = None,
     suite: Annotated[
-        list[str] | None, typer.Option("--suite", metavar="NAME", help="Every trained model plays it; several may do.")
+        list[str] | None,
+        typer.Option(
+            "--suite",
+            metavar="NAME",
+            autocompletion=complete.suites,
+            help="Every trained model plays it; several may do.",
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=2, help="Packs of a suite.")] = None,
     slurm: Annotated[bool, typer.Option("--slurm/--local", help="Submit to SLURM and return; or run here.")] = False,
@@ -64,10 +75,10 @@ def sweep(
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
-    """Train with every combination of KEY=A,B and SEED=range(3), then play suites and sum up.
+    """Train with every combination of values, then evaluate and sum up.
 
-    The same command again continues: it skips what is complete and adds what is new. Nothing named means the study of
-    generalization.
+    KEY=A,B and seed=0,1,2 make the combinations. The same command again continues: it skips what is complete and adds
+    what is new.
     """
     from codctl.dispatch.sweep_run import Limits
     from codctl.errors import UsageError

@@ -6,13 +6,19 @@ from typing import Annotated, Any
 
 import typer
 
+from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._options import RUNS_DIR, Json, RunsDir
 
 
 def sync(
     runs: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN|SWEEP]...", help="Runs and sweeps; all when none is named.")
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN|SWEEP",
+            autocompletion=complete.runs_and_sweeps,
+            help="Runs and sweeps; all when none is named.",
+        ),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Ask MLflow also about runs of which it has confirmed all.")
@@ -23,7 +29,10 @@ def sync(
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
-    """Send to MLflow what it has missed: numbers, settings, status, evaluations, files. Nothing is sent twice."""
+    """Send to MLflow what it has missed.
+
+    Metrics, parameters, status, evaluations and files; nothing is sent twice.
+    """
     from codctl.tracking.sync import Sync, described, select
 
     work = Sync(deadline_s=timeout, thorough=everything, say=_output.talk).work(select(runs_dir, runs or []))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._options import RUNS_DIR, Json, Overrides, RecipeName, RunsDir
 from codctl.cli._result_text import text
@@ -20,12 +21,20 @@ if TYPE_CHECKING:
 def train(
     recipe: RecipeName,
     overrides: Overrides = None,
-    name: Annotated[str | None, typer.Option("--name", help="Name of the run; the recipe's name otherwise.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the run; the recipe's name by default.")
+    ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start anew; an earlier run of this name is moved aside.")
     ] = False,
     fork: Annotated[
-        str | None, typer.Option("--fork", metavar="RUN", help="Go on from the newest checkpoint of another run.")
+        str | None,
+        typer.Option(
+            "--fork",
+            metavar="RUN",
+            autocompletion=complete.runs,
+            help="Go on from the newest checkpoint of another run.",
+        ),
     ] = None,
     slurm: Annotated[bool, typer.Option("--slurm", help="Submit to SLURM and return.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Run in the background and return when it runs.")] = False,
@@ -44,7 +53,10 @@ def train(
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
-    """Run every stage of a recipe. The same command again continues, or does nothing when all is done."""
+    """Train a model: every stage of a recipe.
+
+    The same command again continues, or does nothing when all is done.
+    """
     from codctl.config.compose import load_config
     from codctl.errors import UsageError
     from codctl.stages.preflight import check_recipe, preflight, preflight_elsewhere

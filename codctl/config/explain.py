@@ -6,7 +6,7 @@ import json
 import types
 import typing
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -24,6 +24,7 @@ _NAMES: dict[Any, tuple[str, str]] = {
     bool: ("true or false", "truth values"),
     type(None): ("null", "nulls"),
 }
+EVAL = "eval"
 _LISTED = "a list of sections with keys "
 _SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
@@ -68,14 +69,30 @@ def explain(key: str) -> tuple[FieldDoc, ...]:
     Raises:
         UsageError: When there is no such key; names the nearest.
     """
-    found = tuple(doc for doc in field_docs() if doc.key == key or doc.key.startswith(key + "."))
+    docs = _eval_docs() if key.partition(".")[0] == EVAL else field_docs()
+    found = tuple(doc for doc in docs if doc.key == key or doc.key.startswith(key + "."))
     if found:
         return found
-    hint = nearest_key(key)
+    hint = _nearest_of_eval(key) if docs is not field_docs() else nearest_key(key)
     raise UsageError(
         f'a recipe has no key "{key}"' + (f'; did you mean "{hint}"?' if hint else ""),
         hint=f"codctl recipe explain {hint}" if hint else "codctl recipe explain",
     )
+
+
+def _eval_docs() -> tuple[FieldDoc, ...]:
+    """The keys of `codctl eval`, as if they were a section."""
+    from codctl.config.evalspec import EvalSpec
+
+    # A suite names its evaluations itself.
+    return tuple(replace(doc, key=f"{EVAL}.{doc.key}") for doc in field_docs(EvalSpec) if doc.key != "name")
+
+
+def _nearest_of_eval(key: str) -> str | None:
+    from codctl.config.evalspec import EvalSpec
+
+    found = nearest_key(key.removeprefix(f"{EVAL}."), EvalSpec)
+    return f"{EVAL}.{found}" if found else None
 
 
 def nearest_key(key: str, model: type[BaseModel] = Config) -> str | None:

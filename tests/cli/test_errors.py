@@ -8,7 +8,7 @@ import pytest
 
 # argv, exit code, stderr. `micro.yaml` is a valid recipe, `bad.yaml` is not.
 TABLE = {
-    "no such command": (["trian"], 2, "error: No such command 'trian'. Did you mean 'train'?\n  → codctl --help\n"),
+    "no such command": (["trian"], 2, "error: No such command 'trian'; did you mean 'train'?\n  → codctl --help\n"),
     "no such option": (
         ["train", "micro.yaml", "--wings"],
         2,

@@ -16,7 +16,7 @@ HEAVY = {
 ROUNDS = 7
 
 COMMANDS = [
-    "train", "sweep", "eval", "status", "logs", "cancel", "resume", "sync", "report", "credit", "doctor", "docs",
+    "train", "sweep", "status", "logs", "cancel", "resume", "eval", "report", "credit", "sync", "doctor", "docs",
 ]  # fmt: skip
 GROUPS = {
     "env": ["list", "play", "generate", "validate", "ceilings"],

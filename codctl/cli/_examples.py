@@ -1,0 +1,138 @@
+"""Examples at the end of each command's help: what to type, and what it does."""
+
+from __future__ import annotations
+
+EXAMPLES: dict[str, list[tuple[str, str]]] = {
+    "": [
+        ("codctl doctor", "Can this machine train?"),
+        ("codctl train tiny", "Train the small model: minutes on two cores."),
+        ("codctl status", "What is running, and how far it is."),
+        ("codctl eval --run tiny", "Play the usual suite with the trained model."),
+    ],
+    "train": [
+        ("codctl train tiny", "A shipped recipe; the same line again continues."),
+        ("codctl train tiny --name short train.steps=20", "Other values, under another name."),
+        ("codctl train tiny --dry-run", "Memory, time and every check; writes nothing."),
+        ("codctl train my.yaml --detach", "In the background; codctl logs -f my follows it."),
+        ("codctl train qwen3-8b --slurm", "Submit to SLURM."),
+    ],
+    "sweep": [
+        ("codctl sweep tiny seed=0,1,2", "Three seeds of one recipe."),
+        ("codctl sweep tiny train.lr=4e-4,8e-4 seed=0,1,2", "A grid: two learning rates by three seeds."),
+        ("codctl sweep tiny seed=0,1 --suite ralph-loop", "Every trained model also plays a suite."),
+        ("codctl sweep tiny seed=0,1,2 --dry-run", "The trials, without running them."),
+    ],
+    "eval": [
+        ("codctl eval --run tiny", "The usual suite on a run's newest model."),
+        ("codctl eval --suite ralph-loop --run tiny", "Another suite; codctl eval --list shows them."),
+        ("codctl eval --policy bayes preset=easy", "A scripted policy, for comparison."),
+        ("codctl eval --run tiny --every-checkpoint", "All saved models, one curve over the steps."),
+        ("codctl eval --run tiny packs=100 arms=[own,none]", "Fewer packs, two arms."),
+        (
+            "codctl eval --endpoint http://localhost:8000/v1 --model-name NAME",
+            "A model behind an OpenAI-compatible server.",
+        ),
+    ],
+    "status": [
+        ("codctl status", "All that is alive or recent."),
+        ("codctl status tiny --watch", "One run, until it ends."),
+    ],
+    "logs": [
+        ("codctl logs tiny", "The log of the last attempt."),
+        ("codctl logs -f tiny", "Follow it until the run ends."),
+    ],
+    "cancel": [
+        ("codctl cancel tiny", "Save a checkpoint and stop; codctl resume goes on."),
+        ("codctl cancel tiny-sweep", "Every trial of a sweep."),
+    ],
+    "resume": [
+        ("codctl resume tiny", "Go on in the same way as before."),
+        ("codctl resume tiny --detach", "In the background."),
+        ("codctl resume tiny-sweep", "The trials that are not complete."),
+    ],
+    "sync": [
+        ("codctl sync", "All runs."),
+        ("codctl sync tiny", "One run."),
+    ],
+    "report": [
+        ("codctl report tiny", "Write runs/tiny/report.html."),
+        ("codctl report tiny --out tiny.html", "Another file."),
+    ],
+    "credit": [
+        ("codctl credit tiny", "The last stored step."),
+        ("codctl credit tiny --step 10 --pack 3", "One pack of one step."),
+    ],
+    "doctor": [
+        ("codctl doctor", "Python, torch, versions, disk, MLflow."),
+        ("codctl doctor --slurm cluster.partition=gpu", "SLURM too, also from a compute node."),
+    ],
+    "docs": [
+        ("codctl docs", "List the pages."),
+        ("codctl docs scaling", "Read one."),
+    ],
+    "env": [
+        ("codctl env list", "The families of worlds."),
+        ("codctl env play frozen_lake", "Play one yourself."),
+    ],
+    "env list": [("codctl env list", "Names, presets, variants and policies.")],
+    "env play": [
+        ("codctl env play frozen_lake", "Play a pack yourself."),
+        ("codctl env play alchemy --preset easy --policy bayes", "Watch a scripted policy."),
+        ("codctl env play frozen_lake --run tiny", "Watch your own model."),
+        ("codctl env play frozen_lake --run tiny --step 20", "Watch it as it was after 20 steps."),
+    ],
+    "env generate": [
+        ("codctl env generate frozen_lake --packs 100", "Into datasets/, for the datasets library."),
+        ("codctl env generate alchemy --split test --out test", "Test packs, into a folder of your own."),
+    ],
+    "env validate": [
+        ("codctl env validate frozen_lake", "A shipped family."),
+        ("codctl env validate frozen_lake --preset hard", "One preset."),
+    ],
+    "env ceilings": [
+        ("codctl env ceilings frozen_lake --packs 100", "A quick look at one family."),
+    ],
+    "evals": [
+        ("codctl evals list", "All evaluations."),
+        ("codctl evals show ID", "One of them again; ID as the list shows it."),
+    ],
+    "evals list": [
+        ("codctl evals list", "All evaluations."),
+        ("codctl evals list --run tiny", "Those of one run."),
+    ],
+    "evals show": [("codctl evals show ID --open", "Its table, and its page in the browser.")],
+    "evals rm": [("codctl evals rm ID", "Delete it after asking.")],
+    "recipe": [
+        ("codctl recipe list", "The shipped recipes."),
+        ("codctl recipe explain train.lr", "What a key means."),
+    ],
+    "recipe list": [("codctl recipe list", "Names and what they show.")],
+    "recipe show": [
+        ("codctl recipe show tiny", "As it is written."),
+        ("codctl recipe show tiny --resolved", "Every key with its value."),
+    ],
+    "recipe validate": [
+        ("codctl recipe validate tiny", "A shipped recipe, or a file of your own."),
+        ("codctl recipe validate tiny train.lr=1e-3", "With other values."),
+    ],
+    "recipe explain": [
+        ("codctl recipe explain train.lr", "One key."),
+        ("codctl recipe explain train", "All keys of a section."),
+        ("codctl recipe explain eval", "The keys of codctl eval."),
+    ],
+    "recipe copy": [("codctl recipe copy tiny my.yaml", "Then change it and train it.")],
+    "runs": [
+        ("codctl runs list", "All runs."),
+        ("codctl runs compare tiny other", "Settings and results side by side."),
+    ],
+    "runs list": [
+        ("codctl runs list", "Runs in ./runs."),
+        ("codctl runs list --all --status failed", "Failed ones, trials of sweeps too."),
+    ],
+    "runs show": [("codctl runs show tiny", "Attempts, stages and newest numbers.")],
+    "runs compare": [("codctl runs compare tiny other", "Two runs or more.")],
+    "runs clean": [
+        ("codctl runs clean", "List what could be deleted."),
+        ("codctl runs clean --checkpoints --yes", "Delete, checkpoints of finished runs too."),
+    ],
+}
