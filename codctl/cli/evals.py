@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -65,6 +66,32 @@ def show(name: Name, opens: OpenPage = False, runs_dir: RunsDir = RUNS_DIR, as_j
     _output.result("evals show", result, _text(result, curve=one.is_curve), as_json=as_json)
     if opens:
         open_page(one.path / "report.html")
+
+
+@app.command(cls=Command)
+def compare(
+    names: Names,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Where to write the page; beside the evaluations by default."),
+    ] = None,
+    opens: OpenPage = False,
+    runs_dir: RunsDir = RUNS_DIR,
+    as_json: Json = False,
+) -> None:
+    """Compare models on the packs that all have played; the others with the first, with intervals within packs."""
+    from codctl.cli._comparison_table import text
+    from codctl.errors import UsageError
+    from codctl.runs.evaluations import find_evaluation
+    from codctl.stages.compare_evaluations import compare_stored
+
+    found = list({one.path: one for one in (find_evaluation(runs_dir, name) for name in names)}.values())
+    if len(found) < 2:
+        raise UsageError("comparing takes two evaluations or more", hint=f"codctl evals compare {names[0]} OTHER")
+    result = compare_stored(found, runs_dir, ["codctl", *sys.argv[1:]], out)
+    _output.result("evals compare", result, text(result), as_json=as_json)
+    if opens:
+        open_page(Path(result["report"]))
 
 
 @app.command(cls=Command)

@@ -57,3 +57,21 @@ def test_rm_asks_first(cli, played: str, home: Path) -> None:
     assert (outcome.code, outcome.out.splitlines()[-1]) == (0, "deleted 2")
     assert [path.name for path in (home / "runs" / "evaluations").iterdir()] == ["notes"]
     assert cli("evals", "list").out.startswith("no such evaluations in runs")
+
+
+def test_two_models_are_compared_on_the_packs_that_both_have(cli, home: Path) -> None:
+    shared = ["--suite", "position-curve", "preset=tiny", "length=2"]
+    for policy, packs in (("random", 20), ("bayes", 12)):
+        assert cli("eval", "--policy", policy, "--limit", str(packs), *shared).code == 0
+    bayes, random = (one["id"] for one in cli("evals", "list", "--json").json["result"]["evaluations"])
+    outcome = cli("evals", "compare", random, bayes)
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert lines[:2] == ["A  scripted policy random", "B  scripted policy bayes"]
+    assert "12 packs of 2 in common (played: A 20, B 12)" in outcome.out
+    result = cli("evals", "compare", random, bayes, "--json").json["result"]
+    [difference] = result["parts"][0]["arms"]["own"]["differences"]
+    assert difference["mean"]["low"] <= difference["mean"]["mean"] <= difference["mean"]["high"]
+    assert "scripted policy bayes" in (home / result["report"]).read_text()
+    alone = cli("evals", "compare", bayes)
+    assert (alone.code, "two evaluations or more" in alone.err) == (2, True)

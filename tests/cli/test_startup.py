@@ -20,7 +20,7 @@ COMMANDS = [
 ]  # fmt: skip
 GROUPS = {
     "env": ["list", "play", "generate", "validate", "ceilings"],
-    "evals": ["list", "show", "rm"],
+    "evals": ["list", "show", "compare", "rm"],
     "recipe": ["list", "show", "validate", "explain", "copy"],
     "runs": ["list", "show", "logs", "compare", "clean", "status", "cancel", "resume"],
 }
