@@ -95,12 +95,14 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "evals": [
         ("codctl evals list", "All evaluations."),
         ("codctl evals show ID", "One of them again; ID as the list shows it."),
+        ("codctl evals compare ID OTHER", "Two models on the packs that both have played."),
     ],
     "evals list": [
         ("codctl evals list", "All evaluations."),
         ("codctl evals list --run tiny", "Those of one run."),
     ],
     "evals show": [("codctl evals show ID --open", "Its table, and its page in the browser.")],
+    "evals compare": [("codctl evals compare ID OTHER --open", "Tables, and a page in the browser.")],
     "evals rm": [("codctl evals rm ID", "Delete it after asking.")],
     "recipe": [
         ("codctl recipe list", "The shipped recipes."),

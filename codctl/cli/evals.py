@@ -16,7 +16,9 @@ from codctl.cli._evals_text import listed, summary
 from codctl.cli._help import Command, Group
 from codctl.cli._options import RUNS_DIR, Json, OpenPage, RunsDir
 
-app = typer.Typer(help="List, show and delete evaluations.", cls=Group, no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List, show, compare and delete evaluations.", cls=Group, no_args_is_help=True, rich_markup_mode=None
+)
 
 _NAME = "An evaluation's id as `codctl evals list` shows it, its name, or its folder."
 Name = Annotated[str, typer.Argument(metavar="EVALUATION", autocompletion=complete.evaluations, help=_NAME)]
@@ -79,7 +81,10 @@ def compare(
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
-    """Compare models on the packs that all have played; the others with the first, with intervals within packs."""
+    """Compare models on the packs that all have played.
+
+    The others are compared with the first, with intervals of the differences within packs.
+    """
     from codctl.cli._comparison_table import text
     from codctl.errors import UsageError
     from codctl.runs.evaluations import find_evaluation
