@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests import forked
 from tests.surroundings import settle
 
 settle()
+forked.install()
 # The same examples everywhere, however slow the machine; `--hypothesis-profile=default` looks for new ones.
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None, suppress_health_check=())
 settings.load_profile("repeatable")

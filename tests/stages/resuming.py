@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from codctl.runs.directory import RunDirectory
+from tests.forked import heavy_script
 
-STOPPING = Path(__file__).with_name("stopping.py")
+STOPPING = heavy_script(Path(__file__).with_name("stopping.py"))
 
 RECIPE = """\
 name: small
@@ -34,7 +34,7 @@ def codctl(folder: Path, place: str, *overrides: str) -> subprocess.CompletedPro
     return subprocess.run(
         [
             sys.executable,
-            str(STOPPING),
+            STOPPING,
             place,
             "train",
             str(recipe),
@@ -43,7 +43,6 @@ def codctl(folder: Path, place: str, *overrides: str) -> subprocess.CompletedPro
             "--json",
             *overrides,
         ],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,
         check=False,
