@@ -34,7 +34,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-_SUBREAPER = 36
+_SUBREAPER, _NAME = 36, 15  # of prctl
+SERVER_NAME = "fork-server"  # in /proc/PID/comm
 _MAX_REQUEST = 1 << 20
 _START_S = 600.0  # a second's work on an idle machine takes far longer on a full one
 _HEAVY = ("codctl.cli.main", "codctl.dispatch.worker", "codctl.dispatch.job_entry", "codctl.tracking.sender")
@@ -89,12 +90,15 @@ class _Client:
 
 @contextlib.contextmanager
 def _taking_orphans() -> Any:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_SUBREAPER, 1, 0, 0, 0)
+    _prctl(_SUBREAPER, 1)
     try:
         yield
     finally:
-        libc.prctl(_SUBREAPER, 0, 0, 0, 0)
+        _prctl(_SUBREAPER, 0)
+
+
+def _prctl(option: int, value: int | bytes) -> None:
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 _client: _Client | None = None
@@ -225,6 +229,7 @@ def main() -> NoReturn:
 
 
 def _serve(connection: socket.socket) -> NoReturn:
+    _prctl(_NAME, SERVER_NAME.encode())
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # they are for our children; we end with the one who asks
     while True:

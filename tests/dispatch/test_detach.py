@@ -110,7 +110,7 @@ def test_it_outlives_its_terminal(stand_in: Path, tmp_path: Path, until: Any, li
     assert shell.stdout is not None
     pid = int(shell.stdout.readline())
     os.close(keyboard)  # the window is closed: SIGHUP for all that belongs to it
-    assert shell.wait(30) == -signal.SIGHUP
+    assert shell.wait(120) == -signal.SIGHUP
     assert lives(pid)
     gate.touch()
     until(lambda: "still here" in (tmp_path / "worker.log").read_text(), "the end of its work")
@@ -121,7 +121,7 @@ def test_it_holds_no_pipe_of_whoever_started_it_open(stand_in: Path, tmp_path: P
     gate = tmp_path / "gate"
     # Like `codctl train --detach | cat`: ends when the launcher does.
     done = subprocess.run(
-        launch(stand_in, tmp_path, "up", f"until={gate}"), input="", capture_output=True, text=True, timeout=30
+        launch(stand_in, tmp_path, "up", f"until={gate}"), input="", capture_output=True, text=True, timeout=120
     )
     assert lives(int(done.stdout))
     gate.touch()
@@ -131,5 +131,5 @@ def test_ctrl_c_while_waiting_takes_it_back(stand_in: Path, tmp_path: Path, unti
     launcher = subprocess.Popen(launch(stand_in, tmp_path, "child", "sleep"), stderr=subprocess.PIPE)
     until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text(), "the child's child")
     launcher.send_signal(signal.SIGINT)
-    launcher.communicate(timeout=30)
+    launcher.communicate(timeout=120)
     assert not lives(int((tmp_path / "child").read_text()))

@@ -233,7 +233,7 @@ def test_a_stop_lets_the_children_save_and_ends_them(
 ) -> None:
     found = family("polite")
     found.parent.send_signal(number)
-    assert found.parent.wait(30) == code
+    assert found.parent.wait(120) == code
     assert (tmp_path / "a" / "saved").exists()
     assert (tmp_path / "b" / "saved").exists()
     assert found.lived(lives) == []
@@ -242,7 +242,7 @@ def test_a_stop_lets_the_children_save_and_ends_them(
 def test_children_that_do_not_listen_are_killed_after_the_grace(family: Any, lives: Any) -> None:
     found = family("stubborn", end_s=0.3)
     found.parent.send_signal(signal.SIGTERM)
-    assert found.parent.wait(30) == 143
+    assert found.parent.wait(120) == 143
     assert found.lived(lives) == []
 
 
@@ -252,7 +252,7 @@ def test_a_second_ctrl_c_kills_at_once(family: Any, lives: Any) -> None:
     assert "ending 2 jobs" in found.parent.stdout.readline()
     assert len(found.lived(lives)) >= 2
     found.parent.send_signal(signal.SIGINT)
-    assert found.parent.wait(30) == 130
+    assert found.parent.wait(120) == 130
     assert found.lived(lives) == []
 
 
@@ -275,7 +275,7 @@ def test_a_closed_terminal_ends_the_children(family: Any, tmp_path: Path, lives:
     )
     os.close(terminal)
     os.close(keyboard)  # the window is closed
-    assert found.parent.wait(30) == 129
+    assert found.parent.wait(120) == 129
     assert (tmp_path / "a" / "saved").exists()
     assert found.lived(lives) == []
 
@@ -284,5 +284,5 @@ def test_nohup_is_respected(family: Any, lives: Any) -> None:
     found = family("polite", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     found.parent.send_signal(signal.SIGHUP)
     found.parent.send_signal(signal.SIGTERM)
-    assert found.parent.wait(30) == 143
+    assert found.parent.wait(120) == 143
     assert found.lived(lives) == []

@@ -57,7 +57,7 @@ def forked(config: Config, size: int, found: list[Forked] | None = None) -> Star
         try:
             yield followers
             for process in processes:
-                process.join(20)
+                process.join(120)
         finally:
             for process in processes:
                 process.kill()

@@ -380,7 +380,7 @@ def test_nobody_listens() -> None:
     started = time.monotonic()
     with pytest.raises(BackendError, match="no server answers: All connection attempts failed"):
         asyncio.run(engine_at(f"http://127.0.0.1:{free_port()}/v1", backoff_s=60.0, deadline_s=300.0).probe())
-    assert time.monotonic() - started < 25  # nobody waits for a server that is not there
+    assert time.monotonic() - started < 60  # less than a single pause: nobody waits for a server that is not there
 
 
 def test_the_probe_learns_what_the_server_refuses(server: FakeServer) -> None:

@@ -92,7 +92,7 @@ def with_engine(scenario: Any, *, replicas: int = 1, **changes: Any) -> None:
             await engine.aclose()
         assert all(fake.stops for fake in fakes)
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), 120))
 
 
 async def failure(request: Coroutine[Any, Any, Generation]) -> str:
