@@ -52,7 +52,7 @@ def test_in_float32_it_is_the_plain_model(tiny_folder: Path, model: Any) -> None
 @pytest.mark.parametrize("lora", [0, 4])
 @pytest.mark.parametrize("attention", ["sdpa", "varlen"])
 def test_sampling_and_training_agree_in_bf16(tiny_folder: Path, attention: str, lora: int) -> None:
-    """Both under autocast. Were the learner's weights rounded, the gap would be several times as large on any machine."""
+    """Both under autocast. Were the learner's weights rounded, the gap would be several times larger everywhere."""
     config = recipe({"dtype": "bfloat16", "attention": attention, "lora": {"rank": lora}})
     model, autocast = load_trainable(tiny_folder, config, "cpu"), autocast_type("bfloat16")
     engine = TransformersEngine(model, pad_id=0, max_tokens=128, autocast=autocast)
