@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 _SAME = 1e-9  # nearer than this is equal: what is left is the arithmetic's own rounding
 _ONE_SHARE, _ALL_POINTS = 1.0, 100.0
-_MINUS, _NARROW = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
+_MINUS, _NO_BREAK = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 
 
 def number(value: float) -> str:
@@ -38,7 +38,7 @@ def difference(value: float) -> str:
 
 def percent(value: float) -> str:
     """A share in percent: 45 %."""
-    return f"{points(value)}{_NARROW}%"
+    return f"{points(value)}{_NO_BREAK}%"
 
 
 def points(value: float) -> str:
@@ -53,8 +53,8 @@ def signed_points(value: float) -> str:
 
 
 def with_interval(estimate: Mapping[str, float], show: Callable[[float], str] = share) -> str:
-    """Mean and 95 % interval: 0.45 [0.42 0.48]."""
-    return f"{show(estimate['mean'])} [{show(estimate['low'])} {show(estimate['high'])}]"
+    """Mean and 95 % interval, which no table wraps: 0.45 [0.42 0.48]."""
+    return f"{show(estimate['mean'])} [{show(estimate['low'])}{_NO_BREAK}{show(estimate['high'])}]"
 
 
 def position(index: int) -> int:

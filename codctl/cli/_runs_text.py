@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from codctl.cli import _output
+from codctl.quantities import position, with_interval
 
 if TYPE_CHECKING:
     from codctl.runs.clean import Piece
@@ -93,17 +94,14 @@ def compared(found: dict[str, Any]) -> str:
         blocks.append("no key is set differently")
     for entry in found["success"]:
         longest = max(len(curve or []) for curve in entry["curves"])
-        rows = [[i, *(_point(curve, i) for curve in entry["curves"])] for i in range(longest)]
+        rows = [[position(i), *(_point(curve, i) for curve in entry["curves"])] for i in range(longest)]
         title = f"success, {entry['evaluation']}, {entry['arm']} (95 % interval)"
         blocks.append(f"{title}\n{_output.table(['position', *names], rows)}")
     return "\n\n".join(blocks)
 
 
-def _point(curve: list[dict[str, Any]] | None, position: int) -> str | None:
-    if not curve or position >= len(curve):
-        return None
-    point = curve[position]
-    return f"{point['mean']:.3f} ({point['low']:.3f}\xa0to\xa0{point['high']:.3f})"
+def _point(curve: list[dict[str, Any]] | None, index: int) -> str | None:
+    return None if not curve or index >= len(curve) else with_interval(curve[index])
 
 
 def _plain(value: Any) -> object:

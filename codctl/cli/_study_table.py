@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from codctl.cli import _output
+from codctl.quantities import difference, share, with_interval
 
 _MOST_ROWS, _MOST_INCOMPLETE = 60, 10
 
@@ -54,14 +55,12 @@ def _row(cell: Mapping[str, Any]) -> list[str]:
         why = "incomplete" if cell["state"] == "incomplete" else "seeds differ"
         return [*head, why, "", "", ""]
     own, gain, lead = cell["arms"].get("own", ()), cell["gain"].get("own"), cell.get("own_less_none")
-    first, last = (f"{own[0]['mean']:.2f}", _interval(own[-1], "")) if own else ("–", "–")
-    return [*head, first, last, _interval(gain, "+"), _interval(lead, "+")]
+    first, last = (share(own[0]["mean"]), with_interval(own[-1])) if own else ("–", "–")
+    return [*head, first, last, _change(gain), _change(lead)]
 
 
-def _interval(estimate: Mapping[str, float] | None, sign: str) -> str:
-    if estimate is None:
-        return "–"
-    return f"{estimate['mean']:{sign}.2f} [{estimate['low']:{sign}.2f}\xa0{estimate['high']:{sign}.2f}]"
+def _change(estimate: Mapping[str, float] | None) -> str:
+    return "–" if estimate is None else with_interval(estimate, difference)
 
 
 def _foot(result: Mapping[str, Any]) -> str:

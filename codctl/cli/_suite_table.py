@@ -8,6 +8,8 @@ from typing import Any
 from codctl.cli import _output
 from codctl.evaluate import replies
 from codctl.evaluate.about import subject_title
+from codctl.evaluate.statistics import FEW_PACKS
+from codctl.quantities import difference, number, position, share, with_interval
 
 _WIDEST = 4  # positions side by side; of more, each is a line
 Point = Mapping[str, Any]
@@ -24,6 +26,8 @@ def _part(suite: str, part: Mapping[str, Any], *, alone: bool) -> str:
     variant = f" {part['variant']}" if part["variant"] else ""
     what = f"{head}: {part['family']} {part['preset']}{variant}, {part['packs']} packs of {part['length']}"
     lines = [what + _strategy(part), *(f"warning: {line}" for line in replies.sentences(part)), _curves(part, part)]
+    if part["packs"] < FEW_PACKS:
+        lines.append(f"{part['packs']} packs are few: such wide intervals rule out little")
     lines += _gains(part)
     if "solved_by_attempt" in part:
         lines.append(_solved(part))
@@ -34,8 +38,8 @@ def _part(suite: str, part: Mapping[str, Any], *, alone: bool) -> str:
 
 def _strategy(part: Mapping[str, Any]) -> str:
     said = {
-        "drift": f", the facts change at position {part.get('drift_at')}",
-        "poison": f", an account is false with probability {part.get('poison', 0):g}",
+        "drift": f", the facts change at position {position(part.get('drift_at') or 0)}",
+        "poison": f", an account is false with probability {share(part.get('poison', 0))}",
         "distractor": ", every other task is foreign",
         "ralph_full": ", one task again and again",
         "ralph_sample": ", the first task again and again",
@@ -49,8 +53,8 @@ def _curves(part: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     kind = "reference" if part["strategy"] in ("drift", "poison") else "ceiling"
     rows += [(name, kind, curve) for name, curve in found["ceiling_curves"].items()]
     if "solved_by_attempt" in part:
-        return _table(rows, {position: str(position + 1) for position in found["positions"]}, "position", "attempt")
-    names = {p: f"{p} (changed)" if p == part.get("drift_at") else str(p) for p in found["positions"]}
+        return _table(rows, {p: str(position(p)) for p in found["positions"]}, "position", "attempt")
+    names = {p: f"{position(p)}{' (changed)' if p == part.get('drift_at') else ''}" for p in found["positions"]}
     return _table(rows, names, "position", "position")
 
 
@@ -69,7 +73,7 @@ def _arm(part: Mapping[str, Any], found: Mapping[str, Any], arm: str) -> list[tu
 
 def _solved(part: Mapping[str, Any]) -> str:
     rows = [(name, "solved so far", curve) for name, curve in part["solved_by_attempt"].items()]
-    attempts = {position + 1: str(position + 1) for position in part["positions"]}
+    attempts = {position(p): str(position(p)) for p in part["positions"]}
     return _table(rows, attempts, "attempt", "solved by attempt")
 
 
@@ -83,7 +87,7 @@ def _table(rows: Sequence[tuple[str, str, Sequence[Point]]], names: Mapping[int,
         axis: What the places are.
     """
     places = list(names)
-    cells = [{point[key]: _interval(point) for point in curve} for _, _, curve in rows]
+    cells = [{point[key]: _shown(point) for point in curve} for _, _, curve in rows]
     if len(places) <= _WIDEST:
         headers = ["arm", "measure", *(f"{axis} {names[place]}" for place in places)]
         wide = zip(rows, cells, strict=True)
@@ -95,20 +99,19 @@ def _table(rows: Sequence[tuple[str, str, Sequence[Point]]], names: Mapping[int,
 
 def _gains(part: Mapping[str, Any]) -> list[str]:
     lines = []
-    axis, first = ("attempt", 1) if "solved_by_attempt" in part else ("position", 0)
+    axis = "attempt" if "solved_by_attempt" in part else "position"
     for arm, gain in part.get("gain", {}).items():
-        line = f"{arm}: {gain['mean']:+.2f} [{gain['low']:+.2f} {gain['high']:+.2f}]"
-        line += f" from {axis} {gain['from'] + first} to {gain['to'] + first}"
+        line = (
+            f"{arm}: {with_interval(gain, difference)} from {axis} {position(gain['from'])} to {position(gain['to'])}"
+        )
         if regret := part.get("regret", {}).get(arm):
-            line += f"; bayes solves {regret['mean']:.2f} [{regret['low']:.2f} {regret['high']:.2f}] tasks more a pack"
+            line += f"; bayes solves {with_interval(regret)} tasks more a pack"
         lines.append(line)
     return lines
 
 
-def _interval(point: Point) -> str:
-    if "count" in point:
-        return f"{point['count']} of {point['of']}"
-    return f"{point['mean']:.2f} [{point['low']:.2f}\xa0{point['high']:.2f}]"  # an interval is not wrapped
+def _shown(point: Point) -> str:
+    return f"{point['count']} of {point['of']}" if "count" in point else with_interval(point)
 
 
 def _foot(result: Mapping[str, Any]) -> str:
@@ -127,11 +130,11 @@ def _foot(result: Mapping[str, Any]) -> str:
 def _used(usage: Mapping[str, Any]) -> str:
     """Requests, tokens and cost; what the server did not count is unknown."""
     least = "at least " if usage.get("uncounted") and usage["prompt_tokens"] is not None else ""
-    read, written = (_known(usage[key], "d") for key in ("prompt_tokens", "completion_tokens"))
-    cost = f", cost {least}{_known(usage['cost'], '.4g')}" if "cost" in usage else ""
+    read, written = (_known(usage[key]) for key in ("prompt_tokens", "completion_tokens"))
+    cost = f", cost {least}{_known(usage['cost'])}" if "cost" in usage else ""
     unknown = f" ({usage['uncounted']} replies came without a count)" if usage.get("uncounted") else ""
     return f"{usage['requests']} requests, {least}{read} tokens read, {written} written{cost}{unknown}"
 
 
-def _known(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
+def _known(value: float | None) -> str:
+    return "–" if value is None else number(value)

@@ -25,7 +25,10 @@ class EvalSpec(Section):
     length: int = evaluation(4, "Pack length: tasks per world.", ge=1, le=64)
     strategy: StrategyName = evaluation("cod", "How the tasks of a pack are put together.")
     drift_at: int | None = evaluation(
-        None, "First position with other hidden facts (strategy=drift); null is the middle.", ge=1, le=64
+        None,
+        "First position, counted from 0, with other hidden facts (strategy=drift); null is the middle.",
+        ge=1,
+        le=64,
     )
     poison: float = evaluation(0.5, "Probability that an account is false (strategy=poison).", ge=0, le=1)
     foreign_family: str | None = evaluation(

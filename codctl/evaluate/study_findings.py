@@ -8,6 +8,7 @@ from typing import Any
 from codctl.cod.strategies import RALPH
 from codctl.envs.registry import families
 from codctl.evaluate.study import last_success
+from codctl.quantities import percent, points
 
 RELATIONS = {
     "trained": "in the worlds of the training",
@@ -111,8 +112,8 @@ def headline_of_sweep(cells: Sequence[Cell], incomplete: int, trials: int) -> st
     where = f" on {best['evaluation']}" if len({cell["evaluation"] for cell, _ in ended}) > 1 else ""
     close = sum(1 for cell, last in ended if cell is not best and last["high"] >= top["low"])
     said = (
-        f"{best['setting']} solves most at the last position{where}: {100 * top['mean']:.0f} % "
-        f"(95 % interval {100 * top['low']:.0f} to {100 * top['high']:.0f})"
+        f"{best['setting']} solves most at the last position{where}: {percent(top['mean'])} "
+        f"(95 % interval {points(top['low'])} to {points(top['high'])})"
     )
     if len(ended) == 1:
         return f"{said}.{after}"

@@ -121,6 +121,8 @@ class _Positions:
         }
         if len(self.positions) > 1:
             found["gain"] = self._known(self._gain)
+        if {"own", "none"} <= set(self._rows) and not np.isnan((lead := self._own_less_none())["mean"]):
+            found["own_less_none"] = lead
         if "bayes" in self._references:
             found["regret"] = self._known(self._regret)
         return found
@@ -151,6 +153,11 @@ class _Positions:
         values_PS = _mean_of_seeds(self._values(rows, _success))
         first, last = self.positions[0], self.positions[-1]
         return {"from": first, "to": last, **self._difference(values_PS[:, -1] - values_PS[:, 0])}
+
+    def _own_less_none(self) -> dict[str, float]:
+        """Success with own hints less that without any, at the last position of the same packs."""
+        own_P, none_P = (_mean_of_seeds(self._values(self._rows[arm], _success))[:, -1] for arm in ("own", "none"))
+        return self._difference(own_P - none_P)
 
     def _regret(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Tasks of a pack that the bayes reference solves more than the arm does."""

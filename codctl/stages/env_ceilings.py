@@ -52,7 +52,7 @@ def ceilings_of(family: Family, packs: int, length: int, say: Say) -> list[Curve
 def markdown(curves: list[Curve]) -> str:
     """The table: a row for each variant, preset and policy."""
     positions = range(len(curves[0].mean))
-    head = ["variant", "preset", "policy", *(f"pos {position}" for position in positions)]
+    head = ["variant", "preset", "policy", *(f"position {position + 1}" for position in positions)]
     rows = [[c.variant, c.preset, c.policy, *(_cell(c, position) for position in positions)] for c in curves]
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -63,7 +63,7 @@ def block(family: Family, curves: list[Curve], packs: int) -> str:
     length = len(curves[0].mean)
     command = f"codctl env ceilings {family.name} --packs {packs} --length {length} --write docs/worlds"
     return (
-        f"Success by position (raw, 95 % interval over {packs} test packs; 1 without interval: every task solved).\n"
+        f"Success by position (raw, 95 % interval over {packs} test packs).\n"
         f"`bayes`: {family.reference or 'the strongest uninformed reference'}. `informed` knows the world.\n\n"
         f"{markdown(curves)}\n\n```sh\n{command}\n```\n"
     )
@@ -109,4 +109,4 @@ def _rewards(family: Family, variant: str, preset: str, policy: str, packs: int,
 
 def _cell(curve: Curve, position: int) -> str:
     mean, low, high = (ends[position] for ends in (curve.mean, curve.low, curve.high))
-    return f"{mean:.3f} [{low:.3f} {high:.3f}]" if low < high else f"{mean:g}"
+    return f"{mean:.3f} [{low:.3f} {high:.3f}]"

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from codctl.quantities import position, share
+
 _SPARKS = "▁▂▃▄▅▆▇█"
 _MEASURES = ("reward", "success")
 _BY_POSITION = re.compile(r"(?:(?P<family>.+)/)?(?P<measure>reward|success)/position_(?P<position>\d+)")
@@ -62,7 +64,7 @@ class Pace:
         """The newest numbers by position: of each family of a mixture, else of all packs under an empty name."""
         families = [family for family in self.curves if family] or list(self.curves)
         return {
-            family: " ".join(f"{history[-1]:.2f}" for _, history in sorted(self.curves[family].items()))
+            family: " ".join(share(history[-1]) for _, history in sorted(self.curves[family].items()))
             for family in families
         }
 
@@ -88,8 +90,8 @@ class Pace:
             if family:
                 yield f"{family} {self.measure}", numbers, curves[max(curves)][-_SPARK_WIDTH // 2 :]
             else:
-                for position, history in sorted(curves.items()):
-                    yield f"{self.measure} at position {position}", f"{history[-1]:.2f}", history
+                for index, history in sorted(curves.items()):
+                    yield f"{self.measure} at position {position(index)}", share(history[-1]), history
 
     def line(self, now_s: float) -> str:
         """One line of text: phase, count, rate, time left, newest reward or success by position."""

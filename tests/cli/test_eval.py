@@ -100,10 +100,10 @@ def test_tables_say_where_facts_change_and_what_was_solved_by_attempt(cli) -> No
     text = cli(*RALPH).out
     assert "attempt 1" in text
     assert "solved by attempt 3" in text
-    assert "position 0 " not in text
+    assert "position 1 " not in text
     drift = cli("eval", "--policy", "bayes", "--limit", "4", "strategy=drift", "drift_at=2").out
-    assert "the facts change at position 2" in drift
-    assert "position 2 (changed)" in drift
+    assert "the facts change at position 3" in drift
+    assert "position 3 (changed)" in drift
     assert "bayes     reference" in drift
     long = cli("eval", "--policy", "random", "--limit", "3", "length=9", "preset=tiny").out
     assert "position  own success" in long
@@ -194,8 +194,9 @@ def test_a_run_is_evaluated_on_the_worlds_it_was_trained_on(cli, trained) -> Non
     assert set(result["arms"]) == {"own", "none"}
     text = cli(*argv, "length=2").out
     assert text.startswith("run micro, final model (step 2)\nposition-curve: frozen_lake tiny, 2 packs of 2\n")
-    assert "position 1" in text
-    assert "position 2" not in text
+    assert "position 2" in text
+    assert "position 3" not in text
+    assert "2 packs are few: such wide intervals rule out little" in text
 
 
 def test_a_model_folder_is_evaluated_like_its_run(cli, trained) -> None:

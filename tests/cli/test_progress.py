@@ -97,8 +97,8 @@ def test_one_family_has_a_row_for_each_position() -> None:
     paces = Paces(0.0)
     paces.update("validation", 1, 1, {"success/position_1": 0.75, "success/position_0": 0.5}, 1.0)
     assert list(paces.current.rows()) == [
-        ("success at position 0", "0.50", [0.5]),
-        ("success at position 1", "0.75", [0.75]),
+        ("success at position 1", "0.50", [0.5]),
+        ("success at position 2", "0.75", [0.75]),
     ]
 
 

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from codctl.evaluate.report.chart import Chart, Look, Point, Series, percent, short
+from codctl.evaluate.report.chart import Chart, Look, Point, Series
+from codctl.quantities import number
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -77,7 +78,7 @@ def test_faint_series_has_no_name_and_no_markers() -> None:
 @pytest.mark.parametrize(
     ("values", "ticks"),
     [
-        ((0.0, 0.00000016), ["0", "5e-08", "1e-07", "1.5e-07", "2e-07"]),
+        ((0.0, 0.00000016), ["0", "5e-8", "1e-7", "1.5e-7", "2e-7"]),
         ((3.0, 12.0), ["0", "5", "10", "15"]),
         ((-0.5, 0.5), ["-0.5", "-0.25", "0", "0.25", "0.5"]),
         ((0.0, 0.0), ["0", "0.25", "0.5", "0.75", "1"]),
@@ -85,7 +86,7 @@ def test_faint_series_has_no_name_and_no_markers() -> None:
     ],
 )
 def test_free_axis_has_round_ticks(values: tuple[float, ...], ticks: list[str]) -> None:
-    root = _parse(_chart(_line("x", *values), y_range=None, show=short))
+    root = _parse(_chart(_line("x", *values), y_range=None, show=number))
     found = [e.text for e in root.iter(f"{SVG}text") if e.attrib.get("text-anchor") == "end"]
     assert found == ticks
 
@@ -107,7 +108,3 @@ def test_shaded_part() -> None:
     text = str(_chart(_line("own", 0.1, 0.2, 0.3, 0.4), beyond=1.5, beyond_label="never trained").svg(600, 340))
     assert re.search(r'class="shade" x="\d+', text)
     assert "never trained" in text
-
-
-def test_numbers() -> None:
-    assert [percent(0.876), short(0.12345), short(123456.0)] == ["88\xa0%", "0.123", "123,456"]

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from codctl.evaluate.report.effects import details, effect_of, headline, signed
+from codctl.evaluate.report.effects import details, effect_of, headline
 from codctl.evaluate.report.source import EvaluationFolder
 
 
@@ -55,10 +55,6 @@ def test_numbers() -> None:
     text = details(effect, effect)
     assert "95\xa0% interval +" in text
     assert "Before CoD-Train it solved" in text
-
-
-def test_signed() -> None:
-    assert [signed(share) for share in (0.123, -0.05, 0.001, -0.001)] == ["+12", "\N{MINUS SIGN}5", "0", "0"]
 
 
 def test_failed_episodes_are_left_out() -> None:

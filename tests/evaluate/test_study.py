@@ -223,7 +223,7 @@ def test_the_headline_of_a_sweep_says_what_cannot_be_told_apart() -> None:
     cells = [_ended("lr=1", 0.9), _ended("lr=2", 0.85), _ended("lr=3", 0.3)]
     said = headline_of_sweep(cells, 0, 3)
     assert said == (
-        "lr=1 solves most at the last position: 90 % (95 % interval 85 to 95); "
+        "lr=1 solves most at the last position: 90\xa0% (95 % interval 85 to 95); "
         "1 other of 3 settings cannot be told apart from it."
     )
     assert headline_of_sweep(cells[::2], 0, 2).endswith("; the other does worse.")

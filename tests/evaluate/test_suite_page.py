@@ -108,9 +108,9 @@ def test_ids_are_unique_and_links_lead_somewhere(result: dict[str, Any]) -> None
 def test_curves_stand_at_their_places(result: dict[str, Any]) -> None:
     by_name = {part["strategy"]: {c.key.split("-")[1]: c for c in charts("p", part)} for part in result["parts"]}
     home, foreign = by_name["distractor"]["success"], by_name["distractor"]["foreign"]
-    assert {point.x for series in home.series for point in series.points} == {0, 2}
-    assert {point.x for series in foreign.series for point in series.points} == {1, 3}
-    assert by_name["drift"]["success"].beyond == 1.5
+    assert {point.x for series in home.series for point in series.points} == {1, 3}
+    assert {point.x for series in foreign.series for point in series.points} == {2, 4}
+    assert by_name["drift"]["success"].beyond == 2.5
     ralph = by_name["ralph_full"]["success"]
     assert [point.x for point in ralph.series[-1].points] == [1, 2, 3, 4]
     assert [series.name for series in ralph.series] == ["informed", "bayes", "no hints", "own hints"]

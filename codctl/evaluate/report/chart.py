@@ -12,9 +12,13 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup, escape
 
+from codctl.quantities import percent
+
 _GAP = 17.0  # between two names beside the lines
 _CHAR_WIDTH = 6.7
 _TOP, _BOTTOM, _LEFT = 30.0, 44.0, 46.0
+_MOST_BANDS = 2  # of more, bands would merge to grey: each point has a bar instead
+_BESIDE = 3.0  # between the bars of two series at the same x
 
 
 @dataclass(frozen=True)
@@ -49,14 +53,6 @@ class Series:
     points: Sequence[Point]
     look: Look
     faint: bool = False
-
-
-def percent(value: float) -> str:
-    return f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
-
-
-def short(value: float) -> str:
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 @dataclass(frozen=True)
@@ -109,6 +105,10 @@ class _Drawing:
         xs = [p.x for s in chart.series for p in s.points]
         self.x_low, self.x_high = min(xs, default=0.0), max(xs, default=1.0)
         self.x_middle = self.x_low
+        with_intervals = [s for s in chart.series if any(p.low is not None for p in s.points)]
+        self.has_bars = len(with_intervals) > _MOST_BANDS
+        shift = [_BESIDE * (i - (len(with_intervals) - 1) / 2) for i in range(len(with_intervals))]
+        self.shifts = {id(s): by for s, by in zip(with_intervals, shift, strict=True)} if self.has_bars else {}
         self.is_one_x = self.x_low == self.x_high
         if self.is_one_x:
             self.x_low, self.x_high = self.x_low - 0.5, self.x_high + 0.5
@@ -124,8 +124,9 @@ class _Drawing:
             *self._shade(),
             *self._axes(),
         ]
-        for series in self.chart.series:
-            parts += self._band(series)
+        if not self.has_bars:
+            for series in self.chart.series:
+                parts += self._band(series)
         for series in self.chart.series:
             parts += self._line(series)
         parts += self._names()
@@ -195,7 +196,8 @@ class _Drawing:
         if not series.points:
             return []
         look = series.look
-        path = " ".join(f"{self._x(p.x):.1f},{self._y(p.y):.1f}" for p in series.points)
+        by = self.shifts.get(id(series), 0.0)
+        path = " ".join(f"{self._x(p.x) + by:.1f},{self._y(p.y):.1f}" for p in series.points)
         if series.faint:
             return [f'<polyline class="line faint {look.css}" points="{path}"/>']
         dash = f' stroke-dasharray="{look.dash}"' if look.dash else ""
@@ -204,9 +206,16 @@ class _Drawing:
         shown = range(count) if count <= 12 else sorted({round(i * (count - 1) / 5) for i in range(6)})
         for point in (series.points[i] for i in shown):
             tip = escape(self._tip(series, point))
-            mark = _marker(look, self._x(point.x), self._y(point.y))
-            parts.append(f"<g>{mark}<title>{tip}</title></g>")
+            mark = _marker(look, self._x(point.x) + by, self._y(point.y))
+            parts.append(f"<g>{self._bar(series, point, by)}{mark}<title>{tip}</title></g>")
         return parts
+
+    def _bar(self, series: Series, point: Point, by: float) -> str:
+        """The interval of one point where bands of many series would cover each other."""
+        if not self.has_bars or point.low is None or point.high is None:
+            return ""
+        x, low, high = self._x(point.x) + by, self._y(point.low), self._y(point.high)
+        return f'<path class="bar {series.look.css}" d="M{x:.1f} {low:.1f}V{high:.1f}m-3 0h6M{x - 3:.1f} {low:.1f}h6"/>'
 
     def _tip(self, series: Series, point: Point) -> str:
         text = f"{series.name}, {self.chart.x_label.split(' (')[0]} {point.x:g}: {self.chart.show(point.y)}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from codctl.evaluate.report.source import Source
+from codctl.quantities import number, percent
 
 
 @dataclass(frozen=True)
@@ -48,51 +49,44 @@ def figures(source: Source) -> list[Figure]:
     """Throughput and token efficiency of CoD-Train, averaged over its steps."""
     steps = source.phase("train")
     found = [
-        _figure(
-            steps, "timing", "seconds/step", "Seconds per step", "{:.2f} s", "one rollout of all packs, then learning"
+        _mean(steps, "timing", "seconds/step", "Seconds per step", "one rollout of all packs, then learning", number),
+        _mean(
+            steps, "timing", "tokens_per_second/rollout", "Tokens per second, rollouts", "prompts and replies", number
         ),
-        _figure(
-            steps,
-            "timing",
-            "tokens_per_second/rollout",
-            "Tokens per second, rollouts",
-            "{:,.0f}",
-            "prompts and replies",
+        _mean(
+            steps, "timing", "tokens_per_second/learn", "Tokens per second, learning", "forward and backward", number
         ),
-        _figure(
-            steps, "timing", "tokens_per_second/learn", "Tokens per second, learning", "{:,.0f}", "forward and backward"
-        ),
-        _figure(
+        _mean(
             steps,
             "metrics",
             "tokens/useful_fraction",
             "Useful tokens in micro-batches",
-            "{:.1%}",
             "the rest is padding; at least 85 % is the aim",
+            percent,
         ),
-        _figure(
+        _mean(
             steps,
             "metrics",
             "tokens/per_turn_rows_ratio",
             "Tokens that one row per turn would forward",
-            "{:.2f} ×",
-            "relative to ours: an episode is one row, however many turns it took",
+            "times ours: here an episode is one row, however many turns it took",
+            number,
         ),
-        _figure(
+        _mean(
             steps,
             "metrics",
             "engine/occupancy",
             "Batch occupancy of the engine",
-            "{:.1%}",
             "mean share of the live trajectories that a forward pass serves",
+            percent,
         ),
-        _figure(
+        _mean(
             steps,
             "metrics",
             "engine/cached_prompt_fraction",
             "Prompt tokens from the cache",
-            "{:.1%}",
             "computed in an earlier turn, not again",
+            percent,
         ),
     ]
     return [figure for figure in found if figure is not None]
@@ -108,13 +102,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def _figure(
-    steps: Sequence[dict[str, Any]], part: str, metric: str, name: str, shape: str, meaning: str
+def _mean(
+    steps: Sequence[dict[str, Any]], part: str, metric: str, name: str, meaning: str, show: Callable[[float], str]
 ) -> Figure | None:
     values = [value for step in steps if (value := step.get(part, {}).get(metric)) is not None]
-    if not values:
-        return None
-    return Figure(name, shape.format(sum(values) / len(values)).replace("%", " %"), meaning)
+    return Figure(name, show(sum(values) / len(values)), meaning) if values else None
 
 
 def _total(steps: Sequence[dict[str, Any]], timing: str) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from codctl.evaluate.report.chart import Chart, Look, Point, Series, short
+from codctl.evaluate.report.chart import Chart, Look, Point, Series
 from codctl.evaluate.report.source import EvaluationFolder
+from codctl.quantities import number, position
 
 ARMS = {
     "own": ("own hints", Look("c-own", "", "circle")),
@@ -15,7 +16,7 @@ ARMS = {
 _OTHER_ARM = Look("c-other", "1 3", "plus")
 _BEFORE = Look("c-before", "5 3", "down")
 _CEILINGS = {"bayes": Look("c-bayes", "2 4", "ring"), "informed": Look("c-informed", "1 4", "plus")}
-_POSITION = "position in the pack (0 = first task)"
+POSITION = "position in the pack"
 _SUCCESS = "success, share of packs"
 _FACTS = "knowable facts stated correctly"
 
@@ -44,7 +45,7 @@ def by_arm(evaluation: EvaluationFolder | None, key: str, measure: str, title: s
     chart = _by_position(key, title, y_label, series)
     if chart is None or measure == "success":
         return chart
-    return Chart(**{**vars(chart), "show": short})
+    return Chart(**{**vars(chart), "show": number})
 
 
 def hint_correctness(before: EvaluationFolder | None, after: EvaluationFolder | None) -> Chart | None:
@@ -67,18 +68,18 @@ def longer(evaluation: EvaluationFolder | None, trained_length: int) -> list[Cha
         by_arm(evaluation, "long", "success", f"Success by position in packs of {length}", _SUCCESS),
         _by_position("long-hints", f"How right the hints are in packs of {length}", _FACTS, hints),
     )
-    beyond = {"beyond": trained_length - 0.5, "beyond_label": "never trained"} if length > trained_length else {}
+    beyond = {"beyond": trained_length + 0.5, "beyond_label": "never trained"} if length > trained_length else {}
     return [Chart(**{**vars(chart), **beyond}) for chart in charts if chart is not None]
 
 
 def _points(evaluation: EvaluationFolder, arm: str, measure: str) -> list[Point]:
-    return [Point(p["position"], p["mean"], p["low"], p["high"]) for p in evaluation.curve(arm, measure)]
+    return [Point(position(int(p["position"])), p["mean"], p["low"], p["high"]) for p in evaluation.curve(arm, measure)]
 
 
 def _ceilings(evaluation: EvaluationFolder, names: tuple[str, ...]) -> list[Series]:
     found = evaluation.result.get("ceilings", {})
     return [
-        Series(name, [Point(i, y) for i, y in enumerate(found[name])], _CEILINGS[name])
+        Series(name, [Point(position(i), y) for i, y in enumerate(found[name])], _CEILINGS[name])
         for name in names
         if name in found
     ]
@@ -89,4 +90,4 @@ def _by_position(key: str, title: str, y_label: str, series: list[Series]) -> Ch
     if not drawn:
         return None
     positions = sorted({point.x for one in drawn for point in one.points})
-    return Chart(key, title, _POSITION, y_label, drawn, x_ticks=positions)
+    return Chart(key, title, POSITION, y_label, drawn, x_ticks=positions)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codctl.evaluate.report.chart import percent
 from codctl.evaluate.report.source import EvaluationFolder
 from codctl.evaluate.statistics import Estimates, Floats, differences, shares
+from codctl.quantities import percent, points, signed_points
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
@@ -29,8 +29,14 @@ class Estimate:
     def share(self) -> str:
         return percent(self.mean)
 
+    def interval(self) -> str:
+        return f"95\N{NO-BREAK SPACE}% interval {points(self.low)} to {points(self.high)}"
+
+    def signed_interval(self) -> str:
+        return f"95\N{NO-BREAK SPACE}% interval {signed_points(self.low)} to {signed_points(self.high)}"
+
     def points(self) -> str:
-        return f"{signed(self.mean)} points (95\N{NO-BREAK SPACE}% interval {signed(self.low)} to {signed(self.high)})"
+        return f"{signed_points(self.mean)} points ({self.signed_interval()})"
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Effect:
 
     Attributes:
         positions: Pack length.
-        first: Success at position 0 with own hints.
+        first: Success at the first position with own hints.
         last: Success at the last position with own hints.
         gain: Last minus first within the same packs.
         from_hints: Own minus none at the last position of the same packs; None when `none` was not played.
@@ -132,12 +138,6 @@ def details(after: Effect, before: Effect | None) -> str:
         text += f" Before CoD-Train it solved {before.last.share()} of the {last} tasks"
         text += f" and {before.first.share()} of the first."
     return text
-
-
-def signed(share: float) -> str:
-    """Percentage points with their sign, a real minus included."""
-    points = round(100 * share)
-    return f"{points:+d}".replace("-", "\N{MINUS SIGN}") if points else "0"
 
 
 def ordinal(position: int) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from codctl import quantities
 from codctl.evaluate.report import costs
 from codctl.evaluate.report.chart import Chart
 
@@ -31,6 +32,7 @@ def make_environment() -> Environment:
     environment.globals["chart"] = _draw
     environment.globals["small_chart"] = _draw_small
     environment.filters["duration"] = costs.duration
+    environment.filters |= {"share": quantities.share, "change": quantities.difference, "percent": quantities.percent}
     return environment
 
 

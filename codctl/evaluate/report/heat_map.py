@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 _CHAR, _LINE = 6.6, 15.0
-_HEIGHT, _LEAST_WIDTH, _GAP = 36.0, 58.0, 2.0
+_HEIGHT, _LEAST_WIDTH, _MOST_WIDTH, _GAP = 36.0, 58.0, 170.0, 2.0
 _STRONGEST = 0.5  # opacity; more would drown the numbers
 
 
@@ -60,19 +60,21 @@ class HeatMap:
         cells = [list(column) for column in zip(*self.cells, strict=True)]
         return HeatMap(f"{self.key}-turned", self.title, self.description, self.columns, self.rows, cells)
 
-    def svg(self) -> Markup:
-        """Draw in its natural size; a page lets a wide one be scrolled rather than shrink the text."""
-        return _Drawing(self).markup()
+    def svg(self, width: int = 0) -> Markup:
+        """Draw in its natural size, or with cells that fill so many pixels. What is wider than the page is scrolled."""
+        return _Drawing(self, width).markup()
 
 
 class _Drawing:
-    def __init__(self, heat: HeatMap) -> None:
+    def __init__(self, heat: HeatMap, wanted: int) -> None:
         self.heat = heat
         self.left = 12 + _CHAR * max((len(" ".join(row)) for row in heat.rows), default=0)
         if any(len(row) > 1 for row in heat.rows):
             self.left = 12 + _CHAR * max(len(line) for row in heat.rows for line in row)
         longest = max((len(line) for column in heat.columns for line in column), default=0)
         self.step = max(_LEAST_WIDTH, 10 + _CHAR * longest)
+        if wanted and heat.columns:
+            self.step = max(self.step, min(_MOST_WIDTH, (wanted - self.left) / len(heat.columns)))
         self.height = max(_HEIGHT, 6 + _LINE * max((len(row) for row in heat.rows), default=1))
         self.top = 8 + _LINE * max((len(column) for column in heat.columns), default=1)
 

@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from codctl.evaluate.report.chart import Chart, Look, Point, Series, percent, short
+from codctl.evaluate.report.chart import Chart, Look, Point, Series
+from codctl.quantities import number, percent
+from codctl.quantities import position as counted
 
 _STEP = "CoD-Train step"
 _MOST_POSITIONS = 8
@@ -18,9 +20,9 @@ _HEALTH: tuple[tuple[str, str, str, Callable[[float], str]], ...] = (
     ("groups/without_signal", "Groups without signal", "share of (pack, position, kind) groups", percent),
     ("failures/format", "Unreadable replies", "share of solve episodes", percent),
     ("failures/update", "Malformed updates", "share of update episodes", percent),
-    ("entropy", "Entropy", "nats per generated token", short),
-    ("logprob_gap/mean", "Gap between sampling and training log-probs", "mean |difference|, nats", short),
-    ("grad_norm", "Gradient norm", "before clipping", short),
+    ("entropy", "Entropy", "nats per generated token", number),
+    ("logprob_gap/mean", "Gap between sampling and training log-probs", "mean |difference|, nats", number),
+    ("grad_norm", "Gradient norm", "before clipping", number),
 )
 
 
@@ -36,19 +38,19 @@ def by_position(records: Sequence[dict[str, Any]], key: str, measure: str, title
         reach = max(1, len(points) // 15)
         if reach > 1:
             raw.append(Series("", points, look, faint=True))
-        smooth.append(Series(f"position {position}", _smoothed(points, reach), look))
-    show = short if measure.endswith("reward") else percent
+        smooth.append(Series(f"position {counted(position)}", _smoothed(points, reach), look))
+    show = number if measure.endswith("reward") else percent
     return Chart(key, title, _STEP, y_label, [*raw, *smooth], show=show) if smooth else None
 
 
 def health(records: Sequence[dict[str, Any]]) -> list[Chart]:
     """Small charts of what to look at first when a run goes wrong."""
     charts = []
-    for number, (metric, title, y_label, show) in enumerate(_HEALTH):
+    for place, (metric, title, y_label, show) in enumerate(_HEALTH):
         if points := _points(records, metric):
             line = Series("", points, Look("c-own"))
             share = (0.0, 1.0) if show is percent else None
-            charts.append(Chart(f"health{number}", title, _STEP, y_label, [line], share, show=show))
+            charts.append(Chart(f"health{place}", title, _STEP, y_label, [line], share, show=show))
     return charts
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from codctl.evaluate.report import costs, effects, learning, worlds
 from codctl.evaluate.report.environment import make_environment
 from codctl.evaluate.report.source import Source, load
+from codctl.evaluate.report.top import Top, moment, top
 from codctl.evaluate.report.worlds import World
 from codctl.runs import atomic
 from codctl.runs.directory import RunDirectory
@@ -63,7 +64,26 @@ def _content(source: Source) -> dict[str, Any]:
         "figures": costs.figures(source),
         "command": shlex.join(source.manifest["command"]),
         "facts": _facts(source),
+        "top": _top(source),
     }
+
+
+def _top(source: Source) -> Top:
+    manifest = source.manifest
+    return top(
+        f"started {moment(manifest['created'])}",
+        f"step {_done(source)} of {source.config.train.steps}" if source.config.train.enabled else "",
+        f"seed {source.config.seed}",
+        version=manifest["codctl_version"],
+        command=shlex.join(manifest["command"]),
+        machine=manifest["machine"],
+    )
+
+
+def _done(source: Source) -> int:
+    """Steps of CoD-Train so far."""
+    steps = source.phase("train")
+    return int(steps[-1]["step"]) if steps else 0
 
 
 def _headline(source: Source, found: Sequence[World]) -> str:
@@ -75,10 +95,8 @@ def _headline(source: Source, found: Sequence[World]) -> str:
 
 
 def _no_headline(source: Source) -> str:
-    steps = source.phase("train")
-    done = steps[-1]["step"] if steps else 0
     total = source.config.train.steps
-    return f"Not evaluated yet: {done} of {total} training steps are done{_STANDING[source.status]}."
+    return f"Not evaluated yet: {_done(source)} of {total} training steps are done{_STANDING[source.status]}."
 
 
 def _facts(source: Source) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from codctl.evaluate.report.costs import duration
 from codctl.evaluate.report.curves import ARMS
 from codctl.evaluate.report.environment import make_environment
 from codctl.evaluate.report.learning import evenly, position_look
+from codctl.evaluate.report.top import top
 from codctl.quantities import position as counted
 
 _STEP = "steps of CoD-Train"
@@ -29,6 +30,7 @@ def render(result: Mapping[str, Any]) -> str:
         "parts": [_part(f"p{number}", part) for number, part in enumerate(result["parts"])],
         "models": [(model_of_run(model), model["evaluation"]) for model in result["models"]],
         "command": shlex.join(result["command"]),
+        "top": top(version=result["codctl_version"], command=shlex.join(result["command"]), machine=result["machine"]),
         "time": duration(result["seconds"]),
     }
     return make_environment().get_template("steps.html").render(content)

@@ -7,10 +7,12 @@ from typing import Any
 
 from codctl.cod.strategies import RALPH
 from codctl.evaluate.report.chart import Chart, Look, Point, Series
-from codctl.evaluate.report.curves import ARMS
-from codctl.evaluate.report.effects import signed
+from codctl.evaluate.report.curves import ARMS, POSITION
 from codctl.evaluate.report.heat_map import HeatCell, HeatMap
 from codctl.evaluate.study import last_success
+from codctl.quantities import points as whole
+from codctl.quantities import position
+from codctl.quantities import signed_points as signed
 
 _BAYES = Look("c-bayes", "2 4", "ring")
 _OTHERS = (Look("c-before", "5 3", "down"), Look("c-other", "1 3", "plus"), Look("c-history", "2 3", "square"))
@@ -103,10 +105,6 @@ def _last(cell: Cell) -> HeatCell:
     return HeatCell(whole(own["mean"]), own["mean"], tip, bool(lead and (lead["low"] > 0 or lead["high"] < 0)))
 
 
-def whole(share: float) -> str:
-    return f"{100 * share:.0f}"
-
-
 def between(estimate: Mapping[str, float], show: Callable[[float], str]) -> str:
     ends = f"{show(estimate['low'])} to {show(estimate['high'])}"
     return f"{show(estimate['mean'])} (95 % interval {ends})"
@@ -143,11 +141,11 @@ def _charts(result: Mapping[str, Any], setting: str, key: str, *, is_solved: boo
             for other, name in _ablations(result, setting).items()
             if cells[other, evaluation["key"]]["state"] == "complete"
         }
-        series = _series(cell, others, is_solved=is_solved, later=int(is_ralph and not is_solved))
+        series = _series(cell, others, is_solved=is_solved)
         if series:
             asked, *world = called[evaluation["key"]]
             title = f"{asked}: {' '.join(world)}" if world else asked
-            x_label = "attempt at the same task" if is_ralph else "position in the pack (0 = first task)"
+            x_label = "attempt at the same task" if is_ralph else POSITION
             y_label = "tasks solved at least once" if is_solved else "success, share of packs"
             xs = sorted({point.x for one in series for point in one.points})
             ticks = xs if len(xs) <= 8 else xs[:: -(-len(xs) // 8)]
@@ -155,12 +153,12 @@ def _charts(result: Mapping[str, Any], setting: str, key: str, *, is_solved: boo
     return found
 
 
-def _series(cell: Cell, others: Mapping[str, Cell], *, is_solved: bool, later: int) -> list[Series]:
+def _series(cell: Cell, others: Mapping[str, Cell], *, is_solved: bool) -> list[Series]:
     def points(one: Cell, name: str) -> list[Point]:
         if is_solved:
             return [Point(p["attempt"], p["mean"], p["low"], p["high"]) for p in one["solved_by_attempt"].get(name, ())]
         curve = (one["arms"] | one["references"]).get(name, ())
-        return [Point(p["position"] + later, p["mean"], p["low"], p["high"]) for p in curve]
+        return [Point(position(p["position"]), p["mean"], p["low"], p["high"]) for p in curve]
 
     found = [Series("bayes", [Point(p.x, p.y) for p in points(cell, "bayes")], _BAYES)]
     found.append(Series("no hints", points(cell, "none"), ARMS["none"][1]))

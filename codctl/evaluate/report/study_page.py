@@ -7,14 +7,18 @@ from typing import Any
 
 from codctl.evaluate.report import study_charts
 from codctl.evaluate.report.costs import duration
-from codctl.evaluate.report.effects import signed
 from codctl.evaluate.report.environment import make_environment
-from codctl.evaluate.report.study_charts import by_seed, incomplete, whole
+from codctl.evaluate.report.study_charts import by_seed, incomplete
+from codctl.evaluate.report.top import top
 from codctl.evaluate.study import last_success
 from codctl.evaluate.study_findings import CLAIMS, claim
+from codctl.quantities import points as whole
+from codctl.quantities import position
+from codctl.quantities import signed_points as signed
 
 _MOST_CHARTS = 60  # of more, the table says it better
 _FEW_SEEDS = 5
+_MAP_WIDTH = 1200  # of a card that has the page to itself
 
 
 def render(result: Mapping[str, Any]) -> str:
@@ -29,6 +33,7 @@ def render(result: Mapping[str, Any]) -> str:
         "is_matrix": is_matrix,
         "answers": [_answer(one) for one in result["answers"]],
         "maps": study_charts.maps(result) if is_matrix else [],
+        "map_width": _MAP_WIDTH,
         "numbers": _numbers(result),
         "positions": _positions(result),
         "curves": _sections(result, study_charts.curves),
@@ -38,6 +43,7 @@ def render(result: Mapping[str, Any]) -> str:
         "labels": list(dict.fromkeys(key for trial in result["trials"] for key in trial["labels"])),
         "seconds": duration(sum(trial["seconds"] for trial in result["trials"])),
         "few_seeds": _few_seeds(result),
+        "top": top(_training_seeds(result), version=result["codctl_version"], command=result["command"]),
     }
     return make_environment().get_template("study.html").render(content)
 
@@ -47,6 +53,11 @@ def _answer(one: Mapping[str, Any]) -> dict[str, Any]:
     otherwise = [f"{one[key]} {CLAIMS[key]}" for key in ("improves", "nothing", "worsens") if one[key]]
     so_far = " so far" if one["incomplete"] and one["of"] else ""
     return {**one, "said": one["answer"] + so_far, "range": " to ".join(ends) or "–", "otherwise": "; ".join(otherwise)}
+
+
+def _training_seeds(result: Mapping[str, Any]) -> str:
+    seeds = sorted({seed for cell in result["cells"] for seed in cell["seeds"]})
+    return f"training seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}" if seeds else ""
 
 
 def _few_seeds(result: Mapping[str, Any]) -> str:
@@ -119,7 +130,7 @@ def _positions(result: Mapping[str, Any]) -> dict[str, Any]:
                 "gain": _both(gain, signed) if gain else None,
             }
         )
-    return {"places": shown, "rows": rows, "several": len(result["evaluations"]) > 1}
+    return {"places": [position(place) for place in shown], "rows": rows, "several": len(result["evaluations"]) > 1}
 
 
 def _sections(result: Mapping[str, Any], draw: Any) -> list[dict[str, Any]]:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from codctl.evaluate.report.chart import Chart, Look, Point, Series, short
-from codctl.evaluate.report.curves import ARMS
+from codctl.evaluate.report.chart import Chart, Look, Point, Series
+from codctl.evaluate.report.curves import ARMS, POSITION
+from codctl.quantities import number, position
 
 _REFERENCES = {"informed": Look("c-informed", "1 4", "plus"), "bayes": Look("c-bayes", "2 4", "ring")}
-_POSITION = "position in the pack (0 = first task)"
 _ATTEMPTS = "attempt at the same task"
 
 
@@ -27,7 +27,7 @@ def charts(key: str, part: Mapping[str, Any]) -> list[Chart]:
     hints = "How right the hints are"
     found.append(_curves(f"{key}-hints", hints, part, part, "hint_correctness", "knowable facts stated correctly"))
     shaped = _curves(f"{key}-reward", "Shaped reward", part, part, "shaped_reward", "shaped reward (0 to 1)")
-    found.append(replace(shaped, show=short) if shaped else None)
+    found.append(replace(shaped, show=number) if shaped else None)
     return [chart for chart in found if chart is not None]
 
 
@@ -42,18 +42,15 @@ def _curves(
     series = [one for one in series if one.points]
     if not series:
         return None
-    if "solved_by_attempt" in part:
-        later = [replace(one, points=[replace(point, x=point.x + 1) for point in one.points]) for one in series]
-        return Chart(key, title, _ATTEMPTS, y_label, later, x_ticks=_ticks(later))
     changed = part.get("drift_at")
     return Chart(
         key,
         title,
-        _POSITION,
+        _ATTEMPTS if "solved_by_attempt" in part else POSITION,
         y_label,
         series,
         x_ticks=_ticks(series),
-        beyond=None if changed is None else changed - 0.5,
+        beyond=None if changed is None else position(changed) - 0.5,
         beyond_label="the facts have changed",
     )
 
@@ -76,7 +73,8 @@ def _references(curves: Mapping[str, Sequence[Mapping[str, Any]]], axis: str = "
 
 
 def _points(curve: Sequence[Mapping[str, Any]], axis: str) -> list[Point]:
-    return [Point(point[axis], point["mean"], point["low"], point["high"]) for point in curve]
+    first = position(0) if axis == "position" else 0  # attempts are counted from 1 already
+    return [Point(point[axis] + first, point["mean"], point["low"], point["high"]) for point in curve]
 
 
 def _ticks(series: Sequence[Series]) -> list[float]:

@@ -8,14 +8,16 @@ from typing import Any
 
 from codctl.evaluate import replies
 from codctl.evaluate.about import subject_title
-from codctl.evaluate.report import story
+from codctl.evaluate.report import story, suite_answer
 from codctl.evaluate.report.costs import duration
-from codctl.evaluate.report.effects import signed
 from codctl.evaluate.report.environment import make_environment
 from codctl.evaluate.report.suite_charts import charts
+from codctl.evaluate.report.top import Top, top
+from codctl.quantities import position
+from codctl.quantities import signed_points as signed
 
 _STRATEGIES = {
-    "drift": "the hidden facts change at position {drift_at}, and nothing says so",
+    "drift": "the hidden facts change at position {changed}, and nothing says so",
     "poison": "what an update is told of its episode is false with probability {poison:g}",
     "distractor": "every other task is of another world",
     "ralph_full": "one task attempted again and again; every task of the regular packs gets its turn",
@@ -38,8 +40,20 @@ def render(result: Mapping[str, Any], told: Mapping[str, dict[str, Any]]) -> str
         "parts": parts,
         "command": shlex.join(result["command"]),
         "facts": _facts(result),
+        "headline": suite_answer.headline(result),
+        "top": _top(result),
     }
     return make_environment().get_template("suite.html").render(content)
+
+
+def _top(result: Mapping[str, Any]) -> Top:
+    seeds = list(dict.fromkeys(seed for part in result["parts"] for seed in part["seeds"]))
+    return top(
+        f"sampling seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}",
+        version=result["codctl_version"],
+        command=shlex.join(result["command"]),
+        machine=result["machine"],
+    )
 
 
 def _part(key: str, part: Mapping[str, Any], told: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +77,7 @@ def _about(part: Mapping[str, Any]) -> str:
     text = f"{world}, {part['packs']} held-out packs of {part['length']}"
     said = _STRATEGIES.get(part["strategy"])
     seeds = f"; sampling seeds {', '.join(map(str, part['seeds']))}" if len(part["seeds"]) > 1 else ""
-    return text + (f"; {said.format(**part)}" if said else "") + seeds
+    return text + (f"; {said.format(**part, changed=position(part.get('drift_at') or 0))}" if said else "") + seeds
 
 
 def _verdict(part: Mapping[str, Any]) -> str:
@@ -71,9 +85,9 @@ def _verdict(part: Mapping[str, Any]) -> str:
     if not part.get("gain"):
         return ""
     arm, gain = next(iter(part["gain"].items()))
-    axis, first = ("attempt", 1) if "solved_by_attempt" in part else ("position", 0)
+    axis = "attempt" if "solved_by_attempt" in part else "position"
     sure = "" if gain["low"] > 0 or gain["high"] < 0 else "; the interval holds zero"
-    ends = f"from {axis} {gain['from'] + first} to {gain['to'] + first}"
+    ends = f"from {axis} {position(gain['from'])} to {position(gain['to'])}"
     return (
         f"{arm}: {signed(gain['mean'])} points {ends} of the same packs "
         f"(95\N{NO-BREAK SPACE}% interval {signed(gain['low'])} to {signed(gain['high'])}{sure})."
@@ -110,7 +124,8 @@ def _table(
 ) -> dict[str, Any]:
     places = sorted({int(point[axis]) for curve in columns.values() for point in curve})
     by_place = [{point[axis]: point for point in curve} for curve in columns.values()]
-    rows = [(place, place == changed_at, [points.get(place) for points in by_place]) for place in places]
+    first = position(0) if axis == "position" else 0  # attempts are counted from 1 already
+    rows = [(place + first, place == changed_at, [points.get(place) for points in by_place]) for place in places]
     return {"title": title, "axis": axis, "columns": list(columns), "rows": rows}
 
 

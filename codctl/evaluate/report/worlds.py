@@ -9,8 +9,9 @@ from typing import Any
 
 from codctl.envs.registry import families
 from codctl.evaluate.report import curves, effects, learning, story
-from codctl.evaluate.report.chart import Chart, percent
+from codctl.evaluate.report.chart import Chart
 from codctl.evaluate.report.source import EvaluationFolder, FamilyEvaluations, Source
+from codctl.quantities import percent, position, signed_points
 
 
 @dataclass(frozen=True)
@@ -147,30 +148,22 @@ def _tiles(after: EvaluationFolder | None, effect: effects.Effect | None) -> lis
     """The few numbers to remember: value, name, and what it is compared with."""
     if effect is None or after is None:
         return []
-    last = effect.positions - 1
+    last = position(effect.positions - 1)
     tiles = [
-        (effect.last.share(), f"success at position {last}", _between(effect.last)),
-        (effects.signed(effect.gain.mean), f"points from position 0 to {last}", _between_signed(effect.gain)),
+        (effect.last.share(), f"success at position {last}", effect.last.interval()),
+        (signed_points(effect.gain.mean), f"points from position 1 to {last}", effect.gain.signed_interval()),
     ]
     if effect.from_hints:
-        over = _between_signed(effect.from_hints)
-        tiles.append((effects.signed(effect.from_hints.mean), "points over no hints", over))
+        over = effect.from_hints.signed_interval()
+        tiles.append((signed_points(effect.from_hints.mean), "points over no hints", over))
     if effect.share_of_ceiling is not None and effect.ceiling is not None:
         ceiling = f"bayes reaches {percent(effect.ceiling)}"
         tiles.append((percent(effect.share_of_ceiling), f"of the ceiling at position {last}", ceiling))
     if hints := after.curve("own", "hint_correctness"):
         point = hints[-1]
-        interval = _between(effects.Estimate(point["mean"], point["low"], point["high"]))
+        interval = effects.Estimate(point["mean"], point["low"], point["high"]).interval()
         tiles.append((percent(point["mean"]), "of the knowable facts in its hints", interval))
     return tiles
-
-
-def _between(estimate: effects.Estimate) -> str:
-    return f"95 % interval {100 * estimate.low:.0f} to {100 * estimate.high:.0f}"
-
-
-def _between_signed(estimate: effects.Estimate) -> str:
-    return f"95 % interval {effects.signed(estimate.low)} to {effects.signed(estimate.high)}"
 
 
 def _table(evaluation: EvaluationFolder | None) -> dict[str, Any]:
@@ -180,9 +173,9 @@ def _table(evaluation: EvaluationFolder | None) -> dict[str, Any]:
     rows = []
     for arm in evaluation.result["arms"]:
         points = {point["position"]: point for point in evaluation.curve(arm, "success")}
-        rows.append((arm, [points.get(position) for position in range(evaluation.result["length"])]))
+        rows.append((arm, [points.get(i) for i in range(evaluation.result["length"])]))
     ceilings = evaluation.result.get("ceilings", {})
-    return {"positions": list(range(evaluation.result["length"])), "rows": rows, "ceilings": ceilings}
+    return {"positions": [position(i) for i in range(evaluation.result["length"])], "rows": rows, "ceilings": ceilings}
 
 
 def _under(key: str, charts: Sequence[Chart]) -> list[Chart]:

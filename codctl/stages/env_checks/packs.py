@@ -38,7 +38,7 @@ def ends(subject: Subject) -> Finding:
             if not _plays_to_the_end(agent, Situation(pack, position, episode, (), "", subject.rendering)):
                 return Finding(
                     False,
-                    f"{pack.id}, position {position}: not over after its {episode.max_turns} turns",
+                    f"{pack.id}, position {position + 1}: not over after its {episode.max_turns} turns",
                     "`act` must end the episode (`done`) at the latest when `turns` reaches `max_turns`",
                 )
     return Finding(True, "every episode is over within its turn budget")

@@ -117,5 +117,5 @@ def _solvers(subject: Subject) -> Iterator[tuple[str, list[str]]]:
     for p, pack in enumerate(subject.packs):
         episodes = {name: subject.played[name][p].of("solve") for name in POLICIES}
         for position, told in enumerate(episodes["informed"]):
-            where = f"{pack.id}, position {position}: {told.feedback!r}"
+            where = f"{pack.id}, position {position + 1}: {told.feedback!r}"
             yield where, [name for name in POLICIES if episodes[name][position].raw_reward >= 1.0]

@@ -23,7 +23,7 @@ def sharing(subject: Subject) -> Finding:
         for policy in POLICIES:
             for position, actions in enumerate(actions_of(pack, policy, subject.rendering)):
                 if trace := _trace(pack, position, actions, subject.rendering):
-                    return Finding(False, f"{pack.id}, position {position}: {trace}", _FIX)
+                    return Finding(False, f"{pack.id}, position {position + 1}: {trace}", _FIX)
         if fingerprint(second) != second_before or fingerprint(subject.draw(pack.index)) != second_before:
             return Finding(False, f"{pack.id}: playing it changed the same pack drawn a second time", _FIX)
     if canonical(vars(subject.family)) != family_before:

@@ -64,16 +64,16 @@ def _problems(subject: Subject, rendering: Rendering) -> Iterator[str]:
     yield from _unreadable(pack, rendering)
     for position, slot in enumerate(pack.slots):
         if not family.describe_task(slot.world, slot.task).strip():
-            yield f"`describe_task` says nothing of position {position}"
+            yield f"`describe_task` says nothing of position {position + 1}"
     if family.facts(pack.world) and not family.truth(pack.world, rendering).strip():
         yield "`truth` is empty though there are hidden facts"
     for policy in ("informed", "random"):
         for trajectory in play_policy(policy, subject.packs[:_PLAYED], rendering, 0):
             for episode in trajectory.of("solve"):
                 if not all(observation.strip() for observation in episode.observations):
-                    yield f"an observation is empty ({trajectory.pack}, position {episode.position}, `{policy}`)"
+                    yield f"an observation is empty ({trajectory.pack}, position {episode.position + 1}, `{policy}`)"
                 if not episode.feedback.strip():
-                    yield f"an episode ends without feedback ({trajectory.pack}, position {episode.position})"
+                    yield f"an episode ends without feedback ({trajectory.pack}, position {episode.position + 1})"
 
 
 def _unreadable(pack: Pack, rendering: Rendering) -> Iterator[str]:
