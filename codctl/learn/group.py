@@ -224,7 +224,7 @@ def _device(device: str, config: Config, processes: int) -> str:
             hint=f"cluster.gpus_per_node={config.cluster.processes_per_node}, or model.device=cpu",
         )
     if found.startswith("cuda"):
-        torch.cuda.set_device(found)
+        torch.cuda.set_device(torch.device(found).index or 0)  # it takes no device without a number
     return found
 
 

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from codctl.errors import StageError
+from codctl.learn import group
 from codctl.learn.batching import Sample
 from codctl.learn.group import LearnerGroup, open_group
 from codctl.learn.learner import Judge
@@ -161,3 +162,13 @@ def test_what_was_sampled_by_nobody_is_no_row(tiny_folder: Path, model: Any) -> 
         assert group.learn([], 1)["loss"] == 0
         assert group.learn(silent, 2)["tokens/forwarded"] == 0
         assert group.score([]) == []
+
+
+def test_one_gpu_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch takes no "cuda" without a number; what it makes of its argument is its own code here."""
+    chosen: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch._C, "_cuda_setDevice", chosen.append, raising=False)
+    for device in ("cuda", "cuda:1"):
+        assert group._device(device, recipe(), 1) == device
+    assert chosen == [0, 1]
