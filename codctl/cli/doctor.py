@@ -31,7 +31,7 @@ def doctor(
 
     found = [*examine(runs_dir), *(_slurm(runs_dir, overrides or []) if slurm else [])]
     lines = [_output.table(["", "what", "finding"], [[f.status, f.name, f.message] for f in found])]
-    lines += [f"{f.name}: {f.command}" for f in found if f.command]
+    lines += [f"→ {f.name}: {f.command}" for f in found if f.command]
     value = {"ok": all(f.status != "failed" for f in found), "findings": [f.as_dict() for f in found]}
     _output.result("doctor", value, "\n".join(lines), as_json=as_json)
     if not value["ok"]:

@@ -63,13 +63,15 @@ def _controller() -> Finding:
         return Finding("slurm", "failed", error.message, error.hint)
     words = " ".join((answer.stdout or answer.stderr).split())
     if answer.returncode or "UP" not in answer.stdout:
-        return Finding("slurm", "failed", f"the controller does not answer: {words}", "scontrol ping; echo $SLURM_CONF")
+        return Finding(
+            "slurm", "failed", f"the controller does not respond: {words}", "scontrol ping; echo $SLURM_CONF"
+        )
     version = clients.run(["sinfo", "--version"]).stdout.strip()
     return Finding("slurm", "ok", f"{version}; {words}")
 
 
 def _accounting() -> Finding:
-    without = "works without: `codctl status` asks files and squeue"
+    without = "not needed: `codctl status` uses files and squeue"
     if shutil.which("sacct") is None:
         return Finding("accounting", "ok", f"no sacct here; {without}")
     try:
@@ -93,7 +95,7 @@ def _partition(cluster: ClusterConfig) -> Iterator[Finding]:
     states = clients.run(["sinfo", "--noheader", "--format=%P|%D|%T|%l"]).stdout.split()
     lines = [line.split("|") for line in states]
     mine = [f"{nodes} {state}" for part, nodes, state, _ in lines if slurm_checks.is_chosen(part, cluster.partition)]
-    yield Finding("partition", "ok", f"{name}: nodes {', '.join(mine)}; {cluster.minutes} min asked for")
+    yield Finding("partition", "ok", f"{name}: nodes {', '.join(mine)}; {cluster.minutes} min requested")
 
 
 def _settings(cluster: ClusterConfig) -> Iterator[Finding]:
@@ -106,11 +108,11 @@ def _settings(cluster: ClusterConfig) -> Iterator[Finding]:
         how = "by requeue" if cluster.requeue else f"by a chain of {cluster.chain} jobs"
         yield Finding("requeue", "ok", f"JobRequeue = {found.get('JobRequeue', '?')}; this profile continues {how}")
     else:
-        message = "the cluster starts no job again (JobRequeue = 0) unless it asks, and may refuse that too"
+        message = "the cluster does not requeue jobs by default (JobRequeue = 0) and may refuse a job's own request"
         yield Finding("requeue", "warning", message, "codctl train … --slurm cluster.requeue=false cluster.chain=8")
     mode = found.get("PreemptMode", "OFF")
     if mode not in ("OFF", "(null)") and "send_user_signal" not in found.get("PreemptParameters", ""):
-        message = f"PreemptMode = {mode} without send_user_signal: a job is not told, so its last checkpoint counts"
+        message = f"PreemptMode = {mode} without send_user_signal: pre-empted jobs fall back to their last checkpoint"
         yield Finding("pre-emption", "warning", message, "a smaller train.checkpoint_every")
 
 
@@ -123,8 +125,8 @@ def _node(runs_dir: Path, cluster: ClusterConfig) -> Iterator[Finding]:
     try:
         answer = _run_there(here, there, cluster)
         if answer is None:
-            message = f"none was free within {_FREE_S} s, so nothing is known about them"
-            yield Finding("compute node", "warning", message, "sinfo; codctl doctor --slurm, when some are idle")
+            message = f"none was free within {_FREE_S} s, so none was checked"
+            yield Finding("compute node", "warning", message, "sinfo, then codctl doctor --slurm when some are idle")
             return
         if "node" not in answer:
             yield Finding("compute node", "failed", f"a job fails: {answer.get('error', '')}", "srun hostname")
@@ -166,16 +168,16 @@ def _judge(answer: dict[str, str], folder: Path, cluster: ClusterConfig, *, came
     lacking = [name for name in _ON_NODE if name not in answer]
     if lacking:
         status: Status = "warning" if "srun" in answer else "failed"
-        message = f"{', '.join(lacking)} missing there: a job cannot ask to be started again"
+        message = f"{', '.join(lacking)} missing there: a job cannot requeue itself"
         yield Finding(f"{where}: clients", status, message, "cluster.requeue=false cluster.chain=8, or ask the site")
     else:
         yield Finding(f"{where}: clients", "ok", ", ".join([*_ON_NODE, *(["sacct"] if "sacct" in answer else [])]))
     yield _python(answer, where)
     share = "choose a disk that all nodes share: export CODCTL_RUNS_DIR=FOLDER"
     if "seen" not in answer:
-        yield Finding(f"{where}: runs folder", "failed", f"{folder} is not the folder that is seen here", share)
+        yield Finding(f"{where}: runs folder", "failed", f"{folder} is not the same folder as here", share)
     elif "written" not in answer or not came_back:
-        yield Finding(f"{where}: runs folder", "failed", f"what is written to {folder} there is not seen here", share)
+        yield Finding(f"{where}: runs folder", "failed", f"files written to {folder} there do not appear here", share)
     else:
         yield Finding(f"{where}: runs folder", "ok", f"{folder} is shared both ways")
     if cluster.gpus_per_node:
@@ -186,7 +188,7 @@ def _judge(answer: dict[str, str], folder: Path, cluster: ClusterConfig, *, came
 
 def _python(answer: dict[str, str], where: str) -> Finding:
     if "python" not in answer:
-        message = f"{sys.executable} does not run there: {answer['error']}"
+        message = f"{sys.executable} does not start there: {answer['error']}"
         return Finding(f"{where}: python", "failed", message, "install into a folder that all nodes share")
     if "codctl" not in answer:
         command = "install codctl into a folder that all nodes share"

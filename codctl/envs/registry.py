@@ -70,7 +70,7 @@ def get_family(name: str) -> Family:
             raise PreflightError(
                 f"family {name!r} cannot be used: {broken.reason}",
                 where=broken.source,
-                hint="mend or uninstall that package; codctl env list shows what can be used",
+                hint="fix or uninstall that package; codctl env list shows the usable families",
             )
     raise unknown("family", name, list(known), "codctl env list")
 

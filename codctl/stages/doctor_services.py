@@ -38,7 +38,7 @@ def hub_token() -> Finding:
     if token is None:
         return Finding("hub token", "ok", "none: public models only (hf auth login)")
     if any(mark.isspace() for mark in token):
-        return Finding("hub token", "warning", "it has blanks or line breaks in it", "hf auth login")
+        return Finding("hub token", "warning", "it contains spaces or line breaks", "hf auth login")
     place = "HF_TOKEN" if os.environ.get("HF_TOKEN") else "the hub's own file"
     return Finding("hub token", "ok", f"present, from {place}")
 
@@ -80,5 +80,5 @@ def _refusal(answer: httpx.Response, shown: str) -> Finding | None:
         command = "export MLFLOW_TRACKING_USERNAME=… MLFLOW_TRACKING_PASSWORD=…"
         return Finding("mlflow", "warning", f"{shown} refuses access ({code})", command)
     if code != 200:
-        return Finding("mlflow", "warning", f"{shown} answers {code} to a simple question", _OFF)
+        return Finding("mlflow", "warning", f"{shown} answers {code} to a simple request", _OFF)
     return None

@@ -53,7 +53,7 @@ def generate_dataset(family: Family, spec: DatasetSpec, out: Path) -> Dataset:
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         held = _sealed_as(out)
         if held is None:
-            raise RefusedError("the folder is not empty and holds no dataset", where=str(out), hint="--out OTHER")
+            raise RefusedError("the folder is not empty and is not a dataset", where=str(out), hint="--out OTHER")
         if {key: held.get(key) for key in info} != info:
             raise RefusedError(
                 f"the folder holds another dataset ({held.get('dataset')})", where=str(out), hint="--out OTHER"

@@ -18,7 +18,7 @@ FIRST: dict[str, Checker] = {"packs drawn": packs.drawn, "episodes end": packs.e
 CHECKS: dict[str, Checker] = {
     "solvable": references.solvable,
     "oracle reaches its ceiling": references.oracle,
-    "cold success below it": references.cold,
+    "cold success below that": references.cold,
     "learnable": references.learnable,
     "rewards": references.rewards,
     "same in another process": process.other_process,

@@ -76,7 +76,7 @@ def server() -> Iterator[Callable[..., str]]:
         (403, "Invalid Host header - possible DNS rebinding attack detected", "3.17.2", "refuses requests for the host",
          "mlflow server --allowed-hosts 127.0.0.1:"),
         (401, "", "3.17.2", "refuses access (401)", "export MLFLOW_TRACKING_USERNAME"),
-        (500, "", "3.17.2", "answers 500 to a simple question", "tracking.mlflow=false"),
+        (500, "", "3.17.2", "answers 500 to a simple request", "tracking.mlflow=false"),
         (200, "{}", "2.22.0", "answers with version 2.22.0, here is 3.", 'pip install "mlflow==2.22.0"'),
     ],
 )  # fmt: skip

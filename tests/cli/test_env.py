@@ -282,7 +282,7 @@ def test_generate_never_overwrites_something_else(cli, home: Path) -> None:
     (home / "mine" / "thesis.tex").write_text("x")
     outcome = cli("env", "generate", "frozen_lake", "--packs", "2", "--out", "mine")
     assert outcome.code == 6
-    assert outcome.err == "error: mine: the folder is not empty and holds no dataset\n  → --out OTHER\n"
+    assert outcome.err == "error: mine: the folder is not empty and is not a dataset\n  → --out OTHER\n"
     assert cli("env", "generate", "frozen_lake", "--packs", "2", "--out", "data").code == 0
     assert cli("env", "generate", "frozen_lake", "--packs", "3", "--out", "data").code == 6
 

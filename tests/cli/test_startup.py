@@ -78,6 +78,11 @@ def loaded_by(*argv: str) -> set[str]:
     return set(json.loads(done.stderr.splitlines()[-1]))
 
 
+def test_python_m_codctl_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "codctl", "recipe", "list", "--help"], capture_output=True, text=True)
+    assert done.stdout.startswith("Usage: codctl recipe list")
+
+
 def test_help_imports_nothing_heavy() -> None:
     assert not loaded_by("--help") & (HEAVY | {"pydantic", "rich"})
     assert not loaded_by("train", "--help") & HEAVY  # Typer itself loads pydantic for the types of options

@@ -23,8 +23,8 @@ def drawn(subject: Subject) -> Finding:
     if changed:
         return Finding(
             False,
-            f"{changed[0]} is another pack when it is drawn again after others",
-            "draw only from the `rng` that `sample` is given, and keep nothing in the family or its modules",
+            f"drawing {changed[0]} again after other packs gives a different pack",
+            "draw only from the `rng` passed to `sample`, and keep no state in the family or its modules",
         )
     return Finding(True, f"{len(subject.packs)} packs of {subject.length} tasks, the same in any order")
 
@@ -54,7 +54,7 @@ def prefixes(subject: Subject) -> Finding:
             if _parts(pack) != whole[: length + 1]:
                 return Finding(
                     False,
-                    f"{pack.id}: {length} tasks are not the beginning of {stable}",
+                    f"{pack.id}: a pack of {length} is not the beginning of a pack of {stable}",
                     "draw the world first and then one task after another, without looking at `length`; "
                     "or set `stable_length` to where this ends",
                 )
@@ -75,7 +75,9 @@ def splits(subject: Subject) -> Finding:
                     f"{pack.id} is the same pack as {first.id}",
                     "draw from the `rng` that `sample` is given (it differs by split), and from more worlds and tasks",
                 )
-    return Finding(True, f"{subject.count} packs of each split, none in two; {repeated} drawn twice in one split")
+    return Finding(
+        True, f"{subject.count} packs of each split, none in two splits; {repeated} drawn twice within a split"
+    )
 
 
 def redraw(subject: Subject) -> Finding:
@@ -96,7 +98,7 @@ def redraw(subject: Subject) -> Finding:
         for slot in pack.slots:
             for rendering in family.renderings:
                 slot.task.begin(other, rendering)
-    return Finding(True, "a redrawn world has other facts, and its tasks can be begun")
+    return Finding(True, "a redrawn world has other facts, and its tasks can start")
 
 
 def _parts(pack: Pack) -> list[str]:

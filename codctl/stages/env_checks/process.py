@@ -18,8 +18,8 @@ _PACKS = 8
 _OLDEST = (3, 11)
 _NEWEST_MINOR = 20
 _FIX = (
-    "draw only from the `rng` that is handed in; sort sets before drawing from them or writing them down; "
-    "no hash(), id(), clock or environment"
+    "use only the `rng` passed in; sort sets before drawing from them or printing them; "
+    "avoid hash(), id(), the clock and the environment"
 )
 _PROGRAM = """
 import importlib, sys
@@ -34,7 +34,7 @@ def other_process(subject: Subject) -> Finding:
     different = _differences(subject, sys.executable, _search_path())
     return Finding(
         not different,
-        f"another process draws or plays otherwise: {different[0]}" if different else "same packs, same play",
+        f"another process draws or plays differently: {different[0]}" if different else "same packs, same play",
         _FIX,
     )
 
@@ -45,15 +45,15 @@ def other_python(subject: Subject) -> Finding:
         try:
             different = _differences(subject, executable, _roots(subject))
         except PreflightError as error:
-            return Finding(None, f"not checked: Python {version} cannot load the family: {error.message}")
+            return Finding(None, f"Python {version} cannot load the family: {error.message}")
         return Finding(
             not different,
-            f"Python {version} draws or plays otherwise: {different[0]}"
+            f"Python {version} draws or plays differently: {different[0]}"
             if different
             else f"same packs, same play in Python {version}",
             _FIX,
         )
-    return Finding(None, "not checked: no other Python on PATH")
+    return Finding(None, "no other Python version on PATH")
 
 
 def other_pythons() -> dict[str, str]:

@@ -47,14 +47,14 @@ def oracle(subject: Subject) -> Finding:
             f"`informed` fails {len(missed)} of {len(subject.packs) * subject.length} tasks, the first {missed[0]}",
             "`informed` may look at `situation.world`: let it play a solution that is known to work",
         )
-    return Finding(True, "`informed`, who knows the world, solves every task")
+    return Finding(True, "`informed`, which knows the world, solves every task")
 
 
 def cold(subject: Subject) -> Finding:
     informed, bayes = (_success(subject, name)[:, 0].mean() for name in ("informed", "bayes"))
-    said = f"cold, `bayes` solves {bayes:.1%} of the first tasks; who knows the world {informed:.1%}"
+    said = f"`bayes` solves {bayes:.1%} of the first tasks, `informed` {informed:.1%}"
     if not subject.is_learnable:
-        return Finding(True, f"{said}; variant {subject.variant!r} says that there is nothing to learn")
+        return Finding(True, f"{said}; variant {subject.variant!r} is declared to have nothing to learn")
     return Finding(
         bool(informed - bayes >= LEAST_TO_LEARN),
         f"{said} (expected a gap of at least {LEAST_TO_LEARN:.0%})",
@@ -83,7 +83,7 @@ def learnable(subject: Subject) -> Finding:
         rise > SURE * error,
         f"{said} (expected more than {SURE:g} standard errors)",
         "let tasks of a pack share hidden facts that `bayes` keeps from `situation.past`; "
-        "if that is not wanted, set learnable[variant] = False",
+        "if that is not intended, set learnable[variant] = False",
     )
 
 

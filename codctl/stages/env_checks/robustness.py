@@ -26,7 +26,9 @@ def hostile(subject: Subject) -> Finding:
             for text in (*HOSTILE, *_near_misses(pack, rendering)):
                 if problem := _answered(pack, text, rendering) or _hinted(pack, text, rendering):
                     return Finding(False, f"{pack.id}, {rendering}, {text[:40]!r}: {problem}", _FIX)
-    return Finding(True, f"{len(HOSTILE)} hostile answers and hints, and spoilt good ones, were all read or refused")
+    return Finding(
+        True, f"{len(HOSTILE)} hostile answers and hints, and damaged good ones, were all accepted or refused"
+    )
 
 
 def strategies(subject: Subject) -> Finding:
@@ -55,7 +57,9 @@ def strategies(subject: Subject) -> Finding:
     return Finding(True, "drift, poison, distractor and Ralph packs are played to the end; `informed` solves them")
 
 
-_FIX = "`act` ends the episode at reward 0 with a message for what it cannot read; `score_context` reads any text"
+_FIX = (
+    "`act` must end the episode with reward 0 and a message for what it cannot read; `score_context` must take any text"
+)
 
 
 def _answered(pack: Pack, text: str, rendering: Rendering) -> str:

@@ -12,7 +12,7 @@ from codctl.stages.env_checks.check import POLICIES, Finding, Subject, package_o
 from codctl.stages.env_checks.fingerprint import actions_of, canonical, course, fingerprint
 
 _PACKS = 4
-_FIX = "keep what changes in the episode alone: frozen worlds and tasks, no class attribute, default or module as store"
+_FIX = "keep changing state in the episode only: freeze worlds and tasks, store nothing in classes, defaults or modules"
 
 
 def sharing(subject: Subject) -> Finding:
@@ -27,8 +27,8 @@ def sharing(subject: Subject) -> Finding:
         if fingerprint(second) != second_before or fingerprint(subject.draw(pack.index)) != second_before:
             return Finding(False, f"{pack.id}: playing it changed the same pack drawn a second time", _FIX)
     if canonical(vars(subject.family)) != family_before:
-        return Finding(False, "the family itself changed: one instance serves a whole process", _FIX)
-    return Finding(True, "playing changes neither worlds nor tasks, nor another episode, nor another pack")
+        return Finding(False, "the family itself changed, but one instance serves the whole process", _FIX)
+    return Finding(True, "playing changes no world, no task, no other episode and no other pack")
 
 
 def randomness(subject: Subject) -> Finding:
@@ -44,8 +44,8 @@ def randomness(subject: Subject) -> Finding:
     moved = [name for name, state in after.items() if state != before.get(name, state)]
     return Finding(
         not moved,
-        f"drawing and playing used {', '.join(moved)}" if moved else "no generator but the ones handed in was used",
-        "draw from the `rng` that is handed in; an episode that needs chance takes its seed from the task",
+        f"drawing and playing used {', '.join(moved)}" if moved else "only the generators passed in were used",
+        "use only the `rng` passed in; an episode that needs randomness takes its seed from the task",
     )
 
 
@@ -60,9 +60,9 @@ def _trace(pack: Pack, position: int, actions: list[str], rendering: Rendering) 
     if canonical((slot.world, slot.task)) != drawn:
         return "playing changed the world or the task"
     if [canonical(episode) for episode in live] != before:
-        return "playing one episode changed another that was under way"
+        return "playing one episode changed another one in progress"
     if course(slot, actions, rendering) != first:
-        return "the same actions lead elsewhere the second time"
+        return "the same actions lead to another result the second time"
     return ""
 
 

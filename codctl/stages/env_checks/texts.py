@@ -17,7 +17,7 @@ _MARK = "zebra crossing 4711"
 def messages(subject: Subject) -> Finding:
     for rendering in subject.family.renderings:
         for problem in _problems(subject, rendering):
-            return Finding(False, f"{rendering}: {problem}", "every text that a model reads must be there and say so")
+            return Finding(False, f"{rendering}: {problem}", "write every text that a model reads")
     return Finding(True, f"prompts, observations and feedback are there ({', '.join(subject.family.renderings)})")
 
 
@@ -48,8 +48,10 @@ def hints_scored(subject: Subject) -> Finding:
     for score in (e.hint_score for ts in subject.played.values() for t in ts for e in t.episodes):
         if not _is_sound(score):
             said = f"a hint scores {score}, which cannot be"
-            return Finding(False, said, "right + missing is all there is; knowable_right is part of right and knowable")
-    return Finding(True, f"the truth has {family.facts(subject.packs[0].world)} facts right, an empty hint none")
+            return Finding(
+                False, said, "right + missing must be all facts; knowable_right must be part of right and of knowable"
+            )
+    return Finding(True, f"the truth states {family.facts(subject.packs[0].world)} facts correctly, an empty hint none")
 
 
 def _problems(subject: Subject, rendering: Rendering) -> Iterator[str]:

@@ -1,0 +1,5 @@
+"""`python -m codctl` is the `codctl` command."""
+
+from codctl.cli.main import main
+
+main()
