@@ -90,7 +90,7 @@ def evaluate(
     price: Annotated[
         str | None, typer.Option("--price", metavar="IN,OUT", help="Per million tokens read and written, for the cost.")
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=2, help="Play N packs.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Play N packs.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Play anew; earlier results are moved aside.")] = False,
     slurm: Annotated[bool, typer.Option("--slurm", help="Submit to SLURM and return.")] = False,
     list_suites: Annotated[bool, typer.Option("--list", help="Show the shipped suites.")] = False,
@@ -127,6 +127,8 @@ def _play(planned: Plan, *, fresh: bool, opens: bool, as_json: bool) -> None:
     from codctl.cli._suite_table import text
     from codctl.stages.suite import refuse_unplayed, run_suite
 
+    if any(part.packs == 1 for part in planned.parts):
+        _output.talk("one pack: the intervals show how little it says, and the arm shuffled needs a second one")
     if planned.subject.folder:
         _prepare(planned.subject.config)
     with open_display(10.0) as display:

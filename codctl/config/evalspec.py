@@ -36,7 +36,7 @@ class EvalSpec(Section):
     )
     foreign_preset: str | None = evaluation(None, "Their preset; null is `easy`, or the family's first.")
     split: Literal["validation", "test"] = evaluation("test", "Which held-out packs.")
-    packs: int = evaluation(500, "Packs.", ge=2, le=1_000_000)
+    packs: int = evaluation(500, "Packs.", ge=1, le=1_000_000)
     seeds: Annotated[tuple[Seed, ...], Field(strict=False)] = evaluation(
         (0,), "Sampling seeds; each plays all packs.", min_length=1
     )

@@ -246,6 +246,18 @@ def test_a_checkpoint_of_the_last_step_plays_as_the_final_model(cli, trained, ho
     assert last["parts"] == final["parts"]
 
 
+def test_one_pack_is_enough_to_look_at(cli, trained, home: Path) -> None:
+    argv = ["eval", "--run", "micro", "--runs-dir", str(trained.runs_dir), "--limit", "1", "length=2"]
+    outcome = cli(*argv, "--json")
+    assert outcome.code == 0
+    assert "the arm shuffled needs a second one" in outcome.err
+    arms = outcome.json["result"]["arms"]
+    assert list(arms) == ["own", "none", "oracle", "history"]
+    assert all(point["high"] - point["low"] > 0.5 for point in arms["own"]["success"])
+    refused = cli(*argv, "arms=[own,shuffled]")
+    assert (refused.code, "takes its hints from another pack" in refused.err) == (2, True)
+
+
 def test_evaluations_are_no_runs(cli, home: Path) -> None:
     cli(*RALPH)
     assert cli("runs", "list", "--json").json["result"]["runs"] == []

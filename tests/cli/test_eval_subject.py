@@ -65,7 +65,9 @@ def test_an_option_that_would_count_for_nothing_is_refused(cli, argv: list[str],
 def test_a_model_of_unknown_training_is_played_and_says_on_what(cli, tiny_folder: Path, home: Path) -> None:
     folder = Path(shutil.copytree(tiny_folder, home / "foreign"))
     (folder / "codctl.json").unlink(missing_ok=True)
-    outcome = cli("eval", "--model", str(folder), *LITTLE, "preset=tiny", "solve_tokens=4", "update_tokens=4")
+    outcome = cli(
+        "eval", "--model", str(folder), *LITTLE, "preset=tiny", "rendering=compact", "solve_tokens=4", "update_tokens=4"
+    )
     assert outcome.code == 0
     assert "foreign has no codctl.json that says what it was trained on" in outcome.err
     assert outcome.out.startswith(f"model {folder}\n")

@@ -121,11 +121,11 @@ def test_what_is_missing_is_named(path: Path) -> None:
 def test_file_and_command_line_are_judged_together(path: Path) -> None:
     path.write_text(GOOD.replace("length: 6", "lenght: 6"))
     with pytest.raises(UsageError) as caught:
-        load_suite(path, "mine.yaml", ["packs=1", "presett=x", "name=x"])
+        load_suite(path, "mine.yaml", ["packs=0", "presett=x", "name=x"])
     assert caught.value.message == "4 problems with mine.yaml"
     assert [(p.where, p.message) for p in caught.value.problems] == [
         ("mine.yaml:8", "unknown key lenght; did you mean length?"),
-        ("override packs=1", "packs: expected a whole number from 2 to 1,000,000, got 1"),
+        ("override packs=0", "packs: expected a whole number from 1 to 1,000,000, got 0"),
         ("override presett=x", "unknown key presett; did you mean preset?"),
         ("override name=x", "name: the suite names its evaluations"),
     ]
@@ -134,10 +134,10 @@ def test_file_and_command_line_are_judged_together(path: Path) -> None:
 def test_an_override_is_judged_once_for_all_parts(path: Path) -> None:
     path.write_text(GOOD)
     with pytest.raises(UsageError) as caught:
-        load_suite(path, "mine.yaml", ["packs=1"])
+        load_suite(path, "mine.yaml", ["packs=0"])
     assert (caught.value.where, caught.value.message) == (
-        "override packs=1",
-        "packs: expected a whole number from 2 to 1,000,000, got 1",
+        "override packs=0",
+        "packs: expected a whole number from 1 to 1,000,000, got 0",
     )
 
 

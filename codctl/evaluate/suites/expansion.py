@@ -147,6 +147,8 @@ def _part(suite: SuiteSpec, entry: EntrySpec, world: World, home: Home, known: M
     label = "-".join(filter(None, (world.family, world.preset, world.variant)))
     spec = EvalSpec(**{**values, "name": f"{entry.name}/{label}"})
     check_arms(spec.arms)
+    if spec.packs == 1 and "shuffled" in spec.arms:
+        spec = _without_shuffled(spec, is_wanted="arms" in suite.overridden)
     if spec.strategy == "drift":
         spec = spec.model_copy(update={"drift_at": spec.drift_at or spec.length // 2})
         if not 0 < (spec.drift_at or 0) < spec.length:
@@ -158,6 +160,14 @@ def _part(suite: SuiteSpec, entry: EntrySpec, world: World, home: Home, known: M
     if spec.strategy == "distractor":
         return _with_distractors(spec, home, known)
     return spec
+
+
+def _without_shuffled(spec: EvalSpec, *, is_wanted: bool) -> EvalSpec:
+    """With a single pack there are no hints of another one."""
+    left = tuple(arm for arm in spec.arms if arm != "shuffled")
+    if is_wanted or not left:
+        raise UsageError(f"{spec.name}: the arm shuffled takes its hints from another pack", hint="packs=2 or more")
+    return spec.model_copy(update={"arms": left})
 
 
 def _rendering(family: Family, values: Mapping[str, Any], suite: SuiteSpec, entry: EntrySpec) -> str:
