@@ -100,7 +100,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, cut_last:
         room = max(columns - sum(widths[:-1]) - GAP * (len(widths) - 1), _LEAST_COLUMNS)
         cells = [[*row[:-1], shorten(row[-1], room)] for row in cells]
     right = [all(isinstance(row[i], int | float | None) for row in rows) and bool(rows) for i in range(len(headers))]
-    return lay_out(headers, cells, right, columns, lambda text: _styled(text, _BOLD, sys.stdout))
+    return lay_out(headers, cells, right, columns, bold)
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> str:
@@ -121,6 +121,11 @@ def ago(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def bold(text: str) -> str:
+    """Text that stands out on stdout, where there is colour."""
+    return _styled(text, _BOLD, sys.stdout)
 
 
 def compact(value: object) -> str:

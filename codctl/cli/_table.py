@@ -34,10 +34,14 @@ def lay_out(headers: Row, rows: Sequence[Row], right: Sequence[bool], columns: i
 
 
 def wrapped(text: str, columns: int | None, indent: str = "") -> str:
-    """Prose wrapped at words, each line of it by itself; what goes on is indented."""
+    """Prose wrapped at words, each line of it by itself; what goes on is indented, by default as its line."""
     if columns is None:
         return text
-    return "\n".join("\n".join(_wrap(line, columns, indent)) for line in text.splitlines())
+    return "\n".join("\n".join(_wrap(line, columns, indent or _indent(line))) for line in text.splitlines())
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
 
 
 def _total(widths: Sequence[int]) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +13,9 @@ from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._help import Command, Group
 from codctl.cli._options import Json, Overrides, RecipeName
+
+if TYPE_CHECKING:
+    from codctl.config.explain import FieldDoc
 
 app = typer.Typer(
     help="Find, read, check, explain and copy recipes.", cls=Group, no_args_is_help=True, rich_markup_mode=None
@@ -95,11 +100,27 @@ def explain(
         }
         for doc in docs
     ]
-    lines = []
-    for doc in docs:
-        facts = f"{doc.expected}; default {_output.compact(doc.default)}; {doc.field_class}"
-        lines += [doc.key, f"    {doc.description}", f"    {facts}"]
-    _output.result("recipe explain", {"fields": fields}, "\n".join(lines), as_json=as_json)
+    _output.result("recipe explain", {"fields": fields}, "" if as_json else _explained(docs), as_json=as_json)
+
+
+def _explained(docs: Sequence[FieldDoc]) -> str:
+    """Keys with what they mean, sections with a heading; at the end, what the classes of these keys mean."""
+    from codctl.config.explain import section_descriptions
+    from codctl.config.schema import CLASSES
+
+    about = section_descriptions()
+    parts = []
+    for section, group in groupby(docs, key=lambda doc: doc.key.partition(".")[0] if "." in doc.key else ""):
+        keys = "\n".join(f"{doc.key}\n{_output.prose(_meaning(doc))}" for doc in group)
+        is_headed = section in about and len(docs) > 1
+        parts.append(f"{_output.bold(f'{section}: {about[section]}')}\n{keys}" if is_headed else keys)
+    used = {doc.field_class for doc in docs}
+    parts.append(_output.facts([(name, meaning) for name, meaning in CLASSES.items() if name in used]))
+    return "\n\n".join(parts)
+
+
+def _meaning(doc: FieldDoc) -> str:
+    return f"    {doc.description}\n    {doc.expected}; default {_output.compact(doc.default)}; {doc.field_class}"
 
 
 @app.command(cls=Command)

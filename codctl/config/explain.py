@@ -54,6 +54,12 @@ def sections(model: type[BaseModel] = Config) -> dict[str, tuple[str, ...]]:
 
 
 @cache
+def section_descriptions(model: type[BaseModel] = Config) -> dict[str, str]:
+    """What each section on the top level is about."""
+    return {name: field.description or "" for name, field in model.model_fields.items() if _subsection(field)}
+
+
+@cache
 def listed_sections(model: type[BaseModel] = Config) -> dict[str, tuple[str, ...]]:
     """Names inside the sections of each key that holds a list of sections."""
     return {
@@ -64,13 +70,15 @@ def listed_sections(model: type[BaseModel] = Config) -> dict[str, tuple[str, ...
 
 
 def explain(key: str) -> tuple[FieldDoc, ...]:
-    """Explain a key, or every key of a section.
+    """Explain a key, every key of a section, or a name in all sections that have it.
 
     Raises:
         UsageError: When there is no such key; names the nearest.
     """
     docs = _eval_docs() if key.partition(".")[0] == EVAL else field_docs()
     found = tuple(doc for doc in docs if doc.key == key or doc.key.startswith(key + "."))
+    if not found and "." not in key:
+        found = tuple(doc for doc in docs if key in doc.key.split("."))
     if found:
         return found
     hint = _nearest_of_eval(key) if docs is not field_docs() else nearest_key(key)

@@ -466,18 +466,26 @@ class Config(Section):
     name: str = cosmetic("run", "Name of the run's folder.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = cosmetic("", "What the recipe shows.")
     seed: int = training(0, "Root seed of everything random.", ge=0, le=MOST_SEED)
-    world: WorldConfig = Field(default_factory=WorldConfig, description="What is learned.")
-    model: ModelConfig = Field(default_factory=ModelConfig, description="What learns.")
-    context: ContextConfig = Field(default_factory=ContextConfig, description="The hints.")
+    world: WorldConfig = Field(default_factory=WorldConfig, description="The worlds to train on.")
+    model: ModelConfig = Field(default_factory=ModelConfig, description="The model to train.")
+    context: ContextConfig = Field(default_factory=ContextConfig, description="How hints are read and kept.")
     sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="How replies are sampled.")
-    warm_start: WarmStartConfig = Field(default_factory=WarmStartConfig, description="SFT before RL.")
-    train: TrainConfig = Field(default_factory=TrainConfig, description="CoD-Train.")
-    engine: EngineConfig = Field(default_factory=EngineConfig, description="Who samples.")
-    health: HealthConfig = Field(default_factory=HealthConfig, description="When a training step counts as sick.")
-    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="Evaluation.")
-    tracking: TrackingConfig = Field(default_factory=TrackingConfig, description="Where numbers go.")
-    runtime: RuntimeConfig = Field(default_factory=RuntimeConfig, description="How it runs here.")
-    cluster: ClusterConfig = Field(default_factory=ClusterConfig, description="How it runs under SLURM (`--slurm`).")
+    warm_start: WarmStartConfig = Field(
+        default_factory=WarmStartConfig, description="Supervised fine-tuning before RL."
+    )
+    train: TrainConfig = Field(default_factory=TrainConfig, description="CoD-Train, the RL stage.")
+    engine: EngineConfig = Field(default_factory=EngineConfig, description="The inference engine.")
+    health: HealthConfig = Field(
+        default_factory=HealthConfig, description="Health gates: what counts as a bad step, and what then happens."
+    )
+    evaluation: EvaluationConfig = Field(
+        default_factory=EvaluationConfig, description="Evaluations before, during and after training."
+    )
+    tracking: TrackingConfig = Field(default_factory=TrackingConfig, description="Where metrics go.")
+    runtime: RuntimeConfig = Field(
+        default_factory=RuntimeConfig, description="Threads, batches and progress on this machine."
+    )
+    cluster: ClusterConfig = Field(default_factory=ClusterConfig, description="How it runs on SLURM (`--slurm`).")
 
     @model_validator(mode="after")
     def _keys_fit_together(self) -> Config:

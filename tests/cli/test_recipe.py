@@ -32,7 +32,12 @@ def test_explain_a_key_a_section_and_everything(cli) -> None:
         "train.loss.clip\n"
         "    Bound on the ratio to the sampling policy.\n"
         "    a number > 0 and < 1; default 0.2; training\n"
+        "\n"
+        "training  changes what is learned: another value is another run\n"
     )
+    every = cli("recipe", "explain", "lr").out
+    assert [line for line in every.splitlines() if line.endswith(".lr")] == ["warm_start.lr", "train.lr"]
+    assert "train: CoD-Train, the RL stage.\n" in cli("recipe", "explain").out
     assert [f["key"] for f in cli("recipe", "explain", "context", "--json").json["result"]["fields"]] == [
         "context.on_parse_failure",
         "context.parse_failure_reward",
