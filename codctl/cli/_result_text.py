@@ -17,7 +17,12 @@ def text(result: Mapping[str, Any]) -> str:
     if result.get("status") == "finished":
         lines.insert(0, f"{result['run']} is finished")
     tables = [
-        _table(_title(name, result["steps"].get(name)), arms, result["ceilings"].get(name, {}))
+        "\n".join(
+            [
+                _table(_title(name, result["steps"].get(name)), arms, result["ceilings"].get(name, {})),
+                *(f"warning: {line}" for line in result["warnings"][name]),
+            ]
+        )
         for name, arms in result["metrics"].items()
     ]
     return "\n\n".join(["\n".join(lines), *tables])

@@ -18,7 +18,8 @@ def text(result: Mapping[str, Any]) -> str:
     foot = f"results  {result['folder']}\nreport   {result['folder']}/report.html"
     if again := result["to_play_again"]:
         foot += f"\nagain    {again} trajectories failed: the same command plays them again"
-    return subject_title(result["subject"]) + "\n" + "\n\n".join([*parts, foot])
+    head = [subject_title(result["subject"]), *(f"warning: {line}" for line in result.get("warnings", ()))]
+    return "\n".join([*head, "\n\n".join([*parts, foot])])
 
 
 def _part(suite: str, part: Mapping[str, Any], *, alone: bool) -> str:

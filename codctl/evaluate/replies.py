@@ -12,7 +12,7 @@ _QUOTES = 2  # of the server's words, for each kind
 _TEXTLESS: tuple[FaultKind, ...] = (*UNPLAYED, "empty", "reasoning", "tool_call")
 # What to do about a kind; {limits} are the token limits that were reached.
 _SENTENCES: dict[FaultKind, str] = {
-    "cut": "{n} replies were cut at the token limit: raise {limits}; a model that thinks needs thousands",
+    "cut": "{n} replies were cut at the token limit: raise {limits}{thinking}",
     "empty": "{n} replies were empty: check the chat template and the stop tokens that the model is served with",
     "reasoning": "{n} replies held reasoning and no answer: raise {limits}, or turn thinking off",
     "refusal": "{n} replies were refusals{words}",
@@ -88,6 +88,7 @@ def sentences(part: Mapping[str, Any], prefix: str = "") -> list[str]:
         said = [f"“{one['words']}”" for one in counts["words"] if one["kind"] == kind]
         words = f" ({', '.join(said[:_QUOTES])})" if said else ""
         values = {"n": f"{n} of {counts['asked']}", "words": words, "limits": _limits(part, kind, prefix)}
+        values["thinking"] = "" if part["rendering"] == "compact" else "; a model that thinks needs thousands"
         found.append(_SENTENCES[kind].format(**values))
     return found
 

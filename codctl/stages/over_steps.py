@@ -10,6 +10,7 @@ from typing import Any
 
 from codctl import __version__
 from codctl.errors import StageError
+from codctl.evaluate import replies
 from codctl.evaluate.about import EVERY, subject_title
 from codctl.evaluate.report.steps_page import render
 from codctl.runs import machine
@@ -101,6 +102,12 @@ def _sum_up(planned: StepsPlan, results: Sequence[Mapping[str, Any]]) -> dict[st
         "seconds": round(sum(result["seconds"] for result in results), 3),
         "failed_episodes": sum(result["failed_episodes"] for result in results),
         "to_play_again": sum(result["to_play_again"] for result in results),
+        "warnings": [
+            f"step {result['subject']['step']}: {line}"
+            for result in results
+            for part in result["parts"]
+            for line in replies.sentences(part)
+        ],
         "models": [{**result["subject"], "evaluation": result["folder"]} for result in results],
         "parts": [_part(number, results) for number in range(len(results[0]["parts"]))],
     }

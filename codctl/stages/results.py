@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from codctl.config.schema import Config
+from codctl.evaluate.replies import sentences
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_sealed, read_info
 
@@ -34,7 +35,8 @@ def result_of(run: RunDirectory, evaluations: Mapping[str, Mapping[str, Any]]) -
 
     Returns:
         `run` and `report` (paths); by evaluation `metrics` and `ceilings` (success by position of each arm and each
-        reference), and `steps` (of training that the evaluated model had).
+        reference), `warnings` (about replies that could not be used), and `steps` (of training that the evaluated model
+        had).
     """
     report = run.path / "report.html"
     return {
@@ -42,6 +44,7 @@ def result_of(run: RunDirectory, evaluations: Mapping[str, Mapping[str, Any]]) -
         "report": str(report) if report.is_file() else None,
         "metrics": {name: _means(found["arms"], "success") for name, found in evaluations.items()},
         "ceilings": {name: _curves(found["ceiling_curves"]) for name, found in evaluations.items()},
+        "warnings": {name: sentences(found, "sampling.") for name, found in evaluations.items()},
         "steps": {name: read_info(run.stage("evaluation") / name).get("step") for name in evaluations},
     }
 

@@ -116,10 +116,7 @@ def test_counts_by_kind_arm_and_position() -> None:
         (WRONG, []),
         (
             reply("", cut=True),
-            [
-                "12 of 15 replies were cut at the token limit: raise solve_tokens (512); "
-                "a model that thinks needs thousands"
-            ],
+            ["12 of 15 replies were cut at the token limit: raise solve_tokens (512)"],
         ),
         (
             EngineError("gone"),

@@ -20,6 +20,7 @@ _HEALTH: tuple[tuple[str, str, str, Callable[[float], str]], ...] = (
     ("groups/without_signal", "Groups without signal", "share of (pack, position, kind) groups", percent),
     ("failures/format", "Unreadable replies", "share of solve episodes", percent),
     ("failures/update", "Malformed updates", "share of update episodes", percent),
+    ("failures/cut", "Replies cut at their token limit", "share of episodes", percent),
     ("entropy", "Entropy", "nats per generated token", number),
     ("logprob_gap/mean", "Gap between sampling and training log-probs", "mean |difference|, nats", number),
     ("grad_norm", "Gradient norm", "before clipping", number),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codctl.evaluate import replies
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import why_not_sealed
 from codctl.tracking import jsonl
@@ -59,6 +60,18 @@ class Source:
     warm_start: dict[str, Any] | None
     families: tuple[FamilyEvaluations, ...]
     missing: list[str]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was wrong with the replies of the evaluations."""
+        found = []
+        for family in self.families:
+            on = f" on {family.part.family}" if len(self.families) > 1 else ""
+            named = {"before CoD-Train": family.before, "after CoD-Train": family.after, "on longer packs": family.long}
+            for name, folder in named.items():
+                lines = replies.sentences(folder.result, "sampling.") if folder else []
+                found += [f"The evaluation {name}{on}: {line}." for line in lines]
+        return found
 
     def phase(self, name: str) -> list[dict[str, Any]]:
         return [record for record in self.records if record["phase"] == name]
@@ -113,8 +126,6 @@ def _evaluation(folder: Path, what: str, missing: list[str]) -> EvaluationFolder
     result = _json(folder, "result.json", what, missing)
     if result is None:
         return None
-    if failed := result.get("failed_episodes"):
-        missing.append(f"{what} leaves out {failed} episodes that could not be played to their end.")
     rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
     told = json.loads((folder / "walkthrough.json").read_text(encoding="utf-8"))
     return EvaluationFolder(result, rows, told)
