@@ -1,10 +1,10 @@
 """`subprocess.Popen` without the seconds of importing torch: our processes are forked from one that has done so.
 
-`install()` lets every `Popen` of a heavy program of ours (see `_HEAVY`), by a test or by codctl itself, take this way;
-what is forked takes it too. It stays a real process, a child of whoever called `Popen`, with its own pid, streams,
-environment and exit code: it can be killed, limited and waited for. What a fork cannot give is started as ever: another
-interpreter or hash seed, variables that libraries read when they are imported, a preparation by `preexec_fn`, or other
-code of codctl on PYTHONPATH than the one here.
+`install()` lets every `Popen` of a heavy program of ours (`_HEAVY`, `_SCRIPTS`), by a test or by codctl itself, take
+this way; what is forked takes it too. It stays a real process, a child of whoever called `Popen`, with its own pid,
+streams, environment and exit code: it can be killed, limited and waited for. What a fork cannot give is started as
+ever: another interpreter or hash seed, variables that libraries read when they are imported, a preparation by
+`preexec_fn`, or other code of codctl on PYTHONPATH than the one here.
 
 `python forked.py FD` is the server: it reads one JSON request, with file descriptors, at a time from a socket, and
 answers with a pid. Its child makes a grandchild and ends, and the grandchild goes to the caller, which is its nearest
@@ -51,6 +51,7 @@ _QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
+    "GOMP_SPINCOUNT": "0",
 }
 # Variables that are read once, by the interpreter or when a library is imported.
 _READ_EARLY = (
@@ -69,6 +70,16 @@ _READ_EARLY = (
 )
 _READ_LATE = {"PYTHONPATH", "PYTHONSAFEPATH", "PYTHONUNBUFFERED"}
 _HERE = Path(__file__).resolve()
+_SCRIPTS = {
+    str(_HERE.parents[1] / path)
+    for path in (
+        "experiments/bench/gpu.py",
+        "experiments/bench/gpu_parts.py",
+        "tests/learn/follower.py",
+        "tests/stages/stopping.py",
+    )
+}
+_BASE: dict[str, str] = {}  # the environment of the server
 
 
 class _Client:
@@ -150,8 +161,9 @@ def _umask() -> int:
 def _can_be_forked(argv: Sequence[str], environment: Mapping[str, str]) -> bool:
     if not argv or argv[0] != sys.executable or not _program(argv[1:]) or "\0" in "".join(argv):
         return False
-    early = {name for name in {*environment, *_BASE} if name.startswith(_READ_EARLY)} - _READ_LATE - {*_QUIET}
-    return {n: environment.get(n) for n in early} == {n: _BASE.get(n) for n in early} and _has_our_code(environment)
+    early = {name for name in {*environment, *_BASE} if name.startswith(_READ_EARLY)} - _READ_LATE
+    is_same = all(environment.get(name, _QUIET.get(name)) == _BASE.get(name, _QUIET.get(name)) for name in early)
+    return is_same and _has_our_code(environment)
 
 
 def _program(words: Sequence[str]) -> str:
@@ -160,19 +172,9 @@ def _program(words: Sequence[str]) -> str:
         words = words[2:]
     if len(words) > 1 and words[0] == "-m" and words[1] in _HEAVY:
         return words[1]
-    if words and words[0] in _scripts:
+    if words and words[0] in _SCRIPTS:
         return words[0]
     return ""
-
-
-def heavy_script(path: Path) -> str:
-    """Have a script of ours run in a forked process, too; its path as the command line needs it."""
-    _scripts.add(str(path))
-    return str(path)
-
-
-_scripts: set[str] = set()
-_BASE: dict[str, str] = {}
 
 
 def _has_our_code(environment: Mapping[str, str]) -> bool:

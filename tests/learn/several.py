@@ -1,22 +1,20 @@
-"""Learner processes for tests, forked from a server that has imported everything once."""
+"""Learner processes for tests."""
 
 from __future__ import annotations
 
-import multiprocessing
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from codctl.config.schema import Config
-from codctl.learn.group import LearnerGroup, follow, open_group
-from codctl.learn.meeting import Meeting, Starter
-from codctl.stages.setup import prepare_process
+from codctl.learn.group import LearnerGroup, open_group
+from codctl.learn.meeting import Starter
 
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["codctl.learn.group", "codctl.stages.setup", "transformers.models.qwen3", "peft"])
-
+FOLLOWER = Path(__file__).with_name("follower.py")
+PATIENCE_S = 120.0
 
 # A small step: where a gradient is almost zero, Adam turns its rounding into a step of up to the learning rate.
 TRAIN = {"lr": 1e-5, "optimizer_steps": 2, "micro_batch_tokens": 256}
@@ -35,33 +33,30 @@ def recipe(*, lora: int = 0, strategy: str = "auto", loss: dict[str, Any] | None
 class Forked:
     """Followers of a test."""
 
-    def __init__(self, processes: Sequence[BaseProcess]) -> None:
+    def __init__(self, processes: Sequence[subprocess.Popen[bytes]]) -> None:
         self.processes = processes
 
     def ended(self) -> str:
-        return next((f"{p.name} with exit code {p.exitcode}" for p in self.processes if p.exitcode is not None), "")
+        codes = [(rank, process.poll()) for rank, process in enumerate(self.processes, 1)]
+        return next((f"rank {rank} with exit code {code}" for rank, code in codes if code is not None), "")
 
 
 def forked(config: Config, size: int, found: list[Forked] | None = None) -> Starter:
     @contextmanager
     def start(port: int) -> Iterator[Forked]:
-        processes = [
-            _context.Process(target=_follow, args=(config, Meeting("127.0.0.1", port, rank, size)), name=f"rank {rank}")
-            for rank in range(1, size)
-        ]
-        for process in processes:
-            process.start()
+        command = [sys.executable, str(FOLLOWER), config.model_dump_json(), str(port)]
+        processes = [subprocess.Popen([*command, str(rank), str(size)]) for rank in range(1, size)]
         followers = Forked(processes)
         if found is not None:
             found.append(followers)
         try:
             yield followers
             for process in processes:
-                process.join(120)
+                process.wait(PATIENCE_S)
         finally:
             for process in processes:
                 process.kill()
-                process.join()
+                process.wait()
 
     return start
 
@@ -71,8 +66,3 @@ def several(
 ) -> AbstractContextManager[LearnerGroup]:
     """A learner in so many processes."""
     return open_group(config, start, pad_id=0, device="cpu", processes=size, starter=forked(config, size, found))
-
-
-def _follow(config: Config, meeting: Meeting) -> None:
-    prepare_process(1)
-    follow(config, meeting, "cpu")

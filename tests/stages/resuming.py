@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from codctl.runs.directory import RunDirectory
-from tests.forked import heavy_script
 
-STOPPING = heavy_script(Path(__file__).with_name("stopping.py"))
+STOPPING = Path(__file__).with_name("stopping.py")
 
 RECIPE = """\
 name: small
@@ -34,7 +33,7 @@ def codctl(folder: Path, place: str, *overrides: str) -> subprocess.CompletedPro
     return subprocess.run(
         [
             sys.executable,
-            STOPPING,
+            str(STOPPING),
             place,
             "train",
             str(recipe),
