@@ -68,7 +68,7 @@ def train_on(
         report: Called with the step and the trainer's log at each log.
         count: Called with steps done and in all, before the first and after each.
     """
-    from datasets import Dataset
+    import datasets
     from transformers import PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
@@ -85,7 +85,8 @@ def train_on(
             count(state.global_step, state.max_steps)
 
     warm = config.warm_start
-    rows = Dataset.from_dict(
+    datasets.disable_progress_bars()
+    rows = datasets.Dataset.from_dict(
         {"input_ids": [e.ids for e in episodes], "completion_mask": [e.loss_mask for e in episodes]}
     )
     steps = math.ceil(len(episodes) / warm.batch_rows) * warm.epochs

@@ -59,12 +59,10 @@ def prepare_process(threads: int) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
     import transformers
-    from datasets.utils import logging as datasets_logging
 
     torch.set_num_threads(threads)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    datasets_logging.disable_progress_bar()
 
 
 def load_speaker(folder: Path, dtype: str, device: str) -> Speaker:
