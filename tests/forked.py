@@ -75,10 +75,12 @@ _SCRIPTS = {
     for path in (
         "experiments/bench/gpu.py",
         "experiments/bench/gpu_parts.py",
+        "tests/durability/child.py",
         "tests/learn/follower.py",
         "tests/stages/stopping.py",
     )
 }
+FRESH = {"CODCTL_TESTS_FRESH": "1"}  # in its environment: a process that is to import everything itself
 _BASE: dict[str, str] = {}  # the environment of the server
 
 
@@ -159,7 +161,7 @@ def _umask() -> int:
 
 
 def _can_be_forked(argv: Sequence[str], environment: Mapping[str, str]) -> bool:
-    if not argv or argv[0] != sys.executable or not _program(argv[1:]) or "\0" in "".join(argv):
+    if not argv or argv[0] != sys.executable or not _program(argv[1:]) or environment.keys() & FRESH.keys():
         return False
     early = {name for name in {*environment, *_BASE} if name.startswith(_READ_EARLY)} - _READ_LATE
     is_same = all(environment.get(name, _QUIET.get(name)) == _BASE.get(name, _QUIET.get(name)) for name in early)

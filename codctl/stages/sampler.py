@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  a folder of one's own below it, closed to others
 _PROBES, _PROBE_TOKENS = 4, 16
-# Largest mean difference of log-probs that rounding explains.
+# Largest mean difference of log-probs that rounding explains, on any machine: it follows from the type. A log-prob is a
+# difference of logits; one of size 32 has a rounding step of 0.125 in bfloat16 and of 4e-6 in float32, and what kernels
+# add to it in another order stays within one step in the mean for the first, within some hundred for the second, whose
+# matrix products GPUs may do with ten bits. Other weights, another temperature or raw log-probs are off by more.
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 0.15}
 
 
@@ -74,7 +77,7 @@ class Sampler:
             keep: A version that will be wanted again.
 
         Raises:
-            StageError: The engine does not speak with the new weights.
+            StageError: The engine does not have the new weights.
         """
         if not self.apart:
             self._version = version
@@ -133,7 +136,7 @@ class Sampler:
                 shutil.rmtree(path, ignore_errors=True)
 
     async def _check(self) -> None:
-        """Compare what the engine says of its own replies with what the learner says of them."""
+        """Compare the engine's log-probs of its own replies with the learner's."""
         packs = Mixture.of(self._config.world).packs("validation", 0, 0, _PROBES)
         asked = [self._prompt(pack) for pack in packs]
         async with asyncio.timeout(self._config.sampling.deadline_s):
@@ -145,10 +148,11 @@ class Sampler:
             for said, scored in zip(reply.logprobs, scores, strict=True)
         ]
         gap = sum(gaps) / len(gaps)
-        if not gap <= _TOLERANCE[self._config.model.dtype]:
+        limit = _TOLERANCE[self._config.model.dtype]
+        if not gap <= limit:
             raise StageError(
-                f"the engine does not speak with the weights of step {self._version}: its log-probs differ from the "
-                f"learner's by {gap:.3g} on average",
+                f"weight sync failed at step {self._version}: the log-probs of engine and learner differ by {gap:.3g} "
+                f"on average (limit {limit:.3g})",
                 hint="a server of your own needs the same model and dtype, and --logprobs-mode processed_logprobs",
             )
 

@@ -1,4 +1,4 @@
-"""One fork server and one untouched run for all tests of this folder; `slow` ones only with CODCTL_FAULTS=all."""
+"""One untouched run for all tests of this folder; `slow` ones only with CODCTL_FAULTS=all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.durability import small_run
-from tests.durability.fork_server import ForkServer
+from tests.durability.processes import Processes
 
 WITHOUT_MLFLOW = "tracking.mlflow=false"
 
@@ -25,19 +25,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
-    with ForkServer(tmp_path_factory.mktemp("output")) as found:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    with Processes(tmp_path_factory.mktemp("output")) as found:
         yield found
 
 
 @pytest.fixture(scope="session")
-def outcome(server: ForkServer) -> Callable[[Path], dict[str, Any]]:
+def outcome(server: Processes) -> Callable[[Path], dict[str, Any]]:
     """All of a finished run that must not depend on how it got there."""
     return lambda runs: dict(server.call(Path(small_run.__file__), "outcome", str(runs)))
 
 
 @pytest.fixture(scope="session")
-def untouched(server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def untouched(server: Processes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The runs folder of a run that nothing happened to. Read only."""
     runs = tmp_path_factory.mktemp("untouched")
     assert server.run(*small_run.arguments(runs, WITHOUT_MLFLOW)).code(0) == 0

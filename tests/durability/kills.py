@@ -26,8 +26,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests import forked
 from tests.durability import small_run
-from tests.durability.fork_server import QUIET, Child, ForkServer
+from tests.durability.processes import Child, Processes
 
 _DEADLINE_S = 900.0  # for one attempt
 _POLL_S = 0.001
@@ -89,7 +90,7 @@ class Harness:
         say: For whoever watches.
     """
 
-    def __init__(self, server: ForkServer, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, server: Processes, folder: Path, say: Callable[[str], None]) -> None:
         self._server, self._folder, self._say = server, folder, say
         self._expected: dict[bool, dict[str, Any]] = {}
         self.seconds: dict[bool, float] = {}
@@ -119,7 +120,9 @@ class Harness:
         self.untouched(lora=False)
         case = Case("a fresh process", self._folder / "fresh", lora=False, mlflow=True, is_killed=False)
         started = time.monotonic()
-        done = subprocess.run(case.command(), env={**os.environ, **QUIET}, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            case.command(), env={**os.environ, **forked.FRESH}, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         self._compare(case)
         self._say(f"{case}: {time.monotonic() - started:.1f} s")
@@ -148,7 +151,7 @@ class Harness:
         if kind == "in the imports":
             process = subprocess.Popen(
                 case.command(),
-                env={**os.environ, **QUIET},
+                env={**os.environ, **forked.FRESH},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
@@ -338,7 +341,8 @@ def make_empty_database(path: str) -> None:
 def run_kills(options: argparse.Namespace, folder: Path, say: Callable[[str], None]) -> Tally:
     """Kill as often as the options say, over as many runs as it takes."""
     rng, ends_s = Random(options.seed), time.monotonic() + options.seconds
-    with ForkServer(folder / "output") as server:
+    forked.install()
+    with Processes(folder / "output") as server:
         harness = Harness(server, folder, say)
         server.call(Path(__file__), "make_empty_database", str(folder / "empty.db"))
         if not options.no_fresh:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.durability import small_run
 from tests.durability.conftest import WITHOUT_MLFLOW
-from tests.durability.fork_server import ForkServer
+from tests.durability.processes import Processes
 
 LIBRARY = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
 OFFSETS = ("-3d", "+40d", "-400d", "+0", "+5d", "-1h")
@@ -28,7 +28,7 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def elsewhen(clock: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+def elsewhen(clock: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     env = {
         "LD_PRELOAD": str(LIBRARY),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
@@ -36,12 +36,12 @@ def elsewhen(clock: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "DONT_FAKE_MONOTONIC": "1",
     }
-    with ForkServer(tmp_path_factory.mktemp("elsewhen"), env) as server:
+    with Processes(tmp_path_factory.mktemp("elsewhen"), env) as server:
         yield server
 
 
 def test_a_run_whose_clock_jumps_ends_the_same(
-    elsewhen: ForkServer,
+    elsewhen: Processes,
     clock: Path,
     tmp_path: Path,
     outcome: Callable[[Path], dict[str, Any]],

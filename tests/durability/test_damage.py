@@ -11,7 +11,7 @@ import pytest
 
 from tests.durability import small_run
 from tests.durability.conftest import WITHOUT_MLFLOW
-from tests.durability.fork_server import ForkServer
+from tests.durability.processes import Processes
 
 Outcome = Callable[[Path], dict[str, Any]]
 
@@ -46,7 +46,7 @@ CHECKPOINTS = [
 ]
 
 
-def go_on(server: ForkServer, runs: Path) -> str:
+def go_on(server: Processes, runs: Path) -> str:
     """The same command; returns what it said."""
     child = server.run(*small_run.arguments(runs, WITHOUT_MLFLOW))
     assert child.code(0) == 0, child.err() + child.out()
@@ -55,7 +55,7 @@ def go_on(server: ForkServer, runs: Path) -> str:
 
 
 def test_damaged_stages_are_made_again(
-    server: ForkServer, runs: Path, outcome: Outcome, expected: dict[str, Any]
+    server: Processes, runs: Path, outcome: Outcome, expected: dict[str, Any]
 ) -> None:
     stages = small_run.folder(runs) / "stages"
     remove(stages / "model" / "tokenizer.json")
@@ -82,7 +82,7 @@ def test_every_kind_of_damage_to_a_checkpoint(
     damage: Callable[[Path], None],
     file: str,
     problem: str,
-    server: ForkServer,
+    server: Processes,
     runs: Path,
     outcome: Outcome,
     expected: dict[str, Any],
@@ -93,7 +93,7 @@ def test_every_kind_of_damage_to_a_checkpoint(
 
 @pytest.mark.slow
 def test_with_no_whole_checkpoint_training_begins_again(
-    server: ForkServer, runs: Path, outcome: Outcome, expected: dict[str, Any]
+    server: Processes, runs: Path, outcome: Outcome, expected: dict[str, Any]
 ) -> None:
     train = small_run.folder(runs) / "stages" / "cod_train"
     shutil.rmtree(train / "final")
@@ -106,7 +106,7 @@ def test_with_no_whole_checkpoint_training_begins_again(
 
 
 def checkpoint_is_passed_over(
-    server: ForkServer, runs: Path, damage: Callable[[Path], None], file: str, problem: str
+    server: Processes, runs: Path, damage: Callable[[Path], None], file: str, problem: str
 ) -> None:
     train = small_run.folder(runs) / "stages" / "cod_train"
     shutil.rmtree(train / "final")

@@ -14,7 +14,7 @@ import pytest
 
 from tests.durability import small_run
 from tests.durability.conftest import WITHOUT_MLFLOW
-from tests.durability.fork_server import Child, ForkServer
+from tests.durability.processes import Child, Processes
 
 Outcome = Callable[[Path], dict[str, Any]]
 ROOM_MB = 16
@@ -59,7 +59,7 @@ def assert_said_and_whole(child: Child, runs: Path, what: str) -> None:
             json.loads(path.read_text())
 
 
-def test_a_file_that_must_not_grow(server: ForkServer, runs: Path, outcome: Outcome, expected: dict[str, Any]) -> None:
+def test_a_file_that_must_not_grow(server: Processes, runs: Path, outcome: Outcome, expected: dict[str, Any]) -> None:
     """RLIMIT_FSIZE makes the kernel refuse large writes, anywhere and without privileges."""
     unfinished(runs, "cod_train/final", "cod_train/checkpoints/step-000005", "evaluation/after")
     child = server.run(*small_run.arguments(runs, WITHOUT_MLFLOW), fsize=50_000)
@@ -73,7 +73,7 @@ def test_a_file_that_must_not_grow(server: ForkServer, runs: Path, outcome: Outc
 @pytest.mark.slow
 @pytest.mark.parametrize("left_kb", [0, 8, 40, 100, 200, 400, 700, 1000, 1400])
 def test_a_full_disk(
-    left_kb: int, small_disk: Path, server: ForkServer, outcome: Outcome, expected: dict[str, Any]
+    left_kb: int, small_disk: Path, server: Processes, outcome: Outcome, expected: dict[str, Any]
 ) -> None:
     filler = small_disk / "filler"
     _fill(filler, left_kb)
@@ -88,7 +88,7 @@ def test_a_full_disk(
 
 @pytest.mark.slow
 def test_a_disk_that_fills_up_while_a_checkpoint_is_written(
-    small_disk: Path, server: ForkServer, outcome: Outcome, expected: dict[str, Any]
+    small_disk: Path, server: Processes, outcome: Outcome, expected: dict[str, Any]
 ) -> None:
     runs, filler = small_disk / "runs", small_disk / "filler"
     child = server.start(*small_run.arguments(runs, WITHOUT_MLFLOW))

