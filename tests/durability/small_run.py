@@ -81,8 +81,9 @@ def tracked(runs_dir: str) -> dict[str, Any]:
 
 
 def report_text(page: str) -> str:
-    """The words of the page, less the two sections on time and on how it came about."""
+    """The words of the page, less what is on time and on how it came about."""
     page = page.split("Where the time and the tokens went")[0]
+    page = re.sub(r'(?s)<p class="top">.*?</p>', " ", page)
     page = re.sub(r"(?s)<(style|script)\b.*?</\1>", " ", page)
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", page)))
 
