@@ -1,9 +1,9 @@
-"""codctl report: one self-contained page about a run."""
+"""codctl report: one self-contained page about a run, and its charts as files."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Where to write; report.html in the run by default.")
     ] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", metavar="DIR", help="Also write every chart there: SVG, PNG and CSV.")
+    ] = None,
     opens: OpenPage = False,
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
@@ -25,11 +28,16 @@ def report(
 
     The page is self-contained: it can be sent as it is.
     """
-    from codctl.evaluate.report import write_report
+    from codctl.evaluate.report import write_figures, write_report
     from codctl.runs.directory import find_run
 
     found = find_run(runs_dir, run)
     path = write_report(found, out)
-    _output.result("report", {"run": str(found.path), "report": str(path)}, str(path), as_json=as_json)
+    drawn = write_figures(found, figures) if figures else []
+    result: dict[str, Any] = {"run": str(found.path), "report": str(path)}
+    if figures:
+        result["figures"] = [{"name": one.name, "title": one.title, "files": list(one.files)} for one in drawn]
+    lines = [str(path), *(str(file) for one in drawn for file in one.files)]
+    _output.result("report", result, "\n".join(lines), as_json=as_json)
     if opens:
         open_page(path)

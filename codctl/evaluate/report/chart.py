@@ -17,7 +17,7 @@ from codctl.quantities import percent
 _GAP = 17.0  # between two names beside the lines
 _CHAR_WIDTH = 6.7
 _TOP, _BOTTOM, _LEFT = 30.0, 44.0, 46.0
-_MOST_BANDS = 2  # of more, bands would merge to grey: each point has a bar instead
+MOST_BANDS = 2  # of more, bands would merge to grey: each point has a bar instead
 _BESIDE = 3.0  # between the bars of two series at the same x
 
 
@@ -106,7 +106,7 @@ class _Drawing:
         self.x_low, self.x_high = min(xs, default=0.0), max(xs, default=1.0)
         self.x_middle = self.x_low
         with_intervals = [s for s in chart.series if any(p.low is not None for p in s.points)]
-        self.has_bars = len(with_intervals) > _MOST_BANDS
+        self.has_bars = len(with_intervals) > MOST_BANDS
         shift = [_BESIDE * (i - (len(with_intervals) - 1) / 2) for i in range(len(with_intervals))]
         self.shifts = {id(s): by for s, by in zip(with_intervals, shift, strict=True)} if self.has_bars else {}
         self.is_one_x = self.x_low == self.x_high
@@ -142,7 +142,7 @@ class _Drawing:
         return self.bottom - share * (self.bottom - _TOP)
 
     def _named(self, series: Series) -> str:
-        return f"{series.name} {self.chart.show(series.points[-1].y)}"
+        return f"{series.name}: {self.chart.show(series.points[-1].y)}"
 
     def _description(self) -> str:
         """The chart in words, for those who do not see it."""

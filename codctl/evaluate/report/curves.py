@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from codctl.evaluate.report.chart import Chart, Look, Point, Series
 from codctl.evaluate.report.source import EvaluationFolder
 from codctl.quantities import number, position
@@ -31,6 +33,21 @@ def before_and_after(before: EvaluationFolder | None, after: EvaluationFolder | 
     if after:
         series.append(Series("CoD-trained", _points(after, "own", "success"), ARMS["own"][1]))
     return _by_position("success", "Success by position, before and after CoD-Train", _SUCCESS, series)
+
+
+def summary(before: EvaluationFolder | None, after: EvaluationFolder | None) -> Chart | None:
+    """The one picture for a talk: what training changed, whether the hints are the reason, and how much there is."""
+    if after is None:
+        return None
+    series = _ceilings(after, ("bayes",))
+    series = [replace(one, name="best possible (bayes)") for one in series]
+    for arm, name in (("none", "no hints"), ("shuffled", "hints of other packs")):
+        if arm in after.result["arms"]:
+            series.append(Series(name, _points(after, arm, "success"), ARMS[arm][1]))
+    if before:
+        series.append(Series("own hints, before training", _points(before, "own", "success"), _BEFORE))
+    series.append(Series("own hints, after training", _points(after, "own", "success"), ARMS["own"][1]))
+    return _by_position("learning", "Learning on the job: success by position in the pack", _SUCCESS, series)
 
 
 def by_arm(evaluation: EvaluationFolder | None, key: str, measure: str, title: str, y_label: str) -> Chart | None:
