@@ -38,7 +38,7 @@ def part_tables(part: Mapping[str, Any]) -> None:
     own = part["arms"]["own"]["hint_correctness"]
     if own:
         curves["own hint correctness"] = own
-    table(f"{what}, by {'attempt' if is_ralph else 'position'}", curves, "position", int(is_ralph))
+    table(f"{what}, by {'attempt' if is_ralph else 'position'}", curves, "position", 1)
     if is_ralph:
         solved = {f"{name} solved": curve for name, curve in part["solved_by_attempt"].items() if name != "informed"}
         table(f"{what}, solved by attempt", solved, "attempt", 0)
