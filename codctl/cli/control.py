@@ -11,6 +11,7 @@ import typer
 
 from codctl.cli import _complete as complete
 from codctl.cli import _output
+from codctl.cli._foreground import carry_out
 from codctl.cli._options import RUNS_DIR, Json, RunsDir
 from codctl.cli._result_text import text
 
@@ -154,16 +155,11 @@ def _send(run: RunDirectory, place: str, *, current_code: bool, as_json: bool) -
 
 def _in_foreground(run: RunDirectory, *, current_code: bool, as_json: bool) -> None:
     _as_submitted(run, current_code=current_code)
-    from codctl.cli._progress import open_display
-    from codctl.dispatch import followers
-    from codctl.stages.pipeline import run_training
     from codctl.stages.preflight import preflight
 
     config = run.config()
     preflight(config)
-    run.clear_stop()
-    with open_display(config.runtime.progress_s) as display, run.start_attempt():
-        result = run_training(config, run, display, followers.starter(run, config))
+    result = carry_out(run, config)
     _output.result("resume", result, text(result), as_json=as_json)
 
 

@@ -30,12 +30,10 @@ from codctl.cli import (
     train,
 )
 from codctl.cli import eval as eval_
+from codctl.cli._foreground import CTRL_C, SIGNALLED
 from codctl.cli._help import CONTEXT, Command, Group
 from codctl.errors import CodctlError, UsageError
 from codctl.startup import begin_process
-
-_CTRL_C = 130
-_SIGNALS = {_CTRL_C: "interrupted", 143: "terminated", 129: "the terminal was closed"}
 
 _PYDANTIC = {
     r"Value error, ": "",
@@ -110,7 +108,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         code = int(app(args=list(argv), prog_name="codctl", standalone_mode=False) or 0)
     except typer.Abort:
-        code = _CTRL_C
+        code = CTRL_C
     except SystemExit as stop:  # a signal ended the run in good order
         code = stop.code if isinstance(stop.code, int) else 1
     except CodctlError as error:
@@ -123,10 +121,10 @@ def run(argv: Sequence[str]) -> int:
         if as_json:
             _output.failure(command, CodctlError(f"{type(error).__name__}: {error}"), as_json=True)
         return CodctlError.exit_code
-    if code in _SIGNALS:
+    if code in SIGNALLED:
         again = shlex.join(["codctl", *(word for word in argv if word != "--fresh")])
         hint = f"the same command continues: {again}" if command in ("train", "eval", "resume", "sweep") else ""
-        _output.failure(command, _InterruptedError(_SIGNALS[code], hint=hint), as_json=as_json)
+        _output.failure(command, _InterruptedError(SIGNALLED[code], hint=hint), as_json=as_json)
     return code
 
 

@@ -10,6 +10,7 @@ import typer
 
 from codctl.cli import _complete as complete
 from codctl.cli import _output
+from codctl.cli._foreground import carry_out
 from codctl.cli._options import RUNS_DIR, Json, Overrides, RecipeName, RunsDir
 from codctl.cli._result_text import text
 
@@ -86,13 +87,7 @@ def train(
         _send(run, config, slurm=slurm, as_json=as_json)
         return
 
-    from codctl.cli._progress import open_display
-    from codctl.dispatch import followers
-    from codctl.stages.pipeline import run_training
-
-    run.clear_stop()
-    with open_display(config.runtime.progress_s) as display, run.start_attempt():
-        result = run_training(config, run, display, followers.starter(run, config))
+    result = carry_out(run, config)
     _output.result("train", result, text(result), as_json=as_json)
 
 

@@ -13,9 +13,10 @@ import threading
 from collections.abc import Iterator
 
 from codctl.dispatch import groups
+from codctl.runs.signals import SAVE_S
 
 VARIABLE = "CODCTL_LEASH"
-GRACE_S = 20.0
+GRACE_S = SAVE_S + 10.0
 
 
 @contextlib.contextmanager

@@ -23,12 +23,12 @@ from codctl.dispatch.failures import Before, Failures, reason
 from codctl.dispatch.groups import Group
 from codctl.dispatch.slots import Pool, Share, Slots
 from codctl.errors import CodctlError
-from codctl.runs.attempt import Terminated
 from codctl.runs.logs import WORKER_LOG
+from codctl.runs.signals import SAVE_S, Terminated
 
 __all__ = ["Job", "Slots", "run_all", "start_detached"]
 
-END_S = 20.0  # for children to save and end when told to
+END_S = SAVE_S + 10.0  # for children to save and end when told to
 _KILL_S = 5.0  # for the kernel to carry out SIGKILL
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -209,7 +209,8 @@ class _Runner:
         with contextlib.suppress(OSError):  # the terminal may be what has gone
             if self._running:
                 self._say(
-                    f"ending {len(self._running)} jobs, which takes up to {END_S:.0f} s; Ctrl-C ends them at once"
+                    f"stopping {len(self._running)} jobs, each after it has saved, within {END_S:.0f} s; "
+                    "Ctrl-C again ends them at once"
                 )
         while self._running:
             try:

@@ -22,6 +22,8 @@ from codctl.log import log
 from codctl.runs.directory import RunDirectory
 from codctl.startup import begin_process
 
+_LEARNER_GRACE_S = 10.0  # for a learner process to notice by itself that the others have gone
+
 
 def command(run: Path, job: str | None = None) -> list[str]:
     """The command line of a worker."""
@@ -94,13 +96,15 @@ def exit_code_of(task: Callable[[], object]) -> int:
 def main(argv: Sequence[str]) -> int:
     """Do what the command line says; errors end as one message on stderr."""
     begin_process()
-    leash.watch()
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # schedulers send it to every process of a job; files say what to do
     parser = argparse.ArgumentParser(prog="codctl.dispatch.worker")
     parser.add_argument("run", type=Path)
     parser.add_argument("--job")
     parser.add_argument("--follow", action="store_true")
     options = parser.parse_args(argv)
+    leash.watch(_LEARNER_GRACE_S if options.follow else leash.GRACE_S)
+    if options.follow:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # likewise; the one that holds the run saves with its help
     run = RunDirectory.open(options.run)
     return exit_code_of(lambda: learn_along(run) if options.follow else work(run, options.job))
 

@@ -10,25 +10,18 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import socket
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from codctl.errors import CodctlError
 from codctl.log import log
-from codctl.runs import atomic, manifest, stop
+from codctl.runs import atomic, manifest, signals, stop
+from codctl.runs.signals import Terminated
 
-_STOPS = (signal.SIGTERM, signal.SIGHUP)
 _FILE = "attempt.json"
-
-
-class Terminated(SystemExit):
-    """SIGTERM or SIGHUP arrived. A SystemExit, so that nothing on the way mistakes it for a failure."""
 
 
 def folder(run: Path, number: int) -> Path:
@@ -76,7 +69,7 @@ def recorded(run: Path, number: int, about: Mapping[str, Any]) -> Iterator[None]
         **about,
     }
     started_s, outcome, message = time.monotonic(), "failed", ""
-    with _stops_raise(), _log_file(place / "log.txt") as handler:
+    with signals.raised(), _log_file(place / "log.txt") as handler:
         try:
             atomic.write_json(place / _FILE, record)  # whoever reads it may send a signal at once
             _note(handler, f"started as process {os.getpid()} on {socket.gethostname()}")
@@ -84,8 +77,8 @@ def recorded(run: Path, number: int, about: Mapping[str, Any]) -> Iterator[None]
             outcome = "finished"
             _note(handler, "finished")
         except stop.Stopped as request:
-            outcome = message = request.outcome
-            _note(handler, request.outcome)
+            outcome, message = request.outcome, request.message
+            _note(handler, message)
             raise
         except (KeyboardInterrupt, Terminated) as signalled:
             outcome = "interrupted"
@@ -98,7 +91,7 @@ def recorded(run: Path, number: int, about: Mapping[str, Any]) -> Iterator[None]
             raise
         finally:
             ended = {"ended": manifest.now(), "seconds": round(time.monotonic() - started_s, 3)}
-            with _deaf():
+            with signals.blocked():
                 _record(place / _FILE, {**record, **ended, "outcome": outcome, "message": message})
 
 
@@ -146,40 +139,3 @@ def _log_file(path: Path) -> Iterator[logging.Handler]:
         log.setLevel(level)
         with contextlib.suppress(OSError):
             handler.close()
-
-
-@contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Let signals to stop wait until the block is done: how an attempt ended is written whole."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *_STOPS})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _stops_raise() -> Iterator[None]:
-    """Make a polite request to stop raise in the main thread, unless the caller (nohup, a supervisor) handles it."""
-
-    raised = False
-
-    def raise_(number: int, _frame: FrameType | None) -> None:
-        nonlocal raised
-        if not raised:  # a second one must not disturb the good order; who cannot wait sends SIGKILL
-            raised = True
-            raise Terminated(128 + number)
-
-    replaced = []
-    if threading.current_thread() is threading.main_thread():
-        replaced = [number for number in _STOPS if signal.getsignal(number) is signal.SIG_DFL]
-    for number in replaced:
-        signal.signal(number, raise_)
-    try:
-        yield
-    finally:
-        for number in replaced:
-            signal.signal(number, signal.SIG_DFL)

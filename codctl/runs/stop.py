@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from codctl.runs import atomic, manifest
+from codctl.runs.signals import named
 
 Kind = Literal["cancel", "pause"]
 
@@ -26,14 +27,21 @@ class Stopped(SystemExit):
     """A request to stop was found. A SystemExit, so that nothing on the way mistakes it for a failure.
 
     Attributes:
-        kind: Of the request.
         outcome: How an attempt that it ends is recorded.
+        message: The same in words.
     """
 
     def __init__(self, kind: Kind) -> None:
         super().__init__(CANCELLED if kind == "cancel" else PAUSED)
-        self.kind = kind
-        self.outcome = "cancelled" if kind == "cancel" else "paused"
+        self.outcome = self.message = "cancelled" if kind == "cancel" else "paused"
+
+
+class Signalled(Stopped):
+    """A signal has ended the attempt after what was learned had been saved."""
+
+    def __init__(self, number: int) -> None:
+        SystemExit.__init__(self, 128 + number)
+        self.outcome, self.message = "interrupted", f"interrupted by {named(number)}, after saving"
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,11 @@ from codctl.envs.base import Pack
 from codctl.learn import checkpoints
 from codctl.learn.group import LearnerGroup, Starter, open_group
 from codctl.learn.models import load_tokenizer
+from codctl.runs import signals
 from codctl.runs.directory import RunDirectory
 from codctl.runs.extension import final_step
 from codctl.runs.seal import is_whole, sealing
-from codctl.runs.stop import Stopped
+from codctl.runs.stop import Signalled, Stopped
 from codctl.seeds import derive_seed
 from codctl.stages.export import describe
 from codctl.stages.health import Health
@@ -47,7 +48,8 @@ def cod_train(
 ) -> Path:
     """Train, and return the folder of the final model (a PEFT adapter when `model.lora.rank` is set).
 
-    A request to stop is seen while packs are played and between two steps, and what was learned is saved first.
+    A request to stop, or a signal, is seen while packs are played and between two steps, and what was learned is saved
+    first.
 
     Args:
         run: Where everything is written.
@@ -140,8 +142,12 @@ class Training:
         """Continue where the newest checkpoint ends, and train to the last step.
 
         Raises:
-            Stopped: Somebody has asked for it; what was learned is saved.
+            Stopped: A request or a signal has asked for it; what was learned is saved.
         """
+        with signals.saved_first(lambda: self._run.stop_requested() is not None, self._progress.message) as self._asked:
+            self._train()
+
+    def _train(self) -> None:
         self._resume()
         config, total = self._config, self._config.train.steps
         self._progress.update("CoD-Train", self._done, total, {})
@@ -158,12 +164,20 @@ class Training:
                 self._validate(step)
             if step % config.train.checkpoint_every == 0 or step == total:
                 self._save()
-            if self._run.stop_requested():
+            if self._stopping():
                 break
-        if stop := self._run.stop_requested():
+        if stop := self._stopping():
+            self._asked.take_time()
             if self._saved < self._done:
                 self._save()
-            raise Stopped(stop)
+            raise stop
+
+    def _stopping(self) -> Stopped | None:
+        """What to raise when somebody has asked to stop, by a signal or by a file."""
+        if self._asked.number is not None:
+            return Signalled(self._asked.number)
+        requested = self._run.stop_requested()
+        return Stopped(requested) if requested else None
 
     def _resume(self) -> None:
         """Load the newest whole checkpoint, if there is one; later metrics are written again."""
@@ -221,7 +235,8 @@ class Training:
             while not playing.done():
                 await asyncio.wait([playing], timeout=_LOOK_S)
                 self._group.check()
-                if not playing.done() and self._run.stop_requested():
+                # A signal to the whole job may have ended an engine, too.
+                if (not playing.done() or playing.exception()) and self._stopping():
                     return None
             return playing.result()
         finally:

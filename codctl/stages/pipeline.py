@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from codctl.config.schema import Config
 from codctl.errors import CodctlError
-from codctl.runs.attempt import Terminated
 from codctl.runs.directory import RunDirectory
+from codctl.runs.signals import Terminated
 from codctl.runs.stop import Stopped
 from codctl.stages.progress import Logged, Progress, Stoppable
 

@@ -28,16 +28,15 @@ from codctl.evaluate.suites.expansion import expand
 from codctl.evaluate.suites.shipped import find_suite
 from codctl.runs import lock, machine
 from codctl.runs.atomic import make_folder, write_json
-from codctl.runs.attempt import Terminated
 from codctl.runs.directory import move_aside
 from codctl.runs.evaluations import ABOUT, EVALUATIONS, JOURNAL
+from codctl.runs.signals import STOPS, Terminated
 from codctl.stages.progress import Progress, Unfailing, of_arm
 from codctl.stages.subject import Performer, Subject, home_of, identity_of, open_subject
 from codctl.stages.suite_result import finished, write_result
 
 # Bump when the same subject and suite start to mean another result.
 IDENTITY_VERSION = 1
-_STOPS = (signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ async def _until_stopped(session: Coroutine[Any, Any, None]) -> None:
         task.cancel()
 
     is_main = threading.current_thread() is threading.main_thread()
-    handled = [number for number in _STOPS if is_main and signal.getsignal(number) is signal.SIG_DFL]
+    handled = [number for number in STOPS if is_main and signal.getsignal(number) is signal.SIG_DFL]
     for number in handled:
         loop.add_signal_handler(number, stop, number)
     try:

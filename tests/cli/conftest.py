@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -99,3 +100,30 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     done = codctl("train", "micro.yaml", "--json", cwd=home)
     assert done.returncode == 0, done.stderr
     return Trained(home / "runs", recipe, done)
+
+
+@pytest.fixture
+def warm(home: Path, trained: Trained) -> Path:
+    """A runs folder in which a second run of the micro recipe, `--name other`, finds its warm start made already."""
+    shutil.copytree(trained.runs_dir, home / "runs")
+    shutil.copy(trained.recipe, home)
+    return home / "runs"
+
+
+@pytest.fixture
+def in_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], object]], None]:
+    """Do something in the middle of a training step."""
+
+    def call(step: int, act: Callable[[], object]) -> None:
+        from codctl.learn.learner import Learner
+
+        learn = Learner.learn
+
+        def acting(self: Learner, samples: Any, at: int, judge: Any = None) -> Any:
+            if at == step:
+                act()
+            return learn(self, samples, at, judge)
+
+        monkeypatch.setattr(Learner, "learn", acting)
+
+    return call

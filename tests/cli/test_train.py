@@ -129,7 +129,8 @@ def test_a_stopped_run_says_how_to_go_on_and_goes_on(home: Path, micro: str, num
                 break
         rest = process.stderr.read()
     assert process.returncode == code
-    assert "the same command continues: codctl train micro.yaml" in rest
+    assert "step 1 of 2, checkpoint at step 1" in rest or "all 2 steps are learned" in rest
+    assert "codctl resume micro" in rest
     assert "Traceback" not in rest
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "report" in again.stdout

@@ -74,12 +74,12 @@ def in_arm_none() -> None:
     wrap(FileJournal, "append", lambda self, record: stop() if record.unit.arm == "none" else None)
 
 
-def interrupt_in_step_5() -> None:
+def interrupt_in_step_3() -> None:
     """Ctrl-C."""
     from codctl.learn.learner import Learner
 
     wrap(
-        Learner, "learn", lambda self, samples, step, judge: os.kill(os.getpid(), signal.SIGINT) if step == 5 else None
+        Learner, "learn", lambda self, samples, step, judge: os.kill(os.getpid(), signal.SIGINT) if step == 3 else None
     )
 
 

@@ -58,15 +58,15 @@ def test_killed_again_and_again_it_ends_the_same(uninterrupted: dict[str, Any], 
 def test_after_ctrl_c_a_broken_checkpoint_falls_back_and_ends_the_same(
     uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
-    interrupted = codctl(tmp_path, "interrupt_in_step_5")
+    interrupted = codctl(tmp_path, "interrupt_in_step_3")
     assert interrupted.returncode == 130
     assert "Traceback" not in interrupted.stderr
     assert status(tmp_path) == "interrupted"
-    weights = tmp_path / "runs/small/stages/cod_train/checkpoints/step-000004/rank-00000-of-00001.safetensors"
+    weights = tmp_path / "runs/small/stages/cod_train/checkpoints/step-000003/rank-00000-of-00001.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     resumed = finish(tmp_path)
     assert (
-        "checkpoint passed over: step-000004: rank-00000-of-00001.safetensors: 1000 bytes, expected" in resumed.stderr
+        "checkpoint passed over: step-000003: rank-00000-of-00001.safetensors: 1000 bytes, expected" in resumed.stderr
     )
     assert "continuing after step 2" in resumed.stderr
     assert_same(outcome(tmp_path), uninterrupted)
