@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from codctl.startup import wait_without_spinning
 from tests import forked
 from tests.surroundings import settle
 
 settle()
+wait_without_spinning()  # as every process of ours begins: what a test starts then has the environment of this one
 forked.install()
 # The same examples everywhere, however slow the machine; `--hypothesis-profile=default` looks for new ones.
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None, suppress_health_check=())

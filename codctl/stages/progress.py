@@ -58,7 +58,7 @@ class Logged:
 
     def __init__(self, progress: Progress | None, every_s: float) -> None:
         self._lines = PlainDisplay(every_s, lambda text: log.info("%s", text), stamped=False)
-        self._watchers: list[Progress] = [self._lines, *([Unfailing(progress)] if progress else [])]
+        self._watchers = [Unfailing(watcher) for watcher in (self._lines, progress) if watcher]
 
     def update(self, phase: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
         for watcher in self._watchers:
@@ -69,7 +69,8 @@ class Logged:
             watcher.message(text)
 
     def close(self) -> None:
-        self._lines.close()
+        with watching_only("the progress display"):
+            self._lines.close()
 
 
 class Stoppable:
