@@ -95,3 +95,25 @@ def test_every_checkpoint_is_one_curve_over_the_steps(cli, micro_run: Path, home
     assert page.count("position 3") >= 2
     assert "://" not in page
     assert cli(*argv).out == outcome.out
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_a_job_plays_the_model_that_was_found_when_it_was_submitted(
+    cli, micro_run: Path, monkeypatch: pytest.MonkeyPatch, every: bool
+) -> None:
+    sent: list[list[str]] = []
+
+    def submit(argv: list[str], cluster: object, *, folder: Path, name: str, runs_dir: Path) -> dict[str, object]:
+        sent.append(argv)
+        return {"folder": str(folder), "jobs": ["7"]}
+
+    monkeypatch.setattr("codctl.dispatch.launch.command_on_slurm", submit)
+    shutil.rmtree(micro_run / "stages" / "cod_train" / "final")
+    argv = ["eval", "--suite", "ralph-loop", *(["--every-checkpoint"] if every else []), "--slurm"]
+    monkeypatch.setattr("sys.argv", ["codctl", *argv])
+    outcome = cli(*argv)
+    assert outcome.code == 0, outcome.err
+    chosen = ["--run", "micro"] if every else ["--run", "micro", "--step", "2"]
+    assert sent == [[*argv[:-1], *chosen]]
+    assert every or outcome.out.startswith("run micro, step 2 of 2\n")
+    assert not (micro_run.parent / "evaluations").exists()

@@ -59,7 +59,7 @@ def test_what_hard_packs_have_in_common_cancels() -> None:
     assert first["high"] > second["low"]
     [difference] = part["arms"]["own"]["differences"]
     assert difference["mean"]["low"] > 0
-    assert headline(part, ["A", "B"]).startswith("B solves more than A: +0.10")
+    assert headline(part, ["A", "B"]).startswith("B solves more than A: +10 points")
     [same] = compare([played("a", hard), played("b", hard)])
     assert headline(same, ["A", "B"]).startswith("No measurable difference between B and A")
 

@@ -51,7 +51,7 @@ def headline(part: Mapping[str, Any], letters: Sequence[str]) -> str:
     difference = found["differences"][0]["mean"]
     if difference is None:
         return "No task was played by both models."
-    interval = quantities.with_interval(difference, quantities.difference)
+    mean, low, high = (quantities.signed_points(difference[key]) for key in ("mean", "low", "high"))
     name = ARMS[arm][0] if arm in ARMS else arm
     if difference["low"] > 0:
         verdict = f"{letters[1]} solves more than {letters[0]}"
@@ -59,7 +59,7 @@ def headline(part: Mapping[str, Any], letters: Sequence[str]) -> str:
         verdict = f"{letters[1]} solves less than {letters[0]}"
     else:
         verdict = f"No measurable difference between {letters[1]} and {letters[0]}"
-    return f"{verdict}: {interval} of the tasks, {name}, {part['packs']} packs"
+    return f"{verdict}: {mean} points of the tasks (95 % interval {low} to {high}), {name}, {part['packs']} packs"
 
 
 def _part(key: str, part: Mapping[str, Any], letters: Sequence[str]) -> dict[str, Any]:
