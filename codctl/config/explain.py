@@ -69,6 +69,12 @@ def listed_sections(model: type[BaseModel] = Config) -> dict[str, tuple[str, ...
     }
 
 
+@cache
+def listed_docs(model: type[BaseModel] = Config) -> tuple[FieldDoc, ...]:
+    """Every key of the sections inside lists, without positions."""
+    return tuple(_walk_lists(model, ""))
+
+
 def explain(key: str) -> tuple[FieldDoc, ...]:
     """Explain a key, every key of a section, or a name in all sections that have it.
 
@@ -150,6 +156,15 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterator[FieldDoc]:
             field_class=typing.cast("FieldClass", field_class),
             is_added=isinstance(extra, dict) and bool(extra.get("added")),
         )
+
+
+def _walk_lists(model: type[BaseModel], prefix: str) -> Iterator[FieldDoc]:
+    for name, field in model.model_fields.items():
+        inner, args = _subsection(field), typing.get_args(field.annotation)
+        if inner:
+            yield from _walk_lists(inner, f"{prefix}{name}.")
+        elif args and isinstance(args[0], type) and issubclass(args[0], BaseModel):
+            yield from _walk(args[0], f"{prefix}{name}.")
 
 
 def _expected(field: FieldInfo) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from codctl.config.consistency import MisfitError
-from codctl.config.explain import field_docs, listed_sections, nearest_key, sections
+from codctl.config.explain import field_docs, listed_docs, listed_sections, nearest_key, sections
 from codctl.config.overrides import Override
 from codctl.config.schema import Config
 from codctl.errors import Problem, UsageError
@@ -85,11 +86,11 @@ def _problem(detail: ErrorDetails, places: Places) -> Problem:
     if kind == "value_error":
         reason, misfit = detail["ctx"]["error"], _misfit(detail)
         return Problem(f"{key}: {reason}" if key else str(reason), where, misfit.hint if misfit else "")
-    docs = {doc.key: doc for doc in field_docs(model)}
+    docs = {doc.key: doc for doc in (*field_docs(model), *listed_docs(model))}
     if kind == "missing" and key in docs:
         return Problem(f"{key} is missing; expected {docs[key].expected}", where)
     if key in docs:
-        hint = ""
+        hint = _way_off(key) if kind == "finite_number" else ""
         if kind == "string_type" and isinstance(value, int | float) and not isinstance(value, bool):
             hint = f"quote it: '{key}=\"{value}\"'" if places.override_of(key) else f'quote it: "{value}"'
         return Problem(f"{key}: expected {docs[key].expected}, got {_said(value)}", where, hint)
@@ -119,5 +120,17 @@ def _misfit(detail: ErrorDetails) -> MisfitError | None:
 
 
 def _said(value: Any) -> str:
-    """A value as a recipe writes it: null, true, "text"."""
+    """A value as a recipe writes it: null, true, "text", inf."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_said, value))}]"
     return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _way_off(key: str) -> str:
+    """How to switch off what an infinite bound was meant to switch off."""
+    section, _, name = key.rpartition(".")
+    if section.startswith("health.") and name == "limit":
+        return f"{section}.action=off"
+    return f"{key}=null" if key == "train.grad_clip" else ""

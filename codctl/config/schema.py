@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from codctl.config import consistency
+from codctl.config.consistency import MisfitError
 from codctl.config.credentials import has_credentials
 from codctl.config.sbatch import check_option, minutes
 
@@ -127,9 +128,11 @@ class BuildConfig(Section):
     @model_validator(mode="after")
     def _heads_fit(self) -> BuildConfig:
         if self.heads % self.kv_heads:
-            raise ValueError(f"heads={self.heads} is not a multiple of kv_heads={self.kv_heads}")
+            reason = f"heads={self.heads} is not a multiple of kv_heads={self.kv_heads}"
+            raise MisfitError("model.build.kv_heads", reason, f"model.build.kv_heads={self.heads}, or a divisor of it")
         if self.head_dim % 2:
-            raise ValueError(f"head_dim={self.head_dim} is odd; rotary positions need pairs")
+            reason = f"head_dim={self.head_dim} is odd; rotary positions need pairs"
+            raise MisfitError("model.build.head_dim", reason, f"model.build.head_dim={self.head_dim - 1}")
         return self
 
 
@@ -299,9 +302,11 @@ class EngineConfig(Section):
     def _staleness_fits(self) -> EngineConfig:
         least = self.sync_every - 1 + self.overlap
         if least > self.max_staleness:
-            raise ValueError(
+            raise MisfitError(
+                "engine.max_staleness",
                 f"sync_every={self.sync_every} and overlap={str(self.overlap).lower()} make rows {least} steps old, "
-                f"max_staleness={self.max_staleness} drops them"
+                f"max_staleness={self.max_staleness} drops them",
+                f"engine.max_staleness={least}",
             )
         return self
 
