@@ -21,6 +21,7 @@ from codctl.cli._sweep_plan import say_counts, show
 if TYPE_CHECKING:
     from codctl.dispatch.sweep import Standing
     from codctl.dispatch.sweep_run import Limits
+    from codctl.errors import UsageError
     from codctl.runs.directory import RunDirectory
     from codctl.stages.sweeps.plan import Plan
 
@@ -77,8 +78,8 @@ def sweep(
 ) -> None:
     """Train with every combination of values, then evaluate and sum up.
 
-    KEY=A,B and seed=0,1,2 make the combinations. The same command again continues: it skips what is complete and adds
-    what is new.
+    KEY=A,B and seed=0..2 (0, 1 and 2) make the combinations. The same command again continues: it skips what is
+    complete and adds what is new. With --slurm and nothing named it is the study of generalization.
     """
     from codctl.dispatch.sweep_run import Limits
     from codctl.errors import UsageError
@@ -87,8 +88,10 @@ def sweep(
 
     if slurm and detach:
         raise UsageError("--slurm and --detach exclude each other", hint="--slurm returns at once anyway")
-    if source is not None and "=" in source:  # only overrides were typed: the usual study is meant
+    if source is not None and "=" in source:  # only overrides were typed
         overrides, source = [source, *(overrides or [])], None
+    if source is None and not (slurm or dry_run):
+        raise _what_could_run(overrides or [])
     plan = ask(
         source,
         overrides or [],
@@ -106,6 +109,21 @@ def sweep(
     with ExitStack() as held:
         ready = _ready(plan, runs_dir, command, held, here=not way.slurm, fresh=fresh, retry_failed=retry_failed)
         _go(ready, way, held, as_json=as_json)
+
+
+def _what_could_run(overrides: Sequence[str]) -> UsageError:
+    """Nothing was named: an hour of trainings does not start by itself."""
+    from codctl.config.studies import USUAL, shipped_studies
+    from codctl.errors import Problem, UsageError
+
+    typed = shlex.join(overrides)
+    lines = [f"codctl sweep {study} {typed}".rstrip() for study in shipped_studies()]
+    lines.append(f"codctl sweep RECIPE {typed or 'train.lr=4e-4,8e-4 seed=0..2'}")
+    return UsageError(
+        "name a study or a recipe",
+        hint=f"codctl sweep {USUAL} --dry-run shows its trainings, their time and memory",
+        problems=tuple(Problem(line) for line in lines),
+    )
 
 
 def resume_sweep(folder: Path, *, slurm: bool, local: bool, detach: bool, as_json: bool) -> None:

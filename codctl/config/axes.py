@@ -1,4 +1,7 @@
-"""Axes of a sweep: `key=a,b`, `seed=range(3)`, `key=choice(a,b)`, read with Hydra's grammar, and their product."""
+"""Axes of a sweep: `key=a,b` and `seed=0..2`, which no shell touches; what else Hydra's grammar knows; their product.
+
+`range(3)` and `choice(a,b)` need quotes in a shell.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice, product
 from typing import TYPE_CHECKING, Any
 
-from codctl.config.overrides import Override, parse_overrides
+from codctl.config.overrides import RANGES, Override, parse_overrides
 from codctl.errors import Problem
 
 if TYPE_CHECKING:
@@ -96,6 +99,8 @@ def _axis(text: str) -> Axis | Problem | None:
     where, bare = f"override {text}", "".join(value.split())
     if "=" in text and bare in ("", "choice()"):
         return _empty(key, where)
+    if RANGES.fullmatch(bare):
+        return _ranges(key, bare, text)
     if bare.startswith(",") or bare.endswith(",") or ",," in bare:
         return Problem(f"{key}: nothing stands beside a comma", where, f"list the values: {key}=a,b")
     try:
@@ -107,12 +112,26 @@ def _axis(text: str) -> Axis | Problem | None:
     return _refusal(parsed, where) or _listed(parsed, text)
 
 
+def _ranges(key: str, value: str, text: str) -> Axis | Problem:
+    """`0..2` is 0, 1 and 2; several of these, and single numbers, may stand beside each other."""
+    values: list[int] = []
+    for part in value.split(","):
+        first, _, last = part.partition("..")
+        numbers = range(int(first), int(last or first) + 1)
+        if len(numbers) + len(values) > _LONGEST:
+            return Problem(f"{key}: an axis has at most {_LONGEST} values", f"override {text}")
+        if not numbers:
+            return Problem(f"{key}: {part} goes down", f"override {text}", f"{key}={last}..{first}")
+        values += numbers
+    return Axis(key, tuple(dict.fromkeys(values)), text)
+
+
 def _listed(parsed: HydraOverride, text: str) -> Axis | Problem:
     key, where = parsed.key_or_group, f"override {text}"
     try:
         values = list(islice(parsed.sweep_iterator(parsed._convert_value), _LONGEST + 1))
     except ValueError as error:
-        return Problem(f"{key}: {error}", where, f"{key}=range(3)")
+        return Problem(f"{key}: {error}", where, f"{key}=0..2")
     if not values:
         return _empty(key, where)
     if len(values) > _LONGEST:
@@ -127,7 +146,7 @@ def _refusal(parsed: HydraOverride, where: str) -> Problem | None:
     if key == "name":
         return Problem("name: trials are named after their values", where, "--name NAME names the sweep")
     if kind == "INTERVAL_SWEEP":
-        hint = f"list them: {key}=0.1,0.2 or {key}=range(0.1,0.5,0.1)"
+        hint = f"list them: {key}=0.1,0.2"
         return Problem(f"{key}: an interval has no end of values", where, hint)
     if kind == "GLOB_CHOICE_SWEEP":
         return Problem(f"{key}: glob(…) has no meaning here", where, f"list the values: {key}=a,b")
@@ -137,7 +156,7 @@ def _refusal(parsed: HydraOverride, where: str) -> Problem | None:
 
 
 def _empty(key: str, where: str) -> Problem:
-    return Problem(f"{key}: the axis has no values", where, f"list them: {key}=a,b or {key}=range(3)")
+    return Problem(f"{key}: the axis has no values", where, f"list them: {key}=a,b or {key}=0..2")
 
 
 def _is_in(value: Any, others: Sequence[Any]) -> bool:

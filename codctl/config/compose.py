@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Draft:
         shown: How messages name the recipe.
         lines: Line of each key of its file.
         overrides: With which it was composed.
+        texts: Values of its file as they are written.
     """
 
     values: dict[str, Any]
@@ -40,6 +41,7 @@ class Draft:
     shown: str
     lines: Mapping[str, int]
     overrides: tuple[Override, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     def config(self, changes: Sequence[Override] = ()) -> Config:
         """Set more values, in this order, and validate.
@@ -55,7 +57,7 @@ class Draft:
         try:
             return Config.model_validate(values)
         except ValidationError as error:
-            places = Places(self.shown, self.lines, [*self.overrides, *changes])
+            places = Places(self.shown, self.lines, [*self.overrides, *changes], texts=self.texts)
             raise usage_error(self.shown, findings(error, places)) from None
 
 
@@ -69,7 +71,7 @@ def load_config(recipe: str, overrides: Sequence[str] = ()) -> Config:
     Raises:
         UsageError: With all problems at once, each with its place, what was expected and the nearest valid key.
     """
-    parsed, problems = parse_overrides(overrides)
+    parsed, problems = parse_overrides(overrides, sweep=f"codctl sweep {recipe}")
     drafted = draft(recipe, parsed, problems)
     try:
         config = drafted.config()
@@ -104,7 +106,7 @@ def draft(recipe: str, overrides: Sequence[Override] = (), problems: Sequence[Pr
         raise usage_error(shown, [problem, *problems])
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", found.path.stem).lstrip("._-") or "run"
     written = None if template == values else {"name": name, **template}
-    return Draft({"name": name, **values}, written, shown, source.lines, tuple(overrides))
+    return Draft({"name": name, **values}, written, shown, source.lines, tuple(overrides), source.texts)
 
 
 def _with(values: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:

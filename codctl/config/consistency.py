@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -34,7 +35,7 @@ class MisfitError(ValueError):
 
 def check(config: Config) -> None:
     """Raise MisfitError for the first contradiction."""
-    for rule in (_top_p, _lora_rank, _lora_target, _overlap, _servers):
+    for rule in (_home, _top_p, _lora_rank, _lora_target, _overlap, _servers):
         rule(config)
 
 
@@ -51,6 +52,14 @@ def tied_head(target: str) -> MisfitError:
         "the adapter would change only one of its two uses",
         _TARGET_HINT,
     )
+
+
+def _home(config: Config) -> None:
+    path = config.model.path
+    if path and path.startswith("~"):
+        raise MisfitError(
+            "model.path", f"no shell has replaced the ~ of {path}", f"model.path={Path(path).expanduser()}"
+        )
 
 
 def _top_p(config: Config) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+_NUMBER_TYPES = ("int_type", "float_type", "bool_type")
+_NUMBER = re.compile(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?|true|false")
+
+
 @dataclass(frozen=True)
 class Places:
     """Knows where each key was written: in an override, or on a line of a file.
@@ -29,12 +34,14 @@ class Places:
         lines: Line of each dotted key of the file.
         overrides: In the order in which they were typed.
         model: The schema that the keys belong to.
+        texts: Values of the file as they are written.
     """
 
     file: str
     lines: Mapping[str, int]
     overrides: Sequence[Override]
     model: type[BaseModel] = field(default=Config)
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     def override_of(self, key: str) -> Override | None:
         """The override that gave the key its value."""
@@ -82,7 +89,9 @@ def _problem(detail: ErrorDetails, places: Places) -> Problem:
         near = nearest_key(key, model)
         message = f"unknown key {key}" + (f"; did you mean {near}?" if near else "")
         shown = key.rpartition(".")[0] if key.rpartition(".")[0] in listed_sections(model) else near
-        return Problem(message, where, f"codctl recipe explain {shown}" if near and model is Config else "")
+        if model is Config and not near:
+            return Problem(message, where, "codctl recipe explain lists all keys")
+        return Problem(message, where, f"codctl recipe explain {shown}" if model is Config else "")
     if kind == "value_error":
         reason, misfit = detail["ctx"]["error"], _misfit(detail)
         return Problem(f"{key}: {reason}" if key else str(reason), where, misfit.hint if misfit else "")
@@ -90,9 +99,7 @@ def _problem(detail: ErrorDetails, places: Places) -> Problem:
     if kind == "missing" and key in docs:
         return Problem(f"{key} is missing; expected {docs[key].expected}", where)
     if key in docs:
-        hint = _way_off(key) if kind == "finite_number" else ""
-        if kind == "string_type" and isinstance(value, int | float) and not isinstance(value, bool):
-            hint = f"quote it: '{key}=\"{value}\"'" if places.override_of(key) else f'quote it: "{value}"'
+        hint = _way_off(key) if kind == "finite_number" else _other_type(key, value, kind, places)
         return Problem(f"{key}: expected {docs[key].expected}, got {_said(value)}", where, hint)
     if key in sections(model):
         inside = ", ".join(sections(model)[key])
@@ -126,6 +133,17 @@ def _said(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_said, value))}]"
     return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _other_type(key: str, value: Any, kind: str, places: Places) -> str:
+    """How to write a number as text, or a text as a number."""
+    override = places.override_of(key)
+    if kind == "string_type" and isinstance(value, int | float):
+        text = override.text.partition("=")[2] if override and override.key == key else _said(value)
+        return f"quote it: '{key}=\"{text}\"'" if override else f'quote it: "{places.texts.get(key, text)}"'
+    if kind in _NUMBER_TYPES and isinstance(value, str) and _NUMBER.fullmatch(value) and not override:
+        return "leave the quotes out; from the environment: ${oc.decode:${oc.env:NAME}}"
+    return ""
 
 
 def _way_off(key: str) -> str:

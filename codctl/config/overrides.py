@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from codctl.config.credentials import redacted
 from codctl.errors import Problem
 
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+# Whole numbers and ranges of them, both ends included: 0..2 or 0..2,7.
+RANGES = re.compile(r"(?=.*\.\.)-?\d+(\.\.-?\d+)?(,-?\d+(\.\.-?\d+)?)*")
 _WORDS = ("null", "true", "false", "nan", "inf", "infinity")
 
 
@@ -34,8 +38,13 @@ class Override:
         return self.text.lstrip("+")
 
 
-def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Problem]]:
-    """Keep the overrides that can be applied, and say what is wrong with the others."""
+def parse_overrides(texts: Sequence[str], sweep: str = "") -> tuple[list[Override], list[Problem]]:
+    """Keep the overrides that can be applied, and say what is wrong with the others.
+
+    Args:
+        texts: `key=value` each, as typed.
+        sweep: Start of the command that takes several values of a key, where there is one.
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -47,8 +56,12 @@ def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Problem]
         if text.startswith("~"):
             problems.append(Problem("a key cannot be removed; give it another value", where))
             continue
-        if "=" not in text:
+        key, _, typed = text.partition("=")
+        if "=" not in text or not key:
             problems.append(Problem(f'expected key=value, got "{text}"', where))
+            continue
+        if RANGES.fullmatch(typed):
+            problems.append(_several(key, text, sweep))
             continue
         try:
             override = parser.parse_override(text)
@@ -59,7 +72,7 @@ def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Problem]
         if override.package is not None:
             problems.append(Problem('expected key=value; "@" has no meaning here', where))
         elif override.is_sweep_override():
-            problems.append(Problem(f"{key} takes one value", where, f"a list is written '{key}=[a,b]'"))
+            problems.append(_several(key, text, sweep))
         elif key.split(".")[0] == "hydra":
             problems.append(Problem('unknown key "hydra"', where))
         elif any(key == other.key for other in kept):
@@ -67,6 +80,13 @@ def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Problem]
         else:
             kept.append(Override(text, key, override.value()))
     return kept, problems
+
+
+def _several(key: str, text: str, sweep: str) -> Problem:
+    """Several values where one is meant."""
+    a_list = f"a list is written '{key}=[a,b]'"
+    trained = f"`{sweep} {shlex.quote(text)}` trains with each of them; {a_list}"
+    return Problem(f"{key} takes one value", f"override {text}", trained if sweep else a_list)
 
 
 def override_text(key: str, value: Any) -> str:
@@ -94,4 +114,6 @@ def _quoted(text: str) -> str:
 
 def _quoting_hint(text: str) -> str:
     key, _, value = text.partition("=")
-    return f"text with special characters is quoted twice: '{key}={_quoted(value)}'"
+    if value.startswith("~/"):
+        return f"write the whole path: {shlex.quote(f'{key}={Path(value).expanduser()}')}"
+    return f"text with special characters is quoted twice: {shlex.quote(f'{key}={_quoted(value)}')}"

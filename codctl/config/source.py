@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from codctl.errors import Problem
+
+# What YAML takes for a number in base 60 or 8, and people for a time, an account or a number with a leading zero.
+_MISREAD = re.compile(r"[-+]?([1-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?|0[0-9_]+)")
 
 
 @dataclass(frozen=True)
@@ -18,12 +22,14 @@ class Source:
         keys: Keys at the top.
         groups: Config groups that its defaults list chooses from.
         problem: Why it cannot be composed.
+        texts: The value of each dotted key as it is written, of those on one line.
     """
 
     lines: dict[str, int] = field(default_factory=dict)
     keys: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
     problem: Problem | None = None
+    texts: dict[str, str] = field(default_factory=dict)
 
 
 def read_source(path: Path, shown: str, kind: str = "recipe") -> Source:
@@ -50,12 +56,26 @@ def read_source(path: Path, shown: str, kind: str = "recipe") -> Source:
     if hydra is not None and (not isinstance(hydra, DictConfig) or set(hydra) != {"searchpath"}):
         return _refused('of "hydra" a recipe may only set hydra.searchpath', shown)
     lines: dict[str, int] = {}
-    _collect_lines(node, "", lines)
-    return Source(lines, frozenset(str(key) for key in loaded), _groups(loaded.get("defaults")))
+    texts: dict[str, str] = {}
+    _collect(node, "", lines, texts)
+    for key, text in texts.items():
+        if _MISREAD.fullmatch(text):
+            message = f"{key}: YAML reads {text} as {_as_number(text)}"
+            hint = (
+                'put it into quotes; a time is "H:MM:SS"' if ":" in text else f'quote it: "{text}", or leave the 0 out'
+            )
+            return _refused(message, f"{shown}:{lines[key]}", hint)
+    return Source(lines, frozenset(str(key) for key in loaded), _groups(loaded.get("defaults")), texts=texts)
 
 
-def _refused(message: str, where: str) -> Source:
-    return Source(problem=Problem(message, where))
+def _refused(message: str, where: str, hint: str = "") -> Source:
+    return Source(problem=Problem(message, where, hint))
+
+
+def _as_number(text: str) -> object:
+    import yaml
+
+    return yaml.safe_load(text)
 
 
 def _groups(defaults: Any) -> frozenset[str]:
@@ -67,16 +87,19 @@ def _groups(defaults: Any) -> frozenset[str]:
     return frozenset(name.removeprefix("override ").removeprefix("optional ") for name in names)
 
 
-def _collect_lines(node: Any, prefix: str, lines: dict[str, int]) -> None:
+def _collect(node: Any, prefix: str, lines: dict[str, int], texts: dict[str, str]) -> None:
     import yaml
+
+    if isinstance(node, yaml.ScalarNode) and node.style is None:
+        texts[prefix.rstrip(".")] = node.value
 
     if isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
             lines[f"{prefix}{number}"] = item.start_mark.line + 1
-            _collect_lines(item, f"{prefix}{number}.", lines)
+            _collect(item, f"{prefix}{number}.", lines, texts)
     if not isinstance(node, yaml.MappingNode):
         return
     for key_node, value_node in node.value:
         key = f"{prefix}{key_node.value}"
         lines[key] = key_node.start_mark.line + 1
-        _collect_lines(value_node, f"{key}.", lines)
+        _collect(value_node, f"{key}.", lines, texts)

@@ -79,10 +79,10 @@ class Health:
 
 
 def _stop(step: int, finding: Finding, why: str = "") -> StageError:
-    limit = "action=skip" if finding.gate == "non_finite" else "limit=…"
+    gate = f"health.{finding.gate}"
+    other = f"{gate}.limit=…" if finding.gate != "non_finite" else f"--fork RUN --name NEW {gate}.action=skip"
     return StageError(
         f"step {step}: {finding.text}{why}; the optimiser did not make this step",
-        where=f"health.{finding.gate}",
-        hint=f"{finding.remedy}; go on from the newest checkpoint with other settings: codctl train RECIPE "
-        f"--fork RUN --name NEW health.{finding.gate}.{limit}",
+        where=gate,
+        hint=f"{finding.remedy}; the same command with {other} goes on from the newest checkpoint",
     )

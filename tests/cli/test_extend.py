@@ -14,6 +14,18 @@ from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import read_info
 from codctl.stages.cod_train import Training
 
+LEARNING = """\
+name: learning
+world: {preset: tiny, rendering: compact, length: 3}
+model: {build: {layers: 1, width: 32, heads: 2, kv_heads: 2, ffn: 64, rope_theta: 100}}
+sampling: {solve_tokens: 8, update_tokens: 12}
+warm_start: {packs: 160, batch_rows: 16, lr: 1e-2}
+train: {steps: 2, packs: 2, rollouts: 3, lr: 1e-3, checkpoint_every: 2}
+evaluation: {packs: 2, arms: [own], long_length: 0}
+tracking: {mlflow: false, trajectories_every: 1}
+runtime: {threads: 1, progress_s: 1}
+"""
+
 
 @pytest.fixture
 def run(home: Path, trained) -> Path:
@@ -41,27 +53,30 @@ def metrics(run: Path) -> list[Any]:
     return [(one["phase"], one["step"], one["metrics"]) for one in records]
 
 
-def test_more_steps_go_on_from_the_checkpoint_and_end_as_a_longer_run(cli, run: Path) -> None:
+def test_more_steps_go_on_from_the_checkpoint_and_end_as_a_longer_run(cli, home: Path) -> None:
+    (home / "learning.yaml").write_text(LEARNING)
+    run, whole = (home / "runs" / name for name in ("learning", "whole"))
+    assert cli("train", "learning.yaml").code == 0
     before = (run / "stages/evaluation/before/rows.jsonl").stat().st_mtime_ns
-    longer = cli("train", "micro.yaml", "train.steps=3")
+    longer = cli("train", "learning.yaml", "train.steps=4")
     assert longer.code == 0, longer.err
     assert "continuing after step 2" in longer.err
-    assert cli("train", "micro.yaml", "train.steps=3", "--name", "whole").code == 0
-    whole = run.with_name("whole")
+    assert cli("train", "learning.yaml", "train.steps=4", "--name", "whole").code == 0
+    assert [numbers["grad_norm"] > 0 for phase, _, numbers in metrics(whole) if phase == "train"].count(True) >= 3
     assert weights(run) == weights(whole)
     assert metrics(run) == metrics(whole)
     rows = "stages/evaluation/after/rows.jsonl"
     assert (run / rows).read_text() == (whole / rows).read_text()
     assert sealed_as(run, "after") == sealed_as(whole, "after")
-    assert sealed_as(run, "after")["step"] == 3
+    assert sealed_as(run, "after")["step"] == 4
     [earlier] = (run / "stages/earlier").iterdir()
     assert earlier.name.startswith("after-step-000002-")
     assert (run / "stages/evaluation/before/rows.jsonl").stat().st_mtime_ns == before
     steps = [config_of(run / "attempts" / number)["train"]["steps"] for number in ("001", "002")]
-    assert steps == [2, 3]
-    fewer = cli("train", "micro.yaml")
+    assert steps == [2, 4]
+    fewer = cli("train", "learning.yaml")
     assert fewer.code == 6
-    assert "has learned 3 steps already, train.steps=2 is fewer" in fewer.err
+    assert "has learned 4 steps already, train.steps=2 is fewer" in fewer.err
     assert "--name OTHER" in fewer.err
 
 

@@ -42,9 +42,10 @@ class Swept:
         return self.home / "runs" / "sweeps" / "micro-sweep"
 
 
-TOO_LARGE = 10**10  # for any memory, which is only noticed when the adapter is made
-FAILS = f"rank-{TOO_LARGE}"
-ARGUMENTS = ("micro.yaml", f"model.lora.rank=0,{TOO_LARGE}", "--suite", "quick.yaml")
+FAILS = "action-stop"  # at the first step
+ARGUMENTS = (
+    "micro.yaml", "health.silent_groups.action=off,stop", "--suite", "quick.yaml"
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -64,24 +65,24 @@ def test_a_sweep_that_partly_fails_says_which_and_why_and_exits_5(swept: Swept) 
     assert "1 of 2 trials are not complete" in swept.done.stderr
     assert "--retry-failed" in swept.done.stderr
     assert f"{FAILS} failed (1): " in swept.done.stderr
-    assert "allocate memory" in swept.done.stderr
+    assert "groups without signal" in swept.done.stderr
     assert "INCOMPLETE: 1 of 2 trials" in swept.done.stdout
-    assert trial(swept, "rank-0").status() == "finished"
+    assert trial(swept, "action-off").status() == "finished"
     assert trial(swept, FAILS).status() == "failed"
 
 
 def test_every_trained_model_plays_the_suites_from_a_copy(swept: Swept) -> None:
-    run = trial(swept, "rank-0")
+    run = trial(swept, "action-off")
     result = json.loads((run.path / "suites" / "quick" / "result.json").read_text())
-    assert result["subject"]["name"] == "rank-0"
-    assert result["command"][:4] == ["codctl", "eval", "--run", "micro-sweep/rank-0"]
+    assert result["subject"]["name"] == "action-off"
+    assert result["command"][:4] == ["codctl", "eval", "--run", "micro-sweep/action-off"]
     kept = list((swept.folder / "suites").glob("quick-*.yaml"))
     assert [path.read_text() for path in kept] == [SUITE]
 
 
 def test_results_are_summed_up_in_the_folder_of_the_sweep(swept: Swept) -> None:
     result = json.loads((swept.folder / "result.json").read_text())
-    assert [(one["name"], one["is_complete"]) for one in result["trials"]] == [("rank-0", True), (FAILS, False)]
+    assert [(one["name"], one["is_complete"]) for one in result["trials"]] == [("action-off", True), (FAILS, False)]
     assert (swept.folder / "report.html").is_file()
     assert "INCOMPLETE" in (swept.folder / "table.csv").read_text()
 
@@ -93,7 +94,7 @@ def test_the_same_command_again_starts_nothing(swept: Swept, cli: Cli, monkeypat
     assert again.json["result"]["complete"] is False
     assert list(again.json["result"]["incomplete"]) == [FAILS]
     assert "2 trials: 1 complete, 1 failed before (--retry-failed runs them again)" in again.err
-    assert len(trial(swept, "rank-0").attempts()) == len(trial(swept, FAILS).attempts()) == 1
+    assert len(trial(swept, "action-off").attempts()) == len(trial(swept, FAILS).attempts()) == 1
 
 
 def test_a_dry_run_shows_what_would_run_and_writes_nothing(
@@ -101,10 +102,10 @@ def test_a_dry_run_shows_what_would_run_and_writes_nothing(
 ) -> None:
     monkeypatch.chdir(swept.home)
     before = {path: path.stat().st_mtime_ns for path in swept.folder.rglob("*")}
-    more = [argument.replace("rank=0", "rank=0,4") for argument in ARGUMENTS]
+    more = [argument.replace("action=off", "action=off,warn") for argument in ARGUMENTS]
     shown = cli("sweep", *more, "--retry-failed", "--dry-run")
     assert shown.code == 0
-    states = [" ".join(line.split()[3:]) for line in shown.out.splitlines() if line.startswith("rank-")]
+    states = [" ".join(line.split()[3:]) for line in shown.out.splitlines() if line.startswith("action-")]
     assert states == ["complete", "planned → run", "failed → run"]
     assert {path: path.stat().st_mtime_ns for path in swept.folder.rglob("*")} == before
 
@@ -124,7 +125,7 @@ def test_a_sweep_has_one_launcher(swept: Swept, cli: Cli, monkeypatch: pytest.Mo
         fresh = cli("sweep", *ARGUMENTS, "--fresh")
     assert (refused.code, fresh.code) == (6, 6)
     assert "sweep 'micro-sweep' is in use by process" in refused.err
-    assert trial(swept, "rank-0").status() == "finished"
+    assert trial(swept, "action-off").status() == "finished"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_a_sweep_has_one_launcher(swept: Swept, cli: Cli, monkeypatch: pytest.Mo
         (["micro.yaml", "--suite", "ralf-loop"], 2, "did you mean 'ralph-loop'?"),
         (["micro.yaml", "--slurm", "--detach"], 2, "--slurm and --detach exclude each other"),
         (["micro.yaml", "model.path=Some/Model"], 3, "hf download Some/Model\n"),
-        (["size=huge"], 2, "there is no size 'huge' (known: tiny, qwen3-8b)"),
+        (["generalization", "size=huge"], 2, "there is no size 'huge' (known: tiny, qwen3-8b)"),
         (["broken.yaml"], 2, "error: broken.yaml:3: unknown key sedes; did you mean seeds?\n"),
     ],
 )
@@ -159,7 +160,7 @@ def test_the_published_study_can_be_planned_where_it_cannot_run(home: Path, cli:
     (script,) = found["sbatch"]
     assert "#SBATCH --gpus-per-node=8" in script
     assert not (home / "runs").exists()
-    assert cli("sweep", "size=qwen3-8b").code == 3
+    assert cli("sweep", "generalization", "size=qwen3-8b").code == 3
 
 
 def test_a_plan_takes_work_in_proportion_to_its_trials(cli: Cli, micro: str) -> None:
@@ -206,3 +207,12 @@ def test_a_detached_sweep_goes_on_alone(home: Path, micro: str, cli: Cli) -> Non
     assert "finished (2 of 2 ended, 0 running)" in log
     assert json.loads((folder / "result.json").read_text())["complete"] is True
     assert cli("sweep", micro, "seed=0,1", "--json").json["result"]["complete"] is True
+
+
+def test_nothing_starts_that_was_not_named(cli: Cli, home: Path) -> None:
+    bare = cli("sweep")
+    assert bare.code == 2
+    assert "name a study or a recipe" in bare.err
+    assert "codctl sweep generalization" in bare.err
+    assert "codctl sweep generalization seed=0..1" in cli("sweep", "seed=0..1").err
+    assert not (home / "runs").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,7 +127,7 @@ FILE_PROBLEMS = {
     "values that do not fit together": (
         "model: {build: {heads: 3, kv_heads: 2}}\n",
         "mine.yaml:1",
-        "model.build: heads=3 is not a multiple of kv_heads=2",
+        "model.build.kv_heads: heads=3 is not a multiple of kv_heads=2",
     ),
     "code to run": ("train: {_target_: os.system}\n", "mine.yaml:1", "unknown key train._target_"),
     "Hydra's own section": (
@@ -215,3 +216,71 @@ def test_other_things_that_are_no_recipe(write: Write, tmp_path: Path) -> None:
     )
     Path("binary.yaml").write_bytes(b"\xff\xfe\x00")
     assert problems_of("binary.yaml")[0][1].startswith("cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    ("written", "message", "hint"),
+    [
+        ("cluster: {time: 12:30}", "cluster.time: YAML reads 12:30 as 750", 'put it into quotes; a time is "H:MM:SS"'),
+        ("train: {steps: 010}", "train.steps: YAML reads 010 as 8", 'quote it: "010", or leave the 0 out'),
+        (
+            "cluster: {account: 0123}",
+            "cluster.account: YAML reads 0123 as 83",
+            'quote it: "0123", or leave the 0 out',
+        ),
+        (
+            "name: 1e5",
+            "name: expected text that matches ^[A-Za-z0-9][A-Za-z0-9._-]*$, got 100000.0",
+            'quote it: "1e5"',
+        ),
+        (
+            "seed: ${oc.env:NOT_SET_ANYWHERE,7}",
+            'seed: expected a whole number from 0 to 4,294,967,295, got "7"',
+            "leave the quotes out; from the environment: ${oc.decode:${oc.env:NAME}}",
+        ),
+        (
+            "model: {path: ~/models}",
+            "model.path: no shell has replaced the ~ of ~/models",
+            f"model.path={Path.home()}/models",
+        ),
+    ],
+)
+def test_what_yaml_reads_otherwise_than_people(write, written: str, message: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_config(write(written))
+    assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+@pytest.mark.parametrize(
+    ("typed", "message", "hint"),
+    [
+        ("=1", 'expected key=value, got "=1"', ""),
+        ("qqqq=1", "unknown key qqqq", "codctl recipe explain lists all keys"),
+        ("name=1e5", "name: expected text that matches ^[A-Za-z0-9][A-Za-z0-9._-]*$, got 100000.0", "'name=\"1e5\"'"),
+        (
+            "model.path=~/models",
+            "cannot be read as key=value",
+            f"write the whole path: model.path={Path.home()}/models",
+        ),
+        (
+            "description=it's",
+            "cannot be read as key=value",
+            "text with special characters is quoted twice: " + shlex.quote('description="it\'s"'),
+        ),
+        (
+            "seed=0..2",
+            "seed takes one value",
+            "`codctl sweep tiny seed=0..2` trains with each of them; a list is written 'seed=[a,b]'",
+        ),
+        (
+            "seed=range(3)",
+            "seed takes one value",
+            "`codctl sweep tiny 'seed=range(3)'` trains with each of them; a list is written 'seed=[a,b]'",
+        ),
+    ],
+)
+def test_an_override_that_fails_says_what_to_type(typed: str, message: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_config("tiny", [typed])
+    assert caught.value.message == message
+    assert hint in caught.value.hint

@@ -30,7 +30,7 @@ def test_times_that_are_none_or_can_be_misread(time: str | int) -> None:
 def test_a_time_without_quotes_in_a_recipe_is_refused_by_its_line(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("cluster:\n  time: 2:00:00\n")  # YAML reads 7200
-    with pytest.raises(UsageError, match="put H:MM:SS into quotes") as caught:
+    with pytest.raises(UsageError, match="YAML reads 2:00:00 as 7200") as caught:
         load_config(str(recipe))
     assert caught.value.where == f"{recipe}:2"
 

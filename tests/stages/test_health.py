@@ -62,7 +62,7 @@ def test_stop_ends_the_run_and_says_how_to_go_on() -> None:
     with pytest.raises(StageError, match=r"step 3: the policy's entropy is 0.5, below 0.6; the optimiser did not") as e:
         health.after_step(3, SOUND)
     assert e.value.where == "health.entropy"
-    assert "--fork RUN --name NEW health.entropy.limit=" in e.value.hint
+    assert "the same command with health.entropy.limit=" in e.value.hint
 
 
 def test_steps_that_are_left_out_for_ever_end_the_run() -> None:

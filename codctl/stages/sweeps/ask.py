@@ -81,9 +81,7 @@ def _of_study(
     study = load_study(found.path, found.shown, sizes[0])
     seeds = [*chosen.get("seeds", ()), *chosen.get("seed", ())] if {"seeds", "seed"} & set(chosen) else study.seeds
     if not seeds:
-        raise UsageError(
-            "seeds: the axis has no values", where="override seeds=[]", hint="seeds=[0,1] or seeds=range(3)"
-        )
+        raise UsageError("seeds: the axis has no values", where="override seeds=[]", hint="seeds=0,1 or seeds=0..2")
     name = name or (study.name if study.is_default_size else f"{study.name}-{study.size}")
     typed = _with_earlier(typed, [key for key in earlier_axes(name) if key != "seed"])
     trainings = _select("train", study.trainings, chosen)
