@@ -64,7 +64,7 @@ def test_a_sweep_that_partly_fails_says_which_and_why_and_exits_5(swept: Swept) 
     assert swept.done.returncode == 5, swept.done.stderr
     assert "1 of 2 trials are not complete" in swept.done.stderr
     assert "--retry-failed" in swept.done.stderr
-    assert f"{FAILS} failed (1): " in swept.done.stderr
+    assert f"{FAILS} failed (" in swept.done.stderr
     assert "groups without signal" in swept.done.stderr
     assert "INCOMPLETE: 1 of 2 trials" in swept.done.stdout
     assert trial(swept, "action-off").status() == "finished"
@@ -74,7 +74,7 @@ def test_a_sweep_that_partly_fails_says_which_and_why_and_exits_5(swept: Swept) 
 def test_every_trained_model_plays_the_suites_from_a_copy(swept: Swept) -> None:
     run = trial(swept, "action-off")
     result = json.loads((run.path / "suites" / "quick" / "result.json").read_text())
-    assert result["subject"]["name"] == "action-off"
+    assert result["subject"]["name"] == "micro-sweep/action-off"
     assert result["command"][:4] == ["codctl", "eval", "--run", "micro-sweep/action-off"]
     kept = list((swept.folder / "suites").glob("quick-*.yaml"))
     assert [path.read_text() for path in kept] == [SUITE]
