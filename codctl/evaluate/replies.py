@@ -89,7 +89,7 @@ def sentences(part: Mapping[str, Any], prefix: str = "") -> list[str]:
         words = f" ({', '.join(said[:_QUOTES])})" if said else ""
         values = {"n": f"{n} of {counts['asked']}", "words": words, "limits": _limits(part, kind, prefix)}
         values["thinking"] = "" if part["rendering"] == "compact" else "; a model that thinks needs thousands"
-        found.append(_SENTENCES[kind].format(**values))
+        found.append(_SENTENCES[kind].format(**values) + _updates(counts, kind))
     return found
 
 
@@ -133,6 +133,12 @@ def _words(said: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
     for kind in FAULTS:
         found += [{"kind": k, "words": words, "count": n} for (k, words), n in often if k == kind][:_QUOTES]
     return found
+
+
+def _updates(counts: Mapping[str, Any], kind: str) -> str:
+    """What it means that replies of this kind were those of updates only."""
+    episodes = {point["episode"] for point in counts["by_position"] if point["kind"] == kind}
+    return "; all of them were updates, so the hints stayed as they were" if episodes == {"update"} else ""
 
 
 def _limits(part: Mapping[str, Any], kind: str, prefix: str) -> str:

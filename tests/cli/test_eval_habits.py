@@ -125,7 +125,11 @@ CASES = {
     "cut updates": Case(
         lambda body, *_: says("I think that", finish="length") if is_update(body) else says(GOOD),
         0,
-        (r"warning: 4 of 20 replies were cut at the token limit: raise update_tokens \(1024\); a", TABLE),
+        (
+            r"warning: 4 of 20 replies were cut at the token limit: "
+            r"raise update_tokens \(1024\); a model .*; all of them were updates, so the hints stayed as they were",
+            TABLE,
+        ),
         ("4 of 4",),
         faults={"cut": 4},
     ),
@@ -158,7 +162,7 @@ CASES = {
         lambda *_: reports(402, "Insufficient credits. Add more using https://example.org"),
         7,
         (
-            r"error: http.*: the server refuses the request \(an error in place of a chat completion: "
+            r"error: http.*: the server refuses the request \(status 200 with an error: "
             r"Insufficient credits\. Add more",
             r"→ add credit to the account of this key",
         ),
@@ -169,7 +173,7 @@ CASES = {
         lambda body, *_: reports(400, "this prompt is too long") if is_update(body) else says(GOOD),
         0,
         (
-            r"warning: 4 of 20 requests were rejected \(“an error in place of a chat completion: this prompt is too "
+            r"warning: 4 of 20 requests were rejected \(“status 200 with an error: this prompt is too "
             r"long”\): change the server or the settings",
             TABLE,
             r"again    4 trajectories failed: once the server or the settings are changed, the same command plays",

@@ -243,7 +243,7 @@ def _read(kind: type[_Body], body: bytes, what: str) -> _Body:
         raise NotTheFormatError(f"expected {what}, got what is not JSON: “{shown(text[:80])}”", may_pass=True) from None
     if error := _error_in(found):
         said, code = shown(_innermost(error)), _code(error)
-        raise NotTheFormatError(f"an error in place of {what}: {said}", is_error=True, code=code, complaint=said)
+        raise NotTheFormatError(f"status 200 with an error: {said}", is_error=True, code=code, complaint=said)
     try:
         return kind.model_validate(found)
     except ValidationError as error:

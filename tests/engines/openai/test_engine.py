@@ -220,13 +220,13 @@ def test_the_server_says_how_long_to_wait(server: FakeServer, form: str) -> None
         (
             [Answer(body={"error": {"message": "upstream died"}})],
             {},
-            "an error in place of a chat completion: upstream died (after 3 tries)",
+            "status 200 with an error: upstream died (after 3 tries)",
             3,
         ),
         (
             [Answer(body={"error": {"message": "no such account", "code": 402}})],
             {},
-            "an error in place of a chat completion: no such account",
+            "status 200 with an error: no such account",
             1,
         ),
         ([refuses(429, "You exceeded your current quota")], {}, "429 Too Many Requests: You exceeded your", 1),
