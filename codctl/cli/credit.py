@@ -23,22 +23,15 @@ def credit(
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
-    """Show reward, advantage and hint of each episode.
+    """Show who got credit for what: a line for each pack, and the hints with the most and the least credit.
 
-    By pack, position and rollout, from the trajectories that the run stored.
+    With --pack every episode of it, by position and rollout. From the trajectories that the run stored.
     """
+    from codctl.cli import _credit_text
     from codctl.cod.ledger import read_ledger
     from codctl.runs.directory import find_run
 
-    ledger = read_ledger(find_run(runs_dir, run).path, step=step, pack=pack)
-    headers = ["pos", "kind", "rollout", "reward", "return", "baseline", "advantage", "hint"]
-    blocks = [f"step {ledger.step}"]
-    for name in ledger.packs:
-        rows = [
-            [e.position, e.kind, e.rollout, e.reward, e.episode_return, e.baseline, e.advantage, e.hint]
-            for e in ledger.entries
-            if e.pack == name
-        ]
-        if rows:
-            blocks.append(f"pack {name}\n{_output.table(headers, rows, cut_last=True)}")
-    _output.result("credit", ledger.as_dict(), "\n\n".join(blocks), as_json=as_json)
+    found = find_run(runs_dir, run)
+    ledger = read_ledger(found.path, step=step, pack=pack)
+    text = _credit_text.summary(ledger, run) if pack is None else _credit_text.in_full(ledger)
+    _output.result("credit", ledger.as_dict(), text, as_json=as_json)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from codctl.cod.trajectory import read_parquet
 from codctl.errors import UsageError
+
+_MOST_NAMES = 6
 
 
 @dataclass(frozen=True)
@@ -58,22 +61,27 @@ def read_ledger(run: Path, *, step: int | None = None, pack: str | None = None) 
         raise UsageError("the run has stored no rollouts yet", where=str(_folder(run)), hint="codctl runs list")
     chosen = max(stored) if step is None else step
     if chosen not in stored:
-        known = ", ".join(str(number) for number in sorted(stored))
+        known = _listed([str(number) for number in sorted(stored)])
         raise UsageError(f"no rollouts were stored for step {chosen}; stored: {known}", where=str(_folder(run)))
     rows = read_parquet(stored[chosen])
     packs = tuple(dict.fromkeys(str(row["pack"]) for row in rows))
     if pack is not None:
         wanted = [name for name in packs if name == pack or name.rpartition("/")[2] == pack]
         if not wanted:
-            raise UsageError(
-                f"step {chosen} has no pack {pack!r}; it has {', '.join(packs)}", where=str(stored[chosen])
-            )
+            raise UsageError(f"step {chosen} has no pack {pack!r}; it has {_listed(packs)}", where=str(stored[chosen]))
         rows = [row for row in rows if row["pack"] in wanted]
     order = {name: number for number, name in enumerate(packs)}
     kinds = {"solve": 0, "update": 1}
     entries = [_entry(row) for row in rows]
     entries.sort(key=lambda e: (order[e.pack], e.position, kinds.get(e.kind, 2), e.rollout))
     return Ledger(chosen, stored[chosen], packs, tuple(entries))
+
+
+def _listed(names: Sequence[str]) -> str:
+    """A few names; of more, both ends and how many there are."""
+    if len(names) <= _MOST_NAMES:
+        return ", ".join(names)
+    return f"{', '.join(names[:3])}, …, {names[-1]} ({len(names)} in all)"
 
 
 def _folder(run: Path) -> Path:

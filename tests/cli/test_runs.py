@@ -121,8 +121,11 @@ def test_credit_is_a_table_of_packs_positions_and_rollouts(cli, trained) -> None
     for episode in result["episodes"]:
         assert episode["advantage"] == episode["return"] - episode["baseline"]
     one = cli("credit", "micro", "--step", "1", "--pack", "0", *where)
-    assert one.out.startswith("step 1\n\npack frozen_lake/tiny/train/0\npos  kind    rollout  reward")
+    assert one.out.startswith("step 1\n\npack frozen_lake/tiny/train/0\nposition  kind    rollout  reward")
     assert one.out.count("pack ") == 1
+    summary = cli("credit", "micro", *where).out
+    assert summary.startswith("step 2, 2 packs\n")
+    assert len(summary.splitlines()) < 30
 
 
 def test_credit_of_what_was_not_stored(cli, trained) -> None:
@@ -135,3 +138,11 @@ def test_report_is_written_where_it_is_asked_for(cli, home: Path, trained) -> No
     outcome = cli("report", "micro", "--runs-dir", str(trained.runs_dir), "--out", "page.html")
     assert (outcome.code, outcome.out) == (0, "page.html\n")
     assert "<html" in (home / "page.html").read_text()
+
+
+def test_figures_are_written_beside_the_page(cli, home: Path, trained) -> None:
+    outcome = cli("report", "micro", "--runs-dir", str(trained.runs_dir), "--out", "p.html", "--figures", "f", "--json")
+    figures = outcome.json["result"]["figures"]
+    assert figures[0]["name"] == "learning"
+    assert figures[0]["files"] == ["f/learning.svg", "f/learning.png", "f/learning.csv"]
+    assert all((home / path).stat().st_size for one in figures for path in one["files"])
