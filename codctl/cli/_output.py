@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, TextIO
 
 from codctl.cli._table import GAP, lay_out
@@ -18,6 +19,8 @@ from codctl.quantities import number
 
 SCHEMA = 1
 _LEAST_COLUMNS = 12
+_STATUS_COLUMNS = ("status", "outcome")
+_STATUS_COLOURS = dict.fromkeys(("failed", "died", "unreadable"), "31") | {"running": "32"}
 _BOLD_RED, _DIM, _BOLD = "1;31", "2", "1"
 
 
@@ -100,7 +103,25 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, cut_last:
         room = max(columns - sum(widths[:-1]) - GAP * (len(widths) - 1), _LEAST_COLUMNS)
         cells = [[*row[:-1], shorten(row[-1], room)] for row in cells]
     right = [all(isinstance(row[i], int | float | None) for row in rows) and bool(rows) for i in range(len(headers))]
-    return lay_out(headers, cells, right, columns, bold)
+    return lay_out(headers, cells, right, columns, bold, _painter(headers))
+
+
+def _painter(headers: Sequence[str]) -> Callable[[int, str], str]:
+    """Colours the words in the columns that say how something stands."""
+
+    def paint(column: int, text: str) -> str:
+        code = _STATUS_COLOURS.get(text.strip().partition(":")[0]) if headers[column] in _STATUS_COLUMNS else None
+        return _styled(text, code, sys.stdout) if code else text
+
+    return paint
+
+
+def moment(iso: object) -> str:
+    """A moment in local time: 2026-11-27 18:04."""
+    try:
+        return datetime.fromisoformat(str(iso)).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return ""
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from codctl.cli import _output
+from codctl.cli._status_text import at, curve, took
 from codctl.quantities import position, with_interval
 
 if TYPE_CHECKING:
@@ -18,6 +19,25 @@ _KINDS = {
     "checkpoints": "checkpoints of a finished run",
     "old": "moved aside by --fresh",
 }
+
+
+def listed(entries: Sequence[dict[str, Any]]) -> str:
+    """A row for each run."""
+    columns = ["name", "status", "at", "took", "started", "evaluations", "recipe"]
+    rows = [
+        [
+            entry["name"],
+            entry["status"],
+            at(entry),
+            took(entry),
+            _output.moment(entry["started"]).replace(" ", "\xa0"),
+            str(entry["evaluations"] or ""),
+            entry["recipe"],
+        ]
+        for entry in entries
+    ]
+    used = [i for i in range(len(columns)) if i < 2 or any(row[i] for row in rows)]
+    return _output.table([columns[i] for i in used], [[row[i] for i in used] for row in rows])
 
 
 def cleanable(pieces: Sequence[Piece], total: int) -> str:
@@ -44,19 +64,24 @@ def shown(found: dict[str, Any]) -> str:
         "report": found["report"],
     }
     head |= {key: value for key, value in optional.items() if value}
+    head["created"] = _output.moment(head["created"])
+    if problem := found["problem"]:
+        head["problem"] = f"{problem['message']} → {problem['hint']}"
     if sent := found["dispatch"]:
         jobs = f", job {', '.join(sent['jobs'])}" if sent.get("jobs") else ""
-        head["sent"] = f"{sent.get('where')}{jobs}, {sent.get('submitted')}, code {sent.get('code')}"
+        head["sent"] = f"{sent.get('where')}{jobs}, {_output.moment(sent.get('submitted'))}, code {sent.get('code')}"
     beat = found["heartbeat"]
     if beat and found["status"] in ("running", "died"):
         head["beat" if found["status"] == "died" else "alive"] = (
-            f"process {beat.get('pid')} on {beat.get('host')}, beat {beat.get('beat')}, {beat.get('at')}"
+            f"process {beat.get('pid')} on {beat.get('host')}, {_output.moment(beat.get('at'))}"
         )
     if found["stop"]:
         head["asked"] = f"to {found['stop']}"
     lines = [_output.facts([(key.ljust(8), str(value)) for key, value in head.items()])]
     if found["attempts"]:
         lines += ["", _attempts(found["attempts"])]
+    if found["evaluations"]:
+        lines += ["", _evaluations(found["evaluations"])]
     for change in found["environment"]:
         lines += ["", f"attempt {change['attempt']} ran in another environment than {change['before']}:"]
         lines.append(_output.table(["what", "before", "then"], change["changed"]))
@@ -66,10 +91,36 @@ def shown(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _evaluations(evaluations: Sequence[dict[str, Any]]) -> str:
+    from codctl.evaluate.about import model_of_run
+
+    rows = [
+        [
+            one["suite"] if len(one["parts"]) < 2 else f"{one['suite']}, {part['name'] or ''}",
+            model_of_run(one["subject"]),
+            part.get("packs"),
+            curve(part.get("success") or []),
+            one["state"],
+            one["id"],
+        ]
+        for one in evaluations
+        for part in one["parts"] or [{"name": None}]
+    ]
+    return _output.table(["evaluation", "model", "packs", "success by position", "state", "id"], rows)
+
+
 def _attempts(attempts: Sequence[dict[str, Any]]) -> str:
     columns = ["attempt", "started", "seconds", "host", "job", "outcome", "why"]
     rows = [
-        [a["number"], a["started"], a.get("seconds"), a.get("host"), a.get("job"), a["outcome"], _why(a)]
+        [
+            a["number"],
+            _output.moment(a["started"]),
+            a.get("seconds"),
+            a.get("host"),
+            a.get("job"),
+            a["outcome"],
+            _why(a),
+        ]
         for a in attempts
     ]
     used = [i for i, name in enumerate(columns) if name not in ("job", "why") or any(row[i] for row in rows)]
@@ -82,6 +133,8 @@ def _why(attempt: dict[str, Any]) -> str:
 
 
 def compared(found: dict[str, Any]) -> str:
+    from codctl.evaluate.arms import NAMES
+
     runs = found["runs"]
     names = [run["name"] for run in runs]
     facts = ("status", "recipe", "digest", "attempts", "seconds", "code")
@@ -94,10 +147,17 @@ def compared(found: dict[str, Any]) -> str:
         blocks.append("no key is set differently")
     for entry in found["success"]:
         longest = max(len(curve or []) for curve in entry["curves"])
-        rows = [[position(i), *(_point(curve, i) for curve in entry["curves"])] for i in range(longest)]
-        title = f"success, {entry['evaluation']}, {entry['arm']} (95 % interval)"
-        blocks.append(f"{title}\n{_output.table(['position', *names], rows)}")
+        points: list[list[object]] = [["model", *map(_model, entry["models"])]]
+        points += [[str(position(i)), *(_point(points, i) for points in entry["curves"])] for i in range(longest)]
+        title = f"success, {entry['evaluation']}, {NAMES.get(entry['arm'], entry['arm'])} (95 % interval)"
+        blocks.append(f"{title}\n{_output.table(['position', *names], points)}")
     return "\n\n".join(blocks)
+
+
+def _model(subject: dict[str, Any] | None) -> str | None:
+    from codctl.evaluate.about import model_of_run
+
+    return model_of_run(subject) if subject else None
 
 
 def _point(curve: list[dict[str, Any]] | None, index: int) -> str | None:

@@ -13,6 +13,8 @@ from codctl.cli import _output
 from codctl.cli._options import RUNS_DIR
 
 _MOST_POSITIONS = 4
+_TRAINING = "CoD-Train"
+_PHASES = {"warm_start": "warm start", "train": _TRAINING, "validation": _TRAINING}  # as metrics.jsonl has them
 _WITH_THE_SWEEP = ("planned", "interrupted", "cancelled", "paused")  # trials that go on when their sweep does
 _ORDER = ("finished", "incomplete", "running", "queued", "paused", "planned", "interrupted", "cancelled", "died")
 
@@ -37,7 +39,8 @@ def text(found: dict[str, Any], runs_dir: Path, *, named: bool) -> str:
 def _runs(entries: list[dict[str, Any]], sweep: str = "") -> str:
     """A row for each, then what to type next. Of a sweep's trials the names alone, and what concerns them alone."""
     unsaid = _WITH_THE_SWEEP if sweep else ()
-    columns = ["trial" if sweep else "name", "status", "on", "at", "success by position", "alive", "job"]
+    columns = ["trial" if sweep else "name", "status", "on", "at", "took", "success by position"]
+    columns += ["evaluations", "alive", "job"]
     rows = [_row(entry, sweep) for entry in entries]
     used = [i for i in range(len(columns)) if i < 2 or any(row[i] for row in rows)]
     text = _output.table([columns[i] for i in used], [[row[i] for i in used] for row in rows])
@@ -50,8 +53,10 @@ def _row(entry: dict[str, Any], sweep: str) -> list[str]:
         entry["name"].removeprefix(f"{sweep}/"),
         entry["status"],
         _on(entry),
-        _at(entry),
-        _curve(entry["success"]),
+        at(entry),
+        took(entry),
+        " ".join(filter(None, [curve(entry["success"]), _measured(entry)])),
+        str(entry["evaluations"] or ""),
         "" if entry["sign_of_life_s"] is None else f"{_output.ago(entry['sign_of_life_s'])} ago",
         " ".join(filter(None, [*jobs[:1], f"+{len(jobs) - 1}" if len(jobs) > 1 else "", entry["waits_for"]])),
     ]
@@ -63,16 +68,49 @@ def _on(entry: dict[str, Any]) -> str:
     return str(host) if entry["where"] == "local" and host not in (None, socket.gethostname()) else str(entry["where"])
 
 
-def _at(entry: dict[str, Any]) -> str:
-    phase, step = entry["phase"], entry["step"]
-    if phase is None or phase == "finished":
+def at(entry: dict[str, Any], *, exactly: bool = True) -> str:
+    """Where a run is: `CoD-Train 34/100, 12 min left`.
+
+    Args:
+        entry: Of a run, as `overview` or `list_all` has it.
+        exactly: With what changes all the time: counts of every phase, and the time left.
+    """
+    if entry["status"] == "finished":
+        return ""
+    if doing := entry["doing"]:
+        has_count = doing["total"] and (exactly or doing["phase"] == _TRAINING)
+        text = f"{doing['phase']} {doing['done']}/{doing['total']}" if has_count else str(doing["phase"])
+        left = entry["left_s"] if exactly else None
+        return text if left is None else f"{text}, {_output.ago(left)} left"
+    phase, step, steps = entry["phase"], entry["step"], entry.get("steps")
+    if phase is None:
         return "starting" if entry["status"] == "running" else ""
+    name = _PHASES.get(phase, str(phase))
     if step is None or phase in ("evaluation", "suites"):
-        return str(phase)
-    return f"{phase} {step}/{entry['steps']}" if entry["steps"] else f"{phase} {step}"
+        return name
+    return f"{name} {step}/{steps}" if steps else f"{name} {step}"
 
 
-def _curve(success: list[float]) -> str:
+def took(entry: dict[str, Any]) -> str:
+    """For how long it has worked, in all its attempts."""
+    return "" if entry["elapsed_s"] is None else _clock(entry["elapsed_s"])
+
+
+def _measured(entry: dict[str, Any]) -> str:
+    """Of which model the success is."""
+    where, step = entry["success_in"], entry["success_step"]
+    if not entry["success"] or where is None:
+        return ""
+    return (
+        "(final model)"
+        if where == "after"
+        else f"(validation, step {step})"
+        if where == "validation"
+        else f"(step {step})"
+    )
+
+
+def curve(success: list[float]) -> str:
     points = [f"{value:.2f}" for value in success]
     return " ".join(points if len(points) <= _MOST_POSITIONS else [*points[: _MOST_POSITIONS - 1], "…", points[-1]])
 
@@ -91,6 +129,8 @@ def _hints(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 
 def _why(entry: dict[str, Any]) -> str:
+    if entry["note"]:
+        return str(entry["note"])
     if entry["lacks"]:
         return f"no result yet of {', '.join(entry['lacks'])}"
     return str(entry["message"]) if entry["status"] in ("failed", "unreadable") else ""
@@ -132,7 +172,7 @@ def _clock(seconds: float) -> str:
 def lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """One line for each run and sweep, and for each trial that went wrong, without what changes by itself."""
     for entry in found["runs"]:
-        parts = [entry["status"], _at(entry), _curve(entry["success"])]
+        parts = [entry["status"], at(entry, exactly=False), curve(entry["success"])]
         yield entry["name"], f"{entry['name']}: " + ", ".join(filter(None, parts))
     for sweep in found["sweeps"]:
         yield f"sweep {sweep['name']}", headline(sweep)

@@ -13,9 +13,17 @@ _PUNCTUATION = re.compile(r"(?<=[/,=_:-])")
 
 Row = Sequence[str]
 Bold = Callable[[str], str]
+Paint = Callable[[int, str], str]
 
 
-def lay_out(headers: Row, rows: Sequence[Row], right: Sequence[bool], columns: int | None, bold: Bold) -> str:
+def lay_out(
+    headers: Row,
+    rows: Sequence[Row],
+    right: Sequence[bool],
+    columns: int | None,
+    bold: Bold,
+    paint: Paint = lambda _column, text: text,
+) -> str:
     """A table as text.
 
     Args:
@@ -24,13 +32,14 @@ def lay_out(headers: Row, rows: Sequence[Row], right: Sequence[bool], columns: i
         right: Which columns are aligned right. They are never wrapped.
         columns: Width of the terminal; None leaves everything as wide as it is.
         bold: Marks the headers.
+        paint: Gives a part of a cell its colour, by the number of its column.
     """
     natural = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
     widths = natural if columns is None or _total(natural) <= columns else _fitted(headers, rows, right, columns)
     if widths is None:
-        return _records(headers, rows, columns or 0, bold)
+        return _records(headers, rows, columns or 0, bold, paint)
     head = [bold(line) for line in _lines(headers, widths, right)]
-    return "\n".join([*head, *(line for row in rows for line in _lines(row, widths, right))])
+    return "\n".join([*head, *(line for row in rows for line in _lines(row, widths, right, paint))])
 
 
 def wrapped(text: str, columns: int | None, indent: str = "") -> str:
@@ -85,16 +94,18 @@ def _longest_piece(column: Row) -> int:
     return min(_longest_word(column), _SHORT)
 
 
-def _lines(row: Row, widths: Sequence[int], right: Sequence[bool]) -> list[str]:
+def _lines(
+    row: Row, widths: Sequence[int], right: Sequence[bool], paint: Paint = lambda _column, text: text
+) -> list[str]:
     """One row, over as many lines as its longest cell takes."""
     cells = [_wrap(text, width) for text, width in zip(row, widths, strict=True)]
     height = max(map(len, cells))
     return [
         (" " * GAP)
         .join(
-            part.rjust(width) if is_right else part.ljust(width)
-            for part, width, is_right in zip(
-                (cell[number] if number < len(cell) else "" for cell in cells), widths, right, strict=True
+            paint(column, part.rjust(width) if is_right else part.ljust(width))
+            for column, (part, width, is_right) in enumerate(
+                zip((cell[number] if number < len(cell) else "" for cell in cells), widths, right, strict=True)
             )
         )
         .rstrip()
@@ -102,17 +113,17 @@ def _lines(row: Row, widths: Sequence[int], right: Sequence[bool]) -> list[str]:
     ]
 
 
-def _records(headers: Row, rows: Sequence[Row], columns: int, bold: Bold) -> str:
+def _records(headers: Row, rows: Sequence[Row], columns: int, bold: Bold, paint: Paint) -> str:
     """Each row as lines of its own, where the columns cannot stand side by side."""
     label = max(map(len, headers))
     room = max(columns - label - GAP, 1)
     blocks = []
     for row in rows:
         lines = []
-        for header, text in zip(headers, row, strict=True):
+        for column, (header, text) in enumerate(zip(headers, row, strict=True)):
             if not text:
                 continue
-            first, *more = _wrap(text, room)
+            first, *more = [paint(column, part) for part in _wrap(text, room)]
             lines += [f"{bold(header.ljust(label))}{' ' * GAP}{first}", *(" " * (label + GAP) + line for line in more)]
         blocks.append("\n".join(line.rstrip() for line in lines))
     return "\n\n".join(blocks)

@@ -11,7 +11,7 @@ from codctl.cli import _complete as complete
 from codctl.cli import _output, control, status
 from codctl.cli._help import Command, Group
 from codctl.cli._options import RUNS_DIR, Json, RunName, RunsDir
-from codctl.cli._runs_text import cleanable, compared, shown
+from codctl.cli._runs_text import cleanable, compared, listed, shown
 
 app = typer.Typer(help="List, show, compare and clean up runs.", cls=Group, no_args_is_help=True, rich_markup_mode=None)
 
@@ -32,8 +32,7 @@ def list_(
     from codctl.dispatch.listing import list_all
 
     found = [entry for entry in list_all(runs_dir, trials=all_) if only in (None, entry["status"])]
-    columns = ["name", "status", "phase", "step", "started", "recipe"]
-    text = _output.table(columns, [[entry[column] for column in columns] for entry in found])
+    text = listed(found)
     nothing = f"no runs in {runs_dir}" if only is None else f"no runs in {runs_dir} with status {only}"
     _output.result("runs list", {"runs": found}, text if found else nothing, as_json=as_json)
 

@@ -10,9 +10,11 @@ from typing import Any
 
 from codctl.dispatch.jobs import Jobs
 from codctl.dispatch.standing import Seen, look, settle, status_of
+from codctl.dispatch.whereabouts import evaluations_by_run, whereabouts
 from codctl.errors import CodctlError
 from codctl.runs import attempt, manifest
 from codctl.runs.directory import RunDirectory, list_runs, list_sweeps, trials_of
+from codctl.runs.evaluations import StoredEvaluation, evaluations_of
 from codctl.runs.seal import is_sealed
 from codctl.tracking import jsonl
 from codctl.tracking.latest import latest
@@ -30,7 +32,8 @@ def list_all(runs_dir: Path, *, trials: bool = False) -> list[dict[str, Any]]:
         runs += [trial for sweep in list_sweeps(runs_dir) for trial in trials_of(sweep)]
     seen = [look(run.path, _name(run, runs_dir)) for run in runs]
     settle(seen, Jobs())
-    return [_entry(one) for one in seen]
+    evaluations = evaluations_by_run(runs_dir)
+    return [{**_entry(one), **whereabouts(one), "evaluations": evaluations[one.name]} for one in seen]
 
 
 def describe(run: RunDirectory) -> dict[str, Any]:
@@ -54,9 +57,36 @@ def describe(run: RunDirectory) -> dict[str, Any]:
         "attempts": attempts,
         "environment": list(_changes(run, len(attempts))),
         "stages": _finished_stages(run),
+        "problem": _problem(run),
+        "evaluations": [_evaluation(one) for one in evaluations_of(run)],
         "suites": sorted(path.parent.name for path in run.path.glob("suites/[!.]*/result.json")),
         "latest": _latest(run),
         "report": str(report) if report.is_file() else None,
+    }
+
+
+def _problem(run: RunDirectory) -> dict[str, str] | None:
+    found = run.config_problem()
+    return {"message": found.message, "hint": found.hint} if found else None
+
+
+def _evaluation(found: StoredEvaluation) -> dict[str, Any]:
+    """One that `codctl eval --run` has made: what was played of which model, and the success with its own hints."""
+    parts = [
+        {
+            "name": part.get("name"),
+            "packs": part.get("packs"),
+            "success": [point["mean"] for point in part.get("arms", {}).get("own", {}).get("success", [])],
+        }
+        for part in (found.result or {}).get("parts", [])
+    ]
+    return {
+        "id": found.id,
+        "suite": found.about.get("suite"),
+        "state": found.state,
+        "subject": found.subject,
+        "parts": parts,
+        "path": str(found.path),
     }
 
 

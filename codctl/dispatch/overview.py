@@ -9,13 +9,13 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from codctl.dispatch.jobs import Jobs
 from codctl.dispatch.standing import ALIVE, Seen, look, settle
-from codctl.errors import CodctlError
+from codctl.dispatch.whereabouts import evaluations_by_run, is_alive, seconds_since, whereabouts
+from codctl.errors import CodctlError, UsageError
 from codctl.runs import heartbeat, lock
 from codctl.runs.directory import RunDirectory, list_runs, list_sweeps, trials_of
 from codctl.runs.seal import COMPLETE
@@ -46,9 +46,13 @@ def overview(
     plans = [(path, _plan(path)) for path in sweeps]
     trials = [_trials(path, plan) for path, plan in plans]
     settle([*alone, *(one for group in trials for one in group)], jobs)
+    folders = {*map(_root, runs), *(path.parents[1] for path in sweeps)}
+    evaluations = sum((evaluations_by_run(folder) for folder in folders), Counter[str]())
     return {
-        "runs": [_run(one, again) for one in alone],
-        "sweeps": [_sweep(path, plan, group, again) for (path, plan), group in zip(plans, trials, strict=True)],
+        "runs": [_run(one, again, evaluations) for one in alone],
+        "sweeps": [
+            _sweep(path, plan, group, again, evaluations) for (path, plan), group in zip(plans, trials, strict=True)
+        ],
         "notes": list(jobs.notes),
     }
 
@@ -67,6 +71,13 @@ def _title(run: RunDirectory) -> str:
         return run.title
     except CodctlError:
         return run.name
+
+
+def _root(run: RunDirectory) -> Path:
+    try:
+        return run.root
+    except CodctlError:
+        return run.path.parent
 
 
 def _plan(path: Path) -> dict[str, Any]:
@@ -88,11 +99,11 @@ def _trials(path: Path, plan: Mapping[str, Any]) -> list[Seen]:
     return [look(path / "trials" / name, f"{path.name}/{name}", suites) for name, suites in planned.items()]
 
 
-def _run(seen: Seen, again: Callable[[str, str], str]) -> dict[str, Any]:
+def _run(seen: Seen, again: Callable[[str, str], str], evaluations: Mapping[str, int]) -> dict[str, Any]:
     """The whole entry of a run: its newest numbers and signs of life too."""
-    newest, beat = latest(seen.path / "metrics.jsonl"), heartbeat.read(seen.path)
-    total = _total(seen.path) if newest.phase in ("train", "validation") else None
-    lives = seen.status == "running" == seen.record.get("outcome")  # else the beat is of an earlier attempt
+    newest, beat = latest(seen.path / "metrics.jsonl"), heartbeat.read(seen.path) if is_alive(seen) else None
+    frozen, problem = _frozen(seen)
+    total = _steps(frozen) if newest.phase in ("train", "validation") else None
     return {
         "name": seen.name,
         "path": str(seen.path),
@@ -106,10 +117,13 @@ def _run(seen: Seen, again: Callable[[str, str], str]) -> dict[str, Any]:
         "step": newest.step,
         "steps": total,
         **(_final(seen) or _measured(newest)),
-        "sign_of_life_s": _age_s(beat) if lives else None,
+        **whereabouts(seen),
+        "evaluations": evaluations[seen.name],
+        "sign_of_life_s": seconds_since(beat.get("at")) if beat else None,
         "lacks": list(seen.lacks),
         "message": seen.note or ("" if seen.status in ALIVE else str(seen.record.get("message") or "")),
-        "next": _next(seen, again),
+        "note": seen.note or (problem.message if problem else ""),
+        "next": problem.hint if problem else _next(seen, again),
     }
 
 
@@ -132,14 +146,18 @@ def _final(seen: Seen) -> dict[str, Any] | None:
 
 
 def _sweep(
-    path: Path, plan: Mapping[str, Any], trials: Sequence[Seen], again: Callable[[str, str], str]
+    path: Path,
+    plan: Mapping[str, Any],
+    trials: Sequence[Seen],
+    again: Callable[[str, str], str],
+    evaluations: Mapping[str, int],
 ) -> dict[str, Any]:
     counts = Counter("incomplete" if one.lacks else one.status for one in trials)
     open_ones = [one for one in trials if one.status != "finished" or one.lacks]
     shown = _worth_showing(open_ones)
     each_s, left_s = _pace(trials)
     at_work = lock.is_locked(path / "lock") or not {one.status for one in trials}.isdisjoint(ALIVE)
-    entries = [_run(one, again) for one in shown]
+    entries = [_run(one, again, evaluations) for one in shown]
     if at_work:  # whoever launched it starts what is left
         for entry in entries:
             entry["next"] = again("logs", entry["name"]) if entry["status"] in _WRONG else None
@@ -179,7 +197,7 @@ def _pace(trials: Sequence[Seen]) -> tuple[float | None, float | None]:
     if not running:
         return round(each, 1), None
     waiting = sum(1 for one in trials if one.status in ("queued", "paused", "planned"))
-    started = [max(0.0, each - (_seconds_since(one.record.get("started")) or 0.0)) for one in running]
+    started = [max(0.0, each - (seconds_since(one.record.get("started")) or 0.0)) for one in running]
     return round(each, 1), round((each * waiting + sum(started)) / len(running), 1)
 
 
@@ -200,19 +218,19 @@ def _phase(seen: Seen, measured: str | None) -> str | None:
     return "suites" if (seen.path / "suites").is_dir() else "evaluation"
 
 
-def _total(path: Path) -> int | None:
+def _frozen(seen: Seen) -> tuple[dict[str, Any], UsageError | None]:
+    """Its config.json, or what is wrong with that."""
+    run = RunDirectory(seen.path)
+    if seen.status == "unreadable" or not run.manifest_path.is_file():
+        return {}, None
     try:
-        return int(json.loads((path / "config.json").read_text(encoding="utf-8"))["config"]["train"]["steps"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return run.frozen(), None
+    except UsageError as error:
+        return {}, error
 
 
-def _age_s(beat: Mapping[str, Any] | None) -> float | None:
-    return _seconds_since(beat.get("at")) if beat else None
-
-
-def _seconds_since(text: Any) -> float | None:
+def _steps(frozen: Mapping[str, Any]) -> int | None:
     try:
-        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds())
-    except (ValueError, TypeError):
+        return int(frozen["config"]["train"]["steps"])
+    except (ValueError, KeyError, TypeError):
         return None

@@ -10,8 +10,10 @@ from typing import Any
 from codctl.config.explain import field_docs
 from codctl.config.schema import CLASSES
 from codctl.runs.directory import RunDirectory
+from codctl.runs.seal import COMPLETE
 
 Curve = list[dict[str, Any]]
+Model = dict[str, Any] | None
 
 
 def compare(runs: Sequence[RunDirectory]) -> dict[str, Any]:
@@ -19,7 +21,8 @@ def compare(runs: Sequence[RunDirectory]) -> dict[str, Any]:
 
     Returns:
         `runs` (how each stands), `config` (keys that differ, with class and values), and `success` (for each
-        evaluation and arm the curves by position with the ends of their 95 % intervals, null where a run has none).
+        evaluation and arm the models and their curves by position with the ends of their 95 % intervals, null where a
+        run has none).
     """
     return {
         "runs": [_facts(run) for run in runs],
@@ -64,14 +67,23 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _success(runs: Sequence[Mapping[tuple[str, str], Curve]]) -> list[dict[str, Any]]:
+def _success(runs: Sequence[Mapping[tuple[str, str], tuple[Model, Curve]]]) -> list[dict[str, Any]]:
     keys = dict.fromkeys(key for run in runs for key in run)
-    return [{"evaluation": name, "arm": arm, "curves": [run.get((name, arm)) for run in runs]} for name, arm in keys]
+    none: tuple[None, None] = (None, None)
+    return [
+        {
+            "evaluation": name,
+            "arm": arm,
+            "models": [run.get((name, arm), none)[0] for run in runs],
+            "curves": [run.get((name, arm), none)[1] for run in runs],
+        }
+        for name, arm in keys
+    ]
 
 
-def _curves(run: RunDirectory) -> dict[tuple[str, str], Curve]:
-    """Success by position of every evaluation in the run, and of every suite played on it."""
-    found: dict[tuple[str, str], Curve] = {}
+def _curves(run: RunDirectory) -> dict[tuple[str, str], tuple[Model, Curve]]:
+    """Model and success by position of every evaluation in the run, and of every suite played on it."""
+    found: dict[tuple[str, str], tuple[Model, Curve]] = {}
     for folder in (run.stage("evaluation"), run.path / "suites"):
         for path in sorted(folder.glob("[!.]*/result.json"), key=_age):
             result = _read(path)
@@ -79,8 +91,16 @@ def _curves(run: RunDirectory) -> dict[tuple[str, str], Curve]:
             for part in parts:
                 name = path.parent.name if len(parts) == 1 else f"{path.parent.name}/{part.get('name')}"
                 for arm, curves in part.get("arms", {}).items():
-                    found[name, arm] = curves.get("success", [])
+                    found[name, arm] = result.get("subject") or _model(path.parent), curves.get("success", [])
     return found
+
+
+def _model(folder: Path) -> Model:
+    """Which model a sealed evaluation is of, as results of suites say it."""
+    step = _read(folder / COMPLETE).get("info", {}).get("step")
+    if step is None:
+        return None
+    return {"checkpoint": "warm-start" if folder.name.startswith("before") else "final", "step": step}
 
 
 def _age(path: Path) -> tuple[bool, str]:

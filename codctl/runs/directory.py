@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ class RunDirectory:
     def __init__(self, path: Path, *, new_config: dict[str, Any] | None = None) -> None:
         self.path = path
         self._new_config = new_config
+        self.beat: heartbeat.Beat | None = None  # of an attempt that this object has started
 
     @classmethod
     def create_or_continue(
@@ -295,7 +297,7 @@ class RunDirectory:
             code_now = code.digest()
             asked = self._new_config or self.frozen()
             about = {"job": job, "code": code_now, "digest": asked["digest"], "mark": self.mark()}
-            with attempt.recorded(self.path, number, about), heartbeat.beating(self.path, number):
+            with attempt.recorded(self.path, number, about), heartbeat.beating(self.path, number) as self.beat:
                 self.store_config()
                 atomic.write_json(attempt.folder(self.path, number) / "config.json", self.frozen())
                 self._note_environment(number)
@@ -324,9 +326,30 @@ class RunDirectory:
         try:
             frozen: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             frozen["config"], frozen["digest"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"the run's frozen config cannot be read: {error!r}", where=str(path)) from error
+        except FileNotFoundError:
+            raise UsageError("config.json is missing", where=str(path), hint=self._repair()) from None
+        except OSError as error:
+            raise UsageError(f"config.json cannot be read: {error.strerror}", where=str(path)) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError("config.json is damaged", where=str(path), hint=self._repair()) from error
         return frozen
+
+    def config_problem(self) -> UsageError | None:
+        """What is wrong with its config.json, with the command that mends it."""
+        try:
+            self.frozen()
+        except UsageError as error:
+            return error
+        return None
+
+    def _repair(self) -> str:
+        """What to type when config.json is gone: every attempt keeps a copy of the one that it ran with."""
+        for number in range(attempt.count(self.path), 0, -1):
+            kept = attempt.folder(self.path, number) / "config.json"
+            with contextlib.suppress(OSError, ValueError):
+                json.loads(kept.read_text(encoding="utf-8"))
+                return shlex.join(["cp", str(kept), str(self.path / "config.json")])
+        return shlex.join([*self.manifest()["command"], "--fresh"])
 
     def _refuse_other_config(self, config: Config, *, extend: bool) -> None:
         from codctl.config.freeze import digest, thaw

@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,36 @@ EVERY_S = 10.0
 _FILE = "heartbeat.json"
 
 
+class Beat:
+    """What a heartbeat says beside that it beats.
+
+    Attributes:
+        doing: What the attempt does at the moment: phase, done, total, left_s.
+    """
+
+    def __init__(self) -> None:
+        self.doing: Callable[[], dict[str, Any] | None] = lambda: None
+        self._wake, self._ended = threading.Event(), False
+
+    def now(self) -> None:
+        """Beat without waiting: there is news."""
+        self._wake.set()
+
+    def end(self) -> None:
+        self._ended = True
+        self._wake.set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Until the next beat; whether there is none."""
+        self._wake.wait(timeout_s)
+        self._wake.clear()
+        return self._ended
+
+
 @contextlib.contextmanager
-def beating(run: Path, attempt: int, every_s: float = EVERY_S) -> Iterator[None]:
+def beating(run: Path, attempt: int, every_s: float = EVERY_S) -> Iterator[Beat]:
     """Beat while the block runs. A beat that cannot be written (disk full) is left out."""
-    ended = threading.Event()
+    news = Beat()
 
     def beat() -> None:
         number = 0
@@ -37,19 +63,20 @@ def beating(run: Path, attempt: int, every_s: float = EVERY_S) -> Iterator[None]
                 "beat": number,
                 "at": manifest.now(),
                 "every_s": every_s,
+                "doing": news.doing(),
             }
             with contextlib.suppress(CodctlError, OSError):
                 atomic.write_json(run / _FILE, content, durable=False)
             number += 1
-            if ended.wait(every_s):
+            if news.wait(every_s):
                 return
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()
     try:
-        yield
+        yield news
     finally:
-        ended.set()
+        news.end()
         thread.join()
 
 

@@ -11,7 +11,7 @@ from codctl.errors import CodctlError
 from codctl.runs.directory import RunDirectory
 from codctl.runs.signals import Terminated
 from codctl.runs.stop import Stopped
-from codctl.stages.progress import Logged, Progress, Stoppable
+from codctl.stages.progress import Beating, Logged, Progress, Stoppable
 
 if TYPE_CHECKING:
     from codctl.learn.meeting import Starter
@@ -40,9 +40,10 @@ def run_training(
 
     tracker = Tracker(run, config)
     seen = Logged(progress, config.runtime.progress_s)
+    told: Progress = Beating(seen, run.beat) if run.beat else seen
     outcome = "failed"
     try:
-        result = _stages(config, run, tracker, seen, starter)
+        result = _stages(config, run, tracker, told, starter)
         outcome = "finished"
         return result
     except Stopped as request:

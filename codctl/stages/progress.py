@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from codctl.log import log, watching_only
-from codctl.stages.pace import PlainDisplay
+from codctl.runs.heartbeat import Beat
+from codctl.stages.pace import Paces, PlainDisplay
+
+_NEWS_S = 2.0  # between two heartbeats that only count further
 
 
 class Progress(Protocol):
@@ -71,6 +75,40 @@ class Logged:
     def close(self) -> None:
         with watching_only("the progress display"):
             self._lines.close()
+
+
+class Beating:
+    """Passes everything on, and lets a run's heartbeat say it: `codctl status` reads it there.
+
+    Args:
+        progress: What shows it elsewhere.
+        beat: Of the attempt.
+    """
+
+    def __init__(self, progress: Progress, beat: Beat) -> None:
+        self._progress, self._beat, self._paces = progress, beat, Paces(time.monotonic())
+        self._said_s = 0.0
+        beat.doing = self._doing
+
+    def update(self, phase: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
+        now_s, is_other = time.monotonic(), phase != self._paces.current.phase
+        self._paces.update(phase, done, total, {}, now_s)
+        if is_other or now_s >= self._said_s + _NEWS_S:
+            self._said_s = now_s
+            self._beat.now()
+        self._progress.update(phase, done, total, metrics)
+
+    def message(self, text: str) -> None:
+        self._progress.message(text)
+
+    def _doing(self) -> dict[str, object]:
+        pace = self._paces.current
+        return {
+            "phase": pace.phase,
+            "done": pace.done,
+            "total": pace.total,
+            "left_s": pace.left_s(time.monotonic()),
+        }
 
 
 class Stoppable:

@@ -86,7 +86,7 @@ def test_compare(cli, home: Path) -> None:
     make_run(home / "runs", "a", seed=1)
     make_run(home / "runs", "b", seed=2)
     outcome = cli("runs", "compare", "a", "b")
-    assert "seed  identity  1    2" in outcome.out
+    assert "seed  training  1    2" in outcome.out
     assert [entry["key"] for entry in cli("runs", "compare", "a", "b", "--json").json["result"]["config"]] == [
         "seed",
         "name",

@@ -246,7 +246,7 @@ def test_damaged_manifest(tmp_path: Path, content: str, message: str) -> None:
 def test_damaged_config(tmp_path: Path) -> None:
     run = make(tmp_path)
     (run.path / "config.json").write_text("{")
-    with pytest.raises(UsageError, match="frozen config cannot be read"):
+    with pytest.raises(UsageError, match=r"config\.json is damaged"):
         run.config()
 
 
