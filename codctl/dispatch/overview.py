@@ -14,9 +14,9 @@ from typing import Any
 
 from codctl.dispatch.jobs import Jobs
 from codctl.dispatch.standing import ALIVE, Seen, look, settle
-from codctl.dispatch.whereabouts import evaluations_by_run, is_alive, seconds_since, whereabouts
+from codctl.dispatch.whereabouts import evaluations_by_run, seconds_since, whereabouts
 from codctl.errors import CodctlError, UsageError
-from codctl.runs import heartbeat, lock
+from codctl.runs import lock
 from codctl.runs.directory import RunDirectory, list_runs, list_sweeps, trials_of
 from codctl.runs.seal import COMPLETE
 from codctl.tracking.latest import Latest, latest
@@ -101,8 +101,7 @@ def _trials(path: Path, plan: Mapping[str, Any]) -> list[Seen]:
 
 def _run(seen: Seen, again: Callable[[str, str], str], evaluations: Mapping[str, int]) -> dict[str, Any]:
     """The whole entry of a run: its newest numbers and signs of life too."""
-    newest, beat = latest(seen.path / "metrics.jsonl"), heartbeat.read(seen.path) if is_alive(seen) else None
-    frozen, problem = _frozen(seen)
+    newest, (frozen, problem) = latest(seen.path / "metrics.jsonl"), _frozen(seen)
     total = _steps(frozen) if newest.phase in ("train", "validation") else None
     return {
         "name": seen.name,
@@ -119,7 +118,6 @@ def _run(seen: Seen, again: Callable[[str, str], str], evaluations: Mapping[str,
         **(_final(seen) or _measured(newest)),
         **whereabouts(seen),
         "evaluations": evaluations[seen.name],
-        "sign_of_life_s": seconds_since(beat.get("at")) if beat else None,
         "lacks": list(seen.lacks),
         "message": seen.note or ("" if seen.status in ALIVE else str(seen.record.get("message") or "")),
         "note": seen.note or (problem.message if problem else ""),

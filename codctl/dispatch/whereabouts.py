@@ -14,7 +14,8 @@ from codctl.runs.evaluations import list_evaluations
 
 
 def whereabouts(seen: Seen) -> dict[str, Any]:
-    """`doing` (phase, done, total, of a running attempt), `left_s` (of that phase) and `elapsed_s` (of all attempts).
+    """`doing` (phase, done, total, of a running attempt), `left_s` (of that phase), `elapsed_s` (of all attempts), and
+    `sign_of_life_s` (how long ago).
 
     `left_s` is null until the run has counted for long enough to know.
     """
@@ -26,6 +27,7 @@ def whereabouts(seen: Seen) -> dict[str, Any]:
         "doing": {key: known.get(key) for key in ("phase", "done", "total")} if known else None,
         "left_s": round(max(0.0, left - (age or 0.0)), 1) if isinstance(left, int | float) else None,
         "elapsed_s": _elapsed_s(seen),
+        "sign_of_life_s": age,
     }
 
 

@@ -190,12 +190,13 @@ class RunDirectory:
         nobody holds the lock.
         """
         number = attempt.count(self.path)
-        outcome = attempt.read(self.path, number)["outcome"] if number else ""
-        if outcome == "running" and lock.is_locked(self.lock_path):
+        record = attempt.read(self.path, number) if number else {"outcome": ""}
+        if record["outcome"] == "running" and lock.is_locked(self.lock_path):
             return "running"
-        if outcome == "running":  # it may have ended between the two looks
-            outcome = attempt.read(self.path, number)["outcome"]
-        if outcome == "finished" and self._is_as_attempted(number):
+        if record["outcome"] == "running":  # it may have ended between the two looks
+            record = attempt.read(self.path, number)
+        outcome = record["outcome"]
+        if outcome == "finished" and self._is_as_attempted(record):
             return "finished"
         request = stop.read(self.path)
         if request and request.kind == "cancel" and request.after_attempt >= number:
@@ -209,9 +210,9 @@ class RunDirectory:
         """Whether the config to store asks for another result than the stored one: more steps, another evaluation."""
         return self._new_config is not None and self._new_config["digest"] != self.frozen()["digest"]
 
-    def _is_as_attempted(self, number: int) -> bool:
+    def _is_as_attempted(self, record: Mapping[str, Any]) -> bool:
         """Whether the config is still that of an attempt: false for a run that was extended and has not started."""
-        attempted = attempt.read(self.path, number).get("digest")
+        attempted = record.get("digest")
         try:
             return attempted is None or attempted == self.frozen()["digest"]
         except UsageError:

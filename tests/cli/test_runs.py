@@ -63,7 +63,7 @@ def test_list_by_status_and_with_trials(cli, home: Path) -> None:
     assert names() == ["a"]
     assert names("--all") == ["a", "s/failed-0", "s/finished-0"]
     assert names("--all", "--status", "finished") == ["a", "s/finished-0"]
-    assert cli("runs", "list", "--status", "died").out == "no runs in runs that are died\n"
+    assert cli("runs", "list", "--status", "died").out == "no runs in runs with status died\n"
 
 
 def test_show_says_why_attempts_ended_and_what_changed_between_them(cli, home: Path) -> None:
