@@ -24,10 +24,11 @@ def text(result: Mapping[str, Any]) -> str:
 def _part(suite: str, part: Mapping[str, Any], *, alone: bool) -> str:
     head = suite if alone else part["name"].partition("/")[0]
     variant = f" {part['variant']}" if part["variant"] else ""
-    what = f"{head}: {part['family']} {part['preset']}{variant}, {part['packs']} packs of {part['length']}"
+    packs = f"{part['packs']} pack{'s' if part['packs'] != 1 else ''}"
+    what = f"{head}: {part['family']} {part['preset']}{variant}, {packs} of {part['length']}"
     lines = [what + _strategy(part), *(f"warning: {line}" for line in replies.sentences(part)), _curves(part, part)]
     if part["packs"] < FEW_PACKS:
-        lines.append(f"{part['packs']} packs are few: such wide intervals rule out little")
+        lines.append(f"with only {packs} the intervals are wide and rule out little")
     lines += _gains(part)
     if "solved_by_attempt" in part:
         lines.append(_solved(part))

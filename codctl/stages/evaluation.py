@@ -68,7 +68,7 @@ def evaluate_in_run(
         name: Of the evaluation.
         length: Tasks in a pack.
         arms: Control contexts.
-        progress: For whoever watches.
+        progress: Receives phases and messages.
         step: Rollout steps that the model has learned.
     """
     results = {}

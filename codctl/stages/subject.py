@@ -1,4 +1,4 @@
-"""Who is evaluated: what it was trained on, what tells it from others, and how it is made to play."""
+"""The subject of an evaluation: its training worlds, its identity, and the player made from it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ENDPOINT_WAIT_S = 24 * 3600.0  # its engine has its own deadline for each try
 
 @dataclass(frozen=True)
 class Subject:
-    """Who is evaluated.
+    """What is evaluated.
 
     Attributes:
         kind: A trained run, a model folder, a scripted policy, or a model behind a server.
@@ -157,7 +157,7 @@ def open_subject(subject: Subject, log: Path, parts: Sequence[EvalSpec] = ()) ->
     """Make it ready to play: load the model, or connect to the server.
 
     Args:
-        subject: Who.
+        subject: What to evaluate.
         log: Where an engine of other processes writes. The model of a checkpoint is laid out beside the log's
             folder until the performer is closed.
         parts: What it will play, so that a server is asked for the like before.

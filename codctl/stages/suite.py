@@ -41,10 +41,10 @@ IDENTITY_VERSION = 1
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be played, by whom, and where it is kept.
+    """What will be played, by which model, and where it is kept.
 
     Attributes:
-        subject: Who.
+        subject: What is evaluated.
         suite: With its overrides.
         parts: What the suite means for this subject.
         digest: Of subject and parts: the same digest means the same result.
@@ -84,7 +84,7 @@ def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False) -> dict[st
 
     Args:
         plan: See `plan`.
-        progress: For whoever watches.
+        progress: Receives phases and messages.
         fresh: Move what was played before aside and start anew.
 
     Raises:
@@ -203,7 +203,7 @@ async def _play(plan: Plan, performer: Performer, journal: FileJournal, progress
 
 
 def _head(plan: Plan) -> dict[str, Any]:
-    """Who was asked what, how and where."""
+    """Subject, suite, command and machine: the top of a result."""
     return {
         "suite": plan.suite.name,
         "description": plan.suite.description,

@@ -1,4 +1,4 @@
-"""The files of a finished suite: rows.parquet, report.html, and result.json, which comes last and stands for all."""
+"""The files of a finished suite: rows.parquet, report.html, and result.json, which is written last."""
 
 from __future__ import annotations
 

@@ -196,7 +196,7 @@ def test_a_run_is_evaluated_on_the_worlds_it_was_trained_on(cli, trained) -> Non
     assert text.startswith("run micro, final model (step 2)\nposition-curve: frozen_lake tiny, 2 packs of 2\n")
     assert "position 2" in text
     assert "position 3" not in text
-    assert "2 packs are few: such wide intervals rule out little" in text
+    assert "with only 2 packs the intervals are wide and rule out little" in text
 
 
 def test_a_model_folder_is_evaluated_like_its_run(cli, trained) -> None:

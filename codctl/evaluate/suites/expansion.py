@@ -171,7 +171,7 @@ def _without_shuffled(spec: EvalSpec, *, is_wanted: bool) -> EvalSpec:
 
 
 def _rendering(family: Family, values: Mapping[str, Any], suite: SuiteSpec, entry: EntrySpec) -> str:
-    """The rendering that was asked for; one that nobody named is the family's first where it has not the usual one."""
+    """The rendering that was asked for; by default the usual one, or the family's first when it does not have that."""
     wanted = str(values.get("rendering", "full"))
     if wanted in family.renderings:
         return wanted
