@@ -12,7 +12,7 @@ from codctl.cli import _complete as complete
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 OpenPage = Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]
 RunsDir = Annotated[
-    Path, typer.Option("--runs-dir", metavar="DIR", envvar="CODCTL_RUNS_DIR", help="Folder in which runs live.")
+    Path, typer.Option("--runs-dir", metavar="DIR", envvar="CODCTL_RUNS_DIR", help="Folder of the runs.")
 ]
 RUNS_DIR = Path("runs")
 Overrides = Annotated[

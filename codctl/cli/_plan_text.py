@@ -59,9 +59,9 @@ def _trained(config: Config, plan: Plan) -> str:
 def _generating(config: Config, plan: Plan) -> str:
     engine, engines = config.engine, plan.layout.placement.engines
     if engine.kind == "transformers":
-        return "transformers, in the chief's own process"
+        return "transformers engine in the rank-0 process"
     if engine.servers:
-        return f"vllm, {_count(len(engine.servers), 'server')}, started by somebody else"
+        return f"vllm, {_count(len(engine.servers), 'server')}, started outside codctl"
     if not engines:
         return f"vllm ({engine.transport}), one engine on the CPU"
     each = f" × {engine.tensor_parallel} GPUs" if engine.tensor_parallel > 1 else ""
@@ -74,7 +74,7 @@ def _training(plan: Plan) -> str:
     split = plan.layout.split
     if split.processes == 1:
         return "one process"
-    kind = "fsdp: each holds a part of the model" if split.sharded else "ddp: each holds the whole model"
+    kind = "fsdp: each holds part of the model" if split.sharded else "ddp: each holds all of the model"
     return f"{split.processes} processes, {kind}"
 
 
@@ -125,7 +125,7 @@ def _time(config: Config, plan: Plan) -> str:
     overlap = "generate and learn at the same time" if config.engine.overlap else "one after the other"
     rows.append(["a step", f"{speed.step:,.1f} s", f"{overlap}; {speed.tokens_per_s:,.0f} sampled tokens/s"])
     gpu_hours = f", {plan.hours * plan.gpus:,.1f} GPU-hours" if plan.gpus else ""
-    rows.append(["in all", f"{plan.hours:,.2f} h", f"{plan.steps:,} steps{gpu_hours}; evaluations come on top"])
+    rows.append(["total", f"{plan.hours:,.2f} h", f"{plan.steps:,} steps{gpu_hours}; evaluations not included"])
     return _output.table(["time", "estimate", ""], rows)
 
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from codctl.runs.clean import Piece
 
 _KINDS = {
-    "leftover": "half-written, by a process that was killed",
-    "code": "code that no run names",
-    "stage": "a warm start that no run has any more",
+    "leftover": "left half-written by a killed process",
+    "code": "code snapshot that no run uses",
+    "stage": "warm start that no run uses any more",
     "checkpoints": "checkpoints of a finished run",
     "old": "moved aside by --fresh",
 }
@@ -83,7 +83,7 @@ def shown(found: dict[str, Any]) -> str:
     if found["evaluations"]:
         lines += ["", _evaluations(found["evaluations"])]
     for change in found["environment"]:
-        lines += ["", f"attempt {change['attempt']} ran in another environment than {change['before']}:"]
+        lines += ["", f"attempt {change['attempt']} ran in a different environment from {change['before']}:"]
         lines.append(_output.table(["what", "before", "then"], change["changed"]))
     for phase, record in found["latest"].items():
         numbers = [[name, float(value)] for name, value in record["metrics"].items() if value is not None]
@@ -144,7 +144,7 @@ def compared(found: dict[str, Any]) -> str:
         rows = [[entry["key"], entry["class"], *map(_output.compact, entry["values"])] for entry in found["config"]]
         blocks.append(_output.table(["key", "class", *names], rows))
     else:
-        blocks.append("no key is set differently")
+        blocks.append("the settings are the same")
     for entry in found["success"]:
         longest = max(len(curve or []) for curve in entry["curves"])
         points: list[list[object]] = [["model", *map(_model, entry["models"])]]

@@ -31,7 +31,7 @@ def text(found: dict[str, Any], runs_dir: Path, *, named: bool) -> str:
         return f"no runs in {runs_dir}"
     blocks = [_runs(found["runs"])] if found["runs"] else []
     if found["not_shown"]:
-        blocks.append(f"{found['not_shown']} more that ended earlier: {again(runs_dir)('runs', 'list')}")
+        blocks.append(f"{found['not_shown']} more ended earlier: {again(runs_dir)('runs', 'list')}")
     blocks += [_sweep(sweep, again(runs_dir), trials=named) for sweep in found["sweeps"]]
     return "\n\n".join(blocks)
 
@@ -132,7 +132,7 @@ def _why(entry: dict[str, Any]) -> str:
     if entry["note"]:
         return str(entry["note"])
     if entry["lacks"]:
-        return f"no result yet of {', '.join(entry['lacks'])}"
+        return f"missing results: {', '.join(entry['lacks'])}"
     return str(entry["message"]) if entry["status"] in ("failed", "unreadable") else ""
 
 
@@ -143,7 +143,7 @@ def _sweep(sweep: dict[str, Any], again_: Callable[[str, str], str], *, trials: 
     if sweep["open"] and trials:
         lines += ["", _runs(sweep["open"], sweep["name"])]
         if sweep["open_not_shown"]:
-            lines.append(f"{sweep['open_not_shown']} more are not complete")
+            lines.append(f"{sweep['open_not_shown']} more are incomplete")
     elif sweep["open"] and not sweep["next"]:
         lines.append(f"  → {again_('status', sweep['name'])}")
     if sweep["next"]:

@@ -26,7 +26,7 @@ def _incomplete(result: Mapping[str, Any]) -> str:
     found = result["incomplete"]
     if not found:
         return ""
-    lines = [f"INCOMPLETE: {len(found)} of {len(result['trials'])} trials; what needs them has no mean"]
+    lines = [f"INCOMPLETE: {len(found)} of {len(result['trials'])} trials; results that need them are left out"]
     for one in found[:_MOST_INCOMPLETE]:
         why = "; ".join(filter(None, (*one["missing"], one["message"])))
         lines.append(f"  {one['trial']}: {one['status']}{f' ({why})' if why else ''}")

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _SAID = {
     "complete": "complete",
     "run": "to run",
-    "alive": "run elsewhere or wait in a queue",
-    "failed": "failed before (--retry-failed runs them again)",
+    "alive": "running elsewhere or queued",
+    "failed": "failed earlier (--retry-failed runs them again)",
 }
 
 
@@ -35,9 +35,9 @@ def say_counts(name: str, standings: Sequence[Standing], *, kept: int, repeated:
     parts = [f"{number} {_SAID[verdict]}" for verdict, number in counts.items() if number]
     _output.talk(f"sweep {name}: {len(standings)} trials: {', '.join(parts) or 'none'}")
     if repeated:
-        _output.talk(f"  {repeated} combinations mean the same as others and are left out")
+        _output.talk(f"  {repeated} combinations repeat others and are left out")
     if kept:
-        _output.talk(f"  {kept} earlier trials of this sweep are not asked for now, and are left as they are")
+        _output.talk(f"  {kept} earlier trials of this sweep are not part of this command and stay as they are")
 
 
 def show(
@@ -85,7 +85,7 @@ def show(
         text += value["sbatch"]
     say_counts(plan.name, standings, kept=record.kept, repeated=plan.repeated)
     if refused is not None:
-        _output.talk(f"running it would be refused: {refused['message']}")
+        _output.talk(f"this sweep would be refused: {refused['message']}")
         _output.talk(f"  → {refused['hint']}" if refused["hint"] else "")
     _output.result("sweep", value, "\n\n".join(text), as_json=as_json)
 
@@ -112,7 +112,7 @@ def _plan_table(plan: Plan, record: Record, standings: Sequence[Standing]) -> st
 
 
 def _state(one: Standing) -> str:
-    lacks = f", lacks {', '.join(one.lacks)}" if one.lacks and one.status == "finished" else ""
+    lacks = f", missing {', '.join(one.lacks)}" if one.lacks and one.status == "finished" else ""
     then = {"run": " → run", "failed": " (--retry-failed)"}.get(one.verdict, "")
     return f"{'complete' if one.verdict == 'complete' else one.status}{lacks}{then}"
 
@@ -121,4 +121,4 @@ def _suite_lines(record: Record) -> list[str]:
     if not record.calls:
         return []
     rows = [[call["name"], Path(call["suite"]).name, " ".join(call["overrides"])] for call in record.calls]
-    return [_output.table(["every model plays", "suite", "with"], rows)]
+    return [_output.table(["evaluation", "suite", "with"], rows)]

@@ -37,7 +37,10 @@ _MOST_LINES = 20
 def cancel(
     names: Names,
     deadline: Annotated[
-        float, typer.Option("--deadline", metavar="SECONDS", help="Time to save before it is ended.", min=0)
+        float,
+        typer.Option(
+            "--deadline", metavar="SECONDS", help="How long a run may take to save before it is killed.", min=0
+        ),
     ] = 60.0,
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
@@ -57,17 +60,17 @@ def cancel(
     lines = [f"{name}: cancelled" for name in found.cancelled]
     lines += [f"{name}: nothing to stop ({status})" for name, status in found.already.items()]
     if len(lines) > _MOST_LINES:
-        lines = [f"cancelled {len(found.cancelled)} runs; of {len(found.already)} there was nothing to stop"]
+        lines = [f"cancelled {len(found.cancelled)} runs; {len(found.already)} had already stopped"]
     _output.result("cancel", vars(found), "\n".join(lines) or "nothing to stop", as_json=as_json)
 
 
 def resume(
     name: Name,
     slurm: Annotated[bool, typer.Option("--slurm", help="Submit to SLURM and return.")] = False,
-    local: Annotated[bool, typer.Option("--local", help="Here, also when it was on SLURM before.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Here, in the background.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Run here, even if it ran on SLURM before.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run here, in the background.")] = False,
     current_code: Annotated[
-        bool, typer.Option("--current-code", help="With codctl as it is now, not as it was when the run was submitted.")
+        bool, typer.Option("--current-code", help="Use today's code instead of the code it was submitted with.")
     ] = False,
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
@@ -80,7 +83,7 @@ def resume(
     from codctl.errors import UsageError
 
     if slurm and (local or detach):
-        raise UsageError("--slurm excludes --local and --detach", hint=f"codctl resume {name} --slurm")
+        raise UsageError("--slurm cannot be combined with --local or --detach", hint=f"codctl resume {name} --slurm")
     targets = find_targets(runs_dir, [name])
     if targets.sweeps:
         from codctl.cli.sweep import resume_sweep
@@ -106,8 +109,8 @@ def _refuse(left: dict[str, str], cancelled: list[str]) -> None:
     done = f"; cancelled: {', '.join(cancelled)}" if cancelled else ""
     raise RefusedError(
         f"{len(left)} did not stop{done}",
-        hint="type the same command on that machine; the request stays, and a worker that still lives will find it",
-        problems=tuple(Problem(f"{name}: {who} still works on it") for name, who in left.items()),
+        hint="run the same command on that machine; the stop request stays on disk",
+        problems=tuple(Problem(f"{name}: {who} is still running it") for name, who in left.items()),
     )
 
 
@@ -149,7 +152,7 @@ def _send(run: RunDirectory, place: str, *, current_code: bool, as_json: bool) -
     run.clear_stop()
     found = (launch.on_slurm if place == "slurm" else launch.detached)(run, config, snapshot)
     who = f"job {', '.join(found['jobs'])}" if place == "slurm" else f"process {found['pid']}"
-    lines = [f"run     {found['run']}", f"sent    {who}", f"look    codctl status {run.title}"]
+    lines = [f"run     {found['run']}", f"started {who}", f"follow  codctl status {run.title}"]
     _output.result("resume", found, "\n".join(lines), as_json=as_json)
 
 
@@ -170,7 +173,7 @@ def _say_finished(run: RunDirectory, *, as_json: bool) -> None:
     found = finished_result(run, run.config())
     if found is None:
         raise RefusedError(
-            f"run {run.title!r} is finished, and a part of its result is missing or damaged",
+            f"run {run.title!r} is finished, but part of its result is missing or damaged",
             where=str(run.path),
             hint=f"{shlex.join(run.manifest()['command'])} makes it again",
         )
@@ -187,7 +190,7 @@ def _as_submitted(run: RunDirectory, *, current_code: bool) -> None:
     snapshot = launch.snapshot_for(run, current_code=False)
     if snapshot.digest == code.digest():
         return
-    _output.talk(f"with the code that it was submitted with ({snapshot.digest}); --current-code takes today's")
+    _output.talk(f"using the code it was submitted with ({snapshot.digest}); --current-code uses today's")
     arguments = [*sys.argv[1:], "--current-code"]
     os.execve(  # noqa: S606  this very command again
         sys.executable, [sys.executable, "-m", "codctl.cli.main", *arguments], worker.environment(snapshot.path)

@@ -123,7 +123,7 @@ def play(
         raise UsageError("--step is for --run", hint=f"codctl env play {family} --run RUN --step {step}")
     if len(watched) + strict > 1:
         raise UsageError(
-            f"{' and '.join([*watched, *(['--strict'] if strict else [])])} exclude each other",
+            f"{' and '.join([*watched, *(['--strict'] if strict else [])])} cannot be combined",
             hint=f"codctl env play {family} {watched[0]} …",
         )
     found = _choose(family, preset, variant)[0]

@@ -216,8 +216,8 @@ def _send(
 
     argv = [*(word for word in sys.argv[1:] if word not in ("--slurm", "--fresh")), *chosen]
     sent = command_on_slurm(argv, cluster, folder=folder, name=folder.name, runs_dir=runs_dir)
-    lines = [*head, f"results  {sent['folder']}", f"sent     job {sent['jobs'][0]}"]
-    _output.result("eval", sent, "\n".join([*lines, "look     the same command without --slurm"]), as_json=as_json)
+    lines = [*head, f"results  {sent['folder']}", f"started  job {sent['jobs'][0]}"]
+    _output.result("eval", sent, "\n".join([*lines, "result   the same command without --slurm"]), as_json=as_json)
 
 
 def _list(as_json: bool) -> None:

@@ -54,7 +54,7 @@ def show(run: RunName, runs_dir: RunsDir = RUNS_DIR, as_json: Json = False) -> N
 def logs(
     run: RunName,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Wait for more until the run ends, also in its next attempts.")
+        bool, typer.Option("--follow", "-f", help="Keep printing until the run ends, through all its attempts.")
     ] = False,
     attempt: Annotated[
         int | None, typer.Option("--attempt", metavar="N", min=1, help="Which attempt; the last by default.")
@@ -70,7 +70,7 @@ def logs(
     from codctl.runs.logs import read_logs
 
     if follow and as_json:
-        raise UsageError("--follow and --json exclude each other", hint=f"codctl logs {run} --json")
+        raise UsageError("--follow and --json cannot be combined", hint=f"codctl logs {run} --json")
     found, jobs = find_run(runs_dir, run), Jobs(10.0)
     if as_json:
         lines = list(read_logs(found, attempt))
@@ -127,7 +127,7 @@ def clean(
             (kept if reason else removed).append(f"{piece.path}: {reason}" if reason else str(piece.path))
             if reason:
                 _output.talk(f"left alone: {piece.path}: {reason}")
-    text = f"deleted {len(removed)}" if removed else "nothing was deleted; --yes deletes" if found.pieces else ""
+    text = f"deleted {len(removed)}" if removed else "nothing was deleted; --yes deletes it" if found.pieces else ""
     result = {
         "pieces": [{"path": str(p.path), "kind": p.kind, "bytes": p.bytes} for p in found.pieces],
         "bytes": total,

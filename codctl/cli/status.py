@@ -28,7 +28,7 @@ _QUEUE_EVERY_S = 10.0  # a controller is shared: it is asked less often than fil
 
 def status(
     names: Names = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again until all has ended.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep updating until everything has ended.")] = False,
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
@@ -40,7 +40,7 @@ def status(
     from codctl.errors import UsageError
 
     if watch and as_json:
-        raise UsageError("--watch and --json exclude each other", hint="codctl status --json")
+        raise UsageError("--watch and --json cannot be combined", hint="codctl status --json")
     jobs = Jobs(_QUEUE_EVERY_S)
 
     def look() -> dict[str, Any]:

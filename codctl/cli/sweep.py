@@ -55,22 +55,24 @@ def sweep(
             "--suite",
             metavar="NAME",
             autocompletion=complete.suites,
-            help="Every trained model plays it; several may do.",
+            help="Evaluate every trained model on this suite; can be repeated.",
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=2, help="Packs of a suite.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=2, help="Packs for each suite.")] = None,
     slurm: Annotated[bool, typer.Option("--slurm/--local", help="Submit to SLURM and return; or run here.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Run in the background and return when it runs.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Run in the background and return once it is running.")
+    ] = False,
     max_parallel: Annotated[
-        int | None, typer.Option("--max-parallel", metavar="N", min=1, help="Trials at a time.")
+        int | None, typer.Option("--max-parallel", metavar="N", min=1, help="Trials running at once.")
     ] = None,
     max_failures: Annotated[
-        int | None, typer.Option("--max-failures", metavar="N", min=1, help="Start no more after N failed.")
+        int | None, typer.Option("--max-failures", metavar="N", min=1, help="Start no more trials after N have failed.")
     ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run again what failed or died.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed and dead trials again.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew; an earlier sweep is moved aside.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the trials and what is left, write nothing.")
+        bool, typer.Option("--dry-run", help="Show the trials and what is left to do; write nothing.")
     ] = False,
     opens: OpenPage = False,
     runs_dir: RunsDir = RUNS_DIR,
@@ -87,7 +89,7 @@ def sweep(
     from codctl.stages.sweeps.ask import ask
 
     if slurm and detach:
-        raise UsageError("--slurm and --detach exclude each other", hint="--slurm returns at once anyway")
+        raise UsageError("--slurm and --detach cannot be combined", hint="--slurm returns at once by itself")
     if source is not None and "=" in source:  # only overrides were typed
         overrides, source = [source, *(overrides or [])], None
     if source is None and not (slurm or dry_run):
@@ -132,7 +134,7 @@ def resume_sweep(folder: Path, *, slurm: bool, local: bool, detach: bool, as_jso
     Args:
         folder: Of the sweep.
         slurm: Submit.
-        local: Here, also when it was on SLURM before.
+        local: Run here, even if it ran on SLURM before.
         detach: Here, in the background.
         as_json: Print one JSON object.
     """
@@ -158,7 +160,7 @@ def resume_sweep(folder: Path, *, slurm: bool, local: bool, detach: bool, as_jso
         unmade = [name for name in todo if not (folder / TRIALS / name / "manifest.json").is_file()]
         if unmade:
             raise UsageError(
-                f"{len(unmade)} trials were planned but never made: {', '.join(unmade[:3])}",
+                f"{len(unmade)} trials were planned but never created: {', '.join(unmade[:3])}",
                 where=str(folder),
                 hint=shlex.join(content["command"]),
             )
@@ -224,7 +226,7 @@ def _go(ready: _Ready, way: _Way, held: ExitStack, *, as_json: bool) -> None:
         _away(ready.folder, ready.runs, way, as_json=as_json)
     elif ready.has("alive"):
         name = ready.folder.name
-        text = f"nothing is left to send; codctl status {name} shows how it stands"
+        text = f"nothing left to submit; codctl status {name} shows its state"
         states = {one.name: one.status for one in ready.standings}
         _output.result("sweep", {"sweep": str(ready.folder), "trials": [], "states": states}, text, as_json=as_json)
     else:
@@ -238,9 +240,9 @@ def _away(folder: Path, runs: Sequence[RunDirectory], way: _Way, *, as_json: boo
     send = sweep_run.run_on_slurm if way.slurm else sweep_run.run_detached
     found = send(folder, runs, way.limits)
     who = _jobs(found) if way.slurm else f"process {found['pid']}"
-    lines = {"sweep": folder, "sent": f"{len(runs)} trials, {who}"}
-    lines |= {verb: f"codctl {command} {folder.name}" for verb, command in (("look", "status"), ("stop", "cancel"))}
-    text = "\n".join(f"{word:<6}  {line}" for word, line in lines.items())
+    lines = {"sweep": folder, "started": f"{len(runs)} trials, {who}"}
+    lines |= {verb: f"codctl {command} {folder.name}" for verb, command in (("follow", "status"), ("stop", "cancel"))}
+    text = "\n".join(f"{word:<7}  {line}" for word, line in lines.items())
     value = {"sweep": str(folder), "trials": [run.name for run in runs], **found}
     _output.result("sweep", value, text, as_json=as_json)
 

@@ -21,10 +21,10 @@ def sync(
         ),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Ask MLflow also about runs of which it has confirmed all.")
+        bool, typer.Option("--all", help="Also check runs that are already complete in MLflow.")
     ] = False,
     timeout: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", help="Longest time for everything together.", min=1)
+        float, typer.Option("--timeout", metavar="SECONDS", help="Time limit for everything together.", min=1)
     ] = 600.0,
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,

@@ -34,11 +34,13 @@ def train(
             "--fork",
             metavar="RUN",
             autocompletion=complete.runs,
-            help="Go on from the newest checkpoint of another run.",
+            help="Start from the newest checkpoint of another run.",
         ),
     ] = None,
     slurm: Annotated[bool, typer.Option("--slurm", help="Submit to SLURM and return.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Run in the background and return when it runs.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Run in the background and return once it is running.")
+    ] = False,
     extend: Annotated[
         bool,
         typer.Option(
@@ -48,7 +50,7 @@ def train(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Check everything, print the plan (--json: also the frozen config), write nothing."
+            "--dry-run", help="Check everything and print the plan (--json: also the frozen config); write nothing."
         ),
     ] = False,
     runs_dir: RunsDir = RUNS_DIR,
@@ -63,7 +65,7 @@ def train(
     from codctl.stages.preflight import check_recipe, preflight, preflight_elsewhere
 
     if slurm and detach:
-        raise UsageError("--slurm and --detach exclude each other", hint="--slurm returns at once anyway")
+        raise UsageError("--slurm and --detach cannot be combined", hint="--slurm returns at once by itself")
     config = load_config(recipe, [*(overrides or []), *([f'name="{name}"'] if name else [])])
     command = ["codctl", *sys.argv[1:]]
     if fork is not None:
@@ -192,7 +194,7 @@ def _ask_slurm(script: str, config: Config) -> None:
     try:
         slurm_checks.ask(script, config.cluster)
     except BackendError as error:
-        _output.talk(f"SLURM was not asked: {error.message}")
+        _output.talk(f"not checked with SLURM: {error.message}")
 
 
 def _job_script(config: Config, runs_dir: Path) -> str:
@@ -214,17 +216,17 @@ def _send(run: RunDirectory, config: Config, *, slurm: bool, as_json: bool) -> N
     snapshot = launch.snapshot_for(run)
     found = launch.on_slurm(run, config, snapshot) if slurm else launch.detached(run, config, snapshot)
     who = f"job {', '.join(found['jobs'])}" if slurm else f"process {found['pid']}"
-    lines = [f"run     {found['run']}", f"sent    {who}"]
-    lines += [f"look    codctl status {run.title}, codctl logs -f {run.title}", f"stop    codctl cancel {run.title}"]
+    lines = [f"run     {found['run']}", f"started {who}"]
+    lines += [f"follow  codctl status {run.title}, codctl logs -f {run.title}", f"stop    codctl cancel {run.title}"]
     _output.result("train", found, "\n".join(lines), as_json=as_json)
 
 
 def _refuse_queued(run: RunDirectory) -> None:
     from codctl.errors import RefusedError
 
-    jobs = ", ".join((run.dispatch() or {}).get("jobs", [])) or "a worker that starts"
+    jobs = ", ".join((run.dispatch() or {}).get("jobs", [])) or "a worker that is starting"
     raise RefusedError(
-        f"run {run.title!r} is queued already ({jobs})",
+        f"run {run.title!r} is already queued ({jobs})",
         where=str(run.path),
         hint=f"codctl status {run.title}, or codctl cancel {run.title}",
     )

@@ -134,7 +134,9 @@ class _Stopping:
         try:
             self._jobs.cancel(ids)
         except BackendError as error:
-            self._say(f"jobs {_some(ids)} stay in the queue, and will end as soon as they start: {error.message}")
+            self._say(
+                f"jobs {_some(ids)} could not be removed from the queue; they will end when they start: {error.message}"
+            )
 
     def _left(self) -> list[str]:
         launchers = [f"the launcher of {sweep.name}" for sweep in self._sweeps if lock.is_locked(sweep / "lock")]

@@ -25,7 +25,7 @@ def absent(program: str) -> BackendError:
 
 def silent(words: str) -> BackendError:
     """The error for a controller that does not answer."""
-    return BackendError(f"SLURM's controller does not answer: {words}", hint="scontrol ping")
+    return BackendError(f"the SLURM controller does not respond: {words}", hint="scontrol ping")
 
 
 def run(command: Sequence[str], *, text: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -87,9 +87,9 @@ def _ended_early(code: int, log: Path, start: int) -> CodctlError:
 def _not_up(deadline_s: float, log: Path, start: int) -> StageError:
     said = " / ".join(last_lines(tail(log, start), _SHOWN_LINES)) or "nothing"
     return StageError(
-        f"the detached process was not up after {deadline_s:.0f} s and was ended; it said: {said}",
+        f"the detached process did not start within {deadline_s:.0f} s and was ended; its output: {said}",
         where=str(log),
-        hint="run the same command without --detach to watch it start",
+        hint="run the same command without --detach to see what happens",
     )
 
 

@@ -44,7 +44,7 @@ def starter(run: RunDirectory, config: Config) -> Starter | None:
         return None
     if where.nodes > 1 and "SLURM_JOB_ID" not in os.environ:
         raise PreflightError(
-            f"learner processes on {where.nodes} nodes, and this is no job",
+            f"the recipe has learner processes on {where.nodes} nodes, but this is not a SLURM job",
             where="cluster.nodes",
             hint="add --slurm, or cluster.nodes=1",
         )
@@ -160,4 +160,4 @@ def _last_words(log: Path) -> str:
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     except OSError:
         return ""
-    return f", saying: {' '.join(' / '.join(lines[-_LAST_LINES:]).split())[-400:]}" if lines else ""
+    return f", its last lines: {' '.join(' / '.join(lines[-_LAST_LINES:]).split())[-400:]}" if lines else ""

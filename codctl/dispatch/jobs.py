@@ -13,8 +13,8 @@ from codctl.runs.directory import RunDirectory
 if TYPE_CHECKING:
     from codctl.dispatch.queue import JobState
 
-_SILENT = "SLURM does not answer: jobs are shown as their files have them"
-_NO_SLURM = "no squeue on this machine: jobs are shown as their files have them"
+_SILENT = "SLURM does not respond: jobs are shown as their files say"
+_NO_SLURM = "no squeue on this machine: jobs are shown as their files say"
 
 
 class Jobs:

@@ -160,9 +160,9 @@ class _Runner:
     def _fill(self) -> None:
         """Start what fits; news come first."""
         while self._waiting and self._events.empty():
-            why = self._failures.why_stop() or ("" if self._may_start() else "somebody has asked for it")
+            why = self._failures.why_stop() or ("" if self._may_start() else "stop requested")
             if why:
-                self._say(f"starting no more jobs, {len(self._waiting)} are left: {why}")
+                self._say(f"starting no more jobs ({len(self._waiting)} left): {why}")
                 self._waiting.clear()
             elif (found := self._next_that_fits()) is not None:
                 self._start(*found)
@@ -181,7 +181,7 @@ class _Runner:
             self._running[job] = self._start_child(job, share)
         except CodctlError as error:
             self._pool.give_back(share)
-            self._say(f"{job.run.name} could not be started: {error.message}")
+            self._say(f"{job.run.name} could not start: {error.message}")
             self._ended(job, error.exit_code, error.message)
         else:
             self._on_change(job, "started")
@@ -190,7 +190,7 @@ class _Runner:
         """Take note of a child that has ended."""
         code = child.group.reap(timeout_s)
         if code is None:
-            self._say(f"process {child.group.pid} of {child.job.run.name} does not die; look at it with ps")
+            self._say(f"process {child.group.pid} of {child.job.run.name} does not end; inspect it with ps")
             return
         del self._running[child.job]
         self._pool.give_back(child.share)

@@ -215,7 +215,7 @@ def _refuse_placeholders(folder: Path) -> None:
     found = [word for word in _PLACEHOLDERS if word in str(folder.absolute())]
     if found:
         raise RefusedError(
-            f"SLURM would put a job's number in place of {found[0]} in this path",
+            f"SLURM would replace {found[0]} in this path by a job number",
             where=str(folder.absolute()),
             hint="choose another runs folder with --runs-dir DIR",
         )

@@ -69,7 +69,7 @@ def check_time(cluster: ClusterConfig) -> None:
     limit_s = cluster.minutes * 60
     if limit_s <= cluster.signal_delay_s:
         raise RefusedError(
-            f"a time limit of {limit_s} s is too short: the run is asked to save {cluster.signal_delay_s} s before it",
+            f"a time limit of {limit_s} s is too short: a run saves {cluster.signal_delay_s} s before the end",
             where="cluster.time",
             hint=f'cluster.time="1:00:00", or a smaller cluster.signal_delay_s than {cluster.signal_delay_s}',
         )
@@ -89,7 +89,7 @@ def check_partition(cluster: ClusterConfig) -> None:
         minutes = limit_minutes(limit)
         if minutes is not None and cluster.minutes > minutes:
             raise RefusedError(
-                f"partition {name.rstrip('*')} allows {minutes} min, cluster.time asks for {cluster.minutes}",
+                f"partition {name.rstrip('*')} allows {minutes} min, cluster.time is {cluster.minutes} min",
                 where="cluster.time",
                 hint=f"cluster.time={minutes}, or another cluster.partition (`sinfo -s`)",
             )
@@ -113,9 +113,9 @@ def check_shared(folder: Path, cluster: ClusterConfig) -> None:
     answer = look_from_node(folder, cluster)
     if answer is False:
         raise RefusedError(
-            "a compute node does not see this folder, so jobs could neither read the run nor write a log",
+            "compute nodes do not see this folder: jobs could not read the run or write a log",
             where=str(folder),
-            hint="choose a disk that all nodes share with --runs-dir DIR; `codctl doctor --slurm` looks at every part",
+            hint="choose a disk that all nodes share with --runs-dir DIR; `codctl doctor --slurm` checks everything",
         )
 
 

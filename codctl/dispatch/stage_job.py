@@ -124,7 +124,7 @@ class StageJob:
                 run.request_stop("pause", by=f"SLURM job {_job()}")
             if (code := children.wait(_ASK_AGAIN_S)) is not None:
                 return code
-        log.warning("the worker did not save within %.0f s; its last checkpoint counts", self.grace_s)
+        log.warning("the worker did not save within %.0f s; the run continues from its last checkpoint", self.grace_s)
         children.stop()
         return None
 
@@ -159,10 +159,10 @@ def given_up(attempts: Sequence[Mapping[str, Any]], mark: str, job: StageJob) ->
         job: Holds the limits.
     """
     if len(attempts) >= job.max_attempts:
-        return f"{len(attempts)} attempts of this submission did not finish it (cluster.max_attempts)"
+        return f"not finished after {len(attempts)} attempts of this submission (cluster.max_attempts)"
     recent = attempts[-job.stalled_attempts :]
     if len(recent) == job.stalled_attempts and {attempt["mark"] for attempt in recent} == {mark}:
-        return f"no progress in {len(recent)} attempts: it stays at {mark}"
+        return f"no progress in {len(recent)} attempts: still at {mark}"
     return ""
 
 
@@ -196,7 +196,7 @@ def _learn_along(run: RunDirectory, nodes: Sequence[str], node: int, code: str) 
 
 def _fail(run: RunDirectory, job: str, reason: str) -> NoReturn:
     """Record an attempt that fails, so that everybody who reads the run's files knows why it stopped."""
-    hint = "a longer cluster.time, or a smaller train.checkpoint_every; `codctl logs` shows what the attempts did"
+    hint = "a longer cluster.time, or a smaller train.checkpoint_every; see `codctl logs`"
     try:
         with run.start_attempt(job):
             raise StageError(reason, where=str(run.path), hint=hint)

@@ -109,7 +109,7 @@ def refuse_if_in_use(folder: Path) -> None:
         raise RefusedError(
             held.message.replace("the run", f"sweep {folder.name!r}", 1),
             where=str(folder),
-            hint=f"codctl status {folder.name} shows how it stands; --name OTHER makes a second sweep",
+            hint=f"codctl status {folder.name} shows it; --name OTHER starts a second sweep",
         )
 
 
@@ -137,7 +137,7 @@ def move_aside(folder: Path) -> None:
     alive = [one.name for one in standings if one.verdict == "alive"]
     if alive:
         raise RefusedError(
-            f"{len(alive)} trials of sweep {folder.name!r} run or wait in a queue: {', '.join(alive[:3])}",
+            f"{len(alive)} trials of sweep {folder.name!r} are running or queued: {', '.join(alive[:3])}",
             where=str(folder),
             hint=f"codctl cancel {folder.name}, or --name OTHER for a second sweep",
         )

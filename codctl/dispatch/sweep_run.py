@@ -186,7 +186,7 @@ def _summed_up(folder: Path) -> dict[str, Any]:
 
 def incomplete_error(folder: Path, why: Mapping[str, str], total: int, again: str) -> SweepError:
     """The error for a sweep of which some trials are not complete; which and why was said before."""
-    return SweepError(f"{len(why)} of {total} trials are not complete", where=str(folder), hint=again)
+    return SweepError(f"{len(why)} of {total} trials are incomplete", where=str(folder), hint=again)
 
 
 class LineWatcher:
@@ -238,7 +238,7 @@ def main(argv: Sequence[str]) -> int:
 def _launch(folder: Path) -> None:
     sent = read_dispatch(folder)
     if not sent.get("trials"):
-        raise UsageError("nobody has said which trials to run", where=str(folder / _FILE), hint="codctl sweep …")
+        raise UsageError("dispatch.json lists no trials", where=str(folder / _FILE), hint="codctl sweep …")
     names = list(sent["trials"])
     runs = [RunDirectory.open(folder / TRIALS / name) for name in names]
     limits = Limits(sent.get("max_parallel"), sent.get("max_failures"))

@@ -30,7 +30,7 @@ def find_targets(runs_dir: Path, names: Sequence[str]) -> Targets:
         sweep = _sweep(runs_dir, name)
         if sweep is not None and (runs_dir / name / "manifest.json").is_file():
             raise UsageError(
-                f"{name!r} is a run and a sweep",
+                f"{name!r} names both a run and a sweep",
                 where=str(runs_dir),
                 hint=f"give the folder: {runs_dir / name} or {sweep}",
             )
@@ -58,5 +58,5 @@ def _run(runs_dir: Path, name: str) -> RunDirectory:
         near = nearest(
             name, [*(run.name for run in list_runs(runs_dir)), *(path.name for path in list_sweeps(runs_dir))]
         )
-        hint = f"did you mean {near}?" if near else "`codctl status` shows what there is"
+        hint = f"did you mean {near}?" if near else "`codctl status` lists runs and sweeps"
         raise UsageError(f"no run or sweep named {name!r}", where=str(runs_dir), hint=hint) from error

@@ -30,7 +30,7 @@ _FORBIDDEN = {
     errno.EPERM: "no permission to write",
     errno.EROFS: "the disk is read-only",
 }
-_MISPLACED = {errno.ENOTDIR: "a part of the path is a file", errno.ENAMETOOLONG: "the name is too long"}
+_MISPLACED = {errno.ENOTDIR: "part of the path is a file", errno.ENAMETOOLONG: "the name is too long"}
 
 
 def temp_sibling(path: Path) -> Path:
@@ -144,12 +144,12 @@ def explain(error: Exception, path: Path, kind: type[CodctlError] = StageError) 
         return None
     code = _errno(error)
     if what := _FULL.get(code) or _full_below(error):
-        return kind(f"cannot write: {what}", where=str(path), hint="free some space, then run the same command again")
+        return kind(f"cannot write: {what}", where=str(path), hint="free some space and run the same command again")
     if code in _FORBIDDEN:
         return kind(
             f"cannot write: {_FORBIDDEN[code]}",
             where=str(path),
-            hint="choose a folder that you own with --runs-dir DIR, or correct its permissions",
+            hint="choose a folder that you own with --runs-dir DIR, or change its permissions",
         )
     if code in _MISPLACED or isinstance(error, FileExistsError):
         what = _MISPLACED.get(code, "a file stands where a folder is needed")

@@ -87,9 +87,7 @@ def remove(pieces: Iterable[Piece], runs_dir: Path) -> Iterator[tuple[Piece, str
     """
     for piece in pieces:
         if _leads_out(piece.path, runs_dir):
-            raise RefusedError(
-                "outside the runs folder", where=str(piece.path), hint="delete it yourself, if you want to"
-            )
+            raise RefusedError("outside the runs folder", where=str(piece.path), hint="delete it yourself if you want")
         try:
             with contextlib.ExitStack() as held:
                 for path in _locks(piece):
@@ -188,7 +186,7 @@ def _why_kept(piece: Piece, runs_dir: Path, *, locked: bool = False) -> str:
     if not locked and any(lock.is_locked(path) for path in _locks(piece)):
         return "in use"
     if piece.kind == "leftover" and piece.run is None and _is_alive(piece.path.name):
-        return "somebody is writing it"
+        return "another process is writing it"
     if piece.kind == "checkpoints":
         return _why_needed(piece, verify=locked)
     return ""
@@ -200,7 +198,7 @@ def _why_needed(piece: Piece, *, verify: bool) -> str:
     if run is None or not last or last[0]["outcome"] != "finished":
         return "the run is not finished"
     if not is_sealed(run.stage("cod_train") / "final", verify=verify):
-        return "the run has no whole final model"
+        return "the run has no complete final model"
     return ""
 
 

@@ -90,9 +90,7 @@ class RunDirectory:
         if lock.is_locked(run.lock_path):
             raise lock.in_use(run.lock_path)
         if not os.access(path, os.W_OK):
-            raise PreflightError(
-                "cannot write: no permission to write", where=str(path), hint="correct its permissions"
-            )
+            raise PreflightError("cannot write: no permission to write", where=str(path), hint="change its permissions")
         return cls(path, new_config=frozen)
 
     @classmethod
@@ -315,7 +313,7 @@ class RunDirectory:
                 for name in names
                 if earlier.get(name) != found["packages"].get(name)
             ]
-            log.warning("other packages than in attempt %d: %s", number - 1, ", ".join(changed[:8]))
+            log.warning("packages differ from attempt %d: %s", number - 1, ", ".join(changed[:8]))
 
     def frozen(self) -> dict[str, Any]:
         """What config.json holds: schema, digests, config.
@@ -362,7 +360,7 @@ class RunDirectory:
         before = thaw(frozen["config"])
         if digest(before) != frozen["digest"]:
             raise RefusedError(
-                f"run {self.name!r} was made by a codctl in which the same settings mean something else",
+                f"run {self.name!r} was made by a version of codctl in which the same settings mean something else",
                 where=str(self.path),
                 hint="--name OTHER makes a second run, --fresh moves this one aside",
             )
@@ -400,7 +398,7 @@ def find_run(runs_dir: Path, name_or_path: str) -> RunDirectory:
     trials = trials_of(runs_dir / SWEEPS / sweep) if trial else []
     names = [run.title for run in trials] if trials else [run.name for run in list_runs(runs_dir)]
     near = nearest(name_or_path if trials else Path(name_or_path).name, names)
-    hint = f"did you mean {near}?" if near else "`codctl runs list` shows what there is"
+    hint = f"did you mean {near}?" if near else "`codctl runs list` lists the runs"
     raise UsageError(f"no run named {name_or_path!r}", where=str(runs_dir), hint=hint)
 
 
@@ -475,9 +473,9 @@ def _tell_differences(before: dict[str, Any] | None, code_now: str, copy_of: str
         log.warning("this run was made as %r: going on from what it held when it was copied or renamed", copy_of)
     elif before["outcome"] == "running":
         who = f"process {before['pid']} on {before['host']}" if "pid" in before else "its process"
-        log.warning("attempt %d died (%s): taking over", before["number"], who)
+        log.warning("attempt %d died (%s): continuing from its last checkpoint", before["number"], who)
     if before.get("code") not in (None, code_now):
-        log.warning("other code than in attempt %d: %s → %s", before["number"], before["code"], code_now)
+        log.warning("code differs from attempt %d: %s → %s", before["number"], before["code"], code_now)
 
 
 def _packages(run: Path, number: int) -> dict[str, str]:

@@ -61,9 +61,9 @@ class RunLock:
                 descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except FileNotFoundError:
             raise RefusedError(
-                "another process has just moved the run aside",
+                "another process has just moved this run aside",
                 where=str(self.path.parent),
-                hint="the same command again makes a new one",
+                hint="run the same command again to start a new one",
             ) from None
         try:
             locked = _try_lock(descriptor, self._patience_s)
@@ -103,7 +103,7 @@ def in_use(path: Path) -> RefusedError:
     return RefusedError(
         f"the run is in use by {_holder(path)}",
         where=str(path.parent),
-        hint="wait for it or stop it, or give this run another name with name=OTHER",
+        hint="wait for it or stop it, or use another name with --name OTHER",
     )
 
 

@@ -70,7 +70,7 @@ def find_log(run: RunDirectory, number: int) -> Path:
             return path
     if number == 0:
         raise UsageError(f"run {run.title!r} has not been started yet", where=str(run.path))
-    raise UsageError(f"attempt {number} of run {run.title!r} left no log", where=str(run.log_path(number)))
+    raise UsageError(f"attempt {number} of run {run.title!r} has no log", where=str(run.log_path(number)))
 
 
 class _Tail:

@@ -62,8 +62,8 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         found = content.get("schema") if isinstance(content, dict) else None
         raise UsageError(
-            f"the manifest has schema {found}, this codctl reads {SCHEMA}",
+            f"the manifest has schema {found}; this codctl reads schema {SCHEMA}",
             where=str(path),
-            hint="use the codctl that made the run, or move it aside with --fresh",
+            hint="use the version that made the run, or move it aside with --fresh",
         )
     return content

@@ -26,7 +26,7 @@ def mark(run: Path) -> str:
         parts.append(f"checkpoint {max(checkpoints)}")
     if played:
         parts.append(f"{played} trajectories of evaluations")
-    return ", ".join(parts) or "nothing yet"
+    return ", ".join(parts) or "the start"
 
 
 def _played(journal: Path) -> int:

@@ -62,7 +62,7 @@ def is_whole(path: Path, say: Callable[[str], None]) -> bool:
     """Whether the folder is sealed, also by content. One that is there and damaged is said: it will be made again."""
     problem = why_not_sealed(path) if path.exists() else "no such folder"
     if problem and path.exists():
-        say(f"{path.name} is damaged and is made again: {problem}")
+        say(f"{path.name} is damaged and will be made again: {problem}")
     return not problem
 
 

@@ -255,7 +255,7 @@ def test_one_player_at_a_time(cli) -> None:
     ):
         outcome = cli(*FROZEN, *argv)
         assert outcome.code == 2
-        assert "exclude each other" in outcome.err
+        assert "cannot be combined" in outcome.err
 
 
 # --- generate ---------------------------------------------------------------------------------------------------------

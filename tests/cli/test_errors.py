@@ -147,17 +147,17 @@ TABLE = {
     "unknown run": (
         ["runs", "show", "nope"],
         2,
-        "error: runs: no run named 'nope'\n  → `codctl runs list` shows what there is\n",
+        "error: runs: no run named 'nope'\n  → `codctl runs list` lists the runs\n",
     ),
     "report on an unknown run": (
         ["report", "nope"],
         2,
-        "error: runs: no run named 'nope'\n  → `codctl runs list` shows what there is\n",
+        "error: runs: no run named 'nope'\n  → `codctl runs list` lists the runs\n",
     ),
     "credit of an unknown run": (
         ["credit", "nope"],
         2,
-        "error: runs: no run named 'nope'\n  → `codctl runs list` shows what there is\n",
+        "error: runs: no run named 'nope'\n  → `codctl runs list` lists the runs\n",
     ),
     "model folder that is not there": (
         ["eval", "--model", "nowhere"],

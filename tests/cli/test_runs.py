@@ -76,7 +76,7 @@ def test_show_says_why_attempts_ended_and_what_changed_between_them(cli, home: P
     path.write_text(json.dumps({**found, "host": "n2", "packages": {**found["packages"], "torch": "9.9"}}))
     outcome = cli("runs", "show", "a")
     assert "failed    ValueError: a task without a name" in outcome.out
-    assert "attempt 2 ran in another environment than 1:" in outcome.out
+    assert "attempt 2 ran in a different environment from 1:" in outcome.out
     shown = cli("runs", "show", "a", "--json").json["result"]
     [change] = shown["environment"]
     assert [(name, after) for name, _, after in change["changed"]] == [("host", "n2"), ("packages.torch", "9.9")]
@@ -102,7 +102,7 @@ def test_clean_lists_and_deletes_only_when_told_to(cli, trained, home: Path) -> 
     assert outcome.out.splitlines()[1].endswith(
         "checkpoints of a finished run  runs/micro/stages/cod_train/checkpoints"
     )
-    assert outcome.out.splitlines()[-1] == "nothing was deleted; --yes deletes"
+    assert outcome.out.splitlines()[-1] == "nothing was deleted; --yes deletes it"
     assert cli("runs", "clean", "--checkpoints", "--json").json["result"]["removed"] == []
     assert folder.is_dir()
     found = cli("runs", "clean", "--checkpoints", "--yes", "--json").json["result"]

@@ -93,7 +93,7 @@ def test_the_same_command_again_starts_nothing(swept: Swept, cli: Cli, monkeypat
     assert again.code == 5
     assert again.json["result"]["complete"] is False
     assert list(again.json["result"]["incomplete"]) == [FAILS]
-    assert "2 trials: 1 complete, 1 failed before (--retry-failed runs them again)" in again.err
+    assert "2 trials: 1 complete, 1 failed earlier (--retry-failed runs them again)" in again.err
     assert len(trial(swept, "action-off").attempts()) == len(trial(swept, FAILS).attempts()) == 1
 
 
@@ -135,7 +135,7 @@ def test_a_sweep_has_one_launcher(swept: Swept, cli: Cli, monkeypatch: pytest.Mo
         (["micro.yaml", "seeed=0,1"], 2, "error: override seeed=0,1: unknown key seeed; did you mean seed?\n"),
         (["nothing.yaml"], 2, "(studies: generalization)"),
         (["micro.yaml", "--suite", "ralf-loop"], 2, "did you mean 'ralph-loop'?"),
-        (["micro.yaml", "--slurm", "--detach"], 2, "--slurm and --detach exclude each other"),
+        (["micro.yaml", "--slurm", "--detach"], 2, "--slurm and --detach cannot be combined"),
         (["micro.yaml", "model.path=Some/Model"], 3, "hf download Some/Model\n"),
         (["generalization", "size=huge"], 2, "there is no size 'huge' (known: tiny, qwen3-8b)"),
         (["broken.yaml"], 2, "error: broken.yaml:3: unknown key sedes; did you mean seeds?\n"),

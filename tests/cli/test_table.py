@@ -14,7 +14,7 @@ ROWS = [
     ["tiny", "running", "cod_train 34/100", "0.12 0.30 0.52 0.61", "1:20 ago", "12345"],
     ["a-run-with-a-long-name", "finished", "", "0.12 0.30 0.52 0.61", "", ""],
 ]
-PATHS = [["12 B", "half-written, by a process that was killed", "/home/someone/projects/runs/.trash/tiny/step-100"]]
+PATHS = [["12 B", "left half-written by a killed process", "/home/someone/projects/runs/.trash/tiny/step-100"]]
 
 
 def laid_out(headers: list[str], rows: list[list[str]], columns: int | None) -> list[str]:

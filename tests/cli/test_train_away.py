@@ -42,7 +42,7 @@ def test_in_the_background_it_returns_when_the_worker_is_up(cli, home: Path, mic
         if run.status() == "running":
             os.killpg(sent["pid"], signal.SIGKILL)
     outcome = cli("train", micro, "train.steps=40", "--detach", "--slurm")
-    assert (outcome.code, "exclude each other" in outcome.err) == (2, True)
+    assert (outcome.code, "cannot be combined" in outcome.err) == (2, True)
 
 
 def test_a_worker_that_cannot_start_is_told_at_once(cli, home: Path, micro: str) -> None:

@@ -69,7 +69,7 @@ def test_one_that_has_nothing_to_do_is_no_error(stand_in: Path, tmp_path: Path) 
 
 def test_one_that_is_not_up_in_time_is_ended(tmp_path: Path, lives: Any) -> None:
     script = f"echo thinking; sleep 60 & echo $! > {tmp_path}/child; wait"
-    with pytest.raises(StageError, match=r"not up after 1 s and was ended; it said: thinking") as caught:
+    with pytest.raises(StageError, match=r"did not start within 1 s and was ended; its output: thinking") as caught:
         start_detached(["/bin/sh", "-c", script], env={}, log=tmp_path / "log", is_up=lambda: False, deadline_s=1)
     assert "without --detach" in caught.value.hint
     assert not lives(int((tmp_path / "child").read_text()))

@@ -117,21 +117,21 @@ def test_enough_failures_stop_the_rest_but_not_what_runs(play: Any, tmp_path: Pa
     verbs = [[f"until={begun}", "exit=4"], ["up", f"until={gate}"], ["exit=0"]]
     codes = play(*verbs, max_failures=1, slots=Slots(cores=2), on_change=open_gate)
     assert codes == {"a": 4, "b": 0}
-    assert told.said == ["starting no more jobs, 1 are left: 1 failed, and max_failures is 1"]
+    assert told.said == ["starting no more jobs (1 left): 1 failed, and max_failures is 1"]
 
 
 def test_the_same_error_three_times_at_first_stops_the_rest(play: Any, told: Told) -> None:
     verbs = ["say=Traceback", "say=ValueError: no such key in RUN", "exit=1"]
     assert play(*[verbs] * 5, slots=Slots(cores=1)) == {"a": 1, "b": 1, "c": 1}
     assert told.said == [
-        "starting no more jobs, 2 are left: the first 3 failed in the same way: ValueError: no such key in RUN"
+        "starting no more jobs (2 left): the first 3 failed in the same way: ValueError: no such key in RUN"
     ]
 
 
 def test_what_the_attempt_recorded_goes_before_what_was_printed(play: Any, told: Told) -> None:
     verbs = [[f"say=progress {name}", "record=the disk is full", "exit=4"] for name in "abcd"]
     assert len(play(*verbs, slots=Slots(cores=1))) == 3
-    assert told.said == ["starting no more jobs, 1 are left: the first 3 failed in the same way: the disk is full"]
+    assert told.said == ["starting no more jobs (1 left): the first 3 failed in the same way: the disk is full"]
 
 
 @pytest.mark.parametrize(
@@ -151,13 +151,13 @@ def test_other_failures_are_each_their_own(verbs: list[list[str]], play: Any, to
 def test_a_job_that_cannot_be_started_is_one_failed_job(play: Any, tmp_path: Path, told: Told) -> None:
     (tmp_path / "a" / "worker.log").mkdir(parents=True)
     assert play(["exit=0"], ["exit=0"], slots=Slots(cores=1)) == {"a": 4, "b": 0}
-    assert told.said[0].startswith("a could not be started: ")
+    assert told.said[0].startswith("a could not start: ")
 
 
 def test_nothing_is_started_after_somebody_said_stop(play: Any, tmp_path: Path, told: Told) -> None:
     codes = play(["up"], ["up"], slots=Slots(cores=1), may_start=lambda: not (tmp_path / "a" / "pid").exists())
     assert codes == {"a": 0}
-    assert told.said == ["starting no more jobs, 1 are left: somebody has asked for it"]
+    assert told.said == ["starting no more jobs (1 left): stop requested"]
 
 
 def test_a_callback_that_fails_leaves_no_child_behind(play: Any, tmp_path: Path, lives: Any, until: Any) -> None:

@@ -162,5 +162,5 @@ def test_names_mean_runs_trials_and_sweeps(big: Path, tmp_path: Path) -> None:
     make_sweep(tmp_path, "x", {"planned": 1})
     with pytest.raises(UsageError) as both:
         find_targets(tmp_path, ["x"])
-    assert both.value.message == "'x' is a run and a sweep"
+    assert both.value.message == "'x' names both a run and a sweep"
     assert RunDirectory(tmp_path / "x").path in [run.path for run in find_targets(tmp_path, [str(tmp_path / "x")]).runs]

@@ -95,12 +95,12 @@ def test_a_percent_sign_in_a_path_is_no_placeholder() -> None:
 
 
 def test_a_path_that_names_a_jobs_number_is_refused() -> None:
-    with pytest.raises(RefusedError, match="in place of %j"):
+    with pytest.raises(RefusedError, match="would replace %j"):
         slurm.script([Path("r%j")], ClusterConfig(), folder=Path("/r%j/slurm"), name="x", code=Path("/c"))
 
 
 def test_a_time_limit_that_leaves_no_time_to_work() -> None:
-    with pytest.raises(RefusedError, match=r"300 s is too short: the run is asked to save 300 s before it"):
+    with pytest.raises(RefusedError, match=r"300 s is too short: a run saves 300 s before the end"):
         script(ClusterConfig(time=5))
 
 
@@ -152,8 +152,8 @@ def test_a_run_is_given_up_when_its_attempts_are_used_or_win_nothing() -> None:
     assert given_up(marks("a", "a"), "a", job) == ""
     assert given_up(marks("a", "b", "b"), "b", job) == ""
     assert given_up(marks("a", "b", "b", "b"), "c", job) == ""  # the last one won something
-    assert given_up(marks("a", "b", "b", "b"), "b", job) == "no progress in 3 attempts: it stays at b"
-    assert given_up(marks(*"abcde"), "f", job).startswith("5 attempts of this submission did not finish it")
+    assert given_up(marks("a", "b", "b", "b"), "b", job) == "no progress in 3 attempts: still at b"
+    assert given_up(marks(*"abcde"), "f", job).startswith("not finished after 5 attempts of this submission")
 
 
 def test_each_process_gets_its_place_and_all_the_same_meeting_point() -> None:

@@ -71,7 +71,7 @@ def test_damaged_stages_are_made_again(
         "before": "rows.jsonl: content differs",
         "after": "missing COMPLETE.json",
     }.items():
-        assert f"{name} is damaged and is made again: {problem}" in said
+        assert f"{name} is damaged and will be made again: {problem}" in said
     assert "continuing after step 5" in said  # the checkpoints are whole
     assert outcome(runs) == expected
 

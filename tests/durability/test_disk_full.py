@@ -48,7 +48,7 @@ def assert_said_and_whole(child: Child, runs: Path, what: str) -> None:
     assert child.code(0) in (3, 4), child.err()
     error = json.loads(child.out())["error"]
     assert what in error["message"]
-    assert error["hint"] == "free some space, then run the same command again"
+    assert error["hint"] == "free some space and run the same command again"
     assert "Traceback" not in child.err()
     run = small_run.folder(runs)
     assert not [path.name for path in run.rglob(".*.tmp-*")]

@@ -141,7 +141,7 @@ def test_real_missing_permission(tmp_path: Path) -> None:
 
 def test_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
-    with pytest.raises(PreflightError, match="a part of the path is a file"):
+    with pytest.raises(PreflightError, match="part of the path is a file"):
         atomic.make_folder(tmp_path / "runs" / "x")
 
 

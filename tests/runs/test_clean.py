@@ -70,7 +70,7 @@ def test_checkpoints_stay_when_the_final_model_is_damaged(tmp_path: Path) -> Non
     finish(run)
     pieces = find(tmp_path, checkpoints=True).pieces
     (run.stage("cod_train") / "final" / "model.bin").write_text("weighty")  # same size: seen only when it is read
-    assert [reason for _, reason in remove(pieces, tmp_path)] == ["the run has no whole final model"]
+    assert [reason for _, reason in remove(pieces, tmp_path)] == ["the run has no complete final model"]
     assert is_sealed(run.stage("cod_train") / "checkpoints" / "step-000002")
 
 

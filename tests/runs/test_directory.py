@@ -234,7 +234,11 @@ def test_leftovers_of_a_killed_attempt_are_removed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "the manifest cannot be read"), ("[]", "schema None"), ('{"schema": 9}', "schema 9, this codctl reads 2")],
+    [
+        ("{", "the manifest cannot be read"),
+        ("[]", "schema None"),
+        ('{"schema": 9}', "schema 9; this codctl reads schema 2"),
+    ],
 )
 def test_damaged_manifest(tmp_path: Path, content: str, message: str) -> None:
     run = make(tmp_path)

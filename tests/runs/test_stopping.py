@@ -114,8 +114,8 @@ def test_what_changed_since_the_last_attempt_is_said(tmp_path: Path, caplog: pyt
     (folder / "attempt.json").write_text(json.dumps({**record, "code": "0123456789abcdef"}))
     with caplog.at_level(logging.WARNING, "codctl"), run.start_attempt():
         pass
-    assert "other packages than in attempt 1: torch 1.0 → " in caplog.text
-    assert f"other code than in attempt 1: 0123456789abcdef → {code.digest()}" in caplog.text
+    assert "packages differ from attempt 1: torch 1.0 → " in caplog.text
+    assert f"code differs from attempt 1: 0123456789abcdef → {code.digest()}" in caplog.text
 
 
 def test_no_secret_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +177,7 @@ def trained(run: RunDirectory, step: int) -> None:
 
 def test_the_mark_moves_with_what_is_sealed(tmp_path: Path) -> None:
     run = make(tmp_path)
-    assert run.mark() == "nothing yet"
+    assert run.mark() == "the start"
     trained(run, 2)
     assert run.mark() == "model, checkpoint step-000002"
     (run.stage("cod_train") / "checkpoints" / ".step-000004.tmp-1-a").mkdir()

@@ -95,7 +95,7 @@ def lay_out(config: Config, model: Model, lengths: Lengths) -> Layout:
             _device(placement.learners, "train", gpu, {"learn": learner}),
         )
         return Layout(gpu, placement, split, both, room)
-    asleep = Part("engine, asleep", memory.ASLEEP, "assumed: what stays when it hands its memory over")
+    asleep = Part("engine, asleep", memory.ASLEEP, "assumed: what stays while it sleeps")
     phases = {"generate": [*resting, *sampling], "learn": [*learner, asleep]}
     return Layout(gpu, placement, split, (_device(generating, "generate, train", gpu, phases),), room)
 

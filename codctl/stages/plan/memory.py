@@ -154,7 +154,7 @@ def _activations(model: Model, split: Split, config: Config, tokens: int) -> Par
         return Part("activations", kept, f"{tokens:,} tokens × {layers} layers × {per_layer:,} B")
     stream = model.shape.width * (MASTER if model.number == MASTER or not (model.adapter or split.sharded) else 2)
     kept = tokens * (layers * stream + ends)
-    return Part("activations", kept, f"{tokens:,} tokens × {layers} layers × {stream:,} B (what enters each)")
+    return Part("activations", kept, f"{tokens:,} tokens × {layers} layers × {stream:,} B (the input of each)")
 
 
 def _logits(model: Model, config: Config, tokens: int) -> Part:

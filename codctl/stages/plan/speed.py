@@ -94,7 +94,7 @@ def _generate(config: Config, model: Model, lengths: Lengths, layout: Layout) ->
         step_s += 2 * (model.matrices + model.head) * seats / _peak(config, layout)
     formula = (
         f"{steps:,.0f} decoding steps × {step_s * 1e3:,.1f} ms ({seats:,.0f} sequences, weights and KV cache at "
-        f"{speed / 1e9:,.0f} GB/s, {beside * 1e3:g} ms beside), prompts {prefill:,.1f} s"
+        f"{speed / 1e9:,.0f} GB/s, {beside * 1e3:g} ms overhead), prompts {prefill:,.1f} s"
     )
     return Term("generate", steps * step_s + prefill, formula)
 
@@ -105,7 +105,7 @@ def _fitting(layout: Layout, lengths: Lengths) -> float:
 
 def _sync(config: Config, model: Model) -> Term:
     if config.engine.kind == "transformers":
-        return Term("weights", 0.0, "the engine samples with the learner's own")
+        return Term("weights", 0.0, "the engine samples with the learner's weights")
     size = model.published_bytes
     seconds = size / HANDOVER / config.engine.sync_every
     every = config.engine.sync_every
