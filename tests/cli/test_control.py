@@ -34,7 +34,7 @@ def test_a_queued_run_that_never_started(cli, home: Path) -> None:
     bring_to(make_run(home / "runs", "a"), "queued")
     outcome = cli("cancel", "a")
     assert (outcome.code, outcome.out) == (0, "a: cancelled\n")
-    assert "jobs 7_1 stay in the queue, and will end as soon as they start" in outcome.err
+    assert "jobs 7_1 could not be removed from the queue; they will end when they start" in outcome.err
     assert cli("status", "a", "--json").json["result"]["runs"][0]["status"] == "cancelled"
 
 
@@ -60,7 +60,7 @@ def test_a_worker_elsewhere_is_named(cli, home: Path, monkeypatch) -> None:
         run.lock_path.write_text('{"pid": 12, "host": "node17"}')
         outcome = cli("cancel", "a", "--deadline", "0")
     assert outcome.code == 6
-    assert "a: process 12 on node17 still works on it" in outcome.err
+    assert "a: process 12 on node17 is still running it" in outcome.err
     assert "type the same command on that machine" in outcome.err
 
 
