@@ -69,7 +69,7 @@ def test_what_is_finished_or_alive_is_not_resumed(cli, home: Path) -> None:
     for run in (finished, running, queued):
         bring_to(run, run.name)
     outcome = cli("resume", "finished")
-    assert (outcome.code, "is finished, and a part of its result is missing" in outcome.err) == (6, True)
+    assert (outcome.code, "is finished, but part of its result is missing" in outcome.err) == (6, True)
     with holding(running.path):
         outcome = cli("resume", "running")
     assert (outcome.code, outcome.err.splitlines()[0]) == (6, "error: runs/running: run 'running' is running")
