@@ -6,7 +6,7 @@
     ├── StageError         4  a stage failed while it ran
     ├── SweepError         5  some trials of a sweep are not complete
     ├── RefusedError       6  the run directory is in use or belongs to another config
-    └── BackendError       7  a server that is needed cannot be reached
+    └── BackendError       7  a server that is needed cannot be reached, or gives nothing to score
 
 Neighbours of this tree: CreditError (a UsageError) in cod.credit.
 """

@@ -102,13 +102,20 @@ def beside(part: Mapping[str, Any], arm: str) -> dict[str, list[dict[str, Any]]]
     return found
 
 
-def is_unplayed(result: Mapping[str, Any], *, is_served: bool) -> bool:
+def unusable(part: Mapping[str, Any]) -> float:
+    """Share of the solve episodes that ended without a usable reply."""
+    counts = part.get("replies") or {"episodes": 0, "by_position": ()}
+    faulty: int = sum(point["count"] for point in counts["by_position"] if point["episode"] == "solve")
+    return float(faulty / max(counts["episodes"], 1))
+
+
+def is_unplayed(result: Mapping[str, Any]) -> bool:
     """Whether a suite brought nothing that could be scored.
 
     A local model that ends its turn at once has failed by itself. Of a served one nobody knows whether it was the
     server, so that replies without any text are no score either.
     """
-    kinds: Sequence[FaultKind] = _TEXTLESS if is_served else UNPLAYED
+    kinds: Sequence[FaultKind] = _TEXTLESS if result["subject"]["kind"] == "endpoint" else UNPLAYED
     parts = [part for part in result["parts"] if "replies" in part]  # earlier versions did not count
     points = [point for part in parts for point in part["replies"]["by_position"]]
     faulty: int = sum(point["count"] for point in points if point["episode"] == "solve" and point["kind"] in kinds)

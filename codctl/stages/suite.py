@@ -121,11 +121,10 @@ def refuse_unplayed(result: Mapping[str, Any]) -> None:
         BackendError: The server gave no reply that could be scored.
         StageError: The local engine played nothing.
     """
-    is_served = result["subject"]["kind"] == "endpoint"
-    if not replies.is_unplayed(result, is_served=is_served):
+    if not replies.is_unplayed(result):
         return
     told = dict.fromkeys(line for part in result["parts"] for line in replies.sentences(part)[-1:])
-    kind = BackendError if is_served else StageError
+    kind = BackendError if result["subject"]["kind"] == "endpoint" else StageError
     hint = "the same command plays it again" if result["to_play_again"] else "once this is mended, add --fresh"
     raise kind(f"nothing could be scored: {'; '.join(told)}", where=result["folder"], hint=hint)
 

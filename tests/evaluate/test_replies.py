@@ -18,6 +18,7 @@ from codctl.envs.registry import get_family
 from codctl.errors import BackendError, StageError
 from codctl.evaluate import replies
 from codctl.evaluate.positions import outcome
+from codctl.evaluate.report.suite_answer import headline
 from codctl.evaluate.runner import evaluate
 from codctl.stages.suite import refuse_unplayed
 from codctl.tracking.evaluations import Evaluation, points
@@ -155,6 +156,21 @@ def test_nothing_to_score_is_an_error(solve: Any, kind: str, error: type[Excepti
     else:
         with pytest.raises(error, match="nothing could be scored: 12 of 15"):
             refuse_unplayed(result)
+
+
+@pytest.mark.parametrize(
+    ("solve", "kind", "said"),
+    [
+        (WRONG, "endpoint", "No measurable learning within unknown worlds: 0 % of the second tasks solved"),
+        (reply("", cut=True), "endpoint", ". But most replies could not be used."),
+        (reply(""), "endpoint", "Nothing could be scored."),
+        (EngineError("gone"), "run", "Nothing could be scored."),
+    ],
+)
+def test_the_page_begins_with_it(solve: Any, kind: str, said: str) -> None:
+    assert said in headline({**played(solve), "subject": {"kind": kind, "name": "m"}}).replace(
+        "\N{NO-BREAK SPACE}", " "
+    )
 
 
 def test_results_from_before_replies_were_counted_can_be_shown() -> None:
