@@ -29,11 +29,13 @@ class Setting:
     Attributes:
         patch: For the test.
         at_step_1: Called in the middle of the first training step.
+        at_the_end: Called after the training.
         overrides: Of the recipe.
     """
 
     patch: pytest.MonkeyPatch
     at_step_1: list[Callable[[], object]] = field(default_factory=list)
+    at_the_end: list[Callable[[], object]] = field(default_factory=list)
     overrides: list[str] = field(default_factory=list)
 
     def streams(self, name: str, kind: type[Talk | Data], descriptor: int, encoding: str = "utf-8") -> None:
@@ -94,7 +96,7 @@ def a_display_that_raises(setting: Setting) -> None:
         raise RuntimeError("no display")
 
     def fail_from_now_on() -> None:
-        for name in ("update", "message", "close"):
+        for name in ("update", "message"):
             setting.patch.setattr(PlainDisplay, name, fail)
 
     setting.at_step_1.append(fail_from_now_on)
@@ -115,8 +117,12 @@ def _with_sender(setting: Setting, seconds: int) -> list[subprocess.Popen[bytes]
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*_: object) -> subprocess.Popen[bytes]:
-        started.append(subprocess.Popen(["sleep", str(seconds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE))
-        return started[-1]
+        process = subprocess.Popen(["sleep", str(seconds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert process.stdin
+        assert process.stdout
+        setting.at_the_end += [process.kill, process.wait, process.stdin.close, process.stdout.close]
+        started.append(process)
+        return process
 
     setting.patch.setattr(mirror, "start", start)
     setting.patch.setattr(mirror, "_FINISH_DEADLINE_S", 0.2)
@@ -171,6 +177,8 @@ def test_nothing_that_only_tells_of_a_training_changes_it(
         way(setting)
         in_step(1, lambda: (happened.append(1), *(act() for act in setting.at_step_1)))
         code = run(["train", "micro.yaml", "--name", "other", *setting.overrides])
+    for act in setting.at_the_end:
+        act()
     assert happened == [1]
     assert code == WAYS[way]
     other = RunDirectory.open(warm / "other")
