@@ -100,7 +100,7 @@ def wait_without_spinning() -> None:
     """Let OpenMP threads sleep while they wait for each other, unless the user has chosen.
 
     Threads that spin hold a core that their partner may need: on a busy machine two of them are some twenty times
-    slower than one (docs/scaling.md).
+    slower than one (docs/runs.md).
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "0")

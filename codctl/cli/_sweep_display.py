@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from codctl.cli import _output
 from codctl.dispatch.sweep_run import LineWatcher, Watcher
+from codctl.log import watching_only
 from codctl.stages.pace import clock
 from codctl.tracking.latest import latest
 
@@ -29,9 +30,25 @@ def open_watcher(runs: Sequence[RunDirectory]) -> Iterator[Watcher]:
     """Watch trials while the block runs."""
     watcher = _Live(len(runs)) if _output.use_live(sys.stderr) else _Lines(len(runs))
     try:
-        yield watcher
+        yield _Unfailing(watcher)
     finally:
-        watcher.close()
+        with watching_only("the display of the sweep"):
+            watcher.close()
+
+
+class _Unfailing:
+    """Passes everything on. What the display raises is logged: the trials go on."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    def changed(self, run: Path, what: int | Literal["started"]) -> None:
+        with watching_only("the display of the sweep"):
+            self._watcher.changed(run, what)
+
+    def say(self, text: str) -> None:
+        with watching_only("the display of the sweep"):
+            self._watcher.say(text)
 
 
 class _Running:
