@@ -58,7 +58,6 @@ _READ_EARLY = (
     "CUDA_",
     "GOMP_",
     "HF_",
-    "KMP_",
     "LANG",
     "LC_",
     "LD_",
