@@ -112,7 +112,7 @@ def test_a_process_that_is_killed_ends_the_call_with_a_message(tiny_folder: Path
         killed = time.monotonic()
         with pytest.raises(StageError, match="a learner process ended: rank 1 with exit code -9"):
             learn_on(group, rows, judge=kill)
-        assert time.monotonic() - killed < 60
+        assert time.monotonic() - killed < 240  # not the half hour that torch waits for a collective
 
 
 def learn_on(group: LearnerGroup, rows: list[Sample], judge: Judge) -> None:
