@@ -145,12 +145,15 @@ def smaller(argv: list[str], page: str, home: Path) -> list[str]:
     final = str(home / "runs/tiny/stages/cod_train/final")
     argv = [final if word == "FOLDER" else word for word in argv]
     match argv[:2]:
-        case ["train", recipe] if "qwen3" in recipe or "--slurm" in argv or page.startswith("experiments/"):
+        case ["train", recipe] if (
+            {"--slurm", "--extend"} & {*argv} or "qwen3" in recipe or page.startswith("experiments/")
+        ):
             return [*argv, *([] if "--dry-run" in argv else ["--dry-run"])]
         case ["sweep", *_]:
             return [*argv, *([] if "--dry-run" in argv else ["--dry-run"])]
-        case ["eval", *_] if "--list" not in argv:
-            return [*_without(argv, "--limit", "packs="), "--limit", "2"]
+        case ["eval", *_] if "--list" not in argv:  # where there is one run only, it is the one that is meant
+            subject = [] if {"--run", "--model", "--policy"} & {*argv} else ["--run", "tiny"]
+            return [*_without(argv, "--limit", "packs="), *subject, "--limit", "2"]
         case ["env", "ceilings" | "generate" | "validate"]:
             return [*_without(argv, "--packs"), "--packs", "20"]
     return argv
