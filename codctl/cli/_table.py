@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Callable, Sequence
+from functools import cache
 
 GAP = 2
+_LOOKED_AT = 40  # rows by which widths are chosen
 _SHORT = 16  # a longer word, such as a path, may be broken where nothing else helps
 _JOINED = "\xa0"  # a space at which a cell is not wrapped
 _PUNCTUATION = re.compile(r"(?<=[/,=_:-])")
@@ -68,22 +70,30 @@ def _fitted(headers: Row, rows: Sequence[Row], right: Sequence[bool], columns: i
             for column, width, fixed in zip(by_column, natural, right, strict=True)
         ]
         if _total(least) <= columns:
-            widths = _given(natural, least, columns)
-            found.append((sum(len(_lines(row, widths, right)) for row in [headers, *rows]), widths))
+            widths = _narrowed([column[:_LOOKED_AT] for column in by_column], natural, least, columns)
+            found.append((sum(len(_lines(row, widths, right)) for row in rows), widths))
     return min(found, key=lambda one: one[0])[1] if found else None
 
 
-def _given(natural: Sequence[int], least: Sequence[int], columns: int) -> list[int]:
-    """The widest columns give first, down to a common width and none below its least."""
-    cap = max(natural)
-    while _total(widths := [min(n, max(cap, low)) for n, low in zip(natural, least, strict=True)]) > columns:
-        cap -= 1
-    left = columns - _total(widths)
-    for place, width in enumerate(natural):
-        more = min(left, width - widths[place])
-        widths[place] += more
-        left -= more
-    return widths
+def _narrowed(by_column: Sequence[Row], widths: Sequence[int], least: Sequence[int], columns: int) -> list[int]:
+    """Take one character after another where it costs the fewest lines, of several such places from the widest."""
+
+    @cache
+    def heights(place: int, width: int) -> list[int]:
+        return [len(_wrap(text, width)) for text in by_column[place]]
+
+    def lines(widths: Sequence[int]) -> int:
+        return sum(map(max, zip(*(heights(place, width) for place, width in enumerate(widths)), strict=True)))
+
+    found = list(widths)
+    while _total(found) > columns:
+        tried = [
+            (lines([*found[:place], width - 1, *found[place + 1 :]]), -width, place)
+            for place, width in enumerate(found)
+            if width > least[place]
+        ]
+        found[min(tried)[2]] -= 1
+    return found
 
 
 def _longest_word(column: Row) -> int:

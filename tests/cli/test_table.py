@@ -35,11 +35,20 @@ def test_a_table_fits_and_loses_no_character(headers: list[str], rows: list[list
 
 
 def test_cells_break_at_words_and_long_words_behind_punctuation() -> None:
+    lines = laid_out(["size", "what", "path"], PATHS, 70)
+    assert lines == [
+        "size  what                             path",
+        "12 B  left half-written by a killed    /home/someone/projects/runs/",
+        "      process                          .trash/tiny/step-100",
+    ]
+
+
+def test_widths_are_those_with_the_fewest_lines() -> None:
     lines = laid_out(["size", "what", "path"], PATHS, 76)
     assert lines == [
-        "size  what                                path",
-        "12 B  half-written, by a process that     /home/someone/projects/runs/",
-        "      was killed                          .trash/tiny/step-100",
+        "size  what                  path",
+        "12 B  left half-written by  /home/someone/projects/runs/.trash/tiny/step-100",
+        "      a killed process",
     ]
 
 
