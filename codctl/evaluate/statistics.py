@@ -8,7 +8,8 @@ crossed with packs: all of them play the same ones.
   too. Where a pack's value is a mean of several episodes, or packs share a world, n is the number of independent
   episodes that would give the measured variance.
 * **Differences** within packs (gain, own hints less no hints) have Bonett and Price's interval for paired proportions:
-  the normal interval after two packs are added, one at either end of the scale. Where all packs agree it has a width.
+  the normal interval after two packs are added, one that gains a task and one that loses one. Where all packs agree it
+  has a width.
 * **Several training seeds**: the half widths that seeds and packs leave open add as squares. That of the seeds has a t
   quantile with one degree of freedom less than there are seeds, and is wide for few. No interval is narrower than that
   of the packs alone.
@@ -69,11 +70,12 @@ def differences(tables_PC: Sequence[ArrayLike], groups_P: ArrayLike | None = Non
     Args:
         tables_PC: Packs × columns for each training seed; NaN where there is none.
         groups_P: Packs with the same number share a world and count as one; without it each stands alone.
-        reach: The largest difference there can be.
+        reach: The largest difference there can be: the interval ends there. Of a sum over tasks it is their number, and
+            the packs that the method adds still differ by one task.
     """
     values_KPC, groups = _stacked(tables_PC), _numbered(tables_PC, groups_P)
     mean_KC = _spread(values_KPC, groups).mean_KC
-    ends = np.broadcast_to(np.array([reach, -reach])[None, :, None], (len(values_KPC), 2, values_KPC.shape[2]))
+    ends = np.broadcast_to(np.array([1.0, -1.0])[None, :, None], (len(values_KPC), 2, values_KPC.shape[2]))
     more = groups.max() + 1
     widened = _spread(np.concatenate([values_KPC, ends], axis=1), np.append(groups, [more, more + 1]), added=2)
     mean_C, centre_C, half_C = mean_KC.mean(axis=0), widened.mean_KC.mean(axis=0), np.sqrt(widened.half_squared_C)

@@ -50,6 +50,6 @@ def test_parts_with_the_same_outcome_share_a_sentence() -> None:
     learns, nothing = ((0.3, 0.5), (0.2, 0.4)), ((-0.1, 0.1), (0.2, 0.4))
     parts = [_part(*learns, name="a/x"), _part(*nothing, name="a/y"), _part(*learns, name="a/z")]
     assert headline({"parts": parts}) == (
-        "It learns within unknown worlds from the hints that it writes itself: a, x, a, z. "
-        "No measurable learning within unknown worlds: a, y."
+        "It learns within unknown worlds from the hints that it writes itself: a in x, a in z. "
+        "No measurable learning within unknown worlds: a in y."
     )

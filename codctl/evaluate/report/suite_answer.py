@@ -78,4 +78,5 @@ def _numbers(part: Mapping[str, Any]) -> str:
 
 
 def _name(part: Mapping[str, Any]) -> str:
-    return str(part["name"]).replace("/", ", ")
+    evaluation, _, world = part["name"].partition("/")
+    return f"{evaluation} in {world}" if world else evaluation

@@ -69,7 +69,12 @@ def _arms(curves: Mapping[str, Sequence[Mapping[str, Any]]], axis: str) -> list[
 
 
 def _references(curves: Mapping[str, Sequence[Mapping[str, Any]]], axis: str = "position") -> list[Series]:
-    return [Series(name, _points(curves[name], axis), look) for name, look in _REFERENCES.items() if name in curves]
+    """Ceilings are drawn as lines without intervals, which would cover those of the arms; the tables have both."""
+    return [
+        Series(name, [Point(point.x, point.y) for point in _points(curves[name], axis)], look)
+        for name, look in _REFERENCES.items()
+        if name in curves
+    ]
 
 
 def _points(curve: Sequence[Mapping[str, Any]], axis: str) -> list[Point]:

@@ -13,6 +13,7 @@ from codctl.evaluate.report.costs import duration
 from codctl.evaluate.report.environment import make_environment
 from codctl.evaluate.report.suite_charts import charts
 from codctl.evaluate.report.top import Top, top
+from codctl.evaluate.statistics import FEW_PACKS
 from codctl.quantities import position
 from codctl.quantities import signed_points as signed
 
@@ -77,7 +78,10 @@ def _about(part: Mapping[str, Any]) -> str:
     text = f"{world}, {part['packs']} held-out packs of {part['length']}"
     said = _STRATEGIES.get(part["strategy"])
     seeds = f"; sampling seeds {', '.join(map(str, part['seeds']))}" if len(part["seeds"]) > 1 else ""
-    return text + (f"; {said.format(**part, changed=position(part.get('drift_at') or 0))}" if said else "") + seeds
+    few = "; so few that the intervals rule out little" if part["packs"] < FEW_PACKS else ""
+    return (
+        text + few + (f"; {said.format(**part, changed=position(part.get('drift_at') or 0))}" if said else "") + seeds
+    )
 
 
 def _verdict(part: Mapping[str, Any]) -> str:
