@@ -19,6 +19,10 @@ def _part(gain: tuple[float, float], lead: tuple[float, float] | None, strategy:
     return found
 
 
+def _result(*parts: Any) -> dict[str, Any]:
+    return {"subject": {"kind": "run", "name": "tiny"}, "parts": list(parts)}
+
+
 @pytest.mark.parametrize(
     ("part", "said"),
     [
@@ -43,13 +47,13 @@ def _part(gain: tuple[float, float], lead: tuple[float, float] | None, strategy:
     ],
 )
 def test_one_part(part: Any, said: str) -> None:
-    assert headline({"parts": [part]}).startswith(said)
+    assert headline(_result(part)).startswith(said)
 
 
 def test_parts_with_the_same_outcome_share_a_sentence() -> None:
     learns, nothing = ((0.3, 0.5), (0.2, 0.4)), ((-0.1, 0.1), (0.2, 0.4))
     parts = [_part(*learns, name="a/x"), _part(*nothing, name="a/y"), _part(*learns, name="a/z")]
-    assert headline({"parts": parts}) == (
+    assert headline(_result(*parts)) == (
         "It learns within unknown worlds from the hints that it writes itself: a in x, a in z. "
         "No measurable learning within unknown worlds: a in y."
     )

@@ -60,6 +60,11 @@ class HeatMap:
         cells = [list(column) for column in zip(*self.cells, strict=True)]
         return HeatMap(f"{self.key}-turned", self.title, self.description, self.columns, self.rows, cells)
 
+    @property
+    def natural_width(self) -> float:
+        """Pixels that it needs at least."""
+        return _Drawing(self, 0).width
+
     def svg(self, width: int = 0) -> Markup:
         """Draw in its natural size, or with cells that fill so many pixels. What is wider than the page is scrolled."""
         return _Drawing(self, width).markup()
@@ -75,12 +80,13 @@ class _Drawing:
         self.step = max(_LEAST_WIDTH, 10 + _CHAR * longest)
         if wanted and heat.columns:
             self.step = max(self.step, min(_MOST_WIDTH, (wanted - self.left) / len(heat.columns)))
+        self.width = self.left + self.step * len(heat.columns)
         self.height = max(_HEIGHT, 6 + _LINE * max((len(row) for row in heat.rows), default=1))
         self.top = 8 + _LINE * max((len(column) for column in heat.columns), default=1)
 
     def markup(self) -> Markup:
         heat = self.heat
-        width = self.left + self.step * len(heat.columns)
+        width = self.width
         height = self.top + self.height * len(heat.rows)
         size = f'viewBox="0 0 {width:.0f} {height:.0f}" style="width:{width:.0f}px;max-width:none"'
         parts = [

@@ -8,6 +8,7 @@ from typing import Any
 from codctl.evaluate.report import study_charts
 from codctl.evaluate.report.costs import duration
 from codctl.evaluate.report.environment import make_environment
+from codctl.evaluate.report.heat_map import HeatMap
 from codctl.evaluate.report.study_charts import by_seed, incomplete
 from codctl.evaluate.report.top import top
 from codctl.evaluate.study import last_success
@@ -18,7 +19,7 @@ from codctl.quantities import signed_points as signed
 
 _MOST_CHARTS = 60  # of more, the table says it better
 _FEW_SEEDS = 5
-_MAP_WIDTH = 1200  # of a card that has the page to itself
+_HALF_WIDTH, _WIDTH = 570, 1200  # of a map that shares the row with another, and of one that has it to itself
 
 
 def render(result: Mapping[str, Any]) -> str:
@@ -28,12 +29,13 @@ def render(result: Mapping[str, Any]) -> str:
         result: Of `stages.study_results.sum_up`.
     """
     is_matrix = result["has_suites"]
+    maps = study_charts.maps(result) if is_matrix else []
     content = {
         "result": result,
         "is_matrix": is_matrix,
         "answers": [_answer(one) for one in result["answers"]],
-        "maps": study_charts.maps(result) if is_matrix else [],
-        "map_width": _MAP_WIDTH,
+        "maps": maps,
+        "map_width": _map_width(maps),
         "numbers": _numbers(result),
         "positions": _positions(result),
         "curves": _sections(result, study_charts.curves),
@@ -46,6 +48,10 @@ def render(result: Mapping[str, Any]) -> str:
         "top": top(_training_seeds(result), version=result["codctl_version"], command=result["command"]),
     }
     return make_environment().get_template("study.html").render(content)
+
+
+def _map_width(maps: Sequence[HeatMap]) -> int:
+    return _HALF_WIDTH if all(one.natural_width <= _HALF_WIDTH for one in maps) else _WIDTH
 
 
 def _answer(one: Mapping[str, Any]) -> dict[str, Any]:
