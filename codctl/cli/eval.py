@@ -133,6 +133,7 @@ def _play(planned: Plan, *, fresh: bool, opens: bool, as_json: bool) -> None:
         _prepare(planned.subject.config)
     with open_display(10.0) as display:
         found = run_suite(planned, display, fresh=fresh)
+        _mirror(planned)
     if not as_json:
         _output.result("eval", found, text(found), as_json=False)
     if opens:
@@ -140,6 +141,18 @@ def _play(planned: Plan, *, fresh: bool, opens: bool, as_json: bool) -> None:
     refuse_unplayed(found)
     if as_json:
         _output.result("eval", found, "", as_json=True)
+
+
+def _mirror(planned: Plan) -> None:
+    """Let MLflow show an evaluation below its run."""
+    from codctl.runs.directory import RunDirectory
+    from codctl.tracking.sync import evaluated
+
+    folder = planned.subject.folder
+    if planned.subject.kind == "run" and folder:
+        for parent in folder.parents:
+            if (parent / "manifest.json").is_file():
+                evaluated(RunDirectory(parent))
 
 
 def _every(
@@ -168,6 +181,7 @@ def _every(
     _prepare(planned.plans[0].subject.config)
     with open_display(10.0) as display:
         found: dict[str, Any] = run_every(planned, display, fresh=fresh)
+        _mirror(planned.plans[0])
     _output.result("eval", found, text(found), as_json=as_json)
     if opens:
         open_page(planned.folder / "report.html")

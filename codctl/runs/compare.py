@@ -91,11 +91,14 @@ def _curves(run: RunDirectory) -> dict[tuple[str, str], tuple[Model, Curve]]:
             for part in parts:
                 name = path.parent.name if len(parts) == 1 else f"{path.parent.name}/{part.get('name')}"
                 for arm, curves in part.get("arms", {}).items():
-                    found[name, arm] = result.get("subject") or _model(path.parent), curves.get("success", [])
+                    found[name, arm] = (
+                        result.get("subject") or model_of_evaluation(path.parent),
+                        curves.get("success", []),
+                    )
     return found
 
 
-def _model(folder: Path) -> Model:
+def model_of_evaluation(folder: Path) -> Model:
     """Which model a sealed evaluation is of, as results of suites say it."""
     step = _read(folder / COMPLETE).get("info", {}).get("step")
     if step is None:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codctl.runs.compare import model_of_evaluation
+from codctl.runs.directory import RunDirectory
+from codctl.runs.evaluations import EVALUATIONS, RESULT, evaluations_of
 from codctl.tracking.points import Point
 
 _PLACES = ("stages/evaluation", "suites")
@@ -26,7 +29,7 @@ class Evaluation:
     """A finished evaluation of a run.
 
     Attributes:
-        place: Its folder below the run's: `suites/ralph-loop`.
+        place: Its folder below the run's: `suites/ralph-loop`, or below the runs folder: `evaluations/tiny-…`.
         stamp: Changes with the result.
         result: As result.json has it.
         files: Small ones, to be shown beside the numbers.
@@ -39,12 +42,22 @@ class Evaluation:
 
     @property
     def name(self) -> str:
-        return self.place.rsplit("/", maxsplit=1)[-1]
+        """What to call it below its run; one of `codctl eval` by its suite and the beginning of its digest."""
+        folder = self.place.rsplit("/", maxsplit=1)[-1]
+        if not self.place.startswith(f"{EVALUATIONS}/"):
+            return folder
+        return f"{self.result.get('suite')}-{folder.rpartition('-')[2]}"
 
 
 def find(run: Path) -> list[Evaluation]:
-    """All finished evaluations of a run, by place. One that is being written is not there yet."""
-    found = (_read(run, path) for place in _PLACES for path in sorted(run.glob(f"{place}/[!.]*/result.json")))
+    """All finished evaluations of a run: of its training and of its sweep, by place, then those of `codctl eval`.
+
+    One that is being written is not there yet.
+    """
+    inside = (path for place in _PLACES for path in sorted(run.glob(f"{place}/[!.]*/result.json")))
+    found = [_read(path, path.parent.relative_to(run).as_posix()) for path in inside]
+    played = (one for one in evaluations_of(RunDirectory(run)) if one.state == "finished")
+    found += [_read(one.path / RESULT, f"{EVALUATIONS}/{one.name}") for one in played]
     return [evaluation for evaluation in found if evaluation is not None]
 
 
@@ -53,7 +66,14 @@ def params(evaluation: Evaluation) -> dict[str, object]:
     parts = _parts(evaluation.result)
     found = {f"{prefix}{key}": part[key] for prefix, part in parts for key in _WHAT if part.get(key) is not None}
     top = {key: evaluation.result[key] for key in ("suite", "digest") if key in evaluation.result}
-    return {**found, **top, "place": evaluation.place}
+    model = {f"model.{key}": value for key, value in _model(evaluation).items() if value is not None}
+    return {**found, **top, **model, "place": evaluation.place}
+
+
+def _model(evaluation: Evaluation) -> dict[str, Any]:
+    """Which model of its run was played."""
+    model = evaluation.result.get("subject") or model_of_evaluation(evaluation.files[0].parent) or {}
+    return {key: model.get(key) for key in ("checkpoint", "step")}
 
 
 def points(evaluation: Evaluation, at_ms: int) -> list[Point]:
@@ -96,7 +116,7 @@ def _numbers(part: Mapping[str, Any]) -> Iterable[tuple[str, int, float | None]]
 _ENDS = (("", "mean"), ("_low", "low"), ("_high", "high"))
 
 
-def _read(run: Path, path: Path) -> Evaluation | None:
+def _read(path: Path, place: str) -> Evaluation | None:
     try:
         content = path.read_bytes()
         result = json.loads(content)
@@ -105,4 +125,4 @@ def _read(run: Path, path: Path) -> Evaluation | None:
     if not isinstance(result, dict):
         return None
     files = tuple(file for name in _FILES if (file := path.with_name(name)).is_file())
-    return Evaluation(path.parent.relative_to(run).as_posix(), hashlib.sha256(content).hexdigest()[:16], result, files)
+    return Evaluation(place, hashlib.sha256(content).hexdigest()[:16], result, files)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codctl.config.credentials import redacted
 from codctl.errors import BackendError
 from codctl.runs.directory import RunDirectory
 from codctl.tracking import server
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
 _PARAMS_PER_CALL = 100  # MLflow's own limit
 _PARAM_CHARS = 6000  # likewise
+_KIND_TAG, _KIND = "mlflow.experimentKind", "custom_model_development"  # otherwise its pages open for traces and judges
 
 
 class Experiment:
@@ -42,7 +46,9 @@ class Experiment:
             is_file = self._client.tracking_uri.startswith("sqlite:")
             location = server.artifacts(self._runs_dir) if is_file else None
             try:
-                return str(self._client.create_experiment(name, artifact_location=location))
+                made = str(self._client.create_experiment(name, artifact_location=location))
+                self._client.set_experiment_tag(made, _KIND_TAG, _KIND)
+                return made
             except MlflowException as error:
                 if not server.has_code(error, "RESOURCE_ALREADY_EXISTS"):  # somebody was quicker
                     raise
@@ -52,6 +58,8 @@ class Experiment:
                 f"the MLflow experiment {name!r} was deleted",
                 hint="restore it in MLflow, or choose another with tracking.experiment=NAME",
             )
+        if _KIND_TAG not in found.tags:
+            self._client.set_experiment_tag(found.experiment_id, _KIND_TAG, _KIND)
         return str(found.experiment_id)
 
     def make(self, experiment_id: str, name: str, tags: Mapping[str, str], started_ms: int) -> str:
@@ -97,6 +105,26 @@ def tags_of(key: str, kind: str, *, digest: str = "", parent: str | None = None)
     """Tags of a run that is about to be made."""
     tags = {KEY_TAG: key, "codctl.kind": kind, "codctl.digest": digest, "mlflow.parentRunId": parent or ""}
     return {name: value for name, value in tags.items() if value}
+
+
+def about(run: RunDirectory) -> dict[str, str]:
+    """Tags that MLflow's pages show as source, version, user and description of a run."""
+    written = run.manifest()
+    found = {
+        "mlflow.source.name": redacted(shlex.join(written["command"])),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": str(written["machine"].get("commit") or "").partition(" ")[0],
+        "mlflow.user": _user(),
+        "mlflow.note.content": redacted(str(run.frozen()["config"].get("description") or "")),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a number without a name, as in some containers
+        return ""
 
 
 def log_params(client: Any, run_id: str, values: Mapping[str, object]) -> int:

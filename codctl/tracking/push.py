@@ -7,6 +7,8 @@ tagged with a key that was written down before, and looked for by it when an ans
 from __future__ import annotations
 
 import hashlib
+import os
+import shlex
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +22,7 @@ from codctl.errors import BackendError
 from codctl.runs.directory import RunDirectory
 from codctl.tracking import evaluations, identity, receipts, settings
 from codctl.tracking.evaluations import Evaluation
-from codctl.tracking.experiment import Experiment, log_params, tags_of
+from codctl.tracking.experiment import Experiment, about, log_params, tags_of
 from codctl.tracking.identity import KEY_TAG, Identity
 from codctl.tracking.points import Point, PointsReader
 from codctl.tracking.receipts import Receipts
@@ -37,6 +39,7 @@ STATUS = {
     "planned": "SCHEDULED",
     "running": "RUNNING",
 }
+_SHARED_TAGS = ("mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit", "mlflow.user")
 _POINTS_PER_CALL = 1000  # MLflow's own limit
 _SAVE_EVERY_S = 5.0
 
@@ -220,7 +223,7 @@ class Push:
         return [file for file in found if self._receipts.artifacts.get(file.name) != file.stamp]
 
     def _file(self, run_id: str, path: Path, folder: str = "") -> _File:
-        stat, name = path.stat(), path.relative_to(self.run.path).as_posix()
+        stat, name = path.stat(), Path(os.path.relpath(path, self.run.path)).as_posix()
         return _File(run_id, path, folder, name, f"{stat.st_size}-{stat.st_mtime_ns}")
 
     def status(self, status: str) -> None:
@@ -278,7 +281,7 @@ class Push:
             run_id = str(found[0].info.run_id)
         else:
             tags = tags_of(ours.key, "run", digest=str(self.run.manifest()["digest"]), parent=parent)
-            run_id = experiment.make(experiment_id, self.run.name, tags, self._created_ms)
+            run_id = experiment.make(experiment_id, self.run.name, {**about(self.run), **tags}, self._created_ms)
             self.sent.made += 1
         self.identity = ours.made(folder, run_id, self.run.root)
         Receipts(run_id, in_doubt=in_doubt).save(folder)
@@ -291,6 +294,8 @@ class Push:
         if key not in self._nested:
             self._check()
             tags = tags_of(key, "evaluation", digest=str(found.result.get("digest", "")), parent=self.run_id)
+            tags |= {name: value for name, value in about(self.run).items() if name in _SHARED_TAGS}
+            tags |= {"mlflow.source.name": shlex.join(command)} if (command := found.result.get("command")) else {}
             before, self._receipts.in_doubt = self._receipts.in_doubt, True
             self._save()  # as above
             name = f"{self.run.name}/{found.name}"

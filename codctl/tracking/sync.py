@@ -79,6 +79,17 @@ def conclude(sweep: Path, *, deadline_s: float = 60.0) -> None:
         log.warning("%s. Nothing is lost: `codctl sync %s` sends the rest", error.message, sweep.name)
 
 
+def evaluated(run: RunDirectory, *, deadline_s: float = 30.0) -> None:
+    """An evaluation of a run has ended: send it if MLflow knows the run. A tracker that is down costs one warning."""
+    known = identity.read(run.path, run.root)
+    if known is None or known.run_id is None:
+        return
+    try:
+        list(Sync(deadline_s=deadline_s, thorough=False, say=log.debug).work(Selection([run], [])))
+    except CodctlError as error:
+        log.warning("%s. Nothing is lost: `codctl sync %s` sends the rest", error.message, run.title)
+
+
 class Sync:
     """Sends what is missing, run by run.
 

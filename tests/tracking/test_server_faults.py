@@ -145,7 +145,7 @@ def test_killed_in_the_middle_and_started_again(
 
 
 def test_slow(run: RunDirectory, proxy: Any, complete: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
-    proxy.delay_s = 30.0
+    proxy.delay_s = 20.0
     started_s = time.monotonic()
     mirror = Mirror(run.path, run.title)
     assert time.monotonic() - started_s < proxy.delay_s  # nobody waits for it to come up

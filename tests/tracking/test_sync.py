@@ -16,7 +16,7 @@ from codctl.runs.directory import RunDirectory
 from codctl.tracking import server
 from codctl.tracking.jsonl import MetricsLog
 from codctl.tracking.sender import sending
-from codctl.tracking.sync import Outcome, Sync, select
+from codctl.tracking.sync import Outcome, Sync, evaluated, select
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow and its friends warn about each other
 
@@ -198,6 +198,54 @@ def test_the_address_of_an_older_codctl_is_understood(
     (run.path / "mlflow-sent.json").unlink()
     assert _sync(runs_dir)["tiny"].sent.points == 0
     assert _id(run.path) == run_id
+
+
+def test_evaluations_of_a_run_are_nested_under_it_and_sent_once(
+    runs_dir: Path, make_run: Any, ended: Callable[..., None]
+) -> None:
+    run = make_run("short")
+    ended(run, "finished")
+    _sync(runs_dir)
+    folder = runs_dir / "evaluations" / "short-ralph-loop-0a1b2c3d"
+    folder.mkdir(parents=True)
+    point = {"position": 0, "mean": 0.5, "low": 0.4, "high": 0.6}
+    part = {"name": "ralph-loop", "arms": {"own": {"success": [point]}}}
+    subject = {"kind": "run", "name": "short", "step": 20, "checkpoint": "step"}
+    about = {"suite": "ralph-loop", "digest": "0a1b2c3d", "subject": subject, "command": ["codctl", "eval"]}
+    (folder / "evaluation.json").write_text(json.dumps(about))
+    assert not _sync(runs_dir)["short"].sent  # it has not been played
+    (folder / "result.json").write_text(json.dumps({**about, "parts": [part]}))
+    evaluated(run)
+    assert not _sync(runs_dir)["short"].sent
+    client = _client(runs_dir)
+    parent = client.get_run(_id(run.path))
+    [found] = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert found.info.run_name == "short/ralph-loop-0a1b2c3d"
+    assert (found.data.params["model.step"], found.data.metrics["own/success"]) == ("20", 0.5)
+    assert [file.path for file in client.list_artifacts(found.info.run_id)] == ["result.json"]
+    (folder / "report.html").write_text("page")
+    assert _sync(runs_dir)["short"].sent.artifacts == 1
+
+
+def test_what_mlflows_pages_show_of_a_run(runs_dir: Path, make_run: Any, ended: Callable[..., None]) -> None:
+    run = make_run("short")
+    manifest = json.loads(run.manifest_path.read_text())
+    manifest["command"] = ["codctl", "train", "a b"]
+    manifest["machine"]["commit"] = "c0ffee with changes"
+    run.manifest_path.write_text(json.dumps(manifest))
+    frozen = json.loads((run.path / "config.json").read_text())
+    frozen["config"]["description"] = "What it is for."
+    (run.path / "config.json").write_text(json.dumps(frozen))
+    ended(run, "finished")
+    _sync(runs_dir)
+    client = _client(runs_dir)
+    found = client.get_run(_id(run.path))
+    tags = found.data.tags
+    assert tags["mlflow.source.name"] == "codctl train 'a b'"
+    assert tags["mlflow.source.git.commit"] == "c0ffee"
+    assert tags["mlflow.note.content"] == "What it is for."
+    experiment = client.get_experiment(found.info.experiment_id)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
 
 
 def test_a_copy_gets_an_mlflow_run_of_its_own(
