@@ -125,8 +125,21 @@ def _time(config: Config, plan: Plan) -> str:
     overlap = "generate and learn at the same time" if config.engine.overlap else "one after the other"
     rows.append(["a step", f"{speed.step:,.1f} s", f"{overlap}; {speed.tokens_per_s:,.0f} sampled tokens/s"])
     gpu_hours = f", {plan.hours * plan.gpus:,.1f} GPU-hours" if plan.gpus else ""
-    rows.append(["total", f"{plan.hours:,.2f} h", f"{plan.steps:,} steps{gpu_hours}; evaluations not included"])
+    rows.append(["training", duration(plan.hours), f"{plan.steps:,} steps{gpu_hours}"])
+    if speed.warm_start:
+        rows.append(
+            ["warm start", duration(speed.warm_start / 3600), f"{config.warm_start.packs:,} packs, as fast as learning"]
+        )
+    if speed.evaluated:
+        words = f"{speed.evaluated:,.0f} packs in all arms, as fast as a rollout step"
+        rows.append(["evaluation", duration(speed.evaluation / 3600), words])
+    rows.append(["total", duration(plan.total_hours), ""])
     return _output.table(["time", "estimate", ""], rows)
+
+
+def duration(hours: float) -> str:
+    """Hours, below two of them minutes."""
+    return f"{max(1, round(60 * hours))} min" if hours < 2 else f"{hours:,.1f} h"
 
 
 def _count(number: int, what: str) -> str:

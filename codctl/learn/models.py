@@ -113,6 +113,8 @@ def load_model(path: Path, dtype: str, device: str) -> Any:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, path, use_safetensors=True)
+    # Otherwise the pad token's row never learns, also where a template uses that token as its stop token.
+    model.get_input_embeddings().padding_idx = None
     return model.to(pick_device(device)).eval()
 
 

@@ -18,10 +18,12 @@ from codctl.learn.random_init import qwen3_config
 from codctl.seeds import derive_seed
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 ROLES = ("system", "user", "assistant")
 STOP, PAD = "<|end|>", "<|pad|>"
+_SPECIALS = [PAD, STOP, *(f"<|{role}|>" for role in ROLES)]
 MARKERS = ("<answer>", "</answer>", START, END)  # one token each: a tiny model should not have to spell them
 
 # Each message is one role token, its text and one stop token, whatever comes later: earlier turns never change.
@@ -44,10 +46,23 @@ def build_tokenizer(corpus: Iterable[str], vocab: int, max_tokens: int) -> PreTr
     Any text can be encoded. A word at the start of a message gets the same id as inside it (a leading space is
     implied), because copying a fact is then copying a token.
     """
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    specials = [PAD, STOP, *(f"<|{role}|>" for role in ROLES)]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=_train_bpe(corpus, vocab),
+        pad_token=PAD,
+        eos_token=STOP,
+        additional_special_tokens=_SPECIALS[2:],
+        chat_template=CHAT_TEMPLATE,
+        response_template=RESPONSE_TEMPLATE,
+        model_max_length=max_tokens,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _train_bpe(corpus: Iterable[str], vocab: int) -> Tokenizer:
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -58,22 +73,13 @@ def build_tokenizer(corpus: Iterable[str], vocab: int, max_tokens: int) -> PreTr
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab - len(MARKERS),
-        special_tokens=specials,
+        special_tokens=_SPECIALS,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     core.train_from_iterator(corpus, trainer)
     core.add_tokens([AddedToken(marker, lstrip=True, normalized=False) for marker in MARKERS])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        pad_token=PAD,
-        eos_token=STOP,
-        additional_special_tokens=specials[2:],
-        chat_template=CHAT_TEMPLATE,
-        response_template=RESPONSE_TEMPLATE,
-        model_max_length=max_tokens,
-        clean_up_tokenization_spaces=False,
-    )
+    return core
 
 
 def build_model(build: BuildConfig, vocab: int, tokenizer: Any, seed: int) -> Qwen3ForCausalLM:
@@ -114,9 +120,17 @@ def build_folder(build: BuildConfig, world: WorldConfig, seed: int, folder: Path
 
 def tokenizer_of_worlds(build: BuildConfig, world: WorldConfig, *, vocab: int, max_tokens: int) -> Any:
     """A tokenizer that knows the words of the training's worlds, or of those that the recipe names."""
+    return build_tokenizer(_corpus(build, world), vocab, max_tokens)
+
+
+def vocabulary_size(build: BuildConfig, world: WorldConfig) -> int:
+    """How many tokens the tokenizer of a recipe has: at most `model.build.vocab`, fewer where the worlds have few words."""
+    return int(_train_bpe(_corpus(build, world), build.vocab).get_vocab_size())
+
+
+def _corpus(build: BuildConfig, world: WorldConfig) -> Iterator[str]:
     # The markers are added tokens: taken out of the corpus, they do not become merges as well.
-    corpus = (_without_markers(text) for known in _known_worlds(build, world) for text in rendered_corpus(known))
-    return build_tokenizer(corpus, vocab, max_tokens)
+    return (_without_markers(text) for known in _known_worlds(build, world) for text in rendered_corpus(known))
 
 
 def _known_worlds(build: BuildConfig, world: WorldConfig) -> list[WorldConfig]:

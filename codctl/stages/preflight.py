@@ -11,6 +11,7 @@ from codctl.stages.model_checks import check_files, check_shape
 from codctl.stages.placement import place
 from codctl.stages.plan.engines import context_of
 from codctl.stages.plan.fit import check_memory, check_plan
+from codctl.stages.plan.gpus import has_gpu
 from codctl.stages.plan.sizes import find_model
 from codctl.stages.world_checks import check_prompts, check_worlds
 
@@ -58,11 +59,18 @@ def check_machine(config: Config) -> None:
     if engine.kind == "vllm" and not engine.servers:
         check_installed()
     _check_device(config)
-    check_plan(config)
+    check_plan(_on_this_machine(config))
     if not model.path or hub.find(model.path, model.revision, weights=False):
         check_memory(config)
     if model.path and model.init == "weights" and hub.is_hub_id(model.path):
         hub.check_reachable(model.path, model.revision)
+
+
+def _on_this_machine(config: Config) -> Config:
+    """A recipe names the GPU that its plan is made for; where there is one, that one counts."""
+    if not has_gpu():
+        return config
+    return config.model_copy(update={"cluster": config.cluster.model_copy(update={"gpu": None})})
 
 
 def _check_device(config: Config) -> None:

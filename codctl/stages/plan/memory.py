@@ -11,7 +11,7 @@ from codctl.stages.plan.sizes import MASTER, MOMENTS, Model
 
 GIB = 1 << 30
 # Assumed, not derived.
-CONTEXT = {"cpu": round(0.8 * GIB), "cuda": GIB}  # libraries; CUDA's context, cuBLAS and kernels
+CONTEXT = {"cpu": round(1.7 * GIB), "cuda": GIB}  # libraries; CUDA's context, cuBLAS and kernels
 NCCL = GIB  # buffers between GPUs
 ENGINE = 2 * GIB  # of a vLLM engine, beside weights and KV cache: CUDA context and graphs, a forward pass of 8k tokens
 ASLEEP = round(1.5 * GIB)  # of a vLLM engine that has handed its memory over
@@ -123,7 +123,13 @@ def _adapter_bytes(model: Model) -> int:
 
 def _fixed(split: Split) -> list[Part]:
     if split.device == "cpu":
-        return [Part("libraries", CONTEXT["cpu"], "assumed: torch, transformers and the rest")]
+        return [
+            Part(
+                "libraries",
+                CONTEXT["cpu"],
+                "assumed: torch, transformers, TRL, MLflow; what the recipe tiny was measured with",
+            )
+        ]
     parts = [Part("CUDA", CONTEXT["cuda"], "assumed: context, cuBLAS, kernels")]
     return [*parts, Part("NCCL", NCCL, "assumed: buffers between GPUs")] if split.processes > 1 else parts
 

@@ -54,8 +54,13 @@ class Plan:
 
     @property
     def hours(self) -> float:
-        """Of the rollout steps, without evaluations."""
+        """Of the rollout steps."""
         return self.steps * self.speed.step / 3600
+
+    @property
+    def total_hours(self) -> float:
+        """Warm start, rollout steps and evaluations."""
+        return self.hours + (self.speed.warm_start + self.speed.evaluation) / 3600
 
     @property
     def disk(self) -> int:
@@ -79,6 +84,7 @@ class Plan:
             "steps": self.steps,
             "hours": self.hours,
             "gpu_hours": self.hours * self.gpus,
+            "total_hours": self.total_hours,
             "disk": {"checkpoint": self.model.checkpoint_bytes, "kept": self.kept, "bytes": self.disk},
             "host": self.host,
             "notes": list(self.notes),
@@ -130,8 +136,6 @@ def _notes(config: Config, model: Model, layout: Layout, tokens: Lengths) -> lis
         )
     if layout.gpu is None and (here := machine_memory()) and layout.devices[0].need > here:
         found.append(f"this machine has {here / GIB:.1f} GiB of memory")
-    if config.model.path is None:
-        found.append("model.build.vocab is the largest vocabulary; the tokenizer may have fewer")
     return found
 
 

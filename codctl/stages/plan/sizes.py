@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from codctl.config.architectures import PUBLISHED, Architecture, of_build, of_folder
-from codctl.config.schema import Config, LoraConfig, ModelConfig
+from codctl.config.schema import BuildConfig, Config, LoraConfig, ModelConfig, WorldConfig
+from codctl.errors import CodctlError
 
 MASTER = 4  # bytes of a number that is trained
 MOMENTS = 8  # AdamW keeps two of them in float32
@@ -71,6 +73,9 @@ def find_model(config: Config) -> Model:
         PreflightError: The shape is not known here; the hint says how to fetch it.
     """
     shape = find_shape(config.model)
+    if config.model.path is None:
+        build = BuildConfig(vocab=config.model.build.vocab, worlds=config.model.build.worlds)
+        shape = replace(shape, vocab=_vocabulary(build, config.world))
     adapters = list(_adapters(shape, config.model.lora))
     matrices, shared = 11 * shape.layers, 2 if shape.tie_embeddings else 3
     return Model(
@@ -82,6 +87,16 @@ def find_model(config: Config) -> Model:
         adapter=config.model.lora.rank > 0,
         number=2 if config.model.dtype == "bfloat16" else 4,
     )
+
+
+@lru_cache(maxsize=32)
+def _vocabulary(build: BuildConfig, world: WorldConfig) -> int:
+    from codctl.learn.tiny import vocabulary_size
+
+    try:
+        return vocabulary_size(build, world)
+    except (CodctlError, NotImplementedError):  # a family without demonstrations, which the preflight refuses
+        return build.vocab
 
 
 def find_shape(model: ModelConfig) -> Architecture:

@@ -37,11 +37,17 @@ class Speed:
         terms: Its parts.
         step: Seconds of a whole step; overlapped parts count once.
         tokens_per_s: Sampled tokens a second while generating.
+        warm_start: Seconds of it.
+        evaluation: Seconds of all evaluations.
+        evaluated: Packs that they play, counted once for each arm, long ones by their length.
     """
 
     terms: tuple[Term, ...]
     step: float
     tokens_per_s: float
+    warm_start: float
+    evaluation: float
+    evaluated: float
 
 
 def estimate(config: Config, model: Model, lengths: Lengths, layout: Layout) -> Speed:
@@ -53,7 +59,28 @@ def estimate(config: Config, model: Model, lengths: Lengths, layout: Layout) -> 
     )
     sampled = lengths.reply / generate.seconds
     step = max(generate.seconds, learn.seconds) if config.engine.overlap else generate.seconds + learn.seconds
-    return Speed((generate, learn, sync), step + sync.seconds, sampled)
+    shown = config.warm_start.packs * config.warm_start.epochs if config.warm_start.enabled else 0
+    played = _evaluated(config)
+    return Speed(
+        (generate, learn, sync),
+        step + sync.seconds,
+        sampled,
+        warm_start=learn.seconds * shown / lengths.trajectories,
+        evaluation=generate.seconds * played / lengths.trajectories,
+        evaluated=played,
+    )
+
+
+def _evaluated(config: Config) -> float:
+    """Packs of all evaluations of a run, in packs of the length that is trained on."""
+    evaluation, families = config.evaluation, len(config.world.parts)
+    if not evaluation.enabled:
+        return 0
+    train, arms = config.train, set(evaluation.arms) | ({"own"} if "shuffled" in evaluation.arms else set())
+    before = 2 if train.enabled else 0
+    long = 2 * evaluation.long_length / config.world.length
+    times = train.steps // evaluation.every + 1 if evaluation.every and train.enabled else 0
+    return evaluation.packs * families * (before + len(arms) + long) + times * evaluation.every_packs
 
 
 def flops_per_token(model: Model, *, checkpointing: bool) -> float:
