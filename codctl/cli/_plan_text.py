@@ -107,15 +107,15 @@ def _tokens(config: Config, plan: Plan) -> str:
         ["optimiser steps", f"{train.optimizer_steps * plan.steps:,}", f"{plan.steps:,} rollout steps"],
         [
             "checkpoint",
-            _size(plan.model.checkpoint_bytes),
-            f"{_size(plan.disk)} on disk at most, with the trained model",
+            size(plan.model.checkpoint_bytes),
+            f"{size(plan.disk)} on disk at most, with the trained model",
         ],
     ]
     if room and config.engine.kind == "vllm":
         of_longest = f"{room.sequences:,} sequences of {room.context:,}, each engine"
         rows.append(["KV cache", f"{room.tokens:,} tokens", of_longest])
     if plan.host:
-        rows.append(["main memory", _size(plan.host), "weights on their way to the engines, on the first node"])
+        rows.append(["main memory", size(plan.host), "weights on their way to the engines, on the first node"])
     return _output.table(["each step", "expected", ""], rows)
 
 
@@ -151,8 +151,9 @@ def _about(number: float) -> str:
     return f"{float(f'{number:.3g}'):,.0f}"
 
 
-def _size(size: int) -> str:
-    return f"{size / _GB:,.1f} GB" if size >= _GB else f"{size / 1e6:,.1f} MB"
+def size(number: int) -> str:
+    """Bytes in decimal units."""
+    return f"{number / _GB:,.1f} GB" if number >= _GB else f"{number / 1e6:,.1f} MB"
 
 
 def _gib(size: int) -> str:

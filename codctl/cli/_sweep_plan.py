@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from codctl.cli import _output
 
 if TYPE_CHECKING:
+    from codctl.config.schema import Config
     from codctl.dispatch.sweep import Standing
     from codctl.dispatch.sweep_run import Limits
+    from codctl.stages.plan.plan import Plan as TrainingPlan
     from codctl.stages.sweeps.plan import Plan, Trial
     from codctl.stages.sweeps.record import Record
 
@@ -74,10 +76,13 @@ def show(
     refused = _refusal(record.asked, here=slurm is None)
     value: dict[str, Any] = {"sweep": str(folder), "plan": record.content, "states": [vars(s) for s in standings]}
     text = [_plan_table(plan, record, standings), *_suite_lines(record)]
+    todo = {one.name for one in standings if one.verdict == "run"}
+    if needs := _needs([trial.config for trial in record.asked if trial.name in todo]):
+        value["needs"] = needs
+        text.append(_needs_text(needs))
     if refused is not None:
         value["preflight"] = refused
     if slurm is not None:
-        todo = {one.name for one in standings if one.verdict == "run"}
         clusters = sweep_run.by_shape(
             (trial.config.cluster, folder / TRIALS / trial.name) for trial in record.asked if trial.name in todo
         )
@@ -88,6 +93,42 @@ def show(
         _output.talk(f"this sweep would be refused: {refused['message']}")
         _output.talk(f"  → {refused['hint']}" if refused["hint"] else "")
     _output.result("sweep", value, "\n\n".join(text), as_json=as_json)
+
+
+def _needs(configs: Sequence[Config]) -> dict[str, Any] | None:
+    """Time, memory and disk of these trainings, as `codctl train --dry-run` plans each; None where it cannot."""
+    from codctl.errors import CodctlError
+    from codctl.stages.plan.plan import make_plan
+
+    plans: dict[str, TrainingPlan] = {}
+    found = []
+    try:
+        for config in configs:
+            alike = config.model_copy(update={"name": "trial", "description": "", "seed": 0})  # these do not matter
+            key = alike.model_dump_json()
+            if key not in plans:
+                plans[key] = make_plan(alike)
+            found.append(plans[key])
+    except CodctlError:
+        return None  # said as what running it would be refused for
+    if not found:
+        return None
+    return {
+        "trainings": len(found),
+        "hours": sum(plan.total_hours for plan in found),
+        "memory": max(device.need for plan in found for device in plan.layout.devices),
+        "disk": sum(plan.disk for plan in found),
+    }
+
+
+def _needs_text(needs: dict[str, Any]) -> str:
+    from codctl.cli._plan_text import duration, size
+
+    number = needs["trainings"]
+    return (
+        f"{number} {'training' if number == 1 else 'trainings'} to run: about {duration(needs['hours'])} one after the "
+        f"other without suites, {size(needs['memory'])} of memory each at most, {size(needs['disk'])} of disk in all"
+    )
 
 
 def _refusal(trials: Sequence[Trial], *, here: bool) -> dict[str, str] | None:

@@ -83,8 +83,7 @@ def explain(
 ) -> None:
     """Explain keys: meaning, values, default.
 
-    Also what a key changes: the trained model (identity), its evaluation, where and how fast it runs (resource), or
-    nothing (cosmetic). `eval` explains the keys of codctl eval.
+    Also the class of a key: what another value means for a run that exists. `eval` explains the keys of codctl eval.
     """
     from codctl.config.explain import explain as look_up
     from codctl.config.explain import field_docs

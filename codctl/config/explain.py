@@ -85,6 +85,7 @@ def explain(key: str) -> tuple[FieldDoc, ...]:
     found = tuple(doc for doc in docs if doc.key == key or doc.key.startswith(key + "."))
     if not found and "." not in key:
         found = tuple(doc for doc in docs if key in doc.key.split("."))
+        found = found or tuple(doc for doc in _eval_docs() if doc.key == f"{EVAL}.{key}")
     if found:
         return found
     hint = _nearest_of_eval(key) if docs is not field_docs() else nearest_key(key)

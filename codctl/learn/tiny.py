@@ -124,7 +124,7 @@ def tokenizer_of_worlds(build: BuildConfig, world: WorldConfig, *, vocab: int, m
 
 
 def vocabulary_size(build: BuildConfig, world: WorldConfig) -> int:
-    """How many tokens the tokenizer of a recipe has: at most `model.build.vocab`, fewer where the worlds have few words."""
+    """Tokens that the tokenizer of a recipe has: at most `model.build.vocab`, fewer where the worlds have few words."""
     return int(_train_bpe(_corpus(build, world), build.vocab).get_vocab_size())
 
 

@@ -107,6 +107,7 @@ def test_a_dry_run_shows_what_would_run_and_writes_nothing(
     assert shown.code == 0
     states = [" ".join(line.split()[3:]) for line in shown.out.splitlines() if line.startswith("action-")]
     assert states == ["complete", "planned → run", "failed → run"]
+    assert "2 trainings to run: about 1 min one after the other without suites, " in shown.out
     assert {path: path.stat().st_mtime_ns for path in swept.folder.rglob("*")} == before
 
 

@@ -101,3 +101,15 @@ def test_an_adapter_whose_base_is_gone(tiny_folder: Path, tmp_path: Path) -> Non
     with pytest.raises(PreflightError, match="the model cannot be loaded") as caught:
         load_model(tmp_path / "adapter", "float32", "cpu")
     assert "gone" in caught.value.where
+
+
+def test_a_pad_token_that_also_ends_turns_learns(tiny_folder: Path, tmp_path: Path) -> None:
+    """transformers takes the pad token's row out of training, also where a template ends turns with that token."""
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+    config = json.loads((folder / "config.json").read_text())
+    stop = config["eos_token_id"]
+    (folder / "config.json").write_text(json.dumps({**config, "pad_token_id": stop}))
+    model = load_model(folder, "float32", "cpu")
+    ids = torch.tensor([[5, stop, 7, stop]])
+    model(input_ids=ids, labels=ids).loss.backward()
+    assert model.get_input_embeddings().weight.grad[stop].abs().sum() > 0
