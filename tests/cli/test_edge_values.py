@@ -16,9 +16,10 @@ FIELDS = {field.key: field for field in numeric_fields(Config)}
 # Not taken to their bounds here. Work: what only makes a run longer, or larger than this machine. Shape: those of the
 # model have runs of their own. Machine: what no run on one CPU reads.
 WORK = {
-    "model.build.layers", "model.build.max_tokens", "model.build.vocab", "warm_start.packs", "warm_start.epochs",
-    "train.steps", "train.packs", "train.rollouts", "train.optimizer_steps", "train.micro_batch_tokens",
-    "sampling.solve_tokens", "sampling.update_tokens", "evaluation.packs", "evaluation.every_packs", "evaluation.long_length", "world.length", "runtime.threads",
+    "model.build.layers", "model.build.max_tokens", "model.build.vocab", "sampling.solve_tokens",
+    "sampling.update_tokens", "warm_start.packs", "warm_start.epochs", "train.steps", "train.packs", "train.rollouts",
+    "train.optimizer_steps", "train.micro_batch_tokens", "evaluation.packs", "evaluation.every_packs",
+    "evaluation.long_length", "world.length", "runtime.threads",
 }  # fmt: skip
 SHAPE = {f"model.build.{name}" for name in ("width", "heads", "kv_heads", "head_dim", "ffn")}
 MACHINE = {key for key in FIELDS if key.startswith(("engine.", "cluster."))}

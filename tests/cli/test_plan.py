@@ -48,7 +48,7 @@ def test_the_published_recipe_is_planned_without_gpu_network_or_weights(home) ->
     assert json.loads(done.stderr.splitlines()[-1]) == [0, []]
     for expected in (
         "8,190,735,360 parameters, all trained",
-        "8 × h100-80gb, 79.6 GiB each (assumed; say cluster.gpu=KIND)",
+        "8 × h100-80gb, 79.6 GiB each (cluster.gpu)",
         "4 engines on GPUs 0–3",
         "4 processes, fsdp",
         "÷ 4 processes",

@@ -95,7 +95,7 @@ def test_every_kind_that_a_recipe_may_name_is_known() -> None:
 )
 def test_the_gpu_of_this_machine_is_planned_for(seen: str, speed_of: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpus, "_visible", lambda: ((seen.replace("-", " "), 1000),))
-    found = gpus.find_gpu(recipe("qwen3-8b").cluster)
+    found = gpus.find_gpu(recipe("tiny").cluster)
     assert (found.memory, found.flops) == (1000 * gpus.MIB, KINDS[speed_of].flops)
 
 

@@ -34,6 +34,12 @@ MODES = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def every_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The models here have as many tokens as `model.build.vocab` allows, and no tokenizer."""
+    monkeypatch.setattr(sizes, "_vocabulary", lambda build, world: build.vocab)
+
+
 def recipe(dtype: str = "float32", rank: int = 0, **more: Any) -> Config:
     build = {**SIZE, **more.pop("build", {})}
     train = {"micro_batch_tokens": ROWS * LENGTH, "logprob_chunk": 64, **more}
