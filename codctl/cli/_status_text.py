@@ -11,6 +11,7 @@ from typing import Any
 
 from codctl.cli import _output
 from codctl.cli._options import RUNS_DIR
+from codctl.quantities import share
 
 _MOST_POSITIONS = 4
 _TRAINING = "CoD-Train"
@@ -111,7 +112,7 @@ def _measured(entry: dict[str, Any]) -> str:
 
 
 def curve(success: list[float]) -> str:
-    points = [f"{value:.2f}" for value in success]
+    points = [share(value) for value in success]
     return " ".join(points if len(points) <= _MOST_POSITIONS else [*points[: _MOST_POSITIONS - 1], "…", points[-1]])
 
 

@@ -13,6 +13,7 @@ from codctl.config.freeze import digest
 from codctl.config.schema import Config
 from codctl.evaluate.report.effects import ordinal
 from codctl.learn import hub
+from codctl.quantities import share
 
 _PAPER = "[arXiv 2606.20002](https://arxiv.org/abs/2606.20002)"
 _POSITION = re.compile(r"(?:(?P<family>\w+)/)?(?P<measure>success|hint_correctness)/position_(?P<position>\d+)")
@@ -125,7 +126,7 @@ def _rows(record: Mapping[str, Any], measure: str, words: str) -> list[str]:
             found.setdefault(match["family"] or "", {})[int(match["position"])] = value
     rows = []
     for family, values in sorted(found.items()):
-        cells = [f"{values[i]:.2f}" if i in values else "" for i in range(max(values) + 1)]
+        cells = [share(values[i]) if i in values else "" for i in range(max(values) + 1)]
         rows.append(" | ".join([str(record["step"]), f"{words}, {family}" if family else words, *cells]))
     return rows
 

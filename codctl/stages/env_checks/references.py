@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from codctl.cod.trajectory import Trajectory
 from codctl.evaluate.ceilings import play_policy
+from codctl.quantities import share
 from codctl.stages.env_checks.check import POLICIES, Finding, Subject
 
 LEAST_TO_LEARN = 0.05
@@ -70,7 +71,7 @@ def learnable(subject: Subject) -> Finding:
     if subject.is_learnable and rise <= SURE * error:
         bayes_PS = np.concatenate([bayes_PS, _more(subject, "bayes")])
         rise, error = _rise(bayes_PS)
-    curve = " ".join(f"{value:.2f}" for value in bayes_PS.mean(axis=0))
+    curve = " ".join(share(value) for value in bayes_PS.mean(axis=0))
     said = f"`bayes` by position: {curve}; rise {rise:+.3f} (standard error {error:.3f}, {len(bayes_PS)} packs)"
     if not subject.is_learnable:
         return Finding(
