@@ -77,9 +77,8 @@ def test_every_checkpoint_is_one_curve_over_the_steps(cli, micro_run: Path, home
     argv = ["eval", "--run", "micro", "--every-checkpoint", "--limit", "3", "arms=[own,none]"]
     outcome = cli(*argv)
     assert outcome.code == 0, outcome.err
-    assert outcome.out.startswith(
-        "run micro, every saved model (3)\nposition-curve: frozen_lake tiny, the same 3 packs"
-    )
+    assert outcome.out.startswith("run micro, every saved model (3)\n")
+    assert "\nposition-curve: frozen_lake tiny, the same 3 packs of 3 for each model\n" in outcome.out
     assert re.findall(r"^ +(\d) +own ", outcome.out, re.MULTILINE) == ["0", "1", "2"]
     result = cli(*argv, "--json").json["result"]
     assert [model["title"] for model in result["models"]] == [
@@ -92,6 +91,7 @@ def test_every_checkpoint_is_one_curve_over_the_steps(cli, micro_run: Path, home
     assert alone["arms"]["own"]["success"] == points[1]["success"]
     page = (home / result["folder"] / "report.html").read_text()
     assert "Success by step, own hints" in page
+    assert "<h1>Success at position 3, own hints: 0\xa0% at step 0, 0\xa0% at step 2</h1>" in page
     assert page.count("position 3") >= 2
     assert "://" not in page
     assert cli(*argv).out == outcome.out

@@ -13,6 +13,7 @@ from codctl.evaluate.report.curves import ARMS
 from codctl.evaluate.report.environment import make_environment
 from codctl.evaluate.report.learning import evenly, position_look
 from codctl.evaluate.report.top import top
+from codctl.quantities import percent
 from codctl.quantities import position as counted
 
 _STEP = "steps of CoD-Train"
@@ -27,6 +28,7 @@ def render(result: Mapping[str, Any]) -> str:
     """
     content = {
         "result": result,
+        "headline": headline(result["parts"][0]),
         "parts": [_part(f"p{number}", part) for number, part in enumerate(result["parts"])],
         "models": [(model_of_run(model), model["evaluation"]) for model in result["models"]],
         "command": shlex.join(result["command"]),
@@ -34,6 +36,17 @@ def render(result: Mapping[str, Any]) -> str:
         "time": duration(result["seconds"]),
     }
     return make_environment().get_template("steps.html").render(content)
+
+
+def headline(part: Mapping[str, Any]) -> str:
+    """Success at the last position, of the first model and of the last one."""
+    arm, points = next(iter(part["arms"].items()))
+    last = part["positions"][-1] if part["positions"] else 0
+    found = [(point["step"], at["mean"]) for point in points for at in point["success"] if at["position"] == last]
+    if not found:
+        return "No task at the last position was played"
+    ends = ", ".join(f"{percent(mean)} at step {step}" for step, mean in dict([found[0], found[-1]]).items())
+    return f"Success at position {counted(last)}, {ARMS[arm][0] if arm in ARMS else arm}: {ends}"
 
 
 def _part(key: str, part: Mapping[str, Any]) -> dict[str, Any]:
