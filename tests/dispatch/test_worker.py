@@ -71,8 +71,10 @@ def final(run: RunDirectory) -> tuple[bytes, list[object]]:
     return weights, [(r["phase"], r["step"], r["metrics"]) for r in records]
 
 
-def test_paused_and_cancelled_between_steps_it_ends_with_the_same_bits(make: Callable[..., RunDirectory]) -> None:
-    through, run = make("through"), make("stopped")
+def test_paused_terminated_and_cancelled_between_steps_it_ends_with_the_same_bits(
+    make: Callable[..., RunDirectory],
+) -> None:
+    through, run = make("through", "train.steps=12"), make("stopped", "train.steps=12")
     whole = start(through)
     child = start(run)
     wait_for(lambda: run.status() == "running", child)
@@ -83,7 +85,16 @@ def test_paused_and_cancelled_between_steps_it_ends_with_the_same_bits(make: Cal
     assert run.status() == "paused"
     at = steps(run)
     assert run.mark().endswith(f"checkpoint step-{at:06d}")
-    assert at < 6
+    assert at < 12
+
+    child = start(run)
+    wait_for(lambda: steps(run) > at, child)
+    child.send_signal(signal.SIGTERM)
+    assert end(child) == (143, "")
+    assert run.status() == "interrupted"
+    assert run.attempts()[1]["message"] == "interrupted by SIGTERM, after saving"
+    at = steps(run)
+    assert run.mark().endswith(f"checkpoint step-{at:06d}")
 
     child = start(run)
     wait_for(lambda: steps(run) > at, child)
@@ -91,14 +102,14 @@ def test_paused_and_cancelled_between_steps_it_ends_with_the_same_bits(make: Cal
     assert end(child)[0] == 130
     assert run.status() == "cancelled"
     assert end(start(run))[0] == 130  # a worker that comes late does not start it again
-    assert len(run.attempts()) == 2
+    assert len(run.attempts()) == 3
 
     run.clear_stop()
     assert end(start(run)) == (0, "")
     assert end(whole) == (0, "")
-    assert [one["outcome"] for one in run.attempts()] == ["paused", "cancelled", "finished"]
+    assert [one["outcome"] for one in run.attempts()] == ["paused", "interrupted", "cancelled", "finished"]
     assert final(run) == final(through)
-    assert "CoD-Train 6/6 in " in run.log_path(3).read_text()
+    assert "CoD-Train 12/12 in " in run.log_path(4).read_text()
 
 
 def test_it_says_how_it_failed(make: Callable[..., RunDirectory]) -> None:
