@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,7 @@ def shown(found: dict[str, Any]) -> str:
         lines += ["", f"attempt {change['attempt']} ran in a different environment from {change['before']}:"]
         lines.append(_output.table(["what", "before", "then"], change["changed"]))
     for phase, record in found["latest"].items():
-        numbers = [[name, float(value)] for name, value in record["metrics"].items() if value is not None]
+        numbers = [[_metric(name), float(value)] for name, value in record["metrics"].items() if value is not None]
         lines += ["", f"{phase}, step {record['step']}", _output.table(["metric", "value"], numbers)]
     return "\n".join(lines)
 
@@ -158,6 +159,11 @@ def _model(subject: dict[str, Any] | None) -> str | None:
     from codctl.evaluate.about import model_of_run
 
     return model_of_run(subject) if subject else None
+
+
+def _metric(name: str) -> str:
+    """A metric as people read it: files and MLflow count positions from 0."""
+    return re.sub(r"/position_(\d+)$", lambda found: f" at position {position(int(found[1]))}", name)
 
 
 def _point(curve: list[dict[str, Any]] | None, index: int) -> str | None:

@@ -18,7 +18,11 @@ def test_list_and_show(cli, trained) -> None:
     assert shown["attempts"][0]["outcome"] == "finished"
     assert {"model", "warm_start", "cod_train/final", "evaluation/after"} <= set(shown["stages"])
     assert shown["latest"]["train"]["step"] == 2
-    assert "cod_train/final" in cli("runs", "show", "micro", *where).out
+    text = cli("runs", "show", "micro", *where).out
+    assert "cod_train/final" in text
+    assert "success at position 1 " in text
+    assert "position_0" not in text
+    assert ".000" not in text  # whole numbers are whole, small ones keep their digits
 
 
 def test_runs_are_found_by_path_and_by_environment(cli, trained, monkeypatch) -> None:
