@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _PARAMS_PER_CALL = 100  # MLflow's own limit
 _PARAM_CHARS = 6000  # likewise
-_KIND_TAG, _KIND = "mlflow.experimentKind", "custom_model_development"  # otherwise its pages open for traces and judges
+_KIND_TAG, _KIND = "mlflow.experimentKind", "custom_model_development"  # for pages that go by it: training, not traces
 
 
 class Experiment:

@@ -61,7 +61,7 @@ def test_a_worker_elsewhere_is_named(cli, home: Path, monkeypatch) -> None:
         outcome = cli("cancel", "a", "--deadline", "0")
     assert outcome.code == 6
     assert "a: process 12 on node17 is still running it" in outcome.err
-    assert "type the same command on that machine" in outcome.err
+    assert "run the same command on that machine" in outcome.err
 
 
 def test_what_is_finished_or_alive_is_not_resumed(cli, home: Path) -> None:
