@@ -94,7 +94,8 @@ TABLE = {
     "no subject": (
         ["eval"],
         2,
-        "error: say which model is evaluated: --run, --model, --policy or --endpoint\n  → no run in runs has saved a model: ",
+        "error: say which model is evaluated: --run, --model, --policy or --endpoint\n"
+        "  → no run in runs has saved a model: ",
     ),
     "misspelt world of an evaluation": (
         ["eval", "--policy", "bayes", "presett=hard", "length=99"],
