@@ -16,7 +16,7 @@ _SHOWN = 8  # positions
 
 @dataclass
 class Tally:
-    """Counts tasks and keeps the newest means of the arm in hand.
+    """Counts tasks and keeps the newest means of the arm that is played.
 
     Attributes:
         report: Called with the arm, tasks done, tasks in all, and the means.

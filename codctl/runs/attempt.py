@@ -71,7 +71,7 @@ def recorded(run: Path, number: int, about: Mapping[str, Any]) -> Iterator[None]
     started_s, outcome, message = time.monotonic(), "failed", ""
     with signals.raised(), _log_file(place / "log.txt") as handler:
         try:
-            atomic.write_json(place / _FILE, record)  # whoever reads it may send a signal at once
+            atomic.write_json(place / _FILE, record)  # its readers may send a signal at once
             _note(handler, f"started as process {os.getpid()} on {socket.gethostname()}")
             yield
             outcome = "finished"
@@ -111,7 +111,7 @@ def _in_short(error: BaseException) -> str:
 
 
 def _note(handler: logging.Handler, message: str, error: BaseException | None = None) -> None:
-    """Write to the log file alone: the terminal gets the error from whoever catches it."""
+    """Write to the log file alone: the terminal gets the error from its caller."""
     details = (type(error), error, error.__traceback__) if error is not None else None
     handler.handle(log.makeRecord(log.name, logging.INFO, __file__, 0, message, (), details))
 
