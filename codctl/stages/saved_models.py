@@ -11,7 +11,7 @@ from codctl.errors import CodctlError, StageError, UsageError
 from codctl.evaluate.about import FINAL, START, WARM_START
 from codctl.runs.atomic import storage_errors
 from codctl.runs.directory import RunDirectory
-from codctl.runs.seal import is_sealed, read_info
+from codctl.runs.seal import is_sealed, read_info, why_not_sealed
 
 NEWEST = "newest"
 
@@ -90,17 +90,33 @@ def lay_out(saved: SavedModel, config: Config, folder: Path) -> None:
         saved: With a checkpoint.
         config: The run's recipe.
         folder: New.
+
+    Raises:
+        StageError: The checkpoint is damaged, or a training that goes on has removed it.
     """
     from codctl.learn.checkpoints import export
     from codctl.learn.models import load_tokenizer
     from codctl.stages.setup import write_side_file
 
     assert saved.checkpoint is not None
+    _check(saved.checkpoint)
     with storage_errors(folder):
         folder.mkdir(parents=True)
-        export(saved.checkpoint, saved.folder, config, folder)
+        try:
+            export(saved.checkpoint, saved.folder, config, folder)
+        except FileNotFoundError:
+            _check(saved.checkpoint)
+            raise
         load_tokenizer(saved.folder).save_pretrained(folder)
         write_side_file(config, folder)
+
+
+def _check(checkpoint: Path) -> None:
+    if not checkpoint.is_dir():
+        hint = "the same command takes the newest one; more train.checkpoints_kept keep them longer"
+        raise StageError("the run has removed this checkpoint meanwhile", where=str(checkpoint), hint=hint)
+    if problem := why_not_sealed(checkpoint):
+        raise StageError(f"the checkpoint is damaged: {problem}", where=str(checkpoint), hint="--step chooses another")
 
 
 def _begin(run: RunDirectory, config: Config) -> SavedModel | None:
