@@ -48,7 +48,7 @@ def summary(runs: list[RunDirectory], evaluation: str, arm: str, measure: str, p
 def line(name: str, found: Estimates) -> str:
     spread = found.mean_KC.std(axis=0, ddof=1) if len(found.mean_KC) > 1 else np.full(len(found.mean_C), np.nan)
     cells = [
-        f"{mean:.3f} [{low:.3f}, {high:.3f}] ± {between:.3f}"
+        f"{mean:.3f} [{low:.3f}, {high:.3f}]" + ("" if np.isnan(between) else f" ± {between:.3f}")
         for mean, low, high, between in zip(found.mean_C, found.low_C, found.high_C, spread, strict=True)
     ]
     return f"| {name} | " + " | ".join(cells) + " |"
