@@ -108,7 +108,7 @@ def _lines(
     row: Row, widths: Sequence[int], right: Sequence[bool], paint: Paint = lambda _column, text: text
 ) -> list[str]:
     """One row, over as many lines as its longest cell takes."""
-    cells = [_wrap(text, width) for text, width in zip(row, widths, strict=True)]
+    cells = [_wrap(text, width, _indent(text)) for text, width in zip(row, widths, strict=True)]
     height = max(map(len, cells))
     return [
         (" " * GAP)

@@ -65,6 +65,10 @@ def test_what_cannot_stand_side_by_side_stands_below_each_other() -> None:
     ]
 
 
+def test_an_indented_cell_goes_on_indented() -> None:
+    assert laid_out(["  part", "GiB"], [["  weights, trained", "1"]], 18)[1:] == ["  weights,     1", "  trained"]
+
+
 def test_intervals_stay_on_one_line() -> None:
     text = "\n".join(laid_out(["arm", "position 1"], [["own hints of this model", "0.50 [0.40\xa00.60]"]], 24))
     assert "[0.40 0.60]" in text
