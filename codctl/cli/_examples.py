@@ -17,10 +17,10 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("codctl train qwen3-8b --slurm", "Submit to SLURM."),
     ],
     "sweep": [
-        ("codctl sweep tiny seed=0,1,2", "Three seeds of one recipe."),
-        ("codctl sweep tiny train.lr=4e-4,8e-4 seed=0,1,2", "A grid: two learning rates by three seeds."),
+        ("codctl sweep tiny seed=0..2", "Three seeds of one recipe."),
+        ("codctl sweep tiny train.lr=4e-4,8e-4 seed=0..2", "A grid: two learning rates by three seeds."),
         ("codctl sweep tiny seed=0,1 --suite ralph-loop", "Every trained model also plays a suite."),
-        ("codctl sweep tiny seed=0,1,2 --dry-run", "The trials, without running them."),
+        ("codctl sweep tiny seed=0..2 --dry-run", "The trials, without running them."),
     ],
     "eval": [
         ("codctl eval --run tiny", "The usual suite on a run's newest model."),

@@ -126,7 +126,7 @@ def play(
             f"{' and '.join([*watched, *(['--strict'] if strict else [])])} cannot be combined",
             hint=f"codctl env play {family} {watched[0]} …",
         )
-    found = _choose(family, preset, variant)[0]
+    found = _choose(family, preset, variant, rendering)[0]
     say_raw = _output.talk if as_json else _output.data  # with --json, stdout is one object
     subject = _subject(run, step, model, runs_dir)
     spec = _spec(found, subject, preset, variant, length, rendering)
@@ -286,11 +286,11 @@ def ceilings(
     _output.result("env ceilings", value, "\n".join(texts).rstrip(), as_json=as_json)
 
 
-def _choose(family: str, preset: str | None, variant: str | None) -> tuple[Family, str]:
+def _choose(family: str, preset: str | None, variant: str | None, rendering: str | None = None) -> tuple[Family, str]:
     from codctl.envs.registry import check_world, get_family
 
     chosen = preset or get_family(family).presets[0]
-    return check_world(family, chosen, variant), chosen
+    return check_world(family, chosen, variant, rendering), chosen
 
 
 def _described(family: Family) -> dict[str, Any]:

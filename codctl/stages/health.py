@@ -44,7 +44,7 @@ class Health:
             `health/open` (gates), `health/skipped` (optimiser steps), and `health/GATE` 1 for each open one.
 
         Raises:
-            StageError: A gate says stop, or too many steps in a row were left out.
+            StageError: A gate says stop, or too many steps in a row were skipped.
         """
         verdicts, self._verdicts = self._verdicts, []
         skipped = sum(not verdict.lets_pass for verdict in verdicts)
@@ -58,7 +58,7 @@ class Health:
             self._tell(step, finding)
         self._skips = self._skips + 1 if verdicts and skipped == len(verdicts) else 0
         if self._skips >= self._most_skips:
-            raise _stop(step, next(iter(findings.values())), f" and {self._skips} steps in a row were left out")
+            raise _stop(step, next(iter(findings.values())), f" and {self._skips} steps in a row were skipped")
         return {
             "health/open": float(len(findings)),
             "health/skipped": float(skipped),
@@ -72,7 +72,7 @@ class Health:
         if gate in self._said and step - self._said[gate] < _SAY_EVERY:
             return
         again = f" (at {len(since)} of the last {step - self._said[gate]} steps)" if gate in self._said else ""
-        done = "the step is left out; " if finding.action == "skip" else ""
+        done = "the step is skipped; " if finding.action == "skip" else ""
         self._say(f"step {step}: health.{gate}: {finding.text}{again}; {done}{finding.remedy}")
         self._said[gate] = step
         since.clear()
@@ -82,7 +82,7 @@ def _stop(step: int, finding: Finding, why: str = "") -> StageError:
     gate = f"health.{finding.gate}"
     other = f"{gate}.limit=…" if finding.gate != "non_finite" else f"--fork RUN --name NEW {gate}.action=skip"
     return StageError(
-        f"step {step}: {finding.text}{why}; the optimiser did not make this step",
+        f"step {step}: {finding.text}{why}; the optimiser step was skipped",
         where=gate,
         hint=f"{finding.remedy}; the same command with {other} goes on from the newest checkpoint",
     )

@@ -76,7 +76,7 @@ def check_tokenizer(tokenizer: Any, folder: Path) -> None:
         raise PreflightError(
             f"the adapter's tokenizer has other tokens than its base model's in {base}",
             where=str(folder),
-            hint="copy the tokenizer files of the base model over the adapter's",
+            hint="copy the base model's tokenizer files over the adapter's",
         )
 
 

@@ -36,7 +36,7 @@ def check_recipe(config: Config) -> None:
     check_arms(config.evaluation.arms)
     if not config.model.path and not config.warm_start.enabled and config.train.enabled:
         raise PreflightError(
-            "model.path is null and warm_start.enabled is false: RL from random weights cannot start",
+            "model.path is null and warm_start.enabled is false: RL cannot start from random weights",
             where="warm_start.enabled",
             hint="set warm_start.enabled=true or give model.path=FOLDER",
         )
@@ -83,7 +83,7 @@ def _check_device(config: Config) -> None:
             raise PreflightError(
                 f"the recipe asks for {gpus} GPUs, torch sees {found} here",
                 where="cluster.gpus_per_node",
-                hint="--slurm runs it where they are; cluster.gpus_per_node says how many to use",
+                hint="--slurm runs it on a cluster; cluster.gpus_per_node sets how many GPUs to use",
             )
     if model.device == "cuda" or model.attention == "flash_attention_2":
         from codctl.learn.attention import attention_of

@@ -153,7 +153,7 @@ class Sampler:
             raise StageError(
                 f"weight sync failed at step {self._version}: the log-probs of engine and learner differ by {gap:.3g} "
                 f"on average (limit {limit:.3g})",
-                hint="a server of your own needs the same model and dtype, and --logprobs-mode processed_logprobs",
+                hint="an external server needs the same model and dtype, and --logprobs-mode processed_logprobs",
             )
 
     def _prompt(self, pack: Pack) -> tuple[list[int], Asker]:
@@ -187,7 +187,7 @@ def _make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
         raise PreflightError(
-            "the folder for weights belongs to somebody else", where=str(folder), hint="engine.weights_dir=FOLDER"
+            "the folder for weights belongs to another user", where=str(folder), hint="engine.weights_dir=FOLDER"
         )
 
 

@@ -127,7 +127,7 @@ def _suites(folder: Path, suites: tuple[str, ...]) -> tuple[dict[str, Path], tup
             begun = "begun" if (path / "journal.jsonl").is_file() else "not played"
             missing.append(f"suite {name}: {begun}")
         elif again := result.get("to_play_again"):
-            missing.append(f"suite {name}: {again} trajectories failed and are to be played again")
+            missing.append(f"suite {name}: {again} trajectories failed and will be played again")
         else:
             results[name] = path
     return results, tuple(missing)

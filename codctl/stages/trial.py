@@ -58,9 +58,9 @@ def read_trial(run: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"what the trial shall do cannot be read: {error!r}",
+            f"the trial's plan cannot be read: {error!r}",
             where=str(path),
-            hint="the sweep's command again writes it anew",
+            hint="run the sweep's command again to write it",
         ) from error
     return dict(found)
 

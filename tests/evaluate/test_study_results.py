@@ -134,7 +134,7 @@ def test_what_is_incomplete_is_listed_and_has_no_mean(study: Path, fake_studies:
         "alchemy-cod-0": ("finished", ["suite loop: not played"], again),
         "alchemy-warm-0": (
             "finished",
-            ["suite home: 3 trajectories failed and are to be played again"],
+            ["suite home: 3 trajectories failed and will be played again"],
             again,
         ),
     }

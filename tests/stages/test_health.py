@@ -71,9 +71,9 @@ def test_steps_that_are_left_out_for_ever_end_the_run() -> None:
     for step in (1, 2):
         assert not health.before_step(SOUND)
         assert health.after_step(step, SOUND)["health/skipped"] == 1.0
-    assert said[0].startswith("step 1: health.entropy: the policy's entropy is 0.5, below 0.6; the step is left out; ")
+    assert said[0].startswith("step 1: health.entropy: the policy's entropy is 0.5, below 0.6; the step is skipped; ")
     health.before_step(SOUND)
-    with pytest.raises(StageError, match="and 3 steps in a row were left out"):
+    with pytest.raises(StageError, match="and 3 steps in a row were skipped"):
         health.after_step(3, SOUND)
 
 
@@ -144,5 +144,5 @@ def test_a_gradient_that_is_no_number_stops_the_run_by_default(model: Any) -> No
     broken = [replace(s, advantage=float("inf")) for s in on_policy(model, random_samples(8))]
     health = new_health()
     learner_of(model).learn(broken, 1, health.before_step)
-    with pytest.raises(StageError, match=r"step 1: not finite: .*grad_norm nan; the optimiser did not make this step"):
+    with pytest.raises(StageError, match=r"step 1: not finite: .*grad_norm nan; the optimiser step was skipped"):
         health.after_step(1, {})

@@ -138,7 +138,7 @@ def test_every_problem_of_every_axis_is_said_once(home: Path) -> None:
 
 
 def test_a_sweep_too_large_to_mean_it_is_refused(home: Path) -> None:
-    with pytest.raises(UsageError, match="1000000 trials are more than the 10000"):
+    with pytest.raises(UsageError, match="1000000 trials are too many: a sweep may have 10000"):
         ask("small.yaml", ["seed=range(1000)", "train.steps=range(1000)"])
 
 

@@ -48,7 +48,7 @@ def ask(
         UsageError: All that is wrong.
     """
     if name is not None and not re.match(NAME, name):
-        raise UsageError(f"--name: {name!r} is no name for a folder", hint="letters, digits, '.', '_', '-'")
+        raise UsageError(f"--name: {name!r} cannot be the name of a folder", hint="letters, digits, '.', '_', '-'")
     study = find_study(source)
     typed, problems = parse_typed(texts)
     if problems:

@@ -140,7 +140,7 @@ def make_trials(bases: Sequence[Base], axes: Sequence[Axis], what: str) -> tuple
         total *= len(axis.values)
     if total > MOST_TRIALS:
         raise UsageError(
-            f"{total} trials are more than the {MOST_TRIALS} that one sweep may have",
+            f"{total} trials are too many: a sweep may have {MOST_TRIALS}",
             where=what,
             hint="fewer axes, or several sweeps",
         )
