@@ -292,7 +292,7 @@ def test_results_of_a_suite_that_is_asked_otherwise_are_moved_aside(tmp_path: Pa
 
 def test_a_damaged_trial_file_is_written_anew(tmp_path: Path) -> None:
     (tmp_path / "trial.json").write_text("{")
-    with pytest.raises(UsageError, match="the trial.s plan cannot be read"):
+    with pytest.raises(UsageError, match="the trial's plan cannot be read"):
         read_trial(tmp_path)
     write_trial(tmp_path, {}, [])
     assert read_trial(tmp_path) == {"schema": 1, "labels": {}, "suites": []}
