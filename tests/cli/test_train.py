@@ -75,7 +75,7 @@ def test_a_finished_run_with_a_damaged_result_is_not_called_finished(cli, home: 
     assert "→ codctl train micro.yaml" in outcome.err
     outcome = cli("train", str(trained.recipe))
     assert outcome.code == 0, outcome.err
-    assert "after is damaged and is made again" in outcome.err
+    assert "after is damaged and will be made again" in outcome.err
 
 
 def test_a_fork_needs_a_name_that_is_free_or_its_own(cli, home: Path, trained) -> None:
