@@ -25,7 +25,8 @@ class Told:
     def __init__(self) -> None:
         self.messages: list[str] = []
 
-    def update(self, *_: object) -> None: ...
+    def update(self, phase: str, *_: object) -> None:
+        self.messages.append(phase)
 
     def message(self, text: str) -> None:
         self.messages.append(text)
