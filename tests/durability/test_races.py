@@ -55,7 +55,7 @@ def test_five_launchers_of_a_new_run_and_a_killed_winner(server: Processes, tmp_
     winner.kill()
     heir, losers = race(server, tmp_path, 2)
     assert_refused(losers, heir)
-    line = f"attempt 1 died (process {winner.pid} on {os.uname().nodename}): taking over"
+    line = f"attempt 1 died (process {winner.pid} on {os.uname().nodename}): continuing from its last checkpoint"
     wait_for_line(run / "attempts" / "002" / "log.txt", line)
     heir.kill()
 
