@@ -52,7 +52,7 @@ def carry_out(run: RunDirectory, config: Config) -> dict[str, Any]:
     except Terminated as stop:
         code = int(str(stop.code))
         how = SIGNALLED[code]
-    raise StoppedError(how, code, kept=kept(run, config), hint=resume_command(run))
+    raise StoppedError(how, code, kept=kept(run, config), hint=resume_command(run.title, run.root))
 
 
 def kept(run: RunDirectory, config: Config) -> str:
@@ -72,8 +72,8 @@ def kept(run: RunDirectory, config: Config) -> str:
     return f"step {max(done, saved)} of {total}, checkpoint at step {saved}"
 
 
-def resume_command(run: RunDirectory) -> str:
-    """What to type to continue it."""
+def resume_command(name: str, runs_dir: Path) -> str:
+    """What to type to continue a run or sweep."""
     usual = Path(os.environ.get("CODCTL_RUNS_DIR", RUNS_DIR))
-    where = [] if run.root == usual else ["--runs-dir", str(run.root)]
-    return shlex.join(["codctl", "resume", run.title, *where])
+    where = [] if runs_dir == usual else ["--runs-dir", str(runs_dir)]
+    return shlex.join(["codctl", "resume", name, *where])

@@ -147,9 +147,10 @@ def compared(found: dict[str, Any]) -> str:
     else:
         blocks.append("the settings are the same")
     for entry in found["success"]:
-        longest = max(len(curve or []) for curve in entry["curves"])
+        curves = [{point["position"]: with_interval(point) for point in curve or ()} for curve in entry["curves"]]
+        places = sorted({place for curve in curves for place in curve})
         points: list[list[object]] = [["model", *map(_model, entry["models"])]]
-        points += [[str(position(i)), *(_point(points, i) for points in entry["curves"])] for i in range(longest)]
+        points += [[str(position(place)), *(curve.get(place) for curve in curves)] for place in places]
         title = f"success, {entry['evaluation']}, {NAMES.get(entry['arm'], entry['arm'])} (95 % interval)"
         blocks.append(f"{title}\n{_output.table(['position', *names], points)}")
     return "\n\n".join(blocks)
@@ -164,10 +165,6 @@ def _model(subject: dict[str, Any] | None) -> str | None:
 def _metric(name: str) -> str:
     """A metric as people read it: files and MLflow count positions from 0."""
     return re.sub(r"/position_(\d+)$", lambda found: f" at position {position(int(found[1]))}", name)
-
-
-def _point(curve: list[dict[str, Any]] | None, index: int) -> str | None:
-    return None if not curve or index >= len(curve) else with_interval(curve[index])
 
 
 def _plain(value: Any) -> object:

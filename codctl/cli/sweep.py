@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -260,7 +260,8 @@ def _here(ready: _Ready, way: _Way, *, as_json: bool) -> None:
 
     codes: dict[str, int] = {}
     if ready.runs:
-        with open_watcher(ready.runs) as watcher:
+        sweep_run.note_local(ready.folder, ready.runs, way.limits)
+        with _resumable(ready), open_watcher(ready.runs) as watcher:
             codes = sweep_run.run_here(ready.folder, ready.runs, way.limits, watcher)
     found = sweep_run.outcome(ready.folder, [one.name for one in ready.standings], codes)
     result, why = found["result"], found["incomplete"]
@@ -274,6 +275,23 @@ def _here(ready: _Ready, way: _Way, *, as_json: bool) -> None:
         raise typer.Exit(5)
     if why:
         raise sweep_run.incomplete_error(ready.folder, why, len(ready.standings), _again(ready))
+
+
+@contextmanager
+def _resumable(ready: _Ready) -> Iterator[None]:
+    """Turn Ctrl-C and the signals that end codctl into an error that says how to go on."""
+    from codctl.cli._foreground import CTRL_C, SIGNALLED, StoppedError, resume_command
+    from codctl.runs.directory import TRIALS, RunDirectory
+    from codctl.runs.signals import Terminated
+
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated) as stop:
+        code = int(str(stop.code)) if isinstance(stop, Terminated) else CTRL_C
+        trials = [RunDirectory(ready.folder / TRIALS / one.name) for one in ready.standings]
+        again = resume_command(ready.folder.name, ready.folder.parents[1])
+        kept = f"{sum(trial.status() == 'finished' for trial in trials)} of {len(trials)} trials are trained"
+        raise StoppedError(SIGNALLED[code], code, kept=kept, hint=again) from None
 
 
 def _again(ready: _Ready) -> str:

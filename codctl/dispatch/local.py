@@ -208,10 +208,8 @@ class _Runner:
         deadline = time.monotonic() + END_S
         with contextlib.suppress(OSError):  # the terminal may be what has gone
             if self._running:
-                self._say(
-                    f"stopping {len(self._running)} jobs, each after it has saved, within {END_S:.0f} s; "
-                    "Ctrl-C again ends them at once"
-                )
+                what = "1 job" if len(self._running) == 1 else f"{len(self._running)} jobs"
+                self._say(f"saving and stopping {what}, within {END_S:.0f} s; Ctrl-C again ends at once")
         while self._running:
             try:
                 event = self._events.get(timeout=max(deadline - time.monotonic(), 0))

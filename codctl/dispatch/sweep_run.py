@@ -88,15 +88,21 @@ def _job(run: RunDirectory, *, has_gpus: bool) -> Job:
     return Job(run.path, gpus=gpus, threads=config.runtime.threads)
 
 
+def note_local(folder: Path, runs: Sequence[RunDirectory], limits: Limits) -> code.Snapshot:
+    """Write down that these trials run on this machine and within which limits: resuming the sweep does the same."""
+    snapshot = code.snapshot(runs[0].root)
+    content = {"where": "local", "jobs": [], "trials": [run.name for run in runs]}
+    _write_dispatch(folder, {**content, **vars(limits), "code": snapshot.digest})
+    return snapshot
+
+
 def run_detached(folder: Path, runs: Sequence[RunDirectory], limits: Limits) -> dict[str, Any]:
     """Start a launcher that outlives this terminal; returns when it holds the sweep's lock.
 
     Raises:
         CodctlError: It ended before, or was not up in time.
     """
-    snapshot = code.snapshot(runs[0].root)
-    content = {"where": "local", "jobs": [], "trials": [run.name for run in runs]}
-    _write_dispatch(folder, {**content, **vars(limits), "code": snapshot.digest})
+    snapshot = note_local(folder, runs, limits)
     pid = local.start_detached(
         [sys.executable, "-m", "codctl.dispatch.sweep_run", str(folder.absolute())],
         env=worker.environment(snapshot.path),

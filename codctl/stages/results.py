@@ -35,8 +35,8 @@ def result_of(run: RunDirectory, evaluations: Mapping[str, Mapping[str, Any]]) -
 
     Returns:
         `run` and `report` (paths); by evaluation `metrics` and `ceilings` (success by position of each arm and each
-        reference), `warnings` (about replies that could not be used), and `steps` (of training that the evaluated model
-        had).
+        reference; None where nothing could be played), `warnings` (about replies that could not be used), and `steps`
+        (of training that the evaluated model had).
     """
     report = run.path / "report.html"
     return {
@@ -74,13 +74,16 @@ def _read(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _means(arms: Mapping[str, Any], measure: str) -> dict[str, list[float]]:
+def _means(arms: Mapping[str, Any], measure: str) -> dict[str, list[float | None]]:
     return _curves({arm: curves[measure] for arm, curves in arms.items()})
 
 
-def _curves(curves: Mapping[str, Any]) -> dict[str, list[float]]:
-    return {name: [_rounded(point["mean"]) for point in curve] for name, curve in curves.items()}
+def _curves(curves: Mapping[str, Any]) -> dict[str, list[float | None]]:
+    """Means by position from the first on; None where nothing could be played."""
+    found = {name: {point["position"]: point["mean"] for point in curve} for name, curve in curves.items()}
+    length = max((position + 1 for means in found.values() for position in means), default=0)
+    return {name: [_rounded(means.get(position)) for position in range(length)] for name, means in found.items()}
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)

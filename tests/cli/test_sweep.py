@@ -177,7 +177,7 @@ def test_a_plan_takes_work_in_proportion_to_its_trials(cli: Cli, micro: str) -> 
     assert worked(100) < 30 * worked(10)
 
 
-def test_ctrl_c_ends_every_trial_and_the_same_command_continues(home: Path, micro: str, cli: Cli) -> None:
+def test_ctrl_c_ends_every_trial_and_the_sweep_can_be_resumed(home: Path, micro: str, cli: Cli) -> None:
     argv = ["sweep", micro, "seed=0,1", "train.steps=200", "--max-parallel", "1"]
     command = [sys.executable, "-m", "codctl.cli.main", *argv]
     process = subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -190,7 +190,9 @@ def test_ctrl_c_ends_every_trial_and_the_same_command_continues(home: Path, micr
     finally:
         process.kill()
     assert process.returncode == 130, err
-    assert "the same command continues: codctl sweep micro.yaml" in err
+    assert "saving and stopping 1 job, within" in err
+    assert err.endswith("error: interrupted: 0 of 2 trials are trained\n  → codctl resume micro-sweep\n")
+    assert RunDirectory(home / "runs/sweeps/micro-sweep").dispatch()["max_parallel"] == 1
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
     assert run.status() == "interrupted"

@@ -249,7 +249,7 @@ def test_children_that_do_not_listen_are_killed_after_the_grace(family: Any, liv
 def test_a_second_ctrl_c_kills_at_once(family: Any, lives: Any) -> None:
     found = family("stubborn", end_s=600)
     found.parent.send_signal(signal.SIGINT)
-    assert "stopping 2 jobs" in found.parent.stdout.readline()
+    assert "saving and stopping 2 jobs" in found.parent.stdout.readline()
     assert len(found.lived(lives)) >= 2
     found.parent.send_signal(signal.SIGINT)
     assert found.parent.wait(120) == 130

@@ -47,7 +47,7 @@ def _this_cluster(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_jobs_that_slurm_would_refuse_or_never_start(desk: Desk) -> None:
     for overrides, message in {
         ("cluster.partition=nope",): "invalid partition specified: nope",
-        ("cluster.partition=brief",): "partition brief allows 1 min, cluster.time asks for 10",
+        ("cluster.partition=brief",): "partition brief allows 1 min, cluster.time is 10 min",
         ("cluster.cpus_per_task=64",): "Requested node configuration is not available",
         ("cluster.time=1", "cluster.signal_delay_s=60"): "a time limit of 60 s is too short",
     }.items():
