@@ -57,6 +57,11 @@ def with_interval(estimate: Mapping[str, float], show: Callable[[float], str] = 
     return f"{show(estimate['mean'])} [{show(estimate['low'])}{_NO_BREAK}{show(estimate['high'])}]"
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things: 1 job, 2 jobs."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def position(index: int) -> int:
     """The number of a position as people count: the first task is 1. Files count from 0."""
     return index + 1

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from codctl.cli import _output
 from codctl.cod.ledger import Entry, Ledger
 from codctl.evaluate.report.words import visible
-from codctl.quantities import difference, position, share
+from codctl.quantities import counted, difference, position, share
 
 _FEW = 3  # hints at either end
 
@@ -17,7 +17,7 @@ def summary(ledger: Ledger, run: str) -> str:
     """A line for each pack, then the hints that paid most and least."""
     rows = [_pack(name, [entry for entry in ledger.entries if entry.pack == name]) for name in ledger.packs]
     headers = ["pack", "rollouts", "reward by position", "mean", "mean |advantage|"]
-    blocks = [f"step {ledger.step}, {len(rows)} packs", _output.table(headers, rows)]
+    blocks = [f"step {ledger.step}, {counted(len(rows), 'pack')}", _output.table(headers, rows)]
     updates = [entry for entry in ledger.entries if entry.kind == "update" and entry.advantage is not None]
     updates.sort(key=lambda entry: -(entry.advantage or 0.0))
     few = min(_FEW, len(updates) // 2)

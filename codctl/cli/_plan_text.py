@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from codctl.cli import _output
 from codctl.config.schema import Config
+from codctl.quantities import counted
 from codctl.stages.plan.devices import Device
 from codctl.stages.plan.memory import GIB, micro_batch
 from codctl.stages.plan.plan import Plan
@@ -61,12 +62,12 @@ def _generating(config: Config, plan: Plan) -> str:
     if engine.kind == "transformers":
         return "transformers engine in the rank-0 process"
     if engine.servers:
-        return f"vllm, {_count(len(engine.servers), 'server')}, started outside codctl"
+        return f"vllm, {counted(len(engine.servers), 'server')}, started outside codctl"
     if not engines:
         return f"vllm ({engine.transport}), one engine on the CPU"
     each = f" × {engine.tensor_parallel} GPUs" if engine.tensor_parallel > 1 else ""
     places = f"GPUs {engines[0][0]}–{engines[-1][-1]}" if len(engines) > 1 or each else f"GPU {engines[0][0]}"
-    count = _count(len(engines), "engine")
+    count = counted(len(engines), "engine")
     return f"vllm ({engine.transport}), {engine.placement}: {count}{each} on {places} of the first node"
 
 
@@ -140,10 +141,6 @@ def _time(config: Config, plan: Plan) -> str:
 def duration(hours: float) -> str:
     """Hours, below two of them minutes."""
     return f"{max(1, round(60 * hours))} min" if hours < 2 else f"{hours:,.1f} h"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' if number > 1 else ''}"
 
 
 def _about(number: float) -> str:

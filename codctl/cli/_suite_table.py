@@ -9,7 +9,7 @@ from codctl.cli import _output
 from codctl.evaluate import replies
 from codctl.evaluate.about import subject_title
 from codctl.evaluate.statistics import FEW_PACKS
-from codctl.quantities import difference, number, position, share, with_interval
+from codctl.quantities import counted, difference, number, position, share, with_interval
 
 _WIDEST = 4  # positions side by side; of more, each is a line
 Point = Mapping[str, Any]
@@ -24,7 +24,7 @@ def text(result: Mapping[str, Any]) -> str:
 def _part(suite: str, part: Mapping[str, Any], *, alone: bool) -> str:
     head = suite if alone else part["name"].partition("/")[0]
     variant = f" {part['variant']}" if part["variant"] else ""
-    packs = f"{part['packs']} pack{'s' if part['packs'] != 1 else ''}"
+    packs = counted(part["packs"], "pack")
     what = f"{head}: {part['family']} {part['preset']}{variant}, {packs} of {part['length']}"
     lines = [what + _strategy(part), *(f"warning: {line}" for line in replies.sentences(part)), _curves(part, part)]
     if part["packs"] < FEW_PACKS:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codctl.cli import _output
+from codctl.quantities import counted
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config
@@ -35,9 +36,9 @@ def say_counts(name: str, standings: Sequence[Standing], *, kept: int, repeated:
     """
     counts = {verdict: sum(1 for one in standings if one.verdict == verdict) for verdict in _SAID}
     parts = [f"{number} {_SAID[verdict]}" for verdict, number in counts.items() if number]
-    _output.talk(f"sweep {name}: {len(standings)} trials: {', '.join(parts) or 'none'}")
+    _output.talk(f"sweep {name}: {counted(len(standings), 'trial')}: {', '.join(parts) or 'none'}")
     if repeated:
-        _output.talk(f"  {repeated} combinations repeat others and are left out")
+        _output.talk(f"  {counted(repeated, 'repeated combination')} left out")
     if kept:
         _output.talk(f"  {kept} earlier trials of this sweep are not part of this command and stay as they are")
 

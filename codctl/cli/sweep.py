@@ -17,6 +17,7 @@ from codctl.cli import _output
 from codctl.cli._browser import open_page
 from codctl.cli._options import RUNS_DIR, Json, OpenPage, Overrides, RunsDir
 from codctl.cli._sweep_plan import say_counts, show
+from codctl.quantities import counted
 
 if TYPE_CHECKING:
     from codctl.dispatch.sweep import Standing
@@ -240,7 +241,7 @@ def _away(folder: Path, runs: Sequence[RunDirectory], way: _Way, *, as_json: boo
     send = sweep_run.run_on_slurm if way.slurm else sweep_run.run_detached
     found = send(folder, runs, way.limits)
     who = _jobs(found) if way.slurm else f"process {found['pid']}"
-    lines = {"sweep": folder, "started": f"{len(runs)} trials, {who}"}
+    lines = {"sweep": folder, "started": f"{counted(len(runs), 'trial')}, {who}"}
     lines |= {verb: f"codctl {command} {folder.name}" for verb, command in (("follow", "status"), ("stop", "cancel"))}
     text = "\n".join(f"{word:<7}  {line}" for word, line in lines.items())
     value = {"sweep": str(folder), "trials": [run.name for run in runs], **found}

@@ -23,6 +23,7 @@ from codctl.dispatch.failures import Before, Failures, reason
 from codctl.dispatch.groups import Group
 from codctl.dispatch.slots import Pool, Share, Slots
 from codctl.errors import CodctlError
+from codctl.quantities import counted
 from codctl.runs.logs import WORKER_LOG
 from codctl.runs.signals import SAVE_S, Terminated
 
@@ -208,8 +209,8 @@ class _Runner:
         deadline = time.monotonic() + END_S
         with contextlib.suppress(OSError):  # the terminal may be what has gone
             if self._running:
-                what = "1 job" if len(self._running) == 1 else f"{len(self._running)} jobs"
-                self._say(f"saving and stopping {what}, within {END_S:.0f} s; Ctrl-C again ends at once")
+                jobs = counted(len(self._running), "job")
+                self._say(f"saving and stopping {jobs}, within {END_S:.0f} s; Ctrl-C again ends at once")
         while self._running:
             try:
                 event = self._events.get(timeout=max(deadline - time.monotonic(), 0))

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from codctl.dispatch import followers, ranks, worker
 from codctl.dispatch.children import Children
 from codctl.errors import CodctlError, StageError
+from codctl.quantities import counted
 from codctl.runs import lock
 from codctl.runs.directory import RunDirectory
 from codctl.runs.stop import PAUSED
@@ -159,10 +160,10 @@ def given_up(attempts: Sequence[Mapping[str, Any]], mark: str, job: StageJob) ->
         job: Holds the limits.
     """
     if len(attempts) >= job.max_attempts:
-        return f"not finished after {len(attempts)} attempts of this submission (cluster.max_attempts)"
+        return f"not finished after {counted(len(attempts), 'attempt')} of this submission (cluster.max_attempts)"
     recent = attempts[-job.stalled_attempts :]
     if len(recent) == job.stalled_attempts and {attempt["mark"] for attempt in recent} == {mark}:
-        return f"no progress in {len(recent)} attempts: still at {mark}"
+        return f"no progress in {counted(len(recent), 'attempt')}: still at {mark}"
     return ""
 
 

@@ -13,6 +13,7 @@ from codctl.config.schema import Config
 from codctl.dispatch.jobs import Jobs
 from codctl.dispatch.standing import ALIVE, Seen, look, settle
 from codctl.errors import RefusedError
+from codctl.quantities import counted
 from codctl.runs import directory, lock, stop
 from codctl.runs.directory import TRIALS, RunDirectory
 from codctl.stages.sweeps import record as records
@@ -137,7 +138,7 @@ def move_aside(folder: Path) -> None:
     alive = [one.name for one in standings if one.verdict == "alive"]
     if alive:
         raise RefusedError(
-            f"{len(alive)} trials of sweep {folder.name!r} are running or queued: {', '.join(alive[:3])}",
+            f"sweep {folder.name!r} has {counted(len(alive), 'trial')} running or queued: {', '.join(alive[:3])}",
             where=str(folder),
             hint=f"codctl cancel {folder.name}, or --name OTHER for a second sweep",
         )
