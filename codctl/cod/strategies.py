@@ -19,9 +19,9 @@ STRATEGIES: dict[StrategyName, str] = {
     "cod": "different tasks of one world",
     "ralph_full": "one task again and again; every task of the regular packs gets its turn",
     "ralph_sample": "one task again and again: the first one of each regular pack",
-    "drift": "the hidden facts change at position `drift_at`; nothing says so",
+    "drift": "the hidden facts change at position `drift_at`, without notice",
     "distractor": "every other task is of another world",
-    "poison": "what an update is told of its episode is false with probability `poison`",
+    "poison": "the report of an episode that an update reads is false with probability `poison`",
     "long": "different tasks of one world, 16 or 32 of them",
 }
 RALPH = ("ralph_full", "ralph_sample")

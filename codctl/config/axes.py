@@ -102,7 +102,7 @@ def _axis(text: str) -> Axis | Problem | None:
     if RANGES.fullmatch(bare):
         return _ranges(key, bare, text)
     if bare.startswith(",") or bare.endswith(",") or ",," in bare:
-        return Problem(f"{key}: nothing stands beside a comma", where, f"list the values: {key}=a,b")
+        return Problem(f"{key}: a value is missing beside a comma", where, f"list the values: {key}=a,b")
     try:
         parsed = OverridesParser.create().parse_override(text)
     except HydraException:
@@ -121,7 +121,7 @@ def _ranges(key: str, value: str, text: str) -> Axis | Problem:
         if len(numbers) + len(values) > _LONGEST:
             return Problem(f"{key}: an axis has at most {_LONGEST} values", f"override {text}")
         if not numbers:
-            return Problem(f"{key}: {part} goes down", f"override {text}", f"{key}={last}..{first}")
+            return Problem(f"{key}: the range {part} runs downwards", f"override {text}", f"{key}={last}..{first}")
         values += numbers
     return Axis(key, tuple(dict.fromkeys(values)), text)
 
@@ -147,7 +147,7 @@ def _refusal(parsed: HydraOverride, where: str) -> Problem | None:
         return Problem("name: trials are named after their values", where, "--name NAME names the sweep")
     if kind == "INTERVAL_SWEEP":
         hint = f"list them: {key}=0.1,0.2"
-        return Problem(f"{key}: an interval has no end of values", where, hint)
+        return Problem(f"{key}: an interval holds infinitely many values", where, hint)
     if kind == "GLOB_CHOICE_SWEEP":
         return Problem(f"{key}: glob(…) has no meaning here", where, f"list the values: {key}=a,b")
     if getattr(parsed.value(), "shuffle", False):

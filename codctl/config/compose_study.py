@@ -131,7 +131,8 @@ class _Reader(SectionReader):
         for name, item in items.items():
             if not re.match(NAME, name):
                 self.refuse(
-                    f"{prefix}: {name!r} is no name; expected letters, digits, '.', '_', '-'", f"{prefix}.{name}"
+                    f"{prefix}: {name!r} is not a valid name; expected letters, digits, '.', '_', '-'",
+                    f"{prefix}.{name}",
                 )
             elif item is not None and not isinstance(item, Mapping):
                 self.refuse(f"{prefix}.{name}: expected a section of keys and values", f"{prefix}.{name}")

@@ -16,7 +16,7 @@ VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 ALL_LINEAR = "all-linear"  # PEFT's word for every linear layer but the output head
 _HEADS = ("lm_head", "model.embed_tokens")
 _LINEAR = (*(f"self_attn.{name}_proj" for name in "qkvo"), *(f"mlp.{name}_proj" for name in ("gate", "up", "down")))
-_TARGET_HINT = "model.lora.target=all-linear, or a pattern of whole names such as '.*\\.(q|v)_proj'"
+_TARGET_HINT = "model.lora.target=all-linear, or a pattern that matches full module names, such as '.*\\.(q|v)_proj'"
 
 
 class MisfitError(ValueError):
@@ -58,7 +58,7 @@ def _home(config: Config) -> None:
     path = config.model.path
     if path and path.startswith("~"):
         raise MisfitError(
-            "model.path", f"no shell has replaced the ~ of {path}", f"model.path={Path(path).expanduser()}"
+            "model.path", f"the shell did not expand the ~ in {path}", f"model.path={Path(path).expanduser()}"
         )
 
 
@@ -66,8 +66,8 @@ def _top_p(config: Config) -> None:
     if config.train.enabled and config.sampling.top_p < 1:
         raise MisfitError(
             "sampling.top_p",
-            f"training needs 1, got {config.sampling.top_p:g}: the sampler's log-probs are then those among the "
-            "likeliest tokens, the learner's those among all",
+            f"training needs 1, got {config.sampling.top_p:g}: with less, the sampler's log-probs are normalised "
+            "over the likeliest tokens only and the learner's over all tokens",
             "sampling.top_p=1, and sampling.temperature for sharper sampling",
         )
 
@@ -77,7 +77,9 @@ def _lora_rank(config: Config) -> None:
     if config.engine.kind == "vllm" and rank and rank not in VLLM_RANKS:
         nearest = min(VLLM_RANKS, key=lambda taken: abs(taken - rank))
         ranks = ", ".join(map(str, VLLM_RANKS))
-        raise MisfitError("model.lora.rank", f"vLLM takes the ranks {ranks}, got {rank}", f"model.lora.rank={nearest}")
+        raise MisfitError(
+            "model.lora.rank", f"vLLM supports the ranks {ranks}, got {rank}", f"model.lora.rank={nearest}"
+        )
 
 
 def _lora_target(config: Config) -> None:
@@ -89,12 +91,14 @@ def _lora_target(config: Config) -> None:
         names = [f"model.layers.{i}.{name}" for i in range(config.model.build.layers) for name in _LINEAR]
         is_known = any(re.fullmatch(target, name) for name in (*_HEADS, *names))
     except re.error as error:
-        raise MisfitError(key, f'"{target}" is no regular expression: {error}', _TARGET_HINT) from error
+        raise MisfitError(key, f'"{target}" is not a regular expression: {error}', _TARGET_HINT) from error
     if config.model.path is None and not is_known:
-        raise MisfitError(key, f'no module of the model is called "{target}"; PEFT compares whole names', _TARGET_HINT)
+        raise MisfitError(key, f'no module of the model is called "{target}"; PEFT compares full names', _TARGET_HINT)
     if is_on_head and config.engine.kind == "vllm":
         raise MisfitError(
-            key, f'vLLM takes no adapter on the output head or the embeddings, which "{target}" names', _TARGET_HINT
+            key,
+            f'vLLM does not support adapters on the output head or the embeddings, which "{target}" matches',
+            _TARGET_HINT,
         )
     if is_on_head and config.model.path is None and config.model.build.tie_embeddings:
         raise tied_head(target)
@@ -106,7 +110,7 @@ def _overlap(config: Config) -> None:
     if engine.overlap and engine.kind == "vllm" and engine.placement != "disjoint" and on_gpus and not engine.servers:
         raise MisfitError(
             "engine.overlap",
-            "engines on the learner's GPUs work in turns with it",
+            "engines on the learner's GPUs cannot sample while it learns",
             "engine.placement=disjoint engine.gpus=N, or engine.overlap=false",
         )
 
@@ -124,6 +128,8 @@ def _servers(config: Config) -> None:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise MisfitError(key, f'expected URLs, got "{server}"', "engine.servers=[http://localhost:8000]")
     if engine.servers and engine.kind != "vllm":
-        raise MisfitError(key, f"servers are for engine.kind=vllm, which is {engine.kind} here", "engine.kind=vllm")
+        raise MisfitError(key, f"servers need engine.kind=vllm, got engine.kind={engine.kind}", "engine.kind=vllm")
     if engine.servers and engine.transport != "http":
-        raise MisfitError(key, "servers are spoken to over http, engine.transport is inside", "engine.transport=http")
+        raise MisfitError(
+            key, "servers need engine.transport=http, got engine.transport=inside", "engine.transport=http"
+        )

@@ -30,7 +30,9 @@ class EvalSpec(Section):
         ge=1,
         le=64,
     )
-    poison: float = evaluation(0.5, "Probability that an account is false (strategy=poison).", ge=0, le=1)
+    poison: float = evaluation(
+        0.5, "Probability that an update reads a false report of its episode (strategy=poison).", ge=0, le=1
+    )
     foreign_family: str | None = evaluation(
         None, "Family of the distractors (strategy=distractor); null is the next one."
     )

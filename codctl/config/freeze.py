@@ -100,7 +100,7 @@ def thaw(frozen: dict[str, Any]) -> Config:
         key = ".".join(str(part) for part in first["loc"])
         raise UsageError(
             f"the frozen config does not fit this codctl: {key}: {first['msg']}",
-            hint="start the run again from its recipe, with --fresh",
+            hint="start over from the recipe with --fresh",
         ) from error
 
 

@@ -115,5 +115,5 @@ def _quoted(text: str) -> str:
 def _quoting_hint(text: str) -> str:
     key, _, value = text.partition("=")
     if value.startswith("~/"):
-        return f"write the whole path: {shlex.quote(f'{key}={Path(value).expanduser()}')}"
+        return f"write the full path: {shlex.quote(f'{key}={Path(value).expanduser()}')}"
     return f"text with special characters is quoted twice: {shlex.quote(f'{key}={_quoted(value)}')}"

@@ -36,7 +36,7 @@ def minutes(time: str | int) -> int:
     days, hours, mins, seconds = (int(part or 0) for part in found.groups())
     whole = (days * 24 + hours) * 60 + mins + (seconds > 0)
     if whole == 0:
-        raise ValueError(f"expected more than no time, got {time!r}")
+        raise ValueError(f"expected a time above zero, got {time!r}")
     return whole
 
 
@@ -47,7 +47,7 @@ def check_option(name: object, value: object) -> None:
         ValueError: Says why, and which key to use instead.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9-]*", name):
-        raise ValueError(f"{name!r} is no long option of sbatch; write reservation, not --reservation or -R")
+        raise ValueError(f"{name!r} is not a long option of sbatch; write reservation, not --reservation or -R")
     if name in _KEYS:
         raise ValueError(f"{name} has a key of its own: cluster.{name.replace('-', '_')}")
     if name in _OURS:

@@ -17,8 +17,8 @@ from codctl.config.sbatch import check_option, minutes
 
 FieldClass = Literal["training", "length", "gate", "evaluation", "resource", "cosmetic"]
 CLASSES: dict[FieldClass, str] = {
-    "training": "changes what is learned: another value is another run",
-    "length": "how far a run goes: a higher value goes on with the same run",
+    "training": "changes what is learned: another value makes another run",
+    "length": "how far a run goes: a higher value continues the same run",
     "gate": "a check of each training step; it changes what is learned only with action=skip",
     "evaluation": "how the result is measured: another value evaluates the same run again",
     "resource": "where and how fast it runs: may change at any time",
@@ -155,19 +155,19 @@ class ModelConfig(Section):
     )
     lora: LoraConfig = Field(default_factory=LoraConfig, description="LoRA adapters for CoD-Train (PEFT).")
     dtype: Literal["float32", "bfloat16"] = training(
-        "float32", "Type of the arithmetic and of what is not trained; what is trained is kept in float32."
+        "float32", "Data type of the computation and of frozen weights; trained weights are float32."
     )
     attention: Literal["auto", "sdpa", "eager", "varlen", "flash_attention_2"] = resource(
-        "auto", "Attention of the learner; `varlen` needs no padding; `auto`: it on GPUs in bfloat16, sdpa elsewhere."
+        "auto", "Attention of the learner; `varlen` needs no padding; `auto`: varlen on GPUs in bfloat16, else sdpa."
     )
     device: Literal["auto", "cpu", "cuda"] = resource("auto", "Where the model runs.")
 
     @model_validator(mode="after")
     def _has_a_path(self) -> ModelConfig:
         if self.path is None and self.revision is not None:
-            raise ValueError("revision is that of a hub id in model.path, which is null")
+            raise ValueError("revision needs a hub id in model.path, which is null")
         if self.path is None and self.init == "random":
-            raise ValueError("init=random builds the architecture of model.path, which is null")
+            raise ValueError("init=random needs an architecture in model.path, which is null")
         return self
 
 
@@ -181,7 +181,7 @@ class ContextConfig(Section):
 
 class SamplingConfig(Section):
     temperature: float = training(1.0, "Sampling temperature in training and evaluation.", ge=0.01, le=5)
-    top_p: float = added(1.0, "Sample from the likeliest tokens with this much mass; training needs 1.", ge=0.001, le=1)
+    top_p: float = added(1.0, "Nucleus sampling: probability mass to sample from; training needs 1.", ge=0.001, le=1)
     solve_tokens: int = training(512, "Most new tokens in one solve turn.", ge=1, le=_MOST_TOKENS)
     update_tokens: int = training(1024, "Most new tokens in one update.", ge=1, le=_MOST_TOKENS)
     deadline_s: float = resource(
@@ -243,7 +243,7 @@ class TrainConfig(Section):
         False, "Compute activations again in the backward pass instead of keeping them."
     )
     strategy: Literal["auto", "ddp", "fsdp"] = resource(
-        "auto", "Learner of several processes: whole copies (ddp) or shards (fsdp); auto shards full fine-tunes."
+        "auto", "Several learner processes: full copies (ddp) or shards (fsdp); auto shards full fine-tunes."
     )
     checkpoint_every: int = resource(10, "Steps between sealed checkpoints.", ge=1, le=_MOST_STEPS)
     checkpoints_kept: int = resource(2, "How many of the newest checkpoints are kept.", ge=1, le=_MOST_STEPS)
@@ -256,16 +256,16 @@ class EngineConfig(Section):
     """Who samples (`codctl docs scaling`)."""
 
     kind: Literal["transformers", "vllm"] = added(
-        "transformers", "`transformers` samples with the learner's own model, `vllm` with engines beside it."
+        "transformers", "`transformers` samples with the learner's own model, `vllm` with separate engines."
     )
     transport: Literal["http", "inside"] = resource(
-        "http", "vllm: `vllm serve` processes, one for each replica, or one engine in this process's own charge."
+        "http", "vllm: `http` starts one `vllm serve` per replica; `inside` runs one engine without a server."
     )
     servers: Annotated[tuple[str, ...], Field(strict=False)] = resource(
         (), "vllm: URLs of servers that run already; empty: codctl starts its own."
     )
     placement: Literal["colocate", "disjoint"] = resource(
-        "colocate", "vllm: on the learner's GPUs, in turns, or on GPUs of their own."
+        "colocate", "vllm: share the learner's GPUs, taking turns, or use GPUs of their own."
     )
     gpus: int = resource(0, "vllm, disjoint: GPUs of each node that generate; the others train.", ge=0, le=64)
     tensor_parallel: int = resource(1, "vllm: GPUs of one engine.", ge=1, le=64)
@@ -273,18 +273,18 @@ class EngineConfig(Section):
         0.85, "vllm: share of a GPU's memory for weights and KV cache of an engine.", ge=0.01, le=0.99
     )
     max_tokens: int | None = added(
-        None, "Longest sequence of the engine, in tokens; null is the model's own.", ge=16, le=_MOST_TOKENS
+        None, "Longest sequence of the engine, in tokens; null is the model's limit.", ge=16, le=_MOST_TOKENS
     )
     start_s: float = resource(900.0, "vllm: longest wait for an engine to start.", ge=1, le=_MOST_SECONDS)
     restarts: int = resource(
-        3, "vllm: restarts of an engine without a reply in between before the run ends.", ge=0, le=1_000_000
+        3, "vllm: restarts of an engine, without a reply in between, before the run ends.", ge=0, le=1_000_000
     )
     weights_dir: str | None = resource(
         None, "vllm: folder through which weights reach the engines; null is memory (/dev/shm) where there is one."
     )
     sync_every: int = added(1, "Rollout steps between two updates of the engine's weights.", ge=1, le=_MOST_STEPS)
     overlap: bool = added(
-        False, "Play the packs of the next step while learning from this one's; the engine then has weights of its own."
+        False, "Play the next step's packs while learning from this one's; the engine then keeps its own weights."
     )
     max_staleness: int = added(
         20,
@@ -316,7 +316,7 @@ class Gate(Section):
 
     limit: float | None = gate(None, "Where the gate opens.")
     action: Literal["off", "warn", "skip", "stop"] = gate(
-        "warn", "What an open gate does: say it, leave the optimiser step out, or end the run."
+        "warn", "What an open gate does: nothing, warn, skip the optimiser step, or stop the run."
     )
 
 
@@ -344,7 +344,7 @@ class EntropyGate(Gate):
 
 
 class SilentGroupsGate(Gate):
-    limit: float = gate(0.99, "Largest share of groups whose rollouts all did equally well.", gt=0, le=1)
+    limit: float = gate(0.99, "Largest share of groups without signal: all rollouts have the same return.", gt=0, le=1)
 
 
 class AdvantageGate(Gate):
@@ -356,21 +356,27 @@ class GradNormGate(Gate):
 
 
 class NonFiniteGate(Section):
-    action: Literal["skip", "stop"] = gate("stop", "What a loss, gradient or log-prob that is no number does.")
+    action: Literal["skip", "stop"] = gate("stop", "What happens when a loss, gradient or log-prob is NaN or infinite.")
 
 
 class HealthConfig(Section):
-    """Gates that every optimiser step passes (codctl/learn/health.py)."""
+    """Gates checked at every optimiser step (codctl/learn/health.py)."""
 
-    gap_mean: GapMeanGate = Field(default_factory=GapMeanGate, description="Sampler and learner agree on average.")
-    gap_max: GapMaxGate = Field(default_factory=GapMaxGate, description="They agree on each token.")
-    gap_k3: GapK3Gate = Field(default_factory=GapK3Gate, description="They agree in distribution.")
-    entropy: EntropyGate = Field(default_factory=EntropyGate, description="The policy still explores.")
-    silent_groups: SilentGroupsGate = Field(default_factory=SilentGroupsGate, description="Packs still tell something.")
-    advantage_sum: AdvantageGate = Field(default_factory=AdvantageGate, description="Praise and blame are in balance.")
-    grad_norm: GradNormGate = Field(default_factory=GradNormGate, description="Gradients stay small.")
-    non_finite: NonFiniteGate = Field(default_factory=NonFiniteGate, description="Numbers stay numbers.")
-    most_skips: int = gate(10, "Steps left out in a row before the run ends.", ge=1, le=_MOST_STEPS)
+    gap_mean: GapMeanGate = Field(
+        default_factory=GapMeanGate, description="Mean gap of sampling and training log-probs."
+    )
+    gap_max: GapMaxGate = Field(default_factory=GapMaxGate, description="Largest gap of a single token.")
+    gap_k3: GapK3Gate = Field(default_factory=GapK3Gate, description="k3 divergence of training from sampling.")
+    entropy: EntropyGate = Field(default_factory=EntropyGate, description="Entropy of the policy.")
+    silent_groups: SilentGroupsGate = Field(
+        default_factory=SilentGroupsGate, description="Share of groups without signal."
+    )
+    advantage_sum: AdvantageGate = Field(
+        default_factory=AdvantageGate, description="Token-weighted sum of advantages near zero."
+    )
+    grad_norm: GradNormGate = Field(default_factory=GradNormGate, description="Gradient norm.")
+    non_finite: NonFiniteGate = Field(default_factory=NonFiniteGate, description="No NaN and no infinity.")
+    most_skips: int = gate(10, "Steps skipped in a row before the run ends.", ge=1, le=_MOST_STEPS)
 
 
 class EvaluationConfig(Section):
@@ -410,27 +416,27 @@ class RuntimeConfig(Section):
 
 
 class ClusterConfig(Section):
-    """Where and how long a SLURM job runs. `cluster=NAME` takes a whole profile (`codctl docs slurm`)."""
+    """Where and how long a SLURM job runs. `cluster=NAME` takes a profile (`codctl docs slurm`)."""
 
     partition: str | None = resource(None, "Partition; null is the cluster's default.", pattern=_WORD)
     account: str | None = resource(None, "Account that pays; null is yours.", pattern=_WORD)
     qos: str | None = resource(None, "Quality of service; null is the partition's.", pattern=_WORD)
     nodes: int = resource(1, "Nodes of one job.", ge=1, le=10_000)
     processes_per_node: int = resource(
-        1, "Learner processes of one run on each node; also where it is no job.", ge=1, le=64
+        1, "Learner processes of one run on each node, with or without SLURM.", ge=1, le=64
     )
     gpus_per_node: int = resource(0, "GPUs of one job on each node.", ge=0, le=64)
-    gpu: GpuName | None = resource(
-        None, "Kind of GPU that a plan is made for; null is the one of this machine, else h100-80gb."
-    )
+    gpu: GpuName | None = resource(None, "Kind of GPU to plan for; null is the one of this machine, else h100-80gb.")
     cpus_per_task: int = resource(2, "Cores of one job on each node; no fewer than `runtime.threads`.", ge=1, le=4096)
     mem: str | None = resource(
         None, "Memory on each node, such as 16G; null is the cluster's.", pattern=r"^\d{1,9}[KMGT]?$"
     )
     time: str | int = resource("1:00:00", 'Time limit of one job: "H:MM:SS", "D-HH:MM:SS" or minutes.')
     constraint: str | None = resource(None, "Features that a node must have, as sbatch writes them.", pattern=r"^\S+$")
-    requeue: bool = resource(True, "Start the job again after pre-emption and at the time limit.")
-    chain: int = resource(1, "Jobs in a row, each continuing the one before, where nothing is requeued.", ge=1, le=1000)
+    requeue: bool = resource(True, "Requeue the job after pre-emption and at the time limit.")
+    chain: int = resource(
+        1, "Jobs in a chain, each continuing the one before, for clusters without requeueing.", ge=1, le=1000
+    )
     signal_delay_s: int = resource(300, "Seconds before the time limit at which a run starts to save.", ge=1, le=65_535)
     max_attempts: int = resource(100, "Attempts of one submission before it counts as failed.", ge=1, le=1_000_000)
     stalled_attempts: int = resource(
@@ -466,7 +472,7 @@ class ClusterConfig(Section):
 
 
 class Config(Section):
-    """A whole recipe: what `codctl train` runs."""
+    """A recipe: what `codctl train` runs."""
 
     name: str = cosmetic("run", "Name of the run's folder.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = cosmetic("", "What the recipe shows.")
@@ -481,7 +487,7 @@ class Config(Section):
     train: TrainConfig = Field(default_factory=TrainConfig, description="CoD-Train, the RL stage.")
     engine: EngineConfig = Field(default_factory=EngineConfig, description="The inference engine.")
     health: HealthConfig = Field(
-        default_factory=HealthConfig, description="Health gates: what counts as a bad step, and what then happens."
+        default_factory=HealthConfig, description="Health gates: what counts as a bad step, and what happens then."
     )
     evaluation: EvaluationConfig = Field(
         default_factory=EvaluationConfig, description="Evaluations before, during and after training."

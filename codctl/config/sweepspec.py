@@ -21,7 +21,7 @@ class StudyFile(Section):
 
     name: str = Field(description="Name of the study.", pattern=NAME)
     description: str = cosmetic("", "What it asks, in one line.")
-    size: str = cosmetic("tiny", "Which of its sizes is meant when none is named.")
+    size: str = cosmetic("tiny", "The size that is used when none is named.")
     seeds: _Seeds = training((0,), "Training seeds.", min_length=1)
     train: dict[str, Any] = training({}, "Training sets by name.")
     ablations: dict[str, Any] = training({"cod": {}}, "Overrides by name; each training set is trained with each.")
@@ -41,7 +41,7 @@ class EvaluationSpec(Section):
 
     suite: str = Field(description="A shipped suite, or a YAML file beside the study.")
     overrides: dict[str, Any] = evaluation({}, "Keys of an evaluation and their values.")
-    limit: int | None = evaluation(None, "Packs of each evaluation; null is what the suite says.", ge=2, le=1_000_000)
+    limit: int | None = evaluation(None, "Packs of each evaluation; null keeps those of the suite.", ge=2, le=1_000_000)
 
 
 class SizeSpec(Section):

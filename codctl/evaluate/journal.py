@@ -164,7 +164,7 @@ class FileJournal:
                     self._places[Unit(*body["unit"])] = (end, len(line), bool(body["again"]))
             except (ValueError, KeyError, TypeError) as error:
                 raise StageError(
-                    f"line {number} is damaged: {error!r}", where=str(self.path), hint="--fresh begins anew"
+                    f"line {number} is damaged: {error!r}", where=str(self.path), hint="--fresh starts over"
                 ) from error
             end += len(line)
         return end
@@ -176,7 +176,7 @@ class FileJournal:
     def _check_header(self, header: dict[str, Any], digest: str) -> None:
         if (header["schema"], header["digest"]) != (SCHEMA, digest):
             raise RefusedError(
-                "the journal belongs to another subject or suite", where=str(self.path), hint="--fresh begins anew"
+                "the journal belongs to another model or suite", where=str(self.path), hint="--fresh starts over"
             )
 
     def _write(self, body: dict[str, Any]) -> int:

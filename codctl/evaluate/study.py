@@ -21,14 +21,15 @@ _SHARES, _DIFFERENCES = ("success", "solved"), ("gain", "own_less_none")
 _ALIKE = ("family", "preset", "variant", "strategy", "rendering", "packs", "length", "temperature")
 
 METHOD = (
-    "Means over training seeds of raw success. The 95 % intervals say what other seeds and other packs would change: "
-    "the seeds' part has a t quantile, which is wide for few seeds; packs count once, since all seeds play the same "
-    "ones. A single seed has Wilson's interval over packs, which says nothing of other seeds."
+    "Means over training seeds of raw success. The 95 % intervals cover the choice of seeds and of packs: the part "
+    "of the seeds uses a t quantile, which is wide for few seeds; the part of the packs counts once, since all seeds "
+    "play the same packs. For a single seed it is Wilson's interval over packs, which does not cover other seeds."
 )
 METHOD_OF_SUMMARIES = (
-    "Means over training seeds of raw success. The 95 % intervals add as squares what seeds leave open (a t quantile, "
-    "wide for few seeds) and what packs leave open (the mean over seeds of Wilson's half widths, as if packs were good "
-    "or bad for all seeds alike). A single seed has its interval over packs, which says nothing of other seeds."
+    "Means over training seeds of raw success. The 95 % intervals add in quadrature a half width for the seeds (a t "
+    "quantile, wide for few seeds) and one for the packs (the mean over seeds of Wilson's half widths, as if a pack "
+    "were equally hard for all seeds). For a single seed it is the interval "
+    "over packs, which does not cover other seeds."
 )
 
 

@@ -91,7 +91,7 @@ def headline(answered: Sequence[Mapping[str, Any]], incomplete: int, trials: int
     if groups["no"]:
         pieces.append(f"not {_listed(groups['no'])}")
     if not pieces:
-        said = "Nothing can be said yet: no evaluation is complete"
+        said = "No result yet: no evaluation is complete"
     elif not groups["yes"] and not groups["in part"]:
         said = f"No learning from its own hints was measured: {pieces[0]}"
     else:
@@ -107,7 +107,7 @@ def headline_of_sweep(cells: Sequence[Cell], incomplete: int, trials: int) -> st
     after = f" {incomplete} of {trials} trials are incomplete." if incomplete else ""
     ended = [(cell, last) for cell in cells if cell["state"] == "complete" and (last := last_success(cell))]
     if not ended:
-        return f"Nothing can be said yet: no setting is complete.{after}"
+        return f"No result yet: no setting is complete.{after}"
     best, top = max(ended, key=lambda one: one[1]["mean"])
     where = f" on {best['evaluation']}" if len({cell["evaluation"] for cell, _ in ended}) > 1 else ""
     close = sum(1 for cell, last in ended if cell is not best and last["high"] >= top["low"])
@@ -131,7 +131,7 @@ def ablation_said(differences: Sequence[Mapping[str, Any]]) -> list[str]:
         less = sum(one["high"] < 0 for one in found)
         sentences.append(
             f"Against {theirs}, {ours} gains more within a pack in {more} of {len(found)} evaluations, less in {less}; "
-            f"in {len(found) - more - less} the interval holds zero."
+            f"in {len(found) - more - less} the interval contains zero."
         )
     return sentences
 

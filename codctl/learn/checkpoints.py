@@ -163,7 +163,7 @@ def _read(learner: Learner, folder: Path) -> None:
         raise StageError(
             "the checkpoint was written by an older codctl and cannot be continued",
             where=str(folder),
-            hint="continue with the codctl that began the run, or start anew with --fresh",
+            hint="continue with the codctl that started the run, or start over with --fresh",
         )
     with _Files(folder) as files:
         for name, parameter in learner.trained():

@@ -1,7 +1,7 @@
 """The learner's processes as one: the chief says what to do, and all of them do it.
 
 The chief is the process that holds the run. The others, followers, do nothing else than learn: they wait for the name
-of a method of `_Member` and its arguments, until they are told to end or the chief is gone.
+of a method of `_Member` and its arguments, until they are told to end or rank 0 has ended.
 """
 
 from __future__ import annotations
@@ -171,7 +171,9 @@ def open_group(
         yield LearnerGroup(_Member(config, start, pad_id, device, Ranks()), None)
         return
     if starter is None:
-        raise StageError(f"nobody starts the {processes} learner processes", where="cluster.processes_per_node")
+        raise StageError(
+            f"no launcher was given for the {processes} learner processes", where="cluster.processes_per_node"
+        )
     with listening(config.cluster.nodes) as store, starter(store.port) as followers:
         with explained(followers):
             await_all(store, processes, followers)
@@ -210,7 +212,7 @@ def _next_order(ranks: Ranks) -> Any:
     try:
         return ranks.share()
     except RuntimeError:  # its connection is closed; why is for the chief to say
-        log.info("the chief is gone")
+        log.info("rank 0 has ended")
         return None
 
 

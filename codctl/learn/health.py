@@ -57,7 +57,7 @@ class _Quantity:
 
 
 _SMALLER = "lower train.lr or train.grad_clip"
-_ALIKE = "see that engine and learner agree in weights, model.dtype and sampling.temperature (codctl docs scaling)"
+_ALIKE = "check that engine and learner agree in weights, model.dtype and sampling.temperature (codctl docs scaling)"
 _LENGTHS = "`codctl credit RUN` shows whether good or bad episodes are the longer ones"
 _TELLING = "choose a world.preset that is neither always solved nor never, or more train.rollouts"
 _QUANTITIES = (

@@ -137,7 +137,7 @@ def _is_offline_wished() -> bool:
 def _missing_bytes(path: str, revision: str | None) -> int:
     """What there is to fetch, by asking the hub."""
     if _is_offline_wished():
-        raise _not_here(path, revision, "; HF_HUB_OFFLINE=1 forbids to ask the hub")
+        raise _not_here(path, revision, "; HF_HUB_OFFLINE=1 forbids asking the hub")
     with _client("ask", path, revision) as child:
         answer = _ended(child, _ANSWER_S)
         if answer is None:

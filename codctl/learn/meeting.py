@@ -83,8 +83,8 @@ def await_all(store: TCPStore, size: int, followers: Followers) -> None:
             raise gone(why)
         if time.monotonic() > deadline:
             raise StageError(
-                f"learner process {missing[0]} did not come within {_MEET_S:.0f} s",
-                hint="its log is beside this attempt's log; on several nodes, see whether they reach each other",
+                f"learner process {missing[0]} did not join within {_MEET_S:.0f} s",
+                hint="read its log, next to this attempt's; on several nodes, check that they reach each other",
             )
         time.sleep(_LOOK_S)
 
@@ -101,7 +101,7 @@ def attend(meeting: Meeting, device: str) -> Ranks:
         store.set(_here(meeting.rank), str(os.getpid()))
         return join(store, meeting.rank, meeting.size, device)
     except dist.DistError as error:
-        raise StageError(f"the first learner process is not at {meeting.address}:{meeting.port}: {error}") from error
+        raise StageError(f"rank 0 does not answer at {meeting.address}:{meeting.port}: {error}") from error
 
 
 def join(store: TCPStore, rank: int, size: int, device: str) -> Ranks:
@@ -124,7 +124,7 @@ def explained(followers: Followers) -> Iterator[None]:
         if why:
             raise gone(why) from error
         if isinstance(error, dist.DistError) or any(word in str(error) for word in _LOST):
-            raise StageError(f"no contact to a learner process any more: {error}", hint=_AGAIN) from error
+            raise StageError(f"lost the connection to a learner process: {error}", hint=_AGAIN) from error
         raise
 
 

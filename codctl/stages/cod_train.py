@@ -183,7 +183,7 @@ class Training:
         """Load the newest whole checkpoint, if there is one; later metrics are written again."""
         found = self._group.restore(self._stage / "checkpoints")
         for reason in found.skipped:
-            self._progress.message(f"checkpoint passed over: {reason}")
+            self._progress.message(f"checkpoint skipped: {reason}")
         self._done = self._saved = found.step
         if self._done:
             self._progress.message(f"continuing after step {self._done}")
@@ -311,7 +311,7 @@ class Training:
         total = self._sampler.engine.stats.restarts
         new, self._restarts = total - self._restarts, total
         if new:
-            self._progress.message(f"step {step}: an engine was lost and started again, {new} times; see engine.log")
+            self._progress.message(f"step {step}: engines were lost and restarted ({new} times); see engine.log")
         return new
 
     # --- keeping --------------------------------------------------------------------------------------------------

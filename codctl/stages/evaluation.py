@@ -112,7 +112,7 @@ def _set_aside(run: RunDirectory, final: Path, about: Mapping[str, Any], spec: E
     place.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(place, ignore_errors=True)  # the same evaluation of the same model
     final.rename(place)
-    progress.message(f"evaluation {final.name} is of other settings or of an earlier step: kept in {place}, made anew")
+    progress.message(f"evaluation {final.name} has other settings or an earlier step: moved to {place}, repeated")
     return True
 
 

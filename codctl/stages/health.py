@@ -84,5 +84,5 @@ def _stop(step: int, finding: Finding, why: str = "") -> StageError:
     return StageError(
         f"step {step}: {finding.text}{why}; the optimiser step was skipped",
         where=gate,
-        hint=f"{finding.remedy}; the same command with {other} goes on from the newest checkpoint",
+        hint=f"{finding.remedy}; the same command with {other} continues from the newest checkpoint",
     )

@@ -68,7 +68,7 @@ def _start(config: Config) -> str:
     """What training began with; of a folder only its name, since where it lay is nobody's business."""
     path = config.model.path
     if path is None:
-        return "a small Qwen3 built from nothing"
+        return "a small Qwen3 built from scratch"
     name = path if hub.is_hub_id(path) else Path(path).name
     return f"{name} with random weights" if config.model.init == "random" else name
 

@@ -39,7 +39,7 @@ def place(config: Config) -> Placement:
     gpus, processes = cluster.gpus_per_node, cluster.processes_per_node
     if config.model.device == "cuda" and not gpus and processes > 1:
         raise PreflightError(
-            f"{processes} learner processes need a GPU each, and none is asked for",
+            f"{processes} learner processes need a GPU each, and the recipe asks for none",
             where="cluster.gpus_per_node",
             hint=f"cluster.gpus_per_node={processes}, or model.device=cpu",
         )

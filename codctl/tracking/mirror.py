@@ -55,9 +55,9 @@ class Mirror:
                 process.stdin.write(f"{status}\n".encode())
                 process.stdin.close()
             if process.wait(deadline_s):
-                self._warn("did not get the end of it")
+                self._warn("did not receive the last numbers")
         except subprocess.TimeoutExpired:
-            self._warn(f"did not keep up within {deadline_s:g} s")
+            self._warn(f"did not finish within {deadline_s:g} s")
         finally:
             process.kill()
             process.wait()

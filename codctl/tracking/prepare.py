@@ -57,9 +57,9 @@ def prepare(
         problem = _in_process(missing, parent, deadline_s)
         made = sum(_is_made(run) for run in missing)
         if problem:
-            log.warning("MLflow %s. Nothing is lost: each run makes up for it when it starts", problem)
+            log.warning("MLflow %s. Nothing is lost: each run registers itself when it starts", problem)
         elif made < len(missing):
-            log.info("MLflow knows %d of %d runs so far; the others follow when they start", made, len(missing))
+            log.info("MLflow has %d of %d runs so far; the others register when they start", made, len(missing))
     return sum(_is_made(run) for run in runs)
 
 

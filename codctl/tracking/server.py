@@ -111,7 +111,7 @@ def making(runs_dir: Path) -> Iterator[None]:
     with path.open("w") as file:
         while not try_lock(file.fileno()):
             if time.monotonic() > deadline:
-                raise BackendError(f"another process has been making a run for {_LOCK_WAIT_S:g} s", where=str(path))
+                raise BackendError(f"another process has been creating a run for {_LOCK_WAIT_S:g} s", where=str(path))
             time.sleep(_LOCK_POLL_S)
         yield
 

@@ -17,8 +17,8 @@ from codctl.tracking.push import Push, Sent, tracking_of
 from codctl.tracking.sender import sending
 
 _SAID_SINGLY = 20  # of more, only those with news
-_GONE_HINT = "start the server, or correct tracking.mlflow_uri; then the same command again: nothing is lost"
-_REFUSED_HINT = "see the server's log; then the same command again: nothing is lost"
+_GONE_HINT = "start the server, or correct tracking.mlflow_uri; then repeat the command: nothing is lost"
+_REFUSED_HINT = "see the server's log; then repeat the command: nothing is lost"
 
 
 @dataclass
@@ -135,7 +135,7 @@ class Sync:
         tracking = tracking_of(run)
         known = identity.read(run.path, run.root)
         if not tracking.mlflow:
-            outcome.note = "MLflow is switched off for it (tracking.mlflow)"
+            outcome.note = "MLflow is switched off for this run (tracking.mlflow)"
         elif status == "running":
             outcome.note = "in use: the process that runs it sends its numbers"
         elif status in ("planned", "queued") and not (known and known.run_id):
@@ -165,7 +165,7 @@ class Sync:
         status = sweeps.status(trials)
         outcome = Outcome(folder.name, status)
         if not trials or not tracking_of(trials[0]).mlflow:
-            outcome.note = "no trial of it is mirrored to MLflow"
+            outcome.note = "none of its trials is mirrored to MLflow"
             return outcome
         root = trials[0].root
         known = identity.read(folder, root)
@@ -220,7 +220,7 @@ def described(outcome: Outcome) -> str:
         "numbers": sent.points,
         "evaluations": sent.evaluations,
         "files": sent.artifacts,
-        "doubles removed": sent.removed,
+        "duplicates removed": sent.removed,
     }
     words = [f"{name} {count}" for name, count in counts.items() if count]
     words += [f"status {sent.status}"] if sent.status else []

@@ -33,7 +33,7 @@ def test_explain_a_key_a_section_and_everything(cli) -> None:
         "    Bound on the ratio to the sampling policy.\n"
         "    a number > 0 and < 1; default 0.2; training\n"
         "\n"
-        "training  changes what is learned: another value is another run\n"
+        "training  changes what is learned: another value makes another run\n"
     )
     every = cli("recipe", "explain", "lr").out
     assert [line for line in every.splitlines() if line.endswith(".lr")] == ["warm_start.lr", "train.lr"]

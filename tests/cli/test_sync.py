@@ -37,7 +37,7 @@ def test_nothing_to_do(cli: Any, home: Path) -> None:
     _run(home, "off", mlflow=False)
     found = cli("sync", "--json")
     assert found.code == 0
-    assert found.json["result"]["runs"][0]["note"] == "MLflow is switched off for it (tracking.mlflow)"
+    assert found.json["result"]["runs"][0]["note"] == "MLflow is switched off for this run (tracking.mlflow)"
     assert not (home / "runs" / "off" / "mlflow.json").exists()
 
 

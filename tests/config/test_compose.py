@@ -240,7 +240,7 @@ def test_other_things_that_are_no_recipe(write: Write, tmp_path: Path) -> None:
         ),
         (
             "model: {path: ~/models}",
-            "model.path: no shell has replaced the ~ of ~/models",
+            "model.path: the shell did not expand the ~ in ~/models",
             f"model.path={Path.home()}/models",
         ),
     ],
@@ -260,7 +260,7 @@ def test_what_yaml_reads_otherwise_than_people(write, written: str, message: str
         (
             "model.path=~/models",
             "cannot be read as key=value",
-            f"write the whole path: model.path={Path.home()}/models",
+            f"write the full path: model.path={Path.home()}/models",
         ),
         (
             "description=it's",

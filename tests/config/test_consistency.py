@@ -18,19 +18,19 @@ TABLE = {
     "rank that vLLM does not take": (
         VLLM + "model:\n  lora:\n    rank: 12\n",
         (5, "model.lora.rank"),
-        "vLLM takes the ranks 1, 8, 16, 32, 64, 128, 256, 320, 512, got 12",
+        "vLLM supports the ranks 1, 8, 16, 32, 64, 128, 256, 320, 512, got 12",
         "model.lora.rank=8",
     ),
     "top_p in training": (
         "sampling:\n  top_p: 0.9\n",
         (2, "sampling.top_p"),
-        "training needs 1, got 0.9: the sampler's log-probs are then those among the likeliest tokens",
+        "training needs 1, got 0.9: with less, the sampler's log-probs are normalised over the likeliest tokens only",
         "sampling.top_p=1",
     ),
     "overlap on the same GPUs": (
         VLLM + "  overlap: true\ncluster:\n  gpus_per_node: 2\n",
         (3, "engine.overlap"),
-        "engines on the learner's GPUs work in turns with it",
+        "engines on the learner's GPUs cannot sample while it learns",
         "engine.placement=disjoint engine.gpus=N",
     ),
     "a password in a URL": (
@@ -72,13 +72,13 @@ TABLE = {
     "adapter on nothing": (
         "model:\n  lora:\n    rank: 4\n    target: q_proj\n",
         (4, "model.lora.target"),
-        'no module of the model is called "q_proj"; PEFT compares whole names',
+        'no module of the model is called "q_proj"; PEFT compares full names',
         "'.*\\.(q|v)_proj'",
     ),
     "a pattern that is none": (
         "model:\n  lora:\n    rank: 4\n    target: '*q_proj'\n",
         (4, "model.lora.target"),
-        "is no regular expression",
+        "is not a regular expression",
         "model.lora.target=all-linear",
     ),
 }

@@ -38,7 +38,7 @@ def test_a_time_without_quotes_in_a_recipe_is_refused_by_its_line(tmp_path: Path
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("--reservation", "x", "no long option"),
+        ("--reservation", "x", "not a long option"),
         ("gpus-per-node", 1, r"key of its own: cluster\.gpus_per_node"),
         ("signal", "B:USR1@10", "set by codctl"),
         ("comment", "two\nlines", "one line"),

@@ -100,7 +100,7 @@ def test_with_no_whole_checkpoint_training_begins_again(
     for checkpoint in (train / "checkpoints").iterdir():
         flip(checkpoint / SHARD)
     said = go_on(server, runs)
-    assert said.count("checkpoint passed over") == 2
+    assert said.count("checkpoint skipped") == 2
     assert "continuing after" not in said
     assert outcome(runs) == expected
 
@@ -112,6 +112,6 @@ def checkpoint_is_passed_over(
     shutil.rmtree(train / "final")
     damage(train / "checkpoints" / "step-000005" / file)
     said = go_on(server, runs)
-    assert "checkpoint passed over: step-000005: " in said
+    assert "checkpoint skipped: step-000005: " in said
     assert problem in said
     assert "continuing after step 4" in said

@@ -83,4 +83,4 @@ def test_a_damaged_line_is_named(path: Path) -> None:
     with pytest.raises(StageError) as caught:
         FileJournal(path, "d")
     assert caught.value.message.startswith("line 2 is damaged")
-    assert caught.value.hint == "--fresh begins anew"
+    assert caught.value.hint == "--fresh starts over"

@@ -108,7 +108,7 @@ def test_mixture(mixed_page: Path) -> None:
     assert re.findall(r'<a href="#(\w+)">(.*?)</a>', opening) == [
         ("family0", "FrozenLake-Obscure"),
         ("family1", "Alchemy-Random"),
-        ("run", "The run as a whole"),
+        ("run", "The run overall"),
     ]
     for part, family, other, share in ((lake, "frozen_lake", "alchemy", 75), (alchemy, "alchemy", "frozen_lake", 25)):
         assert part.count("<svg") == 2 * (2 + 2 + 2 + 3 + 1)

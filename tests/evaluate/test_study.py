@@ -204,9 +204,7 @@ def test_the_headline_says_where_it_holds_and_where_not() -> None:
 
 def test_the_headline_never_counts_what_is_incomplete() -> None:
     open_cell = {"state": "incomplete", "relation": "trained", "seeds": [0], "of": 3}
-    assert _said(open_cell, incomplete=2) == (
-        "Nothing can be said yet: no evaluation is complete. 2 of 8 trials are incomplete."
-    )
+    assert _said(open_cell, incomplete=2) == ("No result yet: no evaluation is complete. 2 of 8 trials are incomplete.")
     assert _said(_cell(0.1, 0.3, 0.2), open_cell, incomplete=2) == (
         "So far: it learns on the job, from its own hints, in the worlds of the training (1 of 1). "
         "2 of 8 trials are incomplete."
@@ -234,5 +232,5 @@ def test_what_an_ablation_shows_is_counted() -> None:
     gains = [(0.1, 0.2), (-0.1, 0.2), (-0.2, -0.1), (0.1, 0.3)]
     found = [{"ours": "cod", "theirs": "warm", "gain": {"low": low, "high": high}} for low, high in gains]
     assert ablation_said(found) == [
-        "Against warm, cod gains more within a pack in 2 of 4 evaluations, less in 1; in 1 the interval holds zero."
+        "Against warm, cod gains more within a pack in 2 of 4 evaluations, less in 1; in 1 the interval contains zero."
     ]

@@ -81,7 +81,7 @@ def test_it_says_where_it_holds(result: dict[str, Any]) -> None:
     assert told == {"trained": ("yes", 2, 2), "family": ("no", 0, 2), "ralph": ("in part", 1, 2)}
     assert result["headline"].endswith("not in other families (0\xa0of\xa02).")
     assert result["ablations"]["said"] == [
-        "Against warm, cod gains more within a pack in 2 of 6 evaluations, less in 0; in 4 the interval holds zero."
+        "Against warm, cod gains more within a pack in 2 of 6 evaluations, less in 0; in 4 the interval contains zero."
     ]
 
 
@@ -159,7 +159,7 @@ def test_it_is_loud_in_the_table_the_page_and_the_terminal(study: Path, fake_stu
     page = (study / "report.html").read_text()
     assert "<strong>5 of 8 trials are incomplete.</strong>" in page
     assert "out of &lt;memory&gt;" in page
-    assert page.index("5 of 8 trials") < page.index("Does what was learned hold?")
+    assert page.index("5 of 8 trials") < page.index("Does the learning transfer?")
     assert "incomplete (1 of 2 seeds)" in page
     said = text(found)
     assert "INCOMPLETE: 5 of 8 trials" in said
@@ -173,7 +173,7 @@ def test_nothing_at_all_yet(study: Path) -> None:
     found = sum_up(study)
     assert [one["key"] for one in found["evaluations"]] == ["home", "loop"]
     assert {one["state"] for one in found["cells"]} == {"incomplete"}
-    assert found["headline"] == "Nothing can be said yet: no evaluation is complete. 8 of 8 trials are incomplete."
+    assert found["headline"] == "No result yet: no evaluation is complete. 8 of 8 trials are incomplete."
     assert "0 of 2" in (study / "report.html").read_text()
     assert "0/2" in text(found)
 
@@ -228,7 +228,7 @@ def test_a_training_that_is_evaluated_but_not_finished_does_not_count(plain: Pat
     fake_studies.ended(RunDirectory(plain / "trials" / "plain-0.2-0"), "interrupted")
     found = sum_up(plain)
     assert {one["state"] for one in found["cells"]} == {"incomplete"}
-    assert found["headline"] == "Nothing can be said yet: no setting is complete. 2 of 4 trials are incomplete."
+    assert found["headline"] == "No result yet: no setting is complete. 2 of 4 trials are incomplete."
 
 
 @pytest.mark.parametrize(

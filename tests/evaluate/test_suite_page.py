@@ -84,7 +84,7 @@ def test_every_part_is_there_with_what_is_special_about_it(result: dict[str, Any
         assert part["name"].replace("/", ": ") in page
     assert page.count("the facts have changed") == 6  # three charts, wide and narrow
     assert "Solved by attempt k" in page
-    assert "The foreign tasks in between (alchemy tiny)" in page
+    assert "The distractor tasks in between (alchemy tiny)" in page
     assert "codctl eval &#39;a b&#39;" in page
     assert "could not be played" not in page
     assert "1 min 01 s, 2 attempts" in page

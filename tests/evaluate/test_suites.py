@@ -107,12 +107,12 @@ REFUSED = {
     "nothing is harder": (
         ("in-domain-hard", "family=alchemy"),
         Home((World("alchemy", "hard"),)),
-        "harder: nothing is harder than alchemy hard",
+        "harder: no preset is harder than alchemy hard",
     ),
     "no other family": (
         ("cross-domain",),
         Home((World("frozen_lake", "easy"), World("alchemy", "easy"))),
-        "other: there is no family beside alchemy, frozen_lake",
+        "other: there is no family other than alchemy, frozen_lake",
     ),
     "unknown family": (
         ("position-curve", "family=lake"),

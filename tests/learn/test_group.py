@@ -133,7 +133,7 @@ def save(start: Path, folder: Path) -> None:
 
 def test_several_processes_need_somebody_who_starts_them(tiny_folder: Path) -> None:
     with (
-        pytest.raises(StageError, match="nobody starts the 2 learner processes"),
+        pytest.raises(StageError, match="no launcher was given for the 2 learner processes"),
         open_group(recipe(), tiny_folder, pad_id=0, processes=2),
     ):
         pass

@@ -129,7 +129,7 @@ def test_an_unreachable_hub_is_one_message_with_the_command(monkeypatch: pytest.
 @pytest.mark.usefixtures("cache")
 def test_who_wishes_to_stay_offline_is_not_taken_online(served: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "_is_offline_wished", lambda: True)
-    with pytest.raises(PreflightError, match="HF_HUB_OFFLINE=1 forbids to ask the hub"):
+    with pytest.raises(PreflightError, match="HF_HUB_OFFLINE=1 forbids asking the hub"):
         hub.check_reachable(MODEL, COMMIT)
     assert served.asked == []
 

@@ -99,8 +99,8 @@ def test_random_weights_are_built_once_and_sealed(tiny_folder: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("model.revision=v1", "revision is that of a hub id in model.path, which is null"),
-        ("model.init=random", "init=random builds the architecture of model.path, which is null"),
+        ("model.revision=v1", "revision needs a hub id in model.path, which is null"),
+        ("model.init=random", "init=random needs an architecture in model.path, which is null"),
     ],
 )
 def test_keys_that_need_a_path(model: str, message: str) -> None:

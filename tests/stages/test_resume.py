@@ -65,9 +65,7 @@ def test_after_ctrl_c_a_broken_checkpoint_falls_back_and_ends_the_same(
     weights = tmp_path / "runs/small/stages/cod_train/checkpoints/step-000003/rank-00000-of-00001.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     resumed = finish(tmp_path)
-    assert (
-        "checkpoint passed over: step-000003: rank-00000-of-00001.safetensors: 1000 bytes, expected" in resumed.stderr
-    )
+    assert "checkpoint skipped: step-000003: rank-00000-of-00001.safetensors: 1000 bytes, expected" in resumed.stderr
     assert "continuing after step 2" in resumed.stderr
     assert_same(outcome(tmp_path), uninterrupted)
 

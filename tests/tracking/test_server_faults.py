@@ -153,7 +153,7 @@ def test_slow(run: RunDirectory, proxy: Any, complete: Callable[..., None], capl
     started_s = time.monotonic()
     mirror.finish("finished", deadline_s=0.5)
     assert time.monotonic() - started_s < proxy.delay_s
-    assert "did not keep up within 0.5 s" in caplog.text
+    assert "did not finish within 0.5 s" in caplog.text
     error = _fail(run, deadline_s=1)
     assert error.message == "not done within 1 s"
     proxy.delay_s = 0.2
@@ -170,7 +170,7 @@ def test_workers_attach_to_what_was_prepared(
     proxy.is_down = True
     assert prepare(runs, tracking_of(runs[0]), parent=sweep, deadline_s=PATIENCE_S) == 0
     assert len(caplog.records) == 1
-    assert "each run makes up for it when it starts" in caplog.text
+    assert "each run registers itself when it starts" in caplog.text
     proxy.is_down = False
     assert prepare(runs[:2], tracking_of(runs[0]), parent=sweep, deadline_s=PATIENCE_S) == 2
     made = [_id(run) for run in runs[:2]]

@@ -240,7 +240,9 @@ def _read(kind: type[_Body], body: bytes, what: str) -> _Body:
     try:
         found = _whole(json.loads(text))
     except (ValueError, RecursionError):
-        raise NotTheFormatError(f"expected {what}, got what is not JSON: “{shown(text[:80])}”", may_pass=True) from None
+        raise NotTheFormatError(
+            f"expected {what}, got text that is not JSON: “{shown(text[:80])}”", may_pass=True
+        ) from None
     if error := _error_in(found):
         said, code = shown(_innermost(error)), _code(error)
         raise NotTheFormatError(f"status 200 with an error: {said}", is_error=True, code=code, complaint=said)

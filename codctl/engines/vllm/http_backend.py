@@ -148,7 +148,7 @@ class HttpBackend:
             first = found["data"][0]
             self.model, self.root, self.max_tokens = first["id"], first.get("root") or "", int(first["max_model_len"])
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise EngineError(f"{self.name}: /v1/models does not say what vLLM says: {str(found)[:_SHOWN]}") from error
+            raise EngineError(f"{self.name}: the reply of /v1/models is not vLLM's: {str(found)[:_SHOWN]}") from error
 
     async def _disconnect(self) -> None:
         if self._http is not None:

@@ -33,7 +33,7 @@ def check_single(engines: Sequence[tuple[int, ...]]) -> None:
     """Refuse several engines: they would share this process's one interpreter."""
     if len(engines) > 1:
         raise PreflightError(
-            f"{len(engines)} engines, but only one can be in this process's own charge",
+            f"{len(engines)} engines, but engine.transport=inside runs only one",
             where="engine.transport=inside",
             hint=f"engine.transport=http, or engine.tensor_parallel={sum(map(len, engines))}",
         )

@@ -51,7 +51,7 @@ class Remote(HttpBackend):
             async with asyncio.timeout(self._settings.start_s):
                 await self._check()
         except TimeoutError:
-            raise self._unsuitable(f"it gives no reply within {self._settings.start_s:g} s") from None
+            raise self._unsuitable(f"no reply within {self._settings.start_s:g} s") from None
         except EngineError as error:
             raise self._unsuitable(str(error)) from error
         self._was_up = True
@@ -77,10 +77,10 @@ class Remote(HttpBackend):
         if not _is_scaled(_top(plain), _top(warm)):
             raise EngineError("its log-probs are not those of the distribution that it samples from")
         if self._settings.is_lora and not await self.has_route("/v1/load_lora_adapter"):
-            raise EngineError("it takes no adapters while it runs")
+            raise EngineError("it cannot load adapters at run time")
         reloads = await self.has_route("/collective_rpc")
         if not self._settings.is_lora and not reloads:
-            raise EngineError("it takes no new weights while it runs")
+            raise EngineError("it cannot load new weights at run time")
         await self._bring_model(reloads=reloads)
 
     async def _bring_model(self, *, reloads: bool) -> None:

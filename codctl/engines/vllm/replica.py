@@ -118,7 +118,7 @@ class Replica:
         try:
             await self._catch_up()
         except LostError as error:
-            self._lose(f"took no new weights: {error}")
+            self._lose(f"did not load the new weights: {error}")
 
     async def sleep(self) -> None:
         await self.until_ready()
@@ -160,7 +160,7 @@ class Replica:
         """One try. Why it failed; None when it is back, or given up."""
         if self._in_a_row >= self._settings.restarts:
             self._broken = BackendError(
-                f"{self.name} {reason}; it was started again {self._in_a_row} times without a reply in between",
+                f"{self.name} {reason}; it was restarted {self._in_a_row} times without a reply in between",
                 where="engine",
                 hint="the same command continues from the newest checkpoint once the cause is gone",
             )
@@ -177,7 +177,7 @@ class Replica:
             if self._is_asleep:
                 await self._backend.sleep()
         except Exception as error:  # noqa: BLE001  whoever waits for it must hear of it
-            return f"does not start again: {error}"
+            return f"does not restart: {error}"
         return None
 
     async def _catch_up(self) -> None:
@@ -194,7 +194,7 @@ class Replica:
             return
         self._missed += 1
         if self._missed >= _MISSES:
-            self._lose(f"hangs: nothing came back for {waited_s:.0f} s")
+            self._lose(f"hangs: no reply for {waited_s:.0f} s")
 
     async def _look(self, reason: str) -> None:
         """After an error that says that it may be gone."""

@@ -137,7 +137,7 @@ def environment(settings: EngineSettings, gpus: tuple[int, ...]) -> dict[str, st
     seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     if seen and gpus and max(gpus) >= len(seen):
         raise PreflightError(
-            f"GPU {max(gpus)} is to generate, but CUDA_VISIBLE_DEVICES shows {len(seen)}",
+            f"GPU {max(gpus)} is needed for sampling, but CUDA_VISIBLE_DEVICES shows {len(seen)}",
             where="cluster.gpus_per_node",
             hint=f"cluster.gpus_per_node={len(seen)}",
         )

@@ -69,7 +69,7 @@ def figures(source: Source) -> list[Figure]:
             "metrics",
             "tokens/per_turn_rows_ratio",
             "Tokens that one row per turn would forward",
-            "times ours: here an episode is one row, however many turns it took",
+            "times the tokens forwarded here, where an episode is one row whatever its turns",
             number,
         ),
         _mean(

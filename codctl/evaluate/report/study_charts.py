@@ -66,7 +66,7 @@ def _map(result: Mapping[str, Any], key: str, title: str, draw: Callable[[Cell],
         cell = cells[setting, evaluation]
         where = f"{setting} → {' '.join(called[evaluation])}"
         if cell["state"] == "absent":
-            return HeatCell("–", tip=f"{where}: not part of it")
+            return HeatCell("–", tip=f"{where}: not part of this study")
         if why := incomplete(cell):
             text = f"{len(cell['seeds'])} of {cell['of']}" if cell["state"] == "incomplete" else "unequal"
             return HeatCell(text, tip=f"{where}: {why}", is_open=True)
@@ -87,7 +87,7 @@ def _map(result: Mapping[str, Any], key: str, title: str, draw: Callable[[Cell],
 def _gain(cell: Cell, scale: float) -> HeatCell:
     gain = cell["gain"].get("own")
     if gain is None:
-        return HeatCell("–", tip="no gain is known")
+        return HeatCell("–", tip="no gain was measured")
     none = cell["gain"].get("none")
     without = f"; without hints {signed(none['mean'])}" if none else ""
     tip = f"{between(gain, signed)} points{by_seed(cell, gain, signed)}{without}"

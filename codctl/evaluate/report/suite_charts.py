@@ -22,7 +22,7 @@ def charts(key: str, part: Mapping[str, Any]) -> list[Chart]:
     if is_ralph:
         found.append(_solved(f"{key}-solved", part))
     if foreign := part.get("foreign"):
-        title = f"The foreign tasks in between ({foreign['family']} {foreign['preset']})"
+        title = f"The distractor tasks in between ({foreign['family']} {foreign['preset']})"
         found.append(_curves(f"{key}-foreign", title, part, foreign, "success", "success, share of packs"))
     hints = "How right the hints are"
     found.append(_curves(f"{key}-hints", hints, part, part, "hint_correctness", "knowable facts stated correctly"))

@@ -18,8 +18,8 @@ from codctl.quantities import position
 from codctl.quantities import signed_points as signed
 
 _STRATEGIES = {
-    "drift": "the hidden facts change at position {changed}, and nothing says so",
-    "poison": "what an update is told of its episode is false with probability {poison:g}",
+    "drift": "the hidden facts change at position {changed}, without notice",
+    "poison": "the report of an episode that an update reads is false with probability {poison:g}",
     "distractor": "every other task is of another world",
     "ralph_full": "one task attempted again and again; every task of the regular packs gets its turn",
     "ralph_sample": "the first task of each pack attempted again and again",
@@ -78,7 +78,7 @@ def _about(part: Mapping[str, Any]) -> str:
     text = f"{world}, {part['packs']} held-out packs of {part['length']}"
     said = _STRATEGIES.get(part["strategy"])
     seeds = f"; sampling seeds {', '.join(map(str, part['seeds']))}" if len(part["seeds"]) > 1 else ""
-    few = "; so few that the intervals rule out little" if part["packs"] < FEW_PACKS else ""
+    few = "; too few for narrow intervals" if part["packs"] < FEW_PACKS else ""
     return (
         text + few + (f"; {said.format(**part, changed=position(part.get('drift_at') or 0))}" if said else "") + seeds
     )
@@ -90,7 +90,7 @@ def _verdict(part: Mapping[str, Any]) -> str:
         return ""
     arm, gain = next(iter(part["gain"].items()))
     axis = "attempt" if "solved_by_attempt" in part else "position"
-    sure = "" if gain["low"] > 0 or gain["high"] < 0 else "; the interval holds zero"
+    sure = "" if gain["low"] > 0 or gain["high"] < 0 else "; the interval contains zero"
     ends = f"from {axis} {position(gain['from'])} to {position(gain['to'])}"
     return (
         f"{arm}: {signed(gain['mean'])} points {ends} of the same packs "
@@ -108,7 +108,7 @@ def _tables(part: Mapping[str, Any]) -> list[dict[str, Any]]:
     kind = "reference" if part["strategy"] in ("drift", "poison") else "ceiling"
     measures = {"success": "success", "hint_correctness": "hints right", "shaped_reward": "shaped reward"}
     found = []
-    for title, source in (("", part), ("Foreign tasks", part.get("foreign"))):
+    for title, source in (("", part), ("Distractor tasks", part.get("foreign"))):
         if source:
             columns = {
                 f"{arm}, {said}": curves[measure]
@@ -142,7 +142,7 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         (_KINDS[subject["kind"]], subject["name"]),
         ("Folder", subject.get("folder", "")),
         ("Server", subject.get("endpoint", "")),
-        ("Digest of subject and suite", result["digest"]),
+        ("Digest of model and suite", result["digest"]),
         ("Played in", f"{duration(result['seconds'])}, {result['attempts']} attempts"),
         ("Used", ", ".join(f"{key} {value}" for key, value in result.get("usage", {}).items() if value)),
         ("Machine", ", ".join([processor, *machine.get("gpus", [])])),

@@ -106,7 +106,7 @@ class _Chooser:
         if not found:
             names = ", ".join(f"{world.family} {world.preset}" for world in home)
             raise UsageError(
-                f"{self.entry.name}: nothing is harder than {names}", hint="preset=NAME  (codctl env list)"
+                f"{self.entry.name}: no preset is harder than {names}", hint="preset=NAME  (codctl env list)"
             )
         return found
 
@@ -114,7 +114,7 @@ class _Chooser:
         familiar = {world.family for world in self.home.worlds}
         found = [World(f.name, self._preset(f)) for name, f in self.known.items() if name not in familiar]
         if not found:
-            raise UsageError(f"{self.entry.name}: there is no family beside {', '.join(sorted(familiar))}")
+            raise UsageError(f"{self.entry.name}: there is no family other than {', '.join(sorted(familiar))}")
         return found
 
     def _family(self, name: str) -> Family:
@@ -166,7 +166,7 @@ def _without_shuffled(spec: EvalSpec, *, is_wanted: bool) -> EvalSpec:
     """With a single pack there are no hints of another one."""
     left = tuple(arm for arm in spec.arms if arm != "shuffled")
     if is_wanted or not left:
-        raise UsageError(f"{spec.name}: the arm shuffled takes its hints from another pack", hint="packs=2 or more")
+        raise UsageError(f"{spec.name}: the arm shuffled needs the hints of another pack", hint="packs=2 or more")
     return spec.model_copy(update={"arms": left})
 
 

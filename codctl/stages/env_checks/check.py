@@ -101,7 +101,7 @@ def run_check(name: str, checker: Checker, subject: Subject, raised: dict[str, s
         if told in raised:
             return Check(name, None, f"stopped by the same error as {raised[told]!r}")
         raised[told] = name
-        return Check(name, False, told, "fix what raises: no input and no pack may make the family raise")
+        return Check(name, False, told, "fix the exception: no input and no pack may make the family raise")
     return Check(name, found.ok, found.reason, found.fix if found.ok is False else "")
 
 

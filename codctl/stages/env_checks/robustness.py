@@ -85,7 +85,7 @@ def _answered(pack: Pack, text: str, rendering: Rendering) -> str:
 def _hinted(pack: Pack, text: str, rendering: Rendering) -> str:
     family = pack.slots[0].family
     if text not in family.solve_prompt(text, rendering, pack.preset):
-        return "a hint with this text is not shown as it is"
+        return "a hint with this text is not shown unchanged"
     family.score_context(pack.world, text, [])
     return ""
 

@@ -47,7 +47,7 @@ def hints_scored(subject: Subject) -> Finding:
                     return Finding(False, said, "`score_context` must count only what the hint states")
     for score in (e.hint_score for ts in subject.played.values() for t in ts for e in t.episodes):
         if not _is_sound(score):
-            said = f"a hint scores {score}, which cannot be"
+            said = f"a hint scores {score}, which is impossible"
             return Finding(
                 False, said, "right + missing must be all facts; knowable_right must be part of right and of knowable"
             )
@@ -66,7 +66,7 @@ def _problems(subject: Subject, rendering: Rendering) -> Iterator[str]:
     yield from _unreadable(pack, rendering)
     for position, slot in enumerate(pack.slots):
         if not family.describe_task(slot.world, slot.task).strip():
-            yield f"`describe_task` says nothing of position {position + 1}"
+            yield f"`describe_task` says nothing about position {position + 1}"
     if family.facts(pack.world) and not family.truth(pack.world, rendering).strip():
         yield "`truth` is empty though there are hidden facts"
     for policy in ("informed", "random"):

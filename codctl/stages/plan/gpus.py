@@ -67,7 +67,7 @@ def find_gpu(cluster: ClusterConfig) -> Gpu:
     found = _visible()
     if not found:
         assumed = KINDS[_ASSUMED]
-        return Gpu(assumed.name, assumed.memory, assumed.flops, assumed.bandwidth, "assumed; say cluster.gpu=KIND")
+        return Gpu(assumed.name, assumed.memory, assumed.flops, assumed.bandwidth, "assumed; set cluster.gpu=KIND")
     name, mib = min(found, key=lambda gpu: gpu[1])
     alike = KINDS[next((kind for word in name.split() for mark, kind in _MARKS.items() if word == mark), _ASSUMED)]
     return Gpu(name, mib * MIB, alike.flops, alike.bandwidth, f"nvidia-smi; speed of {alike.name}")

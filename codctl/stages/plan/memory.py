@@ -80,7 +80,7 @@ def learning(model: Model, split: Split, config: Config, lengths: Lengths) -> li
     beside = _beside(model, split, config, tokens)
     waste = round(SPLINTERS * (activations.bytes + max(logits.bytes, beside.bytes))) if split.device == "cuda" else 0
     parts += [activations, max(logits, beside, key=lambda part: part.bytes)]
-    return [*parts, Part("splinters", waste, f"{SPLINTERS:.0%} of the two above")] if waste else parts
+    return [*parts, Part("fragmentation", waste, f"{SPLINTERS:.0%} of the two above")] if waste else parts
 
 
 def micro_batch(config: Config, lengths: Lengths) -> int:

@@ -233,7 +233,7 @@ def test_the_server_says_how_long_to_wait(server: FakeServer, form: str) -> None
         ([Answer(204, b"")], {}, "expected a chat completion, got an empty body (after 3 tries)", 3),
         ([Answer(body=b"data: {}")], {}, "expected a chat completion, got a stream of events", 1),
         ([Answer(body=b"<html>wait")], {}, "expected a chat completion, got an HTML page (after 3 tries)", 3),
-        ([Answer(body=b"[" * 100_000)], {}, "expected a chat completion, got what is not JSON: “[[", 3),
+        ([Answer(body=b"[" * 100_000)], {}, "expected a chat completion, got text that is not JSON: “[[", 3),
     ],
 )
 def test_trouble_that_stays_is_one_message(

@@ -111,8 +111,8 @@ async def serving(server: Server, scenario: Callable[[str], Awaitable[None]]) ->
     [
         (Server(ids=False), False, "a reply without token ids"),
         (Server(scaled=False), False, "log-probs are not those of the distribution that it samples from"),
-        (Server(routes=("lora",)), False, "it takes no new weights while it runs"),
-        (Server(routes=("rpc",)), True, "it takes no adapters while it runs"),
+        (Server(routes=("lora",)), False, "it cannot load new weights at run time"),
+        (Server(routes=("rpc",)), True, "it cannot load adapters at run time"),
         (Server(root="other/model", routes=("lora",)), True, "it serves other/model, not /base"),
     ],
 )

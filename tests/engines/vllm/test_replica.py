@@ -122,7 +122,7 @@ def test_deadlines_without_any_reply_mean_that_it_hangs() -> None:
         missed = [asyncio.create_task(ask(engine, deadline_s=0.2)) for _ in range(2)]
         third = asyncio.create_task(failure(ask(engine)))
         await asyncio.gather(*missed, return_exceptions=True)
-        assert await third == "fake 0 hangs: nothing came back for 0 s"
+        assert await third == "fake 0 hangs: no reply for 0 s"
         assert (await ask(engine)).token_ids == [7]
         assert fake.starts == 2
 
@@ -147,7 +147,7 @@ def test_restarts_without_a_reply_in_between_end_the_run() -> None:
         fake.cannot_start = True
         fake.death.set()
         await asyncio.sleep(0.02)
-        with pytest.raises(BackendError, match=r"no memory left; it was started again 2 times without a reply"):
+        with pytest.raises(BackendError, match=r"no memory left; it was restarted 2 times without a reply"):
             await ask(engine)
         assert engine.stats.restarts == 2
 

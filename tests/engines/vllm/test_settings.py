@@ -78,5 +78,5 @@ def test_an_engine_sees_its_own_gpus_and_nothing_of_the_learner(
     found = environment(settings, (2, 3))
     assert found["CUDA_VISIBLE_DEVICES"] == "6,7"
     assert "WORLD_SIZE" not in found
-    with pytest.raises(PreflightError, match="GPU 4 is to generate, but CUDA_VISIBLE_DEVICES shows 4"):
+    with pytest.raises(PreflightError, match="GPU 4 is needed for sampling, but CUDA_VISIBLE_DEVICES shows 4"):
         environment(settings, (4,))
