@@ -56,7 +56,7 @@ def test_the_server_is_away(cli: Any, home: Path) -> None:
     found = cli("sync")
     assert found.code == 7
     assert f"error: {uri}: MLflow cannot be reached" in found.err
-    assert "start the server, or correct tracking.mlflow_uri; then the same command again" in found.err
+    assert "start the server, or correct tracking.mlflow_uri; then repeat the command" in found.err
     error = cli("sync", "a", "--json").json["error"]
     assert (error["kind"], error["where"]) == ("backend", uri)
 

@@ -48,13 +48,13 @@ TABLE = {
     "servers of another engine": (
         "engine:\n  servers: ['http://gpu1:8000']\n",
         (2, "engine.servers"),
-        "servers are for engine.kind=vllm",
+        "servers need engine.kind=vllm",
         "engine.kind=vllm",
     ),
     "servers inside": (
         VLLM + "  transport: inside\n  servers: ['http://gpu1:8000']\n",
         (4, "engine.servers"),
-        "servers are spoken to over http",
+        "servers need engine.transport=http",
         "engine.transport=http",
     ),
     "adapter on a tied head": (
@@ -66,7 +66,7 @@ TABLE = {
     "adapter on a head for vLLM": (
         VLLM + LORA + TARGET,
         (6, "model.lora.target"),
-        "vLLM takes no adapter on the output head or the embeddings",
+        "vLLM does not support adapters on the output head or the embeddings",
         "model.lora.target=all-linear",
     ),
     "adapter on nothing": (

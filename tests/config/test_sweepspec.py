@@ -108,7 +108,7 @@ def test_an_override_knows_the_line_it_stands_on(study: Path) -> None:
         ),
         ("name: small", "nam: small", "unknown key nam; did you mean name?", ":1"),
         ("recipe: tiny", "recipe: tyni", 'there is no recipe "tyni"', ":7"),
-        ("  there:", "  a/b:", "train: 'a/b' is no name", ":6"),
+        ("  there:", "  a/b:", "train: 'a/b' is not a valid name", ":6"),
         ("  plain: {train.enabled: false}", "  plain: 3", "ablations.plain: expected a section", ":12"),
     ],
 )

@@ -71,7 +71,7 @@ def test_torn_anywhere_it_loses_at_most_what_was_being_written(
 
 def test_a_journal_of_something_else_is_refused(path: Path) -> None:
     FileJournal(path, "d").__exit__(None, None, None)
-    with pytest.raises(RefusedError, match="another subject or suite"):
+    with pytest.raises(RefusedError, match="another model or suite"):
         FileJournal(path, "e")
 
 

@@ -182,7 +182,7 @@ def test_interrupted_run_says_what_is_missing(half_run: RunDirectory, tmp_path: 
     assert "Not evaluated yet: 37 of 110 training steps are done and the run was interrupted." in page.text
     assert "The evaluation after CoD-Train is not there yet." in page.text
     assert "CoD-Train has done 37 of 110 steps." in page.text
-    assert "The same command again continues the run" in page.text
+    assert "Repeat the command to continue the run" in page.text
     assert "Success on training packs" in page.text
 
 

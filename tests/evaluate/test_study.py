@@ -225,7 +225,7 @@ def test_the_headline_of_a_sweep_says_what_cannot_be_told_apart() -> None:
         "1 other of 3 settings cannot be told apart from it."
     )
     assert headline_of_sweep(cells[::2], 0, 2).endswith("; the other does worse.")
-    assert headline_of_sweep([{"state": "incomplete"}], 1, 1).startswith("Nothing can be said yet")
+    assert headline_of_sweep([{"state": "incomplete"}], 1, 1).startswith("No result yet")
 
 
 def test_what_an_ablation_shows_is_counted() -> None:
