@@ -65,7 +65,7 @@ def test_memory_is_handed_over_only_where_gpus_are_shared(tiny_folder: Path) -> 
 
 def test_one_engine_at_most_is_inside(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("codctl.engines.vllm.settings.check_installed", lambda: None)
-    with pytest.raises(PreflightError, match="2 engines, but engine.transport=inside runs only one"):
+    with pytest.raises(PreflightError, match=r"2 engines, but engine\.transport=inside runs only one"):
         open_vllm(config(transport="inside"), tiny_folder, engines=((0,), (1,)), log=Path("log"))
 
 
