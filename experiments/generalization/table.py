@@ -50,7 +50,7 @@ def main(folder: str) -> None:
     table(result, "Gain within a pack, own hints, percentage points", lambda one: points(one["gain"]["own"]))
     table(result, "Gain within a pack, no hints, percentage points", lambda one: points(one["gain"]["none"]))
     table(result, "Success at the last position, own hints", lambda one: share(one["arms"]["own"][-1]))
-    table(result, "Own less no hints at the last position, points", lambda one: points(one["own_less_none"]))
+    table(result, "Own minus no hints at the last position, points", lambda one: points(one["own_less_none"]))
     ablation(result)
 
 
