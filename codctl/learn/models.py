@@ -22,7 +22,7 @@ def check_folder(path: Path) -> None:
         raise PreflightError(f"no model folder at {path}", hint=_how_to_get(path))
     weights = base_folder(path)
     if not weights.is_dir():
-        raise PreflightError(f"the adapter's base model is gone: no model folder at {weights}", where=str(path))
+        raise PreflightError(f"the adapter's base model is missing: no model folder at {weights}", where=str(path))
     if not (weights / "config.json").is_file():
         raise PreflightError("the model folder has no config.json", where=str(weights))
     if missing := hub.missing_weights(weights):

@@ -16,7 +16,7 @@ from codctl.runs import atomic
 from codctl.runs.directory import RunDirectory
 
 _STANDING = {
-    "running": " and the run goes on",
+    "running": " and the run is still in progress",
     "finished": "",
     "failed": " and the run failed",
     "interrupted": " and the run was interrupted",
