@@ -291,7 +291,7 @@ def _resumable(ready: _Ready) -> Iterator[None]:
         code = int(str(stop.code)) if isinstance(stop, Terminated) else CTRL_C
         trials = [RunDirectory(ready.folder / TRIALS / one.name) for one in ready.standings]
         again = resume_command(ready.folder.name, ready.folder.parents[1])
-        kept = f"{sum(trial.status() == 'finished' for trial in trials)} of {len(trials)} trials are trained"
+        kept = f"{sum(trial.status() == 'finished' for trial in trials)} of {len(trials)} trials trained"
         raise StoppedError(SIGNALLED[code], code, kept=kept, hint=again) from None
 
 

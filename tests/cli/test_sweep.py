@@ -192,7 +192,7 @@ def test_ctrl_c_ends_every_trial_and_the_sweep_can_be_resumed(home: Path, micro:
         process.kill()
     assert process.returncode == 130, err
     assert "saving and stopping 1 job, within" in err
-    assert err.endswith("error: interrupted: 0 of 2 trials are trained\n  → codctl resume micro-sweep\n")
+    assert err.endswith("error: interrupted: 0 of 2 trials trained\n  → codctl resume micro-sweep\n")
     assert RunDirectory(home / "runs/sweeps/micro-sweep").dispatch()["max_parallel"] == 1
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)

@@ -63,7 +63,7 @@ class Desk:
     def status(self, name: str) -> str:
         return str(self.codctl("status", name)["runs"][0]["status"])
 
-    def until(self, found: Callable[[], object], what: str, seconds: float = 300) -> None:
+    def until(self, found: Callable[[], object], what: str, seconds: float = 600) -> None:
         """Wait for something that happens on the cluster."""
         deadline = time.monotonic() + seconds
         while not found():

@@ -34,7 +34,7 @@ def sent(desk: Desk) -> dict[str, str]:
     patient = (*brief, "cluster.stalled_attempts=50")
     return {
         "limit": desk.train("limit", *patient),
-        "chained": desk.train("chained", *patient, "cluster.requeue=false", "cluster.chain=8"),
+        "chained": desk.train("chained", *patient, "cluster.requeue=false", "cluster.chain=16"),
         "stalled": desk.train("stalled", *brief, "cluster.stalled_attempts=1", "warm_start.packs=5000"),
     }
 
