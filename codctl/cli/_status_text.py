@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +111,8 @@ def _measured(entry: dict[str, Any]) -> str:
     )
 
 
-def curve(success: list[float]) -> str:
-    points = [share(value) for value in success]
+def curve(success: Sequence[float | None]) -> str:
+    points = ["–" if value is None else share(value) for value in success]
     return " ".join(points if len(points) <= _MOST_POSITIONS else [*points[: _MOST_POSITIONS - 1], "…", points[-1]])
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from codctl.cli import _output
+from codctl.cli._status_text import curve
 from codctl.dispatch.sweep_run import LineWatcher, Watcher
 from codctl.log import watching_only
-from codctl.quantities import share
 from codctl.stages.pace import clock
 from codctl.tracking.latest import latest
 
@@ -74,7 +74,7 @@ class _Running:
         for run, since_s in since.items():
             newest = latest(run / "metrics.jsonl")
             phase = f"{newest.phase} step {newest.step}" if newest.phase else "starting"
-            success = " ".join(share(value) for value in newest.success)
+            success = curve(newest.success)
             rows.append((run.name, clock(time.monotonic() - since_s), phase, success))
         return rows
 

@@ -12,6 +12,7 @@ from codctl.dispatch.jobs import Jobs
 from codctl.dispatch.standing import Seen, look, settle, status_of
 from codctl.dispatch.whereabouts import evaluations_by_run, whereabouts
 from codctl.errors import CodctlError
+from codctl.evaluate.points import means
 from codctl.runs import attempt, manifest
 from codctl.runs.directory import RunDirectory, list_runs, list_sweeps, trials_of
 from codctl.runs.evaluations import StoredEvaluation, evaluations_of
@@ -76,7 +77,7 @@ def _evaluation(found: StoredEvaluation) -> dict[str, Any]:
         {
             "name": part.get("name"),
             "packs": part.get("packs"),
-            "success": [point["mean"] for point in part.get("arms", {}).get("own", {}).get("success", [])],
+            "success": means(part.get("arms", {}).get("own", {}).get("success", []), part.get("positions")),
         }
         for part in (found.result or {}).get("parts", [])
     ]

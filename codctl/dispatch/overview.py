@@ -16,6 +16,7 @@ from codctl.dispatch.jobs import Jobs
 from codctl.dispatch.standing import ALIVE, Seen, look, settle
 from codctl.dispatch.whereabouts import evaluations_by_run, seconds_since, whereabouts
 from codctl.errors import CodctlError, UsageError
+from codctl.evaluate.points import means
 from codctl.runs import lock
 from codctl.runs.directory import RunDirectory, list_runs, list_sweeps, trials_of
 from codctl.runs.seal import COMPLETE
@@ -138,7 +139,7 @@ def _final(seen: Seen) -> dict[str, Any] | None:
     try:
         text = (seen.path / "stages" / "evaluation" / "after" / "result.json").read_text(encoding="utf-8")
         curve = json.loads(text)["arms"]["own"]["success"]
-        return {"success": [point["mean"] for point in curve], "success_in": "after", "success_step": None}
+        return {"success": means(curve), "success_in": "after", "success_step": None}
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

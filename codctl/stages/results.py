@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from codctl.config.schema import Config
+from codctl.evaluate.points import means
 from codctl.evaluate.replies import sentences
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_sealed, read_info
@@ -79,10 +80,7 @@ def _means(arms: Mapping[str, Any], measure: str) -> dict[str, list[float | None
 
 
 def _curves(curves: Mapping[str, Any]) -> dict[str, list[float | None]]:
-    """Means by position from the first on; None where nothing could be played."""
-    found = {name: {point["position"]: point["mean"] for point in curve} for name, curve in curves.items()}
-    length = max((position + 1 for means in found.values() for position in means), default=0)
-    return {name: [_rounded(means.get(position)) for position in range(length)] for name, means in found.items()}
+    return {name: [*map(_rounded, means(curve))] for name, curve in curves.items()}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -29,7 +29,7 @@ class Latest:
 
     phase: str | None = None
     step: int | None = None
-    success: tuple[float, ...] = ()
+    success: tuple[float | None, ...] = ()
     measured_in: str | None = None
     measured_at: int | None = None
 
@@ -52,9 +52,11 @@ def latest(path: Path) -> Latest:
     return Latest(newest["phase"], newest["step"], _success(best), best["phase"], best["step"])
 
 
-def _success(record: dict[str, Any]) -> tuple[float, ...]:
+def _success(record: dict[str, Any]) -> tuple[float | None, ...]:
+    """By position; None where nothing was played, but not at the end."""
     found = {int(match[1]): value for name, value in record["metrics"].items() if (match := _SUCCESS.fullmatch(name))}
-    return tuple(float(value) for _, value in sorted(found.items()) if value is not None)
+    known = {place: float(value) for place, value in found.items() if value is not None}
+    return tuple(known.get(place) for place in range(max(known, default=-1) + 1))
 
 
 def _backwards(path: Path) -> Any:

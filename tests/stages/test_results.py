@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from codctl.cli import _result_text, _runs_text
+from codctl.cli import _result_text, _runs_text, _status_text
+from codctl.evaluate.points import means
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import sealing
 from codctl.stages.results import result_of
+from codctl.tracking.latest import latest
 
 
 def curve(*means: float | None) -> list[dict[str, float]]:
@@ -22,7 +25,7 @@ def test_a_position_that_was_never_played_keeps_its_column(tmp_path: Path) -> No
     with sealing(run.stage("evaluation") / "after", {"step": 2}):
         pass
     found = result_of(run, {"after": evaluation})
-    assert found["metrics"] == {"after": {"own": [0.25, None, 0.75], "none": [0.5, 0.5, None]}}
+    assert found["metrics"] == {"after": {"own": [0.25, None, 0.75], "none": [0.5, 0.5]}}
     lines = [line.split("  ") for line in _result_text.text(found).splitlines() if "hints" in line]
     assert [[cell.strip() for cell in line if cell.strip()] for line in lines] == [
         ["own hints", "0.25", "–", "0.75"],
@@ -39,3 +42,13 @@ def test_two_runs_are_compared_position_by_position() -> None:
     text = _runs_text.compared({"runs": runs, "config": [], "success": [entry]})
     shown = [line.split()[:2] for line in text.splitlines()[-3:]]
     assert shown == [["1", "0.25"], ["2", "–"], ["3", "0.75"]]
+
+
+def test_the_newest_numbers_of_a_run_keep_their_places(tmp_path: Path) -> None:
+    measured = {"success/position_0": 0.25, "success/position_1": None, "success/position_2": 0.75}
+    record = {"phase": "validation", "step": 4, "metrics": measured}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(record) + "\n")
+    found = latest(tmp_path / "metrics.jsonl").success
+    assert found == (0.25, None, 0.75)
+    assert _status_text.curve(found) == "0.25 – 0.75"
+    assert means(curve(0.25, None, 0.75, None)) == list(found)
