@@ -143,7 +143,10 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Folder", subject.get("folder", "")),
         ("Server", subject.get("endpoint", "")),
         ("Digest of model and suite", result["digest"]),
-        ("Played in", f"{duration(result['seconds'])}, {result['attempts']} attempts"),
+        (
+            "Played in",
+            f"{duration(result['seconds'])}, {result['attempts']} attempt{'s' if result['attempts'] != 1 else ''}",
+        ),
         ("Used", ", ".join(f"{key} {value}" for key, value in result.get("usage", {}).items() if value)),
         ("Machine", ", ".join([processor, *machine.get("gpus", [])])),
         ("System", f"{machine.get('system', '')}, Python {machine.get('python', '')}"),
