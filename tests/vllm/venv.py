@@ -27,7 +27,7 @@ WANTED = (
     "hypothesis",
     "pytest-xdist",
 )
-OWN = ("hydra-core", "gymnasium", "submitit")  # of codctl, beyond those
+OWN = ("hydra-core", "gymnasium", "scipy", "submitit")  # of codctl, beyond those
 BROKEN = (
     "torchvision",
     "torchaudio",
