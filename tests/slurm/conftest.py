@@ -80,8 +80,8 @@ class Desk:
         assert self.run(name).status() == status, self._seen()
 
     def account(self, job: str) -> str:
-        """A job's last state as sacct has it."""
-        return self.cluster.run("sacct", "-nPX", "-o", "State", "-j", job).split()[0]
+        """A job's last state as sacct has it, which hears of it late."""
+        return next(iter(self.cluster.run("sacct", "-nPX", "-o", "State", "-j", job).split()), "unknown")
 
     def _seen(self) -> str:
         logs = sorted(self.folder.glob("runs/*/slurm/*.out"), key=os.path.getmtime)[-3:]
