@@ -184,7 +184,7 @@ def test_doctor_looks_at_a_node_and_a_node_that_does_not_see_the_runs(desk: Desk
     desk.cluster.start_node("n2", blind_to=apart)
     there = ("cluster.partition=apart", "--runs-dir", str(apart))
     error = desk.codctl("train", "longer.yaml", "--slurm", *there, code=6)
-    assert "a compute node does not see this folder" in error["message"]
+    assert "compute nodes do not see this folder" in error["message"]
     assert "--runs-dir" in error["hint"]
     listed = desk.codctl("doctor", "--slurm", *there, code=3)["findings"]
     assert [f["status"] for f in listed if f["name"] == "node n2: runs folder"] == ["failed"]
