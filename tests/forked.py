@@ -270,6 +270,7 @@ def _be(connection: socket.socket, request: Mapping[str, Any], descriptors: Sequ
     code = 1
     try:
         connection.close()
+        _prctl(_NAME, b"python")  # the server's own name is for the server alone
         if request["session"]:
             os.setsid()
         _let_it_fork(request["descriptors"], descriptors)

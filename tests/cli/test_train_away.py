@@ -62,7 +62,7 @@ def test_a_fork_goes_on_with_other_settings(cli, home: Path, trained) -> None:
     refused = cli(*changed)
     assert refused.code == 6
     assert "train.lr: 0.001 → 0.002" in refused.err
-    assert "train.steps: 2 → 3" in refused.err
+    assert "train.steps" not in refused.err  # the length alone would be no reason
     assert "--fork micro --name OTHER" in refused.err
     assert "--fresh" in refused.err
     outcome = cli(*changed, "--fork", "micro", "--name", "other")
@@ -78,4 +78,4 @@ def test_a_fork_goes_on_with_other_settings(cli, home: Path, trained) -> None:
     other = RunDirectory.open(home / "runs" / "other")
     assert other.manifest()["forked_from"]["checkpoint"] == "step-000002"
     again = cli(*changed, "--fork", "micro", "--name", "other")  # the same command again: nothing is left to do
-    assert (again.code, len(other.attempts())) == (0, 2)
+    assert (again.code, len(other.attempts())) == (0, 1)

@@ -101,7 +101,7 @@ def test_a_run_that_is_moved_away_while_one_waits_is_said(tmp_path: Path) -> Non
     run.mkdir()
     lock = RunLock(run / "lock")
     shutil.rmtree(run)
-    with pytest.raises(RefusedError, match="moved the run aside"), lock:
+    with pytest.raises(RefusedError, match="moved this run aside"), lock:
         pass
 
 

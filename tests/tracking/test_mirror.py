@@ -19,6 +19,7 @@ from codctl.runs.directory import RunDirectory
 from codctl.tracking import server
 from codctl.tracking.mirror import Mirror
 from codctl.tracking.tracker import Tracker
+from tests.forked import FRESH
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow and its friends warn about each other
 
@@ -95,6 +96,7 @@ def test_no_mlflow(make_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (broken / "mlflow").mkdir(parents=True)
     (broken / "mlflow" / "__init__.py").write_text("raise ImportError('half of it is missing')")
     monkeypatch.setenv("PYTHONPATH", str(broken))
+    monkeypatch.setenv(*next(iter(FRESH.items())))  # what is forked has imported the real one
     mirror = Mirror(make_run().path, "tiny")
     mirror.finish("finished", deadline_s=PATIENCE_S)
     assert "MLflow cannot be imported (ImportError: half of it is missing)" in caplog.text
