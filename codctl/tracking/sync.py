@@ -184,7 +184,7 @@ class Sync:
         if (stored, root) not in self._clients:
             self._say(f"connecting to {server.shown(stored, root)}")
             client = server.connect(stored, root, timeout_s=server.SYNC_TIMEOUT_S)
-            self._clients[stored, root] = client
+            self._clients[stored, root] = _InTime(client, self._check)
         return self._clients[stored, root]
 
     @contextlib.contextmanager
@@ -208,6 +208,17 @@ class Sync:
 
 class _TooSlowError(Exception):
     """The deadline has passed."""
+
+
+class _InTime:
+    """A client that checks the deadline before each call: a slow server must not stretch it by every request."""
+
+    def __init__(self, client: Any, check: Callable[[], None]) -> None:
+        self._client, self._check_deadline = client, check
+
+    def __getattr__(self, name: str) -> Any:
+        self._check_deadline()
+        return getattr(self._client, name)
 
 
 def described(outcome: Outcome) -> str:

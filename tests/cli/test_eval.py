@@ -255,7 +255,7 @@ def test_one_pack_is_enough_to_look_at(cli, trained, home: Path) -> None:
     assert list(arms) == ["own", "none", "oracle", "history"]
     assert all(point["high"] - point["low"] > 0.5 for point in arms["own"]["success"])
     refused = cli(*argv, "arms=[own,shuffled]")
-    assert (refused.code, "takes its hints from another pack" in refused.err) == (2, True)
+    assert (refused.code, "needs the hints of another pack" in refused.err) == (2, True)
 
 
 def test_evaluations_are_no_runs(cli, home: Path) -> None:

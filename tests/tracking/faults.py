@@ -125,8 +125,9 @@ class Proxy:
             handler.close_connection = True
             return
         status, content, kind = self._forward(*request)
-        if self.delay_s:
-            time.sleep(self.delay_s)
+        began_s = time.monotonic()
+        while time.monotonic() - began_s < self.delay_s:
+            time.sleep(0.02)
         lost = next((end for end, count in self.lose.items() if count and path.endswith(end)), None)
         if lost is not None:
             self.lose[lost] -= 1
