@@ -77,7 +77,13 @@ class Seat:
             self._say(f"\n{ending(situation.episode)}")
             return
         if situation.episode.turns == 0:
-            self._say(f"\n=== task {situation.position + 1} of {len(situation.pack)} ({situation.pack.id}) ===")
+            self._begin_task(situation)
+        self._show_turn()
+
+    def _begin_task(self, situation: Situation) -> None:
+        self._say(f"\n=== task {situation.position + 1} of {len(situation.pack)} ({situation.pack.id}) ===")
+
+    def _show_turn(self) -> None:
         self._say("\n\n".join(self.chat.heard))
 
 
@@ -219,19 +225,16 @@ class WatchedSeat(Seat):
             self._say(f"hints>  {' / '.join(update.text.splitlines())}")
         return made
 
-    def _show(self, asker: Asker) -> None:
-        situation = asker.situation
-        if asker.kind == "update":
-            self._say(f"\n{ending(situation.episode)}")
-            return
-        if situation.episode.turns == 0:
-            # Where nothing is drawn, the renderings may call things by other names.
-            has_twin = situation.rendering == "compact" and situation.slot.family.colours
-            self._twin = situation.slot.begin("full") if has_twin else None
-            self._seen = self._twin.observation if self._twin else ""
-            self._say(f"\n=== task {situation.position + 1} of {len(situation.pack)} ===")
+    def _begin_task(self, situation: Situation) -> None:
+        # Where nothing is drawn, the renderings may call things by other names.
+        has_twin = situation.rendering == "compact" and situation.slot.family.colours
+        self._twin = situation.slot.begin("full") if has_twin else None
+        self._seen = self._twin.observation if self._twin else ""
+        self._say(f"\n=== task {situation.position + 1} of {len(situation.pack)} ===")
+
+    def _show_turn(self) -> None:
         if self._twin:
             self._say(self._seen)
             self._say("\n".join(f"reads>  {text}" for text in self.chat.heard))
         else:
-            self._say("\n\n".join(self.chat.heard))
+            super()._show_turn()
