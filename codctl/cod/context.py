@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from codctl.outcomes import UpdateProblem
+
 START = "--- Start of updated hints ---"
 END = "--- End of updated hints ---"
 
@@ -38,21 +40,24 @@ class ParsedUpdate:
 
     text: str
     problem: str = ""
+    kind: UpdateProblem | None = None
 
 
 def parse_update(reply: str, max_chars: int) -> ParsedUpdate:
     """Take the hints from between the two marker lines, each of which must occur exactly once."""
     if reply.count(START) != 1 or reply.count(END) != 1:
-        return ParsedUpdate("", f"expected each hint marker once, found {reply.count(START)} and {reply.count(END)}")
+        starts, ends = reply.count(START), reply.count(END)
+        kind: UpdateProblem = "several_hints" if starts and ends else "no_hints"
+        return ParsedUpdate("", f"expected each hint marker once, found {starts} and {ends}", kind)
     _, _, rest = reply.partition(START)
     text, found, _ = rest.partition(END)
     if not found:
-        return ParsedUpdate("", "the end marker comes before the start marker")
+        return ParsedUpdate("", "the end marker comes before the start marker", "no_hints")
     text = text.strip()
     if not text:
-        return ParsedUpdate("", "the hints are empty")
+        return ParsedUpdate("", "the hints are empty", "empty_hints")
     if len(text) > max_chars:
-        return ParsedUpdate("", f"the hints have {len(text)} characters, {max_chars} are allowed")
+        return ParsedUpdate("", f"the hints have {len(text)} characters, {max_chars} are allowed", "long_hints")
     return ParsedUpdate(text)
 
 

@@ -7,8 +7,8 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from codctl.cod.faults import FaultKind, ReplyFault
 from codctl.envs.base import Situation
+from codctl.outcomes import FaultKind, ReplyFault
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from codctl.cod.context import END, START
 from codctl.envs.base import Episode, Rendering
+from codctl.outcomes import AnswerProblem
 
 Message = dict[str, str]  # role, content: the form chat templates take
 
@@ -59,15 +60,17 @@ class ParsedAnswer:
 
     action: str
     problem: str = ""
+    kind: AnswerProblem | None = None
 
 
 def parse_answer(reply: str) -> ParsedAnswer:
     """Read the one `<answer>…</answer>` block that must end the reply."""
     blocks = _ANSWER.findall(reply)
     if len(blocks) != 1 or reply.count("<answer>") != 1 or reply.count("</answer>") != 1:
-        return ParsedAnswer("", f"expected exactly one <answer>…</answer> block, found {len(blocks)}")
+        kind: AnswerProblem = "several_answers" if blocks else "no_answer"
+        return ParsedAnswer("", f"expected exactly one <answer>…</answer> block, found {len(blocks)}", kind)
     if not reply.rstrip().endswith("</answer>"):
-        return ParsedAnswer("", "text follows the <answer> block")
+        return ParsedAnswer("", "text follows the <answer> block", "text_around")
     if not blocks[0].strip():
-        return ParsedAnswer("", "the <answer> block is empty")
+        return ParsedAnswer("", "the <answer> block is empty", "empty_answer")
     return ParsedAnswer(blocks[0].strip())

@@ -13,10 +13,10 @@ from typing import Literal, Protocol
 from codctl.cod.context import Revision, parse_update, revise
 from codctl.cod.conversation import Chat, Conversation
 from codctl.cod.engine import Asker, Engine, EngineError, Generation, Sampling
-from codctl.cod.faults import FAULTS, UNPLAYED, ReplyFault
 from codctl.cod.prompts import parse_answer, update_messages
 from codctl.cod.trajectory import EpisodeRecord, Kind, Trajectory
 from codctl.envs.base import Episode, HintScore, Pack, Rendering, Situation, Slot
+from codctl.outcomes import FAULTS, UNPLAYED, ReplyFault
 from codctl.seeds import derive_seed
 
 
@@ -118,7 +118,7 @@ class Player:
             answer = parse_answer(replies[-1])
             if answer.problem:
                 fault = fault_of(generation, replies[-1])
-                step = episode.fail(answer.problem)
+                step = episode.fail(answer.problem, answer.kind or "no_answer")
             else:
                 actions.append(answer.action)
                 step = episode.act(answer.action)
@@ -137,6 +137,7 @@ class Player:
             hint_score=hint_score(situation, situation.hints, past),
             feedback=episode.feedback,
             format_error=episode.unreadable and not failed,
+            outcome=fault.kind if fault else episode.outcome,
             failed=failed,
             fault=fault,
             weight_version=version,
@@ -181,6 +182,7 @@ class Player:
             hint_score=hint_score(situation, revision.text, past),
             feedback=parsed.problem,
             format_error=bool(parsed.problem) and not failed,
+            outcome=fault.kind if fault else parsed.kind or "written",
             failed=failed,
             fault=fault,
             weight_version=version,
@@ -221,6 +223,7 @@ class Player:
         hint_score: HintScore,
         feedback: str,
         format_error: bool,
+        outcome: str,
         failed: str,
         fault: ReplyFault | None,
         weight_version: int,
@@ -241,6 +244,7 @@ class Player:
             hint_score=hint_score,
             feedback=feedback,
             format_error=format_error,
+            outcome=outcome,
             failed=failed,
             fault=fault,
             weight_version=weight_version,

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from codctl.cod.context import Revision
-from codctl.cod.faults import ReplyFault
 from codctl.envs.base import HintScore
+from codctl.outcomes import ReplyFault
 
 Kind = Literal["solve", "update"]
 
@@ -34,6 +34,8 @@ class EpisodeRecord:
         failed: The engine failed or took too long: no loss weight, no reward, no place in the group.
         weight_version: Of the engine, when the last reply was sampled.
         fault: What was wrong with the reply that ended the episode, where it could not be read or did not come.
+        outcome: How it ended: one of `codctl.outcomes.SOLVE_OUTCOMES` or of its family's `losses`; of an update one of
+            `codctl.outcomes.UPDATE_OUTCOMES`.
     """
 
     kind: Kind
@@ -54,6 +56,7 @@ class EpisodeRecord:
     replies: tuple[str, ...] = ()
     observations: tuple[str, ...] = ()
     fault: ReplyFault | None = None
+    outcome: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
+from codctl.outcomes import AnswerProblem, PlayedOutcome
 from codctl.seeds import derive_seed
 
 Rendering = Literal["full", "compact"]
@@ -52,6 +53,7 @@ class Episode(ABC):
         reward: Raw reward, 0 or 1, once it is over.
         feedback: What the environment says at the end.
         unreadable: Whether a reply that could not be read ended it.
+        outcome: How it ended, once it is over: one of `codctl.outcomes.SOLVE_OUTCOMES` or of its family's `losses`.
     """
 
     observation: str
@@ -63,6 +65,7 @@ class Episode(ABC):
         self.reward = 0.0
         self.feedback = ""
         self.unreadable = False
+        self.outcome = ""
 
     @abstractmethod
     def act(self, action: str) -> Step:
@@ -72,15 +75,28 @@ class Episode(ABC):
     def transcript(self) -> str:
         """The trajectory as text for the update prompt, without any hints."""
 
-    def fail(self, reason: str) -> Step:
+    def fail(self, reason: str, problem: AnswerProblem = "no_action") -> Step:
         """End the episode at reward 0 because the reply could not be read; the reason becomes the feedback."""
         self.turns += 1
         self.unreadable = True
-        return self.end(0.0, f"{UNREADABLE}{reason}.")
+        step = self.end(0.0, f"{UNREADABLE}{reason}.")
+        self.outcome = problem
+        return step
 
-    def end(self, reward: float, feedback: str, info: Mapping[str, Any] = MappingProxyType({})) -> Step:
-        """End the episode."""
+    def end(
+        self, reward: float, feedback: str, info: Mapping[str, Any] = MappingProxyType({}), *, lost: str = ""
+    ) -> Step:
+        """End the episode.
+
+        Args:
+            reward: 0 or 1.
+            feedback: What the environment says.
+            info: See `Step`.
+            lost: For which of its family's `losses`. Without one, turns that are used up are the reason if they are.
+        """
         self.done, self.reward, self.feedback = True, reward, feedback
+        without_reason: PlayedOutcome = "turns" if self.turns >= self.max_turns else "unsolved"
+        self.outcome = "solved" if reward > 0 else lost or without_reason
         return Step("", reward, True, feedback, info)
 
 
@@ -221,6 +237,8 @@ class Family(ABC):
         policies: Scripted agents: `bayes` (the strongest uninformed reference), `informed` (knows the world), `random`
             and whatever else it has. `demonstrator` exists besides these when a warm start is to work.
         reference: What `bayes` is here, in one line: exact, or how it falls short of it.
+        losses: Its own reasons to lose a task, with words for them. Every world may also end with the turns used up, or
+            without success for no reason that it names.
         learnable: For each variant, whether there is anything that one task teaches for the next.
         stable_length: Packs up to this length are prefixes of each other.
         asks: What a person types in `codctl env play`, for its prompt.
@@ -235,6 +253,7 @@ class Family(ABC):
     renderings: tuple[Rendering, ...] = ("full", "compact")
     policies: tuple[str, ...] = ("bayes", "informed", "random")
     reference: str = ""
+    losses: Mapping[str, str] = MappingProxyType({})
     learnable: Mapping[str, bool] = MappingProxyType({})
     stable_length: int = 64
     asks: str = "answer"

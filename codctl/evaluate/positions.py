@@ -45,26 +45,12 @@ def row(episode: EpisodeRecord, update: EpisodeRecord | None, *, foreign: bool) 
         "hint_knowable_right": score.knowable_right,
         "format_error": episode.format_error,
         "failed": episode.failed,
-        "outcome": outcome(episode),
-        "update_outcome": outcome(update) if update else None,
+        "outcome": episode.outcome,
+        "update_outcome": update.outcome if update else None,
         "replies": len(episode.turn_ends) + _is_missing(episode) + (update is not None),
         "words": episode.fault.words if episode.fault else "",
         "update_words": update.fault.words if update and update.fault else "",
     }
-
-
-def outcome(episode: EpisodeRecord) -> str:
-    """How an episode ended: one of `codctl.cod.faults.FAULTS`, or one of these.
-
-    `solved` and `unsolved` of a task, `written` of an update, `unreadable` where a whole reply has not the form asked.
-    """
-    if episode.fault:
-        return episode.fault.kind
-    if episode.format_error:
-        return "unreadable"
-    if episode.kind == "update":
-        return "written"
-    return "solved" if episode.raw_reward > 0 else "unsolved"
 
 
 def _is_missing(episode: EpisodeRecord) -> bool:

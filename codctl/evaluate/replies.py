@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from codctl.cod.faults import FAULTS, UNPLAYED, FaultKind
+from codctl.outcomes import FAULTS, UNPLAYED, FaultKind
 
 _QUOTES = 2  # of the server's words, for each kind
 _TEXTLESS: tuple[FaultKind, ...] = (*UNPLAYED, "empty", "reasoning", "tool_call")

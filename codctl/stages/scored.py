@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from codctl.cod.credit import CreditRule, credit_pack
 from codctl.cod.engine import EngineStats
-from codctl.cod.faults import FaultKind
 from codctl.cod.mixture import Mixture
 from codctl.cod.trajectory import EpisodeRecord, Trajectory
 from codctl.config.schema import Config
@@ -15,6 +14,7 @@ from codctl.errors import StageError
 from codctl.evaluate.positions import position_metrics
 from codctl.learn.batching import Sample, sample_of, tokens_by_turn
 from codctl.learn.health import advantage_sums
+from codctl.outcomes import FaultKind
 
 
 @dataclass(frozen=True)

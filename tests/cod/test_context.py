@@ -24,23 +24,24 @@ def test_well_formed_updates(reply: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "problem"),
+    ("reply", "problem", "kind"),
     [
-        ("", "expected each hint marker once, found 0 and 0"),
-        ("up K", "expected each hint marker once, found 0 and 0"),
-        (f"{START}\nup K", "expected each hint marker once, found 1 and 0"),
-        (f"up K\n{END}", "expected each hint marker once, found 0 and 1"),
-        (f"{START} a {END} {START} b {END}", "expected each hint marker once, found 2 and 2"),
-        (f"{START} a {START} b {END}", "expected each hint marker once, found 2 and 1"),
-        (f"{END} up K {START}", "the end marker comes before the start marker"),
-        (f"{START}\n \t\n{END}", "the hints are empty"),
-        (f"{START}{END}", "the hints are empty"),
-        (f"{START}{'x' * 21}{END}", "the hints have 21 characters, 20 are allowed"),
-        (START.lower() + " a " + END, "expected each hint marker once, found 0 and 1"),
+        ("", "expected each hint marker once, found 0 and 0", "no_hints"),
+        ("up K", "expected each hint marker once, found 0 and 0", "no_hints"),
+        (f"{START}\nup K", "expected each hint marker once, found 1 and 0", "no_hints"),
+        (f"up K\n{END}", "expected each hint marker once, found 0 and 1", "no_hints"),
+        (f"{START} a {END} {START} b {END}", "expected each hint marker once, found 2 and 2", "several_hints"),
+        (f"{START} a {START} b {END}", "expected each hint marker once, found 2 and 1", "several_hints"),
+        (f"{END} up K {START}", "the end marker comes before the start marker", "no_hints"),
+        (f"{START}\n \t\n{END}", "the hints are empty", "empty_hints"),
+        (f"{START}{END}", "the hints are empty", "empty_hints"),
+        (f"{START}{'x' * 21}{END}", "the hints have 21 characters, 20 are allowed", "long_hints"),
+        (START.lower() + " a " + END, "expected each hint marker once, found 0 and 1", "no_hints"),
     ],
 )
-def test_malformed_updates(reply: str, problem: str) -> None:
-    assert parse_update(reply, 20) == ParsedUpdate("", problem)
+def test_malformed_updates(reply: str, problem: str, kind: str) -> None:
+    found = parse_update(reply, 20)
+    assert (found.text, found.problem, found.kind) == ("", problem, kind)
 
 
 def test_a_chain_of_revisions_loses_nothing() -> None:

@@ -25,23 +25,28 @@ def test_one_answer_block(reply: str, action: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "problem"),
+    ("reply", "problem", "kind"),
     [
-        ("", NONE),
-        ("K", NONE),
-        ("<answer>K", NONE),
-        ("K</answer>", NONE),
-        ("</answer>K<answer>", NONE),
-        ("<ANSWER>K</ANSWER>", NONE),
-        ("<answer>K</answer><answer>Q</answer>", "expected exactly one <answer>…</answer> block, found 2"),
-        ("<answer>K<answer>Q</answer>", "expected exactly one <answer>…</answer> block, found 1"),
-        ("<answer>K</answer></answer>", "expected exactly one <answer>…</answer> block, found 1"),
-        ("<answer>K</answer> because", "text follows the <answer> block"),
-        ("<answer> \n </answer>", "the <answer> block is empty"),
+        ("", NONE, "no_answer"),
+        ("K", NONE, "no_answer"),
+        ("<answer>K", NONE, "no_answer"),
+        ("K</answer>", NONE, "no_answer"),
+        ("</answer>K<answer>", NONE, "no_answer"),
+        ("<ANSWER>K</ANSWER>", NONE, "no_answer"),
+        (
+            "<answer>K</answer><answer>Q</answer>",
+            "expected exactly one <answer>…</answer> block, found 2",
+            "several_answers",
+        ),
+        ("<answer>K<answer>Q</answer>", "expected exactly one <answer>…</answer> block, found 1", "several_answers"),
+        ("<answer>K</answer></answer>", "expected exactly one <answer>…</answer> block, found 1", "several_answers"),
+        ("<answer>K</answer> because", "text follows the <answer> block", "text_around"),
+        ("<answer> \n </answer>", "the <answer> block is empty", "empty_answer"),
     ],
 )
-def test_anything_else_is_a_format_error(reply: str, problem: str) -> None:
-    assert parse_answer(reply) == ParsedAnswer("", problem)
+def test_anything_else_is_a_format_error(reply: str, problem: str, kind: str) -> None:
+    found = parse_answer(reply)
+    assert (found.action, found.problem, found.kind) == ("", problem, kind)
 
 
 def played(codes: str, rendering: str) -> LakeEpisode:

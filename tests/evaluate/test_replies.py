@@ -11,15 +11,14 @@ import pytest
 from codctl.cli._suite_table import text
 from codctl.cod.conversation import ByteChat
 from codctl.cod.engine import Asker, EngineError, Generation, PromptTooLongError, Sampling, Weights
-from codctl.cod.faults import FAULTS, ReplyFault
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.config.evalspec import EvalSpec
 from codctl.envs.registry import get_family
 from codctl.errors import BackendError, StageError
 from codctl.evaluate import replies
-from codctl.evaluate.positions import outcome
 from codctl.evaluate.report.suite_answer import headline
 from codctl.evaluate.runner import evaluate
+from codctl.outcomes import FAULTS, UNREADABLE, ReplyFault
 from codctl.stages.suite import refuse_unplayed
 from codctl.tracking.evaluations import Evaluation, points
 
@@ -64,17 +63,17 @@ def player(solve: Any, update: Any) -> Player:
 @pytest.mark.parametrize(
     ("solve", "update", "outcomes"),
     [
-        (WRONG, GOOD_HINTS, ("unreadable", "written")),
-        (reply("hm"), reply("hm"), ("unreadable", "unreadable")),
+        (WRONG, GOOD_HINTS, ("no_action", "written")),
+        (reply("hm"), reply("hm"), ("no_answer", "no_hints")),
         (reply("hm", cut=True), reply("hm", cut=True), ("cut", "cut")),
         (
             replace(WRONG, finish_reason="length"),
             replace(GOOD_HINTS, finish_reason="length"),
-            ("unreadable", "written"),
+            ("no_action", "written"),
         ),
         (reply(" "), reply(""), ("empty", "empty")),
         (reply("", fault=ReplyFault("tool_call")), GOOD_HINTS, ("tool_call", "written")),
-        (WRONG, reply("no", fault=ReplyFault("filtered", "hate")), ("unreadable", "filtered")),
+        (WRONG, reply("no", fault=ReplyFault("filtered", "hate")), ("no_action", "filtered")),
         (EngineError("gone"), PromptTooLongError("too long"), ("lost", "rejected")),
     ],
 )
@@ -82,10 +81,10 @@ def test_how_an_episode_ended(solve: Any, update: Any, outcomes: tuple[str, str]
     pack = get_family("frozen_lake").pack("test", 0, 2, "tiny")
     (trajectory,) = asyncio.run(play_all(player(solve, update), [pack], 1))
     first, written, _ = trajectory.episodes
-    assert (outcome(first), outcome(written)) == outcomes
+    assert (first.outcome, written.outcome) == outcomes
     for episode in (first, written):
-        assert bool(episode.failed) == (outcome(episode) in ("filtered", "lost", "rejected"))
-        assert episode.format_error == (outcome(episode) in ("unreadable", "cut", "empty", "tool_call"))
+        assert bool(episode.failed) == (episode.outcome in ("filtered", "lost", "rejected"))
+        assert episode.format_error == (episode.outcome in UNREADABLE)
 
 
 def played(solve: Any, update: Any = GOOD_HINTS, **changes: Any) -> dict[str, Any]:

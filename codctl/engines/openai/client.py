@@ -13,10 +13,10 @@ from typing import Any, Literal, TypeVar
 import httpx
 
 from codctl.cod.engine import EngineError
-from codctl.cod.faults import ReplyFault
 from codctl.engines.openai.settings import EndpointSettings
 from codctl.engines.openai.transience import may_pass
 from codctl.engines.openai.wire import NotTheFormatError, complaint_of
+from codctl.outcomes import ReplyFault
 
 _CONNECT_S = 10.0
 _LONGEST_BACKOFF_S = 60.0

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from codctl.cod.engine import Sampling
-from codctl.cod.faults import ReplyFault
 from codctl.cod.prompts import Message
 from codctl.engines.openai.transience import is_about_roles
+from codctl.outcomes import ReplyFault
 
 _SEED_BITS = 31  # what every server takes
 _SHOWN = 300  # characters of what a server says

@@ -23,6 +23,7 @@ class FrozenLake(Family):
     title = "FrozenLake-Obscure: walk to the goal with action codes whose meaning is hidden"
     presets = tuple(PRESETS)
     reference = "exact belief over the 24 mappings, best plan for the current task"
+    losses = MappingProxyType({"hole": "fell into a hole"})
     learnable = MappingProxyType({"paper": True})
     asks = f"move ({', '.join(CODES[:-1])} or {CODES[-1]})"
     quit_words = ("quit",)  # Q is a move

@@ -100,7 +100,7 @@ class LakeEpisode(Episode):
         if self.cell == self.task.goal:
             return self.end(1.0, "You reached the goal.", info)
         if self.cell in self.task.holes:
-            return self.end(0.0, "You fell into a hole.", info)
+            return self.end(0.0, "You fell into a hole.", info, lost="hole")
         if self.turns >= self.max_turns:
             return self.end(0.0, "You ran out of turns before the goal.", info)
         return Step(text.next_observation(self, move), 0.0, False, info=info)

@@ -63,7 +63,7 @@ class CodedEpisode(Episode):
         if self.task.source.table.succeeds(outcome):
             return self.end(1.0, "You succeeded.")
         if outcome.terminated:
-            return self.end(0.0, f"The task ended without success. {self._effect(self.seen[-1])}")
+            return self.end(0.0, f"The task ended without success. {self._effect(self.seen[-1])}", lost="unsolved")
         if self.turns >= self.max_turns:
             return self.end(0.0, "You ran out of turns.")
         return Step(f"{self._effect(self.seen[-1])}{self._gap}{self._situation()}", 0.0, done=False)

@@ -8,6 +8,7 @@ from codctl.cod.strategies import Strategy, draw_pack
 from codctl.envs.base import Family, Pack, Rendering
 from codctl.envs.registry import families
 from codctl.evaluate.ceilings import play_policy
+from codctl.outcomes import SOLVE_OUTCOMES
 from codctl.stages.env_checks.check import POLICIES, Finding, Subject
 from codctl.stages.env_checks.fingerprint import actions_of
 
@@ -74,6 +75,8 @@ def _answered(pack: Pack, text: str, rendering: Rendering) -> str:
                 return "the episode ends without a message"
             if episode.unreadable and step.reward:
                 return f"an unreadable answer is rewarded with {step.reward:g}"
+            if episode.outcome not in {*SOLVE_OUTCOMES, *pack.slots[0].family.losses}:
+                return f"the episode ends with `lost={episode.outcome!r}`, which the family's `losses` do not name"
             break
     if not episode.done:
         return f"not over after {episode.max_turns} answers"

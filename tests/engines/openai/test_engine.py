@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from codctl.cod.conversation import Conversation
 from codctl.cod.engine import EngineError, Generation, Sampling
-from codctl.cod.faults import ReplyFault
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.engines.openai.engine import EndpointSettings, MessageChat, OpenAIEngine, open_endpoint
 from codctl.envs.registry import get_family
 from codctl.errors import BackendError, UsageError
+from codctl.outcomes import ReplyFault
 from tests.engines.openai.fake_server import MODELS, Answer, FakeServer, refuses, says, serving
 
 NOBODY: Any = None  # the engine never looks at who asks
