@@ -30,6 +30,12 @@ class Chat(Protocol):
     def decode(self, ids: Sequence[int]) -> str:
         """Text of a reply, without special tokens."""
 
+    def show(self, ids: Sequence[int]) -> str:
+        """Text of prompt or reply as a person should see it: with special tokens."""
+
+    def specials(self, ids: Sequence[int]) -> list[str]:
+        """The special tokens among the ids, as `show` writes them."""
+
 
 class PrefixError(PreflightError):
     """A chat template changes earlier turns as the conversation goes on."""
@@ -80,6 +86,13 @@ class TemplateChat:
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def show(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def specials(self, ids: Sequence[int]) -> list[str]:
+        known = self._tokenizer.added_tokens_decoder
+        return sorted({str(known[token]) for token in set(ids) & known.keys() if known[token].special})
 
     def _plain(self, text: str) -> str:
         """Take special tokens out of text that a model or a user wrote, so that it cannot forge a turn."""
@@ -156,6 +169,13 @@ class ByteChat:
 
     def decode(self, ids: Sequence[int]) -> str:
         return bytes(token for token in ids if token < 256).decode(errors="replace")
+
+    def show(self, ids: Sequence[int]) -> str:
+        parts = bytes(10 if token == 257 else token for token in ids if token != 256)
+        return parts.decode(errors="replace")
+
+    def specials(self, ids: Sequence[int]) -> list[str]:
+        return []
 
 
 class Conversation:

@@ -143,6 +143,7 @@ class Player:
             weight_version=version,
             replies=tuple(replies),
             observations=tuple(observations),
+            actions=tuple(actions),
         )
         return record, actions
 
@@ -229,6 +230,7 @@ class Player:
         weight_version: int,
         replies: tuple[str, ...],
         observations: tuple[str, ...],
+        actions: tuple[str, ...] = (),
     ) -> EpisodeRecord:
         return EpisodeRecord(
             kind=kind,
@@ -250,6 +252,7 @@ class Player:
             weight_version=weight_version,
             replies=replies,
             observations=observations,
+            actions=actions,
         )
 
 

@@ -36,6 +36,9 @@ class EpisodeRecord:
         fault: What was wrong with the reply that ended the episode, where it could not be read or did not come.
         outcome: How it ended: one of `codctl.outcomes.SOLVE_OUTCOMES` or of its family's `losses`; of an update one of
             `codctl.outcomes.UPDATE_OUTCOMES`.
+        replies: Text of each reply.
+        observations: What the first prompt and each later one told the model.
+        actions: Solve: what was read from each reply that could be read.
     """
 
     kind: Kind
@@ -57,6 +60,7 @@ class EpisodeRecord:
     observations: tuple[str, ...] = ()
     fault: ReplyFault | None = None
     outcome: str = ""
+    actions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,12 @@ class Ears:
     def decode(self, ids: Sequence[int]) -> str:
         return self._chat.decode(ids)
 
+    def show(self, ids: Sequence[int]) -> str:
+        return self._chat.show(ids)
+
+    def specials(self, ids: Sequence[int]) -> list[str]:
+        return self._chat.specials(ids)
+
 
 class Seat:
     """An engine that shows what its player reads. Its replies come from `reply`."""

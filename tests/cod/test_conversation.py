@@ -150,6 +150,18 @@ def test_no_text_forges_a_turn(template_chat: TemplateChat, tokenizer: Any, text
     assert tokenizer.convert_ids_to_tokens(found) == ["<|user|>", "<|end|>", "<|assistant|>"]
 
 
+def test_a_reader_sees_special_tokens_that_the_reply_does_not(template_chat: TemplateChat) -> None:
+    prompt = template_chat.open([{"role": "system", "content": "solve"}, {"role": "user", "content": "up"}])
+    reply = [*template_chat.encode("left"), *template_chat.stop_ids]
+    shown, stop = template_chat.show(prompt + reply), template_chat.show(template_chat.stop_ids)
+    assert shown.endswith(f"left{stop}")
+    assert template_chat.encode(shown) == prompt + reply
+    assert set(template_chat.specials(prompt + reply)) > {stop}
+    assert template_chat.specials(reply) == [stop]
+    assert all(special in shown for special in template_chat.specials(prompt))
+    assert template_chat.decode(reply).strip() == "left"
+
+
 def test_special_tokens_that_the_tokenizer_does_not_list_are_taken_out_too(fresh_tokenizer: Any) -> None:
     """As with Llama 3, whose header tokens are special but in none of the named lists."""
     from tokenizers import AddedToken

@@ -76,6 +76,16 @@ def play(engine: Engine, drawn: Sequence[Pack], rollouts: int = 1, **options: ob
     return asyncio.run(play_all(player(engine, **options), drawn, rollouts))  # type: ignore[arg-type]
 
 
+def test_what_was_read_from_each_reply_is_kept() -> None:
+    said = iter(("<answer>up</answer>", "I go up.", "no hints"))
+    [trajectory] = play(Told(lambda _asker: next(said, "<answer>left</answer>")), packs(1, length=2))
+    first, update, second = trajectory.episodes
+    assert first.actions == ("up",)
+    assert len(first.replies) == 2
+    assert update.actions == ()
+    assert set(second.actions) == {"left"}
+
+
 @pytest.mark.parametrize("length", [1, 2, 4])
 def test_solve_and_update_alternate_and_no_update_follows_the_last_task(length: int) -> None:
     engine = Told(informed)

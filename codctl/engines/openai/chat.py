@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from codctl.cod.prompts import Message
@@ -33,6 +33,16 @@ class MessageChat:
     def decode(self, ids: Sequence[int]) -> str:
         return bytes(token for token in ids if token < _STOP).decode(errors="replace")
 
+    def show(self, ids: Sequence[int]) -> str:
+        """The messages, each under its role: the template that the server puts around them is not known."""
+        return "\n".join(
+            f"[{_ROLES[group[0]]}]\n{self.decode(group[1:])}" if group[0] in _ROLES else self.decode(group)
+            for group in _messages(ids)
+        )
+
+    def specials(self, ids: Sequence[int]) -> list[str]:
+        return sorted({f"[{_ROLES[token]}]" for token in ids if token in _ROLES})
+
     def messages(self, ids: Sequence[int]) -> list[Message]:
         """The messages of a prompt, without the empty one that the assistant is to write."""
         starts = [place for place, token in enumerate(ids) if token in _ROLES]
@@ -42,3 +52,9 @@ class MessageChat:
             {"role": _ROLES[ids[start]], "content": self.decode(ids[start + 1 : end])}
             for start, end in pairwise(starts)
         ]
+
+
+def _messages(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Stretches of ids, each beginning with the mark of its role but perhaps the first."""
+    starts = [place for place, token in enumerate(ids) if place == 0 or token in _ROLES]
+    return (ids[start:end] for start, end in pairwise([*starts, len(ids)]))

@@ -61,6 +61,16 @@ def free_port() -> int:
 # --- what goes over the wire ------------------------------------------------------------------------------------------
 
 
+def test_a_reader_sees_the_messages_under_their_roles() -> None:
+    first = CHAT.open([{"role": "system", "content": "solve"}, {"role": "user", "content": "é\nup"}])
+    reply = CHAT.encode("left")
+    follow_up = CHAT.follow_up("wall", stopped=True)
+    assert CHAT.show(first) == "[system]\nsolve\n[user]\né\nup\n[assistant]\n"
+    assert CHAT.show(reply) == "left"
+    assert CHAT.show(follow_up) == "[user]\nwall\n[assistant]\n"
+    assert CHAT.specials([*first, *reply]) == ["[assistant]", "[system]", "[user]"]
+
+
 def test_a_request_carries_what_the_rollout_asked_for(server: FakeServer) -> None:
     ask(engine_at(server.url), seed=2**62 + 5)
     assert server.bodies == [
