@@ -82,7 +82,7 @@ def test_what_was_read_from_each_reply_is_kept() -> None:
 
     [trajectory] = play(Told(says), packs(1, length=2))
     first, update, second = trajectory.episodes
-    assert [f"<answer>{action}</answer>" for action in first.actions] == list(first.replies)
+    assert [f"<answer> {action} </answer>" for action in first.actions] == list(first.replies)
     assert update.actions == ()
     assert (second.replies, second.actions) == (("I go up.",), ())
 
