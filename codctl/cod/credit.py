@@ -17,7 +17,7 @@ from codctl.cod.trajectory import Trajectory
 from codctl.errors import UsageError
 
 Array = NDArray[np.float64]
-ReturnKind = Literal["mean_to_go", "window", "discounted", "trajectory_sum"]
+ReturnKind = Literal["mean_to_go", "window", "discounted", "window_of_tasks", "discounted_tasks", "trajectory_sum"]
 
 
 class CreditError(UsageError):
@@ -45,10 +45,14 @@ class Returns:
 def returns(solve_rewards_GS: Array, update_rewards_GU: Array, rule: CreditRule | None = None) -> Returns:
     """Turn per-position rewards into per-episode returns.
 
-    `mean_to_go` (the paper): a solve gets the mean reward of this and all later tasks; an update the mean of its own
-    format reward and the rewards of all later tasks, so the task just solved is not in it. `window` is the same over
-    the next `window` tasks only. `discounted` sums with a factor per position, the format reward undiscounted.
-    `trajectory_sum` gives every episode the sum of all rewards (the coarse control).
+    A solve has the rewards of this and all later tasks to go; an update its own format reward and those of all later
+    tasks, so the task just solved is not among them.
+
+    Published: `mean_to_go` is their mean, `window` the mean of the first `window` of them, `discounted` their sum with
+    weights 1, γ, γ², …. For an update its own format reward is the first of them.
+    Of codctl: `window_of_tasks` and `discounted_tasks` treat solves the same, but an update's format reward takes no
+    place: beside it stand `window` tasks, the next of them undiscounted. `trajectory_sum` gives every episode the sum
+    of all rewards (the coarse control).
 
     Args:
         solve_rewards_GS: Shaped solve rewards, shape (G, S), in [0, 1]; NaN where the episode is missing.
@@ -62,7 +66,9 @@ def returns(solve_rewards_GS: Array, update_rewards_GU: Array, rule: CreditRule 
     Raises:
         CreditError: When the shapes do not belong to one pack.
 
-    Source: arXiv 2606.20002, appendix A; deviations: the three variants besides `mean_to_go`.
+    Source: arXiv 2606.20002, appendix A, and trinity/algorithm/advantage_fn/cod_advantage.py of
+    agentscope-ai/Trinity-RFT at 139d1c43 (styles `mean`, `sliding_window_mean` and `discounted`); deviations: a missing
+    reward counts as 0.
     """
     rule = rule or CreditRule()
     solve, update = np.asarray(solve_rewards_GS, float), np.asarray(update_rewards_GU, float)
@@ -86,15 +92,16 @@ def returns(solve_rewards_GS: Array, update_rewards_GU: Array, rule: CreditRule 
 
 def _combine(future_GT: Array, format_G: Array | None, rule: CreditRule) -> Array:
     """Return of one position from the rewards of this and later tasks and, for an update, its format reward."""
-    own = np.zeros(len(future_GT)) if format_G is None else format_G
-    if rule.returns == "discounted":
-        weights = rule.discount ** np.arange(future_GT.shape[1])
+    own_GO = np.empty((len(future_GT), 0)) if format_G is None else format_G[:, None]
+    places = own_GO.shape[1] if rule.returns in ("window", "discounted") else 0  # that the format reward takes
+    if rule.returns in ("discounted", "discounted_tasks"):
+        weights_T = rule.discount ** (places + np.arange(future_GT.shape[1]))
         # Not `@`: BLAS may round equal rows differently, and equal rollouts must get equal returns.
-        return np.asarray(own + (future_GT * weights).sum(axis=1))
-    if rule.returns == "window":
-        future_GT = future_GT[:, : rule.window]
-    terms = future_GT.shape[1] + (format_G is not None)
-    return np.asarray((own + future_GT.sum(axis=1)) / terms)
+        return np.asarray(own_GO.sum(axis=1) + (future_GT * weights_T).sum(axis=1))
+    if rule.returns in ("window", "window_of_tasks"):
+        future_GT = future_GT[:, : rule.window - places]
+    terms = future_GT.shape[1] + own_GO.shape[1]
+    return np.asarray((own_GO.sum(axis=1) + future_GT.sum(axis=1)) / terms)
 
 
 _ROUNDING = 1e-9  # far below any difference between rewards, far above the rounding of their sums

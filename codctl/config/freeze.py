@@ -24,6 +24,10 @@ from codctl.errors import UsageError
 # Bump when the same config starts to mean another result: old digests then no longer match.
 IDENTITY_VERSION = 1
 
+_SCHEMA = 2
+# In schema 1 these were names of codctl's own returns; now they are those of the published ones.
+_RENAMED_RETURNS = {"window": "window_of_tasks", "discounted": "discounted_tasks"}
+
 _RESULT = frozenset({"training", "length", "gate", "evaluation"})
 
 
@@ -79,7 +83,7 @@ def freeze(config: Config) -> dict[str, Any]:
 def frozen_file(config: Config) -> dict[str, Any]:
     """What a run's config.json holds."""
     return {
-        "schema": 1,
+        "schema": _SCHEMA,
         "digest": digest(config),
         "training_digest": training_digest(config),
         "evaluation_digest": evaluation_digest(config),
@@ -87,14 +91,14 @@ def frozen_file(config: Config) -> dict[str, Any]:
     }
 
 
-def thaw(frozen: dict[str, Any]) -> Config:
-    """Read a frozen config back; a key that did not exist when it was written takes its default.
+def thaw(file: Mapping[str, Any]) -> Config:
+    """Read what a config.json holds; a key that did not exist when it was written takes its default.
 
     Raises:
         UsageError: When it does not fit this codctl's schema.
     """
     try:
-        return Config.model_validate(frozen)
+        return Config.model_validate(_renamed(file))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -102,6 +106,16 @@ def thaw(frozen: dict[str, Any]) -> Config:
             f"the frozen config does not fit this codctl: {key}: {first['msg']}",
             hint="start over from the recipe with --fresh",
         ) from error
+
+
+def _renamed(file: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a file, in the words of today's schema."""
+    config = dict(file["config"])
+    returns = config.get("train", {}).get("credit", {}).get("returns")
+    if file.get("schema") == 1 and returns in _RENAMED_RETURNS:
+        credit = {**config["train"]["credit"], "returns": _RENAMED_RETURNS[returns]}
+        config["train"] = {**config["train"], "credit": credit}
+    return config
 
 
 def _hash(fields: Mapping[str, Any]) -> str:

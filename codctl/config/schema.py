@@ -204,11 +204,11 @@ class RewardConfig(Section):
 
 
 class CreditConfig(Section):
-    returns: Literal["mean_to_go", "window", "discounted", "trajectory_sum"] = training(
-        "mean_to_go", "How rewards become returns; `mean_to_go` is the paper's."
+    returns: Literal["mean_to_go", "window", "discounted", "window_of_tasks", "discounted_tasks", "trajectory_sum"] = (
+        training("mean_to_go", "How rewards become returns; the first three as published.")
     )
-    window: int = training(2, "Tasks in the sliding window (returns=window).", ge=1, le=64)
-    discount: float = training(0.9, "Discount per position (returns=discounted).", ge=0, le=1)
+    window: int = training(2, "Rewards in the sliding window (returns=window, window_of_tasks).", ge=1, le=64)
+    discount: float = training(0.9, "Discount per position (returns=discounted, discounted_tasks).", ge=0, le=1)
     scale_by_std: bool = training(False, "Divide advantages by the group's standard deviation.")
 
 

@@ -27,7 +27,9 @@ def token_loss(
     A > 0, at least 1−clip where A < 0. The ratio itself is not multiplied in. `grpo`: the clipped importance-weighted
     surrogate −min(rA, clamp(r, 1−clip, 1+clip)A).
 
-    Source: arXiv 2606.20002, "REC-OneSide-NoIS"; deviations: none.
+    Source: arXiv 2606.20002, "REC-OneSide-NoIS" and Eq. 1; trinity/algorithm/policy_loss_fn/rec_policy_loss.py of
+    agentscope-ai/Trinity-RFT at 1d7fae4a; deviations: no dual clip in `grpo` (Eq. 1 has none, the released PPO loss has
+    one at 3).
     """
     ratio_BT = torch.exp(logprobs_BT - old_logprobs_BT)
     if kind == "rec":
@@ -51,17 +53,18 @@ def row_weights(samples: Sequence[Sample], mean: Literal["token", "episode"]) ->
     return [1.0 / (rows * sample.loss_tokens) if sample.loss_tokens else 0.0 for sample in samples]
 
 
-RED_RANGE = (0.8, 100.0)
+RED_RANGE, RED_WIDTH = (0.8, 100.0), 0.05
 
 
 def red_weights(advantages: Sequence[float], tokens: Sequence[int]) -> list[float]:
     """Rescale advantages when their token-weighted sum is negative: A → A·exp(A/T).
 
-    T is found by bisection in [0.8, 100] (at most 20 steps, or until the bracket is narrower than 0.05) so that the
-    sum is about 0; when no T in the range reaches it, the nearest end is used. A batch with a sum of at least 0 is
-    left alone.
+    T is the last midpoint of a bisection of [0.8, 100] that ends when the bracket is narrower than 0.05; there the sum
+    is about 0. Where even T = 0.8 leaves it negative, T is 0.848, the last midpoint above that end. A batch with a sum
+    of at least 0 is left alone.
 
-    Source: arXiv 2606.20002 ("RED"); deviations: none.
+    Source: arXiv 2606.20002 ("RED"); trinity/algorithm/advantage_fn/cod_advantage.py of agentscope-ai/Trinity-RFT at
+    139d1c43 (`red_weight_adaptive_version: bisection`); deviations: none.
     """
 
     def weighted_sum(temperature: float) -> float:
@@ -70,13 +73,10 @@ def red_weights(advantages: Sequence[float], tokens: Sequence[int]) -> list[floa
     if sum(n * a for a, n in zip(advantages, tokens, strict=True)) >= 0:
         return list(advantages)
     low, high = RED_RANGE
-    for _ in range(20):
-        if high - low < 0.05:
-            break
-        middle = (low + high) / 2
-        if weighted_sum(middle) > 0:
-            low = middle  # boosted too much: a higher temperature does less
+    while high - low >= RED_WIDTH:
+        temperature = (low + high) / 2
+        if weighted_sum(temperature) >= 0:
+            low = temperature  # boosted too much: a higher temperature does less
         else:
-            high = middle
-    temperature = (low + high) / 2
+            high = temperature
     return [a * math.exp(a / temperature) for a in advantages]

@@ -169,7 +169,7 @@ class RunDirectory:
         """
         from codctl.config.freeze import thaw
 
-        return thaw(self.frozen()["config"]).model_copy(update={"name": self.name})
+        return thaw(self.frozen()).model_copy(update={"name": self.name})
 
     def attempts(self) -> list[dict[str, Any]]:
         """The records of all attempts; those that never said how they ended have died."""
@@ -357,7 +357,7 @@ class RunDirectory:
         frozen = self.frozen()
         if frozen["digest"] == digest(config):
             return
-        before = thaw(frozen["config"])
+        before = thaw(frozen)
         if digest(before) != frozen["digest"]:
             raise RefusedError(
                 f"run {self.name!r} was made by a version of codctl in which the same settings mean something else",

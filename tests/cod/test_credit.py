@@ -18,6 +18,8 @@ RULES = [
     CreditRule("mean_to_go"),
     CreditRule("window", window=2),
     CreditRule("discounted", discount=0.5),
+    CreditRule("window_of_tasks", window=2),
+    CreditRule("discounted_tasks", discount=0.5),
     CreditRule("trajectory_sum"),
 ]
 SOLVE = np.array([[1.0, 0, 1, 1], [0, 0, 1, 0], [0, 0, 0, 1]])
@@ -30,9 +32,17 @@ GOLDEN: dict[ReturnKind, tuple[list[list[float]], list[list[float]]]] = {
     ),
     "window": (
         [[1 / 2, 1 / 2, 1, 1], [0, 1 / 2, 1 / 2, 0], [0, 0, 1 / 2, 1]],
-        [[1 / 3, 1.9 / 3, 1 / 2], [1 / 3, 1 / 3, 0], [-0.1 / 3, 1 / 3, 1 / 2]],
+        [[0, 0.9 / 2, 1 / 2], [0, 1 / 2, 0], [-0.1 / 2, 0, 1 / 2]],
     ),
     "discounted": (
+        [[1.375, 0.75, 1.5, 1], [0.25, 0.5, 1, 0], [0.125, 0.25, 0.5, 1]],
+        [[0.375, 0.65, 0.5], [0.25, 0.5, 0], [0.025, 0.25, 0.5]],
+    ),
+    "window_of_tasks": (
+        [[1 / 2, 1 / 2, 1, 1], [0, 1 / 2, 1 / 2, 0], [0, 0, 1 / 2, 1]],
+        [[1 / 3, 1.9 / 3, 1 / 2], [1 / 3, 1 / 3, 0], [-0.1 / 3, 1 / 3, 1 / 2]],
+    ),
+    "discounted_tasks": (
         [[1.375, 0.75, 1.5, 1], [0.25, 0.5, 1, 0], [0.125, 0.25, 0.5, 1]],
         [[0.75, 1.4, 1], [0.5, 1, 0], [0.15, 0.5, 1]],
     ),

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from codctl.config.compose import load_config
-from codctl.config.freeze import digest, freeze, identity_fields, thaw
+from codctl.config.freeze import digest, frozen_file, identity_fields, thaw
 from codctl.config.schema import Config
 from codctl.errors import UsageError
 
@@ -18,7 +18,7 @@ def changed(**sections: object) -> Config:
 
 def test_freeze_and_thaw_are_inverse_through_json() -> None:
     config = changed(name="other", seed=7)
-    assert thaw(json.loads(json.dumps(freeze(config)))) == config
+    assert thaw(json.loads(json.dumps(frozen_file(config)))) == config
 
 
 def test_only_what_changes_the_result_changes_the_digest() -> None:
@@ -58,4 +58,10 @@ def test_a_field_that_came_later_leaves_older_digests_alone() -> None:
 
 def test_a_config_of_another_codctl_is_refused_by_key() -> None:
     with pytest.raises(UsageError, match=r"does not fit this codctl: train\.gone"):
-        thaw({"train": {"gone": 1}})
+        thaw({"schema": 2, "config": {"train": {"gone": 1}}})
+
+
+def test_returns_of_an_older_run_keep_their_meaning() -> None:
+    older = {**frozen_file(changed(train={"credit": {"returns": "window"}})), "schema": 1}
+    assert thaw(older).train.credit.returns == "window_of_tasks"
+    assert thaw({**older, "schema": 2}).train.credit.returns == "window"

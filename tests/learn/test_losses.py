@@ -74,12 +74,20 @@ def test_red_leaves_a_batch_alone_whose_sum_is_not_negative() -> None:
     assert red_weights([], []) == []
 
 
-def test_red_stops_at_the_ends_of_its_range() -> None:
-    low, high = RED_RANGE
-    hopeless = red_weights([-0.5, -0.2], [5, 5])  # no temperature makes this positive
-    assert hopeless == pytest.approx([a * math.exp(a / low) for a in (-0.5, -0.2)], rel=0.03)
-    barely = red_weights([0.5, -0.5], [100_000, 100_001])  # balanced by nearly no change
-    assert barely == pytest.approx([a * math.exp(a / high) for a in (0.5, -0.5)], rel=1e-3)
+def test_the_temperature_is_the_last_midpoint() -> None:
+    """Eleven halvings of [0.8, 100] end 0.048 wide; the published code then takes the midpoint that it tried last."""
+    step = (RED_RANGE[1] - RED_RANGE[0]) / 2**11
+    hopeless = red_weights([-0.5], [5])
+    assert -0.5 / math.log(hopeless[0] / -0.5) == pytest.approx(RED_RANGE[0] + step)
+    scaled = red_weights([0.75, -0.25, -0.25, -0.25], [4, 8, 8, 8])
+    halvings = (0.75 / math.log(scaled[0] / 0.75) - RED_RANGE[0]) / step
+    assert halvings == pytest.approx(round(halvings), abs=1e-6)
+    assert abs(RED_RANGE[0] + halvings * step - 1 / math.log(2)) < step
+
+
+def test_a_nearly_balanced_batch_is_nearly_left_alone() -> None:
+    barely = red_weights([0.5, -0.5], [100_000, 100_001])
+    assert barely == pytest.approx([a * math.exp(a / RED_RANGE[1]) for a in (0.5, -0.5)], rel=1e-3)
 
 
 @settings(max_examples=150, deadline=None)
