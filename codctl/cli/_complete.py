@@ -144,8 +144,10 @@ def recipe_overrides(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 def eval_overrides(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     from codctl.config.evalspec import EvalSpec
     from codctl.config.explain import field_docs
+    from codctl.config.resources import resource_docs
 
-    return _overrides(ctx, incomplete, [doc for doc in field_docs(EvalSpec) if doc.key != "name"])
+    of_suite = [doc for doc in field_docs(EvalSpec) if doc.key != "name"]
+    return _overrides(ctx, incomplete, [*of_suite, *resource_docs()])
 
 
 def _overrides(ctx: typer.Context, incomplete: str, docs: Iterable[FieldDoc]) -> Iterable[str]:

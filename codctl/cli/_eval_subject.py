@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import shlex
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,18 +43,55 @@ class Asked:
         return [option for option, value in given.items() if value is not None]
 
 
-def subject_of(asked: Asked, suite: str | None, runs_dir: Path) -> Subject:
+def subject_of(asked: Asked, suite: str | None, runs_dir: Path, resources: Sequence[str] = ()) -> Subject:
     """What is evaluated.
 
     Without an option that names it, a suite is played by the only finished run.
+
+    Args:
+        asked: The options as typed.
+        suite: The suite that was named.
+        runs_dir: Where runs are kept.
+        resources: Resource keys as typed, `key=value` each.
 
     Raises:
         UsageError: No subject or several, or an option that does not go with it.
         CodctlError: It cannot be used.
     """
+    _refuse_unused(asked)
+    found = _named(asked, suite, runs_dir)
+    return with_resources(found, resources) if resources else found
+
+
+def with_resources(subject: Subject, typed: Sequence[str]) -> Subject:
+    """The subject with resource keys of the command line.
+
+    Raises:
+        UsageError: A key that does not exist or means nothing to this subject.
+    """
+    from codctl.config import resources
+    from codctl.config.schema import Config
+
+    found = resources.with_resources(subject.config or Config(), typed)
+    if subject.folder is None:
+        _refuse_for_no_model(subject.kind, subject.name, typed)
+    return replace(subject, resources=found)
+
+
+def _refuse_for_no_model(kind: str, name: str, typed: Sequence[str]) -> None:
+    """Only a model that this process loads has a type, a device or an engine; a job has a cluster in any case."""
+    unused = [text.partition("=")[0] for text in typed if not text.startswith("cluster.")]
+    if not unused:
+        return
+    reason = f"the scripted policy {name} has no model" if kind == "policy" else f"the server runs {name}"
+    given = " and ".join(unused)
+    hints = {"endpoint": "leave it out; --concurrency and --deadline set what codctl asks of the server"}
+    raise UsageError(f"{given} would change nothing: {reason}", hint=hints.get(kind, "leave it out"))
+
+
+def _named(asked: Asked, suite: str | None, runs_dir: Path) -> Subject:
     from codctl.stages.subject import Subject
 
-    _refuse_unused(asked)
     if asked.endpoint is not None:
         settings = _endpoint(asked, asked.endpoint)
         return Subject("endpoint", settings.model, endpoint=settings)
@@ -130,9 +168,13 @@ def _run(run: RunDirectory, step: str | None) -> Subject:
 def _model(path: Path) -> Subject:
     from codctl.learn import hub
     from codctl.learn.models import check_folder
+    from codctl.runs.directory import RunDirectory
+    from codctl.stages.saved_models import checkpoint_named
     from codctl.stages.setup import SIDE_FILE, read_side_file
     from codctl.stages.subject import Subject
 
+    if found := checkpoint_named(path):
+        return _run(RunDirectory(found[0]), found[1])
     folder = hub.located(str(path))
     check_folder(folder)
     if "world" not in read_side_file(folder):

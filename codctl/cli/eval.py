@@ -27,7 +27,8 @@ EvalOverrides = Annotated[
         metavar="KEY=VALUE",
         autocompletion=complete.eval_overrides,
         help="What to play: family, preset, variant, rendering, length, packs, seeds, arms, split, temperature, "
-        "strategy, drift_at, poison, … `codctl recipe explain eval` explains them.",
+        "strategy, drift_at, poison, … (`codctl recipe explain eval`), and how the model runs: model.dtype, "
+        "model.device, runtime.max_batch, runtime.threads, engine.kind, … as in a recipe.",
     ),
 ]
 
@@ -112,10 +113,12 @@ def evaluate(
     if every:
         _every(asked, suite, values, runs_dir, fresh=fresh, slurm=slurm, opens=opens, as_json=as_json)
         return
+    from codctl.config.resources import split
     from codctl.stages.suite import plan
 
     command = ["codctl", *sys.argv[1:]]
-    planned = plan(subject_of(asked, suite, runs_dir), suite or _USUAL, values, runs_dir, command)
+    values, resources = split(values)
+    planned = plan(subject_of(asked, suite, runs_dir, resources), suite or _USUAL, values, runs_dir, command)
     if slurm:
         _submit(planned, runs_dir, fresh=fresh, as_json=as_json)
         return
@@ -130,7 +133,7 @@ def _play(planned: Plan, *, fresh: bool, opens: bool, as_json: bool) -> None:
     if any(part.packs == 1 for part in planned.parts):
         _output.talk("one pack: the intervals show how little it says, and the arm shuffled needs a second one")
     if planned.subject.folder:
-        _prepare(planned.subject.config)
+        _prepare(planned.subject.settings)
     with open_display(10.0) as display:
         found = run_suite(planned, display, fresh=fresh)
         _mirror(planned)
@@ -169,16 +172,20 @@ def _every(
     """All saved models of a run, one after the other."""
     from codctl.cli._progress import open_display
     from codctl.cli._steps_table import text
+    from codctl.config.resources import split
     from codctl.stages.over_steps import plan_every, run_every
 
     if asked.subject() not in ([], ["--run"]) or asked.step is not None:
         raise UsageError("--every-checkpoint evaluates all saved models of a run", hint="--run RUN --every-checkpoint")
     run = run_of(asked.run, suite, runs_dir)
-    planned = plan_every(run, suite or _USUAL, overrides, runs_dir, ["codctl", *sys.argv[1:]])
+    overrides, resources = split(overrides)
+    command = ["codctl", *sys.argv[1:]]
+    planned = plan_every(run, suite or _USUAL, overrides, runs_dir, command, resources)
+    settings = planned.plans[0].subject.settings
     if slurm:
-        _send([], ["--run", run.title], run.config().cluster, planned.folder, runs_dir, as_json=as_json)
+        _send([], ["--run", run.title], settings.cluster, planned.folder, runs_dir, as_json=as_json)
         return
-    _prepare(planned.plans[0].subject.config)
+    _prepare(settings)
     with open_display(10.0) as display:
         found: dict[str, Any] = run_every(planned, display, fresh=fresh)
         _mirror(planned.plans[0])
@@ -187,10 +194,10 @@ def _every(
         open_page(planned.folder / "report.html")
 
 
-def _prepare(config: Config | None) -> None:
+def _prepare(config: Config) -> None:
     from codctl.stages.setup import prepare_process
 
-    prepare_process(config.runtime.threads if config else 2)
+    prepare_process(config.runtime.threads)
 
 
 def _limited(overrides: Sequence[str], limit: int | None) -> list[str]:
@@ -205,7 +212,6 @@ def _limited(overrides: Sequence[str], limit: int | None) -> list[str]:
 
 def _submit(planned: Plan, runs_dir: Path, *, fresh: bool, as_json: bool) -> None:
     """Let a job type the same command, with the cluster of the run; a finished suite is not played again."""
-    from codctl.config.schema import ClusterConfig
     from codctl.runs.directory import move_aside
     from codctl.stages.suite_result import finished
 
@@ -218,8 +224,7 @@ def _submit(planned: Plan, runs_dir: Path, *, fresh: bool, as_json: bool) -> Non
     subject = planned.subject
     # Until the job begins, the run may have saved a newer model: it plays the one that was found now.
     chosen = ["--run", subject.name, "--step", subject.saved.label] if subject.saved else []
-    cluster = subject.config.cluster if subject.config else ClusterConfig()
-    _send([subject.describe()["title"]], chosen, cluster, planned.folder, runs_dir, as_json=as_json)
+    _send([subject.describe()["title"]], chosen, subject.settings.cluster, planned.folder, runs_dir, as_json=as_json)
 
 
 def _send(

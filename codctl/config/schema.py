@@ -246,7 +246,9 @@ class TrainConfig(Section):
         "auto", "Several learner processes: full copies (ddp) or shards (fsdp); auto shards full fine-tunes."
     )
     checkpoint_every: int = resource(10, "Steps between sealed checkpoints.", ge=1, le=_MOST_STEPS)
-    checkpoints_kept: int = resource(2, "How many of the newest checkpoints are kept.", ge=1, le=_MOST_STEPS)
+    checkpoints_kept: int | None = resource(
+        2, "How many of the newest checkpoints are kept; null keeps all.", ge=1, le=_MOST_STEPS
+    )
     reward: RewardConfig = Field(default_factory=RewardConfig, description="Shaping of the solve reward.")
     credit: CreditConfig = Field(default_factory=CreditConfig, description="Returns and advantages.")
     loss: LossConfig = Field(default_factory=LossConfig, description="Policy loss.")

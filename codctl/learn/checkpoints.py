@@ -118,12 +118,12 @@ def export(checkpoint: Path, start: Path, config: Config, folder: Path) -> None:
     model.save_pretrained(folder)
 
 
-def prune(folder: Path, kept: int, *, newest: int) -> None:
-    """Delete all but the last `kept` up to step `newest`; what comes later was passed over as broken."""
+def prune(folder: Path, kept: int | None, *, newest: int) -> None:
+    """Delete all but the last `kept` (None: all) up to step `newest`; what comes later was passed over as broken."""
     found = sorted(folder.glob("step-*"))
     past = [path for path in found if path.name <= _name(newest)]
     for path in found:
-        if path not in past[-kept:]:
+        if path not in past[-(kept or len(past)) :]:
             shutil.rmtree(path)
 
 

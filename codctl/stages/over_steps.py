@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from codctl import __version__
+from codctl.config.resources import with_resources
 from codctl.errors import StageError
 from codctl.evaluate import replies
 from codctl.evaluate.about import EVERY, subject_title
@@ -45,9 +46,22 @@ class StepsPlan:
 
 
 def plan_every(
-    run: RunDirectory, suite: str, overrides: Sequence[str], runs_dir: Path, command: Sequence[str]
+    run: RunDirectory,
+    suite: str,
+    overrides: Sequence[str],
+    runs_dir: Path,
+    command: Sequence[str],
+    resources: Sequence[str] = (),
 ) -> StepsPlan:
     """Work out what a suite means for each saved model of a run. Nothing is written.
+
+    Args:
+        run: The run.
+        suite: Name or file.
+        overrides: Keys of the evaluation, `key=value` each.
+        runs_dir: Where runs are kept.
+        command: As typed.
+        resources: Resource keys of a recipe, `key=value` each.
 
     Raises:
         StageError: The run has saved no model yet.
@@ -57,7 +71,9 @@ def plan_every(
     models = _once(saved_models(run, config))
     if not models:
         raise StageError(f"run {run.title!r} has saved no model yet", where=str(run.path))
-    plans = tuple(plan(subject_of(run, config, model), suite, overrides, runs_dir, command) for model in models)
+    changed = with_resources(config, resources) if resources else None
+    subjects = [replace(subject_of(run, config, model), resources=changed) for model in models]
+    plans = tuple(plan(subject, suite, overrides, runs_dir, command) for subject in subjects)
     digest = hashlib.sha256(" ".join(one.digest for one in plans).encode()).hexdigest()[:16]
     name = folder_name(run.title, EVERY, plans[0].suite.name, digest)
     return StepsPlan(run, plans, digest, runs_dir / EVALUATIONS / name, command)

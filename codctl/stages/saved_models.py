@@ -14,6 +14,7 @@ from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_sealed, read_info, why_not_sealed
 
 NEWEST = "newest"
+_DEPTH = 3  # RUN/stages/cod_train/checkpoints/step-…
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,17 @@ def choose(run: RunDirectory, config: Config, step: str) -> SavedModel:
     return matching[-1]
 
 
+def checkpoint_named(folder: Path) -> tuple[Path, str] | None:
+    """The folder of the run and the step that a checkpoint folder belongs to; None for any other folder."""
+    folder = folder.absolute()
+    parents = folder.parents
+    is_checkpoint = folder.name.startswith("step-") and folder.name.removeprefix("step-").isdigit()
+    if not is_checkpoint or len(parents) <= _DEPTH or parents[0].name != "checkpoints":
+        return None
+    run = parents[_DEPTH]
+    return (run, str(_step(folder))) if (run / "manifest.json").is_file() else None
+
+
 def labels(models: Sequence[SavedModel]) -> list[str]:
     """What `--step` takes, once each."""
     return list(dict.fromkeys(model.label for model in models))
@@ -113,7 +125,7 @@ def lay_out(saved: SavedModel, config: Config, folder: Path) -> None:
 
 def _check(checkpoint: Path) -> None:
     if not checkpoint.is_dir():
-        hint = "the same command takes the newest one; more train.checkpoints_kept keep them longer"
+        hint = "the same command takes the newest one; train.checkpoints_kept=null keeps all"
         raise StageError("the run has removed this checkpoint meanwhile", where=str(checkpoint), hint=hint)
     if problem := why_not_sealed(checkpoint):
         raise StageError(f"the checkpoint is damaged: {problem}", where=str(checkpoint), hint="--step chooses another")

@@ -44,6 +44,7 @@ class Subject:
         config: The run's recipe, when it is one.
         endpoint: The server, when it is one.
         saved: Which of the run's models it is, when it is one.
+        resources: Its recipe, or the defaults, with the resource keys of the command line; None without any.
     """
 
     kind: Literal["run", "model", "policy", "endpoint"]
@@ -52,6 +53,12 @@ class Subject:
     config: Config | None = None
     endpoint: EndpointSettings | None = None
     saved: SavedModel | None = None
+    resources: Config | None = None
+
+    @property
+    def settings(self) -> Config:
+        """Where and how it runs."""
+        return self.resources or self.config or Config()
 
     def describe(self) -> dict[str, Any]:
         """What result.json says about it; `title` is the first line of its tables and pages."""
@@ -60,6 +67,7 @@ class Subject:
             found |= {"checkpoint": self.saved.label, "step": self.saved.step, "steps": self.config.train.steps}
         if self.folder:
             found["folder"] = str(self.saved.checkpoint if self.saved and self.saved.checkpoint else self.folder)
+            found |= {"dtype": self.settings.model.dtype, "engine": self.settings.engine.kind}
         if self.endpoint:
             found["endpoint"] = self.endpoint.url
         return {**found, "title": subject_title(found)}
@@ -144,13 +152,25 @@ def identity_of(subject: Subject) -> dict[str, Any]:
     del settings["deadline_s"]
     if settings["top_p"] == 1:  # as before there was a choice
         del settings["top_p"]
+    about = {"settings": settings, **_changed(config, subject.settings)}
     if subject.saved and subject.saved.checkpoint:
         model = config.model.model_dump(mode="json")
         hashes = read_hashes(subject.saved.checkpoint)
-        return {"checkpoint": hashes, "step": subject.saved.step, "model": model, "settings": settings}
+        return {"checkpoint": hashes, "step": subject.saved.step, "model": model, **about}
     files = sorted(path for path in subject.folder.rglob("*") if path.is_file())
     hashes = {path.relative_to(subject.folder).as_posix(): sha256_of(path) for path in files}
-    return {"files": hashes, "dtype": config.model.dtype, "settings": settings}
+    return {"files": hashes, "dtype": config.model.dtype, **about}
+
+
+def _changed(before: Config, now: Config) -> dict[str, Any]:
+    """What the command line sets of the keys that change a result; nothing where it sets none."""
+    pairs = {
+        "model.dtype": (before.model.dtype, now.model.dtype),
+        "engine.kind": (before.engine.kind, now.engine.kind),
+        "engine.max_tokens": (before.engine.max_tokens, now.engine.max_tokens),
+    }
+    changed = {key: after for key, (first, after) in pairs.items() if after != first}
+    return {"changed": changed} if changed else {}
 
 
 def open_subject(subject: Subject, log: Path, parts: Sequence[EvalSpec] = ()) -> Performer:
@@ -195,7 +215,7 @@ def _open(subject: Subject, log: Path, parts: Sequence[EvalSpec] = ()) -> Perfor
     if subject.endpoint:
         return _endpoint(subject.endpoint, parts)
     assert subject.folder is not None
-    config = subject.config or Config()
+    config = subject.settings
     if config.engine.kind == "vllm":
         return _served(subject.folder, config, log)
     speaker = load_speaker(subject.folder, config.model.dtype, config.model.device)

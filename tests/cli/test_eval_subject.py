@@ -54,6 +54,14 @@ def test_a_bare_command_lists_what_there_is(cli, micro_run: Path) -> None:
         (["--policy", "bayes", "temperature=0.5"], "temperature means nothing to a scripted policy"),
         (["--endpoint", "http://127.0.0.1:1/v1", "--model-name", "m", "--price", "1,inf"], "expected two prices"),
         (["--policy", "bayes", "--limit", "4", "rendering=poem"], "rendering"),
+        (["--policy", "bayes", "model.dtype=bfloat16"], "model.dtype would change nothing: the scripted policy bayes"),
+        (
+            ["--endpoint", "http://127.0.0.1:1/v1", "--model-name", "m", "runtime.max_batch=4", "engine.kind=vllm"],
+            "runtime.max_batch and engine.kind would change nothing: the server runs m",
+        ),
+        (["--policy", "bayes", "train.lr=1"], "train.lr belongs to training; an evaluation takes model.dtype,"),
+        (["--policy", "bayes", "model.dtpye=bfloat16"], 'unknown key "model.dtpye"; did you mean "model.dtype"?'),
+        (["--policy", "bayes", "model.dtype=int4"], "model.dtype: expected one of float32, bfloat16"),
     ],
 )
 def test_an_option_that_would_count_for_nothing_is_refused(cli, argv: list[str], said: str) -> None:
@@ -117,3 +125,38 @@ def test_a_job_plays_the_model_that_was_found_when_it_was_submitted(
     assert sent == [[*argv[:-1], *chosen]]
     assert every or outcome.out.startswith("run micro, step 2 of 2\n")
     assert not (micro_run.parent / "evaluations").exists()
+
+
+def test_resource_keys_say_how_a_model_runs_and_the_type_is_part_of_the_result(cli, tiny_folder: Path) -> None:
+    argv = ["eval", "--model", str(tiny_folder), *LITTLE, "solve_tokens=4", "update_tokens=4", "rendering=compact"]
+    argv += ["preset=tiny", "--json"]
+    usual = cli(*argv).json["result"]
+    assert usual["subject"]["dtype"] == "float32"
+    faster = cli(*argv, "runtime.max_batch=1", "runtime.threads=1").json["result"]
+    assert faster["digest"] == usual["digest"]
+    other = cli(*argv, "model.dtype=bfloat16").json["result"]
+    assert other["subject"]["dtype"] == "bfloat16"
+    assert other["folder"] != usual["folder"]
+
+
+def test_vllm_plays_any_folder(cli, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codctl.engines.vllm.settings.find_spec", lambda name: None)
+    outcome = cli("eval", "--model", str(tiny_folder), *LITTLE, "engine.kind=vllm")
+    assert "engine.kind=vllm, but vllm is not installed" in outcome.err
+
+
+def test_the_models_of_a_run_take_resource_keys_too(cli, micro_run: Path) -> None:
+    argv = ["eval", "--run", "micro", *LITTLE, "--json"]
+    usual = cli(*argv).json["result"]
+    other = cli(*argv, "model.dtype=bfloat16", "--every-checkpoint").json["result"]
+    assert {model["dtype"] for model in other["models"]} == {"bfloat16"}
+    assert usual["folder"] not in [model["evaluation"] for model in other["models"]]
+
+
+def test_the_folder_of_a_checkpoint_is_the_step_of_its_run(cli, micro_run: Path) -> None:
+    folder = micro_run / "stages" / "cod_train" / "checkpoints" / "step-000001"
+    outcome = cli("eval", "--model", str(folder), *LITTLE)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == cli("eval", "--run", "micro", "--step", "1", *LITTLE).out
+    shutil.rmtree(folder)
+    assert "no saved model '1'" in cli("eval", "--model", str(folder), *LITTLE).err

@@ -95,6 +95,8 @@ def names(folder: Path) -> list[str]:
 
 def test_prune_keeps_the_newest(tiny_folder: Path, tmp_path: Path) -> None:
     saved_at(tiny_folder, tmp_path, 1, 2, 3)
+    checkpoints.prune(tmp_path, None, newest=3)
+    assert len(list(tmp_path.iterdir())) == 3
     checkpoints.prune(tmp_path, 2, newest=3)
     assert names(tmp_path) == ["step-000002", "step-000003"]
 

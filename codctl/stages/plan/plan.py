@@ -106,11 +106,18 @@ def make_plan(config: Config) -> Plan:
         tokens,
         speed.estimate(config, model, tokens, layout),
         config.train.steps if config.train.enabled else 0,
-        config.train.checkpoints_kept + 1,
+        _checkpoints(config) + 1,
         _host(config, model, layout),
         config.engine.lags,
         tuple(_notes(config, model, layout, tokens)),
     )
+
+
+def _checkpoints(config: Config) -> int:
+    """How many are kept at the end."""
+    train = config.train
+    written = -(-train.steps // train.checkpoint_every)
+    return min(written, train.checkpoints_kept or written)
 
 
 def _host(config: Config, model: Model, layout: Layout) -> int:
