@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from codctl.config.architectures import PUBLISHED
@@ -14,7 +16,7 @@ from codctl.stages.placement import place
 from codctl.stages.plan.fit import check_plan
 from codctl.stages.sweeps.plan import value_at
 
-# arXiv 2606.20002 and its released configurations, setting A.
+# arXiv 2606.20002; examples/research_cod/exp_plan_final/train/frozen_lake_obscure.yaml of agentscope-ai/Trinity-RFT.
 SETTING_A = {
     "world.family": "frozen_lake",
     "world.preset": "easy",
@@ -25,13 +27,15 @@ SETTING_A = {
     "context.parse_failure_reward": -0.1,
     "sampling.temperature": 1.0,
     "sampling.top_p": 1.0,
-    "sampling.solve_tokens": 2048,
-    "sampling.update_tokens": 2048,
+    "sampling.solve_tokens": 2000,
+    "sampling.update_tokens": 2000,
     "warm_start.enabled": False,
     "train.packs": 8,
     "train.rollouts": 8,
     "train.lr": 1e-6,
     "train.betas": [0.9, 0.999],
+    "train.weight_decay": 0.01,
+    "train.lr_schedule": "constant",
     "train.grad_clip": 1.0,
     "train.reward.turn_penalty": 0.1,
     "train.credit.returns": "mean_to_go",
@@ -41,12 +45,21 @@ SETTING_A = {
     "train.loss.red": True,
     "train.loss.mean": "token",
     "engine.placement": "disjoint",
-    "engine.max_tokens": 10 * 1024 + 2048,
+    "engine.max_tokens": 12_000,
     "engine.sync_every": 4,
     "engine.max_staleness": 20,
     "evaluation.long_length": 8,
 }
 TASKS = 50_000
+# "default", a table of the paper, or a key of the released configurations.
+SOURCES = {
+    "default", "Table 1", "Table 2", "agent_max_steps", "batch_size", "clip_mode", "default_workflow_type", "dtype",
+    "engine_num", "env_max_steps", "epsilon_low", "eval_task_pack_size", "grad_clip", "hint_penalty_coef",
+    "length_penalty_coef", "lr", "max_model_len", "max_response_tokens", "max_response_tokens_restraint",
+    "max_staleness", "max_token_len_per_gpu", "mode", "model_path", "name", "policy_loss_fn",
+    "red_weight_adaptive_temp", "repeat_times", "std_cal_level", "sync_interval", "task_pack_size", "tasksets",
+    "temperature", "total_epochs",
+}  # fmt: skip
 OF_QWEN3 = ["qwen3-8b", "qwen3-8b-mixture", "qwen3-8b-lora", "qwen3-0.6b-lora"]
 OWN_TO_LORA = {
     "model.path", "model.lora.rank", "train.lr", "engine.placement", "engine.sync_every", "engine.max_staleness",
@@ -64,8 +77,16 @@ def tasks(config: Config) -> int:
 def test_setting_a_is_the_published_one() -> None:
     config = load_config("qwen3-8b")
     assert values(config) == SETTING_A
-    assert 0 <= tasks(config) - TASKS < 32  # one epoch, whole steps
+    assert config.train.steps == TASKS // 32  # one epoch of whole steps
     assert config.train.packs * config.train.rollouts == 64
+
+
+@pytest.mark.parametrize("name", ["qwen3-8b", "qwen3-8b-mixture"])
+def test_every_published_value_names_its_table_or_its_key(name: str) -> None:
+    text = find_recipe(name).path.read_text()
+    assert "exp_plan_final/train/" in text
+    marked = [line.partition("[P] ")[2] for line in text.partition("\nname:")[2].splitlines() if "[P]" in line]
+    assert all(re.match(r"\w+( \d)?", source)[0] in SOURCES for source in marked)  # type: ignore[index]
 
 
 def test_every_published_number_has_its_source_in_the_recipe() -> None:
@@ -83,8 +104,10 @@ def test_setting_b_differs_in_its_worlds_alone() -> None:
         ("frozen_lake", "easy", None),
         ("alchemy", "easy", "paper"),
     ]
+    assert b.train.steps == 2 * TASKS // 32
     same = {"name": a.name, "description": a.description, "world": a.world}
-    assert b.model_copy(update=same) == a
+    same["train"] = b.train.model_copy(update={"steps": a.train.steps})
+    assert b.model_copy(update=same) == a.model_copy(update={"train": same["train"]})
 
 
 @pytest.mark.parametrize("name", ["qwen3-8b-lora", "qwen3-0.6b-lora"])
