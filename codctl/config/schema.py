@@ -399,6 +399,9 @@ class TrackingConfig(Section):
     )
     experiment: str = cosmetic("codctl", "MLflow experiment.")
     trajectories_every: int = resource(10, "Steps between stored rollouts, token for token.", ge=1, le=_MOST_STEPS)
+    trajectory_packs: int = resource(
+        1000, "Packs of each evaluation and stored step whose texts are kept for `codctl view`.", ge=0, le=_MOST_PACKS
+    )
 
     @field_validator("mlflow_uri")
     @classmethod

@@ -37,6 +37,7 @@ class Record:
         rows: One for each position.
         hints: In force at each position, for the arm `shuffled`.
         told: The whole of it for a reader; only of the packs that a walkthrough may be chosen from.
+        transcript: All that was said, packed (`codctl.evaluate.transcript`); None for a pack that is not stored.
         again: Whether the engine failed so that another attempt should play it again.
     """
 
@@ -46,6 +47,7 @@ class Record:
     hints: list[str] | None = None
     told: dict[str, Any] | None = None
     again: bool = False
+    transcript: str | None = None
 
 
 class Journal(Protocol):

@@ -18,9 +18,11 @@ from codctl.evaluate.journal import Journal, MemoryJournal, Record, Unit
 from codctl.evaluate.positions import row
 from codctl.evaluate.summary import Evaluation, summarise
 from codctl.evaluate.tally import CountedHints, Report, Tally
+from codctl.evaluate.transcript import packed, transcribe
 from codctl.evaluate.walkthrough import CANDIDATES, tell
 
 AT_ONCE = 512  # trajectories that are alive together, and packs that are in memory
+STORED_PACKS = 1000  # as `tracking.trajectory_packs`
 SCRIPTED_AT_ONCE = 8  # a policy never waits, so that more at once would only keep Ctrl-C waiting
 
 
@@ -47,6 +49,7 @@ async def play(
     at_once: int = AT_ONCE,
     retries_failed: bool = False,
     whole_legs: bool = False,
+    stored_packs: int = STORED_PACKS,
 ) -> None:
     """Play what the journal does not hold yet.
 
@@ -63,8 +66,9 @@ async def play(
         retries_failed: Whether a failure of the engine may pass, so that a later attempt plays the trajectory again.
         whole_legs: Play what an arm lacks of a block together with what it has, batched as if nothing had happened:
             then not even the last bits differ.
+        stored_packs: Packs whose trajectories are stored, from the first on.
     """
-    playing = _Playing(spec, journal, at_once, retries_failed, whole_legs, Tally(report))
+    playing = _Playing(spec, journal, at_once, retries_failed, whole_legs, Tally(report), stored_packs)
     legs = _legs(player, spec)
     playing.tally.total = len(legs) * spec.packs * spec.length
     for block in blocks(spec.packs):
@@ -135,6 +139,7 @@ class _Playing:
     retries_failed: bool
     whole_legs: bool
     tally: Tally
+    stored_packs: int
 
     async def block(self, block: range, legs: Sequence[_Leg]) -> None:
         """Let every leg play the packs of a block that it has not played."""
@@ -175,6 +180,9 @@ class _Playing:
             hints=[e.hints for e in solves] if is_own else None,
             told=tell(pack, trajectory, cheapest_rendering([pack.slots[0].family])) if is_told else None,
             again=has_failed and self.retries_failed,
+            transcript=packed(transcribe(trajectory, pack, player.chat, player.settings.rendering))
+            if number < self.stored_packs
+            else None,
         )
         self.journal.append(record)
         self.tally.trajectory_is_done(leg.arm, record.rows, is_reference=leg.is_reference)

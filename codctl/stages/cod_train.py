@@ -16,6 +16,7 @@ from codctl.cod.rollout import Player, play_all
 from codctl.cod.trajectory import Trajectory, write_parquet
 from codctl.config.schema import Config
 from codctl.envs.base import Pack
+from codctl.evaluate import trajectory_file
 from codctl.learn import checkpoints
 from codctl.learn.group import LearnerGroup, Starter, open_group
 from codctl.learn.models import load_tokenizer
@@ -220,12 +221,17 @@ class Training:
         """The rollouts of a step, with the weights that it is to be played with."""
         config = self._config
         await self._use(self._version_for(step))
-        packs = self._mixture.packs("train", config.seed, (step - 1) * config.train.packs, config.train.packs)
+        packs = self._packs(step)
         before, started = replace(self._sampler.engine.stats), time.monotonic()
         trajectories = await self._play_packs(self._player, packs, config.train.rollouts)
         if trajectories is None:
             return None
         return Played(trajectories, self._sampler.engine.stats.since(before), time.monotonic() - started)
+
+    def _packs(self, step: int) -> list[Pack]:
+        """What a step plays."""
+        count = self._config.train.packs
+        return self._mixture.packs("train", self._config.seed, (step - 1) * count, count)
 
     async def _play_packs(self, player: Player, packs: Sequence[Pack], rollouts: int) -> list[Trajectory] | None:
         """Play, and look for a request to stop all the while: a step of a large model takes longer than its notice."""
@@ -266,6 +272,7 @@ class Training:
             refuse_if_engine_is_broken([e for t in played for e in t.episodes], step)
             metrics = by_position(self._mixture, played)
             self._tracker.log(step, "validation", metrics)
+            self._keep("validation", step, packs, played)
             self._progress.update(f"validation at step {step}", len(packs), len(packs), metrics)
 
     # --- learning -------------------------------------------------------------------------------------------------
@@ -304,6 +311,7 @@ class Training:
         if step % config.tracking.trajectories_every == 0 or step in (1, config.train.steps):
             path = self._stage / "rollouts" / f"step-{step:06d}.parquet"
             write_parquet(path, played.trajectories, scored.credits)
+            self._keep("training", step, self._packs(step), played.trajectories, scored.credits)
         return metrics
 
     def _tell_restarts(self, step: int) -> int:
@@ -313,6 +321,21 @@ class Training:
         if new:
             self._progress.message(f"step {step}: engines were lost and restarted ({new} times); see engine.log")
         return new
+
+    def _keep(
+        self,
+        name: str,
+        step: int,
+        packs: Sequence[Pack],
+        trajectories: Sequence[Trajectory],
+        credit_rows: Sequence[dict[str, float]] = (),
+    ) -> None:
+        """Store what was said, for `codctl view`."""
+        path = self._stage / trajectory_file.FOLDER / f"{name}-{step:06d}.parquet"
+        chat, stored = self._player.chat, packs[: self._config.tracking.trajectory_packs]
+        arm = trajectory_file.TRAINING if credit_rows else "own"
+        found = trajectory_file.of_step(arm, stored, trajectories, credit_rows, chat, self._config.world.rendering)
+        trajectory_file.write(path, found)
 
     # --- keeping --------------------------------------------------------------------------------------------------
 

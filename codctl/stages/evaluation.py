@@ -15,6 +15,7 @@ from codctl.config.evalspec import EvalSpec
 from codctl.config.freeze import training_digest
 from codctl.config.schema import Config, WorldConfig
 from codctl.errors import RefusedError, StageError
+from codctl.evaluate import trajectory_file
 from codctl.evaluate.journal import FileJournal, Journal
 from codctl.runs.atomic import make_folder, write_json, write_text
 from codctl.runs.directory import RunDirectory
@@ -84,8 +85,9 @@ def evaluate_in_run(
                 subject = _subject(run, config, folder)
                 performer = open_subject(subject, run.path / "engine.log")
                 found = _evaluate(performer, subject, spec, progress, journal)
-            with sealing(final, about) as temp:
-                write_evaluation(found, temp)
+                with sealing(final, about) as temp:
+                    write_evaluation(found, temp)
+                    trajectory_file.write(temp / trajectory_file.NAME, trajectory_file.of_parts([spec], journal))
         journal_path.unlink(missing_ok=True)  # also that of an attempt that was killed right here
         results[called] = json.loads((final / "result.json").read_text())
     return results
@@ -150,14 +152,14 @@ def _evaluate(
     from codctl.evaluate.summary import summarise
 
     started_s = time.monotonic()
-    asyncio.run(_play(performer, spec, progress, journal))
+    asyncio.run(_play(performer, spec, progress, journal, subject.config or Config()))
     found = summarise(spec, journal)
     about = {key: value for key, value in subject.describe().items() if key != "folder"}
     found.result.update({"seconds": round(time.monotonic() - started_s, 3), "run": subject.name, "subject": about})
     return found
 
 
-async def _play(performer: Performer, spec: EvalSpec, progress: Progress, journal: Journal) -> None:
+async def _play(performer: Performer, spec: EvalSpec, progress: Progress, journal: Journal, config: Config) -> None:
     from codctl.evaluate.runner import play
 
     phase = f"evaluation on {spec.family}, length {spec.length}"
@@ -168,7 +170,8 @@ async def _play(performer: Performer, spec: EvalSpec, progress: Progress, journa
     try:
         if performer.check:
             await performer.check()
-        await play(performer.player(spec), spec, journal, report, whole_legs=True)
+        stored = config.tracking.trajectory_packs
+        await play(performer.player(spec), spec, journal, report, whole_legs=True, stored_packs=stored)
     finally:
         if performer.close:
             await performer.close()

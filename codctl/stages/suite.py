@@ -17,6 +17,7 @@ from typing import Any
 from codctl import __version__
 from codctl.config.compose_eval import load_suite
 from codctl.config.evalspec import EvalSpec
+from codctl.config.schema import Config
 from codctl.config.suitespec import SuiteSpec
 from codctl.envs.registry import families
 from codctl.errors import BackendError, RefusedError, StageError, UsageError
@@ -188,6 +189,7 @@ async def _play(plan: Plan, performer: Performer, journal: FileJournal, progress
                 report,
                 at_once=performer.at_once,
                 retries_failed=performer.retries_failed,
+                stored_packs=_stored_packs(plan.subject),
             )
             if performer.settle:
                 await performer.settle()
@@ -199,6 +201,11 @@ async def _play(plan: Plan, performer: Performer, journal: FileJournal, progress
                 hint=f"{hint}what was played is kept: the same command continues",
                 problems=error.problems,
             ) from error
+
+
+def _stored_packs(subject: Subject) -> int:
+    """Packs whose trajectories are stored."""
+    return (subject.config or Config()).tracking.trajectory_packs
 
 
 def _head(plan: Plan) -> dict[str, Any]:

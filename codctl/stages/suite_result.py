@@ -1,4 +1,4 @@
-"""The files of a finished suite: rows.parquet, report.html, and result.json, which is written last."""
+"""The files of a finished suite: rows, trajectories, report.html, and result.json, which is written last."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from codctl.config.evalspec import EvalSpec
-from codctl.evaluate import replies
+from codctl.evaluate import replies, trajectory_file
 from codctl.evaluate.journal import FileJournal
 from codctl.evaluate.report.suite_page import render
 from codctl.evaluate.summary import summarise
@@ -72,6 +72,7 @@ def write_result(folder: Path, head: Mapping[str, Any], parts: Sequence[EvalSpec
         "parts": results,
     }
     write_bytes(folder / "rows.parquet", rows.close())
+    trajectory_file.write(folder / trajectory_file.NAME, trajectory_file.of_parts(parts, journal))
     write_text(folder / "report.html", render(result, told))
     write_json(folder / _RESULT, result)
 
