@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from codctl.cod.context import Revision, parse_update, revise
-from codctl.cod.conversation import Chat, Conversation
+from codctl.cod.conversation import Chat, Conversation, converse
 from codctl.cod.engine import Asker, Engine, EngineError, Generation, Sampling
 from codctl.cod.prompts import parse_answer, update_messages
 from codctl.cod.trajectory import EpisodeRecord, Kind, Trajectory
@@ -98,7 +98,7 @@ class Player:
     ) -> tuple[EpisodeRecord, list[str]]:
         episode, slot = situation.episode, situation.slot
         system = slot.family.solve_prompt(situation.hints, self.settings.rendering, slot.preset)
-        conversation = Conversation(
+        conversation = converse(
             self.chat,
             [{"role": "system", "content": system}, {"role": "user", "content": episode.observation}],
         )
@@ -151,7 +151,7 @@ class Player:
         self, situation: Situation, rollout: int, own: Revision, past: Sequence[Episode]
     ) -> tuple[EpisodeRecord, Revision]:
         messages = update_messages(situation.hints, situation.episode, self.settings.rendering)
-        conversation = Conversation(self.chat, messages)
+        conversation = converse(self.chat, messages)
         version, reply, fault = 0, "", None
         try:
             generation = await self._ask("update", conversation, situation, rollout, 0)
@@ -204,7 +204,7 @@ class Player:
         )
         who = (situation.pack.id, rollout, kind, situation.position, turn)
         request = self.engine.generate(
-            conversation.ids, sampling, seed=derive_seed(self.seed, *who), asker=Asker(kind, situation)
+            conversation.prompt, sampling, seed=derive_seed(self.seed, *who), asker=Asker(kind, situation)
         )
         try:
             async with asyncio.timeout(settings.deadline_s):
@@ -239,6 +239,7 @@ class Player:
             loss_mask=conversation.loss_mask,
             logprobs=conversation.logprobs,
             turn_ends=conversation.turn_ends,
+            rendered=not self.chat.appends,
             raw_reward=raw_reward,
             shaped_reward=shaped_reward,
             turns=situation.episode.turns if kind == "solve" else 1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +40,7 @@ class EpisodeRecord:
         replies: Text of each reply.
         observations: What the first prompt and each later one told the model.
         actions: Solve: what was read from each reply that could be read.
+        rendered: Each turn's prompt was rendered anew: up to each of `turn_ends` reaches a row of its own.
     """
 
     kind: Kind
@@ -61,6 +63,14 @@ class EpisodeRecord:
     fault: ReplyFault | None = None
     outcome: str = ""
     actions: tuple[str, ...] = ()
+    rendered: bool = False
+
+    @property
+    def rows(self) -> list[slice]:
+        """The training rows in `ids`: one for the episode, or one for each turn whose prompt was rendered anew."""
+        if not self.rendered:
+            return [slice(0, len(self.ids))]
+        return [slice(begin, end) for begin, end in pairwise((0, *self.turn_ends))]
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class ScriptedEngine:
             reply = update_reply(self._policy.update(asker.situation, rng), asker.situation.rendering)
         if self._fault and rng.random() < self._fault_rate:
             reply = await self._spoil(reply, asker)
-        token_ids = [*self._chat.encode(reply), self._chat.stop_ids[0]]
+        token_ids = self._chat.reply(reply)
         cut = token_ids[: sampling.max_new_tokens]
         return Generation(cut, [0.0] * len(cut), "stop" if len(cut) == len(token_ids) else "length", 0)
 

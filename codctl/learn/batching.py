@@ -12,28 +12,41 @@ EVEN_AT = 16_384  # tokens: at this length attention costs about as much as all 
 
 @dataclass(frozen=True)
 class Sample:
-    """One training row: a whole episode with the advantage that all its sampled tokens carry.
+    """One training row: an episode, or a turn of one, with the advantage that all its sampled tokens carry.
 
     Attributes:
         ids: Token ids.
         loss_mask: 1 for sampled tokens.
         old_logprobs: Sampling log-probs, 0 elsewhere.
         advantage: Of the episode.
+        episode: Number of the episode, where several rows can be of the same.
     """
 
     ids: list[int]
     loss_mask: list[int]
     old_logprobs: list[float]
     advantage: float
+    episode: int | None = None
 
     @property
     def loss_tokens(self) -> int:
         return sum(self.loss_mask)
 
 
-def sample_of(episode: EpisodeRecord, advantage: float) -> Sample:
-    """A training row; the context window is not checked again, the engine kept to it."""
-    return Sample(episode.ids, episode.loss_mask, episode.logprobs, advantage)
+def samples_of(episode: EpisodeRecord, advantage: float, number: int) -> list[Sample]:
+    """The training rows of an episode; the context window is not checked again, the engine kept to it."""
+    return [
+        Sample(episode.ids[row], episode.loss_mask[row], episode.logprobs[row], advantage, number)
+        for row in episode.rows
+    ]
+
+
+def by_episode(samples: Sequence[Sample]) -> list[list[Sample]]:
+    """Rows of the same episode together, in order; a row without a number is an episode of its own."""
+    found: dict[tuple[int | None, int], list[Sample]] = {}
+    for place, sample in enumerate(samples):
+        found.setdefault((sample.episode, place if sample.episode is None else 0), []).append(sample)
+    return list(found.values())
 
 
 def micro_batches(samples: Sequence[Sample], token_budget: int, *, packed: bool = False) -> list[list[Sample]]:
@@ -151,4 +164,4 @@ def count_tokens(batches: Sequence[Sequence[Sample]], *, packed: bool = False) -
 
 def tokens_by_turn(episodes: Sequence[EpisodeRecord]) -> int:
     """Tokens that one training row per turn would forward: each turn repeats all that came before it."""
-    return sum(end for episode in episodes for end in episode.turn_ends)
+    return sum(len(e.ids) if e.rendered else sum(e.turn_ends) for e in episodes)

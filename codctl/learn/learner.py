@@ -16,7 +16,7 @@ import torch
 from codctl.config.schedule import learning_rate
 from codctl.config.schema import TrainConfig
 from codctl.errors import StageError
-from codctl.learn.batching import Sample, balanced, count_tokens, micro_batches
+from codctl.learn.batching import Sample, balanced, by_episode, count_tokens, micro_batches
 from codctl.learn.losses import red_weights, row_weights, token_loss
 from codctl.learn.ranks import Ranks
 from codctl.learn.spread import Spread, Strategy
@@ -121,8 +121,9 @@ class Learner:
         if self._config.loss.red:
             scaled = red_weights([row.advantage for row in rows], [row.loss_tokens for row in rows])
             rows = [replace(row, advantage=advantage) for row, advantage in zip(rows, scaled, strict=True)]
-        Random(derive_seed(self._seed, "learn", step)).shuffle(rows)
-        parts = [rows[i :: self._config.optimizer_steps] for i in range(self._config.optimizer_steps)]
+        episodes, steps = by_episode(rows), self._config.optimizer_steps
+        Random(derive_seed(self._seed, "learn", step)).shuffle(episodes)
+        parts = [[row for episode in episodes[i::steps] for row in episode] for i in range(steps)]
         sums, norms = _Sums(), 0.0
         lr = learning_rate(self._config, step)
         for group in self.optimizer.param_groups:

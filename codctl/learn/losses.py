@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-from codctl.learn.batching import Sample
+from codctl.learn.batching import Sample, by_episode
 
 
 def token_loss(
@@ -49,8 +49,10 @@ def row_weights(samples: Sequence[Sample], mean: Literal["token", "episode"]) ->
     if mean == "token":
         total = sum(sample.loss_tokens for sample in samples)
         return [1.0 / max(total, 1)] * len(samples)
-    rows = sum(1 for sample in samples if sample.loss_tokens)
-    return [1.0 / (rows * sample.loss_tokens) if sample.loss_tokens else 0.0 for sample in samples]
+    episodes = [(rows, sum(row.loss_tokens for row in rows)) for rows in by_episode(samples)]
+    count = sum(1 for _, tokens in episodes if tokens)
+    weight_of = {id(row): 1.0 / (count * tokens) if tokens else 0.0 for rows, tokens in episodes for row in rows}
+    return [weight_of[id(sample)] for sample in samples]
 
 
 RED_RANGE, RED_WIDTH = (0.8, 100.0), 0.05

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from codctl.cod.conversation import breaks_prefixes
+from codctl.cod.conversation import TemplateChat
 from codctl.config.schema import LoraConfig
 from codctl.errors import PreflightError
 from codctl.learn import hub
@@ -56,15 +55,8 @@ def base_folder(path: Path) -> Path:
     return hub.located(settings["base_model_name_or_path"], settings.get("revision"))
 
 
-def load_tokenizer(path: Path, say: Callable[[str], None] = lambda _: None) -> Any:
+def load_tokenizer(path: Path) -> Any:
     """The tokenizer of a local folder; no hub, no remote code.
-
-    A chat template that changes earlier turns, and that TRL has a faithful one for, is replaced by that one: Qwen3's
-    own drops the empty think block of every turn but the last.
-
-    Args:
-        path: Folder.
-        say: Told when the template is replaced.
 
     Raises:
         PreflightError: There is no tokenizer that can be loaded.
@@ -72,21 +64,33 @@ def load_tokenizer(path: Path, say: Callable[[str], None] = lambda _: None) -> A
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise PreflightError(f"the tokenizer cannot be loaded: {error}", where=str(path)) from error
-    if not breaks_prefixes(tokenizer):
-        return tokenizer
-    from trl.chat_template_utils import get_training_chat_template
 
-    try:
-        replacement = get_training_chat_template(tokenizer)
-    except ValueError:  # TRL does not know it; TemplateChat says what is wrong with it
-        return tokenizer
-    if replacement:
-        tokenizer.chat_template = replacement
-        say("the model's chat template changes earlier turns; TRL's variant of it, which only appends, is used instead")
-    return tokenizer
+
+def load_chat(path: Path, tokenizer: Any = None) -> TemplateChat:
+    """The tokenizer's chat template, with every stop token that the model's files name.
+
+    Args:
+        path: Model folder or PEFT adapter folder.
+        tokenizer: Its tokenizer, where it is loaded already.
+
+    Raises:
+        PreflightError: The tokenizer cannot be loaded, or its template cannot be used.
+    """
+    return TemplateChat(tokenizer or load_tokenizer(path), stop_ids=named_stops(path), where=str(path))
+
+
+def named_stops(path: Path) -> tuple[int, ...]:
+    """Stop tokens by generation_config.json, where it is silent by config.json; of an adapter those of its base."""
+    for folder in dict.fromkeys((path, base_folder(path))):
+        for name in ("generation_config.json", "config.json"):
+            file = folder / name
+            found = json.loads(file.read_text()).get("eos_token_id") if file.is_file() else None
+            if found is not None:
+                return tuple(found) if isinstance(found, list) else (int(found),)
+    return ()
 
 
 def load_model(path: Path, dtype: str, device: str) -> Any:

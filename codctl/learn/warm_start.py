@@ -87,9 +87,12 @@ def train_on(
     warm = config.warm_start
     datasets.disable_progress_bars()
     rows = datasets.Dataset.from_dict(
-        {"input_ids": [e.ids for e in episodes], "completion_mask": [e.loss_mask for e in episodes]}
+        {
+            "input_ids": [e.ids[row] for e in episodes for row in e.rows],
+            "completion_mask": [e.loss_mask[row] for e in episodes for row in e.rows],
+        }
     )
-    steps = math.ceil(len(episodes) / warm.batch_rows) * warm.epochs
+    steps = math.ceil(len(rows) / warm.batch_rows) * warm.epochs
     arguments = SFTConfig(
         output_dir=str(work),
         num_train_epochs=warm.epochs,

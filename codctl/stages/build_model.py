@@ -6,7 +6,7 @@ from pathlib import Path
 
 from codctl.config.schema import Config
 from codctl.learn import hub
-from codctl.learn.models import load_tokenizer
+from codctl.learn.models import load_chat
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_whole, sealing
 from codctl.stages.model_checks import check_files
@@ -26,7 +26,8 @@ def build_model(run: RunDirectory, config: Config, progress: Progress) -> Path:
         return run.stage(_STAGE)
     folder = _fetched(config, progress)
     check_files(config.model)
-    load_tokenizer(folder, progress.message)  # for what it says: once here, for all stages
+    for note in load_chat(folder).notes:  # once here, for all stages
+        progress.message(note)
     return folder
 
 

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from codctl.cod.conversation import TemplateChat
 from codctl.cod.engine import EngineStats
 from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, play_all
@@ -19,7 +18,7 @@ from codctl.envs.base import Pack
 from codctl.evaluate import trajectory_file
 from codctl.learn import checkpoints
 from codctl.learn.group import LearnerGroup, Starter, open_group
-from codctl.learn.models import load_tokenizer
+from codctl.learn.models import load_chat, load_tokenizer
 from codctl.runs import signals
 from codctl.runs.directory import RunDirectory
 from codctl.runs.extension import final_step
@@ -67,7 +66,7 @@ def cod_train(
         return final
     progress.update("CoD-Train: loading the model", 0, 0, {})
     tokenizer = load_tokenizer(start)
-    chat = TemplateChat(tokenizer, where=str(start))
+    chat = load_chat(start, tokenizer)
     with ExitStack() as stack:
         group = stack.enter_context(_learner(config, start, tokenizer.pad_token_id or 0, starter))
         runner = stack.enter_context(asyncio.Runner())

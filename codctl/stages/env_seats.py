@@ -30,16 +30,19 @@ class Ears:
 
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
-        self.stop_ids = chat.stop_ids
+        self.stop_ids, self.appends = chat.stop_ids, chat.appends
         self.heard: list[str] = []
 
     def open(self, messages: Sequence[Message]) -> list[int]:
         self.heard = [message["content"] for message in messages]
         return self._chat.open(messages)
 
-    def follow_up(self, text: str, *, stopped: bool) -> list[int]:
+    def follow_up(self, text: str, *, ended_by: int | None) -> list[int]:
         self.heard = [text]
-        return self._chat.follow_up(text, stopped=stopped)
+        return self._chat.follow_up(text, ended_by=ended_by)
+
+    def reply(self, text: str) -> list[int]:
+        return self._chat.reply(text)
 
     def encode(self, text: str) -> list[int]:
         return self._chat.encode(text)

@@ -12,7 +12,7 @@ from codctl.config.consistency import targets_head, tied_head
 from codctl.config.schema import ModelConfig
 from codctl.errors import PreflightError
 from codctl.learn import hub
-from codctl.learn.models import base_folder, check_folder, load_tokenizer
+from codctl.learn.models import base_folder, check_folder, load_chat, load_tokenizer
 
 
 def check_shape(model: ModelConfig) -> None:
@@ -46,7 +46,7 @@ def check_files(model: ModelConfig) -> TemplateChat | None:
         return None
     check_folder(folder)
     tokenizer = load_tokenizer(folder)
-    chat = TemplateChat(tokenizer, where=str(folder))
+    chat = load_chat(folder, tokenizer)
     check_tokenizer(tokenizer, folder)
     return chat
 

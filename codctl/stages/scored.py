@@ -12,7 +12,7 @@ from codctl.cod.trajectory import EpisodeRecord, Trajectory
 from codctl.config.schema import Config
 from codctl.errors import StageError
 from codctl.evaluate.positions import position_metrics
-from codctl.learn.batching import Sample, sample_of, tokens_by_turn
+from codctl.learn.batching import Sample, samples_of, tokens_by_turn
 from codctl.learn.health import advantage_sums
 from codctl.outcomes import FaultKind
 
@@ -36,9 +36,10 @@ class Scored:
     def samples(self, max_staleness: int) -> list[Sample]:
         """Training rows: episodes that were played to their end by weights that are not too old."""
         return [
-            sample_of(episode, row["advantage"])
-            for episode, row in zip(self.episodes, self.credits, strict=True)
+            sample
+            for number, (episode, row) in enumerate(zip(self.episodes, self.credits, strict=True))
             if not episode.failed and row["staleness"] <= max_staleness
+            for sample in samples_of(episode, row["advantage"], number)
         ]
 
 

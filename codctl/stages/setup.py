@@ -13,7 +13,7 @@ from codctl.cod.rollout import RolloutSettings
 from codctl.config.schema import Config
 from codctl.errors import PreflightError
 from codctl.learn import hub
-from codctl.learn.models import check_folder, load_model, load_tokenizer
+from codctl.learn.models import check_folder, load_chat, load_model, load_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +69,7 @@ def load_speaker(folder: Path, dtype: str, device: str) -> Speaker:
     """Load model, tokenizer and chat of a folder; PreflightError says what is wrong with it."""
     check_folder(folder)
     tokenizer = load_tokenizer(folder)
-    chat = TemplateChat(tokenizer, where=str(folder))
+    chat = load_chat(folder, tokenizer)
     return Speaker(load_model(folder, dtype, device), tokenizer, chat)
 
 

@@ -17,7 +17,7 @@ from codctl.evaluate.about import subject_title
 from codctl.evaluate.ceilings import reference_player
 from codctl.evaluate.suites.expansion import Home, World
 from codctl.learn import hub
-from codctl.learn.models import base_folder, check_folder, load_tokenizer
+from codctl.learn.models import base_folder, check_folder, load_chat
 from codctl.runs.atomic import temp_sibling
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import read_hashes, sha256_of
@@ -228,7 +228,7 @@ def _served(folder: Path, config: Config, log: Path) -> Performer:
     from codctl.evaluate.runner import AT_ONCE
 
     check_folder(folder)
-    chat = TemplateChat(load_tokenizer(folder), where=str(folder))
+    chat = load_chat(folder)
     engine = open_vllm(config, folder, engines=place(config).engines, log=log, base=base_folder(folder))
     return Performer(_model_player(engine, chat, config), AT_ONCE, check=engine.start, close=engine.aclose)
 

@@ -281,13 +281,15 @@ def test_model_folder_without_tokenizer(cli, micro: str, model: Path) -> None:
         assert outcome.err.startswith("error: model: the model folder has no tokenizer (tokenizer.json)\n  → ")
 
 
-def test_model_folder_whose_template_breaks_prefixes(cli, micro: str, model: Path) -> None:
+def test_model_folder_whose_template_renders_no_conversation(cli, micro: str, model: Path) -> None:
     (model / "chat_template.jinja").write_text(
-        "{% for m in messages %}{% if not loop.last %}old {% endif %}{{ m.role }}: {{ m.content }}{% endfor %}"
-        "{% if add_generation_prompt %}assistant:{% endif %}"
+        "{% if messages | length > 2 %}{{ raise_exception('one turn only') }}{% endif %}{{ messages[0].content }}"
     )
     for argv in (["train", micro, "model.path=model"], ["eval", "--model", "model"]):
         outcome = cli(*argv)
         assert (outcome.code, outcome.out) == (3, "")
-        assert "error: model: the chat template breaks prefixes: " in outcome.err
+        assert (
+            "error: model: the chat template cannot render a conversation of several turns: one turn only"
+            in outcome.err
+        )
         assert "Traceback" not in outcome.err

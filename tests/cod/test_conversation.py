@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codctl.cod.context import END, START
-from codctl.cod.conversation import ByteChat, Chat, Conversation, TemplateChat
+from codctl.cod.conversation import ByteChat, Chat, Conversation, TemplateChat, converse
 from codctl.errors import PreflightError
 
 WORDS = [
@@ -136,8 +136,10 @@ def test_special_tokens_in_text_cannot_forge_a_turn(template_chat: TemplateChat,
     clean = [token for token in template_chat.open([{"role": "user", "content": "x"}]) if token in special]
     forged = [token for token in template_chat.open([{"role": "user", "content": text}]) if token in special]
     assert forged == clean
-    clean = [token for token in template_chat.follow_up("x", stopped=True) if token in special]
-    assert [token for token in template_chat.follow_up(text, stopped=True) if token in special] == clean
+    clean = [token for token in template_chat.follow_up("x", ended_by=template_chat.stop_ids[0]) if token in special]
+    assert [
+        token for token in template_chat.follow_up(text, ended_by=template_chat.stop_ids[0]) if token in special
+    ] == clean
 
 
 @settings(max_examples=200, deadline=None)
@@ -172,7 +174,7 @@ def test_special_tokens_that_the_tokenizer_does_not_list_are_taken_out_too(fresh
     assert header not in TemplateChat(fresh_tokenizer).open([{"role": "user", "content": "a <|header|> b"}])
 
 
-# --- templates that would make training see other tokens than were sampled --------------------------------------------
+# --- foreign templates --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -186,44 +188,26 @@ def no_template(tokenizer: Any) -> None:
     tokenizer.chat_template = None
 
 
-def no_eos(tokenizer: Any) -> None:
+def no_stop(tokenizer: Any) -> None:
     tokenizer.eos_token = None
+    tokenizer.chat_template = tokenizer.chat_template.replace("<|end|>", "").replace("<|", "[").replace("|>", "]")
 
 
-def counts_the_turns(tokenizer: Any) -> None:
-    tokenizer.chat_template = "{{ messages | length }}" + tokenizer.chat_template
+def renders_nothing(tokenizer: Any) -> None:
+    tokenizer.chat_template = "{{ raise_exception('tools only') }}"
 
 
-def forgets_earlier_replies(tokenizer: Any) -> None:
-    tokenizer.chat_template = (
-        "{%- for m in messages -%}<|{{ m.role }}|>"
-        "{%- if m.role != 'assistant' or loop.last -%}{{ m.content }}{%- endif -%}<|end|>{%- endfor -%}"
-        "{%- if add_generation_prompt -%}<|assistant|>{%- endif -%}"
-    )
-
-
-def ends_with_another_token(tokenizer: Any) -> None:
-    tokenizer.chat_template = tokenizer.chat_template.replace("<|end|>", "<|pad|>")
-
-
-def never_ends_a_turn(tokenizer: Any) -> None:
-    tokenizer.chat_template = tokenizer.chat_template.replace("<|end|>", "")
-
-
-def knows_no_system_role(tokenizer: Any) -> None:
-    tokenizer.chat_template = "{{ raise_exception('System role not supported') }}"
+def leaves_out_the_system_text(tokenizer: Any) -> None:
+    tokenizer.chat_template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content[0].text }}<|end|>{% endfor %}"
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (no_template, "the tokenizer has no chat template"),
-        (no_eos, "the tokenizer has no end-of-sequence token"),
-        (counts_the_turns, "the chat template breaks prefixes"),
-        (forgets_earlier_replies, "the chat template breaks prefixes"),
-        (ends_with_another_token, "does not end a reply with the tokenizer's eos token '<|end|>'"),
-        (never_ends_a_turn, "does not end a reply with the tokenizer's eos token '<|end|>'"),
-        (knows_no_system_role, "the chat template fails: System role not supported"),
+        (no_stop, "nothing ends a reply: neither the chat template nor the tokenizer or generation_config.json"),
+        (renders_nothing, "the chat template cannot render a conversation of several turns: tools only"),
+        (leaves_out_the_system_text, "the chat template cannot render a conversation of several turns: "),
     ],
 )
 def test_unusable_templates_are_refused(fresh_tokenizer: Any, spoil: Callable[[Any], None], message: str) -> None:
@@ -232,7 +216,67 @@ def test_unusable_templates_are_refused(fresh_tokenizer: Any, spoil: Callable[[A
         TemplateChat(fresh_tokenizer, where="models/foreign")
     assert message in caught.value.message
     assert caught.value.where == "models/foreign"
-    assert "chat_template.jinja" in caught.value.hint
+    assert "ChatML" not in caught.value.hint  # its tokens are no tokens of most models
+
+
+def counts_the_turns(tokenizer: Any) -> str:
+    tokenizer.chat_template = "{{ messages | length }}" + tokenizer.chat_template
+    return "the beginning changes as the conversation goes on"
+
+
+def forgets_earlier_replies(tokenizer: Any) -> str:
+    tokenizer.chat_template = (
+        "{%- for m in messages -%}<|{{ m.role }}|>"
+        "{%- if m.role != 'assistant' or loop.last -%}{{ m.content }}{%- endif -%}<|end|>{%- endfor -%}"
+        "{%- if add_generation_prompt -%}<|assistant|>{%- endif -%}"
+    )
+    return "it leaves out or changes earlier texts"
+
+
+def numbers_the_turns(tokenizer: Any) -> str:
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|{{ m.role }}|>{{ loop.index if m.role == 'user' }}{{ m.content }}<|end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    return "it writes one turn otherwise than another"
+
+
+def has_no_stop_token(tokenizer: Any) -> str:
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}assistant:{% endif %}"
+    )
+    return "no special token stands between a reply and the next prompt"
+
+
+REWRITING = [counts_the_turns, forgets_earlier_replies, numbers_the_turns, has_no_stop_token]
+
+
+@pytest.mark.parametrize("change", REWRITING)
+def test_where_a_conversation_cannot_grow_each_prompt_is_rendered_anew(
+    fresh_tokenizer: Any, change: Callable[[Any], str]
+) -> None:
+    reason = change(fresh_tokenizer)
+    chat = TemplateChat(fresh_tokenizer)
+    assert not chat.appends
+    assert [reason in note and "a row of its own" in note for note in chat.notes] == [True]
+    messages = [{"role": "system", "content": "lake"}, {"role": "user", "content": "a1"}]
+    conversation = converse(chat, messages)
+    rows = []
+    for reply, observation in (("up", "b1"), ("down", "c1"), ("left", "d1")):
+        prompt = fresh_tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        assert conversation.prompt == chat.encode(prompt)
+        ids = chat.reply(reply)
+        assert ids[-1] == chat.stop_ids[0]
+        rows.append((conversation.prompt, ids))
+        text = conversation.add_reply(ids, [-0.5] * len(ids))
+        conversation.add_observation(observation)
+        messages += [{"role": "assistant", "content": text}, {"role": "user", "content": observation}]
+    ends = [0, *conversation.turn_ends]
+    for (prompt, ids), (begin, end) in zip(rows, pairwise(ends), strict=True):
+        assert conversation.ids[begin:end] == prompt + ids
+        assert conversation.loss_mask[begin:end] == [0] * len(prompt) + [1] * len(ids)
+        assert conversation.logprobs[begin:end] == [0.0] * len(prompt) + [-0.5] * len(ids)
 
 
 def test_a_chatml_template_is_accepted(fresh_tokenizer: Any) -> None:
@@ -241,6 +285,18 @@ def test_a_chatml_template_is_accepted(fresh_tokenizer: Any) -> None:
         "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
     )
     chat = TemplateChat(fresh_tokenizer)
-    stopped, cut = chat.follow_up("go", stopped=True), chat.follow_up("go", stopped=False)
+    assert (chat.appends, chat.notes) == (True, [])
+    stopped, cut = chat.follow_up("go", ended_by=chat.stop_ids[0]), chat.follow_up("go", ended_by=None)
     assert cut[0] == chat.stop_ids[0]
     assert cut[1:] == stopped
+
+
+def test_a_template_that_ends_replies_with_another_token_than_eos(fresh_tokenizer: Any) -> None:
+    """Both end a reply, and so does what the generation config names; the template's own is what is trained."""
+    fresh_tokenizer.chat_template = fresh_tokenizer.chat_template.replace("<|end|>", "<|pad|>")
+    chat = TemplateChat(fresh_tokenizer, stop_ids=(7, fresh_tokenizer.eos_token_id))
+    assert chat.stop_ids == (fresh_tokenizer.pad_token_id, fresh_tokenizer.eos_token_id, 7)
+    assert chat.reply("up")[-1] == fresh_tokenizer.pad_token_id
+    for stop in chat.stop_ids:
+        assert chat.follow_up("go", ended_by=stop) == chat.follow_up("go", ended_by=None)[1:]
+        assert chat.decode([*chat.encode("up"), stop]) == chat.decode(chat.encode("up"))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from codctl.cod.conversation import ByteChat
 from codctl.envs.registry import get_family
 from codctl.evaluate.ceilings import play_policy
-from codctl.learn.batching import Sample, balanced, count_tokens, micro_batches, sample_of, tokens_by_turn
+from codctl.learn.batching import Sample, balanced, count_tokens, micro_batches, samples_of, tokens_by_turn
 from codctl.learn.token_logprobs import collate
 
 
@@ -96,7 +96,9 @@ def test_a_real_step_is_shared_evenly() -> None:
     """Episodes of 16 packs × 8 rollouts on 8 processes: none waits more than 3 % of its time for the others."""
     family = get_family("frozen_lake")
     packs = [family.pack("train", i // 8, 4, "tiny") for i in range(128)]
-    rows = [sample_of(e, 1.0) for t in play_policy("random", packs, "compact", 0) for e in t.episodes]
+    rows = [
+        row for t in play_policy("random", packs, "compact", 0) for e in t.episodes for row in samples_of(e, 1.0, 0)
+    ]
     dealt = balanced(micro_batches(rows, 8192, packed=True), 8, packed=True)
     tokens = [count_tokens(own, packed=True).forwarded for own in dealt]
     assert min(tokens) > 0.97 * max(tokens)
@@ -118,7 +120,7 @@ def test_useful_share_on_rows_of_a_real_step() -> None:
     family = get_family("frozen_lake")
     packs = [family.pack("train", i // 8, 4, "tiny") for i in range(128)]
     episodes = [e for t in play_policy("random", packs, "compact", 0) for e in t.episodes]
-    counted = count_tokens(micro_batches([sample_of(e, 1.0) for e in episodes], 8192))
+    counted = count_tokens(micro_batches([row for e in episodes for row in samples_of(e, 1.0, 0)], 8192))
     assert counted.useful / counted.forwarded > 0.85
     assert tokens_by_turn(episodes) > 1.5 * counted.useful
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,6 +61,30 @@ def test_the_split_into_micro_batches_changes_nothing(tiny_folder: Path, model: 
         for name in ("loss", "grad_norm", "entropy", "logprob_gap/mean", "logprob_gap/max", "logprob_gap/k3"):
             assert split[name] == pytest.approx(whole[name], rel=1e-5, abs=1e-6)
         assert largest_difference(weights_of(one), weights_of(other)) < 1e-6
+
+
+def rows_by_turn(samples: Sequence[Sample]) -> list[Sample]:
+    """Each turn as a row of its own that repeats all before it, as where each prompt is rendered anew."""
+    found = []
+    for number, one in enumerate(samples):
+        ends = [i + 1 for i, (now, after) in enumerate(pairwise([*one.loss_mask, 0])) if now and not after]
+        for begin, end in pairwise([0, *ends]):
+            mask = [0] * begin + one.loss_mask[begin:end]
+            found.append(Sample(one.ids[:end], mask, one.old_logprobs[:end], one.advantage, number))
+    return found
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("mean", ["token", "episode"])
+def test_a_row_for_each_turn_learns_what_one_row_does(tiny_folder: Path, model: Any, mean: Mean, steps: int) -> None:
+    samples = on_policy(model, random_samples(24), noise=0.3)
+    assert len(rows_by_turn(samples)) > 1.5 * len(samples)
+    settings = {"lr": 1e-5, "optimizer_steps": steps, "loss": {"red": True, "mean": mean}}
+    whole, one = learn_once(tiny_folder, samples, **settings)
+    turns, other = learn_once(tiny_folder, rows_by_turn(samples), **settings)
+    for name in ("loss", "grad_norm", "entropy", "logprob_gap/mean"):
+        assert turns[name] == pytest.approx(whole[name], rel=1e-4, abs=1e-6)
+    assert largest_difference(weights_of(one), weights_of(other)) < 2e-6
 
 
 def test_the_order_of_the_rows_changes_nothing(tiny_folder: Path, model: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -124,6 +125,8 @@ def test_row_weights() -> None:
     assert row_weights(rows, "token") == pytest.approx([0.1, 0.1, 0.1])
     assert row_weights(rows, "episode") == pytest.approx([1 / 3, 1 / 9, 1 / 18])
     assert row_weights([*rows, sample(0)], "episode") == pytest.approx([1 / 3, 1 / 9, 1 / 18, 0])
+    turns = [replace(row, episode=number) for row, number in zip([*rows, sample(2)], (4, 9, 4, 4), strict=True)]
+    assert row_weights(turns, "episode") == pytest.approx([1 / 18, 1 / 6, 1 / 18, 1 / 18])  # 9 tokens and 3
     assert row_weights([], "token") == row_weights([], "episode") == []
 
 

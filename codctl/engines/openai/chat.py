@@ -19,13 +19,17 @@ class MessageChat:
     """
 
     stop_ids: tuple[int, ...] = (_STOP,)
+    appends = True
 
     def open(self, messages: Sequence[Message]) -> list[int]:
         marked = (token for m in messages for token in (_MARKS[m["role"]], *self.encode(m["content"])))
         return [*marked, _MARKS["assistant"]]
 
-    def follow_up(self, text: str, *, stopped: bool) -> list[int]:
+    def follow_up(self, text: str, *, ended_by: int | None) -> list[int]:
         return [_MARKS["user"], *self.encode(text), _MARKS["assistant"]]
+
+    def reply(self, text: str) -> list[int]:
+        return [*self.encode(text), _STOP]
 
     def encode(self, text: str) -> list[int]:
         return list(text.encode(errors="replace"))  # half a surrogate pair is in no text that could be sent

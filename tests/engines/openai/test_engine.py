@@ -64,7 +64,7 @@ def free_port() -> int:
 def test_a_reader_sees_the_messages_under_their_roles() -> None:
     first = CHAT.open([{"role": "system", "content": "solve"}, {"role": "user", "content": "é\nup"}])
     reply = CHAT.encode("left")
-    follow_up = CHAT.follow_up("wall", stopped=True)
+    follow_up = CHAT.follow_up("wall", ended_by=None)
     assert CHAT.show(first) == "[system]\nsolve\n[user]\né\nup\n[assistant]\n"
     assert CHAT.show(reply) == "left"
     assert CHAT.show(follow_up) == "[user]\nwall\n[assistant]\n"
