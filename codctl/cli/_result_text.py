@@ -20,6 +20,7 @@ def text(result: Mapping[str, Any]) -> str:
         "\n".join(
             [
                 _table(_title(name, result["steps"].get(name)), arms, result["ceilings"].get(name, {})),
+                *(f"why: {line}" for line in result["why"][name]),
                 *(f"warning: {line}" for line in result["warnings"][name]),
             ]
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from codctl.cli import _output
-from codctl.evaluate import replies
+from codctl.evaluate import outcomes, replies
 from codctl.evaluate.about import subject_title
 from codctl.evaluate.statistics import FEW_PACKS
 from codctl.quantities import counted, difference, number, position, share, with_interval
@@ -26,10 +26,13 @@ def _part(suite: str, part: Mapping[str, Any], *, alone: bool) -> str:
     variant = f" {part['variant']}" if part["variant"] else ""
     packs = counted(part["packs"], "pack")
     what = f"{head}: {part['family']} {part['preset']}{variant}, {packs} of {part['length']}"
-    lines = [what + _strategy(part), *(f"warning: {line}" for line in replies.sentences(part)), _curves(part, part)]
+    why = outcomes.sentences(part)
+    lines = [what + _strategy(part), *(f"why: {line}" for line in why)]
+    lines += [*(f"warning: {line}" for line in replies.sentences(part)), _curves(part, part), *_ended(part)]
     if part["packs"] < FEW_PACKS:
         lines.append(f"with only {packs} the intervals are wide and rule out little")
-    lines += _gains(part)
+    if not outcomes.unread(part):  # else the numbers are of replies that could not be read
+        lines += _gains(part)
     if "solved_by_attempt" in part:
         lines.append(_solved(part))
     if foreign := part.get("foreign"):
@@ -70,6 +73,15 @@ def _arm(part: Mapping[str, Any], found: Mapping[str, Any], arm: str) -> list[tu
     }
     shown = {"success": measures.pop("success"), **{kind: points for kind, points in beside.items() if points}}
     return [(arm, measure, curve) for measure, curve in {**shown, **measures}.items()]
+
+
+def _ended(part: Mapping[str, Any]) -> list[str]:
+    """How the episodes of each arm ended, where there is more to say than that they were solved."""
+    found = [table for episode in ("solve", "update") if (table := outcomes.table(part, episode))]
+    told = [table for table in found if len(table.columns) > 1 or table.columns[0] not in ("solved", "written")]
+    return [
+        _output.table(["arm", *one.titles], [[arm, *map(str, counts)] for arm, _, counts in one.rows]) for one in told
+    ]
 
 
 def _solved(part: Mapping[str, Any]) -> str:

@@ -102,13 +102,6 @@ def beside(part: Mapping[str, Any], arm: str) -> dict[str, list[dict[str, Any]]]
     return found
 
 
-def unusable(part: Mapping[str, Any]) -> float:
-    """Share of the solve episodes that ended without a usable reply."""
-    counts = part.get("replies") or {"episodes": 0, "by_position": ()}
-    faulty: int = sum(point["count"] for point in counts["by_position"] if point["episode"] == "solve")
-    return float(faulty / max(counts["episodes"], 1))
-
-
 def is_unplayed(result: Mapping[str, Any]) -> bool:
     """Whether a suite brought nothing that could be scored.
 

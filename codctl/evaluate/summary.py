@@ -11,7 +11,7 @@ import numpy as np
 from codctl.cod.strategies import RALPH
 from codctl.config.evalspec import EvalSpec
 from codctl.envs.registry import get_family
-from codctl.evaluate import replies
+from codctl.evaluate import outcomes, replies
 from codctl.evaluate.ceilings import references
 from codctl.evaluate.journal import Journal, Record, Unit
 from codctl.evaluate.statistics import Estimates, Floats, differences, shares
@@ -51,6 +51,7 @@ def summarise(spec: EvalSpec, journal: Journal) -> Evaluation:
         **home.summary(),
         "failed_episodes": sum(1 for row in rows if row["failed"]),
         "replies": replies.count(rows),
+        "outcomes": outcomes.count(rows),
     }
     if spec.strategy in RALPH:
         result["solved_by_attempt"] = home.solved_by_attempt()

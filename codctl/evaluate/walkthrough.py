@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from codctl.cod.trajectory import Trajectory
+from codctl.cod.trajectory import EpisodeRecord, Trajectory
 from codctl.envs.base import Pack, Rendering
+from codctl.outcomes import FAULTS
 
 CANDIDATES = 50  # packs of which one is told
 
@@ -39,6 +40,8 @@ def tell(pack: Pack, trajectory: Trajectory, rendering: Rendering) -> dict[str, 
                 "hint_before": episode.hints,
                 "hint_after": update.hints if update else None,
                 "hint_score": asdict(update.hint_score) if update else None,
+                "update_reply": "".join(update.replies) if update else None,
+                "update_problem": (update.failed or _unread(update)) if update else None,
             }
         )
     return {
@@ -48,6 +51,13 @@ def tell(pack: Pack, trajectory: Trajectory, rendering: Rendering) -> dict[str, 
         "truth": pack.slots[0].family.truth(pack.world, rendering),
         "episodes": episodes,
     }
+
+
+def _unread(update: EpisodeRecord) -> str:
+    """Why an update was not read; empty where it was."""
+    if not update.format_error:
+        return ""
+    return f"the reply {FAULTS[update.fault.kind]}" if update.fault else update.feedback
 
 
 def _task(pack: Pack, position: int) -> str:

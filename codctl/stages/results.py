@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from codctl.config.schema import Config
+from codctl.evaluate import outcomes
 from codctl.evaluate.points import means
 from codctl.evaluate.replies import sentences
 from codctl.runs.directory import RunDirectory
@@ -36,8 +37,8 @@ def result_of(run: RunDirectory, evaluations: Mapping[str, Mapping[str, Any]]) -
 
     Returns:
         `run` and `report` (paths); by evaluation `metrics` and `ceilings` (success by position of each arm and each
-        reference; None where nothing could be played), `warnings` (about replies that could not be used), and `steps`
-        (of training that the evaluated model had).
+        reference; None where nothing could be played), `why` (where the outcomes explain them), `warnings` (about
+        replies that could not be used), and `steps` (of training that the evaluated model had).
     """
     report = run.path / "report.html"
     return {
@@ -45,6 +46,7 @@ def result_of(run: RunDirectory, evaluations: Mapping[str, Mapping[str, Any]]) -
         "report": str(report) if report.is_file() else None,
         "metrics": {name: _means(found["arms"], "success") for name, found in evaluations.items()},
         "ceilings": {name: _curves(found["ceiling_curves"]) for name, found in evaluations.items()},
+        "why": {name: outcomes.sentences(found) for name, found in evaluations.items()},
         "warnings": {name: sentences(found, "sampling.") for name, found in evaluations.items()},
         "steps": {name: read_info(run.stage("evaluation") / name).get("step") for name in evaluations},
     }

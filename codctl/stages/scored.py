@@ -10,7 +10,9 @@ from codctl.cod.engine import EngineStats
 from codctl.cod.mixture import Mixture
 from codctl.cod.trajectory import EpisodeRecord, Trajectory
 from codctl.config.schema import Config
+from codctl.envs.registry import get_family
 from codctl.errors import StageError
+from codctl.evaluate.outcomes import shares
 from codctl.evaluate.positions import position_metrics
 from codctl.learn.batching import Sample, samples_of, tokens_by_turn
 from codctl.learn.health import advantage_sums
@@ -99,7 +101,7 @@ def signal_metrics(scored: Scored) -> dict[str, float]:
         [row["advantage"] for row in scored.credits],
         [sum(e.loss_mask) for e in scored.episodes],
     )
-    return {"groups/without_signal": scored.groups_without_signal, **sums}
+    return {"groups/without_signal": scored.groups_without_signal, **sums, **reading_metrics(scored.episodes)}
 
 
 def rollout_metrics(scored: Scored, stats: EngineStats, config: Config) -> dict[str, float]:
@@ -115,12 +117,25 @@ def rollout_metrics(scored: Scored, stats: EngineStats, config: Config) -> dict[
         "staleness/mean": sum(ages) / len(ages),
         "staleness/max": max(ages),
         "staleness/dropped": sum(age > config.engine.max_staleness for age in ages) / len(ages),
+        "failures/episode": sum(1 for e in episodes if e.failed) / len(episodes),
+        **outcome_metrics(config, episodes),
+    }
+
+
+def reading_metrics(episodes: Sequence[EpisodeRecord]) -> dict[str, float]:
+    """How many replies could not be read: known before anything is learned, and what health gates look at."""
+    return {
         "failures/format": _share(episodes, "solve", "format_error"),
         "failures/update": _share(episodes, "update", "format_error"),
-        "failures/episode": sum(1 for e in episodes if e.failed) / len(episodes),
         "failures/cut": _share_of_fault(episodes, "cut"),
         "failures/empty": _share_of_fault(episodes, "empty"),
     }
+
+
+def outcome_metrics(config: Config, episodes: Sequence[EpisodeRecord]) -> dict[str, float]:
+    """Shares of the outcomes of solve and of update episodes."""
+    losses = [kind for part in config.world.parts for kind in get_family(part.family).losses]
+    return shares([(e.kind, e.outcome) for e in episodes], losses)
 
 
 def _share(episodes: Sequence[EpisodeRecord], kind: str, flag: str) -> float:

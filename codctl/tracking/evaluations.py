@@ -109,6 +109,9 @@ def _numbers(part: Mapping[str, Any]) -> Iterable[tuple[str, int, float | None]]
     yield from ((f"replies/{kind}", 0, count) for kind, count in counts["faults"].items())
     for point in counts["by_position"]:
         yield f"{point['arm']}/replies/{point['episode']}_{point['kind']}", point["position"], point["count"]
+    for point in part.get("outcomes", ()):
+        name = f"{point['arm']}/outcome/{point['episode']}/{point['outcome']}"
+        yield name, point["position"], point["count"] / point["of"]
     if foreign := part.get("foreign"):
         yield from ((f"foreign/{key}", step, value) for key, step, value in _numbers(foreign))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,12 +108,18 @@ def headline(after: Effect) -> str:
     return f"{_claim(after)}: {numbers}."
 
 
-def headline_of_families(found: Mapping[str, Effect | None]) -> str:
-    """What was measured of each family, by its title; families of the same outcome share a sentence."""
-    outcomes: dict[str, list[str]] = {}
+def headline_of_families(found: Mapping[str, Effect | None], unread: Collection[str] = ()) -> str:
+    """What was measured of each family, by its title; families of the same outcome share a sentence.
+
+    Args:
+        found: The effects.
+        unread: Families on which most replies could not be read.
+    """
+    claims: dict[str, list[str]] = {}
     for title, effect in found.items():
-        outcomes.setdefault(_claim(effect) if effect else "Not evaluated yet", []).append(title)
-    return " ".join(f"{claim}: {', '.join(titles)}." for claim, titles in outcomes.items())
+        claim = _claim(effect) if effect else "Not evaluated yet"
+        claims.setdefault("Most replies could not be read" if title in unread else claim, []).append(title)
+    return " ".join(f"{claim}: {', '.join(titles)}." for claim, titles in claims.items())
 
 
 def _claim(after: Effect) -> str:

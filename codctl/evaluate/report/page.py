@@ -91,7 +91,9 @@ def _headline(source: Source, found: Sequence[World]) -> str:
         return _no_headline(source)
     if len(found) == 1:
         return found[0].headline
-    return effects.headline_of_families({world.title: world.effect for world in found})
+    return effects.headline_of_families(
+        {world.title: world.effect for world in found}, unread=[world.title for world in found if world.unread]
+    )
 
 
 def _no_headline(source: Source) -> str:

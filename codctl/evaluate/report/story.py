@@ -29,6 +29,9 @@ class Chapter:
         feedback: The environment's last word.
         change: How the hint was then rewritten; None after the last task.
         score: How right the new hint is; empty after the last task.
+        reply: The update's reply; empty after the last task.
+        unread: Why the update could not be read; empty where it was.
+        is_kept: Whether the hint stayed as it was.
     """
 
     title: str
@@ -39,6 +42,9 @@ class Chapter:
     feedback: str
     change: list[Piece] | None
     score: str
+    reply: str = ""
+    unread: str = ""
+    is_kept: bool = False
 
 
 def chapters(walkthrough: Mapping[str, Any]) -> list[Chapter]:
@@ -60,6 +66,9 @@ def _chapter(episode: Mapping[str, Any]) -> Chapter:
         feedback=feedback,
         change=None if after is None else difference(before, after),
         score=_score(episode.get("hint_score")) if after is not None else "",
+        reply=visible(episode.get("update_reply") or "").strip(),
+        unread=visible(episode.get("update_problem") or ""),
+        is_kept=before == (after or ""),
     )
 
 

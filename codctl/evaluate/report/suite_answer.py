@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from codctl.cod.strategies import RALPH
 from codctl.evaluate import replies
+from codctl.evaluate.outcomes import sentences, unread
 from codctl.evaluate.report.effects import ordinal
 from codctl.evaluate.study import last_success
 from codctl.evaluate.study_findings import claim
 from codctl.quantities import percent
 
-_MOST = 0.5
 _DISTURBED = ("drift", "poison", "distractor")
 _WITHIN = {
     "learns": "It learns within unknown worlds",
@@ -32,23 +32,15 @@ def headline(result: Mapping[str, Any]) -> str:
     """What was measured, for better or worse; parts with the same outcome share a sentence."""
     if replies.is_unplayed(result):
         return "Nothing could be scored."
-    outcomes: dict[str, list[Mapping[str, Any]]] = {}
-    for part in result["parts"]:
-        outcomes.setdefault(_claim(part), []).append(part)
     if len(result["parts"]) == 1:
-        said, (part,) = next(iter(outcomes.items()))
-        return f"{said}{_numbers(part)}.{_unusable([part])}"
-    said_of_all = " ".join(f"{said}: {', '.join(map(_name, parts))}." for said, parts in outcomes.items())
-    return said_of_all + _unusable(result["parts"])
-
-
-def _unusable(parts: Sequence[Mapping[str, Any]]) -> str:
-    """Where most replies could not be used, that is the answer to begin with."""
-    found = [part for part in parts if replies.unusable(part) >= _MOST]
-    if not found:
-        return ""
-    where = f" in {', '.join(map(_name, found))}" if len(parts) > 1 else ""
-    return f" But most replies{where} could not be used."
+        (part,) = result["parts"]
+        why = sentences(part)
+        said = [] if unread(part) else [f"{_claim(part)}{_numbers(part)}"]
+        return " ".join(f"{line[0].upper()}{line[1:]}." for line in [*said, *why])
+    claims: dict[str, list[Mapping[str, Any]]] = {}
+    for part in result["parts"]:
+        claims.setdefault("Most replies could not be read" if unread(part) else _claim(part), []).append(part)
+    return " ".join(f"{said}: {', '.join(map(_name, parts))}." for said, parts in claims.items())
 
 
 def _claim(part: Mapping[str, Any]) -> str:

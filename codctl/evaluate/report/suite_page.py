@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from codctl.evaluate import replies
+from codctl.evaluate import outcomes, replies
 from codctl.evaluate.about import subject_title
 from codctl.evaluate.report import story, suite_answer
 from codctl.evaluate.report.costs import duration
@@ -68,6 +68,7 @@ def _part(key: str, part: Mapping[str, Any], told: dict[str, Any]) -> dict[str, 
         "tables": _tables(part),
         "gains": _gains(part),
         "warnings": replies.sentences(part),
+        "ended": outcomes.tables(part),
         "told": told,
         "chapters": story.chapters(told),
     }
@@ -85,7 +86,9 @@ def _about(part: Mapping[str, Any]) -> str:
 
 
 def _verdict(part: Mapping[str, Any]) -> str:
-    """The gain of the first arm in a sentence; nothing where there is none."""
+    """Why the model fails, or the gain of the first arm in a sentence; nothing where there is none."""
+    if why := outcomes.unread(part):
+        return f"{why[0].upper()}{why[1:]}."
     if not part.get("gain"):
         return ""
     arm, gain = next(iter(part["gain"].items()))
@@ -134,7 +137,7 @@ def _table(
 
 
 def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Who and on what, for whoever wants to repeat it."""
+    """What is needed to repeat it."""
     machine, subject = result["machine"], result["subject"]
     versions = ", ".join(f"{name} {version}" for name, version in machine.get("versions", {}).items())
     processor = f"{machine.get('cpu', '')}, {machine.get('cores', '?')} cores, {machine.get('memory_gb', '?')} GB"

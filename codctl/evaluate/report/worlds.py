@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from codctl.envs.registry import families
+from codctl.evaluate import outcomes
 from codctl.evaluate.report import curves, effects, learning, story
 from codctl.evaluate.report.chart import Chart
 from codctl.evaluate.report.source import EvaluationFolder, FamilyEvaluations, Source
@@ -38,12 +39,31 @@ class World:
 
     @property
     def headline(self) -> str:
-        return effects.headline(self.effect) if self.effect else "Not evaluated yet."
+        if not self.effect:
+            return "Not evaluated yet."
+        said = [] if self.unread else [effects.headline(self.effect)]
+        return " ".join([*said, *(f"{line[0].upper()}{line[1:]}." for line in outcomes.sentences(self._after))])
+
+    @property
+    def _after(self) -> dict[str, Any]:
+        return self.evaluations.after.result if self.evaluations.after else {}
+
+    @property
+    def unread(self) -> str:
+        """What is to be said instead of an effect, where most replies could not be read."""
+        return outcomes.unread(self._after)
+
+    @property
+    def ended(self) -> list[outcomes.Table]:
+        newest = self.evaluations.newest
+        return outcomes.tables(newest.result) if newest else []
 
     @cached_property
     def details(self) -> str:
         before = self.evaluations.before
-        return effects.details(self.effect, effects.effect_of(before) if before else None) if self.effect else ""
+        if not self.effect or self.unread:
+            return ""
+        return effects.details(self.effect, effects.effect_of(before) if before else None)
 
     @property
     def last_task(self) -> str:
@@ -51,7 +71,7 @@ class World:
 
     @property
     def tiles(self) -> list[tuple[str, str, str]]:
-        return _tiles(self.evaluations.after, self.effect)
+        return [] if self.unread else _tiles(self.evaluations.after, self.effect)
 
     @property
     def table(self) -> dict[str, Any]:

@@ -1,0 +1,210 @@
+"""How the episodes of an evaluation ended: counted by arm and position, in tables and in a sentence that says why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from codctl.envs.registry import families
+from codctl.outcomes import PLAYED, SOLVE_OUTCOMES, UNREADABLE, UPDATE_OUTCOMES
+from codctl.quantities import counted, position
+
+MOST = 0.5  # share of unreadable replies from which on other numbers say little
+_HARDLY = 0.1  # success with the truth in the hints: less means that the model cannot play
+_KINDS = 3  # named in a sentence
+# What replies did, in the plural, where the closed lists speak of one reply; {limit} is the token limit.
+_MANY = {
+    "cut": "were cut off at {limit} tokens",
+    "empty": "were empty",
+    "reasoning": "held reasoning only",
+    "refusal": "were refusals",
+    "tool_call": "were tool calls",
+    "text_around": "had text around the answer block",
+    "no_action": "named no action",
+    "no_hints": "lacked the lines that mark the hints",
+}
+_LIMITS = {"solve": "solve_tokens", "update": "update_tokens"}
+
+
+def count(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Count the outcomes in the rows of an evaluation.
+
+    Returns:
+        For each arm, episode (`solve` or `update`), position and outcome, `count` of so many (`of`) episodes.
+    """
+    found = Counter(ended for row in rows for ended in _ends(row))
+    of = Counter[tuple[str, str, int]]()
+    for (arm, episode, place, _), n in found.items():
+        of[arm, episode, place] += n
+    return [
+        {
+            "arm": arm,
+            "episode": episode,
+            "position": place,
+            "outcome": outcome,
+            "count": n,
+            "of": of[arm, episode, place],
+        }
+        for (arm, episode, place, outcome), n in sorted(found.items())
+    ]
+
+
+def shares(endings: Sequence[tuple[str, str]], losses: Iterable[str]) -> dict[str, float]:
+    """Shares of the outcomes as metrics: `outcome/solve/…` and `outcome/update/…`.
+
+    Args:
+        endings: Kind and outcome of each episode.
+        losses: What the worlds name. These and the model's usual outcomes are always there, 0 where none occurred.
+    """
+    usual = {
+        "solve": [*PLAYED, *losses, *(kind for kind in SOLVE_OUTCOMES if kind in UNREADABLE)],
+        "update": [kind for kind in UPDATE_OUTCOMES if kind == "written" or kind in UNREADABLE],
+    }
+    found: dict[str, float] = {}
+    for episode, outcomes in usual.items():
+        counts = Counter(outcome for kind, outcome in endings if kind == episode)
+        for outcome in dict.fromkeys([*outcomes, *sorted(counts)]):
+            found[f"outcome/{episode}/{outcome}"] = counts[outcome] / max(counts.total(), 1)
+    return found
+
+
+@dataclass(frozen=True)
+class Table:
+    """Counts of outcomes: a row for each arm, or for each of its positions, and a column for each outcome.
+
+    Attributes:
+        episode: `solve` or `update`.
+        columns: Outcomes that occurred.
+        rows: Arm, position (None for all of them) and counts; the last of these are of how many episodes.
+        legend: What the columns mean.
+    """
+
+    episode: str
+    columns: list[str]
+    rows: list[tuple[str, int | None, list[int]]]
+    legend: list[tuple[str, str]]
+
+    @property
+    def titles(self) -> list[str]:
+        return [*(column.replace("_", " ") for column in self.columns), f"{self.episode} episodes"]
+
+
+def table(part: Mapping[str, Any], episode: str, *, by_position: bool = False) -> Table | None:
+    """The outcomes of an evaluation's arms; None where nothing was counted."""
+    points = [point for point in part.get("outcomes") or () if point["episode"] == episode]
+    if not points:
+        return None
+    kinds = {point["outcome"] for point in points}
+    columns = sorted(kinds, key=_order(part, episode).index)
+    rows = []
+    for arm in [arm for arm in part["arms"] if any(point["arm"] == arm for point in points)]:
+        own = [point for point in points if point["arm"] == arm]
+        places = sorted({point["position"] for point in own}) if by_position else []
+        for place in [None, *places]:
+            counts = _totals(point for point in own if place in (None, point["position"]))
+            rows.append(
+                (arm, place if place is None else position(place), [*map(counts.__getitem__, columns), counts.total()])
+            )
+    words = labels(part)
+    return Table(episode, columns, rows, [(kind.replace("_", " "), words.get(kind, "")) for kind in columns])
+
+
+def tables(part: Mapping[str, Any]) -> list[Table]:
+    """Those of solve and of update episodes, by position."""
+    return [found for episode in _LIMITS if (found := table(part, episode, by_position=True))]
+
+
+def unread(part: Mapping[str, Any]) -> str:
+    """What is to be said instead of any effect, where most replies could not be read; else empty."""
+    for arm in ("oracle", "own", *part.get("arms", ())):
+        counts = _of(part, arm, "solve")
+        if counts and _unreadable(counts).total() >= MOST * counts.total():
+            n, did = _unreadable(counts).total(), _did(part, "solve", counts)
+            replies = f"{n} {'reply' if n == 1 else 'replies'} could not be read"
+            return f"{_solves(arm, counts)}; {replies}{f': {did}' if did else ''}"
+    return ""
+
+
+def sentences(part: Mapping[str, Any]) -> list[str]:
+    """Why the model fails, where the outcomes explain it; empty where they do not."""
+    if said := unread(part):
+        return [said]
+    found = []
+    oracle = _of(part, "oracle", "solve")
+    if oracle and oracle["solved"] < _HARDLY * oracle.total():
+        found.append(f"{_solves('oracle', oracle)}: it does not play well enough to use hints ({_lost(part, oracle)})")
+    updates = _of(part, "own", "update")
+    if updates and _unreadable(updates).total() >= MOST * updates.total():
+        n, did = _unreadable(updates).total(), _did(part, "update", updates)
+        why = f" ({did})" if did else ""
+        found.append(f"{n} of {updates.total()} updates could not be read{why}, so their hints were not rewritten")
+    return found
+
+
+def labels(part: Mapping[str, Any]) -> dict[str, str]:
+    """The outcomes of an evaluation in words."""
+    return {**SOLVE_OUTCOMES, **UPDATE_OUTCOMES, **_losses(part), **UNREADABLE}
+
+
+def _ends(row: Mapping[str, Any]) -> list[tuple[str, str, int, str]]:
+    """Arm, episode, position and outcome; rows from before there were outcomes know less."""
+    arm, place = row["arm"], row["position"]
+    if "outcome" not in row:
+        played = "solved" if row["success"] else "unreadable" if row["format_error"] else "unsolved"
+        return [(arm, "solve", place, "lost" if row["failed"] else played)]
+    found = [(arm, "solve", place, row["outcome"])]
+    if row["update_outcome"]:
+        found.append((arm, "update", place, row["update_outcome"]))
+    return found
+
+
+def _order(part: Mapping[str, Any], episode: str) -> list[str]:
+    """All outcomes, from the best on."""
+    known = [*("solved", "written"), *_losses(part), *SOLVE_OUTCOMES, *UPDATE_OUTCOMES, *UNREADABLE]
+    strange = [point["outcome"] for point in part["outcomes"] if point["episode"] == episode]
+    return list(dict.fromkeys([*known, *strange]))
+
+
+def _losses(part: Mapping[str, Any]) -> dict[str, str]:
+    known, names = families(), [part["family"], (part.get("foreign") or {}).get("family")]
+    return {kind: words for name in names if name in known for kind, words in known[name].losses.items()}
+
+
+def _of(part: Mapping[str, Any], arm: str, episode: str) -> Counter[str]:
+    points = part.get("outcomes") or ()
+    return _totals(point for point in points if (point["arm"], point["episode"]) == (arm, episode))
+
+
+def _totals(points: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for point in points:
+        found[point["outcome"]] += point["count"]
+    return found
+
+
+def _unreadable(counts: Counter[str]) -> Counter[str]:
+    return Counter({kind: n for kind, n in counts.items() if kind in UNREADABLE})
+
+
+def _solves(arm: str, counts: Counter[str]) -> str:
+    how = {"oracle": "with the truth in its hints ", "own": "with its own hints ", "none": "without hints "}
+    return f"{how.get(arm, '')}it solves {counts['solved']} of {counts.total()} tasks"
+
+
+def _did(part: Mapping[str, Any], episode: str, counts: Counter[str]) -> str:
+    """What the commonest of the replies did that could not be read."""
+    kinds = _unreadable(counts)
+    named = [(kind, n) for kind, n in kinds.most_common(_KINDS) if kind != "unreadable"]
+    limit = part.get(_LIMITS[episode])
+    did = [(n, _MANY.get(kind, UNREADABLE[kind]).format(limit=limit)) for kind, n in named]
+    if len(kinds) == 1:
+        return "".join(f"all of them {words}" for _, words in did) if kinds.total() > 1 else ""
+    return ", ".join(f"{n} {words}" for n, words in did)
+
+
+def _lost(part: Mapping[str, Any], counts: Counter[str]) -> str:
+    words = labels(part)
+    ended = [(kind, n) for kind, n in counts.most_common() if kind != "solved"][:_KINDS]
+    return ", ".join(f"{counted(n, 'task')}: {words.get(kind, kind)}" for kind, n in ended)
