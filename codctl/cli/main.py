@@ -21,6 +21,7 @@ from codctl.cli import (
     doctor,
     env,
     evals,
+    model,
     recipe,
     report,
     runs,
@@ -69,7 +70,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     },
     "Help": {"doctor": doctor.doctor, "docs": docs.docs},
 }
-_GROUPS = {"runs": runs.app, "evals": evals.app, "recipe": recipe.app, "env": env.app}
+_GROUPS = {"runs": runs.app, "evals": evals.app, "recipe": recipe.app, "env": env.app, "model": model.app}
 for _panel, _functions in _COMMANDS.items():
     for _name, _function in _functions.items():
         app.command(_name, cls=Command, rich_help_panel=_panel)(_function)

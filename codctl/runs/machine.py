@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "numpy", "mlflow", "vllm")
 _QUERY_TIMEOUT_S = 5.0
+_PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 # What steers a run from outside. Names that could hold a secret are not among them.
 _VARIABLES = ("CUDA_", "NCCL_", "VLLM_", "OMP_", "MKL_", "SLURM_JOB", "SLURM_NODE", "SLURMD_NODENAME", "PYTHONHASHSEED")
 _SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
@@ -46,6 +49,35 @@ def environment() -> dict[str, Any]:
     return {**describe(), "packages": dict(sorted(packages.items())), "variables": variables}
 
 
+def memory_bytes() -> int:
+    """Main memory that this process may use: the machine's, or less by the limit of its control group. 0: unknown."""
+    try:
+        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        found = 0
+    return min(filter(None, (found, *_group_limits())), default=0)
+
+
+def _group_limits() -> Iterator[int]:
+    """Limits of this process's control groups and those above them, where Linux has any."""
+    try:
+        groups = [line.split(":", 2) for line in (_PROC / "self/cgroup").read_text().splitlines()]
+    except OSError:
+        return
+    for _, controllers, path in groups:
+        if controllers == "":
+            root, name = _CGROUPS, "memory.max"
+        elif "memory" in controllers.split(","):
+            root, name = _CGROUPS / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        # In a container the path is that of the host, and its group is mounted as the root.
+        inner = root / path.strip("/")
+        for folder in {root, *[at for at in (inner, *inner.parents) if at.is_relative_to(root)]}:
+            with contextlib.suppress(OSError, ValueError):  # no such group, or "max": no limit
+                yield int((folder / name).read_text())
+
+
 def _cores() -> int:
     affinity = getattr(os, "sched_getaffinity", None)  # what this process may use; absent on macOS
     return len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -62,10 +94,7 @@ def _cpu() -> str:
 
 
 def _memory_gb() -> float:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
-    except (ValueError, OSError):
-        return 0.0
+    return round(memory_bytes() / 1e9, 1)
 
 
 def _gpus() -> list[str]:

@@ -145,4 +145,4 @@ def _device(places: tuple[int | None, ...], role: str, gpu: Gpu | None, phases: 
 
 def machine_memory() -> int:
     """Bytes of main memory here; 0 when it cannot be told."""
-    return round(float(machine.describe()["memory_gb"]) * 1e9)
+    return machine.memory_bytes()
