@@ -62,7 +62,7 @@ def _painted(line: str, marks: dict[str, str]) -> str:
     return "".join(f"\033[{_COLOURS[marks[c]]}m{c}\033[0m" if c in marks else c for c in line)
 
 
-def told(game: Game, pack: Pack, rendering: Literal["full", "compact"]) -> str:
+def told(game: Game, pack: Pack, rendering: Literal["full", "terse", "compact"]) -> str:
     """Curve and score at the end of a game."""
     truths = {id(slot.world): slot.family.truth(slot.world, rendering) for slot in pack.slots}
     lines = [f"The hidden facts were: {_on_one_line(truth) or 'none'}" for truth in truths.values()]

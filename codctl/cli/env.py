@@ -48,7 +48,7 @@ Variant = Annotated[
 ]
 Length = Annotated[int, typer.Option("--length", metavar="N", min=1, max=64, help="Tasks in a pack.")]
 Split = Annotated[Literal["train", "validation", "test", "demonstration"], typer.Option("--split", help="Which packs.")]
-Rendering = Annotated[Literal["full", "compact"], typer.Option("--rendering", help="How prompts are written.")]
+Rendering = Annotated[Literal["full", "terse", "compact"], typer.Option("--rendering", help="How prompts are written.")]
 
 
 @app.command("list", cls=Command)
@@ -80,7 +80,7 @@ def play(
     split: Split = "train",
     strategy: Annotated[StrategyName, typer.Option("--strategy", help="How the tasks are put together.")] = "cod",
     rendering: Annotated[
-        Literal["full", "compact"] | None,
+        Literal["full", "terse", "compact"] | None,
         typer.Option("--rendering", help="How texts are written; full by default, for a run as it was trained."),
     ] = None,
     strict: Annotated[
@@ -167,7 +167,7 @@ def _spec(
     preset: str | None,
     variant: str | None,
     length: int | None,
-    rendering: Literal["full", "compact"] | None,
+    rendering: Literal["full", "terse", "compact"] | None,
 ) -> EvalSpec:
     """What is played and how: as typed, else as the model was trained, else the family's first."""
     from codctl.config.evalspec import EvalSpec

@@ -3,46 +3,133 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codctl.cod.context import END, START
-from codctl.envs.base import Episode, Rendering
+from codctl.envs.base import NO_HINTS, Episode, Rendering
 from codctl.outcomes import AnswerProblem
 
 Message = dict[str, str]  # role, content: the form chat templates take
 
-_UPDATE = f"""An agent solves a sequence of related tasks in one environment. Between tasks it keeps short hints for
-itself. It has just finished a task. Update the hints so that later, different tasks in the same environment go better:
-keep what is useful, drop what proved wrong, add what was learned, say what is uncertain, stay short, and leave out what
-concerns only the task just finished.
+_UPDATE = f"""\
+An agent solves a series of different tasks in one environment. Between tasks it keeps a short text of hints for \
+itself; it remembers nothing else. It has just finished a task. Rewrite the hints so that it does better in the later \
+tasks of the series.
 
-Think briefly, then give the whole new hints between these two lines, each exactly once:
+Two kinds of hints are useful:
+1. Facts about the environment that were hidden at first and have come to light.
+2. Techniques: ways of working that helped, and mistakes to avoid.
+
+Keep what is still useful, correct or drop what proved wrong, add what was learned, and say what is uncertain. Leave \
+out what concerns only the task just finished. Keep the hints short.
+
+Think first, then write the complete new hints between the following two lines. Each line must appear exactly once.
 {START}
 {END}"""
 
-_TRAJECTORY = """Previous hints:
+_TRAJECTORY = """\
+# Rules
+
+{rules}
+
+# Previous hints
+
 {hints}
 
-The task just finished:
-{transcript}
+# The task just finished
 
-Reward: {reward:g}
+{turns}
+
+Reward: {reward:.3g}
 Feedback: {feedback}"""
 
+_TURN = """\
+## Turn {number}
 
-def update_messages(hints: str, episode: Episode, rendering: Rendering) -> list[Message]:
-    """What the update call reads: old hints, the new trajectory, its raw reward and the environment's feedback."""
-    if rendering == "compact":
-        unreadable = " error" if episode.unreadable else ""
-        seen = f"hints {hints or 'none'} seen {episode.transcript()} reward {episode.reward:g}{unreadable}"
-        return [{"role": "system", "content": "update"}, {"role": "user", "content": seen}]
-    filled = _TRAJECTORY.format(
-        hints=hints or "(none yet)",
+{observation}
+
+The agent replied:
+{reply}"""
+
+_UPDATE_TERSE = f"""\
+You solve tasks in the same world, one after another. Rewrite your hints for the next task: keep what is true, correct \
+what is wrong, add what you learned. Write them between these lines:
+{START}
+{END}"""
+
+_TRAJECTORY_TERSE = """\
+{rules}
+
+Hints so far: {hints}
+
+This task: {transcript}
+{feedback} Reward: {reward:.3g}"""
+
+_SHOWN_CHARS = 300  # of a reply that could not be read, in terse
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What the agent saw and what it replied."""
+
+    observation: str
+    reply: str
+
+
+@dataclass(frozen=True)
+class Account:
+    """What an update reads of the task just finished.
+
+    Attributes:
+        episode: The attempt.
+        rules: Of its world, without hints.
+        turns: Every observation and every reply.
+        reward: Less the turn penalty.
+    """
+
+    episode: Episode
+    rules: str = ""
+    turns: Sequence[Turn] = ()
+    reward: float = 0.0
+
+
+def update_messages(hints: str, account: Account, rendering: Rendering) -> list[Message]:
+    """What the update call reads: the old hints, the rules, the trajectory, its reward and the feedback."""
+    texts = {"compact": _compact, "terse": _terse, "full": _full}[rendering](hints, account)
+    return [{"role": role, "content": text} for role, text in zip(("system", "user"), texts, strict=True)]
+
+
+def _compact(hints: str, account: Account) -> tuple[str, str]:
+    episode = account.episode
+    unreadable = " error" if episode.unreadable else ""
+    return "update", f"hints {hints or 'none'} seen {episode.transcript()} reward {episode.reward:g}{unreadable}"
+
+
+def _terse(hints: str, account: Account) -> tuple[str, str]:
+    episode = account.episode
+    reply = account.turns[-1].reply.strip()[:_SHOWN_CHARS] if episode.unreadable and account.turns else ""
+    return _UPDATE_TERSE, _TRAJECTORY_TERSE.format(
+        rules=account.rules,
+        hints=hints or "none yet",
         transcript=episode.transcript(),
-        reward=episode.reward,
-        feedback=episode.feedback,
+        feedback=f"You replied: {reply}\n{episode.feedback}" if reply else episode.feedback,
+        reward=account.reward,
     )
-    return [{"role": "system", "content": _UPDATE}, {"role": "user", "content": filled}]
+
+
+def _full(hints: str, account: Account) -> tuple[str, str]:
+    turns = [
+        _TURN.format(number=number, observation=turn.observation, reply=turn.reply.strip() or "(nothing)")
+        for number, turn in enumerate(account.turns, 1)
+    ]
+    return _UPDATE, _TRAJECTORY.format(
+        rules=account.rules,
+        hints=hints or NO_HINTS,
+        turns="\n\n".join(turns) or account.episode.transcript(),
+        reward=account.reward,
+        feedback=account.episode.feedback,
+    )
 
 
 def update_reply(hints: str, rendering: Rendering) -> str:

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from codctl.cod.context import Revision, parse_update, revise
 from codctl.cod.conversation import Chat, Conversation, converse
 from codctl.cod.engine import Asker, Engine, EngineError, Generation, Sampling
-from codctl.cod.prompts import parse_answer, update_messages
+from codctl.cod.prompts import Account, Turn, parse_answer, update_messages
 from codctl.cod.trajectory import EpisodeRecord, Kind, Trajectory
 from codctl.envs.base import Episode, HintScore, Pack, Rendering, Situation, Slot
 from codctl.outcomes import FAULTS, UNPLAYED, ReplyFault
@@ -76,26 +76,24 @@ class Player:
         revisions = [Revision()]
         records: list[EpisodeRecord] = []
         past: list[Episode] = []
-        told: list[Episode] = []
+        told: list[Told] = []
         for position, slot in enumerate(pack.slots):
-            hints = self.hints.at(pack, position, revisions[-1], told)
+            hints = self.hints.at(pack, position, revisions[-1], [one.episode for one in told])
             episode = slot.begin(self.settings.rendering)
-            situation = Situation(pack, position, episode, tuple(told), hints, self.settings.rendering)
-            record, actions = await self._solve(situation, rollout, past)
+            situation = Situation(
+                pack, position, episode, tuple(one.episode for one in told), hints, self.settings.rendering
+            )
+            record = await self._solve(situation, rollout, past)
             records.append(record)
             past.append(episode)
-            told.append(account(slot, episode, actions, self.settings.rendering))
+            told.append(retold(slot, episode, record, self.settings.rendering))
             if self.hints.updates and position < len(pack) - 1:
-                record, revision = await self._update(
-                    replace(situation, episode=told[-1]), rollout, revisions[-1], past
-                )
+                record, revision = await self._update(situation, told[-1], rollout, revisions[-1], past)
                 records.append(record)
                 revisions.append(revision)
         return Trajectory(pack.id, rollout, tuple(records), tuple(revisions))
 
-    async def _solve(
-        self, situation: Situation, rollout: int, past: Sequence[Episode]
-    ) -> tuple[EpisodeRecord, list[str]]:
+    async def _solve(self, situation: Situation, rollout: int, past: Sequence[Episode]) -> EpisodeRecord:
         episode, slot = situation.episode, situation.slot
         system = slot.family.solve_prompt(situation.hints, self.settings.rendering, slot.preset)
         conversation = converse(
@@ -126,13 +124,12 @@ class Player:
                 conversation.add_observation(step.observation)
                 observations.append(step.observation)
         failed = _failure(fault)
-        penalty = self.settings.turn_penalty * episode.turns / episode.max_turns
-        record = self._record(
+        return self._record(
             "solve",
             situation,
             conversation,
             raw_reward=episode.reward,
-            shaped_reward=max(0.0, episode.reward - penalty) if episode.reward > 0 else 0.0,
+            shaped_reward=self._shaped(episode),
             hints=situation.hints,
             hint_score=hint_score(situation, situation.hints, past),
             feedback=episode.feedback,
@@ -145,12 +142,16 @@ class Player:
             observations=tuple(observations),
             actions=tuple(actions),
         )
-        return record, actions
 
     async def _update(
-        self, situation: Situation, rollout: int, own: Revision, past: Sequence[Episode]
+        self, situation: Situation, told: Told, rollout: int, own: Revision, past: Sequence[Episode]
     ) -> tuple[EpisodeRecord, Revision]:
-        messages = update_messages(situation.hints, situation.episode, self.settings.rendering)
+        situation = replace(situation, episode=told.episode)
+        slot, rendering = situation.slot, self.settings.rendering
+        account = Account(
+            told.episode, slot.family.rules(slot.preset, rendering), told.turns, self._shaped(told.episode)
+        )
+        messages = update_messages(situation.hints, account, rendering)
         conversation = converse(self.chat, messages)
         version, reply, fault = 0, "", None
         try:
@@ -191,6 +192,11 @@ class Player:
             observations=(messages[-1]["content"],),
         )
         return record, revision
+
+    def _shaped(self, episode: Episode) -> float:
+        """The reward less the turn penalty."""
+        penalty = self.settings.turn_penalty * episode.turns / episode.max_turns
+        return max(0.0, episode.reward - penalty) if episode.reward > 0 else 0.0
 
     async def _ask(
         self, kind: Kind, conversation: Conversation, situation: Situation, rollout: int, turn: int
@@ -271,16 +277,31 @@ def _failure(fault: ReplyFault | None) -> str:
     return (fault.words or FAULTS[fault.kind]) if fault and fault.kind in UNPLAYED else ""
 
 
-def account(slot: Slot, episode: Episode, actions: Sequence[str], rendering: Rendering) -> Episode:
-    """What the update is told of an episode: the truth, or what the same actions lead to in the slot's `told_world`."""
+@dataclass(frozen=True)
+class Told:
+    """What the agent learns of its own episode when it updates: the truth, unless the pack is poisoned."""
+
+    episode: Episode
+    turns: tuple[Turn, ...]
+
+
+def retold(slot: Slot, episode: Episode, record: EpisodeRecord, rendering: Rendering) -> Told:
+    """An episode as it was or, with poison, what the same actions lead to in the slot's `told_world`."""
     if slot.told_world is None or episode.unreadable:
-        return episode
+        pairs = zip(record.observations, record.replies, strict=False)  # the engine may have failed to reply
+        return Told(episode, tuple(Turn(*turn) for turn in pairs))
     told = slot.task.begin(slot.told_world, rendering)
-    for action in actions:
+    turns: list[Turn] = []
+    observation = told.observation
+    for action in record.actions:
         if told.done:
             break
-        told.act(action)
-    return told
+        # Without the reasoning, which may give the truth away.
+        turns.append(Turn(observation, f"<answer>{action}</answer>"))
+        observation = told.act(action).observation
+    if not told.done:
+        told.end(0.0, f"{observation}\nThe task was broken off here.")
+    return Told(told, tuple(turns))
 
 
 def hint_score(situation: Situation, hints: str, past: Sequence[Episode]) -> HintScore:

@@ -19,8 +19,8 @@ class EvalSpec(Section):
     family: str = evaluation("frozen_lake", "Family of worlds.")
     preset: str = evaluation("easy", "Difficulty preset of the family.")
     variant: str | None = evaluation(None, "Distribution of worlds; null is the family's first.")
-    rendering: Literal["full", "compact"] = evaluation(
-        "full", "Prompt text: `full` for real LLMs, `compact` for tiny ones."
+    rendering: Literal["full", "terse", "compact"] = evaluation(
+        "full", "Prompt text: `full` for LLMs, `terse` for small pretrained ones, `compact` for tiny ones."
     )
     length: int = evaluation(4, "Pack length: tasks per world.", ge=1, le=64)
     strategy: StrategyName = evaluation("cod", "How the tasks of a pack are put together.")

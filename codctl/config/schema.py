@@ -87,8 +87,8 @@ class WorldConfig(Section):
     mixture: Annotated[tuple[WorldPart, ...], Field(strict=False)] = training(
         (), "Several families with weights; replaces family, preset and variant."
     )
-    rendering: Literal["full", "compact"] = training(
-        "full", "Prompt text: `full` for real LLMs, `compact` for tiny ones."
+    rendering: Literal["full", "terse", "compact"] = training(
+        "full", "Prompt text: `full` for LLMs, `terse` for small pretrained ones, `compact` for tiny ones."
     )
     length: int = training(4, "Pack length S: tasks per world.", ge=1, le=64)
 

@@ -17,9 +17,10 @@ from typing import Any, Literal, Protocol
 from codctl.outcomes import AnswerProblem, PlayedOutcome
 from codctl.seeds import derive_seed
 
-Rendering = Literal["full", "compact"]
+Rendering = Literal["full", "terse", "compact"]
 Split = Literal["train", "validation", "test", "demonstration"]
 UNREADABLE = "The reply could not be used: "
+NO_HINTS = "(none yet)"
 SPLITS: tuple[Split, ...] = ("train", "validation", "test", "demonstration")
 
 
@@ -233,7 +234,8 @@ class Family(ABC):
         title: One line for lists.
         presets: Difficulties, the default first.
         variants: Distributions of worlds, the default first.
-        renderings: How its prompts can be written.
+        renderings: How its prompts can be written: `full` for language models, `terse` for small ones (`full` will do
+            where a family has no shorter text), `compact` for models of half a million parameters.
         policies: Scripted agents: `bayes` (the strongest uninformed reference), `informed` (knows the world), `random`
             and whatever else it has. `demonstrator` exists besides these when a warm start is to work.
         reference: What `bayes` is here, in one line: exact, or how it falls short of it.
@@ -250,7 +252,7 @@ class Family(ABC):
     title: str
     presets: tuple[str, ...]
     variants: tuple[str, ...] = ("paper",)
-    renderings: tuple[Rendering, ...] = ("full", "compact")
+    renderings: tuple[Rendering, ...] = ("full", "terse", "compact")
     policies: tuple[str, ...] = ("bayes", "informed", "random")
     reference: str = ""
     losses: Mapping[str, str] = MappingProxyType({})
@@ -311,9 +313,12 @@ class Family(ABC):
     def policy(self, name: str, **options: float) -> Policy:
         """A reference policy by name, or `demonstrator`."""
 
-    def rules(self, preset: str) -> str:
-        """The rules for a person: the system prompt without its paragraphs about hints and the form of a reply."""
-        paragraphs = self.solve_prompt("", "full", preset).split("\n\n")
+    def rules(self, preset: str, rendering: Rendering = "full") -> str:
+        """The rules alone: the system prompt without its paragraphs about hints and the form of a reply.
+
+        People read them in `codctl env play`, and the update prompt shows them above the trajectory.
+        """
+        paragraphs = self.solve_prompt("", rendering, preset).split("\n\n")
         kept = [text for text in paragraphs if "<answer>" not in text and not text.startswith("Hints from")]
         return "\n\n".join(kept or paragraphs)
 

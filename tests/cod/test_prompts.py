@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codctl.cod.prompts import ParsedAnswer, parse_answer, update_messages
+from codctl.cod.prompts import Account, ParsedAnswer, Turn, parse_answer, update_messages
 from codctl.envs.frozen_lake.world import LakeEpisode, LakeTask, LakeWorld
 
 NONE = "expected exactly one <answer>…</answer> block, found 0"
@@ -58,20 +58,68 @@ def played(codes: str, rendering: str) -> LakeEpisode:
 
 
 def test_compact_update_prompt() -> None:
-    system, user = update_messages("up Q", played("QKK", "compact"), "compact")
+    system, user = update_messages("up Q", Account(played("QKK", "compact")), "compact")
     assert (system["role"], system["content"], user["role"]) == ("system", "update", "user")
     assert user["content"] == "hints up Q seen wall=Q right=K right=K reward 1"
-    lost = update_messages("", played("QQQ", "compact"), "compact")[1]["content"]
+    lost = update_messages("", Account(played("QQQ", "compact")), "compact")[1]["content"]
     assert lost == "hints none seen wall=Q wall=Q wall=Q reward 0"
-    unreadable = update_messages("", played("Qx", "compact"), "compact")[1]["content"]
+    unreadable = update_messages("", Account(played("Qx", "compact")), "compact")[1]["content"]
     assert unreadable == "hints none seen wall=Q reward 0 error"
 
 
-def test_full_update_prompt_holds_hints_trajectory_reward_and_feedback_but_no_solve_prompt() -> None:
+def test_full_update_prompt_holds_rules_hints_every_turn_reward_and_feedback() -> None:
     episode = played("KK", "full")
-    system, user = update_messages("- Q moves up.", episode, "full")
+    turns = (Turn("first observation", "K goes right.\n<answer>K</answer>"), Turn("second observation", " "))
+    account = Account(episode, "The rules.", turns, 0.925)
+    system, user = update_messages("- Q moves up.", account, "full")
     assert "frozen" not in system["content"].lower()
-    assert "- Q moves up." not in system["content"]
-    for part in ("- Q moves up.", episode.transcript(), "Reward: 1", "Feedback: You reached the goal."):
-        assert user["content"].count(part) == 1
-    assert "(none yet)" in update_messages("", episode, "full")[1]["content"]
+    assert (
+        user["content"]
+        == """\
+# Rules
+
+The rules.
+
+# Previous hints
+
+- Q moves up.
+
+# The task just finished
+
+## Turn 1
+
+first observation
+
+The agent replied:
+K goes right.
+<answer>K</answer>
+
+## Turn 2
+
+second observation
+
+The agent replied:
+(nothing)
+
+Reward: 0.925
+Feedback: Action K took you from row 1, column 2 to row 1, column 3. You reached the goal."""
+    )
+    assert "(none yet)" in update_messages("", account, "full")[1]["content"]
+
+
+def test_terse_update_prompt_shows_a_reply_only_when_it_could_not_be_read() -> None:
+    turns = (Turn("", "up"), Turn("", f"fly! {'x' * 500}"))
+    user = update_messages("Q moves up.", Account(played("Kx", "terse"), "The rules.", turns), "terse")[1]["content"]
+    assert (
+        user
+        == f"""\
+The rules.
+
+Hints so far: Q moves up.
+
+This task: K moved you right.
+You replied: fly! {"x" * 295}
+The reply could not be used: 'x' is not an action; the actions are K, Q, X, Z. Reward: 0"""
+    )
+    won = update_messages("", Account(played("KK", "terse"), "The rules.", turns, 0.925), "terse")[1]["content"]
+    assert won.endswith("This task: K moved you right. K moved you right.\nYou reached the goal. Reward: 0.925")

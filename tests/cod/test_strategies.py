@@ -9,12 +9,12 @@ from typing import get_args
 import pytest
 
 from codctl.cod.conversation import ByteChat
-from codctl.cod.rollout import Player, RolloutSettings, account, play_all
+from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.cod.strategies import STRATEGIES, Strategy, draw_pack
 from codctl.cod.trajectory import Trajectory
 from codctl.config.evalspec import StrategyName
 from codctl.engines.scripted import EachFamily, ScriptedEngine
-from codctl.envs.base import Pack
+from codctl.envs.base import Pack, Rendering
 from codctl.envs.registry import get_family
 from codctl.errors import UsageError
 
@@ -26,8 +26,8 @@ def draw(strategy: Strategy, index: int = 0, length: int = 6, preset: str = "eas
     return draw_pack(LAKE, strategy, "test", index, length, preset)
 
 
-def play(policy: str, packs: list[Pack]) -> list[Trajectory]:
-    settings = RolloutSettings("compact", solve_tokens=10**6, update_tokens=10**6)
+def play(policy: str, packs: list[Pack], rendering: Rendering = "compact") -> list[Trajectory]:
+    settings = RolloutSettings(rendering, solve_tokens=10**6, update_tokens=10**6)
     return asyncio.run(play_all(Player(ScriptedEngine(EachFamily(policy), CHAT), CHAT, settings, 0), packs, 1))
 
 
@@ -93,14 +93,20 @@ def test_poison_lies_as_often_as_asked_and_more_poison_keeps_the_lies_of_less() 
 
 
 def test_a_lie_is_told_to_the_update_and_not_in_the_episode() -> None:
-    [slot, *_] = draw(Strategy("poison", poison=1.0)).slots
-    episode = slot.begin("compact")
-    episode.act("K")
-    told = account(slot, episode, ["K"], "compact")
-    honest = slot.task.begin(slot.told_world, "compact")
-    honest.act("K")
-    assert told.transcript() == honest.transcript()
-    assert account(draw(Strategy()).slots[0], episode, ["K"], "compact") is episode
+    [played] = play("demonstrator", [draw(Strategy("poison", poison=1.0), preset="tiny")], "full")
+    [slot, *_] = draw(Strategy("poison", poison=1.0), preset="tiny").slots
+    solve, update = played.episodes[:2]
+    lie = slot.task.begin(slot.told_world, "full")
+    observations = [lie.observation, *(lie.act(action).observation for action in solve.actions if not lie.done)]
+    for seen in filter(None, observations):
+        assert seen in update.observations[0]
+    assert solve.observations[-1] not in update.observations[0]
+    # Nor does it read its own reasoning, which may give the truth away.
+    assert solve.replies[0] not in update.observations[0]
+    assert f"<answer>{solve.actions[0]}</answer>" in update.observations[0]
+    [honest] = play("demonstrator", [draw(Strategy(), preset="tiny")], "full")
+    solve, update = honest.episodes[:2]
+    assert all(text in update.observations[0] for text in (*solve.observations, *solve.replies))
 
 
 def test_what_the_strategies_do_to_the_bayes_agent() -> None:

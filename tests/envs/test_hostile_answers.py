@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from codctl.cod.prompts import parse_answer, update_messages
+from codctl.cod.prompts import Account, parse_answer, update_messages
 from codctl.envs.base import Family, Situation
 from codctl.envs.registry import built_in
 
@@ -51,7 +51,7 @@ def test_no_answer_breaks_an_episode(family: Family) -> None:
             assert bool(step.feedback) == step.done
             assert step.done or step.observation
         assert episode.reward in (0.0, 1.0)
-        assert all(message["content"].strip() for message in update_messages("", episode, rendering))
+        assert all(message["content"].strip() for message in update_messages("", Account(episode), rendering))
         score = family.score_context(pack.world, hostile(rng, family.truth(pack.world, rendering)), [episode])
         assert min(vars(score).values()) >= 0
     assert surfaces == [family.describe_task(slot.world, slot.task) for pack in packs for slot in pack.slots]

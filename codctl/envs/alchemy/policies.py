@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import combinations_with_replacement
 from random import Random
 
-from codctl.envs.alchemy import text
+from codctl.envs.alchemy import terse, text
 from codctl.envs.alchemy.bayes import BayesPolicy
 from codctl.envs.alchemy.knowledge import Outcomes, recipes_in, seen_in, told_by
 from codctl.envs.alchemy.world import AlchemyEpisode, AlchemyWorld, Pair
@@ -63,7 +63,11 @@ class Demonstrator:
 
     def solve(self, situation: Situation, rng: Random) -> str:
         episode = alchemy(situation)
-        wanted, pair = _search(episode, _known(situation), episode.task.target, rng)
+        known = _known(situation)
+        wanted, pair = _search(episode, known, episode.task.target, rng)
+        if situation.rendering == "terse":
+            thought = terse.thought(episode.words, wanted, pair, known=known.get(pair) == wanted, rng=rng)
+            return f"{thought}\n{text.reply(episode.words, None, pair, 'terse')}"
         return text.reply(episode.words, wanted, pair, situation.rendering)
 
     def update(self, situation: Situation, rng: Random) -> str:

@@ -1,4 +1,4 @@
-"""Every text of Alchemy-Random, in both renderings.
+"""Every text of Alchemy-Random; those of the terse rendering are in `terse`.
 
 `compact` writes what was seen as `m=a+b`, one word and for a fitting tokenizer one token: recalling or noting a fact is
 then one look back, which a model of two layers learns in minutes.
@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from codctl.envs.alchemy import terse
 from codctl.envs.alchemy.presets import Preset
 from codctl.envs.base import Rendering
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from codctl.envs.alchemy.world import AlchemyEpisode, AlchemyWorld, Mix, Pair
 
 DUD = "dud"  # stands for a product where there is none
-EXAMPLE: dict[Rendering, str] = {"full": "name + name", "compact": "a+b"}
+EXAMPLE: dict[Rendering, str] = {"full": "name + name", "terse": "name + name", "compact": "a+b"}
 
 _RULES = """You are an alchemist. Mix two elements at a time until you have made the target.
 Elements come in tiers. Each element above tier 0 has {recipes}: two inputs from the tier just below.
@@ -40,6 +41,8 @@ _LIMITED = "Material is limited: each mix uses up both inputs, also when it make
 def solve_prompt(hints: str, rendering: Rendering, preset: Preset) -> str:
     if rendering == "compact":
         return f"brew hints {hints or 'none'}"
+    if rendering == "terse":
+        return terse.solve_prompt(hints, preset)
     material = _LIMITED if preset.surplus else _UNLIMITED
     return _RULES.format(recipes=_RECIPES[preset.recipes[1]], material=material, hints=hints or "(none yet)")
 
@@ -49,6 +52,8 @@ def first_observation(episode: AlchemyEpisode) -> str:
         sizes = episode.world.sizes
         tiers = f" tiers {' '.join(map(str, sizes))}" if len(sizes) > 2 else ""
         return _compact_state(episode) + tiers
+    if episode.rendering == "terse":
+        return terse.first_observation(episode)
     return f"Round 1 of {episode.max_turns}. Nothing is mixed yet.\n{_tiers(episode.world)}\n{_state(episode)}"
 
 
@@ -56,12 +61,21 @@ def next_observation(episode: AlchemyEpisode) -> str:
     mix = episode.mixes[-1]
     if episode.rendering == "compact":
         return f"{_compact_effect(episode, mix)} {_compact_state(episode)}"
+    if episode.rendering == "terse":
+        return terse.next_observation(episode)
     return f"Round {episode.turns + 1} of {episode.max_turns}. {_effect(episode, mix)}\n{_state(episode)}"
+
+
+def ending(episode: AlchemyEpisode, said: str) -> str:
+    """The feedback; in full it also tells what came of the last mix, which no observation shows."""
+    return f"{_effect(episode, episode.mixes[-1])} {said}" if episode.rendering == "full" else said
 
 
 def transcript(episode: AlchemyEpisode) -> str:
     if episode.rendering == "compact":
         return " ".join(_compact_effect(episode, mix) for mix in episode.mixes if mix.is_fact) or "none"
+    if episode.rendering == "terse":
+        return terse.transcript(episode)
     lines = [f"Task: make {_target(episode)} in {episode.max_turns} rounds.", _tiers(episode.world)]
     lines += [f"Round {number}: {_effect(episode, mix)}" for number, mix in enumerate(episode.mixes, 1)]
     return "\n".join(lines)
@@ -72,6 +86,8 @@ def hint_from(world: AlchemyWorld, known: Iterable[tuple[Pair, int]], rendering:
     words = world.words(rendering)
     if rendering == "compact":
         return " ".join(fact(words, pair, product) for pair, product in known) or "none"
+    if rendering == "terse":
+        return terse.hint_from(words, known)
     lines = [f"- {words[first]} + {words[second]} makes {words[product]}." for (first, second), product in known]
     return "\n".join(lines) or "No recipe is known yet."
 

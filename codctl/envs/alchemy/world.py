@@ -155,9 +155,9 @@ class AlchemyEpisode(Episode):
         self.mixes.append(mix)
         info = {"pair": mix.pair, "product": mix.product}
         if mix.product == self.task.target:
-            return self.end(1.0, "You made the target.", info)
+            return self.end(1.0, text.ending(self, "You made the target."), info)
         if self.turns >= self.max_turns:
-            return self.end(0.0, "You ran out of rounds before you had the target.", info)
+            return self.end(0.0, text.ending(self, "You ran out of rounds before you had the target."), info)
         return Step(text.next_observation(self), 0.0, False, info=info)
 
     def transcript(self) -> str:

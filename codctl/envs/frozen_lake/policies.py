@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from random import Random
 
 from codctl.envs.base import Policy, Situation
-from codctl.envs.frozen_lake import text
+from codctl.envs.frozen_lake import terse, text
 from codctl.envs.frozen_lake.belief import ANY, Planner, believe, known_facts
 from codctl.envs.frozen_lake.names import CODES, DIRECTIONS
 from codctl.envs.frozen_lake.world import LakeEpisode, LakeWorld
@@ -93,6 +93,9 @@ class Demonstrator:
         direction = rng.choice(sure or wanted)
         unused = [code for code in CODES if code not in known.values()]
         code = known.get(direction) or rng.choice(unused or list(CODES))
+        if situation.rendering == "terse":
+            thought = terse.thought(DIRECTIONS[direction], code, known=direction in known, rng=rng)
+            return f"{thought}\n{text.reply(None, code, 'terse')}"
         return text.reply(DIRECTIONS[direction], code, situation.rendering)
 
     def update(self, situation: Situation, rng: Random) -> str:

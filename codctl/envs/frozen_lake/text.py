@@ -1,4 +1,4 @@
-"""Every text of FrozenLake-Obscure, in both renderings.
+"""Every text of FrozenLake-Obscure; those of the terse rendering are in `terse`.
 
 `compact` spends a few dozen tokens on an episode. It names cells like a chess board (row letter, column number) and
 states what was seen as `direction=code`, one word and for a fitting tokenizer one token: recalling or noting a fact is
@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from codctl.envs.base import Rendering
-from codctl.envs.frozen_lake.names import DIRECTIONS, Cell
+from codctl.envs.frozen_lake import terse
+from codctl.envs.frozen_lake.names import DIRECTIONS, Cell, cell_name
 
 if TYPE_CHECKING:
     from codctl.envs.frozen_lake.world import LakeEpisode, LakeTask, Move
@@ -33,6 +34,8 @@ one of K, Q, X, Z."""
 def solve_prompt(hints: str, rendering: Rendering) -> str:
     if rendering == "compact":
         return f"lake hints {hints or 'none'}"
+    if rendering == "terse":
+        return terse.RULES.format(hints=hints or "none yet")
     return _RULES.format(hints=hints or "(none yet)")
 
 
@@ -41,6 +44,8 @@ def first_observation(task: LakeTask, rendering: Rendering) -> str:
         holes = " ".join(cell_name(cell) for cell in sorted(task.holes))
         start = f"{cell_name(task.start)} > {cell_name(task.goal)} {task.max_turns}"
         return f"{start} holes {holes}" if holes else start
+    if rendering == "terse":
+        return terse.first_observation(task)
     return f"Turn 1 of {task.max_turns}. You have not moved yet.\n{_situation(task, task.start)}"
 
 
@@ -49,12 +54,21 @@ def next_observation(episode: LakeEpisode, move: Move) -> str:
     if episode.rendering == "compact":
         left = episode.max_turns - episode.turns
         return f"{_pair(move)} {cell_name(cell)} > {cell_name(task.goal)} {left}"
+    if episode.rendering == "terse":
+        return terse.next_observation(episode, move)
     return f"Turn {episode.turns + 1} of {task.max_turns}. {_effect(move)}\n{_situation(task, cell)}"
+
+
+def ending(episode: LakeEpisode, said: str) -> str:
+    """The feedback; in full it also tells what the last move did, which no observation shows."""
+    return f"{_effect(episode.moves[-1])} {said}" if episode.rendering == "full" else said
 
 
 def transcript(episode: LakeEpisode) -> str:
     if episode.rendering == "compact":
         return " ".join(_pair(move) for move in episode.moves) or "none"
+    if episode.rendering == "terse":
+        return terse.transcript(episode)
     lines = [f"Task: {grid(episode.task, episode.task.start)}"]
     lines += [f"Turn {turn}: you answered {move.code}. {_effect(move)}" for turn, move in enumerate(episode.moves, 1)]
     return "\n".join(lines)
@@ -78,6 +92,8 @@ def hint_from(known: Mapping[int, str], rendering: Rendering) -> str:
     """Known facts (direction index → code) as a hint, in the order given."""
     if rendering == "compact":
         return " ".join(f"{DIRECTIONS[direction]}={code}" for direction, code in known.items()) or "none"
+    if rendering == "terse":
+        return terse.hint_from(known.items())
     lines = [f"- {code} moves {DIRECTIONS[direction]}." for direction, code in known.items()]
     return "\n".join(lines) or "Nothing is known for certain yet."
 
@@ -119,10 +135,6 @@ def claims(hints: str) -> set[tuple[str, str]]:
             if code.isupper() and direction.islower() and direction != "wall":
                 found.add((code, direction))
     return found
-
-
-def cell_name(cell: Cell) -> str:
-    return f"{'abcdefghijklmnop'[cell[0]]}{cell[1] + 1}"
 
 
 def _pair(move: Move) -> str:

@@ -98,11 +98,11 @@ class LakeEpisode(Episode):
         self.moves.append(move)
         info = {"code": code, "before": before, "after": self.cell}
         if self.cell == self.task.goal:
-            return self.end(1.0, "You reached the goal.", info)
+            return self.end(1.0, text.ending(self, "You reached the goal."), info)
         if self.cell in self.task.holes:
-            return self.end(0.0, "You fell into a hole.", info, lost="hole")
+            return self.end(0.0, text.ending(self, "You fell into a hole."), info, lost="hole")
         if self.turns >= self.max_turns:
-            return self.end(0.0, "You ran out of turns before the goal.", info)
+            return self.end(0.0, text.ending(self, "You ran out of turns before the goal."), info)
         return Step(text.next_observation(self, move), 0.0, False, info=info)
 
     def transcript(self) -> str:

@@ -61,17 +61,21 @@ class CodedEpisode(Episode):
         self.seen.append(Seen(number, self.state, outcome))
         self.state = outcome.state
         if self.task.source.table.succeeds(outcome):
-            return self.end(1.0, "You succeeded.")
+            return self.end(1.0, self._ending("You succeeded."))
         if outcome.terminated:
             return self.end(0.0, f"The task ended without success. {self._effect(self.seen[-1])}", lost="unsolved")
         if self.turns >= self.max_turns:
-            return self.end(0.0, "You ran out of turns.")
+            return self.end(0.0, self._ending("You ran out of turns."))
         return Step(f"{self._effect(self.seen[-1])}{self._gap}{self._situation()}", 0.0, done=False)
 
     def transcript(self) -> str:
         if not self.seen:
             return "none"
         return self._gap.join(self._effect(seen) for seen in self.seen)
+
+    def _ending(self, said: str) -> str:
+        """The feedback; in prose it also tells what the last action did, which no observation shows."""
+        return said if self._rendering == "compact" else f"{said} {self._effect(self.seen[-1])}"
 
     @property
     def _gap(self) -> str:

@@ -35,9 +35,9 @@ class TerminalEpisode(Episode):
         self.turns += len(ran)
         info = {"ran": tuple(ran)}
         if self.is_solved():
-            return self.end(1.0, "All is done.", info)
+            return self.end(1.0, text.ending(self, ran, "The task is done."), info)
         if self.turns >= self.max_turns:
-            return self.end(0.0, text.unfinished(self), info)
+            return self.end(0.0, text.ending(self, ran, text.unfinished(self)), info)
         return Step(text.next_observation(self, ran), 0.0, False, info=info)
 
     def transcript(self) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from codctl.envs.base import Rendering
+from codctl.envs.terminal import terse
 from codctl.envs.terminal.rules import REPLACED, SLOTS, VERBS, Surface
 
 _ALSO = {
@@ -31,6 +32,8 @@ def hint_from(known: Mapping[str, str], rendering: Rendering) -> str:
     """Known facts (slot → value) as a hint, in the order given."""
     if rendering == "compact":
         return " ".join(f"{slot}={value}" for slot, value in known.items()) or "none"
+    if rendering == "terse":
+        return terse.hint_from(known.items())
     return "\n".join(_sentence(slot, value) for slot, value in known.items()) or "Nothing is known for certain yet."
 
 

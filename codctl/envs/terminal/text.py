@@ -1,4 +1,4 @@
-"""Every text of TerminalSimulator but the hints, in both renderings."""
+"""Every text of TerminalSimulator but the hints; those of the terse rendering are in `terse`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from codctl.envs.base import Rendering
+from codctl.envs.terminal import terse
 from codctl.envs.terminal.commands.house import USAGES
 from codctl.envs.terminal.filesystem import Parts
 from codctl.envs.terminal.rules import LISTS, SERVICE, TOOLS, Lesson
@@ -33,6 +34,8 @@ Think briefly (at most a few sentences), then end your reply with exactly one li
 def solve_prompt(hints: str, rendering: Rendering) -> str:
     if rendering == "compact":
         return f"terminal hints {hints or 'none'}"
+    if rendering == "terse":
+        return terse.RULES.format(hints=hints or "none yet")
     return _RULES.format(hints=hints or "(none yet)")
 
 
@@ -42,6 +45,8 @@ def first_observation(episode: TerminalEpisode) -> str:
         local, remote = site.local.identity, site.remote.identity
         where = f"{local.system} {local.host} {local.user} remote {remote.host} {remote.user}"
         return f"{where} do {_steps_compact(episode)} steps {episode.max_turns}"
+    if episode.rendering == "terse":
+        return terse.first_observation(episode, task_text(site, episode.task.steps))
     lines = [f"Local machine: {_machine(site.local)}", f"Remote machine: {_machine(site.remote)}"]
     if site.surface:
         lines.append(house_rules(site))
@@ -95,14 +100,22 @@ def next_observation(episode: TerminalEpisode, ran: Sequence[Ran]) -> str:
         answers = " ; ".join(_answer_compact(episode, one) for one in ran)
         where = episode.shell.here.identity.host
         return f"{answers} at {where} steps {episode.max_turns - episode.turns}"
-    shown = [f"$ {one.command}\n{_answer(one)}" for one in ran] if len(ran) > 1 else [_answer(one) for one in ran]
-    return "\n".join([*shown, _prompt(episode)])
+    if episode.rendering == "terse":
+        return terse.next_observation(episode, ran)
+    return f"{_answers(ran)}\n{_prompt(episode)}"
+
+
+def ending(episode: TerminalEpisode, ran: Sequence[Ran], said: str) -> str:
+    """The feedback; in full it also shows what the last commands printed, which no observation shows."""
+    return f"{_answers(ran)}\n{said}" if episode.rendering == "full" else said
 
 
 def transcript(episode: TerminalEpisode) -> str:
     if episode.rendering == "compact":
         done = [f"> {one.command} {_answer_compact(episode, one)}" for one in episode.log]
         return " ".join([f"do {_steps_compact(episode)}", *done])
+    if episode.rendering == "terse":
+        return terse.transcript(episode, task_text(episode.site, episode.task.steps))
     lines = [f"On {episode.site.side(one.side).identity.host} $ {one.command}\n{_answer(one)}" for one in episode.log]
     return "\n".join([task_text(episode.site, episode.task.steps), *lines])
 
@@ -132,6 +145,12 @@ def _place(site: Site, side: Side, path: Parts) -> str:
 
 def _answer(one: Ran) -> str:
     return one.output or "(no output)"
+
+
+def _answers(ran: Sequence[Ran]) -> str:
+    """What commands printed, each below its command where there are several."""
+    shown = [f"$ {one.command}\n{_answer(one)}" for one in ran] if len(ran) > 1 else [_answer(one) for one in ran]
+    return "\n".join(shown)
 
 
 def _answer_compact(episode: TerminalEpisode, one: Ran) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from codctl.cod.prompts import update_messages
+from codctl.cod.prompts import Account, update_messages
 from codctl.envs.base import HintScore, Pack, Rendering
 from codctl.evaluate.ceilings import play_policy
 from codctl.stages.env_checks.check import Finding, Subject
@@ -86,7 +86,9 @@ def _unreadable(pack: Pack, rendering: Rendering) -> Iterator[str]:
         yield "`fail` must end the episode at reward 0 and set `unreadable`"
     if _MARK not in step.feedback or step.feedback != episode.feedback:
         yield f"`fail` must give the reason as feedback, and gives {step.feedback!r}"
-    if not all(message["content"].strip() for message in update_messages("", episode, rendering)):
+    slot = pack.slots[0]
+    account = Account(episode, slot.family.rules(slot.preset, rendering), (), 0.0)
+    if not all(message["content"].strip() for message in update_messages("", account, rendering)):
         yield "the update prompt is empty"
     if not episode.transcript().strip():
         yield "the transcript of an episode without a move is empty; say `none`"

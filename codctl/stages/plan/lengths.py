@@ -14,8 +14,12 @@ from codctl.config.schema import Config, WorldConfig
 from codctl.engines.scripted import EachFamily, ScriptedEngine
 
 PACKS = 8  # rendered for each family
-BYTES_PER_TOKEN = {"full": 4.0, "compact": 2.5}  # English with a large vocabulary; short words with their own tokens
-REPLY_SHARE = {"full": 0.25, "compact": 0.5}  # of its budget that a reply is assumed to use
+BYTES_PER_TOKEN = {
+    "full": 4.0,
+    "terse": 3.0,
+    "compact": 2.5,
+}  # English with a large vocabulary; short words with their own tokens
+REPLY_SHARE = {"full": 0.25, "terse": 0.5, "compact": 0.5}  # of its budget that a reply is assumed to use
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codctl.cod.prompts import update_messages
+from codctl.cod.prompts import Account, update_messages
 from codctl.envs.base import Rendering
 from codctl.envs.frozen_lake.world import LakeEpisode, LakeTask, LakeWorld
 from codctl.envs.registry import get_family
@@ -123,7 +123,9 @@ def test_full_rendering() -> None:
     episode = begin("full")
     assert episode.observation == FULL_FIRST
     assert play(episode, "QZ") == [FULL_AFTER_WALL, FULL_AFTER_MOVE]
-    assert episode.act("K").feedback == "You fell into a hole."
+    assert episode.act("K").feedback == (
+        "Action K took you from row 2, column 1 to row 2, column 2. You fell into a hole."
+    )
     assert episode.transcript() == FULL_TRANSCRIPT
 
 
@@ -152,7 +154,7 @@ def test_hints_with_braces_are_kept_as_they_are() -> None:
     family = get_family("frozen_lake")
     episode = begin("full")
     assert "{K} {0} %s" in family.solve_prompt("{K} {0} %s", "full", "easy")
-    assert "{K} {0}" in update_messages("{K} {0}", episode, "full")[1]["content"]
+    assert "{K} {0}" in update_messages("{K} {0}", Account(episode), "full")[1]["content"]
 
 
 @pytest.mark.parametrize("preset", ["tiny", "easy", "hard"])
@@ -168,7 +170,7 @@ def test_compact_prompts_are_short(preset: str) -> None:
             read.append(episode.act(next(codes)).observation)
         assert max(len(text.split()) for text in read[2:]) <= 6
         assert len(" ".join(read).split()) <= 10 + 4 + len(pack.tasks[0].holes) + 6 * episode.max_turns  # type: ignore[attr-defined]
-        update = update_messages(family.truth(pack.world, "compact"), episode, "compact")
+        update = update_messages(family.truth(pack.world, "compact"), Account(episode), "compact")
         assert len(" ".join(message["content"] for message in update).split()) <= 15 + 2 * episode.max_turns
 
 

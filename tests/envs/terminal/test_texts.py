@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from codctl.cod.prompts import update_messages
+from codctl.cod.prompts import Account, update_messages
 from codctl.envs.base import Rendering
 from codctl.envs.terminal.episode import TerminalEpisode
 from codctl.envs.terminal.family import Terminal
@@ -77,7 +77,7 @@ def test_full(make_shell: Make) -> None:
     while not episode.done:
         episode.act("pwd")
     assert episode.feedback == (
-        "You ran out of steps. Not done: far:/home/bob/in has not the right content; "
+        "/home/bob\nYou ran out of steps. Not done: far:/home/bob/in has not the right content; "
         "far:/home/bob/r.txt has not the right mode."
     )
 
@@ -111,7 +111,7 @@ def test_full_with_house_rules(make_shell: Make, rules: HouseRules) -> None:
     for _ in range(10):
         episode.act("pwd")
     assert episode.act("pwd").feedback == (
-        "You ran out of steps. Not done: near:C:\\srv\\<drop>\\r.txt is still there; "
+        "C:\\Users\\ann\nYou ran out of steps. Not done: near:C:\\srv\\<drop>\\r.txt is still there; "
         "near:C:\\srv\\<drop>\\new.txt is missing."
     )
 
@@ -133,7 +133,7 @@ def test_compact(make_shell: Make, rules: HouseRules) -> None:
     assert episode.transcript().endswith(
         "> rm * err wildcards are not available, name the files > ssh -p 3300 far ok port=3300"
     )
-    message = update_messages("none", episode, "compact")[-1]["content"]
+    message = update_messages("none", Account(episode), "compact")[-1]["content"]
     assert message.startswith("hints none seen do fetch far:/home/bob/r.txt")
 
 

@@ -1,0 +1,67 @@
+"""The terse rendering, for small pretrained models: what it says, and that hints in it are read back."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from codctl.envs.frozen_lake.world import LakeTask, LakeWorld
+from codctl.envs.registry import get_family
+from codctl.evaluate.ceilings import play_policy
+
+FAMILIES = ("frozen_lake", "alchemy", "terminal")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_rules_fit_in_eighty_words(name: str) -> None:
+    family = get_family(name)
+    for preset in family.presets:
+        rules = family.rules(preset, "terse")
+        assert len(rules.split()) <= 80
+        prompt = family.solve_prompt("THE HINTS", "terse", preset)
+        assert prompt.startswith(rules)
+        assert "Hints from earlier tasks: THE HINTS\n" in prompt
+        assert "none yet" in family.solve_prompt("", "terse", preset)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_hints_in_words_are_read_back(name: str) -> None:
+    family = get_family(name)
+    for index in range(5):
+        world = family.pack("train", index, 1, "easy").world
+        score = family.score_context(world, family.truth(world, "terse"), [])
+        assert (score.right, score.wrong, score.missing) == (family.facts(world), 0, 0)
+        part = family.partial_truth(world, "terse", Random(index))
+        assert family.score_context(world, part, []).wrong == 0
+
+
+@pytest.mark.parametrize(("name", "policy"), [("frozen_lake", "demonstrator"), ("alchemy", "demonstrator")])
+def test_a_demonstrator_speaks_before_it_answers_and_does_not_call_a_try_a_fact(name: str, policy: str) -> None:
+    family = get_family(name)
+    packs = [family.pack("train", index, 3, "easy") for index in range(6)]
+    for trajectory, pack in zip(play_policy(policy, packs, "terse", 0), packs, strict=True):
+        replies = [reply for episode in trajectory.of("solve") for reply in episode.replies]
+        assert all(len(reply.splitlines()) == 2 and reply.endswith("</answer>") for reply in replies)
+        said = [reply.splitlines()[0] for reply in replies]
+        facts = " ".join(line for line in said if " try " not in line)
+        score = family.score_context(pack.world, facts.replace(":", "."), [])
+        assert score.wrong == 0 or "wrong" in str(trajectory.revisions)
+    assert any(" try " in line for line in said)
+
+
+def test_frozen_lake() -> None:
+    holes = frozenset({(0, 1), (1, 2)})
+    episode = LakeTask(3, holes, (0, 0), (1, 1), 4).begin(LakeWorld((3, 0, 1, 2)), "terse")
+    assert episode.observation == (
+        "Rows are a, b, c from the top, columns 1, 2, 3 from the left. Holes: a2, b3. You are at a1. "
+        "The goal is 1 down, 1 right. Hole next to you: right. 4 turns left."
+    )
+    assert episode.act("Q").observation == (
+        "Q ran into the border. You are at a1. The goal is 1 down, 1 right. Hole next to you: right. 3 turns left."
+    )
+    assert episode.act("X").observation == "X moved you down. You are at b1. The goal is 1 right. 2 turns left."
+    assert episode.transcript() == "Q ran into the border. X moved you down."
+    assert LakeTask(3, frozenset(), (0, 0), (2, 1), 1).begin(LakeWorld((3, 0, 1, 2)), "terse").observation == (
+        "The goal is 2 down, 1 right. 1 turn left."
+    )
