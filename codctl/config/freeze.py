@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from codctl.config.defaults import warm_start_lr
 from codctl.config.explain import field_docs
 from codctl.config.schema import Config
 from codctl.errors import UsageError
@@ -127,6 +128,7 @@ def _hash(fields: Mapping[str, Any]) -> str:
 def _fields(config: Config, classes: frozenset[str]) -> dict[str, Any]:
     """Values of the fields of some classes; one that was added later only where it is not at its default."""
     tree, defaults = config.model_dump(mode="json"), _defaults()
+    tree["warm_start"]["lr"] = warm_start_lr(config)
     found = {doc.key: _value(tree, doc.key) for doc in field_docs() if doc.field_class in classes}
     return {key: value for key, value in found.items() if key not in defaults or value != defaults[key]}
 

@@ -153,7 +153,9 @@ class ModelConfig(Section):
     build: BuildConfig = Field(
         default_factory=BuildConfig, description="Size of the model that is built when `model.path` is null."
     )
-    lora: LoraConfig = Field(default_factory=LoraConfig, description="LoRA adapters for CoD-Train (PEFT).")
+    lora: LoraConfig = Field(
+        default_factory=LoraConfig, description="LoRA adapters for warm start and CoD-Train (PEFT)."
+    )
     dtype: Literal["float32", "bfloat16"] = training(
         "float32", "Data type of the computation and of frozen weights; trained weights are float32."
     )
@@ -194,9 +196,18 @@ class WarmStartConfig(Section):
     packs: int = training(1500, "Packs of demonstrations.", ge=1, le=1_000_000)
     epochs: int = training(1, "Passes over the demonstrations.", ge=1, le=1000)
     batch_rows: int = training(64, "Episodes per optimiser step.", ge=1, le=100_000)
-    lr: float = training(2e-3, "Learning rate; it falls to 0 over the last third.", gt=0, le=1)
+    lr: float | None = training(
+        None,
+        "Learning rate, falling to 0 over the last third; null: 2e-3 for a model that codctl builds, and for a "
+        "pretrained one 2e-4 with LoRA, else 2e-5.",
+        gt=0,
+        le=1,
+    )
     keep_fact: float = training(0.35, "Probability that a demonstrated update keeps a fact it knows.", ge=0, le=1)
     wrong_fact: float = training(0.1, "Probability that a demonstrated update adds a wrong fact.", ge=0, le=1)
+    checkpoint_s: float = resource(
+        120.0, "Seconds between sealed checkpoints of the warm start.", ge=0, le=_MOST_SECONDS
+    )
 
 
 class RewardConfig(Section):

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from codctl.config.schema import Config
 from codctl.errors import StageError
 from codctl.learn.learner import Learner
-from codctl.learn.models import add_lora, load_model
+from codctl.learn.models import load_model, with_adapters
 from codctl.learn.spread import local, local_rows
 from codctl.runs.seal import newest_sealed, read_info, sealing, sha256_of
 
@@ -108,7 +108,7 @@ def export(checkpoint: Path, start: Path, config: Config, folder: Path) -> None:
     """
     model = load_model(start, config.model.dtype, "cpu")
     if config.model.lora.rank:
-        model = add_lora(model, config.model.lora, config.seed)
+        model = with_adapters(model, config.model.lora, config.seed)
     with torch.no_grad(), _Files(checkpoint) as files:
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:

@@ -21,9 +21,11 @@ from codctl.learn.losses import red_weights, row_weights, token_loss
 from codctl.learn.ranks import Ranks
 from codctl.learn.spread import Spread, Strategy
 from codctl.learn.token_logprobs import TokenLogprobs, collate
+from codctl.runs.signals import blocked
 from codctl.seeds import derive_seed
 
 Judge = Callable[[Mapping[str, float]], bool]
+After = Callable[[Sequence[Sample]], None]
 
 
 @dataclass
@@ -102,13 +104,23 @@ class Learner:
         """Parameters that train, by the model's own names; shared ones once."""
         return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
 
-    def learn(self, samples: Sequence[Sample], step: int, judge: Judge | None = None) -> dict[str, float]:
+    def learn(
+        self,
+        samples: Sequence[Sample],
+        step: int,
+        judge: Judge | None = None,
+        *,
+        lr: float | None = None,
+        after: After = lambda rows: None,
+    ) -> dict[str, float]:
         """Make the configured number of optimiser steps on these samples.
 
         Args:
             samples: Any number; those without sampled tokens are dropped.
             step: Rollout step, names the order of rows.
             judge: Asked by the chief before each optimiser step, with the metrics of its rows; no leaves that step out.
+            lr: Learning rate; None is that of the recipe at this step.
+            after: Called after each micro-batch of this process with its rows.
 
         Returns:
             Metrics of this call, over all processes. The gap compares sampling and training log-probs before each
@@ -125,11 +137,11 @@ class Learner:
         Random(derive_seed(self._seed, "learn", step)).shuffle(episodes)
         parts = [[row for episode in episodes[i::steps] for row in episode] for i in range(steps)]
         sums, norms = _Sums(), 0.0
-        lr = learning_rate(self._config, step)
+        lr = learning_rate(self._config, step) if lr is None else lr
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         for part in parts:
-            norms += self._optimizer_step(part, sums, judge)
+            norms += self._optimizer_step(part, sums, judge, after)
         metrics = sums.over(self.ranks).metrics()
         return {
             **metrics,
@@ -157,7 +169,7 @@ class Learner:
         batches = micro_batches(rows, self._config.micro_batch_tokens, packed=packed)
         return balanced(batches, self.ranks.size, packed=packed)[self.ranks.rank]
 
-    def _optimizer_step(self, rows: list[Sample], total: _Sums, judge: Judge | None) -> float:
+    def _optimizer_step(self, rows: list[Sample], total: _Sums, judge: Judge | None, after: After) -> float:
         """Make one step, unless there is nothing to learn or the judge says no; the norm of its gradient."""
         if not any(row.advantage for row in rows):
             return 0.0  # nothing to learn; moving by stale momentum would not be learning either
@@ -167,13 +179,15 @@ class Learner:
         for place, batch in enumerate(batches):
             with self._spread.micro_batch(last=place == len(batches) - 1):
                 self._spread.backward(self._loss(batch, [weight_of[id(row)] for row in batch], (total, own)))
+            after(batch)
         norm = self._spread.clip(math.inf if self._config.grad_clip is None else self._config.grad_clip)
         counted = count_tokens(batches, packed=self._logprobs.packed)
         for sums in (total, own):
             sums.useful += counted.useful
             sums.forwarded += counted.forwarded
         if self._is_good(norm, own, judge):
-            self.optimizer.step()
+            with blocked():  # a signal never leaves half of a step
+                self.optimizer.step()
         self.optimizer.zero_grad()
         self._logprobs.eval()
         return norm

@@ -133,6 +133,14 @@ def pick_device(device: str) -> str:
     return device
 
 
+def with_adapters(model: Any, lora: LoraConfig, seed: int) -> Any:
+    """The model with PEFT adapters, of which only they train: those of its folder, or else new ones."""
+    if not hasattr(model, "peft_config"):
+        return add_lora(model, lora, seed)
+    model.set_adapter(model.active_adapter)
+    return model
+
+
 def add_lora(model: Any, lora: LoraConfig, seed: int) -> Any:
     """Wrap the model with PEFT adapters; only they train."""
     import torch

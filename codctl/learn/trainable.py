@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from codctl.config.schema import Config
 from codctl.learn import attention
-from codctl.learn.models import add_lora, load_model
+from codctl.learn.models import load_model, with_adapters
 from codctl.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -39,12 +39,14 @@ def loaded_dtype(config: Config) -> str:
 def make_trainable(model: Any, config: Config) -> Any:
     """Give a model in `loaded_dtype`, on its device, the adapters, attention and checkpointing of a recipe.
 
+    Adapters that it comes with are trained further.
+
     Raises:
         PreflightError: Its attention cannot run on the device.
     """
     lora = config.model.lora
     if lora.rank:
-        model = add_lora(model, lora, derive_seed(config.seed, "lora"))
+        model = with_adapters(model, lora, derive_seed(config.seed, "lora"))
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()

@@ -24,6 +24,8 @@ from codctl.runs.seal import is_sealed
 FOLDER = ".stages"
 # What comes later than these stages or does not reach them. The shaping of rewards belongs to how packs are played.
 _LATER = ("name", "description", "train", "engine", "health", "evaluation", "tracking", "cluster")
+# Settings of CoD-Train that the warm start takes, too: they change its last bits.
+_MEMORY = ("micro_batch_tokens", "logprob_chunk", "activation_checkpointing")
 
 
 def fetch(run: RunDirectory, stage: str, config: Config) -> bool:
@@ -57,6 +59,7 @@ def _shared(run: RunDirectory, stage: str, config: Config) -> Path | None:
         "settings": settings,
         "start": _listing(_start(config)),
         "reward": config.train.reward.model_dump(mode="json"),
+        "memory": [getattr(config.train, name) for name in _MEMORY],
     }
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     return run.root / FOLDER / f"{stage}-{key}"

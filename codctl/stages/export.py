@@ -32,10 +32,18 @@ def describe(run: RunDirectory, config: Config, tokenizer: Any, folder: Path) ->
     """
     tokenizer.save_pretrained(folder)
     write_side_file(config, folder)
-    if (folder / _ADAPTER).is_file() and not is_sealed(run.stage("warm_start")):
+    is_adapter = (folder / _ADAPTER).is_file()
+    own_base = is_adapter and _has_own_base(run)
+    if is_adapter and not own_base:
         name_base(folder, config.model)
-    card = model_card(config, jsonl.read(run.metrics_path), is_adapter=(folder / _ADAPTER).is_file())
+    card = model_card(config, jsonl.read(run.metrics_path), is_adapter=is_adapter, own_base=own_base)
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _has_own_base(run: RunDirectory) -> bool:
+    """Whether the run's adapters sit on a model of its own: one whose weights its warm start has trained."""
+    warm = run.stage("warm_start")
+    return is_sealed(warm) and not (warm / "model" / _ADAPTER).is_file()
 
 
 def name_base(folder: Path, model: ModelConfig) -> None:

@@ -20,20 +20,23 @@ _POSITION = re.compile(r"(?:(?P<family>\w+)/)?(?P<measure>success|hint_correctne
 _MEASURES = {"success": "success", "hint_correctness": "knowable facts that the hints state correctly"}
 
 
-def model_card(config: Config, records: Sequence[Mapping[str, Any]], *, is_adapter: bool) -> str:
+def model_card(
+    config: Config, records: Sequence[Mapping[str, Any]], *, is_adapter: bool, own_base: bool = False
+) -> str:
     """The README.md of a model folder.
 
     Args:
         config: Recipe.
         records: The run's metrics, as metrics.jsonl has them.
         is_adapter: Whether the folder holds a PEFT adapter.
+        own_base: Whether that adapter sits on the run's own warm-started model, and not on the model of `model.path`.
     """
     parts = [
         _front_matter(config, is_adapter),
-        _what(config, is_adapter),
+        _what(config, is_adapter, own_base),
         _training(config),
         _curves(config, records),
-        _prompting(config, is_adapter),
+        _prompting(config, is_adapter, own_base),
         _LIMITS,
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
@@ -52,16 +55,17 @@ def _front_matter(config: Config, is_adapter: bool) -> str:
     return f"---\n{data.to_yaml()}\n---"
 
 
-def _what(config: Config, is_adapter: bool) -> str:
+def _what(config: Config, is_adapter: bool, own_base: bool) -> str:
     families = " and ".join(part.family for part in config.world.parts)
     kind = "PEFT adapter for" if is_adapter else "fine-tune of"
     base = _start(config)
+    after = " after a fine-tune of all its weights" if own_base else ""
     return f"""# {base[0].upper() + base[1:]}, CoD-trained on {families}
 
 {config.description}
 
-A {kind} {base}, trained with codctl to learn on the job: it solves the tasks of one world in a row, and between two
-tasks it rewrites a short text of hints for itself (Connect the Dots, {_PAPER})."""
+A {kind} {base}{after}, trained with codctl to learn on the job: it solves the tasks of one world in a row, and between
+two tasks it rewrites a short text of hints for itself (Connect the Dots, {_PAPER})."""
 
 
 def _start(config: Config) -> str:
@@ -131,13 +135,13 @@ def _rows(record: Mapping[str, Any], measure: str, words: str) -> list[str]:
     return rows
 
 
-def _prompting(config: Config, is_adapter: bool) -> str:
+def _prompting(config: Config, is_adapter: bool, own_base: bool) -> str:
     slot = Mixture.of(config.world).packs("validation", 0, 0, 1)[0].slots[0]
     rendering = config.world.rendering
     system = slot.family.solve_prompt("", rendering, slot.preset)
     user = slot.begin(rendering).observation
     apart = ""
-    if is_adapter and config.warm_start.enabled:
+    if own_base:
         apart = (
             "\nIts base is the warm-started model of the same run, whose folder `adapter_config.json` names: "
             "keep the two.\n"

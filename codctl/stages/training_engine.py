@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from codctl.cod.engine import MeteredEngine
 from codctl.config.schema import Config
-from codctl.learn.models import add_lora, base_folder, load_model
+from codctl.learn.models import base_folder, load_model, with_adapters
 from codctl.learn.trainable import autocast_type
 from codctl.seeds import derive_seed
 from codctl.stages.placement import place
@@ -71,6 +71,6 @@ async def open_engine(
     if apart:
         model = load_model(start, config.model.dtype, config.model.device)
         if config.model.lora.rank:
-            model = add_lora(model, config.model.lora, derive_seed(config.seed, "lora")).eval()
+            model = with_adapters(model, config.model.lora, derive_seed(config.seed, "lora")).eval()
     engine = make_engine(Speaker(model, tokenizer, chat), config.runtime.max_batch, autocast_type(config.model.dtype))
     return TrainingEngine(engine, apart)

@@ -1,13 +1,9 @@
-"""Demonstrations have the ids and masks of RL rollouts; SFT learns from the sampled tokens only."""
+"""Demonstrations have the ids and masks of RL rollouts."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
-
-import torch
 
 from codctl.cod.context import Revision
 from codctl.cod.conversation import TemplateChat
@@ -17,8 +13,8 @@ from codctl.cod.trajectory import EpisodeRecord
 from codctl.config.schema import Config
 from codctl.envs.frozen_lake.text import claims
 from codctl.envs.registry import get_family
-from codctl.learn.warm_start import TrueHints, demonstrations, train_on
-from codctl.stages.setup import load_speaker, rollout_settings
+from codctl.learn.warm_start import TrueHints, demonstrations
+from codctl.stages.setup import rollout_settings
 
 CONFIG = Config.model_validate(
     {
@@ -116,51 +112,3 @@ def test_true_hints_are_true_and_partial() -> None:
         assert score.wrong == 0
         counts.add(score.right)
     assert counts == {0, 1, 2, 3, 4}
-
-
-def test_sft_lowers_the_loss_and_repeats_to_the_bit(tiny_folder: Path, tmp_path: Path) -> None:
-    logs: list[float] = []
-
-    def run() -> Any:
-        speaker = load_speaker(tiny_folder, "float32", "cpu")
-        episodes = demonstrations(CONFIG, speaker.chat, rollout_settings(CONFIG))
-        train_on(
-            speaker.model,
-            speaker.tokenizer,
-            episodes,
-            CONFIG,
-            tmp_path,
-            lambda step, log: logs.append(log["loss"]),
-        )
-        return speaker.model, episodes
-
-    (first, episodes), (second, _) = run(), run()
-    for a, b in zip(first.parameters(), second.parameters(), strict=True):
-        assert torch.equal(a, b)
-    untrained = load_speaker(tiny_folder, "float32", "cpu").model
-    assert nll(first, episodes) < 0.8 * nll(untrained, episodes)
-    assert logs
-
-
-@torch.no_grad()
-def nll(model: Any, episodes: list[Any]) -> float:
-    """Mean negative log-likelihood of sampled tokens."""
-    model.eval()
-    total = count = 0.0
-    for e in episodes[:20]:
-        logprobs = torch.log_softmax(model(input_ids=torch.tensor([e.ids])).logits[0], -1)
-        for place in (i for i, sampled in enumerate(e.loss_mask) if sampled):
-            total -= float(logprobs[place - 1, e.ids[place]])
-            count += 1
-    return total / count
-
-
-def test_prompt_tokens_carry_no_loss(tiny_folder: Path, tmp_path: Path) -> None:
-    """Rows without any sampled token teach nothing: the trainer must honour the mask."""
-    speaker = load_speaker(tiny_folder, "float32", "cpu")
-    episodes = demonstrations(CONFIG, speaker.chat, rollout_settings(CONFIG))
-    masked = [replace(e, loss_mask=[0] * (len(e.ids) - 1) + [1]) for e in episodes]  # the stop token only
-    train_on(speaker.model, speaker.tokenizer, masked, CONFIG, tmp_path, lambda *_: None)
-    untrained = load_speaker(tiny_folder, "float32", "cpu").model
-    before, after = nll(untrained, masked), nll(speaker.model, masked)
-    assert after < 0.5 * before

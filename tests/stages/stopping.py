@@ -29,6 +29,11 @@ def wrap(owner: Any, name: str, after: Callable[..., None]) -> None:
     setattr(owner, name, wrapped)
 
 
+def of_training(folder: Any, step: int, wanted: int) -> bool:
+    """Whether it is this checkpoint of CoD-Train, and none of the warm start."""
+    return "cod_train" in str(folder) and step == wanted
+
+
 def in_warm_start() -> None:
     from codctl.tracking.tracker import Tracker
 
@@ -38,21 +43,25 @@ def in_warm_start() -> None:
 def after_checkpoint_2() -> None:
     from codctl.learn import checkpoints
 
-    wrap(checkpoints, "save", lambda folder, learner, step, **more: stop() if step == 2 else None)
+    wrap(checkpoints, "save", lambda folder, learner, step, **more: stop() if of_training(folder, step, 2) else None)
 
 
 def in_step_4() -> None:
     """When the weights have moved, and nothing is recorded yet."""
     from codctl.learn.learner import Learner
 
-    wrap(Learner, "learn", lambda self, samples, step, judge: stop() if step == 4 else None)
+    wrap(Learner, "learn", lambda self, samples, step, judge=None, **more: stop() if judge and step == 4 else None)
 
 
 def in_checkpoint_4() -> None:
     """When the weights are written, and the checkpoint is not sealed."""
     from codctl.learn import checkpoints
 
-    wrap(checkpoints, "save_file", lambda weights, path: stop() if "step-000004" in str(path) else None)
+    wrap(
+        checkpoints,
+        "save_file",
+        lambda weights, path: stop() if "cod_train/checkpoints/.step-000004" in str(path) else None,
+    )
 
 
 def in_validation_4() -> None:
@@ -78,9 +87,11 @@ def interrupt_in_step_3() -> None:
     """Ctrl-C."""
     from codctl.learn.learner import Learner
 
-    wrap(
-        Learner, "learn", lambda self, samples, step, judge: os.kill(os.getpid(), signal.SIGINT) if step == 3 else None
-    )
+    def interrupt(self: Any, samples: Any, step: int, judge: Any = None, **more: Any) -> None:
+        if judge and step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    wrap(Learner, "learn", interrupt)
 
 
 def nowhere() -> None:

@@ -1,0 +1,30 @@
+"""Defaults that follow from other settings of a recipe."""
+
+from __future__ import annotations
+
+from codctl.config.schema import Config
+
+BUILT_LR, ADAPTER_LR, FULL_LR = 2e-3, 2e-4, 2e-5
+
+
+def is_pretrained(config: Config) -> bool:
+    """Whether the training starts from weights that codctl did not make."""
+    return config.model.path is not None and config.model.init == "weights"
+
+
+def warm_start_lr(config: Config) -> float:
+    """Learning rate of the warm start: `warm_start.lr`, or what suits the weights that it trains."""
+    if config.warm_start.lr is not None:
+        return config.warm_start.lr
+    if not is_pretrained(config):
+        return BUILT_LR
+    return ADAPTER_LR if config.model.lora.rank else FULL_LR
+
+
+def trains_adapters_from_the_start(config: Config) -> bool:
+    """Whether the warm start trains the LoRA adapters that CoD-Train goes on with.
+
+    Weights that were built here know nothing yet: all of them are trained first, and the adapters are put on the
+    result.
+    """
+    return config.model.lora.rank > 0 and is_pretrained(config)
