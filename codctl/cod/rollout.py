@@ -195,7 +195,7 @@ class Player:
 
     def _shaped(self, episode: Episode) -> float:
         """The reward less the turn penalty."""
-        penalty = self.settings.turn_penalty * episode.turns / episode.max_turns
+        penalty = self.settings.turn_penalty * episode.turns / episode.max_turns if episode.has_turn_penalty else 0.0
         return max(0.0, episode.reward - penalty) if episode.reward > 0 else 0.0
 
     async def _ask(

@@ -55,9 +55,11 @@ class Episode(ABC):
         feedback: What the environment says at the end.
         unreadable: Whether a reply that could not be read ended it.
         outcome: How it ended, once it is over: one of `codctl.outcomes.SOLVE_OUTCOMES` or of its family's `losses`.
+        has_turn_penalty: Whether turns reduce the shaped reward of a success, as `train.reward.turn_penalty` says.
     """
 
     observation: str
+    has_turn_penalty = True
 
     def __init__(self, max_turns: int) -> None:
         self.turns = 0
@@ -243,6 +245,7 @@ class Family(ABC):
             without success for no reason that it names.
         learnable: For each variant, whether there is anything that one task teaches for the next.
         stable_length: Packs up to this length are prefixes of each other.
+        unsolvable: The largest share of tasks that nothing can solve, where a published rule gives too little.
         asks: What a person types in `codctl env play`, for its prompt.
         quit_words: What ends the game there, in lower case; no action may read so.
         colours: Marks of a drawn board and the colours in which a terminal shows them.
@@ -258,6 +261,7 @@ class Family(ABC):
     losses: Mapping[str, str] = MappingProxyType({})
     learnable: Mapping[str, bool] = MappingProxyType({})
     stable_length: int = 64
+    unsolvable: float = 0.0
     asks: str = "answer"
     quit_words: tuple[str, ...] = ("q", "quit")
     colours: Mapping[str, str] = MappingProxyType({})
@@ -269,7 +273,8 @@ class Family(ABC):
         """
         variant = variant or self.variants[0]
         world, tasks = self.sample(Random(self.pack_seed(split, index, preset, variant)), length, preset, variant)
-        slots = tuple(Slot(self, preset, world, task) for task in tasks)
+        family = self.in_variant(variant)
+        slots = tuple(Slot(family, preset, world, task) for task in tasks)
         return Pack(self.name, preset, variant, split, index, slots)
 
     def pack_seed(self, split: str, index: int, preset: str, variant: str) -> int:
@@ -277,6 +282,14 @@ class Family(ABC):
         # The first variant is not part of the seed: adding a second one to a family leaves its packs as they were.
         kind = (preset,) if variant == self.variants[0] else (preset, variant)
         return derive_seed("pack", self.name, *kind, split, index)
+
+    def in_variant(self, variant: str) -> Family:
+        """The family whose prompts hold in a variant: itself, unless the variant has rules of its own."""
+        return self
+
+    def edition(self, preset: str, variant: str) -> int:
+        """How often the generator of these worlds was changed, from 1. The digests of evaluations hold it."""
+        return 1
 
     @abstractmethod
     def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[Any, tuple[Task, ...]]:

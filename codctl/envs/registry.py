@@ -75,6 +75,12 @@ def get_family(name: str) -> Family:
     raise unknown("family", name, list(known), "codctl env list")
 
 
+def edition_of(family: str, preset: str, variant: str | None = None) -> int:
+    """How often the generator of these worlds was changed, counted from 1."""
+    found = get_family(family)
+    return found.edition(preset, variant or found.variants[0])
+
+
 def check_world(family: str, preset: str, variant: str | None = None, rendering: str | None = None) -> Family:
     """Look a family up and make sure that it has this preset, variant and rendering.
 

@@ -92,7 +92,8 @@ def _write_rows(family: Family, spec: DatasetSpec, path: Path) -> None:
 
 def _row(family: Family, spec: DatasetSpec, index: int) -> dict[str, Any]:
     pack = family.pack(spec.split, index, spec.length, spec.preset, spec.variant)
-    rules = {"role": "system", "content": family.solve_prompt("", spec.rendering, spec.preset)}
+    prompt = pack.slots[0].family.solve_prompt("", spec.rendering, spec.preset)
+    rules = {"role": "system", "content": prompt}
     first = ({"role": "user", "content": slot.begin(spec.rendering).observation} for slot in pack.slots)
     return {
         "pack": pack.id,

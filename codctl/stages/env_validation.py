@@ -40,7 +40,8 @@ def validate_family(
     family: Family, preset: str, variant: str | None = None, *, packs: int = 100, length: int = 4
 ) -> list[Check]:
     """Run every check on the first test packs of a preset and variant."""
-    subject = Subject(family, preset, variant or family.variants[0], packs, length)
+    variant = variant or family.variants[0]
+    subject = Subject(family.in_variant(variant), preset, variant, packs, length)
     raised: dict[str, str] = {}
     first = [run_check(name, checker, subject, raised) for name, checker in FIRST.items()]
     if any(check.ok is False for check in first):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from codctl.config.evalspec import EvalSpec
 from codctl.config.freeze import training_digest
 from codctl.config.schema import Config, WorldConfig
+from codctl.envs.registry import edition_of
 from codctl.errors import RefusedError, StageError
 from codctl.evaluate import trajectory_file
 from codctl.evaluate.journal import FileJournal, Journal
@@ -78,7 +79,9 @@ def evaluate_in_run(
         final = run.stage("evaluation") / called
         journal_path = final.with_name(f"{called}{_JOURNAL}")
         spec = _spec(config, number, length, arms)
-        about = {"training": training_digest(config), "evaluation": _digest(repr(spec)), "step": step}
+        edition = edition_of(spec.family, spec.preset, spec.variant)
+        measured = repr(spec) + (f" edition {edition}" if edition > 1 else "")
+        about = {"training": training_digest(config), "evaluation": _digest(measured), "step": step}
         if not is_whole(final, progress.message) or _set_aside(run, final, about, spec, progress):
             progress.update(f"evaluation {called}: loading the model", 0, 0, {})
             with _journal(journal_path, f"{about} {called}") as journal:

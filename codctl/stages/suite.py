@@ -19,7 +19,7 @@ from codctl.config.compose_eval import load_suite
 from codctl.config.evalspec import EvalSpec
 from codctl.config.schema import Config
 from codctl.config.suitespec import SuiteSpec
-from codctl.envs.registry import families
+from codctl.envs.registry import edition_of, families
 from codctl.errors import BackendError, RefusedError, StageError, UsageError
 from codctl.evaluate import replies
 from codctl.evaluate.about import FINAL
@@ -240,6 +240,9 @@ def _digest(subject: Subject, suite: SuiteSpec, parts: Sequence[EvalSpec]) -> st
         "suite": suite.name,
         "parts": [part.model_dump(mode="json") for part in parts],
     }
+    editions = {f"{part.family}/{part.preset}": edition_of(part.family, part.preset, part.variant) for part in parts}
+    if changed := {world: edition for world, edition in editions.items() if edition > 1}:
+        body["editions"] = changed  # left out at 1, so that older digests still hold
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -28,8 +28,8 @@ def test_list(cli) -> None:
     result = cli("env", "list", "--json").json["result"]
     lake = next(family for family in result["families"] if family["name"] == "frozen_lake")
     assert lake["presets"] == ["tiny", "easy", "hard"]
-    assert lake["variants"] == ["paper"]
-    assert lake["learnable"] == {"paper": True}
+    assert lake["variants"] == ["default", "paper"]
+    assert lake["learnable"] == {"default": True, "paper": True}
     assert result["broken"] == []
     assert "frozen_lake" in cli("env", "list").out
 
@@ -266,7 +266,7 @@ GENERATE = ("env", "generate", "frozen_lake", "--preset", "tiny", "--packs", "3"
 def test_generate_is_idempotent_and_repairs(cli, home: Path) -> None:
     first = cli(*GENERATE, "--json").json["result"]
     folder = Path(first["path"])
-    assert first == {"path": "datasets/frozen_lake-tiny-paper-test-3x2-full", "packs": 3, "written": True}
+    assert first == {"path": "datasets/frozen_lake-tiny-default-test-3x2-full", "packs": 3, "written": True}
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert set(before) == {"packs.parquet", "README.md", COMPLETE}
     again = cli(*GENERATE)
@@ -328,7 +328,7 @@ def test_validate_says_what_it_looked_at(cli) -> None:
     outcome = cli("env", "validate", "frozen_lake", "--preset", "tiny", "--packs", "20", "--json")
     assert outcome.code == 0
     result = outcome.json["result"]
-    assert (result["family"], result["preset"], result["variant"]) == ("frozen_lake", "tiny", "paper")
+    assert (result["family"], result["preset"], result["variant"]) == ("frozen_lake", "tiny", "default")
     assert all(check["status"] in ("ok", "not checked") and check["reason"] for check in result["checks"])
 
 
@@ -353,8 +353,11 @@ CEILINGS = ("env", "ceilings", "frozen_lake", "--packs", "20", "--length", "3")
 def test_ceilings_of_every_preset_and_policy(cli) -> None:
     outcome = cli(*CEILINGS, "--json")
     curves = outcome.json["result"]["curves"]
-    assert [(c["preset"], c["policy"]) for c in curves] == [
-        (preset, policy) for preset in ("tiny", "easy", "hard") for policy in ("bayes", "informed")
+    assert [(c["variant"], c["preset"], c["policy"]) for c in curves] == [
+        (variant, preset, policy)
+        for variant in ("default", "paper")
+        for preset in ("tiny", "easy", "hard")
+        for policy in ("bayes", "informed")
     ]
     for curve in curves:
         assert len(curve["mean"]) == 3
@@ -362,7 +365,7 @@ def test_ceilings_of_every_preset_and_policy(cli) -> None:
             low <= mean <= high for low, mean, high in zip(*(curve[k] for k in ("low", "mean", "high")), strict=True)
         )
         assert curve["policy"] == "bayes" or curve["mean"] == [1.0] * 3
-    assert "frozen_lake paper tiny bayes: 20 packs of 3" in outcome.err
+    assert "frozen_lake default tiny bayes: 20 packs of 3" in outcome.err
 
 
 def test_ceilings_are_written_under_the_mark_and_replaced(cli, home: Path) -> None:

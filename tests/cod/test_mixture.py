@@ -14,7 +14,7 @@ def mixture(lake: float, alchemy: float) -> Mixture:
 
 def test_one_family_is_a_mixture_of_one() -> None:
     [only] = Mixture.of(WorldConfig(preset="easy")).parts
-    assert (only.family.name, only.preset, only.variant, only.weight) == ("frozen_lake", "easy", "paper", 1.0)
+    assert (only.family.name, only.preset, only.variant, only.weight) == ("frozen_lake", "easy", "default", 1.0)
 
 
 def test_any_stretch_of_packs_has_the_families_in_the_proportion_of_their_weights() -> None:

@@ -127,7 +127,7 @@ REFUSED = {
     "unknown variant": (
         ("position-curve", "variant=papre"),
         Home(),
-        "unknown variant of frozen_lake 'papre'; did you mean 'paper'? (known: paper)",
+        "unknown variant of frozen_lake 'papre'; did you mean 'paper'? (known: default, paper)",
     ),
     "unknown arm": (
         ("position-curve", "arms=[own,orakel]"),

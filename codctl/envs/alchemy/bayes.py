@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations_with_replacement
 from random import Random
 
 from codctl.envs.alchemy import text, thrift
@@ -49,7 +48,7 @@ def _next_pair(episode: AlchemyEpisode, known: Outcomes) -> Pair | None:
 def _untried(episode: AlchemyEpisode, known: Outcomes) -> Pair:
     """Where nothing can save this task: any pair at hand that may still make something."""
     held = [element for element, count in sorted(episode.stock.items()) if count]
-    pairs = [pair for pair in combinations_with_replacement(held, 2) if episode.lacking(pair) is None]
+    pairs = [pair for pair in episode.world.pairs(held) if episode.lacking(pair) is None]
     tier_of = episode.world.tier_of
     useful = (pair for pair in pairs if pair not in known and tier_of[pair[0]] == tier_of[pair[1]])
     return next(useful, pairs[0] if pairs else (0, 0))

@@ -9,11 +9,11 @@ from random import Random
 from types import MappingProxyType
 
 from codctl.config.nearest import unknown
-from codctl.envs.alchemy import generator, text
+from codctl.envs.alchemy import generator, published, text
 from codctl.envs.alchemy.claims import claims
 from codctl.envs.alchemy.knowledge import recipes_in, seen_in
 from codctl.envs.alchemy.policies import all_recipes, make_policy
-from codctl.envs.alchemy.presets import PRESETS
+from codctl.envs.alchemy.presets import PAPER_PRESETS, PRESETS
 from codctl.envs.alchemy.text import typed_mix
 from codctl.envs.alchemy.world import AlchemyEpisode, AlchemyTask, AlchemyWorld
 from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering, Task
@@ -29,22 +29,28 @@ class Alchemy(Family):
     presets = tuple(PRESETS)
     variants = ("default", "paper")
     reference = "remembers all outcomes; best plan for the current task, exact in tiny and easy, greedy in hard"
+    losses = MappingProxyType({"material": "ran out of material"})
     learnable = MappingProxyType({"default": True, "paper": True})
     stable_length = _SHORTEST_CLASS
     asks = "mix (NAME + NAME)"
 
+    def in_variant(self, variant: str) -> Family:
+        return _PAPER if variant == "paper" else self
+
+    def edition(self, preset: str, variant: str) -> int:
+        return 2 if preset == "hard" or (preset, variant) == ("easy", "paper") else 1
+
     def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[AlchemyWorld, tuple[Task, ...]]:
-        """`default` has a different target for each task; `paper` draws few elements and targets at random."""
-        bounds = PRESETS[preset]
-        if variant == "paper":
-            world = generator.sample_world(rng, bounds)
-        else:
-            bounds = replace(bounds, targets="all")
-            world = generator.sample_world(rng, bounds, 0 if preset == "tiny" else length_class(length))
+        """`default` has a different target for each task; `paper` draws as published, with few elements."""
+        bounds = PAPER_PRESETS[preset] if variant == "paper" else replace(PRESETS[preset], targets="all")
+        if bounds.published:
+            world = published.sample_world(rng, bounds)
+            return world, published.sample_tasks(rng, world, length)
+        world = generator.sample_world(rng, bounds, 0 if preset == "tiny" else length_class(length))
         return world, generator.sample_tasks(rng, world, length)
 
     def redraw(self, world: AlchemyWorld, rng: Random) -> AlchemyWorld:
-        return generator.redraw(rng, world)
+        return published.redraw(rng, world) if world.preset.published else generator.redraw(rng, world)
 
     def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
         return text.solve_prompt(hints, rendering, PRESETS[preset])
@@ -88,6 +94,19 @@ class Alchemy(Family):
 
     def describe_task(self, world: AlchemyWorld, task: AlchemyTask) -> str:
         return task.begin(world, "full").observation
+
+
+class PaperAlchemy(Alchemy):
+    """The variant `paper`. What a pack's targets are depends on its length, and a few hard tasks lack material."""
+
+    stable_length = 1
+    unsolvable = 0.04
+
+    def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
+        return text.solve_prompt(hints, rendering, PAPER_PRESETS[preset])
+
+
+_PAPER = PaperAlchemy()
 
 
 def length_class(length: int) -> int:

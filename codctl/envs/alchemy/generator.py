@@ -58,15 +58,10 @@ def _draw_tier(rng: Random, preset: Preset, inputs: list[int], size: int) -> lis
 
 def sample_tasks(rng: Random, world: AlchemyWorld, length: int) -> tuple[AlchemyTask, ...]:
     """Draw `length` tasks: a longer row begins with the shorter one."""
+    rounds, is_limited = world.preset.rounds, world.preset.surplus is not None
     if world.preset.targets == "drawn":
-        return tuple(_sample_task(rng, world, rng.choice(world.craftable)) for _ in range(length))
-    order = rng.sample(world.craftable, len(world.craftable))
-    return tuple(_sample_task(rng, world, order[place % len(order)]) for place in range(length))
-
-
-def _sample_task(rng: Random, world: AlchemyWorld, target: int) -> AlchemyTask:
-    rounds, surplus = world.preset.rounds, world.preset.surplus
-    if surplus is None:
-        return AlchemyTask(target, rounds)
-    base = world.tiers[0]
-    return AlchemyTask(target, rounds, rng.uniform(*surplus), tuple(rng.sample(base, len(base))))
+        targets = [rng.choice(world.craftable) for _ in range(length)]
+    else:
+        order = rng.sample(world.craftable, len(world.craftable))
+        targets = [order[place % len(order)] for place in range(length)]
+    return tuple(AlchemyTask(target, rounds, is_limited) for target in targets)

@@ -9,6 +9,7 @@ from random import Random
 from codctl.envs.alchemy import terse, text
 from codctl.envs.alchemy.bayes import BayesPolicy
 from codctl.envs.alchemy.knowledge import Outcomes, recipes_in, seen_in, told_by
+from codctl.envs.alchemy.thrift import obtain, recipes_by_product
 from codctl.envs.alchemy.world import AlchemyEpisode, AlchemyWorld, Pair
 from codctl.envs.base import Policy, Situation
 
@@ -19,11 +20,16 @@ def alchemy(situation: Situation) -> AlchemyEpisode:
 
 
 class InformedPolicy:
-    """Knows the recipes and makes what is missing, always by the first recipe of each element."""
+    """Knows the recipes and makes what is missing; where material is limited, by the recipes that it suffices for."""
 
     def solve(self, situation: Situation, rng: Random) -> str:
         episode = alchemy(situation)
         wanted, pair = self._next(episode, episode.task.target)
+        if episode.is_limited:
+            recipes = recipes_by_product(episode.world.products)
+            way = obtain([episode.task.target], episode.stock, recipes)
+            if way:
+                wanted, pair = episode.world.products[way[0]], way[0]
         return text.reply(episode.words, wanted, pair, situation.rendering)
 
     def update(self, situation: Situation, rng: Random) -> str:

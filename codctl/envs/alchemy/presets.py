@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -22,8 +22,11 @@ class Preset:
         base: Fewest and most base elements.
         shrink: Smallest and largest size of a tier as a share of the tier below it.
         recipes: Fewest and most recipes of an element that can be made.
-        dead_ends: Smallest and largest share of a tier that is no input of anything.
-        surplus: Smallest and largest material as a multiple of what the target needs; None: material is unlimited.
+        dead_ends: Smallest and largest share of a tier that is no input of anything. With `published` these are
+            elements besides the others, as many as this share, which are never a target.
+        surplus: With `published`, smallest and largest material as a multiple of what the target needs; without, each
+            base element is there as often as any recipe may need it. None: material is unlimited.
+        published: Drawn by the rules of `codctl.envs.alchemy.published`.
         targets: `drawn`: each task's target at random; `all`: every element that can be made, before any comes again.
     """
 
@@ -35,6 +38,7 @@ class Preset:
     dead_ends: tuple[float, float] = (0.0, 0.0)
     surplus: tuple[float, float] | None = None
     targets: Literal["drawn", "all"] = "drawn"
+    published: bool = False
 
     def inputs(self, size: int, dead_ends: float) -> int:
         """How many of a tier's elements are inputs of the next one."""
@@ -54,6 +58,9 @@ PRESETS = {
         surplus=(1.5, 2.0),
     ),
 }
+
+
+PAPER_PRESETS = {**PRESETS, **{name: replace(PRESETS[name], published=True) for name in ("easy", "hard")}}
 
 
 def pairs_of(count: int) -> int:

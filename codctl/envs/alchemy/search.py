@@ -225,8 +225,7 @@ class Search:
     def _untried_at_hand(self, tier: int) -> Pair | None:
         """A pair at the root that could make an element of a tier."""
         at_hand = [e for e in self._world.tiers[tier - 1] if self._root.made >> e & 1]
-        pairs = combinations_with_replacement(at_hand, 2)
-        return next((pair for pair in pairs if pair not in self._known), None)
+        return next((pair for pair in self._world.pairs(at_hand) if pair not in self._known), None)
 
 
 def _increased(counts: Counts, tier: int) -> Counts:

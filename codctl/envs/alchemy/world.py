@@ -6,9 +6,10 @@ Elements are numbers, tier by tier from the base up. What they are called depend
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, combinations_with_replacement
 
 from codctl.envs.alchemy import text
 from codctl.envs.alchemy.names import symbols
@@ -27,12 +28,14 @@ class AlchemyWorld:
         sizes: Elements of each tier.
         names: Name of each element.
         recipes: For each element the pairs that make it; none for a base element.
+        dead_ends: How many elements at the end of each tier are made for nothing, in the published graphs.
     """
 
     preset: Preset
     sizes: tuple[int, ...]
     names: tuple[str, ...]
     recipes: tuple[tuple[Pair, ...], ...]
+    dead_ends: tuple[int, ...] = ()
 
     @cached_property
     def tiers(self) -> tuple[range, ...]:
@@ -67,12 +70,31 @@ class AlchemyWorld:
         """The elements of which an element is made."""
         return self.tiers[self.tier_of[element] - 1]
 
-    def material(self, element: int) -> Counter[int]:
-        """Base elements that go into one piece of an element, by the first recipe of everything."""
-        if not self.recipes[element]:
-            return Counter((element,))
-        first, second = self.recipes[element][0]
-        return self.material(first) + self.material(second)
+    def pairs(self, elements: Iterable[int]) -> list[Pair]:
+        """All pairs of some elements, the likeliest recipes first."""
+        pairs = list(combinations_with_replacement(elements, 2))
+        # Two inputs that are drawn one after the other are twice as often two different ones in one of both orders.
+        return sorted(pairs, key=lambda pair: pair[0] == pair[1]) if self.preset.published else pairs
+
+    def published_need(self, target: int) -> int:
+        """How often the published generator counts the element that it counts most often, by first recipes.
+
+        Each element is made once. A second piece of it is counted as if it were itself at hand at the start, so some
+        tasks have too little material.
+        """
+        needed, made = Counter[int](), Counter[int]()
+
+        def make(element: int) -> None:
+            if made[element] or not self.recipes[element]:
+                return
+            pair = self.recipes[element][0]
+            for part in pair:
+                make(part)
+            needed.update(pair)
+            made[element] = 1
+
+        make(target)
+        return max((needed - made).values())
 
 
 @dataclass(frozen=True)
@@ -82,30 +104,28 @@ class AlchemyTask:
     Attributes:
         target: The element.
         max_turns: Rounds.
-        surplus: Material as a multiple of the need; 0 when it is unlimited.
-        spread: Base elements in the order in which they share what is beyond the need.
+        is_limited: Whether each mix uses up its inputs.
+        surplus: Material as a multiple of the need, by the published rule; 0 where the need must not show.
     """
 
     target: int
     max_turns: int
+    is_limited: bool = False
     surplus: float = 0.0
-    spread: tuple[int, ...] = ()
 
     def begin(self, world: AlchemyWorld, rendering: Rendering) -> AlchemyEpisode:
         return AlchemyEpisode(world, self, rendering)
 
     def stock(self, world: AlchemyWorld) -> dict[int, int]:
-        """Pieces of each element at the start; of unlimited material there is one that is never used up.
-
-        It follows the world, so that a task can be solved in every world that looks the same.
-        """
-        if not self.surplus:
-            return dict.fromkeys(world.tiers[0], 1)
-        need = world.material(self.target)
-        beyond = round(self.surplus * need.total()) - need.total()
-        for extra in range(beyond):
-            need[self.spread[extra % len(self.spread)]] += 1
-        return {element: need[element] for element in sorted(need)}
+        """Pieces of each element at the start; of unlimited material there is one that is never used up."""
+        count = 1
+        if self.surplus:
+            need = world.published_need(self.target)
+            count = max(need, int(need * self.surplus + 0.5))
+        elif self.is_limited:
+            # Enough for whatever the recipes are, so that nothing can be told from it: each tier doubles the need.
+            count = 2 ** world.tier_of[self.target]
+        return dict.fromkeys(world.tiers[0], count)
 
 
 @dataclass(frozen=True)
@@ -139,7 +159,7 @@ class AlchemyEpisode(Episode):
         self.rendering = rendering
         self.words = world.words(rendering)
         self.stock = task.stock(world)
-        self.is_limited = task.surplus > 0
+        self.is_limited = task.is_limited
         self.mixes: list[Mix] = []
         super().__init__(task.max_turns)
         self.observation = text.first_observation(self)
@@ -158,6 +178,9 @@ class AlchemyEpisode(Episode):
             return self.end(1.0, text.ending(self, "You made the target."), info)
         if self.turns >= self.max_turns:
             return self.end(0.0, text.ending(self, "You ran out of rounds before you had the target."), info)
+        if self.is_limited and sum(self.stock.values()) < 2:
+            feedback = text.ending(self, "You ran out of material before you had the target.")
+            return self.end(0.0, feedback, info, lost="material")
         return Step(text.next_observation(self), 0.0, False, info=info)
 
     def transcript(self) -> str:

@@ -22,16 +22,21 @@ class FrozenLake(Family):
     name = "frozen_lake"
     title = "FrozenLake-Obscure: walk to the goal with action codes whose meaning is hidden"
     presets = tuple(PRESETS)
+    variants = ("default", "paper")
     reference = "exact belief over the 24 mappings, best plan for the current task"
     losses = MappingProxyType({"hole": "fell into a hole"})
-    learnable = MappingProxyType({"paper": True})
+    learnable = MappingProxyType({"default": True, "paper": True})
     asks = f"move ({', '.join(CODES[:-1])} or {CODES[-1]})"
     quit_words = ("quit",)  # Q is a move
     colours = MappingProxyType({"A": "bold", "G": "green", "O": "red"})
 
+    def edition(self, preset: str, variant: str) -> int:
+        return 2 if variant == "paper" else 1
+
     def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[LakeWorld, tuple[Task, ...]]:
-        bounds = PRESETS[preset]
-        return sample_world(rng), tuple(sample_task(rng, bounds) for _ in range(length))
+        """`paper` accepts the maps that the published search accepts; `tiny`, which is not published, has one rule."""
+        bounds, as_published = PRESETS[preset], variant == "paper" and preset != "tiny"
+        return sample_world(rng), tuple(sample_task(rng, bounds, as_published=as_published) for _ in range(length))
 
     def redraw(self, world: LakeWorld, rng: Random) -> LakeWorld:
         while (other := sample_world(rng)) == world:

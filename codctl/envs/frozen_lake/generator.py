@@ -1,7 +1,15 @@
-"""Presets and the seeded generator of worlds and maps."""
+"""Presets and the seeded generator of worlds and maps.
+
+Two rules say which maps are accepted. codctl's own takes those whose shortest path is within the preset's bounds. The
+published one searches depth first, left before up, right and down, and marks each cell when it first enters it. It
+misses short paths through cells that it has entered on a longer way, and it accepts a path of one move more than its
+limit. Source: `is_valid` in trinity/common/workflows/envs/frozen_lake/utils.py of Trinity-RFT, with the limits 6 and 8
+of `env_max_steps` in examples/research_cod/exp_plan_final.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -9,6 +17,7 @@ from codctl.envs.frozen_lake.world import LakeTask, LakeWorld
 from codctl.errors import UsageError
 
 MOST_MAPS = 10_000
+_SEARCHED = (1, 3, 0, 2)  # down, right, up, left: the last one put on the stack is searched first
 
 
 @dataclass(frozen=True)
@@ -43,8 +52,8 @@ def sample_world(rng: Random) -> LakeWorld:
     return LakeWorld((mapping[0], mapping[1], mapping[2], mapping[3]))
 
 
-def sample_task(rng: Random, preset: Preset) -> LakeTask:
-    """Draw size and ice probability once, then redraw the map until it is solvable within the preset's bounds.
+def sample_task(rng: Random, preset: Preset, *, as_published: bool = False) -> LakeTask:
+    """Draw size and ice probability once, then redraw the map until it is accepted.
 
     Raises:
         UsageError: When no map in MOST_MAPS is.
@@ -52,16 +61,41 @@ def sample_task(rng: Random, preset: Preset) -> LakeTask:
     size = rng.randint(*preset.sizes)
     frozen = rng.uniform(*preset.frozen)
     cells = [(row, column) for row in range(size) for column in range(size)]
-    fewest, most = preset.shortest_path
+    is_accepted: Callable[[LakeTask, Preset], bool] = is_found_depth_first if as_published else is_within_bounds
     for _ in range(MOST_MAPS):
         start, goal = rng.sample(cells, 2)
         holes = frozenset(cell for cell in cells if rng.random() >= frozen and cell not in (start, goal))
         task = LakeTask(size, holes, start, goal, preset.turns or 0)
-        shortest = task.distances.get(start)
-        if shortest is not None and fewest <= shortest <= most:
-            return task if preset.turns else replace(task, max_turns=shortest + preset.slack)
+        if is_accepted(task, preset):
+            return task if preset.turns else replace(task, max_turns=task.shortest_path + preset.slack)
+    fewest, most = preset.shortest_path
     raise UsageError(
         f"frozen_lake: none of {MOST_MAPS} maps of side {size} with {frozen:.0%} ice "
         f"has a path of {fewest} to {most} moves",
         hint="more ice, or other bounds of the shortest path",
     )
+
+
+def is_within_bounds(task: LakeTask, preset: Preset) -> bool:
+    """Whether the shortest path has a permitted number of moves."""
+    fewest, most = preset.shortest_path
+    shortest = task.distances.get(task.start)
+    return shortest is not None and fewest <= shortest <= most
+
+
+def is_found_depth_first(task: LakeTask, preset: Preset) -> bool:
+    """Whether the published search finds the goal. It leaves a branch after the preset's largest number of moves."""
+    limit = preset.shortest_path[1]
+    stack, entered = [(task.start, 0)], set()
+    while stack:
+        cell, moves = stack.pop()
+        if moves > limit or cell in entered:
+            continue
+        entered.add(cell)
+        for direction in _SEARCHED:
+            near = task.move(cell, direction)
+            if near == task.goal:
+                return True
+            if near != cell and near not in task.holes:
+                stack.append((near, moves + 1))
+    return False

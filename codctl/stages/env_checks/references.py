@@ -31,24 +31,38 @@ def solvable(subject: Subject) -> Finding:
     """Whether anyone solves each task; that the informed policy does is another check."""
     tasks = len(subject.packs) * subject.length
     unsolved = [where for where, by in _solvers(subject) if not by]
-    if unsolved:
+    if len(unsolved) > _tolerated(subject):
         return Finding(
             False,
             f"no policy solves {len(unsolved)} of {tasks} tasks, the first {unsolved[0]}",
             "in `sample`, draw a task again until it has a solution within its turn budget",
         )
+    if unsolved:
+        return Finding(True, f"{len(unsolved)} of {tasks} tasks are unsolved; {_declared(subject)}")
     return Finding(True, f"each of {tasks} tasks is solved by a policy")
 
 
 def oracle(subject: Subject) -> Finding:
     missed = [where for where, by in _solvers(subject) if "informed" not in by]
-    if missed:
+    if len(missed) > _tolerated(subject):
         return Finding(
             False,
             f"`informed` fails {len(missed)} of {len(subject.packs) * subject.length} tasks, the first {missed[0]}",
             "`informed` may look at `situation.world`: let it play a solution that is known to work",
         )
+    if missed:
+        return Finding(True, f"`informed`, which knows the world, fails {len(missed)} tasks; {_declared(subject)}")
     return Finding(True, "`informed`, which knows the world, solves every task")
+
+
+def _tolerated(subject: Subject) -> float:
+    """How many tasks may be without a solution, with three standard errors of counting them."""
+    tasks, share = len(subject.packs) * subject.length, subject.family.unsolvable
+    return tasks * share + 3 * math.sqrt(tasks * share * (1 - share))
+
+
+def _declared(subject: Subject) -> str:
+    return f"the family declares that up to {subject.family.unsolvable:.0%} have no solution"
 
 
 def cold(subject: Subject) -> Finding:

@@ -33,4 +33,4 @@ def task() -> AlchemyTask:
 
 @pytest.fixture(scope="session")
 def scarce_task(task: AlchemyTask) -> AlchemyTask:
-    return replace(task, surplus=1.5, spread=(1, 0, 2))
+    return replace(task, is_limited=True)

@@ -35,13 +35,24 @@ def test_what_is_made_stays_and_unlimited_material_is_never_used_up(world, task)
 
 def test_limited_material_is_used_up_by_every_mix(scarce_world, scarce_task) -> None:
     episode = play(scarce_world, scarce_task)
-    assert episode.stock == {0: 2, 1: 2, 2: 2}  # 4 needed: a b c c; 2 more: b, then a
-    episode.act("a+a")
-    assert episode.stock == {0: 0, 1: 2, 2: 2}
-    episode.act("b+c")
-    assert episode.stock == {0: 0, 1: 1, 2: 1, 3: 1}
-    assert episode.act("c+c").observation == "lack=c make A 5 have b*1 c*1 m*1"
-    assert episode.stock == {0: 0, 1: 1, 2: 1, 3: 1}
+    assert episode.stock == {0: 4, 1: 4, 2: 4}  # two tiers up: each may need four of one
+    for action in ("a+a", "b+c", "c+b", "a+c"):
+        episode.act(action)
+    assert episode.stock == {0: 1, 1: 2, 2: 1, 3: 2}
+    assert episode.act("c+c").observation == "lack=c make A 3 have a*1 b*2 c*1 m*2"
+    assert episode.stock == {0: 1, 1: 2, 2: 1, 3: 2}
+
+
+def test_it_ends_when_nothing_can_be_mixed_any_more(scarce_world) -> None:
+    episode = play(scarce_world, AlchemyTask(target=4, max_turns=15, is_limited=True), "a+a", "b+b", "c+a")
+    assert not episode.done  # two pieces of c are spent on nothing, one is left with nothing to go with it
+    assert episode.act("c+b").feedback == ""
+    episode = play(scarce_world, AlchemyTask(target=4, max_turns=15, is_limited=True), "a+a", "b+c", "c+b")
+    assert (episode.stock, episode.done) == ({0: 0, 1: 0, 2: 0, 3: 2}, False)
+    step = episode.act("m+m")
+    assert (step.done, step.reward, episode.turns) == (True, 0.0, 4)
+    assert episode.outcome == "material"
+    assert step.feedback == "You ran out of material before you had the target."
 
 
 @pytest.mark.parametrize("action", ["m: a+b", "a+b", "b + a", " a  +b ", "A: b+a", "x:a+b"])
@@ -73,8 +84,9 @@ def test_every_mix_is_answered_and_costs_a_round(world, task, action: str, said:
     assert not step.done
 
 
-def test_too_little_of_an_element_is_told_from_none(scarce_world, scarce_task) -> None:
-    episode = play(scarce_world, scarce_task, "kir + vol", rendering="full")
+def test_too_little_of_an_element_is_told_from_none(scarce_world) -> None:
+    task = AlchemyTask(target=4, max_turns=8, is_limited=True)
+    episode = play(scarce_world, task, "kir + vol", rendering="full")
     said = episode.act("kir + kir").observation.splitlines()[0]
     assert said == "Round 3 of 8. You tried kir + kir: you have too little of kir, so nothing was mixed."
 
@@ -87,10 +99,13 @@ def test_the_last_round_ends_it(world, task) -> None:
         episode.act("a+b")
 
 
-@pytest.mark.parametrize("preset", ALCHEMY.presets)
-@pytest.mark.parametrize("variant", ALCHEMY.variants)
+@pytest.mark.parametrize(
+    ("preset", "variant"), [("tiny", "default"), ("easy", "default"), ("hard", "default"), ("easy", "paper")]
+)
 @pytest.mark.parametrize("redrawn", [False, True])
-def test_whoever_knows_the_recipes_has_rounds_and_material_enough(preset: str, variant: str, redrawn: bool) -> None:
+def test_an_agent_that_knows_the_recipes_has_rounds_and_material_enough(
+    preset: str, variant: str, redrawn: bool
+) -> None:
     informed = ALCHEMY.policy("informed")
     for index in range(15):
         pack = ALCHEMY.pack("train", index, 8, preset, variant)
@@ -101,18 +116,6 @@ def test_whoever_knows_the_recipes_has_rounds_and_material_enough(preset: str, v
                 reply = informed.solve(Situation(pack, position, episode, (), "", "compact"), Random(0))
                 episode.act(reply.removeprefix("<answer>").removesuffix("</answer>").strip())
             assert episode.reward == 1.0
-
-
-def test_material_is_one_and_a_half_to_two_times_the_need() -> None:
-    shares = []
-    for index in range(100):
-        pack = ALCHEMY.pack("train", index, 8, "hard")
-        for task in pack.tasks:
-            need, stock = pack.world.material(task.target), task.stock(pack.world)  # type: ignore[attr-defined]
-            assert all(stock[element] >= count for element, count in need.items())
-            assert set(stock) <= set(pack.world.tiers[0])
-            shares.append(sum(stock.values()) / need.total())
-    assert (min(shares), max(shares)) == (1.5, 2.0)
 
 
 PIECES = [

@@ -67,7 +67,8 @@ def success(policy: str, preset: str, variant: str) -> list[float]:
 
 @pytest.mark.parametrize(("preset", "variant"), KINDS)
 def test_informed_always_succeeds(preset: str, variant: str) -> None:
-    assert success("informed", preset, variant) == [1.0] * 6
+    share = ALCHEMY.in_variant(variant).unsolvable if preset == "hard" else 0.0
+    assert min(success("informed", preset, variant)) >= 1 - share - 3 * sqrt(share * (1 - share) / COUNT)
 
 
 @pytest.mark.parametrize(("preset", "variant"), KINDS)

@@ -40,8 +40,8 @@ def test_full(world, task) -> None:
 
 def test_full_with_limited_material(scarce_world, scarce_task) -> None:
     episode = scarce_task.begin(scarce_world, "full")
-    assert episode.observation.splitlines()[-1] == "You have: kir ×2, vol ×2, tham ×2"
-    assert episode.act("kir + vol").observation.splitlines()[-1] == "You have: kir ×1, vol ×1, tham ×2, opal ×1"
+    assert episode.observation.splitlines()[-1] == "You have: kir ×4, vol ×4, tham ×4"
+    assert episode.act("kir + vol").observation.splitlines()[-1] == "You have: kir ×3, vol ×3, tham ×4, opal ×1"
 
 
 def test_compact(world, task) -> None:
