@@ -15,7 +15,12 @@ from codctl.quantities import share
 
 _MOST_POSITIONS = 4
 _TRAINING = "CoD-Train"
-_PHASES = {"warm_start": "warm start", "train": _TRAINING, "validation": _TRAINING}  # as metrics.jsonl has them
+_PHASES = {
+    "warm_start": "warm start",
+    "look": _TRAINING,
+    "train": _TRAINING,
+    "validation": _TRAINING,
+}  # as metrics.jsonl has them
 _WITH_THE_SWEEP = ("planned", "interrupted", "cancelled", "paused")  # trials that go on when their sweep does
 _ORDER = ("finished", "incomplete", "running", "queued", "paused", "planned", "interrupted", "cancelled", "died")
 

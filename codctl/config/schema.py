@@ -368,6 +368,24 @@ class GradNormGate(Gate):
     limit: float = gate(100.0, "Largest gradient norm, before clipping.", gt=0, le=_MOST)
 
 
+class UnreadableRepliesGate(Gate):
+    limit: float = gate(0.5, "Largest share of solve episodes that a reply ends that could not be read.", gt=0, le=1)
+
+
+class UnreadableUpdatesGate(Gate):
+    limit: float = gate(0.5, "Largest share of updates that could not be read.", gt=0, le=1)
+
+
+class CutRepliesGate(Gate):
+    limit: float = gate(0.5, "Largest share of episodes that a reply ends that was cut at its token limit.", gt=0, le=1)
+
+
+class LookGate(Section):
+    packs: int = gate(16, "Packs played once before the first step of CoD-Train; 0 for none.", ge=0, le=_MOST_PACKS)
+    limit: float = gate(0.5, "Largest share of solve episodes, or of updates, that could not be read.", gt=0, le=1)
+    action: Literal["off", "warn", "stop"] = gate("warn", "What happens above the limit; `off` plays no packs.")
+
+
 class NonFiniteGate(Section):
     action: Literal["skip", "stop"] = gate("stop", "What happens when a loss, gradient or log-prob is NaN or infinite.")
 
@@ -388,6 +406,14 @@ class HealthConfig(Section):
         default_factory=AdvantageGate, description="Token-weighted sum of advantages near zero."
     )
     grad_norm: GradNormGate = Field(default_factory=GradNormGate, description="Gradient norm.")
+    unreadable_replies: UnreadableRepliesGate = Field(
+        default_factory=UnreadableRepliesGate, description="Share of solve replies that could not be read."
+    )
+    unreadable_updates: UnreadableUpdatesGate = Field(
+        default_factory=UnreadableUpdatesGate, description="Share of updates that could not be read."
+    )
+    cut_replies: CutRepliesGate = Field(default_factory=CutRepliesGate, description="Share of replies that were cut.")
+    look: LookGate = Field(default_factory=LookGate, description="A look at the model before CoD-Train.")
     non_finite: NonFiniteGate = Field(default_factory=NonFiniteGate, description="No NaN and no infinity.")
     most_skips: int = gate(10, "Steps skipped in a row before the run ends.", ge=1, le=_MOST_STEPS)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codctl.envs.registry import families
-from codctl.outcomes import PLAYED, SOLVE_OUTCOMES, UNREADABLE, UPDATE_OUTCOMES
+from codctl.outcomes import ANSWER_PROBLEMS, PLAYED, SOLVE_OUTCOMES, UNREADABLE, UPDATE_OUTCOMES, UPDATE_PROBLEMS
 from codctl.quantities import counted, position
 
 MOST = 0.5  # share of unreadable replies from which on other numbers say little
@@ -19,12 +19,13 @@ _MANY = {
     "cut": "were cut off at {limit} tokens",
     "empty": "were empty",
     "reasoning": "held reasoning only",
-    "refusal": "were refusals",
-    "tool_call": "were tool calls",
+    "refusal": "refused",
+    "tool_call": "called a tool",
     "text_around": "had text around the answer block",
     "no_action": "named no action",
     "no_hints": "lacked the lines that mark the hints",
 }
+_USUAL = ("cut", "empty")  # faults that a model has without a server
 _LIMITS = {"solve": "solve_tokens", "update": "update_tokens"}
 
 
@@ -59,8 +60,8 @@ def shares(endings: Sequence[tuple[str, str]], losses: Iterable[str]) -> dict[st
         losses: What the worlds name. These and the model's usual outcomes are always there, 0 where none occurred.
     """
     usual = {
-        "solve": [*PLAYED, *losses, *(kind for kind in SOLVE_OUTCOMES if kind in UNREADABLE)],
-        "update": [kind for kind in UPDATE_OUTCOMES if kind == "written" or kind in UNREADABLE],
+        "solve": [*PLAYED, *losses, *ANSWER_PROBLEMS, *_USUAL],
+        "update": ["written", *UPDATE_PROBLEMS, *_USUAL],
     }
     found: dict[str, float] = {}
     for episode, outcomes in usual.items():
@@ -120,10 +121,10 @@ def unread(part: Mapping[str, Any]) -> str:
     """What is to be said instead of any effect, where most replies could not be read; else empty."""
     for arm in ("oracle", "own", *part.get("arms", ())):
         counts = _of(part, arm, "solve")
-        if counts and _unreadable(counts).total() >= MOST * counts.total():
-            n, did = _unreadable(counts).total(), _did(part, "solve", counts)
+        if counts and unreadable(counts).total() >= MOST * counts.total():
+            n, said = unreadable(counts).total(), did(part, "solve", counts)
             replies = f"{n} {'reply' if n == 1 else 'replies'} could not be read"
-            return f"{_solves(arm, counts)}; {replies}{f': {did}' if did else ''}"
+            return f"{_solves(arm, counts)}; {replies}{f': {said}' if said else ''}"
     return ""
 
 
@@ -136,9 +137,9 @@ def sentences(part: Mapping[str, Any]) -> list[str]:
     if oracle and oracle["solved"] < _HARDLY * oracle.total():
         found.append(f"{_solves('oracle', oracle)}: it does not play well enough to use hints ({_lost(part, oracle)})")
     updates = _of(part, "own", "update")
-    if updates and _unreadable(updates).total() >= MOST * updates.total():
-        n, did = _unreadable(updates).total(), _did(part, "update", updates)
-        why = f" ({did})" if did else ""
+    if updates and unreadable(updates).total() >= MOST * updates.total():
+        n, said = unreadable(updates).total(), did(part, "update", updates)
+        why = f" ({said})" if said else ""
         found.append(f"{n} of {updates.total()} updates could not be read{why}, so their hints were not rewritten")
     return found
 
@@ -184,7 +185,8 @@ def _totals(points: Iterable[Mapping[str, Any]]) -> Counter[str]:
     return found
 
 
-def _unreadable(counts: Counter[str]) -> Counter[str]:
+def unreadable(counts: Counter[str]) -> Counter[str]:
+    """Of these outcomes those that are due to a reply that could not be read."""
     return Counter({kind: n for kind, n in counts.items() if kind in UNREADABLE})
 
 
@@ -193,15 +195,21 @@ def _solves(arm: str, counts: Counter[str]) -> str:
     return f"{how.get(arm, '')}it solves {counts['solved']} of {counts.total()} tasks"
 
 
-def _did(part: Mapping[str, Any], episode: str, counts: Counter[str]) -> str:
-    """What the commonest of the replies did that could not be read."""
-    kinds = _unreadable(counts)
+def did(limits: Mapping[str, Any], episode: str, counts: Counter[str]) -> str:
+    """What the commonest of the replies did that could not be read.
+
+    Args:
+        limits: `solve_tokens` and `update_tokens`.
+        episode: `solve` or `update`.
+        counts: Outcomes.
+    """
+    kinds = unreadable(counts)
     named = [(kind, n) for kind, n in kinds.most_common(_KINDS) if kind != "unreadable"]
-    limit = part.get(_LIMITS[episode])
-    did = [(n, _MANY.get(kind, UNREADABLE[kind]).format(limit=limit)) for kind, n in named]
+    limit = limits.get(_LIMITS[episode])
+    found = [(n, _MANY.get(kind, UNREADABLE[kind]).format(limit=limit)) for kind, n in named]
     if len(kinds) == 1:
-        return "".join(f"all of them {words}" for _, words in did) if kinds.total() > 1 else ""
-    return ", ".join(f"{n} {words}" for n, words in did)
+        return "".join(f"all of them {words}" for _, words in found) if kinds.total() > 1 else ""
+    return ", ".join(f"{n} {words.replace('were ', 'was ', 1) if n == 1 else words}" for n, words in found)
 
 
 def _lost(part: Mapping[str, Any], counts: Counter[str]) -> str:

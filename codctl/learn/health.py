@@ -60,6 +60,8 @@ _SMALLER = "lower train.lr or train.grad_clip"
 _ALIKE = "check that engine and learner agree in weights, model.dtype and sampling.temperature (codctl docs scaling)"
 _LENGTHS = "`codctl credit RUN` shows whether good or bad episodes are the longer ones"
 _TELLING = "choose a world.preset that is neither always solved nor never, or more train.rollouts"
+READABLE = "`outcome/…` in metrics.jsonl says why; a warm start teaches the form of replies"
+LONGER = "raise sampling.solve_tokens or sampling.update_tokens"
 _QUANTITIES = (
     _Quantity("logprob_gap/mean", "gap_mean", "the mean gap of sampling and training log-probs", _ALIKE),
     _Quantity("logprob_gap/max", "gap_max", "the largest gap of sampling and training log-probs", _ALIKE),
@@ -69,6 +71,13 @@ _QUANTITIES = (
     _Quantity(
         "groups/without_signal", "silent_groups", "the share of groups without signal", _TELLING, is_of_rollouts=True
     ),
+    _Quantity(
+        "failures/format", "unreadable_replies", "the share of unreadable solve replies", READABLE, is_of_rollouts=True
+    ),
+    _Quantity(
+        "failures/update", "unreadable_updates", "the share of unreadable updates", READABLE, is_of_rollouts=True
+    ),
+    _Quantity("failures/cut", "cut_replies", "the share of replies that were cut", LONGER, is_of_rollouts=True),
     *(
         _Quantity(
             f"advantage_sum/{kind}_relative",

@@ -15,7 +15,7 @@ from codctl.cod.rollout import Player, play_all
 from codctl.cod.trajectory import Trajectory, write_parquet
 from codctl.config.schema import Config
 from codctl.envs.base import Pack
-from codctl.evaluate import trajectory_file
+from codctl.evaluate import look, trajectory_file
 from codctl.learn import checkpoints
 from codctl.learn.group import LearnerGroup, Starter, open_group
 from codctl.learn.models import load_chat, load_tokenizer
@@ -26,11 +26,19 @@ from codctl.runs.seal import is_whole, sealing
 from codctl.runs.stop import Signalled, Stopped
 from codctl.seeds import derive_seed
 from codctl.stages.export import describe
-from codctl.stages.health import Health
+from codctl.stages.health import Health, judge_look
 from codctl.stages.placement import place
 from codctl.stages.progress import Progress
 from codctl.stages.sampler import Sampler, version_for
-from codctl.stages.scored import Scored, by_position, refuse_if_engine_is_broken, rollout_metrics, score, signal_metrics
+from codctl.stages.scored import (
+    Scored,
+    by_position,
+    look_metrics,
+    refuse_if_engine_is_broken,
+    rollout_metrics,
+    score,
+    signal_metrics,
+)
 from codctl.stages.setup import rollout_settings
 from codctl.stages.training_engine import open_engine
 from codctl.tracking.tracker import Tracker
@@ -149,6 +157,8 @@ class Training:
 
     def _train(self) -> None:
         self._resume()
+        if self._done == 0:
+            self._look()
         config, total = self._config, self._config.train.steps
         self._progress.update("CoD-Train", self._done, total, {})
         if self._done == 0:
@@ -254,6 +264,32 @@ class Training:
         learning = asyncio.to_thread(self._learn, step, scored)
         learned, self._next = await asyncio.gather(learning, self._play(step + 1))
         return learned
+
+    def _look(self) -> None:
+        """Play a few packs before the first step, to see whether the model's replies can be read.
+
+        Recorded once: an attempt that finds the record judges that.
+        """
+        config = self._config
+        packs = self._mixture.packs("validation", 0, 0, config.health.look.packs)
+        if config.health.look.action == "off" or not packs:
+            return
+        known = self._tracker.records(look.PHASE)
+        if not known:
+            self._progress.update("CoD-Train: a look at the model", 0, 0, {})
+            player = replace(self._player, seed=derive_seed(config.seed, look.PHASE))
+
+            async def play() -> list[Trajectory] | None:
+                await self._sampler.use(0, learned=0, keep=self._version_for(1))
+                return await self._play_packs(player, packs, 1)
+
+            if (played := self._runner.run(play())) is None:
+                return
+            episodes = [e for t in played for e in t.episodes]
+            refuse_if_engine_is_broken(episodes, 0)
+            self._tracker.log(0, look.PHASE, {**by_position(self._mixture, played), **look_metrics(config, episodes)})
+            known = self._tracker.records(look.PHASE)
+        judge_look(config, known[-1]["metrics"], self._progress.message)
 
     def _validate(self, step: int) -> None:
         """Play held-out packs as deployed, the same ones every time, with the weights of this step."""

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 
 from codctl.config.schema import Config
 from codctl.errors import StageError
-from codctl.learn.health import Finding, Gates, Verdict
+from codctl.evaluate import look
+from codctl.learn.health import LONGER, READABLE, Finding, Gates, Verdict
+from codctl.quantities import percent
 
 _SAY_EVERY = 25  # steps between two messages about one gate
 
@@ -76,6 +78,28 @@ class Health:
         self._say(f"step {step}: health.{gate}: {finding.text}{again}; {done}{finding.remedy}")
         self._said[gate] = step
         since.clear()
+
+
+def judge_look(config: Config, metrics: Mapping[str, float], say: Callable[[str], None]) -> None:
+    """Say what the look before CoD-Train has shown.
+
+    Raises:
+        StageError: `health.look` says stop: too little could be read.
+    """
+    gate, limits = config.health.look, {key: getattr(config.sampling, key) for key in ("solve_tokens", "update_tokens")}
+    say(f"a look at the model before CoD-Train: {look.sentence(metrics, limits)}")
+    words, share = look.worst(metrics)
+    if share <= gate.limit:
+        return
+    found = f"{percent(share)} of the {words} could not be read"
+    remedy = LONGER if metrics["failures/cut"] > gate.limit else READABLE
+    if gate.action == "stop":
+        raise StageError(
+            f"{found}, above {percent(gate.limit)}: CoD-Train was not started",
+            where="health.look",
+            hint=f"{remedy}; the same command with health.look.action=warn trains all the same",
+        )
+    say(f"health.look: {found}, above {percent(gate.limit)}; {remedy}")
 
 
 def _stop(step: int, finding: Finding, why: str = "") -> StageError:

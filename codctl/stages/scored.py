@@ -138,6 +138,13 @@ def outcome_metrics(config: Config, episodes: Sequence[EpisodeRecord]) -> dict[s
     return shares([(e.kind, e.outcome) for e in episodes], losses)
 
 
+def look_metrics(config: Config, episodes: Sequence[EpisodeRecord]) -> dict[str, float]:
+    """What a look at the model before CoD-Train counts."""
+    kinds = [e.kind for e in episodes]
+    numbers = {f"episodes/{kind}": float(kinds.count(kind)) for kind in ("solve", "update")}
+    return {**reading_metrics(episodes), **outcome_metrics(config, episodes), **numbers}
+
+
 def _share(episodes: Sequence[EpisodeRecord], kind: str, flag: str) -> float:
     chosen = [bool(getattr(e, flag)) for e in episodes if e.kind == kind]
     return sum(chosen) / max(len(chosen), 1)

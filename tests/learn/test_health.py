@@ -29,6 +29,9 @@ GATES = [
     ("entropy", "entropy", 0.1, 0.1, 0.09),
     ("grad_norm", "grad_norm", 5.0, 5.0, 5.1),
     ("silent_groups", "groups/without_signal", 0.8, 0.8, 0.81),
+    ("unreadable_replies", "failures/format", 0.5, 0.5, 0.51),
+    ("unreadable_updates", "failures/update", 0.5, 0.5, 0.51),
+    ("cut_replies", "failures/cut", 0.5, 0.5, 0.51),
     ("advantage_sum", "advantage_sum/solve_relative", 0.7, 0.7, 0.71),
     ("advantage_sum", "advantage_sum/update_relative", 0.7, 0.7, 0.71),
 ]

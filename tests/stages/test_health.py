@@ -11,7 +11,7 @@ import torch
 from codctl.config.schema import Config, LossConfig, TrainConfig
 from codctl.errors import StageError
 from codctl.learn.learner import Learner
-from codctl.stages.health import Health
+from codctl.stages.health import Health, judge_look
 from tests.learn.samples import on_policy, random_samples
 
 SOUND = {"loss": 0.1, "grad_norm": 0.4, "entropy": 0.5}
@@ -84,6 +84,65 @@ def test_one_step_that_counts_ends_the_row() -> None:
     for step in range(1, 9):
         health.before_step(SOUND | {"grad_norm": 2.0 if step % 2 else 0.5})
         assert health.after_step(step, SOUND)["health/skipped"] == step % 2
+
+
+# --- whether the model can be read ----------------------------------------------------------------------------------
+
+
+def test_unreadable_replies_are_said_at_steps_that_teach_nothing() -> None:
+    said: list[str] = []
+    found = new_health(said).after_step(1, {"failures/format": 1.0, "failures/update": 0.6, "failures/cut": 0.2})
+    assert found == {
+        "health/open": 2.0,
+        "health/skipped": 0.0,
+        "health/unreadable_replies": 1.0,
+        "health/unreadable_updates": 1.0,
+    }
+    assert said[0].startswith(
+        "step 1: health.unreadable_replies: the share of unreadable solve replies is 1, above 0.5; "
+    )
+
+
+def looked(solve: dict[str, float], update: dict[str, float], cut: float = 0.0) -> dict[str, float]:
+    counts = {"episodes/solve": 64.0, "episodes/update": 48.0, "failures/cut": cut, "success/position_0": 0.5}
+    shares = {f"outcome/solve/{kind}": n / 64 for kind, n in solve.items()}
+    return {**counts, **shares, **{f"outcome/update/{kind}": n / 48 for kind, n in update.items()}}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        (
+            looked({"solved": 20, "turns": 40, "no_answer": 3, "cut": 1}, {"written": 48}),
+            [
+                "a look at the model before CoD-Train: 60 of 64 solve episodes and 48 of 48 updates could be read "
+                "(of the solve episodes, 3 had no answer block, 1 was cut off at 96 tokens); success 0.50"
+            ],
+        ),
+        (
+            looked({"solved": 64}, {"written": 8, "no_hints": 40}),
+            [
+                "a look at the model before CoD-Train: 64 of 64 solve episodes and 8 of 48 updates could be read "
+                "(of the updates, all of them lacked the lines that mark the hints); success 0.50",
+                "health.look: 83\xa0% of the updates could not be read, above 50\xa0%; "
+                "`outcome/…` in metrics.jsonl says why; a warm start teaches the form of replies",
+            ],
+        ),
+    ],
+)
+def test_a_look_says_how_much_could_be_read(metrics: dict[str, float], said: list[str]) -> None:
+    found: list[str] = []
+    config = Config.model_validate({"sampling": {"solve_tokens": 96, "update_tokens": 64}})
+    judge_look(config, metrics, found.append)
+    assert found == said
+
+
+def test_a_look_can_end_the_run() -> None:
+    config = Config.model_validate({"health": {"look": {"action": "stop"}}})
+    with pytest.raises(StageError, match="100\xa0% of the solve episodes could not be read") as e:
+        judge_look(config, looked({"cut": 64}, {"written": 48}, cut=0.6), lambda _: None)
+    assert e.value.where == "health.look"
+    assert e.value.hint.startswith("raise sampling.solve_tokens")
 
 
 # --- through the learner ----------------------------------------------------------------------------------------------

@@ -33,6 +33,18 @@ def test_the_run_taught_the_model_something(uninterrupted: dict[str, Any]) -> No
     assert uninterrupted["checkpoints"] == ["step-000004", "step-000005"]
 
 
+def test_a_look_at_the_model_is_recorded_once_and_changes_nothing(
+    uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    looks = [metrics for phase, _, metrics in uninterrupted["metrics"] if phase == "look"]
+    assert [metrics["episodes/solve"] for metrics in looks] == [48.0]
+    finish(tmp_path, "health.look.action=off")
+    found = outcome(tmp_path)
+    assert not any(phase == "look" for phase, _, _ in found["metrics"])
+    for name in ("weights", "before", "after"):
+        assert found[name] == uninterrupted[name]
+
+
 def test_killed_again_and_again_it_ends_the_same(uninterrupted: dict[str, Any], tmp_path: Path) -> None:
     places = (
         "in_warm_start",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codctl.evaluate import replies
+from codctl.evaluate import look, replies
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import why_not_sealed
 from codctl.tracking import jsonl
@@ -72,6 +72,12 @@ class Source:
                 lines = replies.sentences(folder.result, "sampling.") if folder else []
                 found += [f"The evaluation {name}{on}: {line}." for line in lines]
         return found
+
+    @property
+    def look(self) -> str:
+        """What a look at the model before CoD-Train has shown; empty without one."""
+        records = self.phase(look.PHASE)
+        return look.sentence(records[-1]["metrics"], self.config.sampling.model_dump()) if records else ""
 
     def phase(self, name: str) -> list[dict[str, Any]]:
         return [record for record in self.records if record["phase"] == name]
