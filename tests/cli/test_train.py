@@ -55,7 +55,8 @@ def test_a_finished_run_shows_its_result_and_nothing_else_happens(cli, home: Pat
     names = {"own": "own hints", "none": "no hints"}
     for row, (arm, shares) in zip(lines[after + 1 :], found["metrics"]["after"].items(), strict=False):
         assert row.split() == [*names[arm].split(), *(f"{share:.2f}" for share in shares)]
-    assert [line.split()[1] for line in lines[after + 3 : -1]] == ["knows", "learns"]
+    assert [line.split()[1] for line in lines[after + 3 : after + 5]] == ["knows", "learns"]
+    assert lines[after + 5].startswith("why: with its own hints it solves ")
     assert re.fullmatch(
         r"warning: \d+ of 16 replies were cut at the token limit: raise sampling.solve_tokens \(8\) and "
         r"sampling.update_tokens \(12\)",
