@@ -33,6 +33,20 @@ def is_hub_id(path: str) -> bool:
     return bool(_HUB_ID.fullmatch(path)) and not Path(path).is_dir()
 
 
+def licence(path: str | None, revision: str | None = None) -> str:
+    """The licence that a model's own card names; empty when it has none, or names none."""
+    from huggingface_hub import ModelCard
+    from yaml import YAMLError
+
+    folder = find(path, revision, weights=False) if path else None
+    try:
+        data = ModelCard.load(folder / "README.md").data if folder else None
+    except (OSError, ValueError, YAMLError):
+        return ""
+    named = data and (data.get("license_name") if data.get("license") == "other" else data.get("license"))
+    return str(named or "")
+
+
 def find(path: str, revision: str | None = None, *, weights: bool = True) -> Path | None:
     """The folder of a model without any network: the path itself, or where the cache has the hub id.
 

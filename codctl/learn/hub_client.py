@@ -19,6 +19,7 @@ SETTINGS = (
     "vocab.json",
     "merges.txt",
     "chat_template.jinja",
+    "README.md",  # for the licence
 )
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
 _LONGEST = 300

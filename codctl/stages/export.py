@@ -36,7 +36,8 @@ def describe(run: RunDirectory, config: Config, tokenizer: Any, folder: Path) ->
     own_base = is_adapter and _has_own_base(run)
     if is_adapter and not own_base:
         name_base(folder, config.model)
-    card = model_card(config, jsonl.read(run.metrics_path), is_adapter=is_adapter, own_base=own_base)
+    records, licence = jsonl.read(run.metrics_path), hub.licence(config.model.path, config.model.revision)
+    card = model_card(config, records, is_adapter=is_adapter, own_base=own_base, licence=licence)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 

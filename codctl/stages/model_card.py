@@ -13,7 +13,7 @@ from codctl.config.freeze import digest
 from codctl.config.schema import Config
 from codctl.evaluate.report.effects import ordinal
 from codctl.learn import hub
-from codctl.quantities import share
+from codctl.quantities import percent, share
 
 _PAPER = "[arXiv 2606.20002](https://arxiv.org/abs/2606.20002)"
 _POSITION = re.compile(r"(?:(?P<family>\w+)/)?(?P<measure>success|hint_correctness)/position_(?P<position>\d+)")
@@ -21,7 +21,12 @@ _MEASURES = {"success": "success", "hint_correctness": "knowable facts that the 
 
 
 def model_card(
-    config: Config, records: Sequence[Mapping[str, Any]], *, is_adapter: bool, own_base: bool = False
+    config: Config,
+    records: Sequence[Mapping[str, Any]],
+    *,
+    is_adapter: bool,
+    own_base: bool = False,
+    licence: str = "",
 ) -> str:
     """The README.md of a model folder.
 
@@ -30,24 +35,29 @@ def model_card(
         records: The run's metrics, as metrics.jsonl has them.
         is_adapter: Whether the folder holds a PEFT adapter.
         own_base: Whether that adapter sits on the run's own warm-started model, and not on the model of `model.path`.
+        licence: Of the model of `model.path`, as its own card names it; empty when that is not known.
     """
     parts = [
-        _front_matter(config, is_adapter),
+        _front_matter(config, is_adapter, own_base, licence),
         _what(config, is_adapter, own_base),
         _training(config),
         _curves(config, records),
         _prompting(config, is_adapter, own_base),
-        _LIMITS,
+        _limits(config, records, licence),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def _front_matter(config: Config, is_adapter: bool) -> str:
+def _front_matter(config: Config, is_adapter: bool, own_base: bool, licence: str) -> str:
     from huggingface_hub import ModelCardData
 
     path = config.model.path
+    base = path if path and hub.is_hub_id(path) else None
+    relation = "adapter" if is_adapter and not own_base else "finetune"
     data = ModelCardData(
-        base_model=path if path and hub.is_hub_id(path) else None,
+        base_model=base,
+        base_model_relation=relation if base else None,
+        license=(licence or "unknown") if path else None,
         library_name="peft" if is_adapter else "transformers",
         pipeline_tag="text-generation",
         tags=["codctl", "connect-the-dots", "reinforcement-learning", *(["lora"] if is_adapter else [])],
@@ -103,22 +113,46 @@ def _curves(config: Config, records: Sequence[Mapping[str, Any]]) -> str:
     shown = validated or [record for record in records if record["phase"] == "train"]
     if not shown:
         return "## Curves\n\nNo step of CoD-Train was recorded."
-    packs = config.evaluation.every_packs if validated else config.train.packs * config.train.rollouts
+    packs = _packs(config, bool(validated))
     source = f"{packs} held-out packs" if validated else f"the training's own {packs} rollouts of a step"
     rows = [
         row
         for measure, words in _MEASURES.items()
-        for record in (shown[0], shown[-1])
+        for record in (shown[:1] + shown[1:][-1:])
         for row in _rows(record, measure, words)
     ]
     positions = range(config.world.length)
     head = "| step | what | " + " | ".join(f"{ordinal(i)} task" for i in positions) + " |"
     rule = "|---|---|" + "---|" * len(positions)
-    error = 0.5 / packs**0.5
+    error = _error(packs)
     return (
         f"## Curves\n\nBy position in the pack, on {source}; the standard error of a share is at most {error:.2f}.\n\n"
         + "\n".join([head, rule, *(f"| {cells} |" for cells in rows)])
+        + _unreadable(records)
     )
+
+
+def _packs(config: Config, validated: bool) -> int:
+    """How many packs a point of the curves is a mean of."""
+    return config.evaluation.every_packs if validated else config.train.packs * config.train.rollouts
+
+
+def _error(packs: int) -> float:
+    """The largest standard error that a share of so many packs can have."""
+    return float(0.5 / packs**0.5)
+
+
+def _unreadable(records: Sequence[Mapping[str, Any]]) -> str:
+    trained = [record for record in records if record["phase"] == "train"]
+    if not trained:
+        return ""
+    metrics = trained[-1]["metrics"]
+    found = [
+        f"{percent(metrics[name])} of its {words}"
+        for name, words in (("failures/format", "solve replies"), ("failures/update", "updates"))
+        if metrics.get(name) is not None
+    ]
+    return f"\n\nAt step {trained[-1]['step']}, {' and '.join(found)} could not be read." if found else ""
 
 
 def _rows(record: Mapping[str, Any], measure: str, words: str) -> list[str]:
@@ -143,8 +177,13 @@ def _prompting(config: Config, is_adapter: bool, own_base: bool) -> str:
     apart = ""
     if own_base:
         apart = (
-            "\nIts base is the warm-started model of the same run, whose folder `adapter_config.json` names: "
-            "keep the two.\n"
+            "\nIts base is the warm-started model of the same run (`stages/warm_start/model`), whose folder "
+            "`adapter_config.json` names: keep the two.\n"
+        )
+    elif is_adapter and not hub.is_hub_id(config.model.path or ""):
+        apart = (
+            "\n`adapter_config.json` names the folder in which the base model was during the training: where it is "
+            "elsewhere, change `base_model_name_or_path`.\n"
         )
     loader, package = ("AutoPeftModelForCausalLM", "peft") if is_adapter else ("AutoModelForCausalLM", "transformers")
     return f"""## Use
@@ -175,12 +214,30 @@ its hints are what helps:
     codctl eval --suite position-curve --model FOLDER"""
 
 
-_LIMITS = """
-## Limits
+def _limits(config: Config, records: Sequence[Mapping[str, Any]], licence: str) -> str:
+    inherits = ""
+    if config.model.path:
+        named = f"its own card says `{licence}`" if licence else "unknown here: look at its own card"
+        inherits = f"\n* It inherits the limits and the licence of the model that it started from ({named})."
+    return f"""## Limits
 
 * Trained on generated worlds only. What it does in other worlds, with other prompts or in longer packs was not measured
   here; `codctl eval --list` names the suites that measure it.
-* The curves above say that success rises within a pack, not why: the arms of an evaluation do.
-* Nothing was done for its safety or its general abilities, which training may have changed.
-* It inherits licence and limits of the model that it started from.
-"""
+* {_rise(config, records)}
+* Nothing was done for its safety or its general abilities, which training may have changed.{inherits}"""
+
+
+def _rise(config: Config, records: Sequence[Mapping[str, Any]]) -> str:
+    """Whether success rises within a pack, by the newest record of the curves."""
+    validated = [record for record in records if record["phase"] == "validation"]
+    shown = validated or [record for record in records if record["phase"] == "train"]
+    found = shown[-1]["metrics"] if shown else {}
+    ends = [found.get(f"success/position_{place}") for place in (0, config.world.length - 1)]
+    first, last = ends
+    if first is None or last is None:
+        return "No curve says whether success rises within a pack."
+    numbers = f"from {share(first)} to {share(last)} at step {shown[-1]['step']}"
+    # Of two means over the same packs; where they are alike, less.
+    if last - first > 2 * 2**0.5 * _error(_packs(config, bool(validated))):
+        return f"Success rises within a pack, {numbers}. The curves do not say why: the arms of an evaluation do."
+    return f"Success does not rise measurably within a pack ({numbers}): the curves show no learning on the job."

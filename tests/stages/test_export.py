@@ -155,3 +155,46 @@ def test_an_adapter_of_a_warm_started_model_keeps_the_folder_it_belongs_on(
     text = card_of(final)[1]
     assert f"SFT on {config.warm_start.packs} packs" in text
     assert "whose folder `adapter_config.json` names: keep the two." in text
+
+
+def described(run: RunDirectory, config: Config, tokenizer: Any, folder: Path) -> tuple[dict[str, Any], str]:
+    folder.mkdir(exist_ok=True)
+    describe(run, config, tokenizer, folder)
+    return card_of(folder)
+
+
+def test_the_card_says_whether_success_rises_and_how_much_could_be_read(tmp_path: Path, tokenizer: Any) -> None:
+    run, config = new_run(tmp_path)
+    assert (
+        "* Success rises within a pack, from 0.50 to 0.88 at step 100."
+        in described(run, config, tokenizer, tmp_path / "a")[1]
+    )
+    flat = {"success/position_0": 0.0, "success/position_1": 0.0, "failures/format": 1.0, "failures/update": 0.62}
+    run.metrics_path.unlink()
+    MetricsLog(run.metrics_path).append(1, "train", flat)
+    text = described(run, config, tokenizer, tmp_path / "b")[1]
+    assert "* Success does not rise measurably within a pack (from 0.00 to 0.00 at step 1)" in text
+    assert text.count("| 1 | success |") == 1
+    assert "At step 1, 100\xa0% of its solve replies and 62\xa0% of its updates could not be read." in text
+    run.metrics_path.unlink()
+    assert "* No curve says whether success rises" in described(run, config, tokenizer, tmp_path / "c")[1]
+
+
+@pytest.mark.parametrize(
+    ("card", "licence", "said"),
+    [
+        ("---\nlicense: apache-2.0\n---\n", "apache-2.0", "its own card says `apache-2.0`"),
+        ("---\nlicense: other\nlicense_name: tongyi\n---\n", "tongyi", "its own card says `tongyi`"),
+        ("---\nlicense: [\n---\n", "unknown", "unknown here: look at its own card"),
+        ("", "unknown", "unknown here"),
+    ],
+)
+def test_the_card_names_the_licence_of_the_base_model(
+    tmp_path: Path, cached_hub_model: Path, card: str, licence: str, said: str
+) -> None:
+    if card:
+        (cached_hub_model / "README.md").write_text(card)
+    run, config = new_run(tmp_path, model={"path": "org/tiny"})
+    data, text = described(run, config, load_tokenizer(cached_hub_model), tmp_path / "final")
+    assert (data["license"], data["base_model_relation"]) == (licence, "finetune")
+    assert f"licence of the model that it started from ({said}" in text
