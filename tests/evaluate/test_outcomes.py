@@ -97,6 +97,8 @@ def test_the_walkthrough_says_that_nothing_was_rewritten() -> None:
         "task": "t",
         "moves": [],
         "success": False,
+        "outcome": "cut",
+        "feedback": "No answer.",
         "hint_before": "old",
         "hint_after": "old",
         "update_reply": "I think so.",
@@ -104,6 +106,7 @@ def test_the_walkthrough_says_that_nothing_was_rewritten() -> None:
     }
     (chapter,) = chapters({"episodes": [episode]})
     assert (chapter.reply, chapter.unread[:8], chapter.is_kept) == ("I think so.", "expected", True)
-    del episode["update_reply"], episode["update_problem"]
+    assert chapter.feedback == "No answer. The reply ended at its token limit."
+    del episode["update_reply"], episode["update_problem"], episode["outcome"]
     (earlier,) = chapters({"episodes": [episode]})
     assert (earlier.reply, earlier.unread) == ("", "")

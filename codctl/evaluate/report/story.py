@@ -8,6 +8,7 @@ from typing import Any
 
 from codctl.evaluate.report.effects import ordinal
 from codctl.evaluate.report.words import Piece, difference, visible
+from codctl.outcomes import FAULTS
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def _chapter(episode: Mapping[str, Any]) -> Chapter:
         hint=visible(before),
         task=visible(episode["task"]),
         moves=moves,
-        feedback=feedback,
+        feedback=f"{feedback} The reply {fault}." if (fault := FAULTS.get(episode.get("outcome", ""))) else feedback,
         change=None if after is None else difference(before, after),
         score=_score(episode.get("hint_score")) if after is not None else "",
         reply=visible(episode.get("update_reply") or "").strip(),
