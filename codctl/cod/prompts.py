@@ -1,18 +1,20 @@
-"""The update prompt, which knows no domain, and how replies are read."""
+"""Prompts as messages, the update prompt, which knows no domain, and how replies are read."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from codctl.cod.context import END, START
-from codctl.envs.base import NO_HINTS, Episode, Rendering
+from codctl.envs.base import NO_HINTS, Episode, Rendering, Slot
 from codctl.outcomes import AnswerProblem
 
+AnswerRule = Literal["auto", "published", "strict"]
 Message = dict[str, str]  # role, content: the form chat templates take
 
-_UPDATE = f"""\
+_UPDATE = """\
 An agent solves a series of different tasks in one environment. Between tasks it keeps a short text of hints for \
 itself; it remembers nothing else. It has just finished a task. Rewrite the hints so that it does better in the later \
 tasks of the series.
@@ -24,12 +26,13 @@ Two kinds of hints are useful:
 Keep what is still useful, correct or drop what proved wrong, add what was learned, and say what is uncertain. Leave \
 out what concerns only the task just finished. Keep the hints short.
 
-Think first, then write the complete new hints between the following two lines. Each line must appear exactly once.
-{START}
-{END}"""
+Think first. {length} Then write the complete new hints between the following two lines. Each line must appear \
+exactly once.
+{start}
+{end}"""
 
 _TRAJECTORY = """\
-# Rules
+# The agent's instructions
 
 {rules}
 
@@ -45,16 +48,17 @@ Reward: {reward:.3g}
 Feedback: {feedback}"""
 
 _TURN = """\
-## Turn {number}
+## Observation {number}
 
 {observation}
 
-The agent replied:
+## Reply {number}
+
 {reply}"""
 
 _UPDATE_TERSE = f"""\
-You solve tasks in the same world, one after another. Rewrite your hints for the next task: keep what is true, correct \
-what is wrong, add what you learned. Write them between these lines:
+You solve tasks in the same world, one after another. Rewrite your hints for the next task: keep what is true, \
+correct what is wrong, add what you learned. Write them between these lines:
 {START}
 {END}"""
 
@@ -65,6 +69,9 @@ Hints so far: {hints}
 
 This task: {transcript}
 {feedback} Reward: {reward:.3g}"""
+
+_FEW_SENTENCES = "Keep your reasoning to a few sentences."
+_SUGGESTED = "Keep the whole reply, including your reasoning, under about {tokens:,} tokens."
 
 _SHOWN_CHARS = 300  # of a reply that could not be read, in terse
 
@@ -94,22 +101,45 @@ class Account:
     reward: float = 0.0
 
 
-def update_messages(hints: str, account: Account, rendering: Rendering) -> list[Message]:
+def solve_messages(
+    slot: Slot, hints: str, observation: str, rendering: Rendering, suggested_tokens: int | None = None
+) -> list[Message]:
+    """What the first call of a solve episode reads: the rules with the hints, and the task."""
+    system = slot.family.solve_prompt(hints, rendering, slot.preset)
+    if rendering == "full":
+        system = f"{system}\n\n{_length(suggested_tokens)}"
+    return _messages(system, observation)
+
+
+def update_messages(
+    hints: str, account: Account, rendering: Rendering, suggested_tokens: int | None = None
+) -> list[Message]:
     """What the update call reads: the old hints, the rules, the trajectory, its reward and the feedback."""
-    texts = {"compact": _compact, "terse": _terse, "full": _full}[rendering](hints, account)
-    return [{"role": role, "content": text} for role, text in zip(("system", "user"), texts, strict=True)]
+    if rendering == "compact":
+        return _messages("update", _compact(hints, account))
+    if rendering == "terse":
+        return _messages(_UPDATE_TERSE, _terse(hints, account))
+    return _messages(_UPDATE.format(length=_length(suggested_tokens), start=START, end=END), _full(hints, account))
 
 
-def _compact(hints: str, account: Account) -> tuple[str, str]:
+def _messages(system: str, user: str) -> list[Message]:
+    return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+
+
+def _length(suggested_tokens: int | None) -> str:
+    return _SUGGESTED.format(tokens=suggested_tokens) if suggested_tokens else _FEW_SENTENCES
+
+
+def _compact(hints: str, account: Account) -> str:
     episode = account.episode
     unreadable = " error" if episode.unreadable else ""
-    return "update", f"hints {hints or 'none'} seen {episode.transcript()} reward {episode.reward:g}{unreadable}"
+    return f"hints {hints or 'none'} seen {episode.transcript()} reward {episode.reward:g}{unreadable}"
 
 
-def _terse(hints: str, account: Account) -> tuple[str, str]:
+def _terse(hints: str, account: Account) -> str:
     episode = account.episode
     reply = account.turns[-1].reply.strip()[:_SHOWN_CHARS] if episode.unreadable and account.turns else ""
-    return _UPDATE_TERSE, _TRAJECTORY_TERSE.format(
+    return _TRAJECTORY_TERSE.format(
         rules=account.rules,
         hints=hints or "none yet",
         transcript=episode.transcript(),
@@ -118,12 +148,12 @@ def _terse(hints: str, account: Account) -> tuple[str, str]:
     )
 
 
-def _full(hints: str, account: Account) -> tuple[str, str]:
+def _full(hints: str, account: Account) -> str:
     turns = [
         _TURN.format(number=number, observation=turn.observation, reply=turn.reply.strip() or "(nothing)")
         for number, turn in enumerate(account.turns, 1)
     ]
-    return _UPDATE, _TRAJECTORY.format(
+    return _TRAJECTORY.format(
         rules=account.rules,
         hints=hints or NO_HINTS,
         turns="\n\n".join(turns) or account.episode.transcript(),
@@ -150,14 +180,30 @@ class ParsedAnswer:
     kind: AnswerProblem | None = None
 
 
-def parse_answer(reply: str) -> ParsedAnswer:
-    """Read the one `<answer>…</answer>` block that must end the reply."""
-    blocks = _ANSWER.findall(reply)
-    if len(blocks) != 1 or reply.count("<answer>") != 1 or reply.count("</answer>") != 1:
+def parse_answer(reply: str, *, strict: bool = False) -> ParsedAnswer:
+    """Read the one `<answer>…</answer>` block of a reply.
+
+    Args:
+        reply: What the agent wrote.
+        strict: The block must also end the reply. The published rule takes it anywhere.
+    """
+    text = reply if strict else without_reasoning(reply)
+    blocks = _ANSWER.findall(text)
+    if len(blocks) != 1 or text.count("<answer>") != 1 or text.count("</answer>") != 1:
         kind: AnswerProblem = "several_answers" if blocks else "no_answer"
         return ParsedAnswer("", f"expected exactly one <answer>…</answer> block, found {len(blocks)}", kind)
-    if not reply.rstrip().endswith("</answer>"):
+    if strict and not text.rstrip().endswith("</answer>"):
         return ParsedAnswer("", "text follows the <answer> block", "text_around")
     if not blocks[0].strip():
         return ParsedAnswer("", "the <answer> block is empty", "empty_answer")
     return ParsedAnswer(blocks[0].strip())
+
+
+def is_strict(rule: AnswerRule, rendering: Rendering) -> bool:
+    """Whether replies are read strictly; `auto` does so in compact, whose models learn one exact form."""
+    return rule == "strict" or (rule == "auto" and rendering == "compact")
+
+
+def without_reasoning(reply: str) -> str:
+    """A reply without its `<think>…</think>` blocks; the first may have been opened by the prompt, the last be cut."""
+    return reply.rpartition("</think>")[2].partition("<think>")[0]

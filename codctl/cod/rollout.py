@@ -13,7 +13,16 @@ from typing import Literal, Protocol
 from codctl.cod.context import Revision, parse_update, revise
 from codctl.cod.conversation import Chat, Conversation, converse
 from codctl.cod.engine import Asker, Engine, EngineError, Generation, Sampling
-from codctl.cod.prompts import Account, Turn, parse_answer, update_messages
+from codctl.cod.prompts import (
+    Account,
+    AnswerRule,
+    Turn,
+    is_strict,
+    parse_answer,
+    solve_messages,
+    update_messages,
+    without_reasoning,
+)
 from codctl.cod.trajectory import EpisodeRecord, Kind, Trajectory
 from codctl.envs.base import Episode, HintScore, Pack, Rendering, Situation, Slot
 from codctl.outcomes import FAULTS, UNPLAYED, ReplyFault
@@ -34,6 +43,12 @@ class RolloutSettings:
     turn_penalty: float = 0.1
     deadline_s: float = 600.0
     top_p: float = 1.0
+    suggested_tokens: int | None = None
+    answers: AnswerRule = "auto"
+
+    @property
+    def reads_strictly(self) -> bool:
+        return is_strict(self.answers, self.rendering)
 
 
 class Hints(Protocol):
@@ -95,10 +110,10 @@ class Player:
 
     async def _solve(self, situation: Situation, rollout: int, past: Sequence[Episode]) -> EpisodeRecord:
         episode, slot = situation.episode, situation.slot
-        system = slot.family.solve_prompt(situation.hints, self.settings.rendering, slot.preset)
+        settings = self.settings
         conversation = converse(
             self.chat,
-            [{"role": "system", "content": system}, {"role": "user", "content": episode.observation}],
+            solve_messages(slot, situation.hints, episode.observation, settings.rendering, settings.suggested_tokens),
         )
         replies: list[str] = []
         observations = [episode.observation]
@@ -113,13 +128,14 @@ class Player:
                 break
             version = generation.weight_version
             replies.append(conversation.add_reply(generation.token_ids, generation.logprobs))
-            answer = parse_answer(replies[-1])
+            answer = parse_answer(replies[-1], strict=settings.reads_strictly)
             if answer.problem:
                 fault = fault_of(generation, replies[-1])
                 step = episode.fail(answer.problem, answer.kind or "no_answer")
             else:
-                actions.append(answer.action)
-                step = episode.act(answer.action)
+                action = answer.action if settings.reads_strictly else slot.family.answered(episode, answer.action)
+                actions.append(action)
+                step = episode.act(action)
             if not step.done:
                 conversation.add_observation(step.observation)
                 observations.append(step.observation)
@@ -151,14 +167,15 @@ class Player:
         account = Account(
             told.episode, slot.family.rules(slot.preset, rendering), told.turns, self._shaped(told.episode)
         )
-        messages = update_messages(situation.hints, account, rendering)
+        messages = update_messages(situation.hints, account, rendering, self.settings.suggested_tokens)
         conversation = converse(self.chat, messages)
         version, reply, fault = 0, "", None
         try:
             generation = await self._ask("update", conversation, situation, rollout, 0)
             version = generation.weight_version
             reply = conversation.add_reply(generation.token_ids, generation.logprobs)
-            parsed = parse_update(reply, self.settings.max_chars)
+            read = reply if self.settings.reads_strictly else without_reasoning(reply)
+            parsed = parse_update(read, self.settings.max_chars)
             if parsed.problem:
                 fault = fault_of(generation, reply)
         except EngineError as error:

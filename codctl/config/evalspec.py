@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -48,3 +49,25 @@ class EvalSpec(Section):
     temperature: float = evaluation(1.0, "Sampling temperature.", ge=0.01, le=5)
     solve_tokens: int = evaluation(512, "Most new tokens in one solve turn.", ge=1, le=10_000_000)
     update_tokens: int = evaluation(1024, "Most new tokens in one update.", ge=1, le=10_000_000)
+    suggested_tokens: int | None = evaluation(
+        None,
+        "Length that the prompts of `full` suggest for a reply; null: a few sentences. Published: 1500.",
+        ge=1,
+        le=10_000_000,
+    )
+    answers: Literal["auto", "published", "strict"] = evaluation(
+        "auto",
+        "Where an answer is read: `published`: one block anywhere in the reply; `strict`: only at its end, exactly as "
+        "asked for; `auto`: strict in `compact`, else published.",
+    )
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this evaluation from others, as JSON. Keys that came later count only where they are set."""
+        values = self.model_dump(mode="json")
+        return {key: value for key, value in values.items() if key not in _ADDED or value != _ADDED[key]}
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        return ((key, value) for key, value in super().__repr_args__() if key not in _ADDED or value != _ADDED[key])
+
+
+_ADDED = {"suggested_tokens": None, "answers": "auto"}

@@ -186,6 +186,18 @@ class SamplingConfig(Section):
     top_p: float = added(1.0, "Nucleus sampling: probability mass to sample from; training needs 1.", ge=0.001, le=1)
     solve_tokens: int = training(512, "Most new tokens in one solve turn.", ge=1, le=_MOST_TOKENS)
     update_tokens: int = training(1024, "Most new tokens in one update.", ge=1, le=_MOST_TOKENS)
+    suggested_tokens: int | None = added(
+        None,
+        "Length that the prompts of `full` suggest for a reply; null: a few sentences. Published: 1000 in training, "
+        "1500 in evaluation.",
+        ge=1,
+        le=_MOST_TOKENS,
+    )
+    answers: Literal["auto", "published", "strict"] = added(
+        "auto",
+        "Where an answer is read: `published`: one block anywhere in the reply; `strict`: only at its end, exactly as "
+        "asked for; `auto`: strict in `compact`, else published.",
+    )
     deadline_s: float = resource(
         600.0, "Longest wait for one reply before the episode counts as failed.", ge=1, le=_MOST_SECONDS
     )

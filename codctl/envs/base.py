@@ -228,6 +228,11 @@ class Policy(Protocol):
     def update(self, situation: Situation, rng: Random) -> str: ...
 
 
+def undecorated(text: str) -> str:
+    """A text without the Markdown, quotes and punctuation around it."""
+    return text.strip(" \t\r\n*_`\"'“”‘’.,;:!")
+
+
 class Family(ABC):
     """A family of worlds. One instance serves a whole process and holds no state.
 
@@ -349,6 +354,19 @@ class Family(ABC):
                 return action
             problem = problem or trial.feedback
         raise ValueError(problem.removeprefix(UNREADABLE).rstrip("."))
+
+    def answered(self, episode: Episode, text: str) -> str:
+        """An answer as a model may write it, as an action: without Markdown, quotes and a full stop around it.
+
+        By default only where the text as it is cannot be read, which is tried on a copy of the episode. Strict reading
+        (`sampling.answers`) does without it.
+        """
+        plain = undecorated(text)
+        if plain == text:
+            return text
+        trial = deepcopy(episode)
+        trial.act(text)
+        return plain if trial.unreadable else text
 
     @abstractmethod
     def describe_task(self, world: Any, task: Any) -> str:

@@ -16,7 +16,7 @@ from codctl.evaluate.statistics import Estimates, Floats, differences, shares
 
 # Parts are the same question when these are the same; how a model is sampled may differ, and is said.
 _QUESTION = ("family", "preset", "variant", "strategy", "length", "split", "drift_at", "poison")
-_SAMPLING = ("rendering", "temperature", "solve_tokens", "update_tokens", "seeds")
+_SAMPLING = ("rendering", "temperature", "solve_tokens", "update_tokens", "suggested_tokens", "answers", "seeds")
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,8 @@ def _what(spec: EvalSpec) -> dict[str, Any]:
     keys = ["name", "family", "preset", "variant", "strategy", "rendering", "split", "packs", "length"]
     keys += {"drift": ["drift_at"], "poison": ["poison"]}.get(spec.strategy, [])
     keys += ["temperature", "solve_tokens", "update_tokens"]
-    values = spec.model_dump(mode="json")
+    values = spec.identity()
+    keys += [key for key in ("suggested_tokens", "answers") if key in values]
     return {**{key: values[key] for key in keys}, "seeds": list(spec.seeds)}
 
 

@@ -105,6 +105,8 @@ def _spec(config: Config, part: int, length: int, arms: tuple[str, ...]) -> Eval
         temperature=config.sampling.temperature,
         solve_tokens=config.sampling.solve_tokens,
         update_tokens=config.sampling.update_tokens,
+        suggested_tokens=config.sampling.suggested_tokens,
+        answers=config.sampling.answers,
     )
 
 

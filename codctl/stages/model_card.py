@@ -9,6 +9,7 @@ from typing import Any
 
 from codctl import __version__
 from codctl.cod.mixture import Mixture
+from codctl.cod.prompts import solve_messages
 from codctl.config.freeze import digest
 from codctl.config.schema import Config
 from codctl.evaluate.report.effects import ordinal
@@ -172,8 +173,9 @@ def _rows(record: Mapping[str, Any], measure: str, words: str) -> list[str]:
 def _prompting(config: Config, is_adapter: bool, own_base: bool) -> str:
     slot = Mixture.of(config.world).packs("validation", 0, 0, 1)[0].slots[0]
     rendering = config.world.rendering
-    system = slot.family.solve_prompt("", rendering, slot.preset)
-    user = slot.begin(rendering).observation
+    observation = slot.begin(rendering).observation
+    messages = solve_messages(slot, "", observation, rendering, config.sampling.suggested_tokens)
+    system, user = (message["content"] for message in messages)
     apart = ""
     if own_base:
         apart = (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from codctl.cod.conversation import Chat
 from codctl.cod.engine import Asker, Generation, Sampling, Weights
 from codctl.cod.mixture import Mixture
+from codctl.cod.prompts import solve_messages
 from codctl.config.schema import Config, EngineConfig
 from codctl.envs.base import Pack, Situation
 from codctl.errors import PreflightError, StageError
@@ -160,8 +161,7 @@ class Sampler:
         rendering = self._config.world.rendering
         slot = pack.slots[0]
         episode = slot.begin(rendering)
-        system = slot.family.solve_prompt("", rendering, slot.preset)
-        ids = self._chat.open([{"role": "system", "content": system}, {"role": "user", "content": episode.observation}])
+        ids = self._chat.open(solve_messages(slot, "", episode.observation, rendering))
         return ids, Asker("solve", Situation(pack, 0, episode, (), "", rendering))
 
     async def _ask(self, ids: Sequence[int], asker: Asker) -> Generation:

@@ -49,6 +49,8 @@ def rollout_settings(config: Config) -> RolloutSettings:
         turn_penalty=config.train.reward.turn_penalty,
         deadline_s=config.sampling.deadline_s,
         top_p=config.sampling.top_p,
+        suggested_tokens=config.sampling.suggested_tokens,
+        answers=config.sampling.answers,
     )
 
 

@@ -28,7 +28,7 @@ from codctl.stages.setup import load_speaker, make_engine, read_side_file, rollo
 if TYPE_CHECKING:
     from codctl.engines.openai.settings import EndpointSettings
 
-_SAMPLING = ("temperature", "solve_tokens", "update_tokens")
+_SAMPLING = ("temperature", "solve_tokens", "update_tokens", "suggested_tokens", "answers")
 _FAILURES_IN_A_ROW = 10
 _ENDPOINT_WAIT_S = 24 * 3600.0  # its engine has its own deadline for each try
 
@@ -241,6 +241,8 @@ def _model_player(engine: Engine, chat: TemplateChat, config: Config) -> Callabl
             temperature=spec.temperature,
             solve_tokens=spec.solve_tokens,
             update_tokens=spec.update_tokens,
+            suggested_tokens=spec.suggested_tokens,
+            answers=spec.answers,
             on_parse_failure="keep",  # deployment never wipes
         )
         return Player(engine, chat, settings, spec.seeds[0])
@@ -267,6 +269,8 @@ def _endpoint(settings: EndpointSettings, parts: Sequence[EvalSpec]) -> Performe
             temperature=spec.temperature,
             solve_tokens=spec.solve_tokens,
             update_tokens=spec.update_tokens,
+            suggested_tokens=spec.suggested_tokens,
+            answers=spec.answers,
             deadline_s=_ENDPOINT_WAIT_S,
         )
         return Player(patient, chat, sampling, spec.seeds[0])

@@ -111,7 +111,9 @@ def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False) -> dict[st
 
 def _refuse_sampling(suite: SuiteSpec) -> None:
     """A scripted policy samples nothing, so that what is set of it would count for nothing."""
-    for key in sorted(suite.overridden & {"temperature", "solve_tokens", "update_tokens"}):
+    for key in sorted(
+        suite.overridden & {"temperature", "solve_tokens", "update_tokens", "suggested_tokens", "answers"}
+    ):
         raise UsageError(f"{key} means nothing to a scripted policy", hint=f"leave out {key}=")
 
 
@@ -238,7 +240,7 @@ def _digest(subject: Subject, suite: SuiteSpec, parts: Sequence[EvalSpec]) -> st
         "version": IDENTITY_VERSION,
         "subject": identity_of(subject),
         "suite": suite.name,
-        "parts": [part.model_dump(mode="json") for part in parts],
+        "parts": [part.identity() for part in parts],
     }
     editions = {f"{part.family}/{part.preset}": edition_of(part.family, part.preset, part.variant) for part in parts}
     if changed := {world: edition for world, edition in editions.items() if edition > 1}:

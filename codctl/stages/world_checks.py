@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from codctl.cod.conversation import ByteChat, Chat
+from codctl.cod.prompts import solve_messages
 from codctl.config.schema import Config, WorldConfig
 from codctl.envs.registry import check_world
 from codctl.errors import CodctlError, PreflightError
@@ -47,10 +48,8 @@ def check_prompts(config: Config, chat: Chat | None, context: int) -> None:
     """
     for world in _alone(config.world):
         slot = check_world(world.family, world.preset).pack("train", 0, 1, world.preset, world.variant).slots[0]
-        texts = [slot.family.solve_prompt("", world.rendering, slot.preset), slot.begin(world.rendering).observation]
-        roles = ("system", "user")
-        messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
-        tokens = len(chat.open(messages)) if chat else sum(len(text.split()) for text in texts)
+        messages = solve_messages(slot, "", slot.begin(world.rendering).observation, world.rendering)
+        tokens = len(chat.open(messages)) if chat else sum(len(one["content"].split()) for one in messages)
         if tokens >= context:
             raise PreflightError(
                 f"a prompt of {world.family} {world.preset} has {tokens} tokens or more without any hints, "

@@ -19,7 +19,7 @@ _PLACES = ("stages/evaluation", "suites")
 _FILES = ("result.json", "report.html", "walkthrough.json")
 _WHAT = (
     *("digest", "suite", "family", "preset", "variant", "strategy", "rendering", "split", "packs", "length"),
-    *("drift_at", "poison", "temperature", "solve_tokens", "update_tokens", "seeds"),
+    *("drift_at", "poison", "temperature", "solve_tokens", "update_tokens", "suggested_tokens", "answers", "seeds"),
 )
 _NOT_IN_A_NAME = re.compile(r"[^\w./ :-]", re.ASCII)
 

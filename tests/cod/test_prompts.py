@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from codctl.cod.prompts import Account, ParsedAnswer, Turn, parse_answer, update_messages
+from codctl.cod.prompts import (
+    Account,
+    ParsedAnswer,
+    Turn,
+    is_strict,
+    parse_answer,
+    solve_messages,
+    update_messages,
+)
 from codctl.envs.frozen_lake.world import LakeEpisode, LakeTask, LakeWorld
+from codctl.envs.registry import get_family
 
 NONE = "expected exactly one <answer>…</answer> block, found 0"
 
@@ -21,7 +30,27 @@ NONE = "expected exactly one <answer>…</answer> block, found 0"
     ],
 )
 def test_one_answer_block(reply: str, action: str) -> None:
-    assert parse_answer(reply) == ParsedAnswer(action)
+    assert parse_answer(reply) == parse_answer(reply, strict=True) == ParsedAnswer(action)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "<answer>K</answer>.",
+        "<answer>K</answer> done",
+        "**<answer>K</answer>**",
+        "```\n<answer>K</answer>\n```",
+        "<think>Perhaps <answer>Q</answer>?</think>\n<answer>K</answer>",
+        "Perhaps <answer>Q</answer>?</think><answer>K</answer>",  # the prompt opened the block
+    ],
+)
+def test_the_published_rule_takes_the_block_anywhere_but_in_the_reasoning(reply: str) -> None:
+    assert parse_answer(reply) == ParsedAnswer("K")
+    assert parse_answer(reply, strict=True).problem
+
+
+def test_reasoning_that_never_ends_holds_no_answer() -> None:
+    assert parse_answer("<think>So <answer>K</answer> and").kind == "no_answer"
 
 
 @pytest.mark.parametrize(
@@ -40,13 +69,39 @@ def test_one_answer_block(reply: str, action: str) -> None:
         ),
         ("<answer>K<answer>Q</answer>", "expected exactly one <answer>…</answer> block, found 1", "several_answers"),
         ("<answer>K</answer></answer>", "expected exactly one <answer>…</answer> block, found 1", "several_answers"),
-        ("<answer>K</answer> because", "text follows the <answer> block", "text_around"),
         ("<answer> \n </answer>", "the <answer> block is empty", "empty_answer"),
     ],
 )
 def test_anything_else_is_a_format_error(reply: str, problem: str, kind: str) -> None:
     found = parse_answer(reply)
     assert (found.action, found.problem, found.kind) == ("", problem, kind)
+
+
+def test_strictly_nothing_may_follow_the_block() -> None:
+    found = parse_answer("<answer>K</answer> because", strict=True)
+    assert (found.problem, found.kind) == ("text follows the <answer> block", "text_around")
+
+
+@pytest.mark.parametrize(
+    ("rule", "compact", "full"), [("auto", True, False), ("strict", True, True), ("published", False, False)]
+)
+def test_auto_is_strict_for_tiny_models_only(rule, compact: bool, full: bool) -> None:
+    assert (is_strict(rule, "compact"), is_strict(rule, "full"), is_strict(rule, "terse")) == (compact, full, full)
+
+
+@pytest.mark.parametrize("tokens", [None, 1000])
+def test_suggested_length(tokens: int | None) -> None:
+    slot = get_family("frozen_lake").pack("test", 0, 1, "easy").slots[0]
+    account = Account(played("KK", "full"))
+    systems = [
+        solve_messages(slot, "", "grid", "full", tokens)[0]["content"],
+        update_messages("", account, "full", tokens)[0]["content"],
+    ]
+    for system in systems:
+        assert ("a few sentences" in system) == (tokens is None)
+        assert ("under about 1,000 tokens" in system) == (tokens is not None)
+    for short in ("terse", "compact"):
+        assert solve_messages(slot, "", "", short, tokens) == solve_messages(slot, "", "", short)
 
 
 def played(codes: str, rendering: str) -> LakeEpisode:
@@ -76,7 +131,7 @@ def test_full_update_prompt_holds_rules_hints_every_turn_reward_and_feedback() -
     assert (
         user["content"]
         == """\
-# Rules
+# The agent's instructions
 
 The rules.
 
@@ -86,19 +141,21 @@ The rules.
 
 # The task just finished
 
-## Turn 1
+## Observation 1
 
 first observation
 
-The agent replied:
+## Reply 1
+
 K goes right.
 <answer>K</answer>
 
-## Turn 2
+## Observation 2
 
 second observation
 
-The agent replied:
+## Reply 2
+
 (nothing)
 
 Reward: 0.925

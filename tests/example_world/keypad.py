@@ -18,13 +18,14 @@ DIGITS = tuple(range(1, 6))
 TRIES = 3
 SHOWN = {"easy": 3, "hard": 4}  # symbols on a door
 
-RULES = """A door shows symbols. Each symbol stands for one digit from 1 to 5, no two for the same; which for which is
-not told, but holds for every door of this series. Type the digits in the order of the symbols; you have {tries} tries.
+RULES = """A door shows symbols. Each symbol stands for a different digit from 1 to 5. Which digit is hidden, but it is
+the same for every door of this series. Type the digits in the order of the symbols; you have {tries} tries.
 
 Hints from earlier doors (your own notes, they may be wrong):
 {hints}
 
-Think briefly, then end your reply with exactly one line <answer>DIGITS</answer>, the digits separated by spaces."""
+Think first, then type the digits, separated by spaces, between answer tags, like this:
+<answer>2 5 1</answer>"""
 
 
 # --8<-- world

@@ -87,6 +87,10 @@ class Alchemy(Family):
         assert isinstance(episode, AlchemyEpisode)
         return typed_mix(text, episode.words)
 
+    def answered(self, episode: Episode, action: str) -> str:
+        assert isinstance(episode, AlchemyEpisode)
+        return action if episode.rendering == "compact" else text.answered(action, episode.words)
+
     def policy(self, name: str, **options: float) -> Policy:
         if name not in (*self.policies, "demonstrator"):
             raise unknown(f"policy of {self.name}", name, list(self.policies), "codctl env list")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from codctl.envs.alchemy import terse
 from codctl.envs.alchemy.presets import Preset
-from codctl.envs.base import Rendering
+from codctl.envs.base import Rendering, undecorated
 
 if TYPE_CHECKING:
     from codctl.envs.alchemy.world import AlchemyEpisode, AlchemyWorld, Mix, Pair
@@ -20,22 +20,33 @@ if TYPE_CHECKING:
 DUD = "dud"  # stands for a product where there is none
 EXAMPLE: dict[Rendering, str] = {"full": "name + name", "terse": "name + name", "compact": "a+b"}
 
-_RULES = """You are an alchemist. Mix two elements at a time until you have made the target.
-Elements come in tiers. Each element above tier 0 has {recipes}: two inputs from the tier just below.
-Their order does not matter, and an element can be mixed with itself. Recipes are not told, but they never change in
-this series of tasks. A pair that is nobody's recipe makes nothing.
-{material}
-Each mix takes one round, also a mix of elements that you do not have. Making the target ends the task with reward 1;
-spending all rounds or an unreadable reply ends it without reward.
+_RULES = """\
+You are an alchemist. Mix two elements at a time until you have made the target.
 
-Hints from earlier tasks in this series (your own notes; they may be wrong, incomplete or not apply here):
+Elements come in tiers. {recipes} The order of the two does not matter, and an element can be mixed with itself. A \
+pair that is not a recipe makes nothing. The recipes are hidden, but they stay the same in every task of this series. \
+The names are made up and mean nothing.
+
+{material} Every mix takes one round, even one for which you lack an element.
+
+Making the target ends the task with reward 1; the fewer rounds you use, the better. Running out of rounds, or a \
+reply that cannot be read, ends the task with reward 0.
+
+Use your rounds both to make the target and to find out recipes: what you find out helps you in the later tasks of \
+this series.
+
+Hints from earlier tasks (your own notes; they may be wrong, incomplete or not apply here):
 {hints}
 
-Think briefly (at most a few sentences), then end your reply with exactly one line <answer>NAME + NAME</answer>, with
-the names of the two elements to mix."""
-_RECIPES = {1: "one recipe", 2: "one or two recipes"}
-_UNLIMITED = "Material is unlimited: what you have once, you can use again and again."
-_LIMITED = "Material is limited: each mix uses up both inputs, also when it makes nothing."
+Think first, then choose two elements by name. Your reply must contain exactly one pair of answer tags, like this:
+I do not know yet what ab and cd make together, so I try them.
+<answer>ab + cd</answer>"""
+_RECIPES = {
+    1: "Each element above tier 0 has one recipe: two elements of the tier just below.",
+    2: "Each element above tier 0 has one or two recipes, each of two elements of the tier just below.",
+}
+_UNLIMITED = "Elements are not used up: what you have once, you can use again and again."
+_LIMITED = "Elements are used up: each mix takes both of its elements, even if it makes nothing."
 
 
 def solve_prompt(hints: str, rendering: Rendering, preset: Preset) -> str:
@@ -117,6 +128,16 @@ def read_action(action: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
+def answered(action: str, words: Sequence[str]) -> str:
+    """A mix as a model may write it: names in any case, with Markdown, quotes or a full stop around them."""
+    sides = [undecorated(side) for side in action.split("+")]
+    if len(sides) != 2 or not all(sides):
+        return action
+    known = {word.lower(): word for word in words}
+    # Other names are no reason to end the task: the mix names an element that does not exist.
+    return " + ".join(known.get(side.lower(), re.sub(r"[\s:]+", "_", side)) for side in sides)
+
+
 def typed_mix(line: str, words: Sequence[str]) -> str:
     """What a person typed, as a mix: two names in any case, with + , "and" or only a space between them.
 
@@ -159,7 +180,7 @@ def _effect(episode: AlchemyEpisode, mix: Mix) -> str:
         too_few = "too little" if mix.pair[0] == mix.pair[1] and episode.stock.get(mix.lacking, 0) else "none"
         return f"You tried {both}: you have {too_few} of {words[mix.lacking]}, so nothing was mixed."
     if mix.product is None:
-        return f"You mixed {both}: nothing came of it, it is nobody's recipe."
+        return f"You mixed {both}: it made nothing."
     return f"You mixed {both}: it made {words[mix.product]}."
 
 

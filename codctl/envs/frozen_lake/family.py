@@ -68,6 +68,9 @@ class FrozenLake(Family):
         knowable_facts = {(code, DIRECTIONS[direction]) for direction, code in knowable.items()}
         return HintScore.of(claimed, right, truth, knowable_facts)
 
+    def answered(self, episode: Episode, action: str) -> str:
+        return text.answered(action)
+
     def policy(self, name: str, **options: float) -> Policy:
         if name not in (*self.policies, "demonstrator"):
             raise unknown(f"policy of {self.name}", name, list(self.policies), "codctl env list")

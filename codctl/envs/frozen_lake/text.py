@@ -13,22 +13,32 @@ from typing import TYPE_CHECKING
 
 from codctl.envs.base import Rendering
 from codctl.envs.frozen_lake import terse
-from codctl.envs.frozen_lake.names import DIRECTIONS, Cell, cell_name
+from codctl.envs.frozen_lake.names import CODES, DIRECTIONS, Cell, cell_name
 
 if TYPE_CHECKING:
     from codctl.envs.frozen_lake.world import LakeEpisode, LakeTask, Move
 
-_RULES = """You walk on a frozen lake, drawn as a grid. Reach the goal without stepping into a hole.
-Each turn you choose one of four action codes: K, Q, X, Z. Each code moves you one cell in one direction (up, down, left
-or right); no two codes share a direction. Which code moves where is not told, but it never changes in this lake or in
-the other lakes of this series. At the border a move leaves you where you are. Falling into a hole, spending all turns
-or an unreadable reply ends the task without reward.
+_RULES = """\
+You walk on a frozen lake, drawn as a grid. Reach the goal without stepping into a hole.
 
-Hints from earlier tasks in this series (your own notes; they may be wrong, incomplete or not apply here):
+Symbols: A is you, G is the goal, O is a hole (stepping into it ends the task), and . is ice (safe to walk on).
+
+Each turn you choose one of four action codes: K, Q, X or Z. Each code moves you one cell up, down, left or right. \
+Which code moves which way is hidden, but it stays the same in every task of this series. A move against the border \
+leaves you where you are.
+
+Reaching the goal ends the task with reward 1; the fewer turns you use, the better. Falling into a hole, running out \
+of turns, or a reply that cannot be read ends the task with reward 0.
+
+Use your turns both to reach the goal and to find out what is hidden: what you find out helps you in the later tasks \
+of this series.
+
+Hints from earlier tasks (your own notes; they may be wrong, incomplete or not apply here):
 {hints}
 
-Think briefly (at most a few sentences), then end your reply with exactly one line <answer>CODE</answer>, where CODE is
-one of K, Q, X, Z."""
+Think first, then choose a code. Your reply must contain exactly one pair of answer tags, like this:
+I have not tried Q yet, so I find out where it leads.
+<answer>Q</answer>"""
 
 
 def solve_prompt(hints: str, rendering: Rendering) -> str:
@@ -113,6 +123,15 @@ def read_action(action: str) -> str:
     """The code in an answer; a `direction:` before it is the agent's own note."""
     words = action.split()
     return words[1] if len(words) == 2 and words[0].removesuffix(":") in DIRECTIONS else action.strip()
+
+
+_ANSWERED = re.compile(rf"\W*(?:(?:{'|'.join(DIRECTIONS)})\W+)?([{''.join(CODES)}])\b", re.IGNORECASE)
+
+
+def answered(text: str) -> str:
+    """The code with which an answer begins, in either case, whatever stands around it."""
+    found = _ANSWERED.match(text)
+    return found[1].upper() if found else text
 
 
 _CLAUSE = re.compile(r"[;\n.]")

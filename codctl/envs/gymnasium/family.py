@@ -13,8 +13,8 @@ from types import MappingProxyType
 from codctl.config.nearest import unknown
 from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering, Task
 from codctl.envs.gymnasium.policies import POLICIES
-from codctl.envs.gymnasium.table import ToyText
-from codctl.envs.gymnasium.text import claims, hint, rules
+from codctl.envs.gymnasium.table import CODES, ToyText
+from codctl.envs.gymnasium.text import answered, claims, hint, rules
 from codctl.envs.gymnasium.world import CodedEpisode, CodedWorld, StartTask, constrain, known_facts, possible
 
 
@@ -67,6 +67,9 @@ class GymnasiumFamily(Family):
         steps = [one for episode in seen if isinstance(episode, CodedEpisode) for one in episode.seen]
         knowable = set(known_facts(possible(len(world.actions), constrain(steps, self.source))).items())
         return HintScore.of(claimed, right, truth, knowable)
+
+    def answered(self, episode: Episode, text: str) -> str:
+        return answered(text, CODES[: len(self.source.moves)])
 
     def policy(self, name: str, **options: float) -> Policy:
         if name not in POLICIES:

@@ -8,15 +8,24 @@ from collections.abc import Mapping, Sequence
 from codctl.envs.base import Rendering
 from codctl.envs.gymnasium.table import CODES
 
-_RULES = """{title}.
-Each turn you choose one of the action codes {codes}. Each stands for one of the actions {moves}, no two for the same;
-which for which is not told, but it is the same in every task of this series. Spending all turns or an unreadable reply
-ends the task without reward.
+_RULES = """\
+{title}.
 
-Hints from earlier tasks in this series (your own notes; they may be wrong, incomplete or not apply here):
+Each turn you choose one of the action codes {codes}. Each code stands for a different one of these actions: {moves}. \
+Which code stands for which action is hidden, but it stays the same in every task of this series.
+
+Success ends the task with reward 1; the fewer turns you use, the better. Running out of turns, or a reply that \
+cannot be read, ends the task with reward 0.
+
+Use your turns both to succeed and to find out what is hidden: what you find out helps you in the later tasks of this \
+series.
+
+Hints from earlier tasks (your own notes; they may be wrong, incomplete or not apply here):
 {hints}
 
-Think briefly (at most a few sentences), then end your reply with exactly one line <answer>CODE</answer>."""
+Think first, then choose a code. Your reply must contain exactly one pair of answer tags, like this:
+I have not tried Q yet, so I find out what it does.
+<answer>Q</answer>"""
 
 _CLAUSE = re.compile(r"[;\n.]")
 _NEGATION = re.compile(r"\b(not|never|unknown|cannot|\w+n['’]t)\b", re.IGNORECASE)
@@ -28,6 +37,12 @@ def rules(title: str, moves: Sequence[str], hints: str, rendering: Rendering) ->
     return _RULES.format(
         title=title, codes=", ".join(CODES[: len(moves)]), moves=", ".join(moves), hints=hints or "(none yet)"
     )
+
+
+def answered(text: str, codes: Sequence[str]) -> str:
+    """The code with which an answer begins, in either case, whatever stands around it."""
+    found = re.match(rf"\W*([{''.join(codes)}])\b", text, re.IGNORECASE)
+    return found[1].upper() if found else text
 
 
 def hint(facts: Mapping[int, int], moves: Sequence[str], rendering: Rendering) -> str:

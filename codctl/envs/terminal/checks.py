@@ -60,9 +60,9 @@ class Check:
         if found.kind != {"holds": "folder"}.get(self.want.kind, self.want.kind):
             return f"is not {'a folder' if self.want.kind == 'holds' else 'the right ' + self.want.kind}"
         if not self.want.texts <= texts_of(node):
-            return "has not the right content"
+            return "does not have the right content"
         if self.want.mode is not None and node.mode != self.want.mode:
-            return "has not the right mode"
+            return "does not have the right mode"
         return ""
 
 

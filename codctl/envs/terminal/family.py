@@ -70,6 +70,9 @@ class Terminal(Family):
         knowable = set(believe(surface, terminals).known().items())
         return HintScore.of(claimed, right, truth, knowable)
 
+    def answered(self, episode: Episode, action: str) -> str:
+        return text.answered(action)
+
     def policy(self, name: str, **options: float) -> Policy:
         if name not in POLICIES:
             raise unknown(f"policy of {self.name}", name, list(POLICIES), "codctl env list")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,18 +18,29 @@ if TYPE_CHECKING:
     from codctl.envs.terminal.episode import TerminalEpisode
     from codctl.envs.terminal.shell import Ran
 
-_RULES = f"""You work at the shell of a local machine; a remote machine can be reached from it. Get the task done.
-Each turn you answer with one command line. Commands may be joined with && or ; and each command is one step; there are
-{MAX_STEPS} steps. Pipes, redirects, variables and wildcards are not available. A command that fails changes nothing.
-Commands: ls cd pwd cat mkdir chmod cp mv rm touch echo whoami ssh exit scp rsync tar zip unzip gzip gunzip. On Windows
-chmod touch rsync tar gzip gunzip are missing, and there are also dir type copy move del ren. `ssh HOST` leads to the
-remote machine, `exit` back; files are sent between the machines from the local one. A site may have house rules; what
-holds for one task then holds for all tasks at that site. The task ends as soon as everything it asks for is so.
+_RULES = f"""\
+You work at the shell of a local machine, from which you can reach a remote machine. Get the task done.
 
-Hints from earlier tasks in this series (your own notes; they may be wrong, incomplete or not apply here):
+Each turn you give one command line. You can join commands with && or ;. Each command counts as one step, and you \
+have {MAX_STEPS} steps. A command that fails changes nothing.
+
+Commands: ls cd pwd cat mkdir chmod cp mv rm touch echo whoami ssh exit scp rsync tar zip unzip gzip gunzip. On \
+Windows, chmod touch rsync tar gzip gunzip are missing, and dir type copy move del ren are available as well. Pipes, \
+redirects, variables and wildcards are not available. `ssh HOST` takes you to the remote machine and `exit` takes you \
+back. Send files between the machines from the local one.
+
+The task ends with reward 1 as soon as everything it asks for is done; the fewer steps you use, the better. Running \
+out of steps, or a reply that cannot be read, ends it with reward 0.
+
+Use your steps both to get the task done and to find out what is hidden: what you find out helps you in the later \
+tasks of this series.
+
+Hints from earlier tasks (your own notes; they may be wrong, incomplete or not apply here):
 {{hints}}
 
-Think briefly (at most a few sentences), then end your reply with exactly one line <answer>COMMAND LINE</answer>."""
+Think first, then give a command line. Your reply must contain exactly one pair of answer tags, like this:
+First I look at what is in this folder.
+<answer>ls</answer>"""
 
 
 def solve_prompt(hints: str, rendering: Rendering) -> str:
@@ -37,6 +49,15 @@ def solve_prompt(hints: str, rendering: Rendering) -> str:
     if rendering == "terse":
         return terse.RULES.format(hints=hints or "none yet")
     return _RULES.format(hints=hints or "(none yet)")
+
+
+_FENCE = re.compile(r"\A```\w*\n(.*?)\n?```\Z", re.DOTALL)
+
+
+def answered(action: str) -> str:
+    """A command line without the code marks and the prompt sign that a model may put around it."""
+    fenced = _FENCE.match(action.strip())
+    return (fenced[1] if fenced else action).strip().strip("`").strip().removeprefix("$ ").strip()
 
 
 def first_observation(episode: TerminalEpisode) -> str:
@@ -66,33 +87,35 @@ def sentence(site: Site, step: Step) -> str:
     if step.verb in ("send", "fetch"):
         last = step.target[-1] == step.source[-1]
         into = _place(site, step.target_side, step.target[:-1])
-        return f"Bring {source} into the folder {into}." if last else f"Bring {source} in place of {target}."
+        return f"Send {source} to the folder {into}." if last else f"Send {source} to {target}, replacing that file."
     if step.verb == "move":
-        return f"Move {source} so that it becomes {target}."
+        return f"Move {source} to {target}."
     if step.verb == "copy":
         return f"Copy {source} to {target}."
     if step.verb == "erase":
         return f"Delete {source}."
     if step.verb == "make":
-        return f"Make the folder {source}."
+        return f"Create the folder {source}."
     if step.verb == "pack":
         return f"Pack the folder {source} into the archive {target}."
     if step.verb == "unpack":
         return f"Unpack the archive {source} into the folder {target}."
-    return f"Give {source} the mode {f'{step.mode:o}' if step.mode else 'that is allowed here'}."
+    return f"Set the mode of {source} to {f'{step.mode:o}' if step.mode else 'the one that is allowed here'}."
 
 
 def house_rules(site: Site) -> str:
     """What a shared world says openly. The values are what has to be found out."""
     identity = site.remote.identity
     usages = "\n".join(f"  TOOL {usage}" for usage in USAGES.values())
-    return f"""House rules of this site, the same on both machines:
-- House tools replace the usual commands that send, pack, unpack, delete, move, copy and make folders. Each verb has a
-  tool of its own among those in {identity.write(TOOLS)}; some tools are retired. They are called so:
+    return f"""\
+House rules of this site, the same on both machines and in every task of this series:
+- House tools replace the usual commands for sending, packing, unpacking, deleting, moving and copying files and for \
+making folders. Each of these verbs has its own tool among those in {identity.write(TOOLS)}; some tools there are \
+retired. Usage:
 {usages}
 - ssh needs -p PORT, and the port is not 22.
-- Of the folders in {identity.write((SERVICE,))} only one can be written to. Tasks call it {DROP}.
-- chmod takes one mode only."""
+- Only one of the folders in {identity.write((SERVICE,))} can be written to. Tasks call it {DROP}.
+- chmod accepts only one mode."""
 
 
 def next_observation(episode: TerminalEpisode, ran: Sequence[Ran]) -> str:

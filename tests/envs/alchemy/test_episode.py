@@ -72,7 +72,7 @@ def test_what_is_no_mix_of_two_ends_the_episode(world, task, action: str) -> Non
     [
         ("kir + vol", "You mixed kir + vol: it made opal."),
         ("vol + kir", "You mixed vol + kir: it made opal."),
-        ("kir + kir", "You mixed kir + kir: nothing came of it, it is nobody's recipe."),
+        ("kir + kir", "You mixed kir + kir: it made nothing."),
         ("kir + opal", "You tried kir + opal: you have none of opal, so nothing was mixed."),
         ("kir + brux", "You tried kir + brux: no element is called brux, so nothing was mixed."),
         ("a + b", "You tried a + b: no element is called a, so nothing was mixed."),

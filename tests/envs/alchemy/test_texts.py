@@ -24,7 +24,7 @@ Tier 1: opal, dus
 Tier 2: zemqu
 Round 1: You mixed kir + vol: it made opal.
 Round 2: You tried opal + dus: you have none of dus, so nothing was mixed.
-Round 3: You mixed opal + opal: nothing came of it, it is nobody's recipe."""
+Round 3: You mixed opal + opal: it made nothing."""
 
 
 def test_full(world, task) -> None:
@@ -99,9 +99,9 @@ def test_prompts() -> None:
     assert ALCHEMY.solve_prompt("", "compact", "tiny") == "brew hints none"
     assert ALCHEMY.solve_prompt("m=a+b", "compact", "tiny") == "brew hints m=a+b"
     easy, hard = (ALCHEMY.solve_prompt("- x + y makes z.", "full", preset) for preset in ("easy", "hard"))
-    assert "has one recipe: two inputs from the tier just below" in easy
-    assert "Material is unlimited" in easy
+    assert "has one recipe: two elements of the tier just below" in easy
+    assert "Elements are not used up" in easy
     assert "has one or two recipes" in hard
-    assert "each mix uses up both inputs" in hard
+    assert "each mix takes both of its elements" in hard
     assert "- x + y makes z." in easy
     assert "(none yet)" in ALCHEMY.solve_prompt("", "full", "easy")

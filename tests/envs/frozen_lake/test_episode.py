@@ -145,7 +145,7 @@ def test_solve_prompt_holds_the_hints_and_the_reply_format() -> None:
     assert family.solve_prompt("", "compact", "tiny") == "lake hints none"
     full = family.solve_prompt("- K moves up.", "full", "easy")
     assert full.count("- K moves up.") == 1
-    assert "<answer>CODE</answer>" in full
+    assert "\n<answer>Q</answer>" in full
     assert "may be wrong" in full
     assert "(none yet)" in family.solve_prompt("", "full", "easy")
 

@@ -36,9 +36,9 @@ Local machine: near (linux), user ann, home /home/ann
 Remote machine: far (linux), user bob, home /home/bob
 Task:
 1. Pack the folder near:/home/ann/docs into the archive near:/home/ann/x.tar.gz.
-2. Bring near:/home/ann/x.tar.gz into the folder far:/home/bob/in.
+2. Send near:/home/ann/x.tar.gz to the folder far:/home/bob/in.
 3. Unpack the archive far:/home/bob/in/x.tar.gz into the folder far:/home/bob/in.
-4. Give far:/home/bob/r.txt the mode 640.
+4. Set the mode of far:/home/bob/r.txt to 640.
 Step 1 of 12. You are on near in /home/ann."""
 
 FULL_LATER = """\
@@ -53,9 +53,9 @@ Step 4 of 12. You are on far in /home/bob."""
 FULL_TRANSCRIPT = """\
 Task:
 1. Pack the folder near:/home/ann/docs into the archive near:/home/ann/x.tar.gz.
-2. Bring near:/home/ann/x.tar.gz into the folder far:/home/bob/in.
+2. Send near:/home/ann/x.tar.gz to the folder far:/home/bob/in.
 3. Unpack the archive far:/home/bob/in/x.tar.gz into the folder far:/home/bob/in.
-4. Give far:/home/bob/r.txt the mode 640.
+4. Set the mode of far:/home/bob/r.txt to 640.
 On near $ tar -czf x.tar.gz docs
 (no output)
 On near $ scp x.tar.gz far:in
@@ -77,17 +77,17 @@ def test_full(make_shell: Make) -> None:
     while not episode.done:
         episode.act("pwd")
     assert episode.feedback == (
-        "/home/bob\nYou ran out of steps. Not done: far:/home/bob/in has not the right content; "
-        "far:/home/bob/r.txt has not the right mode."
+        "/home/bob\nYou ran out of steps. Not done: far:/home/bob/in does not have the right content; "
+        "far:/home/bob/r.txt does not have the right mode."
     )
 
 
 HOUSE_FIRST = """\
 Local machine: near (windows), user ann, home C:\\Users\\ann
 Remote machine: far (linux), user bob, home /home/bob
-House rules of this site, the same on both machines:
-- House tools replace the usual commands that send, pack, unpack, delete, move, copy and make folders. Each verb has a
-  tool of its own among those in /opt/tools; some tools are retired. They are called so:
+House rules of this site, the same on both machines and in every task of this series:
+- House tools replace the usual commands for sending, packing, unpacking, deleting, moving and copying files and for \
+making folders. Each of these verbs has its own tool among those in /opt/tools; some tools there are retired. Usage:
   TOOL send -p PORT SOURCE TARGET, one of them HOST:PATH
   TOOL pack ARCHIVE PATH...
   TOOL unpack ARCHIVE FOLDER
@@ -96,11 +96,11 @@ House rules of this site, the same on both machines:
   TOOL copy SOURCE TARGET
   TOOL make FOLDER
 - ssh needs -p PORT, and the port is not 22.
-- Of the folders in /srv only one can be written to. Tasks call it <drop>.
-- chmod takes one mode only.
+- Only one of the folders in /srv can be written to. Tasks call it <drop>.
+- chmod accepts only one mode.
 Task:
-1. Bring far:/home/bob/r.txt into the folder near:C:\\srv\\<drop>.
-2. Move near:C:\\srv\\<drop>\\r.txt so that it becomes near:C:\\srv\\<drop>\\new.txt.
+1. Send far:/home/bob/r.txt to the folder near:C:\\srv\\<drop>.
+2. Move near:C:\\srv\\<drop>\\r.txt to near:C:\\srv\\<drop>\\new.txt.
 Step 1 of 12. You are on near in C:\\Users\\ann."""
 
 
@@ -152,7 +152,7 @@ def test_solve_prompt_holds_the_hints_and_the_reply_format() -> None:
     assert FAMILY.solve_prompt("", "compact", "easy") == "terminal hints none"
     full = FAMILY.solve_prompt("- The drop folder is badger.", "full", "easy")
     assert full.count("- The drop folder is badger.") == 1
-    assert "<answer>COMMAND LINE</answer>" in full
+    assert "\n<answer>ls</answer>" in full
     assert "may be wrong" in full
     assert "(none yet)" in FAMILY.solve_prompt("", "full", "hard")
 
