@@ -71,6 +71,12 @@ def evaluations(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 
 
 @_quiet
+def viewed(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    """Runs and evaluations."""
+    return [*runs(ctx, incomplete), *evaluations(ctx, incomplete)]
+
+
+@_quiet
 def steps(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     """Models of the run that `--run` names."""
     checkpoints = _run_folder(ctx) / "stages" / "cod_train" / "checkpoints"
@@ -189,7 +195,7 @@ def _of_families(ctx: typer.Context, names: Callable[[Family], tuple[str, ...]])
 
 
 def _run_folder(ctx: typer.Context) -> Path:
-    return _runs_dir(ctx) / str(_named(ctx, "run"))
+    return _runs_dir(ctx) / str(_named(ctx, "run") or ctx.params.get("target"))
 
 
 def _named(ctx: typer.Context, parameter: str) -> str | None:

@@ -58,6 +58,14 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("codctl report tiny", "Write runs/tiny/report.html."),
         ("codctl report tiny --out tiny.html", "Another file."),
     ],
+    "view": [
+        ("codctl view tiny", "What is stored of a run, and an index of its last evaluation."),
+        ("codctl view tiny --typical", "A typical pack in full; also --best and --worst."),
+        ("codctl view tiny --step 20 --pack 3", "One pack of a training step, every rollout."),
+        ("codctl view tiny --hints 3", "How the hints of a pack changed over the training."),
+        ("codctl view ID --outcome unreadable", "Replies that could not be read; ID as codctl evals list shows it."),
+        ("codctl view tiny --open", "All of it as a page in the browser."),
+    ],
     "credit": [
         ("codctl credit tiny", "The last stored step."),
         ("codctl credit tiny --step 10 --pack 3", "One pack of one step."),

@@ -16,7 +16,7 @@ _EXAMPLE_COLUMNS, _SIDE_BY_SIDE = 44, 74
 # What the same thing is called in other tools.
 _SYNONYMS = {
     "check": "validate", "lint": "validate", "verify": "validate", "test": "validate",
-    "ls": "list", "cat": "show", "print": "show", "view": "show", "info": "show", "describe": "show",
+    "ls": "list", "cat": "show", "print": "show", "info": "show", "describe": "show",
     "cp": "copy", "clone": "copy", "new": "copy", "init": "copy", "get": "show", "help": "explain", "keys": "explain",
     "run": "train", "fit": "train", "start": "train", "launch": "train", "finetune": "train",
     "evaluate": "eval", "test-model": "eval", "bench": "eval", "benchmark": "eval", "score": "eval",

@@ -10,12 +10,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from codctl.cli._table import GAP, lay_out
 from codctl.cli._table import wrapped as wrapped
 from codctl.errors import CodctlError, Problem
 from codctl.quantities import number
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 SCHEMA = 1
 _LEAST_COLUMNS = 12
@@ -35,6 +38,22 @@ def data(text: str) -> None:
         print(text, flush=True)
     except OSError as error:
         raise CodctlError(f"the output cannot be written: {error.strerror}", where="stdout") from error
+
+
+def paged(text: Text) -> None:
+    """What the user asked for, where it is long: in a terminal in colour and, if it does not fit, through a pager."""
+    if not sys.stdout.isatty():
+        data(text.plain)
+        return
+    from rich.console import Console
+
+    console = Console(no_color=not use_colour(sys.stdout), highlight=False)
+    if text.plain.count("\n") + 1 < console.height:
+        console.print(text, soft_wrap=True)
+        return
+    os.environ.setdefault("LESS", "-RF")  # what a pager needs to show colour
+    with console.pager(styles=use_colour(sys.stdout)):
+        console.print(text, soft_wrap=True)
 
 
 def talk(text: str) -> None:

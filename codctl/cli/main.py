@@ -29,6 +29,7 @@ from codctl.cli import (
     sweep,
     sync,
     train,
+    view,
 )
 from codctl.cli import eval as eval_
 from codctl.cli._foreground import CTRL_C, SIGNALLED
@@ -65,6 +66,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Evaluate and look": {
         "eval": eval_.evaluate,
         "report": report.report,
+        "view": view.view,
         "credit": credit.credit,
         "sync": sync.sync,
     },

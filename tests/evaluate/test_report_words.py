@@ -42,4 +42,5 @@ def test_both_texts_can_be_read_back(old: str, new: str) -> None:
 
 def test_controls_show() -> None:
     assert visible("a\x00b\x1b[31m\x7f\tc\nd") == "a␀b␛[31m␡\tc\nd"
-    assert visible("safe\u202eexe.txt\u2066") == "safe\ufffdexe.txt\ufffd"
+    assert visible("safe\u202eexe.txt\u2066") == "safe⟨U+202E⟩exe.txt⟨U+2066⟩"
+    assert visible("\x9b2J \u200b \ud800 \U000e0041") == "⟨U+009B⟩2J ⟨U+200B⟩ ⟨U+D800⟩ ⟨U+E0041⟩"

@@ -7,11 +7,15 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-# C0 controls other than tab and newline cannot stand in HTML; a reader should still see that something was there.
+# Controls are shown and not obeyed: neither by a terminal, nor by a browser that lays out text in two directions.
 _PICTURES = {code: chr(0x2400 + code) for code in range(32) if code not in (9, 10)} | {127: "\u2421"}
-# Controls of the writing direction could make a text read otherwise than it is.
-_DIRECTIONS = dict.fromkeys([0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
-_VISIBLE = {**_PICTURES, **_DIRECTIONS}
+_INVISIBLE = (
+    range(0x80, 0xA0),  # as good as escape sequences to some terminals
+    (0x61C, 0x200B, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2060, 0x2070), 0xFEFF),
+    range(0xD800, 0xE000),  # halves of surrogate pairs, which UTF-8 cannot hold
+    range(0xE0000, 0xE0080),
+)
+_VISIBLE = {**_PICTURES, **{code: f"⟨U+{code:04X}⟩" for codes in _INVISIBLE for code in codes}}
 
 
 @dataclass(frozen=True)

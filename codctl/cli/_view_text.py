@@ -1,0 +1,238 @@
+"""Trajectories in words: an index of them, one in full, and how the hints of a pack changed over the training."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from codctl.cli import _output
+from codctl.evaluate.report.words import difference, visible
+from codctl.evaluate.trajectory_file import TRAINING
+from codctl.quantities import counted, number, position, share
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from codctl.evaluate.selection import Chosen
+    from codctl.evaluate.trajectory_file import Transcript
+    from codctl.evaluate.transcript import EpisodeTranscript, Turn
+    from codctl.stages.trajectory_sources import Source
+
+_SOLVED, _FAILED, _UNPLAYED = "✓", "✗", "–"
+_EDGE = {"prompt": ("│ ", "dim"), "reply": ("▌ ", "cyan"), "answer": ("→ ", "yellow"), "hint": ("  ", "")}
+_STYLES = {"good": "green", "bad": "red", "head": "bold", "soft": "dim", "special": "magenta"}
+
+
+def marks(transcript: Transcript) -> str:
+    """A mark for each task: ✓✗✓✓."""
+    return "".join(
+        _UNPLAYED if episode.success is None else _SOLVED if episode.success else _FAILED
+        for episode in transcript.solves
+    )
+
+
+def sources(found: Sequence[Source]) -> str:
+    """What is stored of a run, a line for each file."""
+    rows = [[one.name, one.step, "" if one.is_finished else "in progress"] for one in found]
+    return _output.table(["source", "step", ""], rows)
+
+
+def index(chosen: Sequence[Chosen], most: int) -> str:
+    """A line for each trajectory, the first few; before it how episodes ended, by arm."""
+    rows = []
+    for one in chosen[:most]:
+        transcript = one.transcript
+        others = Counter(episode.outcome for episode in one.episodes if episode.outcome not in ("solved", "written"))
+        row = [transcript.pack, transcript.arm, _which(transcript), marks(transcript), number(one.score[1])]
+        rows.append([*row, ", ".join(f"{name} {count}" for name, count in others.most_common())])
+    return _output.table(["pack", "arm", "", "tasks", "reward", "did not succeed"], rows, cut_last=True)
+
+
+def outcomes(chosen: Sequence[Chosen]) -> str:
+    """How episodes ended, by arm and position."""
+    counts: dict[tuple[str, str, int], Counter[str]] = {}
+    for one in chosen:
+        for episode in one.episodes:
+            key = (one.transcript.arm, episode.kind, episode.position)
+            counts.setdefault(key, Counter())[episode.outcome] += 1
+    rows = [
+        [arm, kind, position(place), sum(found.values()), ", ".join(f"{name} {n}" for name, n in found.most_common())]
+        for (arm, kind, place), found in counts.items()
+    ]
+    return _output.table(["arm", "episode", "position", "played", "outcomes"], rows)
+
+
+def in_full(chosen: Sequence[Chosen]) -> Text:
+    """Trajectories with all that was said."""
+    from rich.text import Text
+
+    text = Text()
+    for place, one in enumerate(chosen):
+        if place:
+            text.append("\n\n")
+        _trajectory(text, one)
+    return text
+
+
+def over_steps(found: Sequence[tuple[Source, Transcript]]) -> Text:
+    """The hints of one pack at each stored step, each compared with the same hint at the step before."""
+    from rich.text import Text
+
+    text = Text()
+    first = found[0][1]
+    text.append(f"hints of {first.pack}, arm {first.arm}\n", _STYLES["head"])
+    _truth(text, first.solves)
+    earlier: dict[int, str] = {}
+    for source, transcript in found:
+        text.append(f"\n{source.title}", _STYLES["head"])
+        text.append(f"  {marks(transcript)}\n")
+        for episode in transcript.episodes:
+            if episode.kind != "update":
+                continue
+            hints = episode.hints_after or ""
+            text.append(f"after task {position(episode.position)}: {_score(episode)}\n", _STYLES["soft"])
+            before = earlier.get(episode.position)
+            _hints(text, hints, hints if before is None else before)
+            earlier[episode.position] = hints
+    text.right_crop(1)
+    return text
+
+
+def episode_head(episode: EpisodeTranscript, tasks: int) -> str:
+    """What an episode was and how it ended."""
+    place = position(episode.position)
+    if episode.kind == "update":
+        return f"update after task {place}: {_readable(episode.outcome)}{_credit(episode)}"
+    turns = len(episode.turns)
+    reward = "" if episode.reward is None else f", reward {share(episode.reward)}"
+    return (
+        f"task {place} of {tasks}: {_readable(episode.outcome)} in {counted(turns, 'turn')}{reward}{_credit(episode)}"
+    )
+
+
+def turn(text: Text, said: Turn, specials: Sequence[str], *, number: int) -> None:
+    """One prompt, the reply to it, what was read from it and what came back."""
+    text.append(f"prompt {number}, {counted(said.prompt_tokens, 'token')}\n", _STYLES["soft"])
+    _block(text, said.prompt, "prompt", specials)
+    reply(text, said, specials, number=number)
+
+
+def reply(text: Text, said: Turn, specials: Sequence[str], *, number: int) -> None:
+    """The reply of a turn, what was read from it and what came back."""
+    if said.reply is None:
+        text.append("no reply came\n", _STYLES["bad"])
+    else:
+        text.append(f"reply {number}, {counted(said.reply_tokens, 'token')}\n", _STYLES["soft"])
+        _block(text, said.reply, "reply", specials)
+        text.append("read: ", _STYLES["soft"])
+        if said.read is None:
+            text.append("nothing\n", _STYLES["bad"])
+        else:
+            text.append(f"{visible(' / '.join(said.read.splitlines()))}\n", _STYLES["good"])
+    if said.answer:
+        _block(text, said.answer, "answer", ())
+
+
+def _trajectory(text: Text, chosen: Chosen) -> None:
+    transcript = chosen.transcript
+    solved, reward = chosen.score
+    tasks = len(transcript.solves)
+    text.append(f"{transcript.pack}", _STYLES["head"])
+    text.append(f"  arm {transcript.arm}{_separate(_which(transcript))}  {marks(transcript)}")
+    text.append(f"  {solved:g} of {tasks} solved, reward {share(reward)}\n")
+    _truth(text, transcript.solves)
+    for episode in chosen.episodes:
+        style = _STYLES["good" if episode.outcome in ("solved", "written") else "bad"]
+        text.append("\n")
+        text.append(f"━━ {episode_head(episode, tasks)}\n", f"bold {style}")
+        if episode.words:
+            text.append(f"the server said: {visible(episode.words)}\n", _STYLES["bad"])
+        if episode.kind == "solve":
+            text.append(f"hints in force: {_score(episode)}\n", _STYLES["soft"])
+            _hints(text, episode.hints_before, episode.hints_before)
+        for count, said in enumerate(episode.turns, start=1):
+            turn(text, said, episode.specials, number=count)
+        if episode.kind == "update":
+            changed = "changed" if episode.hints_after != episode.hints_before else "unchanged"
+            text.append(f"hints, {changed}: {_score(episode)}\n", _STYLES["soft"])
+            _hints(text, episode.hints_after or "", episode.hints_before)
+    text.right_crop(1)
+
+
+def _truth(text: Text, solves: Sequence[EpisodeTranscript]) -> None:
+    for truth in dict.fromkeys(episode.truth for episode in solves):
+        text.append("truth: ", _STYLES["soft"])
+        text.append(f"{visible(' / '.join(truth.splitlines())) or 'nothing is hidden'}\n")
+
+
+def _hints(text: Text, new: str, old: str) -> None:
+    """Hints, with what they have and lack against others marked: [-dropped-] {+new+}."""
+    edge, _ = _EDGE["hint"]
+    if not new and not old:
+        text.append(f"{edge}(none)\n", _STYLES["soft"])
+        return
+    if new == old:
+        _block(text, new, "hint", ())
+        return
+    text.append(edge)
+    for piece in difference(old, new):
+        words = piece.text if piece.kind == "same" else piece.word
+        words = words.replace("\n", f"\n{edge}")
+        if piece.kind == "ins":
+            words, style = f"{{+{words}+}}", _STYLES["good"]
+        elif piece.kind == "del":
+            words, style = f"[-{words}-]", _STYLES["bad"]
+        else:
+            style = ""
+        text.append(words, style)
+        if piece.kind != "same":
+            text.append(piece.space.replace("\n", f"\n{edge}"))
+    text.append("\n")
+
+
+def _block(text: Text, said: str, what: str, specials: Sequence[str]) -> None:
+    """Text behind an edge, with special tokens in a colour of their own."""
+    edge, style = _EDGE[what]
+    for line in visible(said).rstrip("\n").split("\n"):
+        text.append(edge, style)
+        for piece, is_special in _pieces(line, specials):
+            text.append(piece, _STYLES["special"] if is_special else "dim" if what == "prompt" else "")
+        text.append("\n")
+
+
+def _pieces(line: str, specials: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    if not specials:
+        yield line, False
+        return
+    pattern = "|".join(re.escape(special) for special in sorted(specials, key=len, reverse=True))
+    for place, piece in enumerate(re.split(f"({pattern})", line)):
+        if piece:
+            yield piece, bool(place % 2)
+
+
+def _which(transcript: Transcript) -> str:
+    """What tells a trajectory from others of its pack and arm."""
+    if transcript.arm == TRAINING:
+        return f"rollout {transcript.rollout}"
+    return ", ".join(filter(None, (transcript.part, f"seed {transcript.seed}" if transcript.seed else "")))
+
+
+def _separate(text: str) -> str:
+    return f", {text}" if text else ""
+
+
+def _credit(episode: EpisodeTranscript) -> str:
+    if episode.credit_advantage is None or episode.credit_return is None:
+        return ""
+    return f", return {share(episode.credit_return)}, advantage {episode.credit_advantage:+.2f}"
+
+
+def _score(episode: EpisodeTranscript) -> str:
+    knowable = f"{episode.hint_knowable_right} of {episode.hint_knowable} that could be known"
+    return f"{episode.hint_right} right, {episode.hint_wrong} wrong, {episode.hint_missing} missing ({knowable})"
+
+
+def _readable(outcome: str) -> str:
+    return outcome.replace("_", " ")
