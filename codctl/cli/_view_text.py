@@ -104,12 +104,10 @@ def episode_head(episode: EpisodeTranscript, tasks: int) -> str:
     """What an episode was and how it ended."""
     place = position(episode.position)
     if episode.kind == "update":
-        return f"update after task {place}: {_readable(episode.outcome)}{_credit(episode)}"
-    turns = len(episode.turns)
+        return f"update after task {place}: {episode.outcome}{_credit(episode)}"
+    replies = counted(len(episode.turns), "turn")
     reward = "" if episode.reward is None else f", reward {share(episode.reward)}"
-    return (
-        f"task {place} of {tasks}: {_readable(episode.outcome)} in {counted(turns, 'turn')}{reward}{_credit(episode)}"
-    )
+    return f"task {place} of {tasks}: {episode.outcome}, {replies}{reward}{_credit(episode)}"
 
 
 def turn(text: Text, said: Turn, specials: Sequence[str], *, number: int) -> None:
@@ -140,7 +138,7 @@ def _trajectory(text: Text, chosen: Chosen) -> None:
     solved, reward = chosen.score
     tasks = len(transcript.solves)
     text.append(f"{transcript.pack}", _STYLES["head"])
-    text.append(f"  arm {transcript.arm}{_separate(_which(transcript))}  {marks(transcript)}")
+    text.append(f"  {', '.join(filter(None, (f'arm {transcript.arm}', _which(transcript))))}  {marks(transcript)}")
     text.append(f"  {solved:g} of {tasks} solved, reward {share(reward)}\n")
     _truth(text, transcript.solves)
     for episode in chosen.episodes:
@@ -189,6 +187,7 @@ def _hints(text: Text, new: str, old: str) -> None:
         text.append(words, style)
         if piece.kind != "same":
             text.append(piece.space.replace("\n", f"\n{edge}"))
+    text.rstrip()
     text.append("\n")
 
 
@@ -219,10 +218,6 @@ def _which(transcript: Transcript) -> str:
     return ", ".join(filter(None, (transcript.part, f"seed {transcript.seed}" if transcript.seed else "")))
 
 
-def _separate(text: str) -> str:
-    return f", {text}" if text else ""
-
-
 def _credit(episode: EpisodeTranscript) -> str:
     if episode.credit_advantage is None or episode.credit_return is None:
         return ""
@@ -232,7 +227,3 @@ def _credit(episode: EpisodeTranscript) -> str:
 def _score(episode: EpisodeTranscript) -> str:
     knowable = f"{episode.hint_knowable_right} of {episode.hint_knowable} that could be known"
     return f"{episode.hint_right} right, {episode.hint_wrong} wrong, {episode.hint_missing} missing ({knowable})"
-
-
-def _readable(outcome: str) -> str:
-    return outcome.replace("_", " ")

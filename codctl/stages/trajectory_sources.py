@@ -97,7 +97,9 @@ def find(runs_dir: Path, target: str) -> Found:
             if "several" in no_evaluation.message:
                 raise
             raise UsageError(
-                f"no run and no evaluation {target!r}", where=str(runs_dir), hint=f"{no_run.hint}; codctl evals list"
+                f"no run and no evaluation {target!r}",
+                where=str(runs_dir),
+                hint=f"{no_run.hint}, `codctl evals list` the evaluations",
             ) from None
         return _found_evaluation(runs_dir, evaluation)
     sources = [*_training(run), *_evaluations(run), *_played(evaluations_of(run))]

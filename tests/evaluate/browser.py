@@ -40,22 +40,30 @@ document.getElementById("f").onload = (event) => {{
 </script>"""
 
 
+def dump(url: str, width: int) -> str:
+    """The document of a page once its own script has drawn it."""
+    with tempfile.TemporaryDirectory() as profile:
+        return _run(profile, width, "--virtual-time-budget=5000", "--dump-dom", url)
+
+
 def measure(page: Path, width: int, tmp_path: Path, *, dark: bool = False) -> dict[str, object]:
     harness = tmp_path / f"harness-{width}-{dark}.html"
     harness.write_text(_HARNESS.format(width=width, page=html.escape(page.read_text(encoding="utf-8"))))
     with tempfile.TemporaryDirectory() as profile:
-        command = [
-            str(BROWSER),
-            *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-            f"--user-data-dir={profile}",
-            f"--window-size={max(width, 500)},900",
-            f"--blink-settings=preferredColorScheme={0 if dark else 1}",
-            "--virtual-time-budget=3000",
-            "--dump-dom",
-            harness.as_uri(),
-        ]
-        dom = subprocess.run(command, capture_output=True, text=True, check=True, timeout=90).stdout
+        scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
+        dom = _run(profile, width, scheme, "--virtual-time-budget=3000", "--dump-dom", harness.as_uri())
     found = re.search(r'<pre id="out">(\{.*?\})</pre>', dom, re.DOTALL)
     assert found, dom[-500:]
     return json.loads(html.unescape(found[1]))
+
+
+def _run(profile: str, width: int, *options: str) -> str:
+    command = [
+        str(BROWSER),
+        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+        f"--user-data-dir={profile}",
+        f"--window-size={max(width, 500)},900",
+        *options,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=90).stdout

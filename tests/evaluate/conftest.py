@@ -42,6 +42,16 @@ def measure() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
+def dump() -> Callable[..., str]:
+    """The document that a page's script draws in headless Chromium; the test is skipped where there is none."""
+    browser = _module("browser")
+    if browser.BROWSER is None:
+        pytest.skip("no Chromium")
+    found: Callable[..., str] = browser.dump
+    return found
+
+
+@pytest.fixture(scope="session")
 def fake_studies() -> ModuleType:
     """The module that makes up studies."""
     return _module("fake_study")
