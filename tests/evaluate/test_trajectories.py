@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import gzip
-import html
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -207,9 +206,9 @@ def test_hostile_texts_are_only_text_on_page_and_terminal() -> None:
     hostile = transcript(HOSTILE)
     page = trajectories_page.render(HOSTILE, [Shown("after", 3, hostile)]).html
     assert page.count("<script>") == page.count("</script>") == 1
-    assert "onerror" not in page.replace(html.escape(HOSTILE), "").split("<style>")[1]
+    assert "<img" not in page
     text = _view_text.in_full(Selection().of([hostile])).plain
-    for shown in (page.replace("\x1b", "\x1b"), text, *data_of(page)["texts"]):
+    for shown in (page, text, *data_of(page)["texts"]):
         controls = {c for c in shown if (ord(c) < 32 and c != "\n") or 0x7F <= ord(c) < 0xA0 or c in "\u202e\ud800"}
         assert not controls, shown[:80]
     assert "␛[2J" in text

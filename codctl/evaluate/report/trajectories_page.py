@@ -53,7 +53,7 @@ class Page:
 
 def render(title: str, selected: Sequence[Shown]) -> Page:
     """The page as text. Texts of models reach it with their control characters replaced, and never as markup."""
-    data = _Data()
+    title, data = visible(title), _Data()
     for one in selected[:MOST_TRAJECTORIES]:
         if data.characters > MOST_CHARACTERS:
             break
