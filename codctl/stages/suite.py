@@ -17,7 +17,6 @@ from typing import Any
 from codctl import __version__
 from codctl.config.compose_eval import load_suite
 from codctl.config.evalspec import EvalSpec
-from codctl.config.schema import Config
 from codctl.config.suitespec import SuiteSpec
 from codctl.envs.registry import edition_of, families
 from codctl.errors import BackendError, RefusedError, StageError, UsageError
@@ -191,7 +190,7 @@ async def _play(plan: Plan, performer: Performer, journal: FileJournal, progress
                 report,
                 at_once=performer.at_once,
                 retries_failed=performer.retries_failed,
-                stored_packs=_stored_packs(plan.subject),
+                stored_packs=plan.subject.settings.tracking.trajectory_packs,
             )
             if performer.settle:
                 await performer.settle()
@@ -203,11 +202,6 @@ async def _play(plan: Plan, performer: Performer, journal: FileJournal, progress
                 hint=f"{hint}what was played is kept: the same command continues",
                 problems=error.problems,
             ) from error
-
-
-def _stored_packs(subject: Subject) -> int:
-    """Packs whose trajectories are stored."""
-    return (subject.config or Config()).tracking.trajectory_packs
 
 
 def _head(plan: Plan) -> dict[str, Any]:
