@@ -11,7 +11,7 @@ from codctl.cod.engine import Asker, Generation, Sampling, Weights
 from codctl.cod.rollout import Player, play_all
 from codctl.cod.trajectory import EpisodeRecord
 from codctl.config.schema import Config
-from codctl.envs.frozen_lake.text import claims
+from codctl.envs.frozen_lake.claims import claims
 from codctl.envs.registry import get_family
 from codctl.learn.warm_start import TrueHints, demonstrations
 from codctl.stages.setup import rollout_settings

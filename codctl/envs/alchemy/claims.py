@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from codctl.envs.alchemy.text import DUD
 from codctl.envs.alchemy.world import AlchemyWorld, Pair
+from codctl.envs.wording import is_hedged, is_negated, plain
 
 
 class Claim(NamedTuple):
@@ -16,50 +18,90 @@ class Claim(NamedTuple):
     product: int | None
 
 
-# "to make m, mix a and b" is one clause
-_CLAUSE = re.compile(r"[;\n.]|,(?!\s*(?:mix|combine|use)\b)|\bbut\b")
-_NEGATION = re.compile(r"\b(not|never|nothing|no|unknown|cannot|fails?|failed|useless|\w+n['’]t)\b", re.IGNORECASE)
-_WORD = r"\b([A-Za-z][A-Za-z0-9]*)\b"
-_PAIR = rf"{_WORD}\s*(?:\+|&|(?:and|with)\b)\s*{_WORD}"
-_VERB = r"(?:makes?|made|gives?|gave|produces?|produced|creates?|yields?|becomes?|to\s+(?:get|make|produce|create))\b"
-_TO = rf"(?:=>|->|→|=|(?::\s*it\s+)?{_VERB})"
-_OF = r"(?:=|:|<-|←|,?\s*(?:(?:is\s+)?made\s+|by\s+)?(?:is|of|from|by|with|needs|mix|mixing|combine|combining|use)\b)"
-_PRODUCT_FIRST = re.compile(rf"{_WORD}\s*{_OF}\s*{_PAIR}")
-_PAIR_FIRST = re.compile(rf"{_PAIR}\s*{_TO}\s*(?:(?:an?|the)\s+(?=\w))?{_WORD}")
+# "to make m, mix a and b" is one clause, and so is "if you mix a and b, you get m"
+_CLAUSE = re.compile(
+    r"[;\n.]|,(?!\s*(?:you\s+|please\s+)?(?:mix|combine|use|get|make|obtain)\b)|\bbut\b", re.IGNORECASE
+)
+_TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9]*|[-=]+>|<[-=]+|[^\sA-Za-z]")
+_JOINS = {"+", "＋", "&", "and", "with"}
+_MAKES = {
+    *("=", ":", "|", "->", "-->", "=>", "==>", "→", "⇒", "➜", "into", "is", "are"),
+    *("make", "makes", "made", "give", "gives", "gave", "produce", "produces", "produced", "create", "creates"),
+    *("created", "yield", "yields", "yielded", "become", "becomes", "became", "form", "forms", "formed", "get", "gets"),
+    *("got", "obtain", "obtains", "results", "resulted", "leads", "turns"),
+}
+_IS_MADE_OF = {
+    *("=", ":", "|", "<-", "<=", "←", "⇐", "is", "of", "from", "by", "with", "via", "through", "need", "needs"),
+    *("require", "requires", "take", "takes", "mix", "mixing", "combine", "combining", "use", "using"),
+}
+_PADDING = {
+    *("a", "an", "the", "element", "elements", "target", "it", "you", "we", "they", "that", "which", "will", "can"),
+    *("be", "must", "first", "then", "together", "to", "in", "up", "combine", "combines", "combined", "mix", "mixes"),
+    *("mixed", "made", "formed", "created", "produced", "obtained", "crafted", "always", "(", ")", "-", ","),
+}
 
 
 def claims(hints: str, world: AlchemyWorld) -> list[Claim]:
     """What a hint states about a world, in the order of the text, each once.
 
-    Names and symbols both count. A clause with a negation claims nothing, except that a pair makes nothing.
+    Names and symbols both count, with or without Markdown. A clause that denies something, or says what may be, claims
+    nothing; `dud=a+b` claims that a pair makes nothing.
     """
     found: dict[Claim, None] = {}
-    for clause in _CLAUSE.split(hints):
-        # Single spaces: long runs of them cost the expressions time.
-        for claim in _read(" ".join(clause.split()), world):
-            found[claim] = None
+    for clause in _CLAUSE.split(plain(hints)):
+        if not is_negated(clause) and not is_hedged(clause):
+            found |= dict.fromkeys(_read(clause, world))
     return list(found)
 
 
-def _read(clause: str, world: AlchemyWorld) -> list[Claim]:
-    found: list[Claim] = []
-    negated = _NEGATION.search(clause) is not None
+def _read(clause: str, world: AlchemyWorld) -> Iterator[Claim]:
+    """The claims of a clause: a pair, and the element that stands before or after it with a word for making between."""
+    tokens = _TOKEN.findall(clause)
+    start, end = 0, len(tokens)
+    at = 0
+    while at + 2 < end:
+        pair = _pair(world, *tokens[at : at + 3])
+        if pair is None:
+            at += 1
+            continue
+        product, after = _before(tokens, start, at, world), at + 3
+        if not product:
+            product, after = _after(tokens, at + 3, world)
+        if product:
+            yield Claim(pair, element(world, product))
+        start = at = after  # `c` of "a + b = c" is no input of what follows, nor is `b`
 
-    def note(product: str, first: str, second: str) -> bool:
-        pair = _pair(world, first, second)
-        made = element(world, product)
-        is_dud = product.lower() == DUD
-        if pair is None or (made is None and not is_dud):
-            return False
-        if not negated:
-            found.append(Claim(pair, made))
-        return True
 
-    # What was read as `m=a+b` is taken out: in `p=a+c make m 3` nothing says that a+c makes m.
-    rest = _PRODUCT_FIRST.sub(lambda match: ";" if note(*match.groups()) else match[0], clause)
-    for first, second, product in _PAIR_FIRST.findall(rest):
-        note(product, first, second)
-    return found
+def _before(tokens: Sequence[str], start: int, at: int, world: AlchemyWorld) -> str:
+    """The product of "c is made of a and b", or nothing."""
+    connected = False
+    for place in range(at - 1, start - 1, -1):
+        word = tokens[place]
+        connected |= word.lower() in _IS_MADE_OF
+        if connected and _is_product(word, world) and not (place > start and tokens[place - 1].lower() in _JOINS):
+            return word
+        if word.lower() not in _IS_MADE_OF | _PADDING:
+            break
+    return ""
+
+
+def _after(tokens: Sequence[str], at: int, world: AlchemyWorld) -> tuple[str, int]:
+    """The product of "a and b make c" and the place behind it, or nothing."""
+    connected = False
+    for place in range(at, len(tokens)):
+        word = tokens[place]
+        following = tokens[place + 1] if place + 1 < len(tokens) else ""
+        is_article = word == "a" and element(world, following) is not None
+        if connected and _is_product(word, world) and not is_article:
+            return ("", place) if following.lower() in {"or", "/", "+", "＋"} else (word, place + 1)
+        connected |= word.lower() in _MAKES
+        if word.lower() not in _MAKES | _PADDING:
+            break
+    return "", at
+
+
+def _is_product(word: str, world: AlchemyWorld) -> bool:
+    return word.lower() == DUD or element(world, word) is not None
 
 
 def element(world: AlchemyWorld, word: str) -> int | None:
@@ -67,8 +109,8 @@ def element(world: AlchemyWorld, word: str) -> int | None:
     return world.by_symbol.get(word, world.by_name.get(word.lower()))
 
 
-def _pair(world: AlchemyWorld, first: str, second: str) -> Pair | None:
+def _pair(world: AlchemyWorld, first: str, joint: str, second: str) -> Pair | None:
     one, other = element(world, first), element(world, second)
-    if one is None or other is None:
+    if joint.lower() not in _JOINS or one is None or other is None:
         return None
     return (one, other) if one <= other else (other, one)

@@ -10,6 +10,7 @@ from codctl.config.nearest import unknown
 from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering, Task
 from codctl.envs.frozen_lake import text
 from codctl.envs.frozen_lake.belief import believe, known_facts
+from codctl.envs.frozen_lake.claims import claims
 from codctl.envs.frozen_lake.generator import PRESETS, sample_task, sample_world
 from codctl.envs.frozen_lake.names import CODES, DIRECTIONS
 from codctl.envs.frozen_lake.policies import make_policy
@@ -58,7 +59,7 @@ class FrozenLake(Family):
         return text.hint_from({d: world.code_of(d) for d in directions}, rendering) if directions else ""
 
     def score_context(self, world: LakeWorld, hints: str, seen: Sequence[Episode]) -> HintScore:
-        claimed = text.claims(hints)
+        claimed = claims(hints)
         truth = {(world.code_of(direction), DIRECTIONS[direction]) for direction in range(4)}
         lakes = [episode for episode in seen if isinstance(episode, LakeEpisode)]
         knowable = known_facts(believe((episode.task, episode.moves) for episode in lakes))

@@ -8,6 +8,7 @@ from random import Random
 from codctl.envs.base import Policy, Situation
 from codctl.envs.frozen_lake import terse, text
 from codctl.envs.frozen_lake.belief import ANY, Planner, believe, known_facts
+from codctl.envs.frozen_lake.claims import claims
 from codctl.envs.frozen_lake.names import CODES, DIRECTIONS
 from codctl.envs.frozen_lake.world import LakeEpisode, LakeWorld
 
@@ -111,7 +112,7 @@ class Demonstrator:
         """Facts from the hints in force, overruled by what was seen in this episode."""
         seen = {m.direction: m.code for e in episodes for m in e.moves if m.direction is not None}
         # Sorted: the order of a set of texts differs between processes, and random draws follow it.
-        hinted = {DIRECTIONS.index(direction): code for code, direction in sorted(text.claims(situation.hints))}
+        hinted = {DIRECTIONS.index(direction): code for code, direction in sorted(claims(situation.hints))}
         merged = {d: c for d, c in hinted.items() if c not in seen.values() and d not in seen}
         return {**merged, **seen}
 

@@ -134,28 +134,6 @@ def answered(text: str) -> str:
     return found[1].upper() if found else text
 
 
-_CLAUSE = re.compile(r"[;\n.]")
-_NEGATION = re.compile(r"\b(not|never|unknown|cannot|\w+n['’]t)\b", re.IGNORECASE)
-_WORD = re.compile(r"\b(?:[KQXZ]|(?i:up|down|left|right|wall))\b")  # codes are upper case only
-
-
-def claims(hints: str) -> set[tuple[str, str]]:
-    """The (code, direction) pairs that a hint states, in free text or in pairs, in either order.
-
-    A clause with a negation claims nothing, nor does a raw "wall K".
-    """
-    found: set[tuple[str, str]] = set()
-    for clause in _CLAUSE.split(hints):
-        if _NEGATION.search(clause):
-            continue
-        words = [word if len(word) == 1 else word.lower() for word in _WORD.findall(clause)]
-        for first, second in zip(words[::2], words[1::2], strict=False):
-            code, direction = (first, second) if first.isupper() else (second, first)
-            if code.isupper() and direction.islower() and direction != "wall":
-                found.add((code, direction))
-    return found
-
-
 def _pair(move: Move) -> str:
     return f"{'wall' if move.direction is None else DIRECTIONS[move.direction]}={move.code}"
 

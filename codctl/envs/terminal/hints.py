@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from codctl.envs.base import Rendering
 from codctl.envs.terminal import terse
 from codctl.envs.terminal.rules import REPLACED, SLOTS, VERBS, Surface
+from codctl.envs.wording import is_hedged, is_negated, plain
 
 _ALSO = {
     "send": "sends sending upload uploads uploading download downloads downloading transfer transfers transferring",
@@ -22,8 +23,9 @@ _ALSO = {
     "mode": "modes chmod",
 }
 _SLOT_OF = {word: slot for slot in SLOTS for word in (slot, *_ALSO[slot].split(), *REPLACED.get(slot, ()))}
+_REPLACED = {name for names in REPLACED.values() for name in names}  # "use kip, not scp" says what kip does
 _CLAUSE = re.compile(r"[;\n]|\.(?:\s|$)")
-_NEGATION = re.compile(r"\b(not|never|unknown|cannot|\w+n['’]t)\b", re.IGNORECASE)
+_DENIED = re.compile(r"\b(?:not|never|rather than)\s+(\w+)")
 _WORD = re.compile(r"\w+")
 _PAIR = re.compile(r"\b([a-z]+)=(\w+)")
 
@@ -49,11 +51,13 @@ def _sentence(slot: str, value: str) -> str:
 def claims(hints: str, surface: Surface) -> set[tuple[str, str]]:
     """The (slot, value) pairs that a hint states, as `slot=value` or in free text, in either order.
 
-    In free text only values that exist on this surface are seen. A clause with a negation claims nothing.
+    In free text only values that exist on this surface are seen. A clause that denies something, or says what may be,
+    claims nothing.
     """
     found: set[tuple[str, str]] = set()
-    for clause in _CLAUSE.split(hints):
-        if not _NEGATION.search(clause):
+    for clause in _CLAUSE.split(plain(hints)):
+        clause = _DENIED.sub(lambda denied: " " if denied[1].lower() in _REPLACED else denied[0], clause)
+        if not is_negated(clause) and not is_hedged(clause):
             found |= {(slot, value) for slot, value in _PAIR.findall(clause) if slot in SLOTS}
             found |= set(_free(_PAIR.sub(" ", clause), surface))
     return found

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from codctl.envs.alchemy.claims import claims
 from codctl.envs.alchemy.text import hint_from
+from codctl.envs.alchemy.world import AlchemyWorld
 from codctl.envs.base import Rendering
 from codctl.envs.registry import get_family
 
@@ -45,6 +46,29 @@ TINY = ALCHEMY.pack("train", 0, 1, "tiny").world
         ("opal needs kir and vol", {"m=a+b"}),
         ("kir + vol makes opal and tham + tham makes dus", {"m=a+b", "n=c+c"}),
         ("You mixed kir + vol: it made opal.", {"m=a+b"}),
+        # as language models write: Markdown, quotes, other verbs
+        ("- **a + c** = m\n- **c + c** = n", {"m=a+c", "n=c+c"}),
+        ("**Recipes**:\n1. `kir` + `vol` = `opal`\n2. `tham` + `tham` = `dus`", {"m=a+b", "n=c+c"}),
+        ('"kir" + "vol" makes "opal"', {"m=a+b"}),
+        ("kir + vol = **opal** (tier 1)", {"m=a+b"}),
+        ("kir + vol: opal", {"m=a+b"}),
+        ("| kir + vol | opal |\n| tham + tham | dus |", {"m=a+b", "n=c+c"}),
+        ("opal requires kir and vol", {"m=a+b"}),
+        ("kir and vol combine to form opal", {"m=a+b"}),
+        ("Combining kir with vol results in opal.", {"m=a+b"}),
+        ("kir + vol ⇒ opal", {"m=a+b"}),
+        ("If you mix kir and vol, you get opal.", {"m=a+b"}),
+        ("opal can be made by mixing the elements kir and vol", {"m=a+b"}),
+        ("Target opal: use kir + vol first", {"m=a+b"}),
+        ("kir + vol makes opal, not dus", {"m=a+b"}),
+        # what may be is no claim
+        ("kir + vol might make opal", set()),
+        ("kir + vol makes either opal or dus", set()),
+        ("kir + vol makes opal or dus", set()),
+        ("kir + vol = opal (uncertain)", set()),
+        ("kir + vol = opal?", set()),
+        ("I think kir + vol makes opal; tham + tham makes dus", {"n=c+c"}),
+        ("Untested: kir + vol", set()),
         # a wrong claim is a claim
         ("A=a+b a=b+c", {"A=a+b", "a=b+c"}),
         ("m=a+b m=a+c", {"m=a+b", "m=a+c"}),
@@ -74,6 +98,60 @@ def test_claims(world, hint: str, expected: set[str]) -> None:
         for (first, second), product in claims(hint, world)
     }
     assert written == expected
+
+
+FACTS = (
+    "{p} + {q} = {c}",
+    "**{p} + {q}** = {c}",
+    "`{p}` + `{q}` = `{c}`",
+    "- {p} + {q} → {c}",
+    '"{p}" + "{q}" makes "{c}"',
+    "{p} + {q}: {c}",
+    "{c}={p}+{q}",
+    "{c} = {p} + {q}",
+    "{c} requires {p} and {q}",
+    "{c} is made of {p} and {q}",
+    "To make {c}, mix {p} and {q}.",
+    "{p} and {q} combine to form {c}.",
+    "Mixing {p} with {q} yields {c}!",
+    "| {p} + {q} | {c} |",
+)
+NO_FACTS = (
+    "{p} + {q} does not make {c}",
+    "{p} + {q} never makes {c}",
+    "{c} is not made of {p} and {q}",
+    "{p} + {q} might make {c}",
+    "Maybe {p} + {q} = {c}",
+    "{c} = {p} + {q} (uncertain)",
+    "{c} probably requires {p} and {q}",
+    "Does {p} + {q} make {c}?",
+)
+
+
+def written(index: int, preset: str, forms: tuple[str, ...], rng: Random) -> tuple[AlchemyWorld, str]:
+    """All recipes of a world in one of some forms each."""
+    world = ALCHEMY.pack("train", index, 1, preset).world
+    lines = []
+    for (first, second), product in world.products.items():
+        p, q = rng.sample((first, second), 2)
+        lines.append(rng.choice(forms).format(p=world.names[p], q=world.names[q], c=world.names[product]))
+    return world, "\n".join(lines)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 50), st.sampled_from(["tiny", "easy", "hard"]), st.randoms(use_true_random=False))
+def test_true_facts_are_right_in_whichever_words(index: int, preset: str, rng: Random) -> None:
+    world, hint = written(index, preset, FACTS, rng)
+    score = ALCHEMY.score_context(world, hint, ())
+    assert (score.right, score.wrong) == (len(world.products), 0), hint
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 50), st.sampled_from(["tiny", "easy", "hard"]), st.randoms(use_true_random=False))
+def test_what_is_denied_or_left_open_is_neither_right_nor_wrong(index: int, preset: str, rng: Random) -> None:
+    world, hint = written(index, preset, NO_FACTS, rng)
+    score = ALCHEMY.score_context(world, hint, ())
+    assert (score.right, score.wrong) == (0, 0), hint
 
 
 PIECES = [

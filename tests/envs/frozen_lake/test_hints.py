@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codctl.envs.base import Rendering
+from codctl.envs.frozen_lake.claims import claims
 from codctl.envs.frozen_lake.names import CODES, DIRECTIONS
-from codctl.envs.frozen_lake.text import claims, hint_from
+from codctl.envs.frozen_lake.text import hint_from
 from codctl.envs.frozen_lake.world import LakeEpisode, LakeTask, LakeWorld
 from codctl.envs.registry import get_family
 
@@ -45,6 +46,27 @@ TASK = LakeTask(3, frozenset({(1, 1)}), (0, 0), (2, 2), 5)
         ("K cannot be up", set()),
         ("K isn’t up", set()),
         ("up is unknown, K was tried", set()),
+        # as language models write
+        ("- **K**: Up\n- **Q** → Down\n- `X` = left", {("K", "up"), ("Q", "down"), ("X", "left")}),
+        ("| K | up |\n| Q | down |", {("K", "up"), ("Q", "down")}),
+        ("K moves right, not left.", {("K", "right")}),
+        ("Q, not K, moves up", {("Q", "up")}),
+        ("K moves you right instead of left or down", {("K", "right")}),
+        ("If you want to go left, press K.", {("K", "left")}),
+        ("Press K if you want to go left", {("K", "left")}),
+        # what may be is no claim, and spoils only its own part
+        ("K is either left or right", set()),
+        ("K moves left or right", set()),
+        ("K or Q moves up", set()),
+        ("K might be up (uncertain)", set()),
+        ("K moves up, Q might be down", {("K", "up")}),
+        ("K is up, I think, Q is down", {("Q", "down")}),
+        ("Is K up?", set()),
+        # a place is no direction, a condition no claim
+        ("If K is pressed near the left border, nothing happens", set()),
+        ("If K is pressed near the left border you stay", set()),
+        ("K at the right edge leaves you where you are", set()),
+        ("If K moves up, plan again", set()),
         # contradictions are two claims
         ("K up\nK down", {("K", "up"), ("K", "down")}),
         ("up K up Q", {("K", "up"), ("Q", "up")}),
@@ -84,6 +106,39 @@ def test_no_text_breaks_the_parser(hint: str) -> None:
 )
 def test_hints_that_we_write_are_read_back(known: dict[int, str], rendering: Rendering) -> None:
     assert claims(hint_from(known, rendering)) == {(code, DIRECTIONS[d]) for d, code in known.items()}
+
+
+FACTS = (
+    "{code} moves {direction}.",
+    "- **{code}**: {direction}",
+    "`{code}` → `{direction}`",
+    '"{code}" = "{direction}"',
+    "To go {direction}, press {code}",
+    "{direction}={code}",
+    "| {code} | {direction} |",
+    "{code} moves {direction}, not {other}.",
+    "Action {code} took me {direction}",
+)
+NO_FACTS = (
+    "{code} does not move {direction}",
+    "{code} is not {direction}",
+    "{code} might be {direction}",
+    "{code} moves {direction} or {other}",
+    "{code} is probably {direction} (uncertain)",
+    "{direction} is unknown, {code} was tried",
+    "{code} was blocked at the {direction} border",
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.permutations(range(4)), st.randoms(use_true_random=False))
+def test_true_facts_are_right_in_whichever_words(mapping: list[int], rng: Random) -> None:
+    for forms, right in ((FACTS, 4), (NO_FACTS, 0)):
+        world = LakeWorld((mapping[0], mapping[1], mapping[2], mapping[3]))
+        facts = [(world.code_of(d), DIRECTIONS[d], DIRECTIONS[(d + 1) % 4]) for d in range(4)]
+        hint = "\n".join(rng.choice(forms).format(code=c, direction=d, other=o) for c, d, o in facts)
+        score = get_family("frozen_lake").score_context(world, hint, ())
+        assert (score.right, score.wrong) == (right, 0), hint
 
 
 def episode(codes: str, rendering: Rendering = "compact") -> LakeEpisode:
