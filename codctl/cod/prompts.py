@@ -162,10 +162,10 @@ def _full(hints: str, account: Account) -> str:
     )
 
 
-def update_reply(hints: str, rendering: Rendering) -> str:
-    """A well-formed update, as scripted policies write it."""
+def update_reply(hints: str, rendering: Rendering, remark: str = "") -> str:
+    """A well-formed update, as scripted policies write it, with a remark before the hints if there is one."""
     separator = " " if rendering == "compact" else "\n"
-    return separator.join((START, hints, END))
+    return separator.join(filter(None, (remark, START, hints, END)))
 
 
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)

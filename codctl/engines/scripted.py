@@ -15,6 +15,13 @@ Fault = Literal["no_answer", "two_answers", "bad_action", "truncated", "no_hints
 FAULTS: tuple[Fault, ...] = ("no_answer", "two_answers", "bad_action", "truncated", "no_hints", "error", "hang")
 
 
+_REMARKS = (
+    "I keep what can help in the later tasks and leave out what concerns only this one.",
+    "The hints are for later, different tasks, so I note only what will still hold then.",
+    "I go through what this task has shown and note what may help later.",
+)
+
+
 class EachFamily:
     """A policy by name: in every pack the one that the family in hand has under this name."""
 
@@ -27,6 +34,11 @@ class EachFamily:
 
     def update(self, situation: Situation, rng: Random) -> str:
         return self._of(situation).update(situation, rng)
+
+    def remark(self, situation: Situation, rng: Random) -> str:
+        """What a demonstrator says before the hints of an update; the others only write them."""
+        speaks = self._name == "demonstrator" and situation.rendering == "full"
+        return rng.choice(_REMARKS) if speaks else ""
 
     def _of(self, situation: Situation) -> Policy:
         family = situation.slot.family
@@ -51,7 +63,9 @@ class ScriptedEngine:
         if asker.kind == "solve":
             reply = self._policy.solve(asker.situation, rng)
         else:
-            reply = update_reply(self._policy.update(asker.situation, rng), asker.situation.rendering)
+            hints = self._policy.update(asker.situation, rng)
+            remark = self._policy.remark(asker.situation, rng) if isinstance(self._policy, EachFamily) else ""
+            reply = update_reply(hints, asker.situation.rendering, remark)
         if self._fault and rng.random() < self._fault_rate:
             reply = await self._spoil(reply, asker)
         token_ids = self._chat.reply(reply)

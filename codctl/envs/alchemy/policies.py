@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from itertools import combinations_with_replacement
 from random import Random
 
-from codctl.envs.alchemy import terse, text
+from codctl.envs.alchemy import text
 from codctl.envs.alchemy.bayes import BayesPolicy
 from codctl.envs.alchemy.knowledge import Outcomes, recipes_in, seen_in, told_by
-from codctl.envs.alchemy.thrift import obtain, recipes_by_product
+from codctl.envs.alchemy.thoughts import Source, thought
+from codctl.envs.alchemy.thrift import next_pair, obtain, recipes_by_product
 from codctl.envs.alchemy.world import AlchemyEpisode, AlchemyWorld, Pair
 from codctl.envs.base import Policy, Situation
 
@@ -70,11 +71,16 @@ class Demonstrator:
     def solve(self, situation: Situation, rng: Random) -> str:
         episode = alchemy(situation)
         known = _known(situation)
-        wanted, pair = _search(episode, known, episode.task.target, rng)
-        if situation.rendering == "terse":
-            thought = terse.thought(episode.words, wanted, pair, known=known.get(pair) == wanted, rng=rng)
-            return f"{thought}\n{text.reply(episode.words, None, pair, 'terse')}"
-        return text.reply(episode.words, wanted, pair, situation.rendering)
+        search = _thrifty if episode.is_limited else _search
+        wanted, pair = search(episode, known, episode.task.target, rng)
+        if situation.rendering == "compact":
+            return text.reply(episode.words, wanted, pair, "compact")
+        tier_of = episode.world.tier_of
+        source: Source = "none" if pair in known or tier_of[pair[0]] != tier_of[pair[1]] else "untried"
+        if known.get(pair) == wanted:
+            source = "seen" if pair in seen_in([episode], episode.world) else "hints"
+        said = thought(episode, wanted, pair, source, rng)
+        return f"{said}\n{text.reply(episode.words, None, pair, situation.rendering)}"
 
     def update(self, situation: Situation, rng: Random) -> str:
         world: AlchemyWorld = alchemy(situation).world
@@ -114,6 +120,24 @@ def _search(episode: AlchemyEpisode, known: Outcomes, wanted: int, rng: Random) 
     if at_hand or not missing:
         return wanted, rng.choice(at_hand or untried or pairs)
     return _search(episode, known, rng.choice(missing), rng)
+
+
+def _thrifty(episode: AlchemyEpisode, known: Outcomes, target: int, rng: Random) -> tuple[int, Pair]:
+    """The same where each mix uses up material: the cheapest try first, and nothing that there is too little for."""
+    world = episode.world
+    pair = next_pair(episode, known)
+    if pair is None:  # nothing can save this task
+        held = [element for element, count in sorted(episode.stock.items()) if count]
+        at_hand = [pair for pair in world.pairs(held) if episode.lacking(pair) is None]
+        pair = rng.choice(at_hand or [(0, 0)])
+    product = known.get(pair)
+    if product is not None:
+        return product, pair
+    tier = world.tier_of[pair[0]] + 1
+    if tier >= world.tier_of[target]:
+        return target, pair
+    made = {made for made in known.values() if made is not None}
+    return rng.choice([e for e in world.tiers[tier] if e not in made] or list(world.tiers[tier])), pair
 
 
 def make_policy(name: str, options: Mapping[str, float]) -> Policy:

@@ -45,8 +45,12 @@ _RECIPES = {
     1: "Each element above tier 0 has one recipe: two elements of the tier just below.",
     2: "Each element above tier 0 has one or two recipes, each of two elements of the tier just below.",
 }
+_PUBLISHED = "Two elements, possibly of different tiers, make an element of a higher tier than both."
 _UNLIMITED = "Elements are not used up: what you have once, you can use again and again."
-_LIMITED = "Elements are used up: each mix takes both of its elements, even if it makes nothing."
+_LIMITED = (
+    "Elements are used up: each mix takes both of its elements, even if it makes nothing, and the task also ends when "
+    "nothing is left to mix."
+)
 
 
 def solve_prompt(hints: str, rendering: Rendering, preset: Preset) -> str:
@@ -55,7 +59,8 @@ def solve_prompt(hints: str, rendering: Rendering, preset: Preset) -> str:
     if rendering == "terse":
         return terse.solve_prompt(hints, preset)
     material = _LIMITED if preset.surplus else _UNLIMITED
-    return _RULES.format(recipes=_RECIPES[preset.recipes[1]], material=material, hints=hints or "(none yet)")
+    recipes = _PUBLISHED if preset.published else _RECIPES[preset.recipes[1]]
+    return _RULES.format(recipes=recipes, material=material, hints=hints or "(none yet)")
 
 
 def first_observation(episode: AlchemyEpisode) -> str:
@@ -108,15 +113,14 @@ def fact(words: tuple[str, ...], pair: Pair, product: int | None) -> str:
 
 
 def reply(words: tuple[str, ...], wanted: int | None, pair: Pair, rendering: Rendering) -> str:
-    """A solve reply: what is to be made first, if that is known, then the mix: planning and recall are separate.
+    """A solve reply. In compact what is to be made may stand before the mix: planning and recall are separate.
 
-    In the compact rendering a colon tells the intention from a fact: a wrong guess must not look like something seen.
+    A colon tells the intention from a fact: a wrong guess must not look like something seen.
     """
     first, second = words[pair[0]], words[pair[1]]
     if rendering == "compact":
         return f"<answer> {'' if wanted is None else words[wanted] + ': '}{first}+{second} </answer>"
-    thought = "" if wanted is None else f"I want to make {words[wanted]}.\n"
-    return f"{thought}<answer>{first} + {second}</answer>"
+    return f"<answer>{first} + {second}</answer>"
 
 
 _ACTION = re.compile(r"(?:[^\s:+]+\s*:)?\s*([^\s:+]+)\s*\+\s*([^\s:+]+)")

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from random import Random
 
 from codctl.envs.base import Policy, Situation
-from codctl.envs.frozen_lake import terse, text
+from codctl.envs.frozen_lake import text
 from codctl.envs.frozen_lake.belief import ANY, Planner, believe, known_facts
 from codctl.envs.frozen_lake.claims import claims
 from codctl.envs.frozen_lake.names import CODES, DIRECTIONS
+from codctl.envs.frozen_lake.thoughts import Source, thought
 from codctl.envs.frozen_lake.world import LakeEpisode, LakeWorld
 
 
@@ -86,7 +87,7 @@ class Demonstrator:
 
     def solve(self, situation: Situation, rng: Random) -> str:
         episode, _ = _lake(situation)
-        known = self._known(situation, [episode])
+        known, seen = self._known(situation), _seen(episode)
         wanted = nearer(episode)
         if not wanted:  # nothing leads nearer (closed in by holes): any direction is as good
             wanted = list(range(4))
@@ -94,27 +95,32 @@ class Demonstrator:
         direction = rng.choice(sure or wanted)
         unused = [code for code in CODES if code not in known.values()]
         code = known.get(direction) or rng.choice(unused or list(CODES))
-        if situation.rendering == "terse":
-            thought = terse.thought(DIRECTIONS[direction], code, known=direction in known, rng=rng)
-            return f"{thought}\n{text.reply(None, code, 'terse')}"
-        return text.reply(DIRECTIONS[direction], code, situation.rendering)
+        if situation.rendering == "compact":
+            return text.reply(DIRECTIONS[direction], code, "compact")
+        source: Source = "seen" if direction in seen else "hints" if direction in known else "none"
+        way = DIRECTIONS[direction]
+        said = thought(episode.cell, episode.task.goal, way, code, source, situation.rendering, rng)
+        return f"{said}\n{text.reply(None, code, situation.rendering)}"
 
     def update(self, situation: Situation, rng: Random) -> str:
-        episode, _ = _lake(situation)
-        known = self._known(situation, [episode])
+        known = self._known(situation)
         kept = {direction: code for direction, code in known.items() if rng.random() < self._keep}
         free = [direction for direction in range(4) if direction not in kept]
         if free and rng.random() < self._wrong:
             kept[rng.choice(free)] = rng.choice(CODES)
         return text.hint_from(dict(sorted(kept.items())), situation.rendering)
 
-    def _known(self, situation: Situation, episodes: list[LakeEpisode]) -> dict[int, str]:
+    def _known(self, situation: Situation) -> dict[int, str]:
         """Facts from the hints in force, overruled by what was seen in this episode."""
-        seen = {m.direction: m.code for e in episodes for m in e.moves if m.direction is not None}
+        seen = _seen(_lake(situation)[0])
         # Sorted: the order of a set of texts differs between processes, and random draws follow it.
         hinted = {DIRECTIONS.index(direction): code for code, direction in sorted(claims(situation.hints))}
         merged = {d: c for d, c in hinted.items() if c not in seen.values() and d not in seen}
         return {**merged, **seen}
+
+
+def _seen(episode: LakeEpisode) -> dict[int, str]:
+    return {move.direction: move.code for move in episode.moves if move.direction is not None}
 
 
 def nearer(episode: LakeEpisode) -> list[int]:

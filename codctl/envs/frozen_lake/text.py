@@ -109,14 +109,13 @@ def hint_from(known: Mapping[int, str], rendering: Rendering) -> str:
 
 
 def reply(direction: str | None, code: str, rendering: Rendering) -> str:
-    """A solve reply: the intended direction first, if there is one, then the code: planning and recall are separate.
+    """A solve reply. In compact the intended direction may stand before the code: planning and recall are separate.
 
-    In the compact rendering a colon tells the intention from a fact: a wrong guess must not look like something seen.
+    A colon tells the intention from a fact: a wrong guess must not look like something seen.
     """
     if rendering == "compact":
         return f"<answer> {direction}: {code} </answer>" if direction else f"<answer> {code} </answer>"
-    thought = f"I want to move {direction}.\n" if direction else ""
-    return f"{thought}<answer>{code}</answer>"
+    return f"<answer>{code}</answer>"
 
 
 def read_action(action: str) -> str:

@@ -91,7 +91,7 @@ def test_nothing_known(world) -> None:
 def test_replies(world) -> None:
     assert text.reply(world.words("compact"), 3, (0, 1), "compact") == "<answer> m: a+b </answer>"
     assert text.reply(world.words("compact"), None, (0, 1), "compact") == "<answer> a+b </answer>"
-    assert text.reply(world.names, 3, (0, 1), "full") == "I want to make opal.\n<answer>kir + vol</answer>"
+    assert text.reply(world.names, 3, (0, 1), "full") == "<answer>kir + vol</answer>"
     assert text.reply(world.names, None, (0, 1), "full") == "<answer>kir + vol</answer>"
 
 
