@@ -25,6 +25,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "eval": [
         ("codctl eval --run tiny", "The usual suite on a run's newest model."),
         ("codctl eval --suite ralph-loop --run tiny", "Another suite; codctl eval --list shows them."),
+        ("codctl eval --model FOLDER --limit 1 --show", "See one pack played before hours are spent."),
         ("codctl eval --policy bayes preset=easy", "A scripted policy, for comparison."),
         ("codctl eval --run tiny --every-checkpoint", "All saved models, one curve over the steps."),
         ("codctl eval --run tiny packs=100 arms=[own,none]", "Fewer packs, two arms."),

@@ -110,19 +110,18 @@ def episode_head(episode: EpisodeTranscript, tasks: int) -> str:
     return f"task {place} of {tasks}: {episode.outcome}, {replies}{reward}{_credit(episode)}"
 
 
-def turn(text: Text, said: Turn, specials: Sequence[str], *, number: int) -> None:
-    """One prompt, the reply to it, what was read from it and what came back."""
+def prompt(text: Text, said: Turn, specials: Sequence[str], *, number: int) -> None:
+    """What the model read."""
     text.append(f"prompt {number}, {counted(said.prompt_tokens, 'token')}\n", _STYLES["soft"])
     _block(text, said.prompt, "prompt", specials)
-    reply(text, said, specials, number=number)
 
 
-def reply(text: Text, said: Turn, specials: Sequence[str], *, number: int) -> None:
-    """The reply of a turn, what was read from it and what came back."""
+def reply(text: Text, said: Turn, specials: Sequence[str]) -> None:
+    """What it wrote, what was read from that, and what came back."""
     if said.reply is None:
         text.append("no reply came\n", _STYLES["bad"])
     else:
-        text.append(f"reply {number}, {counted(said.reply_tokens, 'token')}\n", _STYLES["soft"])
+        text.append(f"reply, {counted(said.reply_tokens, 'token')}\n", _STYLES["soft"])
         _block(text, said.reply, "reply", specials)
         text.append("read: ", _STYLES["soft"])
         if said.read is None:
@@ -151,7 +150,8 @@ def _trajectory(text: Text, chosen: Chosen) -> None:
             text.append(f"hints in force: {_score(episode)}\n", _STYLES["soft"])
             _hints(text, episode.hints_before, episode.hints_before)
         for count, said in enumerate(episode.turns, start=1):
-            turn(text, said, episode.specials, number=count)
+            prompt(text, said, episode.specials, number=count)
+            reply(text, said, episode.specials)
         if episode.kind == "update":
             changed = "changed" if episode.hints_after != episode.hints_before else "unchanged"
             text.append(f"hints, {changed}: {_score(episode)}\n", _STYLES["soft"])

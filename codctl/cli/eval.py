@@ -92,6 +92,7 @@ def evaluate(
         str | None, typer.Option("--price", metavar="IN,OUT", help="Per million tokens read and written, for the cost.")
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Play N packs.")] = None,
+    show: Annotated[bool, typer.Option("--show", help="Print the first pack of each arm while it is played.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Play anew; earlier results are moved aside.")] = False,
     slurm: Annotated[bool, typer.Option("--slurm", help="Submit to SLURM and return.")] = False,
     list_suites: Annotated[bool, typer.Option("--list", help="Show the shipped suites.")] = False,
@@ -110,6 +111,10 @@ def evaluate(
     values = _limited(overrides or [], limit)
     if slurm and opens:
         raise UsageError("--open has nothing to open with --slurm", hint="leave one of them out")
+    if show and (slurm or every):
+        raise UsageError(
+            "--show prints packs of one model that is played here", hint="leave out --slurm and --every-checkpoint"
+        )
     if every:
         _every(asked, suite, values, runs_dir, fresh=fresh, slurm=slurm, opens=opens, as_json=as_json)
         return
@@ -122,12 +127,14 @@ def evaluate(
     if slurm:
         _submit(planned, runs_dir, fresh=fresh, as_json=as_json)
         return
-    _play(planned, fresh=fresh, opens=opens, as_json=as_json)
+    _play(planned, fresh=fresh, opens=opens, shows=show, as_json=as_json)
 
 
-def _play(planned: Plan, *, fresh: bool, opens: bool, as_json: bool) -> None:
+def _play(planned: Plan, *, fresh: bool, opens: bool, shows: bool, as_json: bool) -> None:
     from codctl.cli._progress import open_display
+    from codctl.cli._show_text import Shown
     from codctl.cli._suite_table import text
+    from codctl.evaluate.watched import Watch
     from codctl.stages.suite import refuse_unplayed, run_suite
 
     if any(part.packs == 1 for part in planned.parts):
@@ -135,8 +142,11 @@ def _play(planned: Plan, *, fresh: bool, opens: bool, as_json: bool) -> None:
     if planned.subject.folder:
         _prepare(planned.subject.settings)
     with open_display(10.0) as display:
-        found = run_suite(planned, display, fresh=fresh)
+        watch = Watch(Shown(), _output.talk) if shows else None
+        found = run_suite(planned, display, fresh=fresh, watch=watch)
         _mirror(planned)
+    if watch and not watch.seen:
+        _output.talk(f"it was played before: codctl view {planned.digest[:8]} --pack 0 shows it")
     if not as_json:
         _output.result("eval", found, text(found), as_json=False)
     if opens:

@@ -13,7 +13,7 @@ from codctl.config.overrides import Override, parse_overrides
 from codctl.config.schema import Config
 from codctl.errors import Problem
 
-_SECTIONS = ("model", "sampling", "engine", "runtime", "cluster")
+_SECTIONS = ("model", "sampling", "engine", "runtime", "cluster", "tracking")
 # Of other classes, because a training with another value is another one; an evaluation's digest counts them.
 COUNTED = ("model.dtype", "engine.kind", "engine.max_tokens")
 _OF_LEARNERS = (
@@ -23,6 +23,7 @@ _OF_LEARNERS = (
     "engine.weights_dir",
     "cluster.processes_per_node",
     "cluster.max_parallel",
+    "tracking.trajectories_every",
 )
 
 

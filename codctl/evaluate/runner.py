@@ -20,6 +20,7 @@ from codctl.evaluate.summary import Evaluation, summarise
 from codctl.evaluate.tally import CountedHints, Report, Tally
 from codctl.evaluate.transcript import packed, transcribe
 from codctl.evaluate.walkthrough import CANDIDATES, tell
+from codctl.evaluate.watched import Watch
 
 AT_ONCE = 512  # trajectories that are alive together, and packs that are in memory
 STORED_PACKS = 1000  # as `tracking.trajectory_packs`
@@ -50,6 +51,7 @@ async def play(
     retries_failed: bool = False,
     whole_legs: bool = False,
     stored_packs: int = STORED_PACKS,
+    watch: Watch | None = None,
 ) -> None:
     """Play what the journal does not hold yet.
 
@@ -67,8 +69,9 @@ async def play(
         whole_legs: Play what an arm lacks of a block together with what it has, batched as if nothing had happened:
             then not even the last bits differ.
         stored_packs: Packs whose trajectories are stored, from the first on.
+        watch: Shows the first pack of each arm while it is played.
     """
-    playing = _Playing(spec, journal, at_once, retries_failed, whole_legs, Tally(report), stored_packs)
+    playing = _Playing(spec, journal, at_once, retries_failed, whole_legs, Tally(report), stored_packs, watch)
     legs = _legs(player, spec)
     playing.tally.total = len(legs) * spec.packs * spec.length
     for block in blocks(spec.packs):
@@ -140,6 +143,7 @@ class _Playing:
     whole_legs: bool
     tally: Tally
     stored_packs: int
+    watch: Watch | None
 
     async def block(self, block: range, legs: Sequence[_Leg]) -> None:
         """Let every leg play the packs of a block that it has not played."""
@@ -164,7 +168,9 @@ class _Playing:
         await _together((self._one(leg, player, n, pack, donors.get(n)) for n, pack in packs.items()), at_once)
 
     async def _one(self, leg: _Leg, player: Player, number: int, pack: Pack, donor: Record | None) -> None:
-        trajectory = await player.play(pack, 0)
+        is_shown = number == 0 and not leg.is_reference
+        watched = self.watch(leg.arm, pack, player) if self.watch and is_shown else player
+        trajectory = await watched.play(pack, 0)
         is_lost = any(e.fault and e.fault.kind in ("rejected", "lost") for e in trajectory.episodes)
         has_failed = is_lost or (donor is not None and donor.again)
         is_own = leg.arm == "own"

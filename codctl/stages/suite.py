@@ -26,6 +26,7 @@ from codctl.evaluate.journal import FileJournal
 from codctl.evaluate.runner import play, trajectories
 from codctl.evaluate.suites.expansion import expand
 from codctl.evaluate.suites.shipped import find_suite
+from codctl.evaluate.watched import Watch
 from codctl.runs import lock, machine
 from codctl.runs.atomic import make_folder, write_json
 from codctl.runs.directory import move_aside
@@ -79,13 +80,14 @@ def plan(subject: Subject, suite: str, overrides: Sequence[str], runs_dir: Path,
     return Plan(subject, spec, parts, digest, runs_dir / EVALUATIONS / name, command)
 
 
-def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False) -> dict[str, Any]:
+def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False, watch: Watch | None = None) -> dict[str, Any]:
     """Play what is missing and return the result; a finished suite is only read.
 
     Args:
         plan: See `plan`.
         progress: Receives phases and messages.
         fresh: Move what was played before aside and start anew.
+        watch: Shows the first pack of each arm while it is played.
 
     Raises:
         RefusedError: Another process plays it.
@@ -101,7 +103,9 @@ def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False) -> dict[st
         return result
     progress.update(f"preparing {plan.subject.name}", 0, 0, {})
     asyncio.run(
-        _until_stopped(_session(plan, open_subject(plan.subject, plan.folder / "engine.log", plan.parts), progress))
+        _until_stopped(
+            _session(plan, open_subject(plan.subject, plan.folder / "engine.log", plan.parts), progress, watch)
+        )
     )
     done = finished(plan.folder, plan.digest, allow_failed=True)
     assert done is not None
@@ -155,7 +159,7 @@ async def _until_stopped(session: Coroutine[Any, Any, None]) -> None:
             loop.remove_signal_handler(number)
 
 
-async def _session(plan: Plan, performer: Performer, progress: Progress) -> None:
+async def _session(plan: Plan, performer: Performer, progress: Progress, watch: Watch | None) -> None:
     """One go at the suite, from the check of the engine to the written result."""
     try:
         if performer.check:
@@ -165,7 +169,7 @@ async def _session(plan: Plan, performer: Performer, progress: Progress) -> None
             write_json(plan.folder / ABOUT, _about(plan))
             started_s = time.monotonic()
             try:
-                await _play(plan, performer, journal, progress)
+                await _play(plan, performer, journal, progress, watch)
             finally:
                 journal.end_session({"seconds": round(time.monotonic() - started_s, 3), "usage": performer.usage()})
             progress.update("writing results and report", 0, 0, {})
@@ -175,7 +179,9 @@ async def _session(plan: Plan, performer: Performer, progress: Progress) -> None
             await performer.close()
 
 
-async def _play(plan: Plan, performer: Performer, journal: FileJournal, progress: Progress) -> None:
+async def _play(
+    plan: Plan, performer: Performer, journal: FileJournal, progress: Progress, watch: Watch | None
+) -> None:
     for number, part in enumerate(plan.parts, start=1):
         phase = f"{part.name} ({number} of {len(plan.parts)})" if len(plan.parts) > 1 else part.name
 
@@ -191,6 +197,7 @@ async def _play(plan: Plan, performer: Performer, journal: FileJournal, progress
                 at_once=performer.at_once,
                 retries_failed=performer.retries_failed,
                 stored_packs=plan.subject.settings.tracking.trajectory_packs,
+                watch=watch,
             )
             if performer.settle:
                 await performer.settle()

@@ -102,3 +102,15 @@ def test_a_run_without_stored_trajectories_says_so(cli, trained: Trained, home: 
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert "has stored no trajectories yet" in cli("view", "micro").err
     assert json.loads(cli("view", "micro", "--json").out)["error"]["kind"] == "usage"
+
+
+def test_a_pack_can_be_watched_while_it_is_played(cli, home: Path) -> None:
+    outcome = cli(*PLAY, "--show")
+    assert outcome.code == 0
+    assert outcome.err.count("frozen_lake/easy/test/0, arm ") == 2  # own and none, and not the references
+    assert "frozen_lake/easy/test/1" not in outcome.err
+    assert "Reward 0." in outcome.err or "Reward 1." in outcome.err
+    assert outcome.out.startswith("scripted policy random\n")
+    again = cli(*PLAY, "--show")
+    assert "it was played before: codctl view " in again.err
+    assert "Traceback" not in cli(*PLAY, "--show", "--slurm").err

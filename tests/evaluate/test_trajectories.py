@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from codctl.cli import _view_text
+from codctl.cli._show_text import Shown as ShownLive
 from codctl.cod.conversation import ByteChat
 from codctl.cod.engine import Asker, EngineError, Generation, Sampling
 from codctl.cod.rollout import Player, RolloutSettings
@@ -32,6 +33,7 @@ from codctl.evaluate.runner import play
 from codctl.evaluate.selection import Selection, ranked
 from codctl.evaluate.trajectory_file import Transcript
 from codctl.evaluate.transcript import EpisodeTranscript, packed, transcribe, unpacked
+from codctl.evaluate.watched import Watch
 
 CHAT = ByteChat()
 FAMILY = get_family("frozen_lake")
@@ -277,3 +279,36 @@ def test_episodes_of_later_versions_are_read_without_what_is_unknown() -> None:
     episode = transcript().episodes[0]
     body = {**vars(episode), "turns": [vars(turn) for turn in episode.turns], "of_tomorrow": 1}
     assert EpisodeTranscript.of(body) == episode
+
+
+# --- while it is played -----------------------------------------------------------------------------------------------
+
+
+def test_packs_that_are_played_together_are_shown_one_after_the_other() -> None:
+    said: list[str] = []
+    watch = Watch(ShownLive(), said.append)
+
+    async def both() -> None:
+        players = [Player(Says(reply), CHAT, RolloutSettings("compact"), 0) for reply in (_slow, _up)]  # type: ignore[arg-type]
+        watched = [watch(arm, pack(), player) for arm, player in zip(("own", "none"), players, strict=True)]
+        await asyncio.gather(*(player.play(pack(), 0) for player in watched))
+
+    asyncio.run(both())
+    text = "\n".join(said)
+    assert [line for line in text.split("\n") if "arm " in line or "━━" in line] == [
+        f"{pack().id}, arm own", "━━ task 1 of 2", "━━ update after task 1", "━━ task 2 of 2",
+        f"{pack().id}, arm none", "━━ task 1 of 2", "━━ update after task 1", "━━ task 2 of 2",
+    ]  # fmt: skip
+    assert text.count("prompt 1, ") == 6
+    assert text.count("no reply came\n→ the server is gone") == 3
+    assert "▌ ␛[2J up\nread: nothing\n→ expected exactly one <answer>…</answer> block" in text
+    assert "\x1b" not in text
+    assert watch.seen
+
+
+def _slow(asker: Asker) -> str | None:
+    return None
+
+
+def _up(asker: Asker) -> str | None:
+    return "\x1b[2J up"
