@@ -29,6 +29,7 @@ class Tally:
     done: int = 0
     _arm: str = ""
     _sums: dict[int, list[float]] = field(default_factory=dict)  # position → sum and count
+    _read: list[bool] = field(default_factory=list)  # of each task, whether its replies could be read
 
     def task_is_done(self, arm: str) -> None:
         self.done += 1
@@ -37,9 +38,10 @@ class Tally:
     def trajectory_is_done(self, arm: str, rows: Sequence[Mapping[str, Any]], *, is_reference: bool) -> None:
         """Its last task is done. A reference policy is not whom one watches: its success is not shown."""
         if arm != self._arm:
-            self._arm, self._sums = arm, {}
-        for row in rows:
-            if row["success"] is not None and not is_reference:
+            self._arm, self._sums, self._read = arm, {}, []
+        for row in rows if not is_reference else ():
+            self._read.append(not row["format_error"])
+            if row["success"] is not None:
                 mean = self._sums.setdefault(row["position"], [0.0, 0.0])
                 mean[0] += row["success"]
                 mean[1] += 1
@@ -48,7 +50,8 @@ class Tally:
     def _means(self) -> dict[str, float]:
         positions = sorted(self._sums)
         shown = positions[:: max(1, -(-len(positions) // _SHOWN))]
-        return {f"success/position_{p}": self._sums[p][0] / self._sums[p][1] for p in shown}
+        means = {f"success/position_{p}": self._sums[p][0] / self._sums[p][1] for p in shown}
+        return means | ({"unreadable": 1 - sum(self._read) / len(self._read)} if self._read else {})
 
 
 @dataclass(frozen=True)

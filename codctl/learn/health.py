@@ -60,7 +60,7 @@ _SMALLER = "lower train.lr or train.grad_clip"
 _ALIKE = "check that engine and learner agree in weights, model.dtype and sampling.temperature (codctl docs scaling)"
 _LENGTHS = "`codctl credit RUN` shows whether good or bad episodes are the longer ones"
 _TELLING = "choose a world.preset that is neither always solved nor never, or more train.rollouts"
-READABLE = "`outcome/…` in metrics.jsonl says why; a warm start teaches the form of replies"
+READABLE = "`codctl view RUN` shows the replies; a warm start teaches their form"
 LONGER = "raise sampling.solve_tokens or sampling.update_tokens"
 _QUANTITIES = (
     _Quantity("logprob_gap/mean", "gap_mean", "the mean gap of sampling and training log-probs", _ALIKE),

@@ -287,6 +287,7 @@ class Training:
                 return
             episodes = [e for t in played for e in t.episodes]
             refuse_if_engine_is_broken(episodes, 0)
+            self._keep("validation", 0, packs, played)
             self._tracker.log(0, look.PHASE, {**by_position(self._mixture, played), **look_metrics(config, episodes)})
             known = self._tracker.records(look.PHASE)
         judge_look(config, known[-1]["metrics"], self._progress.message)

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from codctl.quantities import position, share
+from codctl.quantities import percent, position, share
 
 _SPARKS = "▁▂▃▄▅▆▇█"
 _MEASURES = ("reward", "success")
 _BY_POSITION = re.compile(r"(?:(?P<family>.+)/)?(?P<measure>reward|success)/position_(?P<position>\d+)")
+_UNREADABLE = re.compile(r"(?:.+/)?unreadable|failures/format")
+_WORTH_TELLING = 0.1  # share of replies that could not be read
 _SPARK_WIDTH = 40
 _EVIDENCE_S = 5.0  # of counting, before a rate is worth showing
 _FIRST_REPORTS = 3  # of a phase: that it began, its first count, its first rate
@@ -30,6 +32,7 @@ class Pace:
         changed_s: When it last reported.
         measure: reward in training, success in an evaluation.
         curves: Family or arm, "" for all → position → history.
+        unreadable: Newest share of solve replies that could not be read.
         reports: How often it has reported.
     """
 
@@ -40,6 +43,7 @@ class Pace:
     changed_s: float = 0.0
     measure: str = ""
     curves: dict[str, dict[int, list[float]]] = field(default_factory=dict)
+    unreadable: float = 0.0
     _first: tuple[float, int] | None = None  # when the first count came, and what it was
     reports: int = 0
 
@@ -51,6 +55,7 @@ class Pace:
         found = [match for name in metrics if (match := _BY_POSITION.fullmatch(name))]
         measured = {match["measure"] for match in found}
         self.measure = next((measure for measure in _MEASURES if measure in measured), self.measure)
+        self.unreadable = next((v for name, v in metrics.items() if _UNREADABLE.fullmatch(name)), self.unreadable)
         for match in found:
             if match["measure"] == self.measure:
                 curves = self.curves.setdefault(match["family"] or "", {})
@@ -104,6 +109,8 @@ class Pace:
         if self.curves:
             numbers = ", ".join(f"{family} {shown}".strip() for family, shown in self.newest().items())
             parts.append(f"{self.measure} {numbers}")
+        if self.unreadable >= _WORTH_TELLING:
+            parts.append(f"{percent(self.unreadable)} of the replies could not be read")
         return ", ".join(parts)
 
 

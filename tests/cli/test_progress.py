@@ -24,6 +24,14 @@ def test_rate_and_time_left_follow_the_clock() -> None:
     assert ended.line(61.0) == "CoD-Train 10/10 in 1:01, reward 0.25 0.50"
 
 
+def test_a_line_says_when_replies_cannot_be_read() -> None:
+    paces = Paces(0.0)
+    paces.update("curve", 1, 4, {"own/success/position_0": 0.0, "own/unreadable": 0.75}, 1.0)
+    assert paces.current.line(2.0).endswith(", success own 0.00, 75\xa0% of the replies could not be read")
+    paces.update("curve", 2, 4, {"own/success/position_0": 0.5, "own/unreadable": 0.02}, 3.0)
+    assert paces.current.line(4.0).endswith(", success own 0.50")
+
+
 def test_the_first_reports_the_end_and_nothing_else_is_news() -> None:
     paces = Paces(0.0)
     assert [bool(paces.update("CoD-Train", step, 6, {}, 9.0 * step)) for step in (0, 1, 2, 3, 4, 6)] == [

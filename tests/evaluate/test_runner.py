@@ -211,7 +211,7 @@ def test_progress_counts_tasks_and_hides_the_references() -> None:
     assert {entry[2] for entry in told} == {3 * 3 * 16}
     assert list(dict.fromkeys((arm, shown) for arm, _, _, shown in told)) == [
         ("own", 0),
-        ("own", 8),
+        ("own", 9),  # eight positions, and the share of unreadable replies
         ("bayes", 0),
         ("informed", 0),
     ]

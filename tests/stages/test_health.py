@@ -125,7 +125,7 @@ def looked(solve: dict[str, float], update: dict[str, float], cut: float = 0.0) 
                 "a look at the model before CoD-Train: 64 of 64 solve episodes and 8 of 48 updates could be read "
                 "(of the updates, all of them lacked the lines that mark the hints); success 0.50",
                 "health.look: 83\xa0% of the updates could not be read, above 50\xa0%; "
-                "`outcome/…` in metrics.jsonl says why; a warm start teaches the form of replies",
+                "`codctl view RUN` shows the replies; a warm start teaches their form",
             ],
         ),
     ],
