@@ -38,6 +38,7 @@ class Layout:
         opening: Behind `closing`, up to the user's text.
         prompt: Between the user's text and the reply.
         lead: What the model writes before the text of a reply, such as a blank or the end of an empty thought.
+        trail: What the model writes behind the text of a reply, before the token that ends it: a blank or nothing.
         stop_opens: The token that ends a reply is also the first of the next turn.
         shortens: Earlier turns are rendered without something of their generation prompt, usually a thought.
     """
@@ -49,6 +50,7 @@ class Layout:
     opening: str = ""
     prompt: str = ""
     lead: str = ""
+    trail: str = ""
     stop_opens: bool = False
     shortens: bool = False
 
@@ -135,8 +137,8 @@ class _Probe:
 
     def layout(self, tokens: re.Pattern[str]) -> Layout:
         prompt = self.first.partition(_TEXTS[0])[2]
-        end = _first_token(self.closed.partition(_TEXTS[1])[2], tokens)
-        found = Layout(self.merges_system, stop=end, prompt=prompt, lead=self._lead(prompt))
+        trail, end = _first_token(self.closed.partition(_TEXTS[1])[2], tokens)
+        found = Layout(self.merges_system, stop=end, prompt=prompt, lead=self._lead(prompt), trail=trail)
         if not self.keeps_beginning:
             return replace(found, rewrites="the beginning changes as the conversation goes on")
         between = self._between()
@@ -145,13 +147,14 @@ class _Probe:
         own_1, gap_1, own_2, gap_2, last = between
         if (own_1, gap_1) != (own_2, gap_2) or last != prompt:
             return replace(found, rewrites="it writes one turn otherwise than another")
-        mark = _first_token(gap_1, tokens)
+        blank, mark = _first_token(gap_1, tokens)
         if not mark:
             return replace(found, rewrites="no special token stands between a reply and the next prompt")
-        split = gap_1.index(mark) + len(mark)
+        split = len(blank + mark)
         return replace(
             found,
             stop=end or mark,
+            trail=trail if end else blank,
             closing=gap_1[:split],
             opening=gap_1[split:],
             stop_opens=not end,
@@ -173,7 +176,7 @@ class _Probe:
         return _THOUGHT_END if prompt.rstrip().endswith("<think>") else ""
 
 
-def _first_token(text: str, tokens: re.Pattern[str]) -> str:
-    """The special token that a text begins with, blanks apart; empty where it begins otherwise."""
+def _first_token(text: str, tokens: re.Pattern[str]) -> tuple[str, str]:
+    """The special token that a text begins with, and the blanks before it; both empty where it begins otherwise."""
     match = tokens.search(text)
-    return match.group() if match and not text[: match.start()].strip() else ""
+    return (text[: match.start()], match.group()) if match and not text[: match.start()].strip() else ("", "")

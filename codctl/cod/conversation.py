@@ -87,7 +87,9 @@ class TemplateChat:
         """What a user should know of how conversations are written, in sentences."""
         layout, found = self._layout, []
         if layout.merges_system:
-            found.append("the chat template has no system role: the system text is put before the first user text")
+            found.append(
+                "the chat template has no system role, or moves it: the system text goes before the first user text"
+            )
         if layout.rewrites:
             found.append(
                 f"the chat template cannot be followed token by token ({layout.rewrites}): "
@@ -123,11 +125,13 @@ class TemplateChat:
         before = layout.closing + layout.opening
         if ended_by is not None and (ended_by == self.stop_ids[0] or not layout.stop_opens):
             before = layout.opening.removeprefix(self._text(ended_by))
-        # Behind a special token, as in the conversation: some tokenizers put a blank before the first word of a text.
-        return self._encode_behind(self._text(self.stop_ids[0]), before + self._plain(text) + layout.prompt)
+        # Behind what it follows in the conversation: some tokenizers put a blank before the first word of a text.
+        reply = "a" if ended_by is None else self._text(ended_by)
+        return self._encode_behind(reply, before + self._plain(text) + layout.prompt)
 
     def reply(self, text: str) -> list[int]:
-        return [*self._encode_behind(self._layout.prompt, self._layout.lead + text), self.stop_ids[0]]
+        layout = self._layout
+        return [*self._encode_behind(layout.prompt, layout.lead + text + layout.trail), self.stop_ids[0]]
 
     def encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
