@@ -9,6 +9,7 @@ from typing import Any
 
 from codctl.config.schema import Config, ModelConfig
 from codctl.learn import hub
+from codctl.learn.models import load_chat
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_sealed
 from codctl.stages.model_card import model_card
@@ -31,7 +32,7 @@ def describe(run: RunDirectory, config: Config, tokenizer: Any, folder: Path) ->
         folder: Not sealed yet.
     """
     tokenizer.save_pretrained(folder)
-    write_side_file(config, folder)
+    write_side_file(config, load_chat(folder, tokenizer), folder)
     is_adapter = (folder / _ADAPTER).is_file()
     own_base = is_adapter and _has_own_base(run)
     if is_adapter and not own_base:

@@ -107,7 +107,7 @@ def lay_out(saved: SavedModel, config: Config, folder: Path) -> None:
         StageError: The checkpoint is damaged, or a training that goes on has removed it.
     """
     from codctl.learn.checkpoints import export
-    from codctl.learn.models import load_tokenizer
+    from codctl.learn.models import load_chat, load_tokenizer
     from codctl.stages.setup import write_side_file
 
     assert saved.checkpoint is not None
@@ -119,8 +119,9 @@ def lay_out(saved: SavedModel, config: Config, folder: Path) -> None:
         except FileNotFoundError:
             _check(saved.checkpoint)
             raise
-        load_tokenizer(saved.folder).save_pretrained(folder)
-        write_side_file(config, folder)
+        tokenizer = load_tokenizer(saved.folder)
+        tokenizer.save_pretrained(folder)
+        write_side_file(config, load_chat(folder, tokenizer), folder)
 
 
 def _check(checkpoint: Path) -> None:

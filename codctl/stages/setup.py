@@ -89,15 +89,16 @@ def export(speaker: Speaker, config: Config, folder: Path) -> None:
     """Save model and tokenizer as an ordinary Hugging Face folder, with how it wants to be prompted."""
     speaker.model.save_pretrained(folder, safe_serialization=True)
     speaker.tokenizer.save_pretrained(folder)
-    write_side_file(config, folder)
+    write_side_file(config, speaker.chat, folder)
 
 
-def write_side_file(config: Config, folder: Path) -> None:
+def write_side_file(config: Config, chat: TemplateChat, folder: Path) -> None:
     """Put beside a model how it wants to be prompted, for `read_side_file`."""
     side = {
         "schema": 1,
         "world": config.world.model_dump(mode="json"),
         "sampling": config.sampling.model_dump(mode="json"),
+        "chat": chat.describe(),
     }
     (folder / SIDE_FILE).write_text(json.dumps(side, indent=2) + "\n")
 

@@ -86,6 +86,7 @@ class Performer:
         settle: Asks, where the last that was played failed, whether it still can; BackendError when not.
         usage: What it has used so far: requests, tokens, cost.
         close: Ends it.
+        chat: Its chat template, where codctl applies it.
     """
 
     player: Callable[[EvalSpec], Player]
@@ -95,6 +96,7 @@ class Performer:
     settle: Callable[[], Awaitable[None]] | None = None
     usage: Callable[[], dict[str, Any]] = dict
     close: Callable[[], Awaitable[None]] | None = None
+    chat: TemplateChat | None = None
 
 
 def subject_of_run(run: RunDirectory, step: str = NEWEST) -> Subject:
@@ -219,7 +221,9 @@ def _open(subject: Subject, log: Path, parts: Sequence[EvalSpec] = ()) -> Perfor
     if config.engine.kind == "vllm":
         return _served(subject.folder, config, log)
     speaker = load_speaker(subject.folder, config.model.dtype, config.model.device)
-    return Performer(_model_player(make_engine(speaker, config.runtime.max_batch), speaker.chat, config), AT_ONCE)
+    return Performer(
+        _model_player(make_engine(speaker, config.runtime.max_batch), speaker.chat, config), AT_ONCE, chat=speaker.chat
+    )
 
 
 def _served(folder: Path, config: Config, log: Path) -> Performer:
@@ -230,7 +234,7 @@ def _served(folder: Path, config: Config, log: Path) -> Performer:
     check_folder(folder)
     chat = load_chat(folder)
     engine = open_vllm(config, folder, engines=place(config).engines, log=log, base=base_folder(folder))
-    return Performer(_model_player(engine, chat, config), AT_ONCE, check=engine.start, close=engine.aclose)
+    return Performer(_model_player(engine, chat, config), AT_ONCE, check=engine.start, close=engine.aclose, chat=chat)
 
 
 def _model_player(engine: Engine, chat: TemplateChat, config: Config) -> Callable[[EvalSpec], Player]:

@@ -166,14 +166,17 @@ async def _session(plan: Plan, performer: Performer, progress: Progress, watch: 
             await performer.check()
         make_folder(plan.folder)
         with _locked(plan.folder), FileJournal(plan.folder / JOURNAL, plan.digest) as journal:
-            write_json(plan.folder / ABOUT, _about(plan))
+            head = _head(plan, performer)
+            write_json(plan.folder / ABOUT, _about(plan, head))
+            for note in performer.chat.notes if performer.chat else ():
+                progress.message(note)
             started_s = time.monotonic()
             try:
                 await _play(plan, performer, journal, progress, watch)
             finally:
                 journal.end_session({"seconds": round(time.monotonic() - started_s, 3), "usage": performer.usage()})
             progress.update("writing results and report", 0, 0, {})
-            write_result(plan.folder, _head(plan), plan.parts, journal)
+            write_result(plan.folder, head, plan.parts, journal)
     finally:
         if performer.close:
             await performer.close()
@@ -211,13 +214,14 @@ async def _play(
             ) from error
 
 
-def _head(plan: Plan) -> dict[str, Any]:
-    """Subject, suite, command and machine: the top of a result."""
+def _head(plan: Plan, performer: Performer) -> dict[str, Any]:
+    """Subject, its chat template, suite, command and machine: the top of a result."""
     return {
         "suite": plan.suite.name,
         "description": plan.suite.description,
         "digest": plan.digest,
         "subject": plan.subject.describe(),
+        **({"chat": performer.chat.describe()} if performer.chat else {}),
         "folder": str(plan.folder),
         "command": list(plan.command),
         "codctl_version": __version__,
@@ -225,12 +229,12 @@ def _head(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _about(plan: Plan) -> dict[str, Any]:
+def _about(plan: Plan, head: Mapping[str, Any]) -> dict[str, Any]:
     """What is played, for those who look before there is a result."""
     keys = ("name", "family", "preset", "variant", "strategy", "packs", "length")
     return {
         "schema": 1,
-        **_head(plan),
+        **head,
         "parts": [{key: getattr(part, key) for key in keys} for part in plan.parts],
         "trajectories": sum(trajectories(part) for part in plan.parts),
     }
