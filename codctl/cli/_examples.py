@@ -94,6 +94,13 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("codctl env generate frozen_lake --packs 100", "Into datasets/, for the datasets library."),
         ("codctl env generate alchemy --split test --out test", "Test packs, into a folder of your own."),
     ],
+    "env demonstrate": [
+        (
+            "codctl env demonstrate frozen_lake --endpoint http://localhost:8000/v1 --model-name NAME",
+            "A served model demonstrates.",
+        ),
+        ("codctl env demonstrate frozen_lake --policy bayes --packs 50", "A scripted policy, to see the format."),
+    ],
     "env validate": [
         ("codctl env validate frozen_lake", "A shipped family."),
         ("codctl env validate frozen_lake --preset hard", "One preset."),

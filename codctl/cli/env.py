@@ -223,6 +223,116 @@ def generate(
 
 
 @app.command(cls=Command)
+def demonstrate(
+    family: FamilyName,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="How a model runs: model.dtype, model.device, runtime.max_batch, engine.kind, … as in a recipe.",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Default: demonstrations/NAME.")] = None,
+    preset: Preset = None,
+    variant: Variant = None,
+    packs: Annotated[int, typer.Option("--packs", metavar="N", min=1, help="Packs to play.")] = 300,
+    length: Length = 4,
+    rendering: Rendering = "full",
+    best_of: Annotated[
+        int, typer.Option("--best-of", metavar="N", min=1, max=1024, help="Trajectories of a pack; the best is kept.")
+    ] = 4,
+    temperature: Annotated[
+        float, typer.Option("--temperature", metavar="T", min=0.01, max=5, help="Sampling temperature.")
+    ] = 1.0,
+    solve_tokens: Annotated[
+        int, typer.Option("--solve-tokens", metavar="N", min=1, help="Most new tokens in one solve turn.")
+    ] = 512,
+    update_tokens: Annotated[
+        int, typer.Option("--update-tokens", metavar="N", min=1, help="Most new tokens in one update.")
+    ] = 1024,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the sampling.")] = 0,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", autocompletion=complete.runs, help="The model of a run plays.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="PATH", help="A Hugging Face folder, or the id of a cached model.")
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option("--policy", metavar="NAME", autocompletion=complete.policies, help="A scripted policy plays."),
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", metavar="URL", help="An OpenAI-compatible server, with --model-name.")
+    ] = None,
+    model_name: Annotated[
+        str | None, typer.Option("--model-name", metavar="NAME", help="What the server calls the model.")
+    ] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", metavar="VAR", help="Environment variable that holds the key.")
+    ] = None,
+    concurrency: Annotated[
+        int | None,
+        typer.Option("--concurrency", metavar="N", min=1, help="Requests to the server at once; 8 when left out."),
+    ] = None,
+    deadline: Annotated[
+        float | None,
+        typer.Option("--deadline", metavar="SECONDS", help="Most time for one reply of the server; 300 when left out."),
+    ] = None,
+    runs_dir: RunsDir = RUNS_DIR,
+    as_json: Json = False,
+) -> None:
+    """Let a stronger model show how packs are played.
+
+    Keeps the tasks that it solved and the hints that helped, as texts, for `warm_start.demonstrations=DIR`. The same
+    command again continues.
+    """
+    from codctl.cli._eval_subject import Asked, subject_of
+    from codctl.cli._progress import open_display
+    from codctl.errors import UsageError
+    from codctl.quantities import share
+    from codctl.stages.demonstrate import DemonstrationSpec, demonstrate
+    from codctl.stages.setup import prepare_process
+
+    found, chosen = _choose(family, preset, variant, rendering)
+    asked = Asked(run, None, model, policy, endpoint, model_name, api_key_env, concurrency, None, deadline)
+    if not asked.subject():
+        raise UsageError(
+            "say who demonstrates: --endpoint, --model, --run or --policy",
+            hint=f"codctl env demonstrate {family} --endpoint URL --model-name NAME",
+        )
+    if policy:
+        found.policy(policy)
+    subject = subject_of(asked, None, runs_dir, overrides or [])
+    spec = DemonstrationSpec(
+        found.name,
+        chosen,
+        variant or found.variants[0],
+        rendering,
+        length,
+        packs,
+        best_of,
+        seed,
+        temperature,
+        solve_tokens,
+        update_tokens,
+    )
+    world = f"{spec.family}-{spec.preset}-{spec.variant}-{spec.rendering}-{packs}x{length}"
+    folder = out or Path("demonstrations") / f"{world}-{Path(subject.name).name}"
+    if subject.folder:
+        prepare_process(subject.settings.runtime.threads)
+    with open_display(10.0) as display:
+        made = demonstrate(subject, spec, folder, display)
+    kept, played, curve = made["kept"], made["played"], " ".join(map(share, made["success"]))
+    lines = [
+        f"solved  {played['solved']:,} of {played['tasks']:,} tasks, by position: {curve}",
+        f"kept    {kept['solves']:,} tasks and {kept['updates']:,} updates of {kept['packs']:,} packs",
+        f"folder  {folder}" + ("" if made["written"] else " (it was there already)"),
+        f"use     codctl train RECIPE warm_start.demonstrations={folder}",
+    ]
+    _output.result("env demonstrate", {"folder": str(folder), **made}, "\n".join(lines), as_json=as_json)
+
+
+@app.command(cls=Command)
 def validate(
     family: FamilyName,
     preset: Preset = None,

@@ -21,6 +21,23 @@ def warm_start_lr(config: Config) -> float:
     return ADAPTER_LR if config.model.lora.rank else FULL_LR
 
 
+_TOO_HIGH = 10.0  # times the default
+
+
+def lr_warning(config: Config) -> str:
+    """What to know about a learning rate that would destroy a pretrained model; empty for one that would not."""
+    if not config.warm_start.enabled or not is_pretrained(config):
+        return ""
+    lr, kind = warm_start_lr(config), f"LoRA rank {config.model.lora.rank}" if config.model.lora.rank else "all weights"
+    usual = ADAPTER_LR if config.model.lora.rank else FULL_LR
+    if lr < _TOO_HIGH * usual:
+        return ""
+    return (
+        f"warm_start.lr={lr:g} is {lr / usual:.0f} times what is usual for a pretrained model ({kind}: {usual:g}); "
+        "it may forget its language"
+    )
+
+
 def trains_adapters_from_the_start(config: Config) -> bool:
     """Whether the warm start trains the LoRA adapters that CoD-Train goes on with.
 

@@ -204,8 +204,14 @@ class SamplingConfig(Section):
 
 
 class WarmStartConfig(Section):
-    enabled: bool = training(True, "Run SFT on scripted demonstrations before CoD-Train.")
-    packs: int = training(1500, "Packs of demonstrations.", ge=1, le=1_000_000)
+    enabled: bool = training(True, "Run SFT on demonstrations before CoD-Train.")
+    demonstrations: str | None = added(
+        None, "Folder that `codctl env demonstrate` wrote; null plays the family's scripted demonstrator."
+    )
+    scripted_share: float = added(
+        0.0, "With a folder: share of the episodes that the scripted demonstrator adds.", ge=0, le=0.99
+    )
+    packs: int = training(1500, "Packs of demonstrations, the most where there is a folder.", ge=1, le=1_000_000)
     epochs: int = training(1, "Passes over the demonstrations.", ge=1, le=1000)
     batch_rows: int = training(64, "Episodes per optimiser step.", ge=1, le=100_000)
     lr: float | None = training(

@@ -20,6 +20,7 @@ from codctl.config.defaults import warm_start_lr
 from codctl.config.schema import Config, LossConfig, TrainConfig
 from codctl.learn import checkpoints
 from codctl.learn.batching import Sample, samples_of
+from codctl.learn.demonstrations import other_source
 from codctl.learn.learner import Learner
 
 _MOST_WARMUP_STEPS = 20
@@ -67,10 +68,11 @@ class Imitation:
         config: Recipe.
         pad_id: Token that fills short rows.
         folder: Of the checkpoints.
+        source: Digest of the demonstrations, where they come from a folder.
     """
 
-    def __init__(self, model: Any, config: Config, *, pad_id: int, folder: Path) -> None:
-        self._config, self._folder = config, folder
+    def __init__(self, model: Any, config: Config, *, pad_id: int, folder: Path, source: str = "") -> None:
+        self._config, self._folder, self._source = config, folder, source
         self._learner = Learner(
             model,
             _settings(config),
@@ -83,8 +85,14 @@ class Imitation:
         self._saved_s = time.monotonic()
 
     def restore(self) -> list[str]:
-        """Load the newest whole checkpoint, if there is one; why newer ones were passed over."""
+        """Load the newest whole checkpoint, if there is one; why newer ones were passed over.
+
+        Raises:
+            RefusedError: It has learned from other demonstrations.
+        """
         found = checkpoints.load_newest(self._folder, self._learner)
+        if found.step and found.info["source"] != self._source:
+            raise other_source(str(self._config.warm_start.demonstrations))
         self.steps = [SftStep(**step) for step in found.info.get("steps", ())]
         return found.skipped
 
@@ -137,7 +145,8 @@ class Imitation:
     def _save(self) -> None:
         step = len(self.steps)
         if step:
-            checkpoints.save(self._folder, self._learner, step, info={"steps": [asdict(one) for one in self.steps]})
+            info = {"steps": [asdict(one) for one in self.steps], "source": self._source}
+            checkpoints.save(self._folder, self._learner, step, info=info)
             checkpoints.prune(self._folder, self._config.train.checkpoints_kept, newest=step)
         self._saved_s = time.monotonic()
 

@@ -17,6 +17,7 @@ from codctl.config.freeze import IDENTITY_VERSION, freeze
 from codctl.config.schema import Config
 from codctl.envs.registry import built_in
 from codctl.learn import hub
+from codctl.learn.demonstrations import digest_of
 from codctl.runs import atomic, code
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_sealed
@@ -59,10 +60,17 @@ def _shared(run: RunDirectory, stage: str, config: Config) -> Path | None:
         "settings": settings,
         "start": _listing(_start(config)),
         "reward": config.train.reward.model_dump(mode="json"),
+        "demonstrations": _demonstrations(config),
         "memory": [getattr(config.train, name) for name in _MEMORY],
     }
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     return run.root / FOLDER / f"{stage}-{key}"
+
+
+def _demonstrations(config: Config) -> str:
+    """What tells the user's demonstrations from others, if there are any."""
+    folder = config.warm_start.demonstrations
+    return digest_of(Path(folder)) if folder and is_sealed(Path(folder)) else ""
 
 
 def _start(config: Config) -> Path | None:

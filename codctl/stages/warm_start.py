@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from codctl.config.defaults import trains_adapters_from_the_start
+from codctl.cod.conversation import Chat
+from codctl.cod.trajectory import EpisodeRecord
+from codctl.config.defaults import lr_warning, trains_adapters_from_the_start
 from codctl.config.schema import Config
+from codctl.errors import PreflightError
+from codctl.learn.demonstrations import check, digest_of, of_folder, other_source
 from codctl.learn.models import check_folder, load_chat, load_tokenizer
 from codctl.runs.atomic import write_json
 from codctl.runs.directory import RunDirectory
-from codctl.runs.seal import is_whole, sealing
+from codctl.runs.seal import is_sealed, is_whole, sealing
 from codctl.stages import cache
 from codctl.stages.export import name_base
 from codctl.stages.progress import Progress
@@ -38,6 +43,7 @@ def warm_start(run: RunDirectory, config: Config, start: Path, tracker: Tracker,
         progress.message("the warm start of another run with the same settings is used")
         is_there = True
     if is_there:
+        _refuse_other_source(final, config)
         _log_again(final, tracker)
     else:
         _make(run, config, start, tracker, progress)
@@ -48,17 +54,17 @@ def warm_start(run: RunDirectory, config: Config, start: Path, tracker: Tracker,
 
 def _make(run: RunDirectory, config: Config, start: Path, tracker: Tracker, progress: Progress) -> None:
     from codctl.learn.imitation import Imitation, Place, SftStep
-    from codctl.learn.warm_start import demonstrations
 
     began = time.monotonic()
+    if warning := lr_warning(config):
+        progress.message(warning)
     check_folder(start)
     tokenizer = load_tokenizer(start)
     chat = load_chat(start, tokenizer)
-    progress.update(f"warm start: playing {config.warm_start.packs} packs of demonstrations", 0, 0, {})
-    episodes = demonstrations(config, chat, rollout_settings(config))
+    episodes = _episodes(config, chat, progress)
     progress.update("warm start: loading the model", 0, 0, {})
-    model = _trainable(start, config)
-    imitation = Imitation(model, config, pad_id=tokenizer.pad_token_id or 0, folder=run.stage(_STEPS))
+    model, source = _trainable(start, config), _source(config)
+    imitation = Imitation(model, config, pad_id=tokenizer.pad_token_id or 0, folder=run.stage(_STEPS), source=source)
     for reason in imitation.restore():
         progress.message(f"checkpoint skipped: {reason}")
     if made := len(imitation.steps):
@@ -82,10 +88,65 @@ def _make(run: RunDirectory, config: Config, start: Path, tracker: Tracker, prog
             "episodes": len(episodes),
             "tokens": sum(len(e.ids) for e in episodes),
             "epochs": config.warm_start.epochs,
+            "source": source,
             "seconds": round(time.monotonic() - began, 1),
             "losses": [{"step": step.step, **_metrics(step)} for step in imitation.steps],
         }
         write_json(temp / _RESULT, result)
+
+
+def _episodes(config: Config, chat: Chat, progress: Progress) -> list[EpisodeRecord]:
+    """What is learned from: the folder of `warm_start.demonstrations`, scripted packs, or both.
+
+    Raises:
+        PreflightError: The folder does not suit the recipe.
+    """
+    from codctl.learn.warm_start import demonstrations
+
+    warm, found = config.warm_start, list[EpisodeRecord]()
+    if warm.demonstrations:
+        progress.update("warm start: reading demonstrations", 0, 0, {})
+        check(config)
+        read = of_folder(config, chat)
+        found = read.episodes
+        if read.too_long:
+            progress.message(
+                f"{read.too_long} of {read.too_long + len(found)} demonstrations are left out: their replies are "
+                "longer than sampling.solve_tokens or sampling.update_tokens"
+            )
+        if not found:
+            raise PreflightError(
+                "every demonstration is longer than the token budgets",
+                where="warm_start.demonstrations",
+                hint="raise sampling.solve_tokens and sampling.update_tokens",
+            )
+        wanted = round(len(found) * warm.scripted_share / (1 - warm.scripted_share))
+        if not wanted:
+            return found
+        packs = math.ceil(wanted / (2 * config.world.length - 1))
+        config = config.model_copy(update={"warm_start": warm.model_copy(update={"packs": packs})})
+    else:
+        wanted = None
+
+    def played(done: int, total: int) -> None:
+        progress.update("warm start: packs of demonstrations", done, total, {})
+
+    played(0, config.warm_start.packs)
+    return found + demonstrations(config, chat, rollout_settings(config), played)[:wanted]
+
+
+def _source(config: Config) -> str:
+    folder = config.warm_start.demonstrations
+    return digest_of(Path(folder)) if folder else ""
+
+
+def _refuse_other_source(final: Path, config: Config) -> None:
+    """A run keeps the demonstrations that it began with, for as long as their folder is there to tell."""
+    folder = config.warm_start.demonstrations
+    if not folder or not is_sealed(Path(folder)):
+        return
+    if json.loads((final / _RESULT).read_text(encoding="utf-8")).get("source", "") != _source(config):
+        raise other_source(folder)
 
 
 def _trainable(start: Path, config: Config) -> Any:

@@ -11,6 +11,7 @@ from codctl.config.schema import Config, WorldConfig
 from codctl.envs.registry import check_world
 from codctl.errors import CodctlError, PreflightError
 from codctl.evaluate.ceilings import UNBOUNDED
+from codctl.learn.demonstrations import check as check_demonstrations
 from codctl.learn.warm_start import demonstrations
 from codctl.stages.setup import rollout_settings
 
@@ -27,7 +28,10 @@ def check_worlds(config: Config) -> None:
         check_world(part.family, part.preset, part.variant, rendering)
     for known in config.model.build.worlds:
         check_world(known.family, known.preset, None, rendering)
-    if config.warm_start.enabled:
+    warm = config.warm_start
+    if warm.enabled and warm.demonstrations:
+        check_demonstrations(config)
+    if warm.enabled and (not warm.demonstrations or warm.scripted_share):
         _try_demonstrations(config, list(_alone(config.world)), "warm_start.enabled")
     if config.model.path is None:
         worlds = [config.world.model_copy(update={**known.model_dump(), "mixture": (), "variant": None})
@@ -79,6 +83,6 @@ def _try_demonstrations(config: Config, worlds: list[WorldConfig], where: str) -
             raise PreflightError(
                 f"family {world.family!r} has no demonstrations to learn from: {' '.join(reason.split())[:200]}",
                 where=where,
-                hint="model.path=FOLDER with warm_start.enabled=false, or give the family a demonstrator "
-                "(codctl docs adding-a-world)",
+                hint="model.path=FOLDER with warm_start.enabled=false, or warm_start.demonstrations=FOLDER "
+                f"(codctl env demonstrate {world.family}), or write a demonstrator (codctl docs adding-a-world)",
             ) from error

@@ -400,3 +400,24 @@ def test_the_worked_episode_of_the_docs_is_what_one_sees(cli) -> None:
     command, _, rest = block.partition("\n")
     out = cli(*command.split()).out.strip()
     assert rest.startswith("".join(f"{line.rstrip()}\n" for line in out.splitlines()))
+
+
+# --- demonstrate ------------------------------------------------------------------------------------------------------
+
+
+def test_demonstrations_are_made_once(cli, home: Path) -> None:
+    command = ("env", "demonstrate", "frozen_lake", "--policy", "demonstrator", "--packs", "5", "--best-of", "2")
+    first = cli(*command, "--rendering", "compact").out
+    assert re.search(
+        r"solved  \d+ of 40 tasks, by position: [\d. ]+\nkept    \d+ tasks and \d+ updates of \d packs", first
+    )
+    assert "codctl train RECIPE warm_start.demonstrations=demonstrations/frozen_lake-tiny-default-compact-5x4" in first
+    assert "it was there already" in cli(*command, "--rendering", "compact").out
+    found = cli(*command, "--out", "mine", "--json").json["result"]
+    assert (found["folder"], found["written"], found["kept"]["packs"]) == ("mine", True, 5)
+
+
+def test_demonstrate_needs_a_player(cli) -> None:
+    found = cli("env", "demonstrate", "frozen_lake")
+    assert found.code == 2
+    assert "say who demonstrates: --endpoint, --model, --run or --policy" in found.err

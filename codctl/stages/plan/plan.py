@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from codctl.config.defaults import lr_warning
 from codctl.config.schema import Config
 from codctl.stages.plan import lengths, sizes, speed
 from codctl.stages.plan.devices import Device, Layout, lay_out, machine_memory
@@ -141,6 +142,8 @@ def _notes(config: Config, model: Model, layout: Layout, tokens: Lengths) -> lis
         found.append(
             f"the KV cache of an engine holds {layout.room.sequences} sequences of {layout.room.context:,} tokens"
         )
+    if warning := lr_warning(config):
+        found.append(warning)
     if layout.gpu is None and (here := machine_memory()) and layout.devices[0].need > here:
         found.append(f"this machine has {here / GIB:.1f} GiB of memory")
     return found
