@@ -5,14 +5,16 @@ from __future__ import annotations
 from codctl.envs.base import Episode, Rendering, Step
 from codctl.envs.terminal import text
 from codctl.envs.terminal.checks import goal
+from codctl.envs.terminal.parsing import MAX_LINE
 from codctl.envs.terminal.shell import Ran, Shell
 from codctl.envs.terminal.tasks import MAX_STEPS, TerminalTask, TerminalWorld
 
 
 class TerminalEpisode(Episode):
-    """Reward 1 as soon as all checks hold after a command, 0 when the steps are spent. Each command is a step.
+    """Reward 1 as soon as all checks hold, 0 when the steps are spent.
 
-    A chain of three commands is three steps; so is the reckoning the same however commands are put into lines.
+    With house rules each command is a step and is followed by the checks: a chain of three commands is three steps.
+    Without them (`paper`) it is as published: a line is a step, the checks come after it, and turns cost nothing.
     """
 
     def __init__(self, world: TerminalWorld, task: TerminalTask, rendering: Rendering) -> None:
@@ -22,6 +24,8 @@ class TerminalEpisode(Episode):
         self.shell = Shell(self.site, world.rules)
         self.checks = goal(task.steps, self.site, world.rules)
         self.log: list[Ran] = []
+        self.as_published = world.rules is None
+        self.has_turn_penalty = not self.as_published
         super().__init__(MAX_STEPS)
         self.observation = text.first_observation(self)
 
@@ -30,9 +34,13 @@ class TerminalEpisode(Episode):
             raise ValueError("the episode is over")
         if not action.strip():
             return self.fail("the command line is empty")
-        ran = self.shell.run_line(action.strip(), self.max_turns - self.turns, self.is_solved)
+        if self.as_published:
+            ran = self.shell.run_line(action.strip(), MAX_LINE, lambda: False)
+            self.turns += 1
+        else:
+            ran = self.shell.run_line(action.strip(), self.max_turns - self.turns, self.is_solved)
+            self.turns += len(ran)
         self.log += ran
-        self.turns += len(ran)
         info = {"ran": tuple(ran)}
         if self.is_solved():
             return self.end(1.0, text.ending(self, ran, "The task is done."), info)

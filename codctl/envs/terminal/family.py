@@ -11,6 +11,7 @@ from codctl.config.nearest import unknown
 from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering, Task
 from codctl.envs.terminal import text
 from codctl.envs.terminal.belief import believe
+from codctl.envs.terminal.demonstrator import Demonstrator
 from codctl.envs.terminal.episode import TerminalEpisode
 from codctl.envs.terminal.generator import PRESETS, draw_task, draw_world
 from codctl.envs.terminal.hints import claims, hint_from
@@ -35,6 +36,12 @@ class Terminal(Family):
     def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[TerminalWorld, tuple[Task, ...]]:
         world = draw_world(rng, PRESETS[preset]) if variant == "shared_world" else TerminalWorld()
         return world, tuple(draw_task(rng, PRESETS[preset], world) for _ in range(length))
+
+    def in_variant(self, variant: str) -> Family:
+        return _PAPER if variant == "paper" else self
+
+    def edition(self, preset: str, variant: str) -> int:
+        return 2 if variant == "paper" else 1
 
     def redraw(self, world: TerminalWorld, rng: Random) -> TerminalWorld:
         if world.rules is None:
@@ -74,9 +81,21 @@ class Terminal(Family):
         return text.answered(action)
 
     def policy(self, name: str, **options: float) -> Policy:
+        if name == "demonstrator":
+            return Demonstrator(options.get("keep_fact", 0.35), options.get("wrong_fact", 0.1))
         if name not in POLICIES:
             raise unknown(f"policy of {self.name}", name, list(POLICIES), "codctl env list")
         return POLICIES[name]()
 
     def describe_task(self, world: TerminalWorld, task: TerminalTask) -> str:
         return TerminalEpisode(world, task, "full").observation
+
+
+class PaperTerminal(Terminal):
+    """The variant `paper`, whose prompt has its own rules for steps and variables, and no house rules."""
+
+    def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
+        return text.solve_prompt(hints, rendering, as_published=True)
+
+
+_PAPER = PaperTerminal()

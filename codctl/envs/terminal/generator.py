@@ -20,6 +20,8 @@ DROP_NAMES = (
 )
 MODES = ("700", "710", "711", "740", "744", "750", "751", "754", "755", "760", "764", "770", "771", "774", "775")
 
+COMPOSITE_RATIO = 0.5
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -53,6 +55,9 @@ def draw_world(rng: Random, preset: Preset) -> TerminalWorld:
 def draw_task(rng: Random, preset: Preset, world: TerminalWorld) -> TerminalTask:
     """A task in the world's site, or in one of its own."""
     site = world.site or draw_site(rng, None)
-    kind = rng.choice(preset.kinds)
+    if world.site is None:  # as published, whatever the preset: `composite_ratio: 0.5` in eval_terminal.yaml
+        kind = rng.choice(COMPOSITE if rng.random() < COMPOSITE_RATIO else SINGLE)
+    else:
+        kind = rng.choice(preset.kinds)
     steps = draw_steps(kind, Draw(rng, site))
     return TerminalTask(kind, steps, None if world.site else site)

@@ -56,13 +56,17 @@ def next_line(episode: TerminalEpisode, knowledge: Knowledge) -> str:
 
 def _way_around(step: Step, episode: TerminalEpisode, knowledge: Knowledge) -> Step:
     """Copy and erase instead of move, where these tools are known and that one is not."""
-    if step.verb != "move" or knowledge.is_known("move"):
+    if step.verb != "move":
+        return step
+    copy = replace(step, verb="copy")
+    copied = goal([copy], episode.site, episode.shell.rules)  # wants nothing of a file that came to the site later
+    if all(check.want.kind != "gone" and not check.problem(episode.shell) for check in copied):
+        return Step("erase", step.side, step.source)
+    if knowledge.is_known("move"):
         return step
     if not (knowledge.is_known("copy") and knowledge.is_known("erase")) or episode.max_turns - episode.turns < 2:
         return step
-    copy = replace(step, verb="copy")
-    copied = not any(check.problem(episode.shell) for check in goal([copy], episode.site, episode.shell.rules))
-    return Step("erase", step.side, step.source) if copied else copy
+    return copy
 
 
 def next_step(episode: TerminalEpisode) -> Step:

@@ -14,6 +14,7 @@ from codctl.envs.terminal.parsing import parse_line
 from codctl.envs.terminal.paths import WINDOWS
 from codctl.envs.terminal.rules import SERVICE, TOOLS, VERB_OF, HouseRules, Lesson
 from codctl.envs.terminal.sites import Side, Site
+from codctl.envs.terminal.variables import expand
 
 MAX_OUTPUT = 1500  # characters
 
@@ -54,6 +55,8 @@ class Shell:
 
     def run_line(self, line: str, allowance: int, is_over: Callable[[], bool]) -> list[Ran]:
         """Run the commands of a line until one that must succeed fails, the allowance is spent or all is over."""
+        if not self.rules:
+            line = expand(line, self.here)
         try:
             commands = parse_line(line, escapes=self.here.identity.system != WINDOWS)
         except Refused as problem:

@@ -26,6 +26,16 @@ Hints from earlier tasks: {hints}
 Say what you do, then end with <answer>COMMAND LINE</answer>."""
 
 
+PUBLISHED_RULES = """\
+You work in the shell of a local machine and reach a remote one with ssh. Answer with one command line a turn, \
+without pipes, redirects or wildcards. Send files between the machines from the local one. The task ends as soon as \
+everything it asks for is done.
+
+Hints from earlier tasks: {hints}
+
+Say what you do, then end with <answer>COMMAND LINE</answer>."""
+
+
 def first_observation(episode: TerminalEpisode, task: str) -> str:
     site = episode.site
     lines = [f"Local: {_machine(site.local)}. Remote: {_machine(site.remote)}."]

@@ -21,19 +21,18 @@ if TYPE_CHECKING:
 _RULES = f"""\
 You work at the shell of a local machine, from which you can reach a remote machine. Get the task done.
 
-Each turn you give one command line. You can join commands with && or ;. Each command counts as one step, and you \
+Each turn you give one command line. You can join commands with && or ;. Each {{counted}} counts as one step, and you \
 have {MAX_STEPS} steps. A command that fails changes nothing.
 
 Commands: ls cd pwd cat mkdir chmod cp mv rm touch echo whoami ssh exit scp rsync tar zip unzip gzip gunzip. On \
-Windows, chmod touch rsync tar gzip gunzip are missing, and dir type copy move del ren are available as well. Pipes, \
-redirects, variables and wildcards are not available. `ssh HOST` takes you to the remote machine and `exit` takes you \
+Windows, chmod touch rsync tar gzip gunzip are missing, and dir type copy move del ren are available as well. \
+{{missing}} and wildcards are not available. `ssh HOST` takes you to the remote machine and `exit` takes you \
 back. Send files between the machines from the local one.
 
-The task ends with reward 1 as soon as everything it asks for is done; the fewer steps you use, the better. Running \
+The task ends with reward 1 as soon as everything it asks for is done{{fewer}}. Running \
 out of steps, or a reply that cannot be read, ends it with reward 0.
 
-Use your steps both to get the task done and to find out what is hidden: what you find out helps you in the later \
-tasks of this series.
+{{explore}}
 
 Hints from earlier tasks (your own notes; they may be wrong, incomplete or not apply here):
 {{hints}}
@@ -43,12 +42,29 @@ First I look at what is in this folder.
 <answer>ls</answer>"""
 
 
-def solve_prompt(hints: str, rendering: Rendering) -> str:
+_HOUSE = {
+    "counted": "command",
+    "missing": "Pipes, redirects, variables",
+    "fewer": "; the fewer steps you use, the better",
+    "explore": "Use your steps both to get the task done and to find out what is hidden: what you find out helps you "
+    "in the later tasks of this series.",
+}
+# The published prompt does not speak of later tasks here, and nothing is hidden.
+_PUBLISHED = {
+    "counted": "line",
+    "missing": "Variables such as $HOME, or %USERPROFILE% on Windows, are expanded. Pipes, redirects",
+    "fewer": "",
+    "explore": "Later tasks are on other machines. What you find out about the shell helps you there.",
+}
+
+
+def solve_prompt(hints: str, rendering: Rendering, *, as_published: bool = False) -> str:
     if rendering == "compact":
         return f"terminal hints {hints or 'none'}"
     if rendering == "terse":
-        return terse.RULES.format(hints=hints or "none yet")
-    return _RULES.format(hints=hints or "(none yet)")
+        rules = terse.PUBLISHED_RULES if as_published else terse.RULES
+        return rules.format(hints=hints or "none yet")
+    return _RULES.format(hints=hints or "(none yet)", **(_PUBLISHED if as_published else _HOUSE))
 
 
 _FENCE = re.compile(r"\A```\w*\n(.*?)\n?```\Z", re.DOTALL)
@@ -144,7 +160,9 @@ def transcript(episode: TerminalEpisode) -> str:
 
 
 def unfinished(episode: TerminalEpisode) -> str:
-    """What is not as it should be when the steps are spent."""
+    """What is not as it should be when the steps are spent; as published, only that something is not."""
+    if episode.as_published:
+        return "You ran out of steps. The task is not done."
     wrong = [(check, check.problem(episode.shell)) for check in episode.checks]
     said = "; ".join(f"{_place(episode.site, c.side, c.label)} {problem}" for c, problem in wrong if problem)
     return f"You ran out of steps. Not done: {said}."

@@ -104,8 +104,7 @@ def test_shared_worlds_have_one_site() -> None:
 
 def begin(kind: str, variant: str = "paper") -> TerminalEpisode:
     episode = first(kind, variant)
-    world = FAMILY.pack("validation", 0, 1, "easy", "paper").world
-    return episode.task.begin(world, "full")
+    return episode.task.begin(TerminalWorld(episode.site, episode.shell.rules), "full")
 
 
 def test_moving_away_is_not_deleting() -> None:
@@ -131,27 +130,58 @@ def test_a_file_of_the_right_name_with_other_content_does_not_count() -> None:
 
 
 def test_the_goal_ends_the_episode_in_the_middle_of_a_line() -> None:
+    episode = begin("mkdir", "shared_world")
+    rules = episode.shell.rules
+    assert rules
+    path = episode.site.side(episode.task.steps[0].side).identity.write(
+        tuple(rules.truth["drop"] if part == DROP else part for part in episode.task.steps[0].source)
+    )
+    assert episode.act(f"pwd; {rules.truth['make']} make {path}; whoami").reward == 1.0
+    assert episode.turns == 2
+
+
+def test_as_published_a_line_is_a_step_and_its_end_decides() -> None:
     episode = begin("mkdir")
     step = episode.task.steps[0]
     if step.side == "remote":
         episode.act(f"ssh {episode.site.remote.identity.host}")
-    before = episode.turns
-    line = f"pwd; mkdir {episode.shell.here.show(step.source)}; whoami"
-    assert episode.act(line).reward == 1.0
+    before, path = episode.turns, episode.shell.here.show(step.source)
+    assert not episode.act(f"mkdir {path} && mv {path} {path}x").done
+    assert episode.act(f"pwd; mv {path}x {path}; whoami").reward == 1.0
     assert episode.turns == before + 2
+    assert not episode.has_turn_penalty
+    assert begin("mkdir", "shared_world").has_turn_penalty
 
 
 def test_each_command_is_a_step_and_a_refused_line_one() -> None:
-    episode = begin("upload")
+    episode = begin("upload", "shared_world")
     for line, turns in [("pwd; pwd", 2), ("cat no && pwd && pwd", 3), ("ls | wc", 4), ("pwd" + "; pwd" * 6, 11)]:
         episode.act(line)
         assert episode.turns == turns
     step = episode.act("pwd; pwd; pwd")
     assert (step.done, step.reward, episode.turns) == (True, 0.0, 12)
-    assert "You ran out of steps. Not done: " in step.feedback
+    assert step.feedback.splitlines()[-1].startswith("You ran out of steps. Not done: ")
     assert step.feedback.endswith(" is missing.")
     with pytest.raises(ValueError, match="the episode is over"):
         episode.act("pwd")
+
+
+def test_as_published_a_lost_task_only_says_that_it_is_not_done() -> None:
+    episode = begin("upload")
+    for _ in range(12):
+        episode.act("pwd; pwd")
+    assert (episode.turns, episode.reward) == (12, 0.0)
+    assert episode.feedback.splitlines()[-1] == "You ran out of steps. The task is not done."
+
+
+def test_as_published_half_of_the_tasks_are_composite() -> None:
+    composite = [
+        len(task.steps) > 1  # type: ignore[attr-defined]
+        for index in range(500)
+        for task in FAMILY.pack("train", index, 4, "hard", "paper").tasks
+    ]
+    assert sum(composite) / len(composite) == pytest.approx(0.5, abs=3 * 0.5 / len(composite) ** 0.5)
+    assert {len(task.steps) > 1 for task in FAMILY.pack("train", 0, 8, "easy", "paper").tasks} == {True, False}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("action", ["", "  ", "\n"])

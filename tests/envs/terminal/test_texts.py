@@ -48,7 +48,7 @@ $ scp x.tar.gz far:in
 (no output)
 $ ssh far
 You are now bob on far.
-Step 4 of 12. You are on far in /home/bob."""
+Step 2 of 12. You are on far in /home/bob."""
 
 FULL_TRANSCRIPT = """\
 Task:
@@ -71,15 +71,12 @@ def test_full(make_shell: Make) -> None:
     assert episode.observation == FULL_FIRST
     assert episode.act("tar -czf x.tar.gz docs && scp x.tar.gz far:in; ssh far").observation == FULL_LATER
     assert episode.act("cat nothing").observation == (
-        "cat: /home/bob/nothing: No such file or directory\nStep 5 of 12. You are on far in /home/bob."
+        "cat: /home/bob/nothing: No such file or directory\nStep 3 of 12. You are on far in /home/bob."
     )
     assert episode.transcript() == FULL_TRANSCRIPT
     while not episode.done:
         episode.act("pwd")
-    assert episode.feedback == (
-        "/home/bob\nYou ran out of steps. Not done: far:/home/bob/in does not have the right content; "
-        "far:/home/bob/r.txt does not have the right mode."
-    )
+    assert episode.feedback == ("/home/bob\nYou ran out of steps. The task is not done.")
 
 
 HOUSE_FIRST = """\

@@ -1,0 +1,143 @@
+"""The demonstrator of the warm start: it uses hints well and writes them carelessly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Literal
+
+from codctl.envs.base import Situation
+from codctl.envs.terminal.belief import Belief, believe
+from codctl.envs.terminal.episode import TerminalEpisode
+from codctl.envs.terminal.hints import claims, hint_from
+from codctl.envs.terminal.plans import Knowledge, Truth, next_line, next_step
+from codctl.envs.terminal.rules import SLOTS, VERBS, Surface, list_of
+from codctl.envs.terminal.tasks import DROP
+
+Source = Literal["seen", "hints", "list", "none"]
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What the hints say, overruled by what this episode showed; a guess among what its lists leave open.
+
+    Attributes:
+        hinted: Facts that the hints state, each with one value.
+        seen: What the answers of this episode leave possible.
+        choices: A value to try for each slot, drawn once for each command.
+    """
+
+    hinted: dict[str, str]
+    seen: Belief
+    choices: dict[str, str]
+
+    def source(self, slot: str) -> Source:
+        if slot in self.seen.true or (self.guess(slot) is not None and len(self.seen.candidates(slot)) == 1):
+            return "seen"
+        if self.hinted.get(slot) in self.seen.candidates(slot):
+            return "hints"
+        return "list" if list_of(slot) in self.seen.seen else "none"
+
+    def guess(self, slot: str) -> str | None:
+        candidates = self.seen.candidates(slot)
+        if slot in self.seen.true or self.hinted.get(slot) in candidates:
+            return self.seen.true.get(slot) or self.hinted[slot]
+        return self.choices.get(slot) if list_of(slot) in self.seen.seen else None
+
+    def is_known(self, slot: str) -> bool:
+        return self.source(slot) in ("seen", "hints")
+
+
+class Demonstrator:
+    """Uses hints well and writes them carelessly, so that the warm start leaves the writing to RL.
+
+    Solve: do the next step with the tool, port, folder and mode that are known, trust the hints until an answer
+    contradicts them, and else look at the list and try one of its values. Update: keep each known fact with some
+    probability, and sometimes add a wrong one.
+    """
+
+    def __init__(self, keep_fact: float, wrong_fact: float) -> None:
+        self._keep, self._wrong = keep_fact, wrong_fact
+
+    def solve(self, situation: Situation, rng: Random) -> str:
+        episode = situation.episode
+        assert isinstance(episode, TerminalEpisode)
+        surface = episode.site.surface
+        noted = _noted(situation.hints, episode, surface, rng) if surface else None
+        knowledge: Knowledge = noted or Truth(None)
+        line = next_line(episode, knowledge)
+        if situation.rendering == "compact":
+            return f"<answer> {line} </answer>"
+        return f"{_thought(episode, line, noted)}\n<answer>{line}</answer>"
+
+    def update(self, situation: Situation, rng: Random) -> str:
+        episode = situation.episode
+        assert isinstance(episode, TerminalEpisode)
+        surface = episode.site.surface
+        if surface is None:
+            return hint_from({}, situation.rendering)
+        noted = _noted(situation.hints, episode, surface, rng)
+        known = {slot: noted.guess(slot) or "" for slot in SLOTS if noted.is_known(slot)}
+        kept = {slot: value for slot, value in known.items() if rng.random() < self._keep}
+        free = [slot for slot in SLOTS if slot not in kept]
+        if free and rng.random() < self._wrong:
+            slot = rng.choice(free)
+            kept[slot] = rng.choice(surface.of(slot))
+        return hint_from({slot: kept[slot] for slot in SLOTS if slot in kept}, situation.rendering)
+
+
+def _noted(hints: str, episode: TerminalEpisode, surface: Surface, rng: Random) -> Noted:
+    stated = sorted(claims(hints, surface))  # sorted: the order of a set of texts differs between processes
+    slots = [slot for slot, _ in stated]
+    seen = believe(surface, [episode])
+    taken = set(dict(stated).values())
+    choices = {}
+    for slot in SLOTS:
+        candidates = seen.candidates(slot)
+        # A tool that the hints have for another verb is the last one to try.
+        choices[slot] = rng.choice([value for value in candidates if value not in taken] or candidates)
+    return Noted({slot: value for slot, value in stated if slots.count(slot) == 1}, seen, choices)
+
+
+def _thought(episode: TerminalEpisode, line: str, noted: Noted | None) -> str:
+    """Why this command, in a sentence."""
+    step = next_step(episode)
+    if line.startswith(("ssh ", "exit")):
+        where = episode.site.side("local" if line == "exit" else "remote").identity.host
+        return f"The next thing to do is on {where}.{_about('port', noted) if line != 'exit' else ''}"
+    if noted is None:
+        return f"Next I {_WORDS[step.verb]} what the task names."
+    if line.startswith("ls "):
+        unknown = "drop" if noted.guess(step.tool_verb or "mode") or not step.tool_verb else step.tool_verb
+        return f"I do not know the {_name(unknown)} yet, so I look at the choices."
+    verb = "mode" if line.startswith("chmod ") else line.split()[1]  # copy and erase may stand for move
+    slots = [verb, *(["port"] if verb == "send" else []), *(["drop"] if DROP in (*step.source, *step.target) else [])]
+    return f"Next I {_WORDS[verb]} what the task names." + "".join(_about(slot, noted) for slot in slots)
+
+
+def _about(slot: str, noted: Noted | None) -> str:
+    """Where the value of a slot comes from."""
+    if noted is None:
+        return ""
+    value, name = noted.guess(slot), _name(slot)
+    if value is None:
+        return f" I do not know the {name} yet, so I see what it says."
+    told = {"seen": "I found out that", "hints": "The hints say that"}.get(noted.source(slot))
+    return f" {told} the {name} is {value}." if told else f" I do not know the {name}, so I try {value}."
+
+
+def _name(slot: str) -> str:
+    return f"tool to {slot}" if slot in VERBS else {"drop": "drop folder"}.get(slot, slot)
+
+
+_WORDS = {
+    "send": "send",
+    "fetch": "fetch",
+    "pack": "pack",
+    "unpack": "unpack",
+    "erase": "delete",
+    "move": "move",
+    "copy": "copy",
+    "make": "make",
+    "mode": "set the mode of",
+}
