@@ -1,8 +1,9 @@
 """Continuous batching on a plain `transformers` model, on CPU or GPU.
 
-Every live conversation keeps its keys and values in a slot, found again by content, so a later turn only computes its
-new tokens. Replies that end make room at once; nobody waits for the slowest reply of a batch. The order of work depends
-only on the order of requests, and each request draws from its own seed, so results do not depend on timing.
+Every live conversation keeps its keys and values, found again by content, so a later turn only computes its new tokens.
+What no live conversation goes on from is forgotten, and its memory given back. Requests that do not fit the memory wait.
+Replies that end make room at once; nobody waits for the slowest reply of a batch. The order of work depends only on the
+order of requests, and each request draws from its own seed, so results do not depend on timing.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ import numpy as np
 import torch
 
 from codctl.cod.engine import Asker, EngineError, EngineStats, Generation, PromptTooLongError, Sampling, Weights
-from codctl.engines.kv_slots import SlotCache
+from codctl.engines.kv_cache import BLOCK, Content, KvCache, blocks_for, token_bytes
 from codctl.engines.published import load_published
+
+_GPU_PASS_TOKENS = 16_384
+_CPU_PASS_FLOP = 250 * 10**9
+_SHORTEST_PASS = 256  # tokens
 
 
 @dataclass(eq=False)
@@ -27,9 +32,14 @@ class _Request:
     sampling: Sampling
     draws: np.ndarray[Any, Any]  # one uniform number per token, from the request's own seed
     future: asyncio.Future[Generation]
-    slot: int = -1
+    content: Content = field(default_factory=Content)
+    matches: list[Content] = field(default_factory=list)  # kept when it came: what it may go on from
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+
+    @property
+    def ids(self) -> list[int]:
+        return self.prompt_ids + self.token_ids
 
 
 class TransformersEngine:
@@ -44,21 +54,35 @@ class TransformersEngine:
         max_tokens: Longest sequence that the model reads.
         max_batch: Most sequences in one forward pass.
         autocast: Type of the arithmetic when it is not that of the weights: the learner's, for a model that it trains.
+        memory: Most bytes of keys and values; None for no limit. One sequence may have as many tokens as fit.
     """
 
     def __init__(
-        self, model: Any, *, pad_id: int, max_tokens: int, max_batch: int = 256, autocast: torch.dtype | None = None
+        self,
+        model: Any,
+        *,
+        pad_id: int,
+        max_tokens: int,
+        max_batch: int = 256,
+        autocast: torch.dtype | None = None,
+        memory: int | None = None,
     ) -> None:
         self._model, self._autocast = model, autocast
         self._base = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._device = next(model.parameters()).device
-        self._pad_id, self._max_tokens, self._slots = pad_id, max_tokens, max_batch
+        number = (autocast or next(model.parameters()).dtype).itemsize
+        of_block = BLOCK * token_bytes(self._base.config, number)
+        self._most_blocks = max(1, memory // of_block) if memory is not None else None
+        self._max_tokens = min(max_tokens, self._most_blocks * BLOCK) if self._most_blocks else max_tokens
+        self._pad_id, self._max_batch = pad_id, max_batch
+        self._pass_tokens = _tokens_of_a_pass(model, self._device)
         self._seats = 0
         self._version = 0
         self._waiting: list[_Request] = []
         self._running: list[_Request] = []
+        self._is_cut = False  # whether the last admission was more than one pass may read
         self._scheduled = False
-        self._cache: SlotCache | None = None
+        self._cache = KvCache(self._base.config.get_text_config().num_hidden_layers, autocast)
         self.stats = EngineStats()
         self._reset_cache()
 
@@ -69,15 +93,21 @@ class TransformersEngine:
 
     def leave_seat(self) -> None:
         self._seats -= 1
+        if not self._seats and not self._waiting and not self._running:
+            self._reset_cache()
         self._schedule()
 
     async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
         room = self._max_tokens - len(prompt_ids)
         if room < 1:
-            raise PromptTooLongError(f"the prompt has {len(prompt_ids)} tokens, the model reads {self._max_tokens}")
+            what = "there is memory for" if self._most_blocks else "the model reads"
+            raise PromptTooLongError(f"the prompt has {len(prompt_ids)} tokens, {what} {self._max_tokens}")
         budget = min(sampling.max_new_tokens, room)
         draws = np.random.Generator(np.random.Philox(seed)).random(budget)
         request = _Request(list(prompt_ids), sampling, draws, asyncio.get_running_loop().create_future())
+        request.matches = self._matches(request.prompt_ids)
+        for content in request.matches:
+            content.wanted += 1
         self._waiting.append(request)
         self._schedule()
         return await request.future
@@ -85,22 +115,21 @@ class TransformersEngine:
     async def update_weights(self, weights: Weights) -> None:
         if self._running or self._waiting:
             raise EngineError("weights cannot change while replies are being sampled")
+        self._reset_cache()
         if weights.folder is not None:
             load_published(self._model, weights.folder)
         self._version = weights.version
         self.stats = EngineStats()
-        self._reset_cache()
 
     async def aclose(self) -> None:
-        self._cache = None
+        self._reset_cache()
 
     # --- scheduling -----------------------------------------------------------------------------------------------
 
     def _reset_cache(self) -> None:
-        self._cache = SlotCache(self._base.config.num_hidden_layers, self._slots)
-        self._kept: list[list[int]] = [[] for _ in range(self._slots)]  # token ids whose keys a slot holds
-        self._free = list(range(self._slots))  # oldest use first
-        self._index: dict[bytes, int] = {}  # content of a free slot → the slot
+        self._cache.clear()
+        self._kept: dict[int, Content] = {}  # contents that nobody extends just now, oldest use first
+        self._index: dict[bytes, Content] = {}  # by content, of those
         self._lengths: dict[int, int] = {}  # length of such contents → how many
 
     def _schedule(self) -> None:
@@ -111,105 +140,158 @@ class TransformersEngine:
     def _turn(self) -> None:
         """One forward pass, then let the loop run those whose replies are done."""
         self._scheduled = False
-        self._waiting = [request for request in self._waiting if not request.future.cancelled()]
+        for request in [r for r in self._waiting if r.future.cancelled()]:
+            self._waiting.remove(request)
+            self._unclaim(request)
         for request in [r for r in self._running if r.future.cancelled()]:
             self._retire(request)
         try:
-            if self._should_admit():
-                self._admit()
-            elif self._running:
+            self._forget_unwanted()
+            if not (self._should_admit() and self._admit()) and self._running:
                 self._decode()
         except Exception as error:  # noqa: BLE001  every caller must hear of it, or it would wait for ever
             for request in (*self._running, *self._waiting):
                 if not request.future.done():
                     request.future.set_exception(EngineError(f"{type(error).__name__}: {error}"))
-            self._running, self._waiting = [], []
+            self._running, self._waiting, self._is_cut = [], [], False
             self._reset_cache()
         if self._running or self._should_admit():
             self._schedule()
 
     def _should_admit(self) -> bool:
         """Prompts wait until enough of them make a batch: one row costs nearly as much as many."""
-        if not self._waiting or not self._free:
+        if not self._waiting or len(self._running) >= self._max_batch:
             return False
-        everyone_waits = len(self._waiting) + len(self._running) >= min(self._seats, self._slots)
+        everyone_waits = len(self._waiting) + len(self._running) >= min(self._seats, self._max_batch)
         if not self._running:
             return everyone_waits
-        return len(self._waiting) >= max(1, len(self._running) // 2)
+        return self._is_cut or len(self._waiting) >= max(1, len(self._running) // 2)
 
-    def _admit(self) -> None:
-        batch = self._waiting[: len(self._free)]
-        del self._waiting[: len(batch)]
-        suffixes = []
-        for request in batch:
-            request.slot = self._find_slot(request.prompt_ids)
-            kept = self._kept[request.slot]
-            suffixes.append(request.prompt_ids[len(kept) :])
-            self.stats.prompt_tokens += len(request.prompt_ids)
-            self.stats.cached_tokens += len(kept)
-        self._running.extend(batch)
-        self._forward(batch, suffixes)
+    def _admit(self) -> bool:
+        """Read as many prompts as a pass and the memory hold; False when not even one fits yet."""
+        batch, suffixes, longest = list[_Request](), list[list[int]](), 0
+        self._is_cut = False
+        while self._waiting and len(self._running) + len(batch) < self._max_batch:
+            request = self._waiting[0]
+            ids, found = request.ids, next(iter(self._matches(request.ids)), None)
+            suffix = ids[len(found.ids) if found else 0 :]
+            longest = max(longest, len(suffix))
+            self._is_cut = bool(batch) and (len(batch) + 1) * longest > self._pass_tokens
+            missing = blocks_for(len(ids)) - (len(found.blocks) if found else 0)
+            to_go_on = len(self._running) + len(batch)  # blocks
+            if self._is_cut or not self._make_room(missing + to_go_on, found):
+                break
+            request.content = self._taken(found) if found else Content()
+            self._cache.extend(request.content, len(ids))
+            self._unclaim(self._waiting.pop(0))
+            batch.append(request)
+            suffixes.append(suffix)
+            self.stats.prompt_tokens += len(ids)
+            self.stats.cached_tokens += len(ids) - len(suffix)
+        if batch:
+            self._running.extend(batch)
+            self._forward(batch, suffixes)
+        return bool(batch)
 
     def _decode(self) -> None:
+        while not self._make_room(sum(len(r.content.ids) % BLOCK == 0 for r in self._running)):
+            self._put_back(self._running[-1])
+        for request in self._running:
+            self._cache.extend(request.content, len(request.content.ids) + 1)
         self._forward(self._running[:], [[request.token_ids[-1]] for request in self._running])
 
-    # --- slots ----------------------------------------------------------------------------------------------------
+    def _put_back(self, request: _Request) -> None:
+        """Let a request wait whose next token has no room. Its prompt and reply so far are read again later."""
+        self._running.remove(request)
+        self._cache.release(request.content)
+        request.content = Content()
+        self._waiting.insert(0, request)
 
-    def _find_slot(self, prompt_ids: list[int]) -> int:
-        """The free slot that holds the longest beginning of the prompt; else the one unused for longest."""
-        key = np.asarray(prompt_ids, np.int32).tobytes()
-        for length in sorted(self._lengths, reverse=True):
-            if length < len(prompt_ids) and (slot := self._index.get(key[: 4 * length], -1)) >= 0:
-                self._forget(slot)
-                self._free.remove(slot)
-                return slot
-        slot = self._free.pop(0)
-        self._forget(slot)
-        self._kept[slot] = []
-        return slot
+    # --- kept contents --------------------------------------------------------------------------------------------
 
-    def _forget(self, slot: int) -> None:
-        """Take a slot's content out of the index; it is about to be extended or overwritten."""
-        key = np.asarray(self._kept[slot], np.int32).tobytes()
-        if self._index.get(key) == slot:
-            del self._index[key]
-            length = len(self._kept[slot])
-            self._lengths[length] -= 1
-            if not self._lengths[length]:
-                del self._lengths[length]
+    def _make_room(self, blocks: int, needed: Content | None = None) -> bool:
+        """Whether so many blocks are free, if need be after forgetting kept contents other than the one needed.
+
+        What no request waits for is forgotten first, then what is waited for by the last requests.
+        """
+        if self._most_blocks is None:
+            return True
+        excess = self._cache.used + blocks - self._most_blocks
+        others = [content for content in self._kept.values() if content is not needed]
+        if excess > sum(len(content.blocks) for content in others):
+            return False
+        unwanted = [content for content in others if not content.wanted]
+        for content in [*unwanted, *(content for content in reversed(others) if content.wanted)]:
+            if self._cache.used + blocks <= self._most_blocks:
+                break
+            self._forget(content)
+        return True
+
+    def _forget_unwanted(self) -> None:
+        """Forget what no conversation goes on from: each has one content at most, running, waited for or just ended."""
+        unwanted = [content for content in self._kept.values() if not content.wanted]
+        between_requests = max(0, self._seats - len(self._running) - len(self._waiting))
+        for content in unwanted[: max(0, len(unwanted) - between_requests)]:
+            self._forget(content)
+        if unwanted:
+            self._cache.shrink([*self._kept.values(), *(request.content for request in self._running)])
+
+    def _matches(self, ids: list[int]) -> list[Content]:
+        """Kept contents that the tokens begin with, the longest first. One token at least is left to compute."""
+        key = np.asarray(ids, np.int32).tobytes()
+        lengths = (length for length in sorted(self._lengths, reverse=True) if length < len(ids))
+        return [found for length in lengths if (found := self._index.get(key[: 4 * length]))]
+
+    def _unclaim(self, request: _Request) -> None:
+        for content in request.matches:
+            content.wanted -= 1
+        request.matches = []
+
+    def _keep(self, content: Content) -> None:
+        key = np.asarray(content.ids, np.int32).tobytes()
+        if not content.ids or key in self._index:
+            self._cache.release(content)
+            return
+        self._kept[id(content)] = self._index[key] = content
+        self._lengths[len(content.ids)] = self._lengths.get(len(content.ids), 0) + 1
+
+    def _taken(self, content: Content) -> Content:
+        """A kept content that is about to be extended: it is found no more."""
+        del self._kept[id(content)]
+        del self._index[np.asarray(content.ids, np.int32).tobytes()]
+        self._lengths[len(content.ids)] -= 1
+        if not self._lengths[len(content.ids)]:
+            del self._lengths[len(content.ids)]
+        return content
+
+    def _forget(self, content: Content) -> None:
+        self._cache.release(self._taken(content))
 
     def _retire(self, request: _Request) -> None:
         self._running.remove(request)
-        slot, kept = request.slot, self._kept[request.slot]
-        key = np.asarray(kept, np.int32).tobytes()
-        if kept and key not in self._index:
-            self._index[key] = slot
-            self._lengths[len(kept)] = self._lengths.get(len(kept), 0) + 1
-        self._free.append(slot)
+        self._keep(request.content)
 
     # --- the model ------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def _forward(self, rows: list[_Request], suffixes: list[list[int]]) -> None:
         """Run the rows' new tokens, sample the next token of each, and finish the replies that end."""
-        assert self._cache is not None
-        starts = [len(self._kept[request.slot]) for request in rows]
-        longest = max(map(len, suffixes))
-        reach = max(start + len(suffix) for start, suffix in zip(starts, suffixes, strict=True))
+        starts = [len(request.content.ids) for request in rows]
+        ends = [start + len(suffix) for start, suffix in zip(starts, suffixes, strict=True)]
+        longest, reach = max(map(len, suffixes)), max(ends)
         ids = np.full((len(rows), longest), self._pad_id)
-        places = np.full((len(rows), longest), reach)  # padding is written to a place that nobody reads
-        for row, (start, suffix) in enumerate(zip(starts, suffixes, strict=True)):
+        positions = np.full((len(rows), longest), reach)  # padding sees everything, and nothing sees it
+        for row, (start, end, suffix) in enumerate(zip(starts, ends, suffixes, strict=True)):
             ids[row, : len(suffix)] = suffix
-            places[row, : len(suffix)] = np.arange(start, start + len(suffix))
-        places_RQ = torch.from_numpy(places).to(self._device)
-        rows_R = torch.tensor([request.slot for request in rows], device=self._device)
-        self._cache.aim(rows_R, places_RQ, reach)
-        seen_RQT = torch.arange(reach, device=self._device)[None, None] <= places_RQ[:, :, None]
+            positions[row, : len(suffix)] = np.arange(start, end)
+        positions_RQ = torch.from_numpy(positions).to(self._device)
+        self._cache.aim([request.content for request in rows], starts, ends, self._device)
+        seen_RQT = torch.arange(reach, device=self._device)[None, None] <= positions_RQ[:, :, None]
         with torch.autocast(self._device.type, self._autocast, enabled=self._autocast is not None):
             hidden_RQW = self._base.get_decoder()(
                 input_ids=torch.from_numpy(ids).to(self._device),
                 attention_mask=seen_RQT[:, None],
-                position_ids=places_RQ.clamp(max=self._max_tokens - 1),
+                position_ids=positions_RQ.clamp(max=self._max_tokens - 1),
                 past_key_values=self._cache,
                 use_cache=True,
             ).last_hidden_state
@@ -219,7 +301,7 @@ class TransformersEngine:
         self._sample(rows, suffixes, logits_RV.float())
         self.stats.forwards += 1
         self.stats.rows += len(rows)
-        self.stats.seats += min(self._seats, self._slots)
+        self.stats.seats += min(self._seats, self._max_batch)
 
     def _sample(self, rows: list[_Request], suffixes: list[list[int]], logits_RV: torch.Tensor) -> None:
         temperatures_R1 = torch.tensor([[r.sampling.temperature] for r in rows], device=self._device)
@@ -237,7 +319,7 @@ class TransformersEngine:
             raise ValueError("the model's logits are not finite")
         self.stats.new_tokens += len(rows)
         for request, suffix, token, logprob in zip(rows, suffixes, tokens, chosen, strict=True):
-            self._kept[request.slot].extend(suffix)
+            request.content.ids.extend(suffix)
             request.token_ids.append(token)
             request.logprobs.append(logprob)
             stopped = token in request.sampling.stop_ids
@@ -248,6 +330,13 @@ class TransformersEngine:
                     request.future.set_result(
                         Generation(request.token_ids, request.logprobs, reason, self._version)  # type: ignore[arg-type]
                     )
+
+
+def _tokens_of_a_pass(model: Any, device: torch.device) -> int:
+    """Most prompt tokens that are read in one forward pass: on a CPU those of a few seconds."""
+    if device.type != "cpu":
+        return _GPU_PASS_TOKENS
+    return max(_SHORTEST_PASS, _CPU_PASS_FLOP // (2 * sum(p.numel() for p in model.parameters())))
 
 
 def _among_likeliest(logprobs_RV: torch.Tensor, top_p_R1: torch.Tensor) -> torch.Tensor:
