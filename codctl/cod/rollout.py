@@ -332,6 +332,21 @@ def hint_score(situation: Situation, hints: str, past: Sequence[Episode]) -> Hin
     return own.family.score_context(own.world, hints, seen)
 
 
-async def play_all(player: Player, packs: Sequence[Pack], rollouts: int) -> list[Trajectory]:
-    """Play every pack `rollouts` times at once; trajectories come back in order (pack, rollout)."""
-    return list(await asyncio.gather(*(player.play(pack, r) for pack in packs for r in range(rollouts))))
+async def play_all(
+    player: Player, packs: Sequence[Pack], rollouts: int, at_once: int | None = None
+) -> list[Trajectory]:
+    """Play every pack `rollouts` times; trajectories come back in order (pack, rollout).
+
+    Args:
+        player: Plays.
+        packs: What is played.
+        rollouts: Of each pack.
+        at_once: Most trajectories that are alive together; all by default.
+    """
+    gate = asyncio.Semaphore(at_once or max(1, len(packs) * rollouts))
+
+    async def play(pack: Pack, rollout: int) -> Trajectory:
+        async with gate:
+            return await player.play(pack, rollout)
+
+    return list(await asyncio.gather(*(play(pack, r) for pack in packs for r in range(rollouts))))

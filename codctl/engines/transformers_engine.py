@@ -1,7 +1,7 @@
 """Continuous batching on a plain `transformers` model, on CPU or GPU.
 
 Every live conversation keeps its keys and values, found again by content, so a later turn only computes its new tokens.
-What no live conversation goes on from is forgotten, and its memory given back. Requests that do not fit the memory wait.
+What no live conversation goes on from is forgotten, and its memory given back; what does not fit the memory waits.
 Replies that end make room at once; nobody waits for the slowest reply of a batch. The order of work depends only on the
 order of requests, and each request draws from its own seed, so results do not depend on timing.
 """
@@ -336,7 +336,8 @@ def _tokens_of_a_pass(model: Any, device: torch.device) -> int:
     """Most prompt tokens that are read in one forward pass: on a CPU those of a few seconds."""
     if device.type != "cpu":
         return _GPU_PASS_TOKENS
-    return max(_SHORTEST_PASS, _CPU_PASS_FLOP // (2 * sum(p.numel() for p in model.parameters())))
+    parameters = sum(int(weights.numel()) for weights in model.parameters())
+    return max(_SHORTEST_PASS, _CPU_PASS_FLOP // (2 * parameters))
 
 
 def _among_likeliest(logprobs_RV: torch.Tensor, top_p_R1: torch.Tensor) -> torch.Tensor:

@@ -245,7 +245,9 @@ class Training:
     async def _play_packs(self, player: Player, packs: Sequence[Pack], rollouts: int) -> list[Trajectory] | None:
         """Play, and look for a request to stop all the while: a step of a large model takes longer than its notice."""
         await self._sampler.wake()
-        playing = asyncio.ensure_future(play_all(player, packs, rollouts))
+        config = self._config
+        at_once = config.runtime.max_batch if config.engine.kind == "transformers" else None
+        playing = asyncio.ensure_future(play_all(player, packs, rollouts, at_once))
         try:
             while not playing.done():
                 await asyncio.wait([playing], timeout=_LOOK_S)

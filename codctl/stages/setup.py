@@ -75,14 +75,46 @@ def load_speaker(folder: Path, dtype: str, device: str) -> Speaker:
     return Speaker(load_model(folder, dtype, device), tokenizer, chat)
 
 
-def make_engine(speaker: Speaker, max_batch: int, autocast: torch.dtype | None = None) -> TransformersEngine:
+def make_engine(
+    speaker: Speaker, max_batch: int, autocast: torch.dtype | None = None, *, is_trained: bool = False
+) -> TransformersEngine:
+    """An engine in this process.
+
+    Args:
+        speaker: Whose model samples.
+        max_batch: Most sequences in one forward pass.
+        autocast: See `TransformersEngine`.
+        is_trained: Whether the optimiser's numbers lie beside the model's.
+    """
     from codctl.engines.transformers_engine import TransformersEngine
 
     pad_id = speaker.tokenizer.pad_token_id
     pad_id = speaker.chat.stop_ids[0] if pad_id is None else pad_id
     return TransformersEngine(
-        speaker.model, pad_id=pad_id, max_tokens=speaker.max_tokens, max_batch=max_batch, autocast=autocast
+        speaker.model,
+        pad_id=pad_id,
+        max_tokens=speaker.max_tokens,
+        max_batch=max_batch,
+        autocast=autocast,
+        memory=_kv_memory(speaker.model, is_trained=is_trained),
     )
+
+
+def _kv_memory(model: Any, *, is_trained: bool) -> int | None:
+    """Most bytes of keys and values; None when the machine's memory is not known."""
+    import torch
+
+    from codctl.stages.plan.devices import machine_memory
+    from codctl.stages.plan.engines import kv_limit
+    from codctl.stages.plan.sizes import MOMENTS
+
+    device = next(model.parameters()).device
+    memory = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else machine_memory()
+    resident = sum(
+        weights.nbytes + (MOMENTS * weights.numel() if is_trained and weights.requires_grad else 0)
+        for weights in model.parameters()
+    )
+    return kv_limit(memory, resident) if memory else None
 
 
 def export(speaker: Speaker, config: Config, folder: Path) -> None:

@@ -72,5 +72,5 @@ async def open_engine(
         model = load_model(start, config.model.dtype, config.model.device)
         if config.model.lora.rank:
             model = with_adapters(model, config.model.lora, derive_seed(config.seed, "lora")).eval()
-    engine = make_engine(Speaker(model, tokenizer, chat), config.runtime.max_batch, autocast_type(config.model.dtype))
-    return TrainingEngine(engine, apart)
+    speaker, autocast = Speaker(model, tokenizer, chat), autocast_type(config.model.dtype)
+    engine = make_engine(speaker, config.runtime.max_batch, autocast, is_trained=not apart)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -164,12 +165,14 @@ def generate(setting: dict[str, Any]) -> dict[str, Any]:
 
     whole = min(meter.seconds(lambda: asyncio.run(play(reply)), 2))
     first = min(meter.seconds(lambda: asyncio.run(play(1)), 2))
-    own = lengths.measure(config, prompt + reply)
+    own = replace(
+        lengths.measure(config, prompt + reply), trajectories=rows, row=prompt + reply, long_row=prompt + reply
+    )
     planned = [
         memory.Part("weights", model.number * model.shape.parameters, ""),
         memory.Part("context", memory.CONTEXT[setting["device"]], ""),
         *engines.shared_parts(model, config, own, own_copy=False)[0],
-        engines.sampling_logits(model, config),
+        engines.sampling_logits(model, config, rows),
     ]
     return {
         **speeds(rows, prompt, reply, whole, first),

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from codctl.cod.engine import EngineError, Generation, Sampling, Weights
+from codctl.engines.kv_cache import BLOCK, Content, blocks_for, token_bytes
 from codctl.engines.transformers_engine import TransformersEngine
 from codctl.seeds import derive_seed
 
@@ -206,6 +207,101 @@ def test_an_error_in_the_model_reaches_every_caller_and_the_engine_works_on(mode
     assert str(found[0]) == "RuntimeError: CUDA out of memory"
     repair()
     assert tokens_of(together(engine, [1, 2, 3])) == tokens_of(together(new_engine(model), [1, 2, 3]))
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def of_tokens(model: Any, tokens: int) -> int:
+    """Bytes of the keys and values of so many tokens."""
+    return tokens * token_bytes(model.config, 4)
+
+
+def watch_blocks(engine: TransformersEngine) -> list[tuple[int, int]]:
+    """Blocks in use and allocated, after each time that a content grows."""
+    cache, seen = engine._cache, list[tuple[int, int]]()
+    extend = cache.extend
+
+    def watched(content: Content, tokens: int) -> None:
+        extend(content, tokens)
+        seen.append((cache.used, cache.capacity))
+
+    cache.extend = watched  # type: ignore[method-assign]
+    return seen
+
+
+@pytest.mark.parametrize("tokens", [4 * MAX_TOKENS, MAX_TOKENS])
+def test_what_does_not_fit_the_memory_waits(model: Any, tokens: int) -> None:
+    engine = TransformersEngine(model, pad_id=0, max_tokens=MAX_TOKENS, max_batch=64, memory=of_tokens(model, tokens))
+    seen = watch_blocks(engine)
+    found = together(engine, list(range(16)), tokens=20)
+    assert max(used for used, _ in seen) <= tokens // BLOCK
+    assert tokens_of(found) == tokens_of(together(new_engine(model), list(range(16)), tokens=20))
+
+
+def test_a_sequence_may_have_as_many_tokens_as_there_is_memory_for(model: Any) -> None:
+    engine = TransformersEngine(model, pad_id=0, max_tokens=MAX_TOKENS, memory=of_tokens(model, 3 * BLOCK))
+    reply = asyncio.run(engine.generate(prompt(1), Sampling(100, 1.0, ()), seed=0, asker=NOBODY))
+    assert len(prompt(1)) + len(reply.token_ids) == 3 * BLOCK
+    with pytest.raises(EngineError, match="the prompt has 48 tokens, there is memory for 48"):
+        ask(engine, [5] * 3 * BLOCK)
+
+
+def test_only_live_conversations_have_memory(model: Any) -> None:
+    engine = new_engine(model)
+    seen = watch_blocks(engine)
+
+    async def play() -> None:
+        async def trajectory(number: int) -> None:
+            for part in range(4):  # one conversation after the other, each of three turns
+                await converse(engine, 10 * number + part)
+
+        await asyncio.gather(*(trajectory(number) for number in range(6)))
+
+    asyncio.run(play())
+    longest = blocks_for(30 + 3 * 6 + 2 * 5)
+    assert max(used for used, _ in seen) <= 6 * longest
+    assert max(capacity for _, capacity in seen) <= 1.1 * 6 * longest + 17
+    assert engine._cache.capacity == 1
+    assert all(layer.keys_THD is None for layer in engine._cache.layers)
+
+
+def test_memory_is_given_back_while_others_play_on(model: Any) -> None:
+    engine = new_engine(model)
+
+    async def play() -> tuple[int, Generation]:
+        many = [converse(engine, number, turns=1, tokens=60) for number in range(40)]
+        going_on = asyncio.ensure_future(converse(engine, 99, turns=2, tokens=90))
+        await asyncio.gather(*many)
+        most = engine._cache.capacity
+        [_, (_, reply)] = await going_on
+        assert engine._cache.capacity <= most
+        return most, reply
+
+    seen = watch_blocks(engine)
+    most, reply = asyncio.run(play())
+    assert seen[-1][1] < most / 2
+    [[_, (_, alone)]] = together(new_engine(model), [99], turns=2, tokens=90)
+    assert reply.token_ids == alone.token_ids
+
+
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16])
+def test_keys_and_values_are_kept_in_the_type_of_the_arithmetic(model: Any, autocast: torch.dtype | None) -> None:
+    engine = TransformersEngine(model, pad_id=0, max_tokens=MAX_TOKENS, autocast=autocast)
+    ask(engine, prompt(1))
+    layer = engine._cache.layers[0]
+    assert {layer.keys_THD.dtype, layer.values_THD.dtype} == {autocast or torch.float32}
+    assert layer.keys_THD[0].nbytes * 2 * len(engine._cache.layers) == token_bytes(
+        model.config, (autocast or torch.float32).itemsize
+    )
+
+
+def test_prompts_that_are_too_much_for_one_pass_are_read_in_several(model: Any) -> None:
+    engine = new_engine(model)
+    engine._pass_tokens = 64
+    whole, parts = together(new_engine(model), list(range(12))), together(engine, list(range(12)))
+    assert tokens_of(parts) == tokens_of(whole)
+    assert engine.stats.cached_tokens > 0.5 * engine.stats.prompt_tokens
 
 
 # --- changing weights -------------------------------------------------------------------------------------------------

@@ -116,13 +116,20 @@ def split_of(config: Config, processes: int, device: str) -> Split:
 def _shared(layout: Layout, config: Config, model: Model, lengths: Lengths) -> Layout:
     """The transformers engine beside the learner, in the chief's process."""
     own_copy = layout.split.sharded or config.engine.lags
-    kept, room = engines.shared_parts(model, config, lengths, own_copy=own_copy)
-    sampling = [*kept]
+    resident = memory.resident(model, layout.split)
+    limit = engines.kv_limit(layout.gpu.memory if layout.gpu else machine_memory(), memory.total(resident))
+    (cache, *kept), room = engines.shared_parts(model, config, lengths, own_copy=own_copy, limit=limit)
+    sampling = [cache, *kept]
     if model.number < MASTER and not own_copy:
         sampling.append(memory.compute_copy(model, layout.split))
     phases = {
-        "generate": [*memory.resident(model, layout.split), *sampling, engines.sampling_logits(model, config)],
-        "learn": [*memory.learning(model, layout.split, config, lengths), *kept],
+        "generate": [*resident, *sampling, engines.sampling_logits(model, config, lengths.trajectories)],
+        # Between two rollouts the engine keeps no keys and values.
+        "learn": [
+            *memory.learning(model, layout.split, config, lengths),
+            *kept,
+            *([cache] if config.engine.overlap else []),
+        ],
     }
     first = _device(layout.placement.learners[:1], "generate, train", layout.gpu, phases)
     rest = layout.placement.learners[1:]

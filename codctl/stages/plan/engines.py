@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 from codctl.config.schema import Config
 from codctl.stages.plan.lengths import Lengths
-from codctl.stages.plan.memory import ENGINE, Part
+from codctl.stages.plan.memory import ENGINE, GIB, Part
 from codctl.stages.plan.sizes import MASTER, Model
 
+KV_SHARE = 0.7  # of what weights leave of a memory, for the transformers engine's keys and values
+KV_SPARE = 1 / 16  # of them, allocated ahead (engines/kv_cache.py)
+BLOCK = 16  # tokens (likewise)
 _LORA_SLOTS = 2  # adapters that a vLLM engine holds: the one in use and the next
 
 
@@ -61,22 +64,61 @@ def vllm_parts(model: Model, config: Config, gpu_memory: int) -> tuple[list[Part
     return parts, room
 
 
-def shared_parts(model: Model, config: Config, lengths: Lengths, *, own_copy: bool) -> tuple[list[Part], Room]:
-    """The transformers engine, beside the learner: its KV cache has a slot for every sequence of a batch."""
-    slots = config.runtime.max_batch
-    reach = 1 << lengths.long_row.bit_length()
+def kv_limit(memory: int, resident: int) -> int:
+    """Most bytes of keys and values that the transformers engine keeps; what needs more waits.
+
+    Args:
+        memory: Of the machine or GPU.
+        resident: What lies in it anyway: weights, and the optimiser's moments where the model is trained.
+    """
+    return max(0, round(KV_SHARE * (memory - resident)))
+
+
+def kv_bytes(model: Model, sequences: int, row: float, long_row: int) -> int:
+    """Keys and values of live sequences in the transformers engine: blocks of tokens, and one layer read.
+
+    Args:
+        model: Of the recipe.
+        sequences: That are alive.
+        row: Tokens of a mean one.
+        long_row: Of the longest one: a layer's rows are read side by side, as long as that.
+    """
+    tokens = sequences * -(-round(row) // BLOCK) * BLOCK
+    groups = model.shape.heads // model.shape.kv_heads
+    copies = 1 + (groups if groups > 1 else 0)  # as they are kept, and repeated for the heads that share them
     layer = model.kv_bytes // model.shape.layers
-    cache = slots * reach * (model.kv_bytes + layer)  # the layer in hand is copied once
-    parts = [Part("KV cache", cache, f"{slots} slots × {reach:,} tokens × {model.kv_bytes:,} B, and one layer of it")]
+    return round(tokens * model.kv_bytes * (1 + KV_SPARE)) + sequences * long_row * layer * copies
+
+
+def shared_parts(
+    model: Model, config: Config, lengths: Lengths, *, own_copy: bool, limit: int = 0
+) -> tuple[list[Part], Room]:
+    """The transformers engine, beside the learner.
+
+    Args:
+        model: Of the recipe.
+        config: Recipe.
+        lengths: Tokens of a step.
+        own_copy: Whether it has weights of its own.
+        limit: See `kv_limit`; 0 when unknown.
+    """
+    sequences = min(config.runtime.max_batch, lengths.trajectories)
+    cache = kv_bytes(model, sequences, lengths.row, lengths.long_row)
+    formula = (
+        f"{sequences} sequences × {lengths.row:,.0f} tokens × {model.kv_bytes:,} B + {KV_SPARE:.0%}, and one layer read"
+    )
+    if limit and cache > limit:
+        cache, formula = limit, f"{formula}: {cache / GIB:.1f} GiB, of which as many wait as do not fit"
+    parts = [Part("KV cache", cache, formula)]
     if own_copy:
         weights = model.number * model.shape.parameters
         parts.append(Part("weights, sampled with", weights, f"{model.shape.parameters:,} × {model.number} B"))
-    return parts, Room(cache, slots * reach, reach)
+    return parts, Room(cache, cache // model.kv_bytes, lengths.long_row)
 
 
-def sampling_logits(model: Model, config: Config) -> Part:
-    """What a decoding step of the transformers engine computes: log-probs, and their sums in float64."""
-    rows = config.runtime.max_batch
+def sampling_logits(model: Model, config: Config, sequences: int) -> Part:
+    """What a decoding step of the transformers engine computes for live sequences: log-probs, and sums in float64."""
+    rows = min(config.runtime.max_batch, sequences)
     each = 2 * MASTER + 2 * 8
     return Part(
         "sampling", rows * model.shape.vocab * each, f"{rows} rows × {model.shape.vocab:,} vocabulary × {each} B"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,14 +12,17 @@ import torch
 from safetensors import safe_open
 from transformers import DynamicCache, Qwen3Config, Qwen3ForCausalLM
 
+from codctl.cod.engine import Sampling
 from codctl.config.architectures import PUBLISHED, Architecture
 from codctl.config.schema import Config
+from codctl.engines import kv_cache
+from codctl.engines.transformers_engine import TransformersEngine
 from codctl.learn import checkpoints
 from codctl.learn.batching import Sample
 from codctl.learn.learner import Learner
 from codctl.learn.models import add_lora
 from codctl.learn.trainable import checkpoint_activations, use_attention
-from codctl.stages.plan import memory, sizes
+from codctl.stages.plan import engines, memory, sizes
 from codctl.stages.plan.lengths import Lengths
 from codctl.stages.plan.memory import Split
 from tests.stages.plan.living import Living
@@ -113,6 +117,28 @@ def test_the_kv_cache_of_a_token_is_exact(dtype: str) -> None:
         )
     held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
     assert held == 7 * found.kv_bytes
+
+
+def test_the_plan_and_the_engine_have_the_same_blocks() -> None:
+    assert (engines.BLOCK, 1 / engines.KV_SPARE) == (kv_cache.BLOCK, kv_cache._SPARE)
+
+
+@pytest.mark.parametrize("sequences", [1, 16])
+def test_the_engines_keys_and_values_are_those_of_the_plan(sequences: int) -> None:
+    found = sizes.find_model(recipe("float32", build={"layers": 28}))
+    engine = TransformersEngine(qwen3(found.shape).eval(), pad_id=0, max_tokens=512, max_batch=sequences)
+    prompt, reply = 290, 30
+    asker: Any = None
+
+    async def play() -> int:
+        calls = [engine.generate([2 + n] * prompt, Sampling(reply), seed=n, asker=asker) for n in range(sequences)]
+        await asyncio.gather(*calls)
+        return sum(layer.keys_THD.nbytes + layer.values_THD.nbytes for layer in engine._cache.layers)
+
+    kept = asyncio.run(play())
+    planned = engines.kv_bytes(found, sequences, prompt + reply, prompt + reply)
+    read = engines.kv_bytes(found, sequences, 0, prompt + reply)
+    assert planned == pytest.approx(kept + read, rel=0.1 if sequences > 1 else 0.7)  # one sequence: 256 tokens ahead
 
 
 @pytest.mark.parametrize(("rank", "tied"), [(0, False), (0, True), (8, False)])
