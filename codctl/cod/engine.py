@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -47,12 +47,24 @@ class Generation:
     fault: ReplyFault | None = None
 
 
+def _ignore() -> None: ...
+
+
 @dataclass(frozen=True)
 class Asker:
-    """Who asks. Scripted engines act on it, messages name it; a model never sees it."""
+    """Who asks. Scripted engines act on it, messages name it; a model never sees it.
+
+    Attributes:
+        kind: Of the episode.
+        situation: In which it is.
+        begin: Called by an engine when it begins to make the reply: its deadline counts from then on.
+        wait: Called by an engine that puts a reply which it has begun back into its queue.
+    """
 
     kind: Literal["solve", "update"]
     situation: Situation
+    begin: Callable[[], None] = field(default=_ignore, compare=False)
+    wait: Callable[[], None] = field(default=_ignore, compare=False)
 
 
 @dataclass(frozen=True)

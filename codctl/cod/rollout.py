@@ -23,6 +23,7 @@ from codctl.cod.prompts import (
     update_messages,
     without_reasoning,
 )
+from codctl.cod.requests import Request, Requests
 from codctl.cod.trajectory import EpisodeRecord, Kind, Trajectory
 from codctl.envs.base import Episode, HintScore, Pack, Rendering, Situation, Slot
 from codctl.outcomes import FAULTS, UNPLAYED, ReplyFault
@@ -31,7 +32,7 @@ from codctl.seeds import derive_seed
 
 @dataclass(frozen=True)
 class RolloutSettings:
-    """How trajectories are played. Token counts are per reply; `deadline_s` bounds the wait for one reply."""
+    """How trajectories are played. Token counts are per reply; `deadline_s` bounds the making of one reply."""
 
     rendering: Rendering
     temperature: float = 1.0
@@ -78,6 +79,7 @@ class Player:
     settings: RolloutSettings
     seed: int
     hints: Hints = field(default_factory=OwnHints)
+    requests: Requests = field(default_factory=Requests)  # to this engine, of all players that were made of this one
 
     async def play(self, pack: Pack, rollout: int) -> Trajectory:
         """Play one trajectory through the pack."""
@@ -226,14 +228,13 @@ class Player:
             settings.top_p,
         )
         who = (situation.pack.id, rollout, kind, situation.position, turn)
-        request = self.engine.generate(
-            conversation.prompt, sampling, seed=derive_seed(self.seed, *who), asker=Asker(kind, situation)
-        )
-        try:
-            async with asyncio.timeout(settings.deadline_s):
-                return await request
-        except TimeoutError as error:
-            raise EngineError(f"no reply within {settings.deadline_s:g} s for {'/'.join(map(str, who))}") from error
+
+        async def ask(request: Request) -> Generation:
+            asker = Asker(kind, situation, request.begin, request.wait)
+            seed = derive_seed(self.seed, *who)
+            return await self.engine.generate(conversation.prompt, sampling, seed=seed, asker=asker)
+
+        return await self.requests.reply(ask, settings.deadline_s, "/".join(map(str, who)))
 
     def _record(
         self,

@@ -59,6 +59,7 @@ class ScriptedEngine:
     def leave_seat(self) -> None: ...
 
     async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
+        asker.begin()
         rng = Random(seed)
         if asker.kind == "solve":
             reply = self._policy.solve(asker.situation, rng)

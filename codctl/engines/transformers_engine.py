@@ -32,6 +32,7 @@ class _Request:
     sampling: Sampling
     draws: np.ndarray[Any, Any]  # one uniform number per token, from the request's own seed
     future: asyncio.Future[Generation]
+    asker: Asker
     content: Content = field(default_factory=Content)
     matches: list[Content] = field(default_factory=list)  # kept when it came: what it may go on from
     token_ids: list[int] = field(default_factory=list)
@@ -104,7 +105,7 @@ class TransformersEngine:
             raise PromptTooLongError(f"the prompt has {len(prompt_ids)} tokens, {what} {self._max_tokens}")
         budget = min(sampling.max_new_tokens, room)
         draws = np.random.Generator(np.random.Philox(seed)).random(budget)
-        request = _Request(list(prompt_ids), sampling, draws, asyncio.get_running_loop().create_future())
+        request = _Request(list(prompt_ids), sampling, draws, asyncio.get_running_loop().create_future(), asker)
         request.matches = self._matches(request.prompt_ids)
         for content in request.matches:
             content.wanted += 1
@@ -184,6 +185,7 @@ class TransformersEngine:
             request.content = self._taken(found) if found else Content()
             self._cache.extend(request.content, len(ids))
             self._unclaim(self._waiting.pop(0))
+            request.asker.begin()
             batch.append(request)
             suffixes.append(suffix)
             self.stats.prompt_tokens += len(ids)
@@ -205,6 +207,7 @@ class TransformersEngine:
         self._running.remove(request)
         self._cache.release(request.content)
         request.content = Content()
+        request.asker.wait()
         self._waiting.insert(0, request)
 
     # --- kept contents --------------------------------------------------------------------------------------------

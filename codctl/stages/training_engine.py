@@ -74,3 +74,4 @@ async def open_engine(
             model = with_adapters(model, config.model.lora, derive_seed(config.seed, "lora")).eval()
     speaker, autocast = Speaker(model, tokenizer, chat), autocast_type(config.model.dtype)
     engine = make_engine(speaker, config.runtime.max_batch, autocast, is_trained=not apart)
+    return TrainingEngine(engine, apart)

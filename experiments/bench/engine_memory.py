@@ -1,6 +1,6 @@
 """What the keys and values of a real model take in the transformers engine, measured beside the plan.
 
-    .venv/bin/python experiments/bench/engine_memory.py [--dtype bfloat16] [--most 12]
+    .venv/bin/python experiments/bench/engine_memory.py [--dtype bfloat16] [--most 8]
 
 A model with the attention of Qwen3-0.6B or Qwen3-8B (layers, key-value heads, head size) and next to no weights answers
 several prompts at once. Measured is the growth of the process's peak memory (VmHWM), planned what `codctl train
@@ -24,7 +24,7 @@ from codctl.config.schema import LoraConfig
 from codctl.stages.plan import engines
 from codctl.stages.plan.sizes import Model
 
-CASES = ((1, 128, 32), (4, 128, 32), (4, 512, 64), (12, 512, 64))  # sequences, tokens of a prompt, tokens of a reply
+CASES = ((1, 128, 16), (4, 128, 16), (4, 384, 16), (8, 384, 16))  # sequences, tokens of a prompt, tokens of a reply
 MODELS = ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-8B")
 WIDTH, FFN, VOCAB = 64, 64, 512
 BYTES = {"float32": 4, "bfloat16": 2}
@@ -84,7 +84,7 @@ def _memory(key: str) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dtype", choices=list(BYTES), default="bfloat16")
-    parser.add_argument("--most", type=int, default=12, help="most sequences at once")
+    parser.add_argument("--most", type=int, default=8, help="most sequences at once")
     parser.add_argument("--case", nargs=4, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.case:

@@ -81,7 +81,14 @@ class Client:
         self.requests = self.retries = 0
 
     async def post(
-        self, path: str, body: dict[str, Any], read: Callable[[bytes], _Read], *, seed: int, is_patient: bool = True
+        self,
+        path: str,
+        body: dict[str, Any],
+        read: Callable[[bytes], _Read],
+        *,
+        seed: int,
+        is_patient: bool = True,
+        begin: Callable[[], None] | None = None,
     ) -> _Read:
         """Send a body and return what was read from the reply's.
 
@@ -91,6 +98,7 @@ class Client:
             read: Raises NotTheFormatError.
             seed: Of the jitter between tries.
             is_patient: Whether to try again also where the server cannot be reached or does not speak the format.
+            begin: Called when it is sent, after its turn has come.
 
         Raises:
             RequestError: After the last try, or at once where another would not help.
@@ -98,6 +106,8 @@ class Client:
         attempts, rng = self._settings.attempts, Random(seed)
         session = await self._open_session()
         async with session.turns:  # kept while waiting to try again: a server that is busy gets fewer requests
+            if begin:
+                begin()
             for attempt in range(1, attempts + 1):
                 try:
                     return self._read(await self._once(session, "POST", path, body), read)

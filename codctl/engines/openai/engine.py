@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from codctl.cod.engine import Asker, Generation, Sampling, Weights
@@ -87,7 +87,7 @@ class OpenAIEngine:
 
     async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
         try:
-            completion = await self._complete(self._chat.messages(prompt_ids), sampling, seed=seed)
+            completion = await self._complete(self._chat.messages(prompt_ids), sampling, seed=seed, begin=asker.begin)
         except RequestError:
             self._counts["failed"] += 1
             raise
@@ -104,13 +104,19 @@ class OpenAIEngine:
         await self._client.aclose()
 
     async def _complete(
-        self, messages: Sequence[Message], sampling: Sampling, *, seed: int, is_trial: bool = False
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        *,
+        seed: int,
+        is_trial: bool = False,
+        begin: Callable[[], None] | None = None,
     ) -> Completion:
         while True:
             body = self._dialect.request(self._settings.model, messages, sampling, seed)
             try:
                 completion = await self._client.post(
-                    "/chat/completions", body, read_completion, seed=seed, is_patient=not is_trial
+                    "/chat/completions", body, read_completion, seed=seed, is_patient=not is_trial, begin=begin
                 )
                 break
             except RequestError as error:

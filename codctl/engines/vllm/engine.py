@@ -68,7 +68,7 @@ class VllmEngine:
         self._open += 1
         try:
             budget = min(sampling.max_new_tokens, room)
-            reply = await replica.ask(Ask(list(prompt_ids), sampling, budget, seed % 2**63, wanted))
+            reply = await replica.ask(Ask(list(prompt_ids), sampling, budget, seed % 2**63, wanted), asker.begin)
         finally:
             self._open -= 1
         self.stats.prompt_tokens += len(prompt_ids)

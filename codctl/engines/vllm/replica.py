@@ -43,6 +43,7 @@ class Replica:
         self._is_asleep = False
         self._missed = self._in_a_row = 0
         self._replied_at = 0.0
+        self._turns = asyncio.Semaphore(settings.options["max_num_seqs"])
 
     @property
     def name(self) -> str:
@@ -80,14 +81,19 @@ class Replica:
         if self._broken is not None:
             raise self._broken
 
-    async def ask(self, ask: Ask) -> Reply:
-        """One reply.
+    async def ask(self, ask: Ask, begin: Callable[[], None]) -> Reply:
+        """One reply. `begin` is called when it is sent: what the replica cannot batch with the others waits for that.
 
         Raises:
             EngineError: There is none, for reasons of the request or because the replica went away.
             BackendError: It has been given up.
         """
-        await self.until_ready()
+        async with self._turns:
+            await self.until_ready()
+            begin()
+            return await self._ask(ask)
+
+    async def _ask(self, ask: Ask) -> Reply:
         lost, sent = self._lost, asyncio.get_running_loop().time()
         work = asyncio.ensure_future(self._backend.ask(ask))
         try:

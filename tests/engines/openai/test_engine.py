@@ -10,14 +10,14 @@ import socket
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from codctl.cod.conversation import Conversation
-from codctl.cod.engine import EngineError, Generation, Sampling
+from codctl.cod.engine import Asker, EngineError, Generation, Sampling
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.engines.openai.engine import EndpointSettings, MessageChat, OpenAIEngine, open_endpoint
 from codctl.envs.registry import get_family
@@ -25,7 +25,7 @@ from codctl.errors import BackendError, UsageError
 from codctl.outcomes import ReplyFault
 from tests.engines.openai.fake_server import MODELS, Answer, FakeServer, refuses, says, serving
 
-NOBODY: Any = None  # the engine never looks at who asks
+NOBODY = Asker("solve", cast("Any", None))  # a model engine never looks at who asks
 KEY = "sk-very-secret-123"
 CHAT = MessageChat()
 PROMPT = CHAT.open([{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}])

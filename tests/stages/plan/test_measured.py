@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from safetensors import safe_open
 from transformers import DynamicCache, Qwen3Config, Qwen3ForCausalLM
 
-from codctl.cod.engine import Sampling
+from codctl.cod.engine import Asker, Sampling
 from codctl.config.architectures import PUBLISHED, Architecture
 from codctl.config.schema import Config
 from codctl.engines import kv_cache
@@ -128,7 +128,7 @@ def test_the_engines_keys_and_values_are_those_of_the_plan(sequences: int) -> No
     found = sizes.find_model(recipe("float32", build={"layers": 28}))
     engine = TransformersEngine(qwen3(found.shape).eval(), pad_id=0, max_tokens=512, max_batch=sequences)
     prompt, reply = 290, 30
-    asker: Any = None
+    asker = Asker("solve", cast("Any", None))
 
     async def play() -> int:
         calls = [engine.generate([2 + n] * prompt, Sampling(reply), seed=n, asker=asker) for n in range(sequences)]
