@@ -8,10 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from codctl.envs.registry import families
-from codctl.outcomes import ANSWER_PROBLEMS, PLAYED, SOLVE_OUTCOMES, UNREADABLE, UPDATE_OUTCOMES, UPDATE_PROBLEMS
+from codctl.outcomes import (
+    ANSWER_PROBLEMS,
+    PLAYED,
+    SOLVE_OUTCOMES,
+    UNPLAYED,
+    UNREADABLE,
+    UPDATE_OUTCOMES,
+    UPDATE_PROBLEMS,
+)
 from codctl.quantities import counted, position
 
-MOST = 0.5  # share of unreadable replies from which on other numbers say little
+_MOST = 0.5  # share of unreadable replies from which on other numbers say little
 _HARDLY = 0.1  # success with the truth in the hints: less means that the model cannot play
 _KINDS = 3  # named in a sentence
 # What replies did, in the plural, where the closed lists speak of one reply; {limit} is the token limit.
@@ -119,13 +127,17 @@ def tables(part: Mapping[str, Any]) -> list[Table]:
 
 def unread(part: Mapping[str, Any]) -> str:
     """What is to be said instead of any effect, where most replies could not be read; else empty."""
-    for arm in ("oracle", "own", *part.get("arms", ())):
-        counts = _of(part, arm, "solve")
-        if counts and unreadable(counts).total() >= MOST * counts.total():
-            n, said = unreadable(counts).total(), did(part, "solve", counts)
-            replies = f"{n} {'reply' if n == 1 else 'replies'} could not be read"
-            return f"{_solves(arm, counts)}; {replies}{f': {said}' if said else ''}"
-    return ""
+    arms = part.get("arms", ())
+    # Effects are those of the own hints, against none at all.
+    compared = [arm for arm in ("own", "none") if arm in arms] or list(arms)
+    bad = [arm for arm in compared if _is_unread(_of(part, arm, "solve"))]
+    if not bad:
+        return ""
+    arm = "oracle" if _is_unread(_of(part, "oracle", "solve")) else bad[0]  # the truth is the best that hints can be
+    counts = _of(part, arm, "solve")
+    n, said = unreadable(counts).total(), did(part, "solve", counts)
+    replies = f"{n} {'reply' if n == 1 else 'replies'} could not be read"
+    return f"{_solves(arm, counts)}; {replies}{f': {said}' if said else ''}"
 
 
 def sentences(part: Mapping[str, Any]) -> list[str]:
@@ -137,7 +149,7 @@ def sentences(part: Mapping[str, Any]) -> list[str]:
     if oracle and oracle["solved"] < _HARDLY * oracle.total():
         found.append(f"{_solves('oracle', oracle)}: it does not play well enough to use hints ({_lost(part, oracle)})")
     updates = _of(part, "own", "update")
-    if updates and unreadable(updates).total() >= MOST * updates.total():
+    if _is_unread(updates):
         n, said = unreadable(updates).total(), did(part, "update", updates)
         why = f" ({said})" if said else ""
         found.append(f"{n} of {updates.total()} updates could not be read{why}, so their hints were not rewritten")
@@ -174,8 +186,13 @@ def _losses(part: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _of(part: Mapping[str, Any], arm: str, episode: str) -> Counter[str]:
-    points = part.get("outcomes") or ()
+    """The outcomes of the episodes that were played."""
+    points = [point for point in part.get("outcomes") or () if point["outcome"] not in UNPLAYED]
     return _totals(point for point in points if (point["arm"], point["episode"]) == (arm, episode))
+
+
+def _is_unread(counts: Counter[str]) -> bool:
+    return 0 < counts.total() <= unreadable(counts).total() / _MOST
 
 
 def _totals(points: Iterable[Mapping[str, Any]]) -> Counter[str]:

@@ -58,7 +58,15 @@ def part(*found: list[dict[str, Any]]) -> dict[str, Any]:
                 "so their hints were not rewritten"
             ],
         ),
-        (part(rows("own", {"lost": 4})), []),
+        (part(rows("own", {"lost": 4}), rows("oracle", {"lost": 4})), []),
+        (part(rows("own", {"solved": 4}), rows("oracle", {"solved": 1, "cut": 3})), []),
+        (
+            part(rows("own", {"solved": 4}), rows("none", {"solved": 1, "cut": 3})),
+            [
+                "without hints it solves 1 of 4 tasks; 3 replies could not be read: "
+                "all of them were cut off at 96 tokens"
+            ],
+        ),
         ({"arms": {"own": {}}}, []),  # of an earlier version
     ],
 )
