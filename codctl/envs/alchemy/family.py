@@ -28,7 +28,7 @@ class Alchemy(Family):
     title = "Alchemy-Random: mix elements to reach a target by recipes that are hidden"
     presets = tuple(PRESETS)
     variants = ("default", "paper")
-    reference = "remembers all outcomes; best plan for the current task, exact in tiny and easy, greedy in hard"
+    reference = "remembers all outcomes; best plan for the current task, exact in tiny and easy of default"
     losses = MappingProxyType({"material": "ran out of material"})
     learnable = MappingProxyType({"default": True, "paper": True})
     stable_length = _SHORTEST_CLASS
