@@ -105,6 +105,10 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("codctl env validate frozen_lake", "A shipped family."),
         ("codctl env validate frozen_lake --preset hard", "One preset."),
     ],
+    "env prompts": [
+        ("codctl env prompts frozen_lake --rendering terse", "What a small model reads and writes."),
+        ("codctl env prompts", "All families, all renderings."),
+    ],
     "env ceilings": [
         ("codctl env ceilings frozen_lake --packs 100", "A quick look at one family."),
     ],

@@ -362,6 +362,53 @@ def validate(
 
 
 @app.command(cls=Command)
+def prompts(
+    family: Annotated[
+        str | None,
+        typer.Argument(metavar="FAMILY", autocompletion=complete.families, help="One family; all by default."),
+    ] = None,
+    rendering: Annotated[
+        Literal["full", "terse", "compact"] | None, typer.Option("--rendering", help="One rendering; all by default.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset", metavar="NAME", autocompletion=complete.presets, help="Difficulty: `easy` by default."
+        ),
+    ] = None,
+    variant: Variant = None,
+    suggested_tokens: Annotated[
+        int | None, typer.Option("--suggested-tokens", metavar="N", min=1, help="As the key of a recipe.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option("--write", metavar="PAGE", help="Put the prompts into PAGE, below its mark.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print every prompt of a family, filled in.
+
+    A demonstrator plays a short pack: system prompts, observations, replies and the update, as a model gets them.
+    """
+    from codctl.envs.registry import check_world, families, get_family
+    from codctl.stages.env_prompts import Example, examples_of, markdown, other_rules, write_page
+
+    shown: list[Example] = []
+    for found in [get_family(family)] if family else families().values():
+        chosen = preset or ("easy" if "easy" in found.presets else found.presets[0])
+        check_world(found.name, chosen, variant, rendering)
+        drawn, renderings = variant or found.variants[0], (rendering,) if rendering else found.renderings
+        shown += examples_of(found, chosen, drawn, renderings, suggested_tokens)
+        if not (preset or variant):
+            shown += other_rules(found, (chosen, drawn), renderings)
+    shown.sort(key=lambda one: (one.family, ("full", "terse", "compact").index(one.rendering)))
+    text = markdown(shown)
+    if write:
+        write_page(write, text)
+    value = {"prompts": [one.as_dict() for one in shown], "written": str(write) if write else None}
+    _output.result("env prompts", value, f"written: {write}" if write else text, as_json=as_json)
+
+
+@app.command(cls=Command)
 def ceilings(
     family: Annotated[
         str | None,

@@ -115,11 +115,14 @@ def update_messages(
     hints: str, account: Account, rendering: Rendering, suggested_tokens: int | None = None
 ) -> list[Message]:
     """What the update call reads: the old hints, the rules, the trajectory, its reward and the feedback."""
-    if rendering == "compact":
-        return _messages("update", _compact(hints, account))
-    if rendering == "terse":
-        return _messages(_UPDATE_TERSE, _terse(hints, account))
-    return _messages(_UPDATE.format(length=_length(suggested_tokens), start=START, end=END), _full(hints, account))
+    user = {"compact": _compact, "terse": _terse, "full": _full}[rendering](hints, account)
+    return _messages(update_system(rendering, suggested_tokens), user)
+
+
+def update_system(rendering: Rendering, suggested_tokens: int | None = None) -> str:
+    """The system prompt of an update, the same for every world."""
+    full = _UPDATE.format(length=_length(suggested_tokens), start=START, end=END)
+    return {"compact": "update", "terse": _UPDATE_TERSE, "full": full}[rendering]
 
 
 def _messages(system: str, user: str) -> list[Message]:

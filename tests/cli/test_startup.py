@@ -18,7 +18,7 @@ COMMANDS = [
     "train", "sweep", "status", "logs", "cancel", "resume", "eval", "report", "credit", "sync", "doctor", "docs",
 ]  # fmt: skip
 GROUPS = {
-    "env": ["list", "play", "generate", "validate", "ceilings"],
+    "env": ["list", "play", "generate", "validate", "prompts", "ceilings"],
     "evals": ["list", "show", "compare", "rm"],
     "recipe": ["list", "show", "validate", "explain", "copy"],
     "runs": ["list", "show", "logs", "compare", "clean", "status", "cancel", "resume"],
