@@ -128,7 +128,11 @@ def _shown(point: Point) -> str:
 
 
 def _foot(result: Mapping[str, Any]) -> str:
-    lines = [f"results  {result['folder']}", f"report   {result['folder']}/report.html"]
+    lines = [
+        f"results  {result['folder']}",
+        f"report   {result['folder']}/report.html",
+        f"replies  codctl view {result['folder']} --typical",
+    ]
     if usage := result.get("usage"):
         lines.append(f"used     {_used(usage)}")
         lines += [f"note     {note}" for note in usage.get("notes", ())]

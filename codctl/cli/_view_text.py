@@ -162,7 +162,8 @@ def _trajectory(text: Text, chosen: Chosen) -> None:
 def _truth(text: Text, solves: Sequence[EpisodeTranscript]) -> None:
     for truth in dict.fromkeys(episode.truth for episode in solves):
         text.append("truth: ", _STYLES["soft"])
-        text.append(f"{visible(' / '.join(truth.splitlines())) or 'nothing is hidden'}\n")
+        lines = (line.removeprefix("- ") for line in truth.splitlines())
+        text.append(f"{visible(' '.join(lines)) or 'nothing is hidden'}\n")
 
 
 def _hints(text: Text, new: str, old: str) -> None:

@@ -134,7 +134,7 @@ class _Watched:
         strict = self.settings.reads_strictly
         if asker.kind == "solve":
             answer = parse_answer(reply, strict=strict)
-            return (None, answer.problem) if answer.problem else (answer.action, "")
+            return (None if answer.problem else answer.action), ""  # the problem is said at the end of the episode
         update = parse_update(reply if strict else without_reasoning(reply), self.settings.max_chars)
         return (None, update.problem) if update.problem else (update.text, "")
 

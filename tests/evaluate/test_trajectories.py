@@ -301,7 +301,9 @@ def test_packs_that_are_played_together_are_shown_one_after_the_other() -> None:
     ]  # fmt: skip
     assert text.count("prompt 1, ") == 6
     assert text.count("no reply came\n→ the server is gone") == 3
-    assert "▌ ␛[2J up\nread: nothing\n→ expected exactly one <answer>…</answer> block" in text
+    assert (
+        "▌ ␛[2J up\nread: nothing\n→ The reply could not be used: expected exactly one <answer>…</answer> block" in text
+    )
     assert "\x1b" not in text
     assert watch.seen
 

@@ -318,9 +318,7 @@
     if (hash !== location.hash) history.replaceState(null, "", hash);
   }
 
-  function linked() {
-    const parts = new URLSearchParams(location.hash.slice(1));
-    if (!parts.has("pack")) return null;
+  function linked(parts) {
     const wanted = parts.get("pack");
     return data.trajectories.find((one) => {
       const source = data.sources[one.source];
@@ -331,17 +329,14 @@
     });
   }
 
-  function follow() {
-    const one = linked();
-    if (!one) {
-      if (location.hash.includes("pack=")) problem("The page has no trajectory of this link.");
-      return false;
-    }
-    problem("");
+  function follow(hash) {
+    const parts = new URLSearchParams(hash.slice(1));
+    if (!parts.has("pack")) return;
+    const one = linked(parts);
+    problem(one ? "" : "The page has no trajectory of this link.");
+    if (!one) return;
     if (!shown.includes(one)) clear();
-    const place = new URLSearchParams(location.hash.slice(1)).get("episode");
-    choose(one, { place: place === null ? null : Number(place) });
-    return true;
+    choose(one, { place: parts.has("episode") ? Number(parts.get("episode")) - 1 : null });
   }
 
   function problem(words) {
@@ -415,13 +410,11 @@
       button.addEventListener("click", () => (button.hasAttribute("aria-pressed") ? toggle(button.dataset.do) : ranked(button.dataset.do)));
     $("list").addEventListener("scroll", drawRows);
     addEventListener("resize", drawRows);
-    addEventListener("hashchange", follow);
+    addEventListener("hashchange", () => follow(location.hash));
     document.addEventListener("keydown", onKey);
-    shown = data.trajectories;
-    const one = linked();
-    if (one) chosen = one;
+    const hash = location.hash;  // which drawing the first trajectory replaces
     filter();
-    if (location.hash.includes("pack=")) follow();
+    follow(hash);
     document.body.dataset.ready = "yes";
   }
 
