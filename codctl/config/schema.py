@@ -160,7 +160,7 @@ class ModelConfig(Section):
         "float32", "Data type of the computation and of frozen weights; trained weights are float32."
     )
     attention: Literal["auto", "sdpa", "eager", "varlen", "flash_attention_2"] = resource(
-        "auto", "Attention of the learner; `varlen` needs no padding; `auto`: varlen on GPUs in bfloat16, else sdpa."
+        "auto", "Attention; `varlen` needs no padding; `auto`: in bfloat16 varlen on GPUs and eager on CPUs, else sdpa."
     )
     device: Literal["auto", "cpu", "cuda"] = resource("auto", "Where the model runs.")
 

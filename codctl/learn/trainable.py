@@ -72,8 +72,7 @@ def use_attention(model: Any, wanted: str, dtype: str = "bfloat16") -> None:
     name = attention.attention_of(wanted, next(model.parameters()).device.type, dtype)
     if name == base.config._attn_implementation:
         return
-    if name == attention.VARLEN:
-        attention.register()
+    attention.register()
     base.set_attn_implementation(name)
 
 

@@ -14,6 +14,7 @@ from codctl.config.schema import Config
 from codctl.errors import PreflightError
 from codctl.learn import hub
 from codctl.learn.models import check_folder, load_chat, load_model, load_tokenizer
+from codctl.learn.trainable import use_attention
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +73,9 @@ def load_speaker(folder: Path, dtype: str, device: str) -> Speaker:
     check_folder(folder)
     tokenizer = load_tokenizer(folder)
     chat = load_chat(folder, tokenizer)
-    return Speaker(load_model(folder, dtype, device), tokenizer, chat)
+    model = load_model(folder, dtype, device)
+    use_attention(model, "auto", dtype)
+    return Speaker(model, tokenizer, chat)
 
 
 def make_engine(

@@ -17,7 +17,7 @@ from codctl.config.schema import BuildConfig, LoraConfig
 from codctl.engines.transformers_engine import TransformersEngine
 from codctl.errors import PreflightError
 from codctl.learn import attention
-from codctl.learn.attention import VARLEN, attention_of, is_packed
+from codctl.learn.attention import EAGER, VARLEN, attention_of, is_packed
 from codctl.learn.batching import Sample
 from codctl.learn.models import add_lora, load_model
 from codctl.learn.tiny import build_model
@@ -105,6 +105,25 @@ def test_calls_that_are_not_packed_are_as_with_sdpa(tiny_folder: Path, model: An
             assert torch.equal(other(input_ids=ids, **named).logits, model(input_ids=ids, **named).logits)
 
 
+def test_eager_attention_looks_where_sdpa_looks(tiny_folder: Path, model: Any) -> None:
+    other = load_model(tiny_folder, "float32", "cpu")
+    use_attention(other, "eager")
+    ids = torch.tensor([[0, 0, 40, 41, 42], [3, 40, 41, 42, 50]])
+    left = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
+    for mask in (torch.ones_like(left), left, left.flip(1)):
+        with torch.no_grad():
+            found = other(input_ids=ids, attention_mask=mask).logits[mask.bool()]
+            assert torch.allclose(found, model(input_ids=ids, attention_mask=mask).logits[mask.bool()], atol=1e-5)
+
+
+def test_eager_attention_samples_and_learns_as_sdpa_does(tiny_folder: Path, model: Any) -> None:
+    other = load_model(tiny_folder, "float32", "cpu")
+    use_attention(other, "eager")
+    mine, theirs = asyncio.run(replies(other)), asyncio.run(replies(model))
+    assert [sample.ids for sample in mine] == [sample.ids for sample in theirs]
+    assert_close(gradients(other, mine), gradients(model, mine))
+
+
 def test_sampling_and_training_agree_on_the_same_model(model: Any) -> None:
     """Engine and learner take turns with one model object; what was sampled is scored as it was sampled."""
     use_attention(model, "varlen")
@@ -133,10 +152,11 @@ async def replies(model: Any, engine: TransformersEngine | None = None) -> list[
 
 
 def test_auto_packs_where_there_is_a_kernel() -> None:
-    assert attention_of("auto", "cpu") == "sdpa"
+    assert attention_of("auto", "cpu", "float32") == "sdpa"
+    assert attention_of("auto", "cpu", "bfloat16") == EAGER
     assert attention_of("auto", "cuda", "bfloat16") == VARLEN
     assert attention_of("auto", "cuda", "float32") == "sdpa"
-    assert [attention_of(name, "cuda") for name in ("varlen", "sdpa", "eager")] == [VARLEN, "sdpa", "eager"]
+    assert [attention_of(name, "cuda") for name in ("varlen", "sdpa", "eager")] == [VARLEN, "sdpa", EAGER]
 
 
 def test_flash_attention_is_refused_on_a_cpu() -> None:
