@@ -199,8 +199,9 @@ tokenizer = AutoTokenizer.from_pretrained(FOLDER)
 ```
 {apart}
 Prompt it through the tokenizer's chat template with `enable_thinking=False`. It knows one form of prompt
-(`world.rendering={rendering}` in `codctl.json`, where the token budgets are as well); a first task looks like this, and
-its hints come with the system message later on:
+(`world.rendering={rendering}` in `codctl.json`, which also has the token budgets and, under `chat`, the tokens that
+end a reply and the date in its prompts, if there is one); a first task looks like this, and its hints come with the
+system message later on:
 
 ````text
 [system]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
 import torch
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from codctl.cod.conversation import ByteChat
 from codctl.envs.registry import get_family
 from codctl.evaluate.ceilings import play_policy
-from codctl.learn.batching import Sample, balanced, count_tokens, micro_batches, samples_of, tokens_by_turn
+from codctl.learn.batching import Sample, balanced, by_episode, count_tokens, micro_batches, samples_of, tokens_by_turn
 from codctl.learn.token_logprobs import collate
 
 
@@ -157,6 +159,20 @@ def test_tokens_of_one_row_per_turn() -> None:
         assert e.turn_ends == ends
         expected += sum(ends)
     assert tokens_by_turn(trajectory.of("solve")) == expected
+
+
+def test_where_each_prompt_is_rendered_anew_each_turn_is_a_row() -> None:
+    family = get_family("frozen_lake")
+    [trajectory] = play_policy("informed", [family.pack("train", 0, 1, "tiny")], "compact", 0)
+    whole = trajectory.of("solve")[0]
+    assert len(whole.turn_ends) > 1
+    turns = replace(whole, rendered=True)
+    rows = samples_of(turns, 0.5, 3)
+    assert [token for one in rows for token in one.ids] == whole.ids[: whole.turn_ends[-1]]
+    assert [len(one.ids) for one in rows] == [end - begin for begin, end in pairwise([0, *whole.turn_ends])]
+    assert all(one.loss_mask[-1] == 1 and one.advantage == 0.5 for one in rows)
+    assert by_episode([*rows, *samples_of(whole, 0.5, 4)]) == [rows, samples_of(whole, 0.5, 4)]
+    assert tokens_by_turn([turns]) == len(turns.ids) < tokens_by_turn([whole])
 
 
 def test_order_of_equal_lengths_is_stable() -> None:

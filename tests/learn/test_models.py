@@ -12,7 +12,7 @@ import torch
 
 from codctl.config.schema import Config, LoraConfig
 from codctl.errors import PreflightError
-from codctl.learn.models import add_lora, check_folder, load_model
+from codctl.learn.models import add_lora, check_folder, load_chat, load_model, named_stops
 from codctl.stages.setup import Speaker, export, load_speaker
 from tests.learn.samples import on_policy, random_samples
 from tests.learn.test_learner import new_learner, weights_of
@@ -113,3 +113,20 @@ def test_a_pad_token_that_also_ends_turns_learns(tiny_folder: Path, tmp_path: Pa
     ids = torch.tensor([[5, stop, 7, stop]])
     model(input_ids=ids, labels=ids).loss.backward()
     assert model.get_input_embeddings().weight.grad[stop].abs().sum() > 0
+
+
+def test_stop_tokens_that_the_files_of_a_model_name(tiny_folder: Path, tmp_path: Path) -> None:
+    """generation_config.json before config.json, an adapter's base for the adapter; the template's own comes first."""
+    folder, adapter = Path(shutil.copytree(tiny_folder, tmp_path / "model")), tmp_path / "adapter"
+    own = load_chat(tiny_folder).stop_ids[0]
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(folder)}))
+    (folder / "config.json").write_text(json.dumps({"eos_token_id": 9}))
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [7, own, 8]}))
+    assert named_stops(folder) == named_stops(adapter) == (7, own, 8)
+    assert load_chat(folder).stop_ids == (own, 7, 8)
+    (folder / "generation_config.json").write_text("{}")
+    assert named_stops(folder) == (9,)
+    (folder / "generation_config.json").unlink()
+    (folder / "config.json").write_text("{}")
+    assert named_stops(folder) == ()

@@ -82,6 +82,7 @@ def test_a_model_folder_loads_and_says_how_it_was_trained(tmp_path: Path, model:
     torch.testing.assert_close(logits(speaker.model), logits(model))
     assert speaker.tokenizer.chat_template == tokenizer.chat_template
     assert read_side_file(final)["world"]["length"] == 2
+    assert read_side_file(final)["chat"]["stop_tokens"] == [tokenizer.eos_token]
     data, text = card_of(final)
     assert data["library_name"] == "transformers"
     assert data["pipeline_tag"] == "text-generation"
