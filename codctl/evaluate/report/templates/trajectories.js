@@ -213,10 +213,11 @@
     const isSolve = episode.kind === "solve", rows = make("div", "turn");
     const row = (name, node, title = "") => { const label = make("span", "label", name); label.title = title; rows.append(label, node); };
     const prompt = make("details");
-    prompt.open = promptsOpen;
+    const search = $("search").value.toLowerCase();
+    prompt.open = promptsOpen || (search !== "" && text(turn.prompt).toLowerCase().includes(search));
     prompt.append(make("summary", "", plural(turn.prompt_tokens, "token")));
     const draw = () => prompt.childElementCount < 2 && prompt.append(written("prompt", text(turn.prompt), episode.specials));
-    if (promptsOpen) draw();
+    if (prompt.open) draw();
     prompt.addEventListener("toggle", draw);
     row(`prompt ${number}`, prompt);
     if (turn.reply === null) { row("reply", make("pre", "nothing", "no reply came")); return [rows]; }
