@@ -40,7 +40,7 @@ def sources(found: Sequence[Source]) -> str:
 
 
 def index(chosen: Sequence[Chosen], most: int) -> str:
-    """A line for each trajectory, the first few; before it how episodes ended, by arm."""
+    """A line for each of the first few trajectories."""
     rows = []
     for one in chosen[:most]:
         transcript = one.transcript

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ from codctl.cli._browser import open_page
 from codctl.cli._options import RUNS_DIR, Json, OpenPage, RunsDir
 
 if TYPE_CHECKING:
-    from codctl.evaluate.selection import Chosen, Selection
+    from codctl.evaluate.selection import Chosen, Rank, Selection
     from codctl.stages.trajectory_sources import Found, Source
 
 _IN_INDEX, _IN_FULL = 20, 5
@@ -88,7 +89,7 @@ def view(
     from codctl.evaluate.selection import Selection
     from codctl.stages.trajectory_sources import find
 
-    found = find(runs_dir, target)
+    found = replace(find(runs_dir, target), name=target)  # so that the commands it suggests work as this one does
     wanted = Selection(
         arms=tuple(arm or ()),
         parts=tuple(part or ()),
@@ -107,7 +108,8 @@ def view(
         return
     shown = found.source(source, step)
     chosen = wanted.of(list(shown.read()))
-    ranks = [name for name, flag in (("best", best), ("worst", worst), ("typical", typical)) if flag]
+    flags: list[tuple[Rank, bool]] = [("best", best), ("worst", worst), ("typical", typical)]
+    ranks = [rank for rank, is_asked in flags if is_asked]
     total = len(chosen)
     is_full = bool(ranks or wanted.packs or wanted.is_of_episodes)
     if is_full:
@@ -128,14 +130,14 @@ def view(
         _output.talk(f"{len(chosen)} of {total} trajectories shown; --limit, --arm and --pack choose others")
 
 
-def _in_full(chosen: list[Chosen], wanted: Selection, ranks: list[str]) -> list[Chosen]:
+def _in_full(chosen: list[Chosen], wanted: Selection, ranks: list[Rank]) -> list[Chosen]:
     """The trajectories to print: of several arms the model's own hints, unless another one is asked for."""
     from codctl.evaluate.selection import ranked
 
     own = [one for one in chosen if one.transcript.arm == _OWN]
     if own and not wanted.arms and not wanted.outcomes:
         chosen = own
-    return [ranked(chosen, rank) for rank in ranks if chosen] if ranks else chosen  # type: ignore[arg-type]
+    return [ranked(chosen, rank) for rank in ranks if chosen] if ranks else chosen
 
 
 def _index(found: Found, shown: Source, chosen: list[Chosen], most: int) -> None:
