@@ -249,7 +249,10 @@ def table() -> str:
         chat = chat_of(family)
         found = chat.describe()
         stops = " ".join(f"`{_cell(token)}`" for token in found["stop_tokens"])
-        remarks = "; ".join(note.removeprefix("the chat template ") for note in chat.notes) or "–"
+        notes = [note.removeprefix("the chat template ") for note in chat.notes]
+        if begins := chat.show(chat.reply("up")).partition("up")[0].strip():
+            notes.append(f"demonstrations begin with `{_cell(begins)}`")
+        remarks = "; ".join(notes) or "–"
         shipped = f"TRL `{family.template}`" if family.is_shipped else "own words"
         lines.append(f"| {family.name} | {found['turns']} | {found['system_text']} | {stops} | {remarks} | {shipped} |")
     return "\n".join(lines) + "\n"

@@ -72,6 +72,19 @@ def test_every_shipped_suite_runs(cli, home: Path, suite: str, policy: str) -> N
     assert "://" not in page
 
 
+def test_a_result_says_how_prompts_are_written(cli, home: Path, tiny_folder: Path) -> None:
+    template = Path(shutil.copytree(tiny_folder, home / "model")) / "chat_template.jinja"
+    template.write_text("{{ messages | length }} {{ strftime_now('%d %B %Y') }}" + template.read_text())
+    argv = ["family=frozen_lake", "preset=tiny", "rendering=compact", "length=2", "solve_tokens=4", "update_tokens=4"]
+    outcome = cli("eval", "--suite", "position-curve", "--model", "model", *argv, "--limit", "2")
+    assert outcome.code == 0, outcome.err
+    result = json.loads((the_folder(home) / "result.json").read_text())
+    found = {"turns": "rendered anew", "system_text": "system role", "stop_tokens": ["<|end|>"]}
+    assert result["chat"] == {**found, "date": "01 January 2025"}
+    assert outcome.err.count("cannot be followed token by token (the beginning changes") == 1
+    assert outcome.err.count("codctl always gives it 01 January 2025") == 1
+
+
 def test_the_list_of_suites(cli) -> None:
     outcome = cli("eval", "--list")
     assert [line.split()[0] for line in outcome.out.splitlines()[1:]] == SUITES
