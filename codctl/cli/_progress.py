@@ -62,7 +62,8 @@ class LiveDisplay:
         for name, numbers, history in pace.rows():
             cells = (Text(name, style="dim"), Text(numbers), Text(sparkline(history)))
             curves.add_row(*cells)
-        return Group(_head(pace, self._paces, now_s, self._console.width), *([curves] if pace.curves else []))
+        inner = [Text(self._paces.inner.line(now_s), no_wrap=True)] if self._paces.inner else []
+        return Group(_head(pace, self._paces, now_s, self._console.width), *inner, *([curves] if pace.curves else []))
 
 
 def _head(pace: Pace, paces: Paces, now_s: float, columns: int) -> Table:

@@ -87,6 +87,8 @@ def at(entry: dict[str, Any], *, exactly: bool = True) -> str:
         has_count = doing["total"] and (exactly or doing["phase"] == _TRAINING)
         text = f"{doing['phase']} {doing['done']}/{doing['total']}" if has_count else str(doing["phase"])
         left = entry["left_s"] if exactly else None
+        if exactly:
+            text = ", ".join(filter(None, (text, doing.get("part"), doing.get("work"))))
         return text if left is None else f"{text}, {_output.ago(left)} left"
     phase, step, steps = entry["phase"], entry["step"], entry.get("steps")
     if phase is None:

@@ -62,6 +62,7 @@ class Requests:
         running: Replies that are being made.
         replies: Replies that are done.
         tokens: In them.
+        trajectories: Trajectories that have ended.
         moved_s: When one last began or ended, on the event loop's clock.
     """
 
@@ -69,6 +70,7 @@ class Requests:
     running: int = 0
     replies: int = 0
     tokens: int = 0
+    trajectories: int = 0
     moved_s: float = 0.0
 
     @property

@@ -87,6 +87,7 @@ class Player:
         try:
             return await self._play(pack, rollout)
         finally:
+            self.requests.trajectories += 1
             self.engine.leave_seat()
 
     async def _play(self, pack: Pack, rollout: int) -> Trajectory:

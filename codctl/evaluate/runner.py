@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 from codctl.cod.rollout import Player
@@ -52,6 +53,7 @@ async def play(
     whole_legs: bool = False,
     stored_packs: int = STORED_PACKS,
     watch: Watch | None = None,
+    begin: Callable[[str], None] = lambda arms: None,
 ) -> None:
     """Play what the journal does not hold yet.
 
@@ -66,12 +68,12 @@ async def play(
         report: See `evaluate`.
         at_once: Trajectories that are alive together.
         retries_failed: Whether a failure of the engine may pass, so that a later attempt plays the trajectory again.
-        whole_legs: Play what an arm lacks of a block together with what it has, batched as if nothing had happened:
-            then not even the last bits differ.
+        whole_legs: Play what is missing together with what it was batched with: then not even the last bits differ.
         stored_packs: Packs whose trajectories are stored, from the first on.
-        watch: Shows the first pack of each arm while it is played.
+        watch: Shows the first pack of each arm while it is played; the arms are then played in turn.
+        begin: Called with the arms that are played from now on.
     """
-    playing = _Playing(spec, journal, at_once, retries_failed, whole_legs, Tally(report), stored_packs, watch)
+    playing = _Playing(spec, journal, at_once, retries_failed, whole_legs, Tally(report), stored_packs, watch, begin)
     legs = _legs(player, spec)
     playing.tally.total = len(legs) * spec.packs * spec.length
     for block in blocks(spec.packs):
@@ -144,28 +146,56 @@ class _Playing:
     tally: Tally
     stored_packs: int
     watch: Watch | None
+    begin: Callable[[str], None]
 
     async def block(self, block: range, legs: Sequence[_Leg]) -> None:
         """Let every leg play the packs of a block that it has not played."""
-        missing = {leg: self._missing(leg, block) for leg in legs}
+        missing = self._missing(legs, block)
         self.tally.done += sum(len(block) - len(numbers) for numbers in missing.values()) * self.spec.length
         if not any(missing.values()):
             return
         packs = dict(zip(block, draw(self.spec, block), strict=True))
-        for leg in legs:
-            await self._leg(leg, {number: packs[number] for number in missing[leg]}, block)
+        self.tally.announce()
+        for group in self._groups(legs):
+            if any(missing[leg] for leg in group):
+                self.begin(_label(group))
+            for wave in self._waves(group, block):
+                plays = [self._leg(leg, {n: packs[n] for n in wave if n in set(missing[leg])}, block) for leg in group]
+                at_once = SCRIPTED_AT_ONCE if group[0].is_reference else self.at_once
+                await _together((play for of_pack in zip_longest(*plays) for play in of_pack if play), at_once)
 
-    def _missing(self, leg: _Leg, block: range) -> list[int]:
-        found = [number for number in block if not self.journal.is_done(self._unit(leg, number))]
-        return list(block) if found and self.whole_legs else found
+    def _groups(self, legs: Sequence[_Leg]) -> list[list[_Leg]]:
+        """Legs that are played together: `shuffled` needs what `own` wrote; what is shown comes in turn."""
+        if self.watch:
+            return [[leg] for leg in legs]
+        apart = [leg for leg in legs if leg.is_reference]
+        shuffled = [leg for leg in legs if leg.arm == "shuffled" and not leg.is_reference]
+        others = [leg for leg in legs if leg not in apart and leg not in shuffled]
+        return [group for group in (others, shuffled, apart) if group]
 
-    async def _leg(self, leg: _Leg, packs: Mapping[int, Pack], block: range) -> None:
+    def _waves(self, group: Sequence[_Leg], block: range) -> list[range]:
+        """What is played from begin to end before more is: all, or what always has to be batched alike."""
+        if not self.whole_legs or group[0].is_reference:
+            return [block]
+        size = max(1, self.at_once // len(group))
+        return [block[first : first + size] for first in range(0, len(block), size)]
+
+    def _missing(self, legs: Sequence[_Leg], block: range) -> dict[_Leg, list[int]]:
+        """Packs that each leg has to play: with `whole_legs` all of a wave in which one is missing."""
+        found = {leg: [n for n in block if not self.journal.is_done(self._unit(leg, n))] for leg in legs}
+        if self.whole_legs:
+            for group in self._groups(legs):
+                absent = {number for leg in group for number in found[leg]}
+                again = [number for wave in self._waves(group, block) if absent & set(wave) for number in wave]
+                found |= dict.fromkeys(group, again)
+        return found
+
+    def _leg(self, leg: _Leg, packs: Mapping[int, Pack], block: range) -> Iterator[Coroutine[Any, Any, None]]:
         donors = self._donors(leg, packs, block)
         donated = {packs[number].id: own.hints or [] for number, own in donors.items()}
         hints = leg.player.hints if leg.is_reference else hints_for(leg.arm, self.spec.rendering, donated)
         player = replace(leg.player, hints=CountedHints(hints, self.tally, leg.arm))
-        at_once = SCRIPTED_AT_ONCE if leg.is_reference else self.at_once
-        await _together((self._one(leg, player, n, pack, donors.get(n)) for n, pack in packs.items()), at_once)
+        return (self._one(leg, player, n, pack, donors.get(n)) for n, pack in packs.items())
 
     async def _one(self, leg: _Leg, player: Player, number: int, pack: Pack, donor: Record | None) -> None:
         is_shown = number == 0 and not leg.is_reference
@@ -209,6 +239,13 @@ class _Playing:
             assert own is not None  # `own` is played before
             found[number] = own
         return found
+
+
+def _label(group: Sequence[_Leg]) -> str:
+    """The arms of a group in words."""
+    names = list(dict.fromkeys(leg.arm for leg in group))
+    kind = "reference" if group[0].is_reference else "arm"
+    return f"{kind}{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 async def _together(plays: Iterable[Coroutine[Any, Any, None]], at_once: int) -> None:

@@ -16,7 +16,7 @@ _SHOWN = 8  # positions
 
 @dataclass
 class Tally:
-    """Counts tasks and keeps the newest means of the arm that is played.
+    """Counts tasks and keeps the newest means of each arm.
 
     Attributes:
         report: Called with the arm, tasks done, tasks in all, and the means.
@@ -27,31 +27,33 @@ class Tally:
     report: Report
     total: int = 0
     done: int = 0
-    _arm: str = ""
-    _sums: dict[int, list[float]] = field(default_factory=dict)  # position → sum and count
-    _read: list[bool] = field(default_factory=list)  # of each task, whether its replies could be read
+    _sums: dict[str, dict[int, list[float]]] = field(default_factory=dict)  # arm → position → sum and count
+    _read: dict[str, list[bool]] = field(default_factory=dict)  # arm → of each task, whether its replies could be read
+
+    def announce(self) -> None:
+        """Say how far it is before anything more is played."""
+        self.report("", self.done, self.total, {})
 
     def task_is_done(self, arm: str) -> None:
         self.done += 1
-        self.report(arm, self.done, self.total, self._means() if arm == self._arm else {})
+        self.report(arm, self.done, self.total, self._means(arm))
 
     def trajectory_is_done(self, arm: str, rows: Sequence[Mapping[str, Any]], *, is_reference: bool) -> None:
         """Its last task is done. A reference policy is not whom one watches: its success is not shown."""
-        if arm != self._arm:
-            self._arm, self._sums, self._read = arm, {}, []
         for row in rows if not is_reference else ():
-            self._read.append(not row["format_error"])
+            self._read.setdefault(arm, []).append(not row["format_error"])
             if row["success"] is not None:
-                mean = self._sums.setdefault(row["position"], [0.0, 0.0])
+                mean = self._sums.setdefault(arm, {}).setdefault(row["position"], [0.0, 0.0])
                 mean[0] += row["success"]
                 mean[1] += 1
         self.task_is_done(arm)
 
-    def _means(self) -> dict[str, float]:
-        positions = sorted(self._sums)
+    def _means(self, arm: str) -> dict[str, float]:
+        sums, read = self._sums.get(arm, {}), self._read.get(arm, [])
+        positions = sorted(sums)
         shown = positions[:: max(1, -(-len(positions) // _SHOWN))]
-        means = {f"success/position_{p}": self._sums[p][0] / self._sums[p][1] for p in shown}
-        return means | ({"unreadable": 1 - sum(self._read) / len(self._read)} if self._read else {})
+        means = {f"success/position_{p}": sums[p][0] / sums[p][1] for p in shown}
+        return means | ({"unreadable": 1 - sum(read) / len(read)} if read else {})
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from codctl.stages.export import describe
 from codctl.stages.health import Health, judge_look
 from codctl.stages.placement import place
 from codctl.stages.progress import Progress
+from codctl.stages.pulse import Pulse
 from codctl.stages.sampler import Sampler, version_for
 from codctl.stages.scored import (
     Scored,
@@ -215,6 +216,7 @@ class Training:
             learned = self._runner.run(self._learn_and_play(step, scored))
         else:
             self._runner.run(self._sampler.rest())
+            self._progress.update(f"CoD-Train: learning step {step}", 0, 0, {})
             learned = self._learn(step, scored)
         return self._record(step, played, scored, learned, time.monotonic() - started)
 
@@ -232,7 +234,7 @@ class Training:
         await self._use(self._version_for(step))
         packs = self._packs(step)
         before, started = replace(self._sampler.engine.stats), time.monotonic()
-        trajectories = await self._play_packs(self._player, packs, config.train.rollouts)
+        trajectories = await self._play_packs(self._player, packs, config.train.rollouts, f"sampling step {step}")
         if trajectories is None:
             return None
         return Played(trajectories, self._sampler.engine.stats.since(before), time.monotonic() - started)
@@ -242,20 +244,23 @@ class Training:
         count = self._config.train.packs
         return self._mixture.packs("train", self._config.seed, (step - 1) * count, count)
 
-    async def _play_packs(self, player: Player, packs: Sequence[Pack], rollouts: int) -> list[Trajectory] | None:
+    async def _play_packs(
+        self, player: Player, packs: Sequence[Pack], rollouts: int, what: str
+    ) -> list[Trajectory] | None:
         """Play, and look for a request to stop all the while: a step of a large model takes longer than its notice."""
         await self._sampler.wake()
         config = self._config
         at_once = config.runtime.max_batch if config.engine.kind == "transformers" else None
         playing = asyncio.ensure_future(play_all(player, packs, rollouts, at_once))
         try:
-            while not playing.done():
-                await asyncio.wait([playing], timeout=_LOOK_S)
-                self._group.check()
-                # A signal to the whole job may have ended an engine, too.
-                if (not playing.done() or playing.exception()) and self._stopping():
-                    return None
-            return playing.result()
+            async with Pulse(self._progress, player, f"CoD-Train: {what}", len(packs) * rollouts):
+                while not playing.done():
+                    await asyncio.wait([playing], timeout=_LOOK_S)
+                    self._group.check()
+                    # A signal to the whole job may have ended an engine, too.
+                    if (not playing.done() or playing.exception()) and self._stopping():
+                        return None
+                return playing.result()
         finally:
             playing.cancel()
             await asyncio.gather(playing, return_exceptions=True)
@@ -278,12 +283,11 @@ class Training:
             return
         known = self._tracker.records(look.PHASE)
         if not known:
-            self._progress.update("CoD-Train: a look at the model", 0, 0, {})
             player = replace(self._player, seed=derive_seed(config.seed, look.PHASE))
 
             async def play() -> list[Trajectory] | None:
                 await self._sampler.use(0, learned=0, keep=self._version_for(1))
-                return await self._play_packs(player, packs, 1)
+                return await self._play_packs(player, packs, 1, "a look at the model")
 
             if (played := self._runner.run(play())) is None:
                 return
@@ -304,7 +308,7 @@ class Training:
 
         async def play() -> list[Trajectory] | None:
             await self._sampler.use(step, learned=step, keep=self._version_for(step + 1))
-            return await self._play_packs(player, packs, 1)
+            return await self._play_packs(player, packs, 1, f"validation at step {step}")
 
         if played := self._runner.run(play()):
             refuse_if_engine_is_broken([e for t in played for e in t.episodes], step)

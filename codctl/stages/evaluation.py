@@ -24,6 +24,7 @@ from codctl.runs.extension import final_step
 from codctl.runs.seal import is_whole, read_info, sealing
 from codctl.seeds import derive_seed
 from codctl.stages.progress import Progress, of_arm
+from codctl.stages.pulse import Pulse
 from codctl.stages.saved_models import saved_models
 from codctl.stages.subject import Performer, Subject, open_subject
 
@@ -176,7 +177,18 @@ async def _play(performer: Performer, spec: EvalSpec, progress: Progress, journa
         if performer.check:
             await performer.check()
         stored = config.tracking.trajectory_packs
-        await play(performer.player(spec), spec, journal, report, whole_legs=True, stored_packs=stored)
+        player = performer.player(spec)
+        async with Pulse(progress, player) as pulse:
+            await play(
+                player,
+                spec,
+                journal,
+                report,
+                at_once=performer.at_once,
+                whole_legs=True,
+                stored_packs=stored,
+                begin=lambda arms: pulse.begin(f"{phase}: {arms}"),
+            )
     finally:
         if performer.close:
             await performer.close()

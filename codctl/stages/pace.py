@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from codctl.quantities import percent, position, share
 
 _SPARKS = "▁▂▃▄▅▆▇█"
+_WORK = ("replies", "tokens")  # counts since a phase began
 _MEASURES = ("reward", "success")
 _BY_POSITION = re.compile(r"(?:(?P<family>.+)/)?(?P<measure>reward|success)/position_(?P<position>\d+)")
 _UNREADABLE = re.compile(r"(?:.+/)?unreadable|failures/format")
@@ -46,9 +47,11 @@ class Pace:
     unreadable: float = 0.0
     _first: tuple[float, int] | None = None  # when the first count came, and what it was
     reports: int = 0
+    work: dict[str, float] = field(default_factory=dict)  # newest counts of replies and tokens
 
     def update(self, done: int, total: int, metrics: Mapping[str, float], now_s: float) -> None:
         self.reports += 1
+        self.work |= {name: metrics[name] for name in _WORK if name in metrics}
         self.done, self.total, self.changed_s = done, total, now_s
         if total and self._first is None:
             self._first = (now_s, done)
@@ -98,6 +101,14 @@ class Pace:
                 for index, history in sorted(curves.items()):
                     yield f"{self.measure} at position {position(index)}", share(history[-1]), history
 
+    def work_shown(self, now_s: float) -> list[str]:
+        """Replies and tokens so far, with their rates."""
+        passed_s = (self.changed_s if self.has_ended else now_s) - self.started_s
+        return [
+            f"{count:,.0f} {name}" + (f" ({count / passed_s:.1f}/s)" if passed_s >= 1 else "")
+            for name, count in self.work.items()
+        ]
+
     def line(self, now_s: float) -> str:
         """One line of text: phase, count, rate, time left, newest reward or success by position."""
         parts = [f"{self.phase} {self.done}/{self.total}" if self.total else self.phase]
@@ -106,6 +117,7 @@ class Pace:
             parts[0] += f" in {clock(self.changed_s - self.started_s)}"
         elif each is not None and left is not None:
             parts += [rate(each), f"{clock(left)} left"]
+        parts += self.work_shown(now_s)
         if self.curves:
             numbers = ", ".join(f"{family} {shown}".strip() for family, shown in self.newest().items())
             parts.append(f"{self.measure} {numbers}")
@@ -121,6 +133,12 @@ class Paces:
         self.begun_s = self.changed_s = now_s
         self.current = Pace("starting", now_s, changed_s=now_s)
         self._known: dict[str, Pace] = {}
+        self.inner: Pace | None = None  # part of the current phase: its name begins with that phase's and a colon
+
+    def line(self, now_s: float) -> str:
+        """The current phase, and what is done within it."""
+        outer = self.current.line(now_s)
+        return f"{outer}; {self.inner.line(now_s)}" if self.inner else outer
 
     def update(self, phase: str, done: int, total: int, metrics: Mapping[str, float], now_s: float) -> Pace | None:
         """Take note of what a stage reports.
@@ -128,17 +146,30 @@ class Paces:
         Returns:
             Its phase if there is news of it: its first reports, and its end.
         """
+        outer, _, part = phase.partition(": ")
+        if part and outer in self._known and not self._known[outer].has_ended:
+            self._update_inner(part, done, total, metrics, now_s)
+            return None
+        if phase != self.current.phase or (total and done >= total):
+            self.inner = None
         pace = self._known.get(phase)
         begins = pace is None or pace.has_ended or done < pace.done
         if pace is None or begins:
-            # The work behind the first report began when the phase before it last moved.
-            pace = self._known[phase] = Pace(phase, self.changed_s)
+            # The work behind a first count began when the phase before it last moved.
+            pace = self._known[phase] = Pace(phase, self.changed_s if done else now_s)
         had_ended = pace.has_ended
         pace.update(done, total, metrics, now_s)
         self.changed_s = now_s
         self.current = self._unfinished(pace) if pace.has_ended else pace
         is_news = pace.reports <= _FIRST_REPORTS or (pace.has_ended and not had_ended)
         return pace if is_news else None
+
+    def _update_inner(self, part: str, done: int, total: int, metrics: Mapping[str, float], now_s: float) -> None:
+        inner = self.inner
+        if inner is None or inner.phase != part or metrics.get("replies", 0) < inner.work.get("replies", 0):
+            inner = self.inner = Pace(part, now_s)
+        inner.update(done, total, metrics, now_s)
+        self.changed_s = now_s
 
     def _unfinished(self, ended: Pace) -> Pace:
         """What goes on now that a phase has ended: the training around a validation."""
@@ -209,7 +240,7 @@ class PlainDisplay:
             with self._lock:
                 now_s = time.monotonic()
                 if now_s - self._said_s >= self._every_s:
-                    self._say(self._paces.current.line(now_s) + self._paces.waiting(now_s, self._every_s), now_s)
+                    self._say(self._paces.line(now_s) + self._paces.waiting(now_s, self._every_s), now_s)
 
     def _say(self, text: str, now_s: float) -> None:
         self._said_s = now_s

@@ -87,11 +87,12 @@ class Beating:
 
     def __init__(self, progress: Progress, beat: Beat) -> None:
         self._progress, self._beat, self._paces = progress, beat, Paces(time.monotonic())
-        self._said_s = 0.0
+        self._said_s, self._phase = 0.0, ""
         beat.doing = self._doing
 
     def update(self, phase: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
-        now_s, is_other = time.monotonic(), phase != self._paces.current.phase
+        now_s, is_other = time.monotonic(), phase != self._phase
+        self._phase = phase
         self._paces.update(phase, done, total, {}, now_s)
         if is_other or now_s >= self._said_s + _NEWS_S:
             self._said_s = now_s
@@ -102,12 +103,14 @@ class Beating:
         self._progress.message(text)
 
     def _doing(self) -> dict[str, object]:
-        pace = self._paces.current
+        pace, now_s, inner = self._paces.current, time.monotonic(), self._paces.inner
         return {
             "phase": pace.phase,
             "done": pace.done,
             "total": pace.total,
-            "left_s": pace.left_s(time.monotonic()),
+            "left_s": pace.left_s(now_s),
+            "part": inner.phase if inner else "",
+            "work": ", ".join((inner or pace).work_shown(now_s)),
         }
 
 

@@ -221,9 +221,9 @@ def _open(subject: Subject, log: Path, parts: Sequence[EvalSpec] = ()) -> Perfor
     if config.engine.kind == "vllm":
         return _served(subject.folder, config, log)
     speaker = load_speaker(subject.folder, config.model.dtype, config.model.device)
-    return Performer(
-        _model_player(make_engine(speaker, config.runtime.max_batch), speaker.chat, config), AT_ONCE, chat=speaker.chat
-    )
+    player = _model_player(make_engine(speaker, config.runtime.max_batch), speaker.chat, config)
+    # Those that are alive keep what they have computed.
+    return Performer(player, min(AT_ONCE, config.runtime.max_batch), chat=speaker.chat)
 
 
 def _served(folder: Path, config: Config, log: Path) -> Performer:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from codctl.runs.directory import move_aside
 from codctl.runs.evaluations import ABOUT, EVALUATIONS, JOURNAL
 from codctl.runs.signals import STOPS, Terminated
 from codctl.stages.progress import Progress, Unfailing, of_arm
+from codctl.stages.pulse import Pulse
 from codctl.stages.subject import Performer, Subject, home_of, identity_of, open_subject
 from codctl.stages.suite_result import finished, write_result
 
@@ -188,20 +190,26 @@ async def _play(
     for number, part in enumerate(plan.parts, start=1):
         phase = f"{part.name} ({number} of {len(plan.parts)})" if len(plan.parts) > 1 else part.name
 
+        player = performer.player(part)
+
         def report(arm: str, done: int, total: int, means: dict[str, float], phase: str = phase) -> None:
             progress.update(phase, done, total, of_arm(arm, means))
 
+        pulse = Pulse(progress, player)
+        begin = partial(_begin, pulse, phase)
         try:
-            await play(
-                performer.player(part),
-                part,
-                journal,
-                report,
-                at_once=performer.at_once,
-                retries_failed=performer.retries_failed,
-                stored_packs=plan.subject.settings.tracking.trajectory_packs,
-                watch=watch,
-            )
+            async with pulse:
+                await play(
+                    player,
+                    part,
+                    journal,
+                    report,
+                    at_once=performer.at_once,
+                    retries_failed=performer.retries_failed,
+                    stored_packs=plan.subject.settings.tracking.trajectory_packs,
+                    watch=watch,
+                    begin=begin,
+                )
             if performer.settle:
                 await performer.settle()
         except BackendError as error:
@@ -212,6 +220,10 @@ async def _play(
                 hint=f"{hint}what was played is kept: the same command continues",
                 problems=error.problems,
             ) from error
+
+
+def _begin(pulse: Pulse, phase: str, arms: str) -> None:
+    pulse.begin(f"{phase}: {arms}")
 
 
 def _head(plan: Plan, performer: Performer) -> dict[str, Any]:

@@ -126,6 +126,30 @@ def test_each_arm_of_an_evaluation_is_named() -> None:
     assert paces.current.line(2.0) == "evaluation 1/3, success own 0.50, none 0.25"
 
 
+def test_a_part_of_a_phase_is_shown_with_it_and_is_no_news() -> None:
+    paces = Paces(0.0)
+    paces.update("CoD-Train", 0, 9, {}, 10.0)
+    assert paces.update("CoD-Train: sampling step 1", 0, 8, {"replies": 0, "tokens": 0}, 20.0) is None
+    assert paces.update("CoD-Train: sampling step 1", 2, 8, {"replies": 30, "tokens": 600}, 30.0) is None
+    assert paces.line(30.0).startswith("CoD-Train 0/9; sampling step 1 2/8, 5.0 s each, 0:30 left, 30 replies (3.0/s)")
+    assert paces.line(30.0).endswith(", 600 tokens (60.0/s)")
+    paces.update("CoD-Train: learning step 1", 0, 0, {}, 40.0)
+    assert paces.line(41.0) == "CoD-Train 0/9; learning step 1"
+    paces.update("CoD-Train", 9, 9, {}, 50.0)
+    assert paces.line(50.0) == "CoD-Train 9/9 in 0:40"
+
+
+def test_the_clock_of_a_part_goes_on_while_its_phase_counts() -> None:
+    paces = Paces(0.0)
+    paces.update("suite", 0, 20, {}, 0.0)
+    paces.update("suite: arms own, none", 0, 0, {"replies": 0, "tokens": 0}, 0.0)
+    paces.update("suite", 1, 20, {}, 10.0)
+    paces.update("suite: arms own, none", 0, 0, {"replies": 40, "tokens": 200}, 20.0)
+    assert paces.line(20.0).endswith("; arms own, none, 40 replies (2.0/s), 200 tokens (10.0/s)")
+    paces.update("suite: arms own, none", 0, 0, {"replies": 1, "tokens": 5}, 30.0)  # of the next block
+    assert paces.line(40.0).endswith("; arms own, none, 1 replies (0.1/s), 5 tokens (0.5/s)")
+
+
 def test_words() -> None:
     assert (rate(3.56), rate(0.1)) == ("3.6 s each", "10.0/s")
     assert (clock(9), clock(75), clock(3725)) == ("0:09", "1:15", "1:02:05")

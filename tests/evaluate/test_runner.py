@@ -215,3 +215,28 @@ def test_progress_counts_tasks_and_hides_the_references() -> None:
         ("bayes", 0),
         ("informed", 0),
     ]
+
+
+def test_arms_that_need_nothing_of_each_other_are_played_together() -> None:
+    begun: list[str] = []
+    seen: list[str] = []
+    asked = spec(arms=("own", "none", "shuffled", "oracle"), packs=4)
+    asyncio.run(
+        play(policy("bayes"), asked, MemoryJournal(), lambda arm, *_: seen.append(arm), at_once=12, begin=begun.append)
+    )
+    assert begun[:2] == ["arms own, none, oracle", "arm shuffled"]
+    assert begun[2].startswith("references ")
+    played = [arm for arm in seen if arm]
+    first = {arm: played.index(arm) for arm in ("own", "none", "oracle", "shuffled")}
+    last_of_own = max(i for i, arm in enumerate(played) if arm == "own")
+    assert max(first["own"], first["none"], first["oracle"]) < last_of_own < first["shuffled"]
+
+
+@pytest.mark.parametrize("whole_legs", [False, True])
+def test_together_or_in_turn_the_rows_are_the_same(whole_legs: bool) -> None:
+    asked, journals = spec(arms=("own", "none", "shuffled", "oracle"), packs=5), [MemoryJournal(), MemoryJournal()]
+    for journal, at_once in zip(journals, (1, 7), strict=True):
+        asyncio.run(play(policy("bayes"), asked, journal, quiet, at_once=at_once, whole_legs=whole_legs))
+    one, other = (summarise(asked, journal) for journal in journals)
+    assert one.rows == other.rows
+    assert one.result == other.result
