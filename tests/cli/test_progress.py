@@ -21,7 +21,7 @@ def test_rate_and_time_left_follow_the_clock() -> None:
     assert paces.current.line(15.0) == "CoD-Train 2/10, 6.0 s each, 0:46 left, reward 0.25 0.50"
     ended = paces.update("CoD-Train", 10, 10, {}, 61.0)
     assert ended
-    assert ended.line(61.0) == "CoD-Train 10/10 in 1:01, reward 0.25 0.50"
+    assert ended.line(61.0) == "CoD-Train 10/10 in 1:00, reward 0.25 0.50"
 
 
 def test_a_line_says_when_replies_cannot_be_read() -> None:
