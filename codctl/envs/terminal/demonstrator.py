@@ -68,7 +68,7 @@ class Demonstrator:
         line = next_line(episode, knowledge)
         if situation.rendering == "compact":
             return f"<answer> {line} </answer>"
-        return f"{_thought(episode, line, noted)}\n<answer>{line}</answer>"
+        return f"{_thought(episode, line, noted, is_short=situation.rendering == 'terse')}\n<answer>{line}</answer>"
 
     def update(self, situation: Situation, rng: Random) -> str:
         episode = situation.episode
@@ -99,12 +99,13 @@ def _noted(hints: str, episode: TerminalEpisode, surface: Surface, rng: Random) 
     return Noted({slot: value for slot, value in stated if slots.count(slot) == 1}, seen, choices)
 
 
-def _thought(episode: TerminalEpisode, line: str, noted: Noted | None) -> str:
-    """Why this command, in a sentence."""
+def _thought(episode: TerminalEpisode, line: str, noted: Noted | None, *, is_short: bool) -> str:
+    """Why this command, in a sentence or two."""
     step = next_step(episode)
     if line.startswith(("ssh ", "exit")):
         where = episode.site.side("local" if line == "exit" else "remote").identity.host
-        return f"The next thing to do is on {where}.{_about('port', noted) if line != 'exit' else ''}"
+        port = _about("port", noted, is_short) if noted and line != "exit" else ""
+        return f"The next thing to do is on {where}.{port}"
     if noted is None:
         return f"Next I {_WORDS[step.verb]} what the task names."
     if line.startswith("ls "):
@@ -112,18 +113,19 @@ def _thought(episode: TerminalEpisode, line: str, noted: Noted | None) -> str:
         return f"I do not know the {_name(unknown)} yet, so I look at the choices."
     verb = "mode" if line.startswith("chmod ") else line.split()[1]  # copy and erase may stand for move
     slots = [verb, *(["port"] if verb == "send" else []), *(["drop"] if DROP in (*step.source, *step.target) else [])]
-    return f"Next I {_WORDS[verb]} what the task names." + "".join(_about(slot, noted) for slot in slots)
+    said = "".join(_about(slot, noted, is_short) for slot in slots)
+    return said.strip() if is_short else f"Next I {_WORDS[verb]} what the task names.{said}"
 
 
-def _about(slot: str, noted: Noted | None) -> str:
+def _about(slot: str, noted: Noted, is_short: bool) -> str:
     """Where the value of a slot comes from."""
-    if noted is None:
-        return ""
     value, name = noted.guess(slot), _name(slot)
     if value is None:
         return f" I do not know the {name} yet, so I see what it says."
-    told = {"seen": "I found out that", "hints": "The hints say that"}.get(noted.source(slot))
-    return f" {told} the {name} is {value}." if told else f" I do not know the {name}, so I try {value}."
+    told = {"seen": "I found out that the", "hints": "The hints say that the"}.get(noted.source(slot))
+    if told:
+        return f" {'The' if is_short else told} {name} is {value}."
+    return f" I try {value} as {name}." if is_short else f" I do not know the {name}, so I try {value}."
 
 
 def _name(slot: str) -> str:
