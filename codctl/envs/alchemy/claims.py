@@ -23,6 +23,7 @@ _CLAUSE = re.compile(
     r"[;\n.]|,(?!\s*(?:you\s+|please\s+)?(?:mix|combine|use|get|make|obtain)\b)|\bbut\b", re.IGNORECASE
 )
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9]*|[-=]+>|<[-=]+|[^\sA-Za-z]")
+_NAME = re.compile(r"[a-z]+")
 _JOINS = {"+", "＋", "&", "and", "with"}
 _MAKES = {
     *("=", ":", "|", "->", "-->", "=>", "==>", "→", "⇒", "➜", "into", "is", "are"),
@@ -49,7 +50,9 @@ def claims(hints: str, world: AlchemyWorld) -> list[Claim]:
     """
     found: dict[Claim, None] = {}
     for clause in _CLAUSE.split(plain(hints)):
-        if not is_negated(clause) and not is_hedged(clause):
+        # Names are drawn at random, so that an element may be called "nor" or "may".
+        said = _NAME.sub(lambda name: " " if name[0] in world.by_name else name[0], clause)
+        if not is_negated(said) and not is_hedged(said):
             found |= dict.fromkeys(_read(clause, world))
     return list(found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -144,6 +145,12 @@ def test_true_facts_are_right_in_whichever_words(index: int, preset: str, rng: R
     world, hint = written(index, preset, FACTS, rng)
     score = ALCHEMY.score_context(world, hint, ())
     assert (score.right, score.wrong) == (len(world.products), 0), hint
+
+
+def test_elements_that_are_called_like_a_denial(world) -> None:
+    odd = replace(world, names=("nor", "may", "not", *world.names[3:]))
+    for rendering in ("full", "terse"):
+        assert ALCHEMY.score_context(odd, ALCHEMY.truth(odd, rendering), ()).right == 3
 
 
 @settings(max_examples=80, deadline=None)

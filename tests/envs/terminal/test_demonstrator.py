@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
+from codctl.cod.conversation import ByteChat
 from codctl.cod.prompts import parse_answer
+from codctl.config.schema import Config
 from codctl.envs.base import Rendering, Situation
 from codctl.envs.terminal.family import Terminal
 from codctl.envs.terminal.hints import claims, hint_from
 from codctl.envs.terminal.rules import SLOTS, VERBS
 from codctl.evaluate.ceilings import play_policy
+from codctl.learn.warm_start import demonstrations
+from codctl.stages.setup import rollout_settings
 
 FAMILY = Terminal()
 
@@ -91,3 +96,12 @@ def test_it_is_the_same_in_every_run() -> None:
         for _ in range(2)
     )
     assert first == again
+
+
+@pytest.mark.parametrize("rendering", FAMILY.renderings)
+def test_a_warm_start_can_play_it(rendering: Rendering) -> None:
+    world = {"family": "terminal", "preset": "hard", "rendering": rendering, "length": 2}
+    config = Config.model_validate({"world": world, "warm_start": {"packs": 3, "wrong_fact": 0.9}})
+    episodes = demonstrations(config, ByteChat(), replace(rollout_settings(config), solve_tokens=10**6))
+    assert [episode.kind for episode in episodes] == ["solve", "update", "solve"] * 3
+    assert not any(episode.format_error or episode.failed for episode in episodes)
