@@ -14,7 +14,7 @@ from codctl.config.freeze import digest
 from codctl.config.schema import Config
 from codctl.evaluate.report.effects import ordinal
 from codctl.learn import hub
-from codctl.quantities import percent, share
+from codctl.quantities import counted, percent, share
 
 _PAPER = "[arXiv 2606.20002](https://arxiv.org/abs/2606.20002)"
 _POSITION = re.compile(r"(?:(?P<family>\w+)/)?(?P<measure>success|hint_correctness)/position_(?P<position>\d+)")
@@ -70,11 +70,10 @@ def _what(config: Config, is_adapter: bool, own_base: bool) -> str:
     families = " and ".join(part.family for part in config.world.parts)
     kind = "PEFT adapter for" if is_adapter else "fine-tune of"
     base = _start(config)
+    described = f"\n{config.description}\n" if config.description else ""
     after = " after a fine-tune of all its weights" if own_base else ""
     return f"""# {base[0].upper() + base[1:]}, CoD-trained on {families}
-
-{config.description}
-
+{described}
 A {kind} {base}{after}, trained with codctl to learn on the job: it solves the tasks of one world in a row, and between
 two tasks it rewrites a short text of hints for itself (Connect the Dots, {_PAPER})."""
 
@@ -97,7 +96,7 @@ def _training(config: Config) -> str:
     rows = {
         "worlds": f"{worlds}; {config.world.length} tasks each",
         "start": start + (f", then SFT on {config.warm_start.packs} packs" if config.warm_start.enabled else ""),
-        "CoD-Train": f"{train.steps} steps of {train.packs} packs × {train.rollouts} rollouts, "
+        "CoD-Train": f"{counted(train.steps, 'step')} of {counted(train.packs, 'pack')} × {train.rollouts} rollouts, "
         f"loss `{train.loss.kind}`, learning rate {train.lr:g}",
         "trained": f"LoRA of rank {model.lora.rank} on `{model.lora.target}`" if model.lora.rank else "all weights",
         "arithmetic": f"`{model.dtype}`; sampled by the `{config.engine.kind}` engine",
