@@ -24,7 +24,10 @@ def whereabouts(seen: Seen) -> dict[str, Any]:
     known = doing if isinstance(doing, Mapping) else {}
     left, age = known.get("left_s"), seconds_since(beat.get("at")) if beat else None
     return {
-        "doing": {key: known.get(key) for key in ("phase", "done", "total")} if known else None,
+        "doing": {key: known.get(key) for key in ("phase", "done", "total")}
+        | {key: known[key] for key in ("part", "work") if known.get(key)}
+        if known
+        else None,
         "left_s": round(max(0.0, left - (age or 0.0)), 1) if isinstance(left, int | float) else None,
         "elapsed_s": _elapsed_s(seen),
         "sign_of_life_s": age,

@@ -103,7 +103,8 @@ def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False, watch: Wat
         move_aside(plan.folder)
     if (result := finished(plan.folder, plan.digest)) is not None:
         return result
-    progress.update(f"preparing {plan.subject.name}", 0, 0, {})
+    doing = "loading" if plan.subject.kind in ("run", "model") else "preparing"
+    progress.update(f"{doing} {plan.subject.name}", 0, 0, {})
     asyncio.run(
         _until_stopped(
             _session(plan, open_subject(plan.subject, plan.folder / "engine.log", plan.parts), progress, watch)
