@@ -104,13 +104,13 @@ class Beating:
 
     def _doing(self) -> dict[str, object]:
         pace, now_s, inner = self._paces.current, time.monotonic(), self._paces.inner
+        details = {"part": inner.phase if inner else "", "work": ", ".join((inner or pace).work_shown(now_s))}
         return {
             "phase": pace.phase,
             "done": pace.done,
             "total": pace.total,
             "left_s": pace.left_s(now_s),
-            "part": inner.phase if inner else "",
-            "work": ", ".join((inner or pace).work_shown(now_s)),
+            **{name: text for name, text in details.items() if text},
         }
 
 
