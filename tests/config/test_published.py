@@ -29,6 +29,7 @@ SETTING_A = {
     "sampling.top_p": 1.0,
     "sampling.solve_tokens": 2000,
     "sampling.update_tokens": 2000,
+    "sampling.suggested_tokens": 1000,
     "warm_start.enabled": False,
     "train.packs": 8,
     "train.rollouts": 8,
