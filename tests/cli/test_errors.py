@@ -73,7 +73,7 @@ TABLE = {
         ["eval", "--suite", "position-curv", "--policy", "bayes"],
         2,
         "error: unknown suite 'position-curv'; did you mean 'position-curve'? (known: position-curve, in-domain-hard, "
-        "cross-domain, ralph-loop, long-life, robustness)\n  → codctl eval --list\n",
+        "cross-domain, ralph-loop, long-life, robustness, published)\n  → codctl eval --list\n",
     ),
     "unknown arm": (
         ["eval", "--policy", "bayes", "arms=[onw]"],

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-SUITES = ["position-curve", "in-domain-hard", "cross-domain", "ralph-loop", "long-life", "robustness"]
+SUITES = ["position-curve", "in-domain-hard", "cross-domain", "ralph-loop", "long-life", "robustness", "published"]
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -63,7 +63,8 @@ def test_every_shipped_suite_runs(cli, home: Path, suite: str, policy: str) -> N
     for part in result["parts"]:
         assert (part["packs"], set(part["arms"])) == (4, {"own"})
         assert all(0 <= point["low"] <= point["mean"] <= point["high"] <= 1 for point in part["arms"]["own"]["success"])
-        assert f"{part['family']} {part['preset']}, 4 packs of {part['length']}" in outcome.out
+        world = " ".join(filter(None, (part["family"], part["preset"], part["variant"])))
+        assert f"{world}, 4 packs of {part['length']}" in outcome.out
     kept = rows(the_folder(home))
     assert {row["part"] for row in kept} == {part["name"] for part in result["parts"]}
     assert {row["arm"] for row in kept} == {"own", "bayes", "informed"}

@@ -8,6 +8,7 @@ from codctl.config.compose_eval import load_suite
 from codctl.config.evalspec import EvalSpec
 from codctl.envs.alchemy.family import Alchemy
 from codctl.envs.frozen_lake.family import FrozenLake
+from codctl.envs.registry import families
 from codctl.errors import UsageError
 from codctl.evaluate.suites.expansion import Home, World, expand
 from codctl.evaluate.suites.shipped import descriptions, find_suite, shipped
@@ -46,6 +47,8 @@ EXPANSIONS = {
     ],
 }
 
+SHIPPED = [*EXPANSIONS, "published"]
+
 
 @pytest.mark.parametrize("suite", EXPANSIONS)
 def test_shipped_suites_for_a_subject_that_was_never_trained(suite: str) -> None:
@@ -53,9 +56,21 @@ def test_shipped_suites_for_a_subject_that_was_never_trained(suite: str) -> None
 
 
 def test_every_shipped_suite_is_listed_with_a_line() -> None:
-    assert list(descriptions()) == list(EXPANSIONS)
+    assert list(descriptions()) == SHIPPED
     assert all("\n" not in line and line.endswith("?") for line in descriptions().values())
-    assert [suite.path.stem for suite in shipped()] == list(EXPANSIONS)
+    assert [suite.path.stem for suite in shipped()] == SHIPPED
+
+
+def test_the_published_suite_plays_what_was_published() -> None:
+    file = find_suite("published")
+    found = expand(load_suite(file.path, file.shown), Home(), families())
+    worlds = [
+        "frozen_lake-hard-paper", "alchemy-easy-paper", "alchemy-hard-paper", "terminal-easy-paper",
+    ]  # fmt: skip
+    assert [s.name for s in found] == [f"{name}/{world}" for name in ("packs", "ralph") for world in worlds]
+    for spec in found:
+        assert (spec.packs, spec.length, spec.temperature) == (500, 8, 1.0)
+        assert (spec.solve_tokens, spec.update_tokens, spec.suggested_tokens) == (2000, 2000, 1500)
 
 
 def test_a_mixture_plays_every_family_it_was_trained_on() -> None:

@@ -10,7 +10,7 @@ from codctl.config.nearest import nearest
 from codctl.errors import UsageError
 
 _FOLDER = Path(__file__).parent
-_ORDER = ("position-curve", "in-domain-hard", "cross-domain", "ralph-loop", "long-life", "robustness")
+_ORDER = ("position-curve", "in-domain-hard", "cross-domain", "ralph-loop", "long-life", "robustness", "published")
 
 
 @dataclass(frozen=True)
