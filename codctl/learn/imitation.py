@@ -107,7 +107,7 @@ class Imitation:
         Args:
             episodes: Demonstrations; the loss is on their sampled tokens only.
             report: Called after each step.
-            watch: Called after each micro-batch.
+            watch: Called before the first micro-batch and after each.
         """
         batches = list(_batches(episodes, self._config))
         rows = sum(len(batch) for batch in batches[: len(self.steps)])
@@ -120,6 +120,7 @@ class Imitation:
             tokens += sum(len(row.ids) for row in more)
             watch(Place(rows, all_rows, tokens, self.steps[-1] if self.steps else None))
 
+        after(())
         try:
             for batch in batches[len(self.steps) :]:
                 self.steps.append(self._step(batch, len(batches), after))
