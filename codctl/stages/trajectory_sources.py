@@ -72,9 +72,9 @@ class Found:
         """
         asked = [one for one in self.sources if name in (None, one.name) and step in (None, one.step)]
         if not asked:
-            listed = ", ".join(dict.fromkeys(one.title for one in self.sources))
+            listed = "; ".join(dict.fromkeys(one.title for one in self.sources))
             wish = " at ".join(filter(None, (name, f"step {step}" if step is not None else "")))
-            raise UsageError(f"nothing is stored of {wish}; stored: {listed}", where=str(self.folder))
+            raise UsageError(f"nothing is stored of {wish}", where=str(self.folder), hint=f"stored: {listed}")
         if step is not None:  # a step is first of all one of the training
             return min(asked, key=lambda one: _KINDS.index(one.kind))
         evaluated = [one for one in asked if one.kind == "evaluation"]

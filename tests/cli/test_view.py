@@ -92,7 +92,9 @@ def test_a_run_has_steps_credit_and_hints_over_time(cli, trained: Trained, home:
     steps = cli("view", "micro", "--hints", "0", "--json", *where).json["result"]["steps"]
     assert [(one["source"], len(one["hints"])) for one in steps] == [("before", 3), ("after", 3)]
     refused = cli("view", "micro", "--step", "7", *where)
-    assert "nothing is stored of step 7; stored: before, step 0" in refused.err
+    assert (
+        "nothing is stored of step 7\n  → stored: validation, step 0; before, step 0; training, step 1" in refused.err
+    )
 
 
 def test_a_run_without_stored_trajectories_says_so(cli, trained: Trained, home: Path) -> None:
