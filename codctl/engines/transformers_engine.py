@@ -22,7 +22,7 @@ from codctl.engines.kv_cache import BLOCK, Content, KvCache, blocks_for, token_b
 from codctl.engines.published import load_published
 
 _GPU_PASS_TOKENS = 16_384
-_CPU_PASS_FLOP = 250 * 10**9
+_CPU_PASS_FLOP = 100 * 10**9
 _SHORTEST_PASS = 256  # tokens
 
 
@@ -336,7 +336,7 @@ class TransformersEngine:
 
 
 def _tokens_of_a_pass(model: Any, device: torch.device) -> int:
-    """Most prompt tokens that are read in one forward pass: on a CPU those of a few seconds."""
+    """Most prompt tokens that are read in one forward pass: on a CPU those of a second or two."""
     if device.type != "cpu":
         return _GPU_PASS_TOKENS
     parameters = sum(int(weights.numel()) for weights in model.parameters())
