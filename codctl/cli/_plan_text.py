@@ -46,7 +46,9 @@ def _summary(config: Config, plan: Plan, digest: str) -> list[tuple[str, str]]:
         count = max(config.cluster.gpus_per_node, 1)
         rows.append(("GPUs", f"{count} × {gpu.name}{nodes}, {gpu.memory / GIB:.1f} GiB each ({gpu.source})"))
     else:
-        rows.append(("device", f"CPU, {config.runtime.threads} threads"))
+        memory = layout.devices[0].memory
+        has = f", {memory / GIB:.1f} GiB of memory" if memory else ""
+        rows.append(("device", f"CPU, {config.runtime.threads} threads{has}"))
     return [*rows, ("generate", _generating(config, plan)), ("train", _training(plan))]
 
 
@@ -100,9 +102,9 @@ def _tokens(config: Config, plan: Plan) -> str:
             f"{tokens.episodes:,}",
             f"each {config.world.length} solves and {config.world.length - 1} updates",
         ],
-        ["replies", _about(tokens.calls), "turns as the bayes policy plays them on a few packs"],
-        ["prompt tokens", _about(tokens.prompt), "rendered packs, bytes per token assumed; each counted once"],
-        ["reply tokens", _about(tokens.reply), "a share of their budgets, assumed"],
+        ["replies", _about(tokens.calls), "turns as a scripted policy plays them on a few packs"],
+        ["prompt tokens", _about(tokens.prompt), f"{tokens.counted}; each counted once"],
+        ["reply tokens", _about(tokens.reply), tokens.replies_like],
         ["at most", f"{tokens.most:,}", f"every row with {tokens.longest_row:,} tokens"],
         ["micro-batch", f"{micro_batch(config, tokens):,}", f"tokens; rows of {_about(tokens.row)} on average"],
         ["optimiser steps", f"{train.optimizer_steps * plan.steps:,}", f"{plan.steps:,} rollout steps"],
@@ -115,6 +117,9 @@ def _tokens(config: Config, plan: Plan) -> str:
     if room and config.engine.kind == "vllm":
         of_longest = f"{room.sequences:,} sequences of {room.context:,}, each engine"
         rows.append(["KV cache", f"{room.tokens:,} tokens", of_longest])
+    if plan.warm_start_steps:
+        shown = f"{config.warm_start.packs:,} packs, {plan.warm_start_steps:,} optimiser steps"
+        rows.append(["warm start", f"{_about(plan.warm_start_tokens)} tokens", shown])
     if plan.host:
         rows.append(["main memory", size(plan.host), "weights on their way to the engines, on the first node"])
     return _output.table(["each step", "expected", ""], rows)
@@ -129,10 +134,10 @@ def _time(config: Config, plan: Plan) -> str:
     rows.append(["training", duration(plan.hours), f"{plan.steps:,} steps{gpu_hours}"])
     if speed.warm_start:
         rows.append(
-            ["warm start", duration(speed.warm_start / 3600), f"{config.warm_start.packs:,} packs, as fast as learning"]
+            ["warm start", duration(speed.warm_start / 3600), f"{_about(plan.warm_start_tokens)} tokens, one process"]
         )
     if speed.evaluated:
-        words = f"{speed.evaluated:,.0f} packs in all arms, as fast as a rollout step"
+        words = f"{speed.evaluated:,.0f} packs in all arms"
         rows.append(["evaluation", duration(speed.evaluation / 3600), words])
     rows.append(["total", duration(plan.total_hours), ""])
     return _output.table(["time", "estimate", ""], rows)

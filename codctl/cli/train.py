@@ -169,16 +169,19 @@ def _dry_run(
     from codctl.cli import _plan_text
     from codctl.config.freeze import digest, freeze
     from codctl.runs.directory import RunDirectory
+    from codctl.stages.plan.devices import machine_memory, uses_gpus
     from codctl.stages.plan.fit import refuse_if_too_large
     from codctl.stages.plan.plan import make_plan
 
     place = runs_dir / config.name
     if place.exists() and not fresh:  # continuing writes nothing before the first attempt
         RunDirectory.create_or_continue(runs_dir, config, recipe=recipe, command=command, extend=extend)
-    plan = make_plan(config)
+    # The job of --slurm may have more memory than this machine.
+    here = 0 if slurm or uses_gpus(config) else machine_memory()
+    plan = make_plan(config, here)
     if not as_json:
         _output.data(_plan_text.render(config, plan, digest(config)))
-    refuse_if_too_large(config, plan)
+    refuse_if_too_large(config, plan, here)
     found: dict[str, Any] = {"digest": digest(config), "config": freeze(config), "plan": plan.as_dict()}
     if slurm:
         found["sbatch"] = _job_script(config, runs_dir)

@@ -13,7 +13,7 @@ from codctl.errors import PreflightError
 
 @dataclass(frozen=True)
 class Architecture:
-    """A decoder of the Qwen3 kind: grouped-query attention with normed heads, a gated feed-forward layer, no biases.
+    """A decoder of the Llama and Qwen3 kind: grouped-query attention, a gated feed-forward layer, no biases.
 
     Attributes:
         layers: Transformer layers.
@@ -26,6 +26,7 @@ class Architecture:
         tie_embeddings: Whether input and output share them.
         max_tokens: Longest sequence.
         rope_theta: Base of the rotary positions.
+        norms_heads: Whether queries and keys of each head are normed, as in Qwen3.
     """
 
     layers: int
@@ -38,6 +39,7 @@ class Architecture:
     tie_embeddings: bool
     max_tokens: int
     rope_theta: float
+    norms_heads: bool = True
 
     @property
     def embedding_parameters(self) -> int:
@@ -47,7 +49,8 @@ class Architecture:
     @property
     def layer_parameters(self) -> int:
         """Of one transformer layer."""
-        attention = self.width * self.head_dim * (2 * self.heads + 2 * self.kv_heads) + 2 * self.head_dim
+        attention = self.width * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
+        attention += 2 * self.head_dim if self.norms_heads else 0
         return attention + 3 * self.width * self.ffn + 2 * self.width
 
     @property
@@ -61,11 +64,11 @@ class Published:
     """A model on the hub whose shape is known without it.
 
     Attributes:
-        revision: Commit at which codctl knows it.
+        revision: Commit at which codctl knows it; None where its shape is known from what is published about it.
         architecture: Its shape.
     """
 
-    revision: str
+    revision: str | None
     architecture: Architecture
 
 
@@ -85,6 +88,23 @@ def _qwen3(revision: str, layers: int, width: int, heads: int, ffn: int, *, tied
     return Published(revision, shape)
 
 
+def _smollm2(layers: int, width: int, heads: int, kv_heads: int, ffn: int) -> Published:
+    shape = Architecture(
+        layers=layers,
+        width=width,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=64,
+        ffn=ffn,
+        vocab=49_152,
+        tie_embeddings=True,
+        max_tokens=8192,
+        rope_theta=1e5,
+        norms_heads=False,
+    )
+    return Published(None, shape)
+
+
 # Source: config.json of each model at its revision.
 PUBLISHED = {
     "Qwen/Qwen3-0.6B": _qwen3("c1899de289a04d12100db370d81485cdf75e47ca", 28, 1024, 16, 3072, tied=True),
@@ -93,6 +113,8 @@ PUBLISHED = {
     "Qwen/Qwen3-8B": _qwen3("b968826d9c46dd6066d109eabc6255188de91218", 36, 4096, 32, 12288, tied=False),
     "Qwen/Qwen3-14B": _qwen3("40c069824f4251a91eefaf281ebe4c544efd3e18", 40, 5120, 40, 17408, tied=False),
     "Qwen/Qwen3-32B": _qwen3("9216db5781bf21249d130ec9da846c4624c16137", 64, 5120, 64, 25600, tied=False),
+    "HuggingFaceTB/SmolLM2-135M-Instruct": _smollm2(30, 576, 9, 3, 1536),
+    "HuggingFaceTB/SmolLM2-360M-Instruct": _smollm2(32, 960, 15, 5, 2560),
 }
 
 
@@ -134,6 +156,7 @@ def of_folder(folder: Path) -> Architecture:
             tie_embeddings=bool(found.get("tie_word_embeddings", False)),
             max_tokens=int(found["max_position_embeddings"]),
             rope_theta=float((found.get("rope_parameters") or found).get("rope_theta", 10_000.0)),
+            norms_heads=str(found.get("model_type", "qwen3")).startswith(("qwen3", "gemma3", "olmo2")),
         )
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise PreflightError(f"the model's config.json cannot be read: {error}", where=str(path)) from error

@@ -134,6 +134,7 @@ def _mend_tokens(tokenizer: Any, header: Header) -> None:
     for name, key in _TOKENS.items():
         if key in header.values:
             setattr(tokenizer, name, tokenizer.convert_ids_to_tokens(int(header.values[key])))
+    tokenizer.clean_up_tokenization_spaces = False  # it would take blanks out of replies
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if header.has_chat_template:

@@ -16,11 +16,12 @@ _VOCAB = 4096  # of a tokenizer trained on rendered packs: about a token for a w
 _INITIALIZER_RANGE = 0.02
 
 
-def qwen3_config(shape: Architecture, vocab: int, initializer_range: float = _INITIALIZER_RANGE) -> Any:
-    """The transformers config of a shape; special tokens are still to be set."""
-    from transformers import Qwen3Config
+def config_of_shape(shape: Architecture, vocab: int, initializer_range: float = _INITIALIZER_RANGE) -> Any:
+    """The transformers config of a shape, of Llama's where heads are not normed; special tokens are still to be set."""
+    from transformers import LlamaConfig, Qwen3Config
 
-    return Qwen3Config(
+    kind = Qwen3Config if shape.norms_heads else LlamaConfig
+    return kind(
         vocab_size=vocab,
         hidden_size=shape.width,
         intermediate_size=shape.ffn,
@@ -45,7 +46,7 @@ def config_of(path: str, revision: str | None = None) -> Any:
     folder = hub.find(path, revision, weights=False)
     if folder is None and path in PUBLISHED:
         shape = PUBLISHED[path].architecture
-        return qwen3_config(shape, shape.vocab)
+        return config_of_shape(shape, shape.vocab)
     from transformers import AutoConfig
 
     place = folder or hub.located(path, revision, weights=False)

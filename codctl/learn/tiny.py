@@ -14,7 +14,7 @@ from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.config.architectures import of_build
 from codctl.config.schema import BuildConfig, WorldConfig
 from codctl.engines.scripted import EachFamily, ScriptedEngine
-from codctl.learn.random_init import qwen3_config
+from codctl.learn.random_init import config_of_shape
 from codctl.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def build_model(build: BuildConfig, vocab: int, tokenizer: Any, seed: int) -> Qw
     import torch
     from transformers import Qwen3ForCausalLM
 
-    config = qwen3_config(of_build(build), vocab, build.width**-0.5)
+    config = config_of_shape(of_build(build), vocab, build.width**-0.5)
     config.pad_token_id, config.eos_token_id = tokenizer.pad_token_id, tokenizer.eos_token_id
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "model", "init") % 2**32)

@@ -21,7 +21,7 @@ from codctl.cod.engine import Asker, Sampling, Weights
 from codctl.config.schema import Config
 from codctl.engines.transformers_engine import TransformersEngine
 from codctl.learn.learner import Learner
-from codctl.learn.random_init import qwen3_config, random_model
+from codctl.learn.random_init import config_of_shape, random_model
 from codctl.learn.trainable import loaded_dtype, make_trainable
 from codctl.stages.plan import engines, lengths, memory, sizes
 from codctl.stages.plan.gpus import find_gpu
@@ -71,7 +71,7 @@ def rates(setting: dict[str, Any]) -> dict[str, Any]:
 def build(config: Config) -> tuple[sizes.Model, Any]:
     """The model of a recipe as `load_trainable` makes it, with random weights and without a folder."""
     found = sizes.find_model(config)
-    shape = qwen3_config(found.shape, found.shape.vocab)
+    shape = config_of_shape(found.shape, found.shape.vocab)
     model = random_model(shape, loaded_dtype(config), config.model.device, 0)
     return found, make_trainable(model, config)
 
@@ -148,7 +148,7 @@ def generate(setting: dict[str, Any]) -> dict[str, Any]:
     """Replies of one length by codctl's engine for `transformers`, all at once."""
     meter, config = Meter(setting["device"]), recipe(setting, lora=0)
     model = sizes.find_model(config)
-    module = random_model(qwen3_config(model.shape, model.shape.vocab), config.model.dtype, config.model.device, 0)
+    module = random_model(config_of_shape(model.shape, model.shape.vocab), config.model.dtype, config.model.device, 0)
     rows, (prompt, reply) = config.runtime.max_batch, _sequence(setting)
     engine = TransformersEngine(module, pad_id=0, max_tokens=model.shape.max_tokens, max_batch=rows)
 
@@ -191,7 +191,7 @@ def vllm(setting: dict[str, Any]) -> dict[str, Any]:
     shape, (prompt, reply) = sizes.find_model(config).shape, _sequence(setting)
     rows = config.runtime.max_batch
     with tempfile.TemporaryDirectory() as folder:
-        described = qwen3_config(shape, shape.vocab)
+        described = config_of_shape(shape, shape.vocab)
         described.architectures = ["Qwen3ForCausalLM"]
         described.save_pretrained(folder)
         llm = LLM(

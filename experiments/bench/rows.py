@@ -22,7 +22,7 @@ from codctl.cod.trajectory import read_parquet
 from codctl.config.compose import load_config
 from codctl.config.schema import Config
 from codctl.engines.scripted import EachFamily, ScriptedEngine
-from codctl.learn.batching import Sample, sample_of
+from codctl.learn.batching import Sample, samples_of
 from codctl.learn.tiny import build_folder
 from codctl.stages.setup import Speaker, load_speaker, rollout_settings
 
@@ -54,7 +54,8 @@ def short_rows(config: Config, chat: Chat, packs: int) -> list[Sample]:
         group = trajectories[first : first + size]
         episodes = [episode for trajectory in group for episode in trajectory.episodes]
         credit = credit_pack(group).rows(group)
-        found += [sample_of(episode, row["advantage"]) for episode, row in zip(episodes, credit, strict=True)]
+        for number, (episode, row) in enumerate(zip(episodes, credit, strict=True)):
+            found += samples_of(episode, row["advantage"], number)
     return found
 
 

@@ -137,6 +137,8 @@ def test_a_copied_recipe_still_finds_what_it_builds_on(tmp_path) -> None:
 
 def test_a_size_is_a_model_with_its_commit() -> None:
     for path, published in PUBLISHED.items():
+        if published.revision is None:
+            continue
         size = path.partition("/")[2].lower()
         config = load_config("qwen3-8b-lora", [f"size={size}"])
         assert (config.model.path, config.model.revision) == (path, published.revision)

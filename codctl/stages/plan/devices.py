@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codctl.config.schema import Config
 from codctl.runs import machine
 from codctl.stages.placement import Placement, place
-from codctl.stages.plan import engines, memory
+from codctl.stages.plan import engines, memory, warm_start
 from codctl.stages.plan.engines import Room
 from codctl.stages.plan.gpus import Gpu, find_gpu, has_gpu
 from codctl.stages.plan.lengths import Lengths
@@ -71,12 +71,33 @@ class Layout:
     room: Room | None
 
 
-def lay_out(config: Config, model: Model, lengths: Lengths) -> Layout:
+def lay_out(config: Config, model: Model, lengths: Lengths, main_memory: int = 0) -> Layout:
     """Place a recipe.
+
+    Args:
+        config: Recipe.
+        model: Of the recipe.
+        lengths: Tokens of a step.
+        main_memory: Bytes that a CPU has; 0 when it is not known.
 
     Raises:
         PreflightError: More is to be placed than there is.
     """
+    layout = _placed(config, model, lengths)
+    devices = list(layout.devices)
+    if config.warm_start.enabled:
+        first = next(number for number, device in enumerate(devices) if "train" in device.role)
+        parts = tuple(warm_start.parts(model, config, lengths, layout.split.device))
+        devices[first] = replace(devices[first], phases=(Phase(warm_start.NAME, parts), *devices[first].phases))
+    if not layout.gpu:
+        # All processes of a node share its memory.
+        each = main_memory // max(1, len(layout.placement.learners))
+        devices = [replace(device, memory=each) for device in devices]
+    return replace(layout, devices=tuple(devices))
+
+
+def _placed(config: Config, model: Model, lengths: Lengths) -> Layout:
+    """As `lay_out`, the rollout steps alone."""
     placement = place(config)
     gpu = find_gpu(config.cluster) if uses_gpus(config) else None
     split = split_of(config, placement.processes, "cuda" if gpu else "cpu")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 from codctl.config.schema import Config
@@ -22,7 +22,7 @@ def check_plan(config: Config) -> None:
     """Make sure that a recipe fits the GPUs that it is meant for. A CPU's memory is not judged: it may be elsewhere.
 
     Raises:
-        PreflightError: It does not fit; the message names the fullest part, the hint what helps most.
+        PreflightError: It does not fit; the message names the fullest part, the hint what helps.
     """
     if uses_gpus(config):
         refuse_if_too_large(config, make_plan(config))
@@ -32,23 +32,17 @@ def check_memory(config: Config) -> None:
     """Make sure that a recipe for the CPU fits the main memory of this machine.
 
     Raises:
-        PreflightError: It does not, by the plan.
+        PreflightError: As `check_plan`.
     """
-    if uses_gpus(config) or not (here := machine_memory()):
-        return
-    device = make_plan(config).layout.devices[0]
-    if device.need > here:
-        raise PreflightError(
-            f"{_too_full(replace(device, memory=here))} in this machine",
-            hint="a smaller model.build, train.micro_batch_tokens or runtime.max_batch",
-        )
+    if not uses_gpus(config) and (here := machine_memory()):
+        refuse_if_too_large(config, make_plan(config, here), here)
 
 
-def refuse_if_too_large(config: Config, plan: Plan) -> None:
-    """As `check_plan`, for a plan that is made already."""
+def refuse_if_too_large(config: Config, plan: Plan, main_memory: int = 0) -> None:
+    """As `check_plan`, for a plan that is made already; `main_memory` as it was made with."""
     if problem := _problem(plan):
         message, where = problem
-        raise PreflightError(message, where=where, hint=_hint(config, plan))
+        raise PreflightError(message, where=where, hint=_hint(config, plan, main_memory))
 
 
 def _problem(plan: Plan) -> tuple[str, str] | None:
@@ -71,36 +65,54 @@ def _too_full(device: Device) -> str:
     )
 
 
-def _hint(config: Config, plan: Plan) -> str:
+def _hint(config: Config, plan: Plan, main_memory: int) -> str:
     """The single changes after which the plan fits, the gentlest first; else as many together as it takes."""
+    plans = _Plans(main_memory)
     alone: dict[str, str] = {}
     for key, value in _candidates(config):
-        if key not in alone and not _excess(_with(config, key, value)):
-            alone[key] = f"{key}={_typed(value)}"
+        if key not in alone and not plans.missing(changed := _with(config, key, value)):
+            alone[key] = f"{key}={_typed(value)}{plans.need(changed, plan)}"
+        if len(alone) == _SHOWN:
+            break
     if alone:
-        return ", or ".join(list(alone.values())[:_SHOWN])
+        return ", or ".join(alone.values())
     together: dict[str, str] = {}
     now, excess = config, _over(plan)
     while excess:
         changes = [(key, value, _with(now, key, value)) for key, value in _candidates(now)]
-        key, value, best = min(changes, key=lambda change: _excess(change[2]), default=("", None, now))
-        if _excess(best) >= excess:
-            return "no setting makes it fit these GPUs: a smaller model, or cluster.gpu=KIND for larger ones"
+        key, value, best = min(changes, key=lambda change: plans.missing(change[2]), default=("", None, now))
+        if plans.missing(best) >= excess:
+            what = "this machine: a smaller model, or a larger machine"
+            if plan.layout.gpu:
+                what = "these GPUs: a smaller model, or cluster.gpu=KIND for larger ones"
+            return f"no setting makes it fit {what}"
         together[key] = f"{key}={_typed(value)}"
-        now, excess = best, _excess(best)
-    return f"together: {' '.join(together.values())}"
+        now, excess = best, plans.missing(best)
+    return f"together: {' '.join(together.values())}{plans.need(now, plan)}"
 
 
 def _typed(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _excess(config: Config) -> int:
-    """Bytes that are missing; 0 when all fits."""
-    try:
-        return _over(make_plan(config))
-    except PreflightError:
-        return 1 << 62
+@dataclass
+class _Plans:
+    """Plans of changed recipes."""
+
+    main_memory: int
+
+    def missing(self, config: Config) -> int:
+        """Bytes that are missing; 0 when all fits."""
+        try:
+            return _over(make_plan(config, self.main_memory))
+        except PreflightError:
+            return 1 << 62
+
+    def need(self, config: Config, before: Plan) -> str:
+        """What the devices then need that were too full."""
+        full = {device.name for device in before.full_devices}
+        needs = [device.need for device in make_plan(config, self.main_memory).layout.devices if device.name in full]
+        return f" makes it {max(needs) / GIB:.1f} GiB" if needs else ""
 
 
 def _over(plan: Plan) -> int:
@@ -124,6 +136,8 @@ def _candidates(config: Config) -> Iterator[tuple[str, Any]]:
     generating = engine.gpus if engine.kind == "vllm" and engine.placement == "disjoint" else 0
     if cluster.processes_per_node < cluster.gpus_per_node - generating:
         yield "cluster.processes_per_node", cluster.gpus_per_node - generating
+    if config.model.dtype == "float32" and config.model.path:
+        yield "model.dtype", "bfloat16"
     if not config.model.lora.rank:
         yield "model.lora.rank", 32
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from codctl.config.defaults import lr_warning
 from codctl.config.schema import Config
-from codctl.stages.plan import lengths, sizes, speed
-from codctl.stages.plan.devices import Device, Layout, lay_out, machine_memory
+from codctl.stages.plan import lengths, sizes, speed, warm_start
+from codctl.stages.plan.devices import Device, Layout, lay_out
 from codctl.stages.plan.engines import context_of
 from codctl.stages.plan.lengths import Lengths
-from codctl.stages.plan.memory import GIB, micro_batch
+from codctl.stages.plan.memory import micro_batch
 from codctl.stages.plan.sizes import Model
 from codctl.stages.plan.speed import Speed
 
@@ -30,6 +30,8 @@ class Plan:
         host: Bytes of main memory that the first node needs for handed over weights.
         engine_lags: Whether the engine's weights may be older than the learner's.
         notes: What the reader has to know besides.
+        warm_start_tokens: Tokens that the warm start reads; 0 without one.
+        warm_start_steps: Its optimiser steps.
     """
 
     model: Model
@@ -41,6 +43,8 @@ class Plan:
     host: int
     engine_lags: bool
     notes: tuple[str, ...]
+    warm_start_tokens: float = 0
+    warm_start_steps: int = 0
 
     @property
     def full_devices(self) -> list[Device]:
@@ -82,6 +86,7 @@ class Plan:
             "kv_cache": {**asdict(layout.room), "sequences": layout.room.sequences} if layout.room else None,
             "tokens": {**asdict(self.lengths), "expected": self.lengths.tokens},
             "step": asdict(self.speed),
+            "warm_start": {"tokens": self.warm_start_tokens, "steps": self.warm_start_steps},
             "steps": self.steps,
             "hours": self.hours,
             "gpu_hours": self.hours * self.gpus,
@@ -92,15 +97,19 @@ class Plan:
         }
 
 
-def make_plan(config: Config) -> Plan:
+def make_plan(config: Config, main_memory: int = 0) -> Plan:
     """Work out what a recipe takes. Needs no GPU, no network and no weights.
+
+    Args:
+        config: Recipe.
+        main_memory: Bytes of the machine that it is for, where that runs on a CPU; 0 when it is not known.
 
     Raises:
         PreflightError: The model's shape is not known here, or more is to be placed than there is.
     """
     model = sizes.find_model(config)
     tokens = lengths.measure(config, context_of(config, model))
-    layout = lay_out(config, model, tokens)
+    layout = lay_out(config, model, tokens, main_memory)
     return Plan(
         model,
         layout,
@@ -111,6 +120,8 @@ def make_plan(config: Config) -> Plan:
         _host(config, model, layout),
         config.engine.lags,
         tuple(_notes(config, model, layout, tokens)),
+        warm_start.tokens(config, tokens),
+        warm_start.steps(config) if config.warm_start.enabled else 0,
     )
 
 
@@ -144,8 +155,6 @@ def _notes(config: Config, model: Model, layout: Layout, tokens: Lengths) -> lis
         )
     if warning := lr_warning(config):
         found.append(warning)
-    if layout.gpu is None and (here := machine_memory()) and layout.devices[0].need > here:
-        found.append(f"this machine has {here / GIB:.1f} GiB of memory")
     return found
 
 

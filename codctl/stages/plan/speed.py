@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codctl.config.schema import Config
+from codctl.stages.plan import cpu, warm_start
 from codctl.stages.plan.devices import Layout
 from codctl.stages.plan.lengths import Lengths
+from codctl.stages.plan.memory import Split
 from codctl.stages.plan.sizes import Model
 
 # Assumed shares of the peak, and times that no peak explains.
@@ -16,7 +18,7 @@ DECODE_SHARE = 0.5  # of memory bandwidth, for replies
 DECODE_S = {"vllm": 0.005, "transformers": 0.001}  # beside it: of a step; of a step and layer
 SLOWEST = 1.5  # replies of the longest trajectory against the mean one's
 HANDOVER = 1e9  # bytes/s from the learner into the engines
-CPU_FLOPS = 25e9  # of one thread, in float32
+CPU_SHARE = 0.6  # of the FLOP/s of a large matrix product, in learner steps and prompts on a CPU
 CPU_BANDWIDTH = 10e9
 
 
@@ -59,16 +61,36 @@ def estimate(config: Config, model: Model, lengths: Lengths, layout: Layout) -> 
     )
     sampled = lengths.reply / generate.seconds
     step = max(generate.seconds, learn.seconds) if config.engine.overlap else generate.seconds + learn.seconds
-    shown = config.warm_start.packs * config.warm_start.epochs if config.warm_start.enabled else 0
     played = _evaluated(config)
+    evaluation = _generate(config, model, _of(lengths, played), layout).seconds if played else 0.0
     return Speed(
         (generate, learn, sync),
         step + sync.seconds,
         sampled,
-        warm_start=learn.seconds * shown / lengths.trajectories,
-        evaluation=generate.seconds * played / lengths.trajectories,
+        warm_start=_warm_start(config, model, lengths, layout),
+        evaluation=evaluation,
         evaluated=played,
     )
+
+
+def _of(lengths: Lengths, trajectories: float) -> Lengths:
+    """The tokens of another number of trajectories, in the same mean lengths."""
+    share = trajectories / lengths.trajectories
+    return replace(
+        lengths,
+        trajectories=max(1, round(trajectories)),
+        calls=lengths.calls * share,
+        prompt=lengths.prompt * share,
+        reply=lengths.reply * share,
+    )
+
+
+def _warm_start(config: Config, model: Model, lengths: Lengths, layout: Layout) -> float:
+    if not config.warm_start.enabled:
+        return 0.0
+    alone = replace(layout, split=Split(1, False, layout.split.device))
+    shown = _of(lengths, warm_start.trajectories(config))
+    return _learn(config, warm_start.trained_model(model, config), shown, alone).seconds
 
 
 def _evaluated(config: Config) -> float:
@@ -94,10 +116,11 @@ def _learn(config: Config, model: Model, lengths: Lengths, layout: Layout) -> Te
     per_token = flops_per_token(model, checkpointing=again)
     attention = per_token / model.matrices * 2 * model.shape.layers * model.shape.heads * model.shape.head_dim
     flops = lengths.tokens * (per_token + attention * lengths.row / 2) + lengths.reply * model.head * 8
-    seconds = flops / (layout.split.processes * _peak(config, layout) * (LEARN_SHARE if layout.gpu else 1))
+    share = LEARN_SHARE if layout.gpu else CPU_SHARE
+    seconds = flops / (layout.split.processes * _peak(config, layout) * share)
     formula = (
         f"{lengths.tokens:,.0f} tokens × {per_token / model.matrices:.0f} × {model.matrices:,} FLOP and attention, "
-        f"{layout.split.processes} × {_peak(config, layout) / 1e12:,.4g} TFLOP/s × {LEARN_SHARE if layout.gpu else 1:g}"
+        f"{layout.split.processes} × {_peak(config, layout) / 1e12:,.3g} TFLOP/s × {share:g}"
     )
     return Term("learn", seconds, formula)
 
@@ -114,11 +137,11 @@ def _generate(config: Config, model: Model, lengths: Lengths, layout: Layout) ->
         prefill = 2 * model.matrices * lengths.prompt / engines / (layout.gpu.flops * PREFILL_SHARE * split)
     else:
         speed = CPU_BANDWIDTH
-        prefill = 2 * model.matrices * lengths.prompt / _peak(config, layout)
+        prefill = 2 * model.matrices * lengths.prompt / (_peak(config, layout) * CPU_SHARE)
     beside = DECODE_S["vllm"] if config.engine.kind == "vllm" else DECODE_S["transformers"] * model.shape.layers
     step_s = (weights + seats * lengths.row * model.kv_bytes) / speed + beside
     if not layout.gpu:
-        step_s += 2 * (model.matrices + model.head) * seats / _peak(config, layout)
+        step_s += 2 * (model.matrices + model.head) * seats / (_peak(config, layout) * CPU_SHARE)
     formula = (
         f"{steps:,.0f} decoding steps × {step_s * 1e3:,.1f} ms ({seats:,.0f} sequences, weights and KV cache at "
         f"{speed / 1e9:,.0f} GB/s, {beside * 1e3:g} ms overhead), prompts {prefill:,.1f} s"
@@ -144,5 +167,5 @@ def _sync(config: Config, model: Model) -> Term:
 def _peak(config: Config, layout: Layout) -> float:
     """FLOP/s of one device; float32 runs at about half of bfloat16 (TF32)."""
     if not layout.gpu:
-        return CPU_FLOPS * config.runtime.threads
+        return cpu.flops_per_thread() * min(config.runtime.threads, cpu.cores())
     return layout.gpu.flops / (2 if config.model.dtype == "float32" else 1)

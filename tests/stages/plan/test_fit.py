@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from codctl.config.compose import load_config
-from codctl.config.schema import Config, GpuName
+from codctl.config.schema import Config, GpuName, WarmStartConfig
 from codctl.errors import PreflightError
+from codctl.learn.models import load_chat
+from codctl.learn.warm_start import demonstrations
 from codctl.stages.plan import gpus
-from codctl.stages.plan.fit import check_plan
+from codctl.stages.plan.fit import check_memory, check_plan
 from codctl.stages.plan.gpus import KINDS
+from codctl.stages.plan.lengths import Lengths
 from codctl.stages.plan.plan import make_plan
+from codctl.stages.setup import rollout_settings
 
 RECIPES = ["qwen3-8b", "qwen3-8b-mixture", "qwen3-8b-lora", "qwen3-0.6b-lora"]
 ONE_GPU = ["cluster.gpus_per_node=1", "cluster.processes_per_node=1"]
@@ -78,8 +83,47 @@ def test_keys_and_values_that_do_not_fit_wait() -> None:
     assert smaller.bytes < cache.bytes / 4
 
 
-def test_a_cpu_is_not_judged() -> None:
+def test_a_cpu_elsewhere_is_not_judged() -> None:
     check_plan(recipe("qwen3-8b-lora", "model.device=cpu", "engine.kind=transformers"))
+
+
+SMOLLM2 = ["model.path=HuggingFaceTB/SmolLM2-135M-Instruct", "model.lora.rank=16"]
+
+
+@pytest.mark.parametrize(
+    ("gib", "overrides", "message", "hint"),
+    [
+        (8, [], "to learn takes", r"train.micro_batch_tokens=\d+ makes it \d\.\d GiB"),
+        (4.3, [], "most of it: activations", r"^together: train\..* makes it [34]\.\d GiB"),
+        (1, [], "", "no setting makes it fit this machine"),
+        (8, ["warm_start.enabled=false"], "to learn takes", "train.activation_checkpointing=true makes it"),
+    ],
+)
+def test_the_memory_of_this_machine_is_judged_with_the_change_that_makes_it_fit(
+    monkeypatch: pytest.MonkeyPatch, gib: float, overrides: list[str], message: str, hint: str
+) -> None:
+    monkeypatch.setattr("codctl.stages.plan.fit.machine_memory", lambda: round(gib * 2**30))
+    with pytest.raises(PreflightError, match=message) as caught:
+        check_memory(recipe("tiny", *SMOLLM2, *overrides))
+    assert re.search(hint, caught.value.hint)
+    for advice in _advices(caught.value.hint):
+        check_memory(recipe("tiny", *SMOLLM2, *overrides, *advice))
+
+
+def test_prompts_are_counted_with_the_models_tokenizer_where_it_is_here(tiny_folder: Path) -> None:
+    def lengths(*overrides: str) -> Lengths:
+        return make_plan(recipe("tiny", "train.packs=8", "train.rollouts=1", *overrides)).lengths
+
+    counted = lengths(f"model.path={tiny_folder}")
+    config = recipe("tiny", "train.packs=8", f"model.path={tiny_folder}")
+    chat, settings = load_chat(tiny_folder), rollout_settings(config)
+    rows = demonstrations(config.model_copy(update={"warm_start": WarmStartConfig(packs=40)}), chat, settings)
+    mean = sum(len(row.ids) for row in rows) / len(rows)
+    assert counted.row == pytest.approx(mean, rel=0.1)  # the warm start plays other packs
+    assert "counted with the model's tokenizer" in counted.counted
+    assert counted.replies_like == "as long as the demonstrations"
+    assert lengths().row == pytest.approx(mean, rel=0.2)  # model.build: assumed
+    assert lengths(f"model.path={tiny_folder}", "warm_start.enabled=false").replies_like.startswith("assumed")
 
 
 def test_more_gpus_take_less_of_each() -> None:

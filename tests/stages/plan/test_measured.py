@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 import torch
 from safetensors import safe_open
-from transformers import DynamicCache, Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoModelForCausalLM, DynamicCache
 
 from codctl.cod.engine import Asker, Sampling
 from codctl.config.architectures import PUBLISHED, Architecture
@@ -21,6 +21,7 @@ from codctl.learn import checkpoints
 from codctl.learn.batching import Sample
 from codctl.learn.learner import Learner
 from codctl.learn.models import add_lora
+from codctl.learn.random_init import config_of_shape
 from codctl.learn.trainable import checkpoint_activations, use_attention
 from codctl.stages.plan import engines, memory, sizes
 from codctl.stages.plan.lengths import Lengths
@@ -50,24 +51,14 @@ def recipe(dtype: str = "float32", rank: int = 0, **more: Any) -> Config:
     return Config.model_validate({"model": {"build": build, "dtype": dtype, "lora": {"rank": rank}}, "train": train})
 
 
-def qwen3(shape: Architecture) -> Qwen3ForCausalLM:
-    config = Qwen3Config(
-        vocab_size=shape.vocab,
-        hidden_size=shape.width,
-        intermediate_size=shape.ffn,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads,
-        head_dim=shape.head_dim,
-        max_position_embeddings=shape.max_tokens,
-        tie_word_embeddings=shape.tie_embeddings,
-    )
-    return Qwen3ForCausalLM(config)
+def decoder(shape: Architecture) -> Any:
+    """A model of the shape, where the default device is."""
+    return AutoModelForCausalLM.from_config(config_of_shape(shape, shape.vocab))
 
 
 def trainable(config: Config) -> Any:
     """As `learn.trainable.load_trainable` makes it, without a folder."""
-    model = qwen3(sizes.find_model(config).shape)
+    model = decoder(sizes.find_model(config).shape)
     if config.model.lora.rank:
         model = add_lora(model.to(getattr(torch, config.model.dtype)), config.model.lora, 0)
         for parameter in model.parameters():
@@ -95,7 +86,7 @@ def rows(count: int) -> list[Sample]:
 def test_parameters_are_exact(name: str) -> None:
     config = Config.model_validate({"model": {"path": name}})
     with torch.device("meta"):
-        real = qwen3(sizes.find_model(config).shape)
+        real = decoder(sizes.find_model(config).shape)
     assert sizes.find_model(config).trained == sum(p.numel() for p in real.parameters())
 
 
@@ -103,7 +94,7 @@ def test_parameters_are_exact(name: str) -> None:
 def test_adapters_are_exact(target: str) -> None:
     config = Config.model_validate({"model": {"build": SIZE, "lora": {"rank": 4, "target": target}}})
     found = sizes.find_model(config)
-    trained = [p for p in add_lora(qwen3(found.shape), config.model.lora, 0).parameters() if p.requires_grad]
+    trained = [p for p in add_lora(decoder(found.shape), config.model.lora, 0).parameters() if p.requires_grad]
     assert (found.trained, found.tensors) == (sum(p.numel() for p in trained), len(trained))
 
 
@@ -112,7 +103,7 @@ def test_the_kv_cache_of_a_token_is_exact(dtype: str) -> None:
     found = sizes.find_model(recipe(dtype))
     cache = DynamicCache()
     with torch.no_grad():
-        qwen3(found.shape).to(getattr(torch, dtype))(
+        decoder(found.shape).to(getattr(torch, dtype))(
             input_ids=torch.ones(1, 7, dtype=torch.long), past_key_values=cache
         )
     held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
