@@ -50,9 +50,10 @@ bench: install
 	OMP_NUM_THREADS=1 $(BIN)/python experiments/bench/worlds.py
 	OMP_NUM_THREADS=1 $(BIN)/python experiments/bench/speed.py
 
-# All that one GPU can show, with Qwen3-8B of random weights; ends with status 3 where there is none.
+# All that one GPU can show, with Qwen3-8B of random weights; ends with status 3 where there is none. FOLDER is a model
+# folder of SmolLM2-135M-Instruct that is then trained too; BENCH="--parts rates pretrained --minutes 9" does only that.
 bench-gpu: install
-	$(BIN)/python experiments/bench/gpu.py
+	$(BIN)/python experiments/bench/gpu.py $(if $(FOLDER),--folder $(FOLDER)) $(BENCH)
 
 # 100,000 hostile answers for each family, and as many hostile command lines; some ten minutes.
 fuzz: install

@@ -35,6 +35,7 @@ from codctl.runs.evaluations import ABOUT, EVALUATIONS, JOURNAL
 from codctl.runs.signals import STOPS, Terminated
 from codctl.stages.progress import Progress, Unfailing, of_arm
 from codctl.stages.pulse import Pulse
+from codctl.stages.setup import read_side_file
 from codctl.stages.subject import Performer, Subject, home_of, identity_of, open_subject
 from codctl.stages.suite_result import finished, write_result
 
@@ -103,6 +104,8 @@ def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False, watch: Wat
         move_aside(plan.folder)
     if (result := finished(plan.folder, plan.digest)) is not None:
         return result
+    if plan.subject.folder:
+        progress.message(_planned(plan))
     doing = "loading" if plan.subject.kind in ("run", "model") else "preparing"
     progress.update(f"{doing} {plan.subject.name}", 0, 0, {})
     asyncio.run(
@@ -113,6 +116,21 @@ def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False, watch: Wat
     done = finished(plan.folder, plan.digest, allow_failed=True)
     assert done is not None
     return done
+
+
+def _planned(plan: Plan) -> str:
+    """What it takes of this machine, in a line.
+
+    Raises:
+        PreflightError: It does not fit.
+    """
+    from codctl.stages.plan.evaluation import check_memory
+
+    subject = plan.subject
+    assert subject.folder is not None
+    was_shown = subject.config is not None and subject.config.warm_start.enabled
+    was_shown = was_shown or "world" in read_side_file(subject.folder)
+    return check_memory(subject.settings, subject.folder, plan.parts, was_shown=was_shown).sentence()
 
 
 def _refuse_sampling(suite: SuiteSpec) -> None:

@@ -2,9 +2,10 @@
 
     make bench-gpu            (.venv/bin/python experiments/bench/gpu.py --minutes 25 --out gpu-results)
 
-Builds Qwen3-8B with random weights; no download. Each part is a process of its own, so that one that fails costs only
-itself; what no time is left for is left out and said. Writes gpu.json and gpu.md. `--device cpu --layers 2 --width 64`
-tries the whole of it with a model of no size. Without a GPU it ends with status 3.
+Builds Qwen3-8B with random weights; no download. With `--folder` it also trains SmolLM2-135M for a few steps; alone,
+in ten minutes: `--parts rates pretrained --minutes 9 --folder SmolLM2-135M-Instruct`. Each part is a process of its
+own, so that one that fails costs only itself; what no time is left for is left out and said. Writes gpu.json, gpu.md.
+`--device cpu --layers 2 --width 64` tries the whole of it with a model of no size. Without a GPU it ends with status 3.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 from machine import machine_line, markdown
 
-PARTS = ("rates", "lora", "generate", "full", "vllm", "tiny")
+PARTS = ("rates", "pretrained", "lora", "generate", "full", "vllm", "tiny")
 LEAST_S = 20.0  # no part is begun with less
 PLAN_WITHIN = 0.15  # of the memory used
 SAID = 1500  # characters of a failed part's last words
@@ -109,6 +110,10 @@ def report(machine: str, command: str, found: dict[str, dict[str, Any]]) -> str:
             "GiB used / planned",
         ]
         lines += [markdown(headers, rows), ""]
+    for one in found.get("pretrained", {}).get("renderings", ()):
+        rows = [[name, f"{used:,.3g}", f"{plan:,.3g}", f"{plan / used - 1:+.0%}"] for name, used, plan in one["step"]]
+        title = f"smollm2-135m, rendering {one['rendering']}, {one['seconds']:,.0f} s in all:"
+        lines += [title, "", markdown(["", "measured", "planned", "plan off by"], rows), ""]
     for name, part in found.items():
         if "top" in part:
             rows = [
@@ -137,6 +142,8 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--tiny", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the tiny recipe")
+    parser.add_argument("--folder", default="", help="model folder of SmolLM2-135M-Instruct, to train it")
+    parser.add_argument("--pretrained", nargs="*", default=[], metavar="KEY=VALUE", help="changes to that training")
     options = parser.parse_args()
     import torch
 
@@ -144,8 +151,9 @@ def main() -> None:
         print("bench-gpu: torch sees no GPU; run it where there is one (or try it: --device cpu --layers 2)")
         sys.exit(3)
     deadline = time.monotonic() + 60 * options.minutes
-    kept = ("device", "model", "rows", "layers", "width", "tiny")
+    kept = ("device", "model", "rows", "layers", "width", "tiny", "pretrained")
     setting: dict[str, Any] = {**{key: getattr(options, key) for key in kept}, "threads": 1 if options.layers else 8}
+    setting["folder"] = str(Path(options.folder).resolve()) if options.folder else ""
     machine, found = machine_line(), {}
     command = " ".join([".venv/bin/python experiments/bench/gpu.py", *sys.argv[1:]])
     options.out.mkdir(parents=True, exist_ok=True)

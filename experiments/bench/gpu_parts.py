@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from gpu_meter import Meter
+from gpu_pretrained import pretrained
 from machine import ROOT
 from rows import long_rows
 
@@ -243,7 +244,7 @@ def tiny(setting: dict[str, Any]) -> dict[str, Any]:
     return {"success_by_position": own, "on_cpu": TINY_ON_CPU, "reached": reached}
 
 
-PARTS = {part.__name__: part for part in (rates, generate, lora, full, vllm, tiny)}
+PARTS = {part.__name__: part for part in (rates, generate, lora, full, vllm, tiny, pretrained)}
 
 
 def main() -> None:

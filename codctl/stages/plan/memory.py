@@ -66,7 +66,7 @@ def resident(model: Model, split: Split) -> list[Part]:
             "weights, frozen", model.number * model.frozen // n, f"{model.frozen:,} × {model.number} B{split.shown}"
         )
         parts.insert(0, frozen)
-    return [*parts, *_fixed(split)]
+    return [*parts, *fixed(split)]
 
 
 def learning(model: Model, split: Split, config: Config, lengths: Lengths) -> list[Part]:
@@ -121,7 +121,8 @@ def _adapter_bytes(model: Model) -> int:
     return round(_MATRICES * rank * model.number)
 
 
-def _fixed(split: Split) -> list[Part]:
+def fixed(split: Split) -> list[Part]:
+    """What libraries take, whatever the model."""
     if split.device == "cpu":
         return [
             Part(

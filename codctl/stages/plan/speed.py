@@ -55,14 +55,14 @@ class Speed:
 def estimate(config: Config, model: Model, lengths: Lengths, layout: Layout) -> Speed:
     """Expected time of a rollout step on these devices."""
     generate, learn, sync = (
-        _generate(config, model, lengths, layout),
+        generating(config, model, lengths, layout),
         _learn(config, model, lengths, layout),
         _sync(config, model),
     )
     sampled = lengths.reply / generate.seconds
     step = max(generate.seconds, learn.seconds) if config.engine.overlap else generate.seconds + learn.seconds
     played = _evaluated(config)
-    evaluation = _generate(config, model, _of(lengths, played), layout).seconds if played else 0.0
+    evaluation = generating(config, model, scaled(lengths, played), layout).seconds if played else 0.0
     return Speed(
         (generate, learn, sync),
         step + sync.seconds,
@@ -73,7 +73,7 @@ def estimate(config: Config, model: Model, lengths: Lengths, layout: Layout) -> 
     )
 
 
-def _of(lengths: Lengths, trajectories: float) -> Lengths:
+def scaled(lengths: Lengths, trajectories: float) -> Lengths:
     """The tokens of another number of trajectories, in the same mean lengths."""
     share = trajectories / lengths.trajectories
     return replace(
@@ -89,7 +89,7 @@ def _warm_start(config: Config, model: Model, lengths: Lengths, layout: Layout) 
     if not config.warm_start.enabled:
         return 0.0
     alone = replace(layout, split=Split(1, False, layout.split.device))
-    shown = _of(lengths, warm_start.trajectories(config))
+    shown = scaled(lengths, warm_start.trajectories(config))
     return _learn(config, warm_start.trained_model(model, config), shown, alone).seconds
 
 
@@ -125,8 +125,10 @@ def _learn(config: Config, model: Model, lengths: Lengths, layout: Layout) -> Te
     return Term("learn", seconds, formula)
 
 
-def _generate(config: Config, model: Model, lengths: Lengths, layout: Layout) -> Term:
-    """Prompts at the compute peak, replies at the memory's: each decoding step reads the weights and the caches."""
+def generating(config: Config, model: Model, lengths: Lengths, layout: Layout) -> Term:
+    """Time to sample: prompts at the compute peak, replies at the memory's, of which each decoding step reads weights
+    and caches.
+    """
     engines, split = max(1, len(layout.placement.engines)), config.engine.tensor_parallel
     together = lengths.trajectories / engines
     seats = min(together, config.runtime.max_batch, _fitting(layout, lengths))
