@@ -171,7 +171,9 @@ def _engine(
     cache = min(wanted, left)
     parts = [
         *held,
-        Part("KV cache", cache, f"{rows} sequences × {lengths.row:,.0f} tokens × {model.kv_bytes:,} B, or what is left"),
+        Part(
+            "KV cache", cache, f"{rows} sequences × {lengths.row:,.0f} tokens × {model.kv_bytes:,} B, or what is left"
+        ),
         Part("sampling", logits, f"{rows} rows × {model.shape.vocab:,} vocabulary × {_LOGIT_BYTES} B"),
     ]
     return parts, Room(cache, cache // model.kv_bytes, lengths.long_row)
