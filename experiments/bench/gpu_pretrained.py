@@ -37,8 +37,10 @@ def _one(setting: dict[str, Any], rendering: str) -> dict[str, Any]:
     on_device = _ON_GPU if setting["device"] == "cuda" else []
     recipe = [
         str(ROOT / "recipes/smollm2-135m.yaml"), f"model.path={setting['folder']}", f"model.device={setting['device']}",
-        f"world.rendering={rendering}", *_FEW, *longer, *on_device, *setting["pretrained"],
+        f"world.rendering={rendering}",
     ]  # fmt: skip
+    changes = [*_FEW, *longer, *on_device, *setting["pretrained"]]
+    recipe += {text.partition("=")[0]: text for text in changes}.values()  # the last of a key holds
     plan = json.loads(_codctl("train", *recipe, "--dry-run", "--json"))["result"]["plan"]
     with tempfile.TemporaryDirectory() as folder, _Watch(setting["device"]) as watch:
         began = time.monotonic()

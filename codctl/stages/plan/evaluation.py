@@ -18,7 +18,6 @@ from codctl.stages.plan.gpus import Gpu, find_gpu, has_gpu
 from codctl.stages.plan.lengths import Lengths, measure
 from codctl.stages.plan.memory import GIB, Part, Split
 
-_LOGIT_BYTES = 24  # of a sampled row: log-probs in float32, and their sums in float64
 _MINUTES_FROM_S, _HOURS_FROM_S = 90, 7200
 _BATCHES = (128, 64, 32, 16, 8, 4, 2, 1)
 
@@ -163,20 +162,10 @@ def _engine(
         Part("weights", weights, f"{model.shape.parameters:,} × {model.number} B"),
         *memory.fixed(split),
     ]
-    rows = min(config.runtime.max_batch, lengths.trajectories)
-    logits = rows * model.shape.vocab * _LOGIT_BYTES
     whole = gpu.memory if gpu else machine_memory()
-    wanted = rows * round(lengths.row) * model.kv_bytes
-    left = max(round(lengths.long_row) * model.kv_bytes, whole - memory.total(held) - logits) if whole else wanted
-    cache = min(wanted, left)
-    parts = [
-        *held,
-        Part(
-            "KV cache", cache, f"{rows} sequences × {lengths.row:,.0f} tokens × {model.kv_bytes:,} B, or what is left"
-        ),
-        Part("sampling", logits, f"{rows} rows × {model.shape.vocab:,} vocabulary × {_LOGIT_BYTES} B"),
-    ]
-    return parts, Room(cache, cache // model.kv_bytes, lengths.long_row)
+    limit = engines.kv_limit(whole, weights) if whole else 0
+    kept, room = engines.shared_parts(model, config, lengths, own_copy=False, limit=limit)
+    return [*held, *kept, engines.sampling_logits(model, config, lengths.trajectories)], room
 
 
 def _gpu(config: Config) -> Gpu | None:

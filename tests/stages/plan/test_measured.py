@@ -117,7 +117,7 @@ def test_the_plan_and_the_engine_have_the_same_blocks() -> None:
 @pytest.mark.parametrize("sequences", [1, 16])
 def test_the_engines_keys_and_values_are_those_of_the_plan(sequences: int) -> None:
     found = sizes.find_model(recipe("float32", build={"layers": 28}))
-    engine = TransformersEngine(qwen3(found.shape).eval(), pad_id=0, max_tokens=512, max_batch=sequences)
+    engine = TransformersEngine(decoder(found.shape).eval(), pad_id=0, max_tokens=512, max_batch=sequences)
     prompt, reply = 290, 30
     asker = Asker("solve", cast("Any", None))
 
