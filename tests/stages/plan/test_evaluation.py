@@ -28,6 +28,7 @@ def large(tiny_folder: Path, tmp_path: Path) -> Path:
     """A folder that says it is a model of half a billion parameters."""
     folder = Path(shutil.copytree(tiny_folder, tmp_path / "large"))
     shape = json.loads((folder / "config.json").read_text())
+    shape.pop("layer_types", None)
     wide = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 16}
     (folder / "config.json").write_text(json.dumps({**shape, **wide, "num_key_value_heads": 16, "head_dim": 64}))
     return folder
