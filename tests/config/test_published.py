@@ -20,6 +20,7 @@ from codctl.stages.sweeps.plan import value_at
 SETTING_A = {
     "world.family": "frozen_lake",
     "world.preset": "easy",
+    "world.variant": "paper",
     "world.length": 4,
     "model.path": "Qwen/Qwen3-8B",
     "model.lora.rank": 0,
@@ -102,7 +103,7 @@ def test_every_published_number_has_its_source_in_the_recipe() -> None:
 def test_setting_b_differs_in_its_worlds_alone() -> None:
     a, b = load_config("qwen3-8b"), load_config("qwen3-8b-mixture")
     assert [(part.family, part.preset, part.variant) for part in b.world.parts] == [
-        ("frozen_lake", "easy", None),
+        ("frozen_lake", "easy", "paper"),
         ("alchemy", "easy", "paper"),
     ]
     assert b.train.steps == 2 * TASKS // 32
