@@ -172,26 +172,26 @@ class TransformersEngine:
         """Read as many prompts as a pass and the memory hold; False when not even one fits yet."""
         batch, suffixes, longest = list[_Request](), list[list[int]](), 0
         self._is_cut = False
-        while self._waiting and len(self._running) + len(batch) < self._max_batch:
+        while self._waiting and len(self._running) < self._max_batch:
             request = self._waiting[0]
             ids, found = request.ids, next(iter(self._matches(request.ids)), None)
             suffix = ids[len(found.ids) if found else 0 :]
             longest = max(longest, len(suffix))
             self._is_cut = bool(batch) and (len(batch) + 1) * longest > self._pass_tokens
             missing = blocks_for(len(ids)) - (len(found.blocks) if found else 0)
-            to_go_on = len(self._running) + len(batch)  # blocks
+            to_go_on = len(self._running)  # blocks
             if self._is_cut or not self._make_room(missing + to_go_on, found):
                 break
             request.content = self._taken(found) if found else Content()
             self._cache.extend(request.content, len(ids))
             self._unclaim(self._waiting.pop(0))
-            request.asker.begin()
+            self._running.append(request)  # from here on, an error reaches whoever waits for it
             batch.append(request)
+            request.asker.begin()
             suffixes.append(suffix)
             self.stats.prompt_tokens += len(ids)
             self.stats.cached_tokens += len(ids) - len(suffix)
         if batch:
-            self._running.extend(batch)
             self._forward(batch, suffixes)
         return bool(batch)
 

@@ -19,7 +19,7 @@ WORK = {
     "model.build.layers", "model.build.max_tokens", "model.build.vocab", "sampling.solve_tokens",
     "sampling.update_tokens", "warm_start.packs", "warm_start.epochs", "train.steps", "train.packs", "train.rollouts",
     "train.optimizer_steps", "train.micro_batch_tokens", "evaluation.packs", "evaluation.every_packs",
-    "evaluation.long_length", "world.length", "runtime.threads",
+    "evaluation.long_length", "health.look.packs", "world.length", "runtime.threads",
 }  # fmt: skip
 SHAPE = {f"model.build.{name}" for name in ("width", "heads", "kv_heads", "head_dim", "ffn")}
 MACHINE = {key for key in FIELDS if key.startswith(("engine.", "cluster."))}

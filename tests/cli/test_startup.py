@@ -15,12 +15,14 @@ HEAVY = {
 ROUNDS = 4
 
 COMMANDS = [
-    "train", "sweep", "status", "logs", "cancel", "resume", "eval", "report", "credit", "sync", "doctor", "docs",
+    "train", "sweep", "status", "logs", "cancel", "resume", "eval", "report", "view", "credit", "sync", "doctor",
+    "docs",
 ]  # fmt: skip
 GROUPS = {
-    "env": ["list", "play", "generate", "validate", "prompts", "ceilings"],
+    "env": ["list", "play", "generate", "demonstrate", "validate", "prompts", "ceilings"],
     "evals": ["list", "show", "compare", "rm"],
     "recipe": ["list", "show", "validate", "explain", "copy"],
+    "model": ["from-gguf"],
     "runs": ["list", "show", "logs", "compare", "clean", "status", "cancel", "resume"],
 }
 # Same commands, options of the same kinds, empty bodies.

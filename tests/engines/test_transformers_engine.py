@@ -209,6 +209,23 @@ def test_an_error_in_the_model_reaches_every_caller_and_the_engine_works_on(mode
     assert tokens_of(together(engine, [1, 2, 3])) == tokens_of(together(new_engine(model), [1, 2, 3]))
 
 
+def test_an_error_while_prompts_are_admitted_reaches_every_caller(model: Any) -> None:
+    def broken() -> None:
+        raise RuntimeError("no memory for blocks")
+
+    async def run() -> list[Any]:
+        askers = [NOBODY, Asker("solve", None, begin=broken)]  # type: ignore[arg-type]
+        calls = [
+            new_engine(model, 2).generate(prompt(0), Sampling(2, 1.0, ()), seed=0, asker=asker) for asker in askers
+        ]
+        async with asyncio.timeout(120):
+            return list(await asyncio.gather(*calls, return_exceptions=True))
+
+    played, failed = asyncio.run(run())
+    assert len(played.token_ids) == 2
+    assert str(failed) == "RuntimeError: no memory for blocks"
+
+
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 

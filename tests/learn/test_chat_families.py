@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from codctl.cod.conversation import PROMPT_DATE, Conversation, TemplateChat, converse
-from codctl.cod.engine import Sampling
+from codctl.cod.engine import Asker, Sampling
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.engines.scripted import ScriptedEngine
 from codctl.envs.registry import get_family
@@ -20,7 +20,7 @@ LAKE = get_family("frozen_lake")
 SETTINGS = RolloutSettings("compact", solve_tokens=6, update_tokens=6, deadline_s=60)
 TURNS = (("I go up.\n<answer>up</answer>", "b1"), ("<answer>left</answer>", "You see c1"))
 START = [{"role": "system", "content": "The rules."}, {"role": "user", "content": "a1?\n\nGo."}]
-NOBODY: Any = None  # a model engine never looks at who asks
+NOBODY = Asker("solve", None)  # type: ignore[arg-type]  # a model engine never looks at the situation
 
 Known = tuple[Family, Any, TemplateChat]
 
