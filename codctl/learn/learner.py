@@ -18,6 +18,7 @@ from codctl.config.schema import TrainConfig
 from codctl.errors import StageError
 from codctl.learn.batching import Sample, balanced, by_episode, count_tokens, micro_batches
 from codctl.learn.losses import red_weights, row_weights, token_loss
+from codctl.learn.memory import give_back_freed
 from codctl.learn.ranks import Ranks
 from codctl.learn.spread import Spread, Strategy
 from codctl.learn.token_logprobs import TokenLogprobs, collate
@@ -142,6 +143,8 @@ class Learner:
             group["lr"] = lr
         for part in parts:
             norms += self._optimizer_step(part, sums, judge, after)
+            if self._device.type == "cpu":
+                give_back_freed()
         metrics = sums.over(self.ranks).metrics()
         return {
             **metrics,
