@@ -78,13 +78,12 @@ def _codctl(*arguments: str) -> str:
 
 
 def _records(path: Path) -> list[dict[str, float]]:
-    """The metrics of each step, by their names."""
+    """The times of each step, by their names."""
     found: dict[int, dict[str, float]] = {}
     for line in path.read_text().splitlines():
         record = json.loads(line)
-        metrics = record.get("metrics", record)
-        if "seconds/step" in metrics:
-            found[record["step"]] = metrics
+        if "seconds/step" in record.get("timing", {}):
+            found[record["step"]] = record["timing"]
     return list(found.values())
 
 
