@@ -219,7 +219,8 @@ def test_a_model_folder_is_evaluated_like_its_run(cli, trained) -> None:
     by_model = cli("eval", "--model", str(folder), *shared).json["result"]
     by_run = cli("eval", "--run", "micro", "--runs-dir", str(trained.runs_dir), *shared).json["result"]
     assert by_model["subject"] == {
-        "kind": "model", "name": str(folder), "folder": str(folder), "title": f"model {folder}"
+        "kind": "model", "name": str(folder), "folder": str(folder), "title": f"model {folder}",
+        "dtype": "float32", "engine": "transformers",
     }  # fmt: skip
     assert by_model["arms"] == by_run["arms"]
 

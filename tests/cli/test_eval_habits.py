@@ -39,7 +39,7 @@ def roles(body: Body) -> list[str]:
 
 
 def is_update(body: Body) -> bool:
-    return "Update the hints" in str(body["messages"])
+    return "The agent's instructions" in body["messages"][-1]["content"]
 
 
 def at_first(bad: Answer) -> Habit:

@@ -7,11 +7,11 @@ import dataclasses
 from collections.abc import Coroutine
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from codctl.cod.engine import EngineError, Generation, Sampling, Weights
+from codctl.cod.engine import Asker, EngineError, Generation, Sampling, Weights
 from codctl.engines.vllm.backend import Ask, Loaded, LostError, Reply
 from codctl.engines.vllm.engine import VllmEngine
 from codctl.engines.vllm.guard import Guard
@@ -22,7 +22,7 @@ SETTINGS = EngineSettings(
     model=Path("/base"),
     adapter=None,
     is_lora=False,
-    options={"dtype": "float32"},
+    options={"dtype": "float32", "max_num_seqs": 256},
     environment={},
     sleeps=False,
     start_s=5.0,
@@ -75,8 +75,12 @@ class Fake:
         self.stops += 1
 
 
+def asker_of(pack: str) -> Asker:
+    return Asker("solve", cast("Any", SimpleNamespace(pack=SimpleNamespace(id=pack))))
+
+
 async def ask(engine: VllmEngine, pack: str = "p", deadline_s: float = 5.0) -> Generation:
-    asker: Any = SimpleNamespace(situation=SimpleNamespace(pack=SimpleNamespace(id=pack)))
+    asker = asker_of(pack)
     async with asyncio.timeout(deadline_s):
         return await engine.generate([1, 2, 3], Sampling(8), seed=1, asker=asker)
 
@@ -206,7 +210,7 @@ def test_weights_change_between_rollouts_only_and_salt_every_request() -> None:
 
 def test_a_prompt_longer_than_the_window_fails_alone() -> None:
     async def scenario(engine: VllmEngine, fake: Fake) -> None:
-        asker: Any = SimpleNamespace(situation=SimpleNamespace(pack=SimpleNamespace(id="p")))
+        asker = asker_of("p")
         with pytest.raises(EngineError, match="64 tokens, the engine reads 64"):
             await engine.generate([1] * 64, Sampling(8), seed=0, asker=asker)
         await engine.generate([1] * 60, Sampling(8), seed=0, asker=asker)
