@@ -9,7 +9,7 @@ from codctl.envs.base import HintScore, Pack, Rendering
 from codctl.evaluate.ceilings import play_policy
 from codctl.stages.env_checks.check import Finding, Subject
 
-LONGEST_PROMPT_CHARS = 40_000  # about 10,000 tokens, the prompt limit of the published runs
+LONGEST_PROMPT_CHARS = 40_000  # about 10,000 tokens, max_prompt_tokens of the published trainings
 _PLAYED = 10
 _MARK = "zebra crossing 4711"
 
