@@ -5,6 +5,8 @@ Shapes: H key-value heads, T tokens, D head size; R rows of a forward pass, Q ne
 
 from __future__ import annotations
 
+import math
+import mmap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +14,9 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-BLOCK = 16  # tokens
-_SPARE = 16  # one block in so many, and so many blocks, are allocated ahead: each growth copies a layer
+from codctl.engines.budget import BLOCK, blocks_allocated, blocks_for
+
+_FEW = 32  # blocks that are not worth giving back
 _PADDING = 0  # block that is written to and never read
 
 
@@ -32,11 +35,6 @@ class Content:
     wanted: int = 0
 
 
-def blocks_for(tokens: int) -> int:
-    """Blocks that so many tokens take."""
-    return -(-tokens // BLOCK)
-
-
 def token_bytes(config: Any, number: int) -> int:
     """Bytes of the keys and values of one token in every layer.
 
@@ -48,6 +46,19 @@ def token_bytes(config: Any, number: int) -> int:
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     return int(2 * text.num_hidden_layers * heads * size * number)
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Memory that goes back to the system at once when it is dropped.
+
+    On a CPU it comes straight from the system: the C library would keep what was dropped, in holes that are too small
+    for what comes next.
+    """
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    count = math.prod(shape)
+    pages = mmap.mmap(-1, count * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(pages, dtype=dtype, count=count).view(shape)
 
 
 class _Layer(CacheLayerMixin):  # type: ignore[misc]  # untyped library
@@ -78,7 +89,7 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # untyped library
         cache, (_, heads, _, size) = self._cache, new_RHQD.shape
         room = cache.capacity * BLOCK
         if memory is None or memory.shape[0] < room:
-            grown = new_RHQD.new_zeros(room, heads, size, dtype=cache.dtype or new_RHQD.dtype)
+            grown = _zeros((room, heads, size), cache.dtype or new_RHQD.dtype, new_RHQD.device)
             if memory is not None:
                 grown[: memory.shape[0]] = memory
             memory = grown
@@ -96,8 +107,11 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # untyped library
         for name in ("keys_THD", "values_THD"):
             memory = getattr(self, name)
             if memory is not None:
-                kept = memory.view(-1, BLOCK, *memory.shape[1:]).index_select(0, blocks_N.to(memory.device))
-                setattr(self, name, kept.flatten(0, 1))
+                heads_size = memory.shape[1:]
+                kept = _zeros((len(blocks_N) * BLOCK, *heads_size), memory.dtype, memory.device)
+                blocks = memory.view(-1, BLOCK, *heads_size), kept.view(-1, BLOCK, *heads_size)
+                torch.index_select(blocks[0], 0, blocks_N.to(memory.device), out=blocks[1])
+                setattr(self, name, kept)
 
     def get_seq_length(self) -> int:
         return 0
@@ -140,8 +154,7 @@ class KvCache(Cache):  # type: ignore[misc]  # untyped library
         if missing <= 0:
             return
         if missing > len(self._free):
-            need = 1 + self.used + missing
-            grown = max(self.capacity, need + max(_SPARE, need // _SPARE))
+            grown = max(self.capacity, blocks_allocated(self.used + missing))
             self._free = [*range(grown - 1, self.capacity - 1, -1), *self._free]
             self.capacity = grown
         content.blocks += [self._free.pop() for _ in range(missing)]
@@ -159,7 +172,7 @@ class KvCache(Cache):  # type: ignore[misc]  # untyped library
         Args:
             contents: All that have blocks.
         """
-        if self.used * 2 + 2 * _SPARE >= self.capacity:
+        if self.used * 2 + _FEW >= self.capacity:
             return
         if not self.used:
             self.clear()

@@ -18,12 +18,9 @@ import numpy as np
 import torch
 
 from codctl.cod.engine import Asker, EngineError, EngineStats, Generation, PromptTooLongError, Sampling, Weights
-from codctl.engines.kv_cache import BLOCK, Content, KvCache, blocks_for, token_bytes
+from codctl.engines.budget import BLOCK, blocks_for, tokens_of_a_pass
+from codctl.engines.kv_cache import Content, KvCache, token_bytes
 from codctl.engines.published import load_published
-
-_GPU_PASS_TOKENS = 16_384
-_CPU_PASS_FLOP = 100 * 10**9
-_SHORTEST_PASS = 256  # tokens
 
 
 @dataclass(eq=False)
@@ -76,7 +73,8 @@ class TransformersEngine:
         self._most_blocks = max(1, memory // of_block) if memory is not None else None
         self._max_tokens = min(max_tokens, self._most_blocks * BLOCK) if self._most_blocks else max_tokens
         self._pad_id, self._max_batch = pad_id, max_batch
-        self._pass_tokens = _tokens_of_a_pass(model, self._device)
+        parameters = sum(int(weights.numel()) for weights in model.parameters())
+        self._pass_tokens = tokens_of_a_pass(parameters, self._device.type)
         self._seats = 0
         self._version = 0
         self._waiting: list[_Request] = []
@@ -183,6 +181,9 @@ class TransformersEngine:
             if self._is_cut or not self._make_room(missing + to_go_on, found):
                 break
             request.content = self._taken(found) if found else Content()
+            if len(suffix) > self._pass_tokens:
+                self._read_part(request, suffix[: self._pass_tokens])
+                return True
             self._cache.extend(request.content, len(ids))
             self._unclaim(self._waiting.pop(0))
             self._running.append(request)  # from here on, an error reaches whoever waits for it
@@ -194,6 +195,21 @@ class TransformersEngine:
         if batch:
             self._forward(batch, suffixes)
         return bool(batch)
+
+    def _read_part(self, request: _Request, part: list[int]) -> None:
+        """Read the next part of a prompt that is too long for one pass. The request waits, and goes on from there."""
+        content = request.content
+        self._cache.extend(content, len(content.ids) + len(part))
+        request.asker.begin()
+        self._read([request], [part])
+        content.ids.extend(part)
+        self.stats.cached_tokens -= len(part)  # it is found in the cache later, and yet was read
+        if content not in request.matches:
+            request.matches.append(content)
+            content.wanted += 1
+        request.content = Content()
+        self._keep(content)
+        self._is_cut = True
 
     def _decode(self) -> None:
         while not self._make_room(sum(len(r.content.ids) % BLOCK == 0 for r in self._running)):
@@ -279,6 +295,11 @@ class TransformersEngine:
     @torch.no_grad()
     def _forward(self, rows: list[_Request], suffixes: list[list[int]]) -> None:
         """Run the rows' new tokens, sample the next token of each, and finish the replies that end."""
+        self._sample(rows, suffixes, self._read(rows, suffixes).float())
+
+    @torch.no_grad()
+    def _read(self, rows: list[_Request], suffixes: list[list[int]]) -> torch.Tensor:
+        """Run the rows' new tokens; the logits of what follows the last one of each."""
         starts = [len(request.content.ids) for request in rows]
         ends = [start + len(suffix) for start, suffix in zip(starts, suffixes, strict=True)]
         longest, reach = max(map(len, suffixes)), max(ends)
@@ -300,11 +321,11 @@ class TransformersEngine:
             ).last_hidden_state
             last_R = torch.tensor([len(suffix) - 1 for suffix in suffixes], device=self._device)
             head = self._base.get_output_embeddings()
-            logits_RV = head(hidden_RQW[torch.arange(len(rows), device=self._device), last_R])
-        self._sample(rows, suffixes, logits_RV.float())
+            logits_RV: torch.Tensor = head(hidden_RQW[torch.arange(len(rows), device=self._device), last_R])
         self.stats.forwards += 1
         self.stats.rows += len(rows)
         self.stats.seats += min(self._seats, self._max_batch)
+        return logits_RV
 
     def _sample(self, rows: list[_Request], suffixes: list[list[int]], logits_RV: torch.Tensor) -> None:
         temperatures_R1 = torch.tensor([[r.sampling.temperature] for r in rows], device=self._device)
@@ -333,14 +354,6 @@ class TransformersEngine:
                     request.future.set_result(
                         Generation(request.token_ids, request.logprobs, reason, self._version)  # type: ignore[arg-type]
                     )
-
-
-def _tokens_of_a_pass(model: Any, device: torch.device) -> int:
-    """Most prompt tokens that are read in one forward pass: on a CPU those of a second or two."""
-    if device.type != "cpu":
-        return _GPU_PASS_TOKENS
-    parameters = sum(int(weights.numel()) for weights in model.parameters())
-    return max(_SHORTEST_PASS, _CPU_PASS_FLOP // (2 * parameters))
 
 
 def _among_likeliest(logprobs_RV: torch.Tensor, top_p_R1: torch.Tensor) -> torch.Tensor:

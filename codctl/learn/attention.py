@@ -116,11 +116,12 @@ def eager_attention(
 
     rows, heads, tokens, size = query.shape
     shared = heads // key.shape[1]
-    products_BKGS = query.reshape(rows, key.shape[1], shared * tokens, size) @ key.transpose(2, 3)
-    scores_BKGTS = products_BKGS.view(rows, key.shape[1], shared, tokens, -1).float()
-    scores_BKGTS = scores_BKGTS * (size**-0.5 if scaling is None else scaling)
+    scores_BKGS = (query.reshape(rows, key.shape[1], shared * tokens, size) @ key.transpose(2, 3)).float()
+    scores_BKGTS = scores_BKGS.view(rows, key.shape[1], shared, tokens, -1)
+    scores_BKGTS.mul_(size**-0.5 if scaling is None else scaling)  # in place: scores are the most that a pass holds
     least = torch.finfo(torch.float32).min  # not -inf: a padding row may look nowhere
-    weights = scores_BKGTS.masked_fill(~attention_mask[:, :, None], least).softmax(-1).to(value.dtype)
+    scores_BKGTS.masked_fill_(~attention_mask[:, :, None], least)
+    weights = scores_BKGTS.softmax(-1).to(value.dtype)
     out = weights.view(rows, key.shape[1], shared * tokens, -1) @ value
     return out.view(rows, heads, tokens, size).transpose(1, 2), None
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from codctl.quantities import percent, position, share
 
 _SPARKS = "▁▂▃▄▅▆▇█"
-_WORK = ("replies", "tokens")  # counts since a phase began
+_WORK = {"prompt_tokens": "prompt tokens", "replies": "replies", "tokens": "tokens"}  # counts since a phase began
 _MEASURES = ("reward", "success")
 _BY_POSITION = re.compile(r"(?:(?P<family>.+)/)?(?P<measure>reward|success)/position_(?P<position>\d+)")
 _UNREADABLE = re.compile(r"(?:.+/)?unreadable|failures/format")
 _WORTH_TELLING = 0.1  # share of replies that could not be read
 _SPARK_WIDTH = 40
 _EVIDENCE_S = 5.0  # of counting, before a rate is worth showing
+_SHOWN_RATE = 0.1
 _FIRST_REPORTS = 3  # of a phase: that it began, its first count, its first rate
 
 
@@ -47,7 +48,7 @@ class Pace:
     unreadable: float = 0.0
     _first: tuple[float, int] | None = None  # when the first count came, and what it was
     reports: int = 0
-    work: dict[str, float] = field(default_factory=dict)  # newest counts of replies and tokens
+    work: dict[str, float] = field(default_factory=dict)  # newest counts of `_WORK`
 
     def update(self, done: int, total: int, metrics: Mapping[str, float], now_s: float) -> None:
         self.reports += 1
@@ -102,11 +103,13 @@ class Pace:
                     yield f"{self.measure} at position {position(index)}", share(history[-1]), history
 
     def work_shown(self, now_s: float) -> list[str]:
-        """Replies and tokens so far, with their rates."""
+        """Prompt tokens, replies and tokens so far, with their rates."""
         passed_s = (self.changed_s if self.has_ended else now_s) - self.started_s
         return [
-            f"{count:,.0f} {name}" + (f" ({count / passed_s:.1f}/s)" if passed_s >= 1 else "")
-            for name, count in self.work.items()
+            f"{self.work[key]:,.0f} {name}"
+            + (f" ({often(self.work[key] / passed_s)})" if passed_s >= 1 and self.work[key] else "")
+            for key, name in _WORK.items()
+            if key in self.work
         ]
 
     def line(self, now_s: float) -> str:
@@ -187,6 +190,14 @@ class Paces:
 def rate(seconds_each: float) -> str:
     """`3.6 s each`, or `12.0/s` when it is fast."""
     return f"{seconds_each:.1f} s each" if seconds_each >= 1 else f"{1 / max(seconds_each, 1e-9):.1f}/s"
+
+
+def often(per_s: float) -> str:
+    """`3.6/s`, or by the minute or hour what is rarer than that."""
+    for unit, seconds in (("s", 1), ("min", 60)):
+        if per_s * seconds >= _SHOWN_RATE:
+            return f"{per_s * seconds:.1f}/{unit}"
+    return f"{per_s * 3600:.1f}/h"
 
 
 def clock(seconds: float) -> str:

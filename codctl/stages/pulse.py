@@ -17,6 +17,8 @@ _EVERY_S = 1.0
 class Pulse:
     """Reports a phase once a second while the block runs, with `replies` and `tokens` since it began.
 
+    An engine that counts what it does tells `prompt_tokens` too, those that it has read: they come first.
+
     Args:
         progress: Receives it. What it raises ends the block.
         player: Whose engine is watched.
@@ -56,16 +58,22 @@ class Pulse:
         self.tell()
 
     def tell(self) -> None:
-        trajectories, replies, tokens = (now - then for now, then in zip(self._counts(), self._start, strict=True))
+        trajectories, replies, tokens, read = (
+            now - then for now, then in zip(self._counts(), self._start, strict=True)
+        )
         done = trajectories if self._total else 0
         counts = {"replies": float(replies), "tokens": float(tokens)}
+        if read:
+            counts["prompt_tokens"] = float(read)
         self._progress.update(self._phase, done, self._total, counts)
 
-    def _counts(self) -> tuple[int, int, int]:
-        """Trajectories, replies and tokens so far; an engine may count tokens before their replies are done."""
+    def _counts(self) -> tuple[int, int, int, int]:
+        """Trajectories, replies, tokens and prompt tokens so far; an engine may count tokens of unfinished replies."""
         requests, stats = self._player.requests, getattr(self._player.engine, "stats", None)
-        tokens = stats.new_tokens if isinstance(stats, EngineStats) else requests.tokens
-        return requests.trajectories, requests.replies, tokens
+        if not isinstance(stats, EngineStats):
+            return requests.trajectories, requests.replies, requests.tokens, 0
+        read = stats.prompt_tokens - stats.cached_tokens
+        return requests.trajectories, requests.replies, stats.new_tokens, read
 
     async def _beat(self) -> None:
         try:

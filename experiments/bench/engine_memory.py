@@ -4,7 +4,8 @@
 
 A model with the attention of Qwen3-0.6B or Qwen3-8B (layers, key-value heads, head size) and next to no weights answers
 several prompts at once. Measured is the growth of the process's peak memory (VmHWM), planned what `codctl train
---dry-run` says of the KV cache. Each case runs in a process of its own.
+--dry-run` says of the KV cache and a forward pass. Passes are as long as those of the model with its weights. Each case
+runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import asyncio
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from machine import machine_line, markdown
 from codctl.cod.engine import Asker, Sampling
 from codctl.config.architectures import PUBLISHED, Architecture
 from codctl.config.schema import LoraConfig
+from codctl.engines.budget import tokens_of_a_pass
 from codctl.stages.plan import engines
 from codctl.stages.plan.sizes import Model
 
@@ -35,10 +38,13 @@ def measure(name: str, dtype: str, sequences: int, prompt: int, reply: int) -> i
     import torch
 
     from codctl.engines.transformers_engine import TransformersEngine
+    from codctl.learn.trainable import use_attention
 
     torch.set_num_threads(1)
     model = _hollow(PUBLISHED[name].architecture).to(getattr(torch, dtype))
+    use_attention(model, "auto", dtype)
     engine = TransformersEngine(model, pad_id=0, max_tokens=4096, max_batch=sequences)
+    engine._pass_tokens = tokens_of_a_pass(PUBLISHED[name].architecture.parameters, "cpu")
 
     async def play(sequences: int, prompt: int, reply: int) -> None:
         asker: Any = Asker("solve", None)  # type: ignore[arg-type]
@@ -61,8 +67,11 @@ def measure(name: str, dtype: str, sequences: int, prompt: int, reply: int) -> i
 
 def planned(name: str, dtype: str, sequences: int, tokens: int) -> int:
     """Bytes by the plan's formula."""
-    found = Model(name, PUBLISHED[name].architecture, 0, 0, LoraConfig().rank > 0, BYTES[dtype])
-    return engines.kv_bytes(found, sequences, tokens, tokens)
+    shape = PUBLISHED[name].architecture
+    hollow = replace(shape, width=WIDTH, ffn=FFN, vocab=VOCAB)
+    found = Model(name, hollow, 0, 0, LoraConfig().rank > 0, BYTES[dtype])
+    most = tokens_of_a_pass(shape.parameters, "cpu")
+    return engines.kv_bytes(found, sequences, tokens) + engines.pass_bytes(found, sequences, tokens, most, "cpu")
 
 
 def _hollow(shape: Architecture) -> Any:

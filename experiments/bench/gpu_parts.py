@@ -173,7 +173,7 @@ def generate(setting: dict[str, Any]) -> dict[str, Any]:
         memory.Part("weights", model.number * model.shape.parameters, ""),
         memory.Part("context", memory.CONTEXT[setting["device"]], ""),
         *engines.shared_parts(model, config, own, own_copy=False)[0],
-        engines.sampling_logits(model, config, rows),
+        *engines.pass_parts(model, config, own, setting["device"]),
     ]
     return {
         **speeds(rows, prompt, reply, whole, first),

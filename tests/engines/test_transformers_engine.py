@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from codctl.cod.engine import Asker, EngineError, Generation, Sampling, Weights
-from codctl.engines.kv_cache import BLOCK, Content, blocks_for, token_bytes
+from codctl.engines.budget import BLOCK, blocks_for
+from codctl.engines.kv_cache import Content, token_bytes
 from codctl.engines.transformers_engine import TransformersEngine
 from codctl.seeds import derive_seed
 
@@ -309,9 +310,10 @@ def test_keys_and_values_are_kept_in_the_type_of_the_arithmetic(model: Any, auto
     )
 
 
-def test_prompts_that_are_too_much_for_one_pass_are_read_in_several(model: Any) -> None:
+@pytest.mark.parametrize("most", [64, 7])  # 7: no prompt fits, and each is read part by part
+def test_prompts_that_are_too_much_for_one_pass_are_read_in_several(model: Any, most: int) -> None:
     engine = new_engine(model)
-    engine._pass_tokens = 64
+    engine._pass_tokens = most
     whole, parts = together(new_engine(model), list(range(12))), together(engine, list(range(12)))
     assert tokens_of(parts) == tokens_of(whole)
     assert engine.stats.cached_tokens > 0.5 * engine.stats.prompt_tokens

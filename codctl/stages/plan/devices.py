@@ -87,7 +87,7 @@ def lay_out(config: Config, model: Model, lengths: Lengths, main_memory: int = 0
     devices = list(layout.devices)
     if config.warm_start.enabled:
         first = next(number for number, device in enumerate(devices) if "train" in device.role)
-        parts = tuple(warm_start.parts(model, config, lengths, layout.split.device))
+        parts = tuple(warm_start.parts(model, config, lengths, layout.split.device, limit))
         devices[first] = replace(devices[first], phases=(Phase(warm_start.NAME, parts), *devices[first].phases))
     if not layout.gpu:
         # All processes of a node share its memory.
@@ -144,7 +144,7 @@ def _shared(layout: Layout, config: Config, model: Model, lengths: Lengths) -> L
     if model.number < MASTER and not own_copy:
         sampling.append(memory.compute_copy(model, layout.split))
     phases = {
-        "generate": [*resident, *sampling, engines.sampling_logits(model, config, lengths.trajectories)],
+        "generate": [*resident, *sampling, *engines.pass_parts(model, config, lengths, layout.split.device, limit)],
         # Between two rollouts the engine keeps no keys and values.
         "learn": [
             *memory.learning(model, layout.split, config, lengths),

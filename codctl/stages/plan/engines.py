@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from codctl.config.schema import Config
+from codctl.engines.budget import BLOCK, blocks_allocated, blocks_for, tokens_of_a_pass
 from codctl.stages.plan.lengths import Lengths
 from codctl.stages.plan.memory import ENGINE, GIB, Part
 from codctl.stages.plan.sizes import MASTER, Model
 
 KV_SHARE = 0.7  # of what weights leave of a memory, for the transformers engine's keys and values
-KV_SPARE = 1 / 16  # of them, allocated ahead (engines/kv_cache.py)
-BLOCK = 16  # tokens (likewise)
+_QUERY_COPIES = 6  # of a layer's queries: as projected, normed, turned; and of what comes out
 _LORA_SLOTS = 2  # adapters that a vLLM engine holds: the one in use and the next
 
 
@@ -74,20 +74,42 @@ def kv_limit(memory: int, resident: int) -> int:
     return max(0, round(KV_SHARE * (memory - resident)))
 
 
-def kv_bytes(model: Model, sequences: int, row: float, long_row: int) -> int:
-    """Keys and values of live sequences in the transformers engine: blocks of tokens, and one layer read.
+def kv_bytes(model: Model, sequences: int, row: float) -> int:
+    """Keys and values of live sequences in the transformers engine, in blocks of tokens.
 
     Args:
         model: Of the recipe.
         sequences: That are alive.
         row: Tokens of a mean one.
-        long_row: Of the longest one: a layer's rows are read side by side, as long as that.
     """
-    tokens = sequences * -(-round(row) // BLOCK) * BLOCK
-    groups = model.shape.heads // model.shape.kv_heads
-    copies = 1 + (groups if groups > 1 else 0)  # as they are kept, and repeated for the heads that share them
-    layer = model.kv_bytes // model.shape.layers
-    return round(tokens * model.kv_bytes * (1 + KV_SPARE)) + sequences * long_row * layer * copies
+    return blocks_allocated(sequences * blocks_for(round(row))) * BLOCK * model.kv_bytes
+
+
+def pass_bytes(model: Model, sequences: int, long_row: int, most: int, device: str) -> int:
+    """What a forward pass of the transformers engine holds at its peak, in one layer.
+
+    A decoding step reads the keys and values of all sequences side by side, as long as the longest one; a pass over
+    prompts has more queries.
+
+    Args:
+        model: Of the recipe.
+        sequences: That are alive.
+        long_row: Tokens of the longest one.
+        most: Prompt tokens of a pass.
+        device: cpu or cuda.
+    """
+    shape, number = model.shape, model.number
+    layer = model.kv_bytes // shape.layers
+    groups = shape.heads // shape.kv_heads
+    by_products = device == "cpu" and number < MASTER  # learn/attention.py: eager_attention
+    # As they are kept, and either once more for the product at hand or repeated for the heads that share them.
+    copies = 1.5 if by_products else 1 + (groups if groups > 1 else 0)
+    decoding = round(sequences * long_row * layer * copies)
+    tokens = min(most, sequences * long_row)
+    scores = tokens * min(long_row, most) * shape.heads * 2 * MASTER if by_products else 0
+    queries = shape.heads * shape.head_dim
+    reading = tokens * max(queries * _QUERY_COPIES * number, 3 * shape.ffn * number) + scores
+    return max(decoding, reading)
 
 
 def shared_parts(
@@ -103,9 +125,9 @@ def shared_parts(
         limit: See `kv_limit`; 0 when unknown.
     """
     sequences = min(config.runtime.max_batch, lengths.trajectories)
-    cache = kv_bytes(model, sequences, lengths.row, lengths.long_row)
+    cache = kv_bytes(model, sequences, lengths.row)
     formula = (
-        f"{sequences} sequences × {lengths.row:,.0f} tokens × {model.kv_bytes:,} B + {KV_SPARE:.0%}, and one layer read"
+        f"{sequences} sequences × {lengths.row:,.0f} tokens × {model.kv_bytes:,} B, in blocks of {BLOCK}, 1/16 ahead"
     )
     if limit and cache > limit:
         cache, formula = limit, f"{formula}: {cache / GIB:.1f} GiB, of which as many wait as do not fit"
@@ -116,10 +138,22 @@ def shared_parts(
     return parts, Room(cache, cache // model.kv_bytes, lengths.long_row)
 
 
-def sampling_logits(model: Model, config: Config, sequences: int) -> Part:
-    """What a decoding step of the transformers engine computes for live sequences: log-probs, and sums in float64."""
-    rows = min(config.runtime.max_batch, sequences)
-    each = 2 * MASTER + 2 * 8
-    return Part(
-        "sampling", rows * model.shape.vocab * each, f"{rows} rows × {model.shape.vocab:,} vocabulary × {each} B"
-    )
+def pass_parts(model: Model, config: Config, lengths: Lengths, device: str, limit: int = 0) -> list[Part]:
+    """What a forward pass of the transformers engine takes beside keys and values.
+
+    Args:
+        model: Of the recipe.
+        config: Recipe.
+        lengths: Tokens of a step.
+        device: cpu or cuda.
+        limit: See `kv_limit`; sequences that do not fit wait. 0 when unknown.
+    """
+    rows = min(config.runtime.max_batch, lengths.trajectories)
+    if limit:
+        rows = min(rows, max(1, round(limit / (lengths.row * model.kv_bytes))))
+    most = tokens_of_a_pass(model.shape.parameters, device)
+    taken = pass_bytes(model, rows, lengths.long_row, most, device)
+    formula = f"one layer: {rows} × {lengths.long_row:,} tokens read, or {most:,} prompt tokens"
+    each = 2 * MASTER + 2 * 8  # log-probs, and sums in float64
+    logits = f"{rows} rows × {model.shape.vocab:,} vocabulary × {each} B"
+    return [Part("forward pass", taken, formula), Part("sampling", rows * model.shape.vocab * each, logits)]

@@ -15,7 +15,6 @@ from transformers import AutoModelForCausalLM, DynamicCache
 from codctl.cod.engine import Asker, Sampling
 from codctl.config.architectures import PUBLISHED, Architecture
 from codctl.config.schema import Config
-from codctl.engines import kv_cache
 from codctl.engines.transformers_engine import TransformersEngine
 from codctl.learn import checkpoints
 from codctl.learn.batching import Sample
@@ -110,10 +109,6 @@ def test_the_kv_cache_of_a_token_is_exact(dtype: str) -> None:
     assert held == 7 * found.kv_bytes
 
 
-def test_the_plan_and_the_engine_have_the_same_blocks() -> None:
-    assert (engines.BLOCK, 1 / engines.KV_SPARE) == (kv_cache.BLOCK, kv_cache._SPARE)
-
-
 @pytest.mark.parametrize("sequences", [1, 16])
 def test_the_engines_keys_and_values_are_those_of_the_plan(sequences: int) -> None:
     found = sizes.find_model(recipe("float32", build={"layers": 28}))
@@ -127,9 +122,7 @@ def test_the_engines_keys_and_values_are_those_of_the_plan(sequences: int) -> No
         return sum(layer.keys_THD.nbytes + layer.values_THD.nbytes for layer in engine._cache.layers)
 
     kept = asyncio.run(play())
-    planned = engines.kv_bytes(found, sequences, prompt + reply, prompt + reply)
-    read = engines.kv_bytes(found, sequences, 0, prompt + reply)
-    assert planned == pytest.approx(kept + read, rel=0.1 if sequences > 1 else 0.7)  # one sequence: 256 tokens ahead
+    assert engines.kv_bytes(found, sequences, prompt + reply) == pytest.approx(kept, rel=0.1)
 
 
 @pytest.mark.parametrize(("rank", "tied"), [(0, False), (0, True), (8, False)])

@@ -1,0 +1,26 @@
+"""How the transformers engine divides memory and work: known to the plan as well, which must not load torch."""
+
+from __future__ import annotations
+
+BLOCK = 16  # tokens
+_SPARE = 16  # one block in so many is allocated ahead: each growth copies a layer
+_GPU_PASS_TOKENS = 16_384
+_CPU_PASS_FLOP = 100 * 10**9
+_SHORTEST_PASS = 256  # tokens
+
+
+def blocks_for(tokens: int) -> int:
+    """Blocks that so many tokens take."""
+    return -(-tokens // BLOCK)
+
+
+def blocks_allocated(used: int) -> int:
+    """Blocks that are allocated when so many are needed: one for padding, and some ahead."""
+    return 1 + used + max(1, used // _SPARE)
+
+
+def tokens_of_a_pass(parameters: int, device: str) -> int:
+    """Most prompt tokens that are read in one forward pass: on a CPU those of a second or two."""
+    if device != "cpu":
+        return _GPU_PASS_TOKENS
+    return max(_SHORTEST_PASS, _CPU_PASS_FLOP // (2 * parameters))
