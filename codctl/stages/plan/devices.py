@@ -87,7 +87,7 @@ def lay_out(config: Config, model: Model, lengths: Lengths, main_memory: int = 0
     devices = list(layout.devices)
     if config.warm_start.enabled:
         first = next(number for number, device in enumerate(devices) if "train" in device.role)
-        parts = tuple(warm_start.parts(model, config, lengths, layout.split.device, limit))
+        parts = tuple(warm_start.parts(model, config, lengths, layout.split.device))
         devices[first] = replace(devices[first], phases=(Phase(warm_start.NAME, parts), *devices[first].phases))
     if not layout.gpu:
         # All processes of a node share its memory.
