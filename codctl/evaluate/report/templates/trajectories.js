@@ -144,7 +144,7 @@
     const nodes = [head, make("p", "soft", `${label(one)} · ${solved} of ${done.length} solved, reward ${reward.toFixed(2)}`)];
     for (const truth of new Set(done.map((e) => text(e.truth)).filter(Boolean)))
       nodes.push(make("p", "", `Truth: ${truth.split("\n").map((line) => line.replace(/^- /, "")).join(" ")}`));
-    nodes.push(...chips("arm", siblings(one), (other) => (other.arm === "training" ? `rollout ${other.rollout}` : other.arm)));
+    nodes.push(...chips(one.arm === "training" ? "same pack" : "arm", siblings(one), (other) => (other.arm === "training" ? `rollout ${other.rollout}` : other.arm)));
     nodes.push(...chips("step", steps(one), (other) => sourceTitle(data.sources[other.source])));
     const isNarrowed = narrowed(), want = Object.fromEntries(FILTERS.map((name) => [name, $(name).value.toLowerCase()]));
     for (const episode of one.episodes) nodes.push(drawEpisode(episode, done.length, isNarrowed && wants(episode, want)));
