@@ -238,7 +238,7 @@ def tiny(setting: dict[str, Any]) -> dict[str, Any]:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError((done.stdout + done.stderr)[-2000:])
-    metrics = json.loads(done.stdout)["metrics"]
+    metrics = json.loads(done.stdout)["result"]["metrics"]
     own = metrics["after"]["own"]
     reached = all(a >= b - TINY_WITHIN for a, b in zip(own, TINY_ON_CPU, strict=False))
     return {"success_by_position": own, "on_cpu": TINY_ON_CPU, "reached": reached}

@@ -44,7 +44,7 @@ def _one(setting: dict[str, Any], rendering: str) -> dict[str, Any]:
     plan = json.loads(_codctl("train", *recipe, "--dry-run", "--json"))["result"]["plan"]
     with tempfile.TemporaryDirectory() as folder, _Watch(setting["device"]) as watch:
         began = time.monotonic()
-        done = json.loads(_codctl("train", *recipe, "--json", "--name", "bench", "--runs-dir", folder))
+        done = json.loads(_codctl("train", *recipe, "--json", "--name", "bench", "--runs-dir", folder))["result"]
         seconds = time.monotonic() - began
         metrics = _records(Path(folder) / "bench/metrics.jsonl")
         warm = json.loads((Path(folder) / "bench/stages/warm_start/result.json").read_text())
