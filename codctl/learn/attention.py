@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 VARLEN, EAGER = "codctl_varlen", "codctl_eager"
+EAGER_LONGEST = 512  # tokens of a row that is learned from: the backward pass keeps all its scores
 _PACKED = (VARLEN, "flash_attention_2")
 _WHERE = "model.attention"
 
@@ -100,6 +101,8 @@ def eager_attention(
 ) -> tuple[torch.Tensor, None]:
     """Attention by plain matrix products; the heads that share keys and values are one product.
 
+    Rows of more than EAGER_LONGEST tokens are learned from with sdpa, which keeps no scores.
+
     Args:
         module: The attention layer.
         query: Shape (B, H, T, D).
@@ -115,6 +118,10 @@ def eager_attention(
     import torch
 
     rows, heads, tokens, size = query.shape
+    if tokens > EAGER_LONGEST and torch.is_grad_enabled():
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)  # type: ignore[no-any-return]
     shared = heads // key.shape[1]
     scores_BKGS = (query.reshape(rows, key.shape[1], shared * tokens, size) @ key.transpose(2, 3)).float()
     scores_BKGTS = scores_BKGS.view(rows, key.shape[1], shared, tokens, -1)

@@ -35,6 +35,7 @@ with run.start_attempt():
     (run.path / "child").write_text(str(child.pid))
     while True:
         if kind == "polite" and run.stop_requested():
+            time.sleep(1)  # saving takes a while, also where the test gets little of the processor
             child.kill()
             child.wait()
             run.check_stop()

@@ -124,6 +124,16 @@ def test_eager_attention_samples_and_learns_as_sdpa_does(tiny_folder: Path, mode
     assert_close(gradients(other, mine), gradients(model, mine))
 
 
+def test_long_rows_are_learned_from_with_sdpa(tiny_folder: Path, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "EAGER_LONGEST", 4)
+    other = load_model(tiny_folder, "float32", "cpu")
+    use_attention(other, "eager")
+    samples = random_samples(6)
+    found, wanted = gradients(other, samples), gradients(model, samples)
+    assert torch.equal(found[0], wanted[0])
+    assert all(torch.equal(gradient, wanted[1][name]) for name, gradient in found[1].items())
+
+
 def test_sampling_and_training_agree_on_the_same_model(model: Any) -> None:
     """Engine and learner take turns with one model object; what was sampled is scored as it was sampled."""
     use_attention(model, "varlen")

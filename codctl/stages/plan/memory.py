@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from codctl.config.schema import Config
+from codctl.learn.attention import EAGER_LONGEST
 from codctl.stages.plan.lengths import Lengths
 from codctl.stages.plan.sizes import MASTER, MOMENTS, Model
 
@@ -79,7 +80,7 @@ def learning(model: Model, split: Split, config: Config, lengths: Lengths) -> li
     logits = _logits(model, config, tokens)
     beside = _beside(model, split, config, tokens)
     waste = round(SPLINTERS * (activations.bytes + max(logits.bytes, beside.bytes))) if split.device == "cuda" else 0
-    parts += [activations, max(logits, beside, key=lambda part: part.bytes)]
+    parts += [activations, *_scores(model, split, config, lengths), max(logits, beside, key=lambda part: part.bytes)]
     return [*parts, Part("fragmentation", waste, f"{SPLINTERS:.0%} of the two above")] if waste else parts
 
 
@@ -162,6 +163,17 @@ def _activations(model: Model, split: Split, config: Config, tokens: int) -> Par
     stream = model.shape.width * (MASTER if model.number == MASTER or not (model.adapter or split.sharded) else 2)
     kept = tokens * (layers * stream + ends)
     return Part("activations", kept, f"{tokens:,} tokens × {layers} layers × {stream:,} B (the input of each)")
+
+
+def _scores(model: Model, split: Split, config: Config, lengths: Lengths) -> list[Part]:
+    """What `learn/attention.py` keeps of its scores: float32 and once more in bfloat16."""
+    is_eager = config.model.attention in ("auto", "eager") and split.device == "cpu" and model.number < MASTER
+    if not is_eager or config.train.activation_checkpointing:
+        return []
+    tokens, row = micro_batch(config, lengths), min(lengths.long_row, EAGER_LONGEST)
+    layers, heads, number = model.shape.layers, model.shape.heads, MASTER + model.number
+    formula = f"{tokens:,} × {row:,} tokens × {layers} layers × {heads} heads × {number} B"
+    return [Part("attention scores", tokens * row * layers * heads * number, formula)]
 
 
 def _logits(model: Model, config: Config, tokens: int) -> Part:

@@ -36,6 +36,7 @@ MODES = [
     for dtype in ("float32", "bfloat16")
     for rank in (0, 8)
 ]
+ATTENTIONS = {"varlen": MODES, "eager": MODES[-1:]}  # eager: what a CPU learns with in bfloat16
 
 
 @pytest.fixture(autouse=True)
@@ -44,10 +45,11 @@ def every_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sizes, "_vocabulary", lambda build, world: build.vocab)
 
 
-def recipe(dtype: str = "float32", rank: int = 0, **more: Any) -> Config:
+def recipe(dtype: str = "float32", rank: int = 0, *, attention: str = "varlen", **more: Any) -> Config:
     build = {**SIZE, **more.pop("build", {})}
     train = {"micro_batch_tokens": ROWS * LENGTH, "logprob_chunk": 64, **more}
-    return Config.model_validate({"model": {"build": build, "dtype": dtype, "lora": {"rank": rank}}, "train": train})
+    model = {"build": build, "dtype": dtype, "lora": {"rank": rank}, "attention": attention}
+    return Config.model_validate({"model": model, "train": train})
 
 
 def decoder(shape: Architecture) -> Any:
@@ -63,7 +65,7 @@ def trainable(config: Config) -> Any:
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
-    use_attention(model, "varlen")
+    use_attention(model, config.model.attention, config.model.dtype)
     if config.train.activation_checkpointing:
         checkpoint_activations(model)
     return model
@@ -138,9 +140,12 @@ def test_the_bytes_of_a_checkpoint_are_exact(rank: int, tied: bool, tmp_path: Pa
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize(("dtype", "rank"), MODES)
-def test_the_peak_of_a_learner_is_near_the_estimate(dtype: str, rank: int, checkpointing: bool) -> None:
-    config = recipe(dtype, rank, activation_checkpointing=checkpointing)
+@pytest.mark.parametrize(
+    ("attention", "dtype", "rank"),
+    [(name, *mode.values) for name, modes in ATTENTIONS.items() for mode in modes],
+)
+def test_the_peak_of_a_learner_is_near_the_estimate(attention: str, dtype: str, rank: int, checkpointing: bool) -> None:
+    config = recipe(dtype, rank, attention=attention, activation_checkpointing=checkpointing)
     model = trainable(config)
     trained = learner(config, model)
     trained.learn(rows(1), 1)  # the moments of AdamW are there from now on
