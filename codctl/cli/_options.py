@@ -30,3 +30,22 @@ RecipeName = Annotated[
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", autocompletion=complete.runs, help="A run's name, or its folder.")
 ]
+# Who plays, where a command lets anybody play.
+ModelFolder = Annotated[
+    Path | None, typer.Option("--model", metavar="PATH", help="A Hugging Face folder, or the id of a cached model.")
+]
+Endpoint = Annotated[
+    str | None, typer.Option("--endpoint", metavar="URL", help="An OpenAI-compatible server, with --model-name.")
+]
+ModelName = Annotated[str | None, typer.Option("--model-name", metavar="NAME", help="What the server calls the model.")]
+ApiKeyEnv = Annotated[
+    str | None, typer.Option("--api-key-env", metavar="VAR", help="Environment variable that holds the key.")
+]
+Concurrency = Annotated[
+    int | None,
+    typer.Option("--concurrency", metavar="N", min=1, help="Requests to the server at once; 8 when left out."),
+]
+Deadline = Annotated[
+    float | None,
+    typer.Option("--deadline", metavar="SECONDS", help="Most time for one reply of the server; 300 when left out."),
+]

@@ -11,7 +11,17 @@ import typer
 from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._help import Command, Group
-from codctl.cli._options import RUNS_DIR, Json, RunsDir
+from codctl.cli._options import (
+    RUNS_DIR,
+    ApiKeyEnv,
+    Concurrency,
+    Deadline,
+    Endpoint,
+    Json,
+    ModelFolder,
+    ModelName,
+    RunsDir,
+)
 from codctl.config.names import StrategyName
 
 if TYPE_CHECKING:
@@ -254,30 +264,16 @@ def demonstrate(
     run: Annotated[
         str | None, typer.Option("--run", metavar="RUN", autocompletion=complete.runs, help="The model of a run plays.")
     ] = None,
-    model: Annotated[
-        Path | None, typer.Option("--model", metavar="PATH", help="A Hugging Face folder, or the id of a cached model.")
-    ] = None,
+    model: ModelFolder = None,
     policy: Annotated[
         str | None,
         typer.Option("--policy", metavar="NAME", autocompletion=complete.policies, help="A scripted policy plays."),
     ] = None,
-    endpoint: Annotated[
-        str | None, typer.Option("--endpoint", metavar="URL", help="An OpenAI-compatible server, with --model-name.")
-    ] = None,
-    model_name: Annotated[
-        str | None, typer.Option("--model-name", metavar="NAME", help="What the server calls the model.")
-    ] = None,
-    api_key_env: Annotated[
-        str | None, typer.Option("--api-key-env", metavar="VAR", help="Environment variable that holds the key.")
-    ] = None,
-    concurrency: Annotated[
-        int | None,
-        typer.Option("--concurrency", metavar="N", min=1, help="Requests to the server at once; 8 when left out."),
-    ] = None,
-    deadline: Annotated[
-        float | None,
-        typer.Option("--deadline", metavar="SECONDS", help="Most time for one reply of the server; 300 when left out."),
-    ] = None,
+    endpoint: Endpoint = None,
+    model_name: ModelName = None,
+    api_key_env: ApiKeyEnv = None,
+    concurrency: Concurrency = None,
+    deadline: Deadline = None,
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:

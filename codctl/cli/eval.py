@@ -13,7 +13,18 @@ from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._browser import open_page
 from codctl.cli._eval_subject import Asked, run_of, subject_of
-from codctl.cli._options import RUNS_DIR, Json, OpenPage, RunsDir
+from codctl.cli._options import (
+    RUNS_DIR,
+    ApiKeyEnv,
+    Concurrency,
+    Deadline,
+    Endpoint,
+    Json,
+    ModelFolder,
+    ModelName,
+    OpenPage,
+    RunsDir,
+)
 from codctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,9 +70,7 @@ def evaluate(
     every: Annotated[
         bool, typer.Option("--every-checkpoint", help="With --run: all saved models, as one curve over the steps.")
     ] = False,
-    model: Annotated[
-        Path | None, typer.Option("--model", metavar="PATH", help="A Hugging Face folder, or the id of a cached model.")
-    ] = None,
+    model: ModelFolder = None,
     policy: Annotated[
         str | None,
         typer.Option(
@@ -71,23 +80,11 @@ def evaluate(
             help="A scripted policy: bayes, informed, random.",
         ),
     ] = None,
-    endpoint: Annotated[
-        str | None, typer.Option("--endpoint", metavar="URL", help="An OpenAI-compatible server, with --model-name.")
-    ] = None,
-    model_name: Annotated[
-        str | None, typer.Option("--model-name", metavar="NAME", help="What the server calls the model.")
-    ] = None,
-    api_key_env: Annotated[
-        str | None, typer.Option("--api-key-env", metavar="VAR", help="Environment variable that holds the key.")
-    ] = None,
-    concurrency: Annotated[
-        int | None,
-        typer.Option("--concurrency", metavar="N", min=1, help="Requests to the server at once; 8 when left out."),
-    ] = None,
-    deadline: Annotated[
-        float | None,
-        typer.Option("--deadline", metavar="SECONDS", help="Most time for one reply of the server; 300 when left out."),
-    ] = None,
+    endpoint: Endpoint = None,
+    model_name: ModelName = None,
+    api_key_env: ApiKeyEnv = None,
+    concurrency: Concurrency = None,
+    deadline: Deadline = None,
     price: Annotated[
         str | None, typer.Option("--price", metavar="IN,OUT", help="Per million tokens read and written, for the cost.")
     ] = None,

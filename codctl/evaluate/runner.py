@@ -160,7 +160,7 @@ class _Playing:
             if any(missing[leg] for leg in group):
                 self.begin(_label(group))
             for wave in self._waves(group, block):
-                plays = [self._leg(leg, {n: packs[n] for n in wave if n in set(missing[leg])}, block) for leg in group]
+                plays = [self._leg(leg, {n: packs[n] for n in missing[leg] if n in wave}, block) for leg in group]
                 at_once = SCRIPTED_AT_ONCE if group[0].is_reference else self.at_once
                 await _together((play for of_pack in zip_longest(*plays) for play in of_pack if play), at_once)
 
