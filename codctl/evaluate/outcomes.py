@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from codctl.envs.registry import families
 from codctl.outcomes import (
@@ -37,13 +37,35 @@ _USUAL = ("cut", "empty")  # faults that a model has without a server
 _LIMITS = {"solve": "solve_tokens", "update": "update_tokens"}
 
 
+class Ending(NamedTuple):
+    """How an episode ended. `episode` is `solve` or `update`; `words` are what the server said of a faulty reply."""
+
+    arm: str
+    episode: str
+    position: int
+    outcome: str
+    words: str
+
+
+def endings(row: Mapping[str, Any]) -> list[Ending]:
+    """The solve episode of a row, and the update after it; rows from before there were outcomes know less."""
+    arm, place = row["arm"], row["position"]
+    if "outcome" not in row:
+        played = "solved" if row["success"] else "unreadable" if row["format_error"] else "unsolved"
+        return [Ending(arm, "solve", place, "lost" if row["failed"] else played, row["failed"])]
+    found = [Ending(arm, "solve", place, row["outcome"], row["words"])]
+    if row["update_outcome"]:
+        found.append(Ending(arm, "update", place, row["update_outcome"], row["update_words"]))
+    return found
+
+
 def count(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Count the outcomes in the rows of an evaluation.
 
     Returns:
         For each arm, episode (`solve` or `update`), position and outcome, `count` of so many (`of`) episodes.
     """
-    found = Counter(ended for row in rows for ended in _ends(row))
+    found = Counter(ending[:4] for row in rows for ending in endings(row))
     of = Counter[tuple[str, str, int]]()
     for (arm, episode, place, _), n in found.items():
         of[arm, episode, place] += n
@@ -159,18 +181,6 @@ def sentences(part: Mapping[str, Any]) -> list[str]:
 def labels(part: Mapping[str, Any]) -> dict[str, str]:
     """The outcomes of an evaluation in words."""
     return {**SOLVE_OUTCOMES, **UPDATE_OUTCOMES, **_losses(part), **UNREADABLE}
-
-
-def _ends(row: Mapping[str, Any]) -> list[tuple[str, str, int, str]]:
-    """Arm, episode, position and outcome; rows from before there were outcomes know less."""
-    arm, place = row["arm"], row["position"]
-    if "outcome" not in row:
-        played = "solved" if row["success"] else "unreadable" if row["format_error"] else "unsolved"
-        return [(arm, "solve", place, "lost" if row["failed"] else played)]
-    found = [(arm, "solve", place, row["outcome"])]
-    if row["update_outcome"]:
-        found.append((arm, "update", place, row["update_outcome"]))
-    return found
 
 
 def _order(part: Mapping[str, Any], episode: str) -> list[str]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from codctl.evaluate.outcomes import endings
 from codctl.outcomes import FAULTS, UNPLAYED, FaultKind
 
 _QUOTES = 2  # of the server's words, for each kind
@@ -33,10 +34,10 @@ def count(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         `by_position`: The same for each arm, position and episode (`solve` or `update`), `of` so many episodes.
         `words`: What the server said most often about each kind.
     """
-    episodes = [episode for row in rows for episode in _episodes(row)]
-    played = Counter((arm, position, task) for arm, position, task, _, _ in episodes)
-    faulty = Counter(episode[:4] for episode in episodes if episode[3] in FAULTS)
-    kinds = Counter(outcome for _, _, _, outcome, _ in episodes)
+    ended = [ending for row in rows for ending in endings(row)]
+    played = Counter((one.arm, one.position, one.episode) for one in ended)
+    faulty = Counter((one.arm, one.position, one.episode, one.outcome) for one in ended if one.outcome in FAULTS)
+    kinds = Counter(one.outcome for one in ended)
     return {
         "episodes": len(rows),
         "asked": sum(row.get("replies", 1) for row in rows),
@@ -52,7 +53,7 @@ def count(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             }
             for (arm, position, task, kind), n in sorted(faulty.items())
         ],
-        "words": _words((kind, words) for *_, kind, words in episodes),
+        "words": _words((one.outcome, one.words) for one in ended),
     }
 
 
@@ -114,16 +115,6 @@ def is_unplayed(result: Mapping[str, Any]) -> bool:
     faulty: int = sum(point["count"] for point in points if point["episode"] == "solve" and point["kind"] in kinds)
     all_of: int = sum(part["replies"]["episodes"] for part in parts)
     return 0 < faulty == all_of
-
-
-def _episodes(row: Mapping[str, Any]) -> list[tuple[str, int, str, str, str]]:
-    """Arm, position, episode, outcome and words; rows from before there were outcomes know only failures."""
-    if "outcome" not in row:
-        return [(row["arm"], row["position"], "solve", "lost" if row["failed"] else "", row["failed"])]
-    found = [(row["arm"], row["position"], "solve", row["outcome"], row["words"])]
-    if update := row["update_outcome"]:
-        found.append((row["arm"], row["position"], "update", update, row["update_words"]))
-    return found
 
 
 def _words(said: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:

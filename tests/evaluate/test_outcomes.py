@@ -16,7 +16,7 @@ def rows(arm: str, ends: dict[str, int], updates: dict[str, int] | None = None) 
     written: list[str | None] = [kind for kind, n in (updates or {}).items() for _ in range(n)]
     written += [None] * (len(solves) - len(written))
     return [
-        {"arm": arm, "position": 0, "outcome": solve, "update_outcome": update}
+        {"arm": arm, "position": 0, "outcome": solve, "words": "", "update_outcome": update, "update_words": ""}
         for solve, update in zip(solves, written, strict=True)
     ]
 
