@@ -127,7 +127,8 @@ def _refuse_alive(run: RunDirectory, status: str) -> None:
 
     if status not in ALIVE:
         return
-    jobs = ", ".join((run.dispatch() or {}).get("jobs", []))
+    sent = run.dispatch()
+    jobs = ", ".join(sent["jobs"] if sent else [])
     raise RefusedError(
         f"run {run.title!r} is {status}" + (f" (job {jobs})" if jobs else ""),
         where=str(run.path),
@@ -139,10 +140,10 @@ def _place(run: RunDirectory, *, slurm: bool, local: bool, detach: bool) -> str:
     """foreground, detached or slurm: as asked, else as before."""
     if slurm or detach:
         return "slurm" if slurm else "detached"
-    before = (run.dispatch() or {}).get("where")
+    before = run.dispatch()
     if local or before is None:
         return "foreground"
-    return "slurm" if before == "slurm" else "detached"
+    return "slurm" if before["where"] == "slurm" else "detached"
 
 
 def _send(run: RunDirectory, place: str, *, current_code: bool, as_json: bool) -> None:

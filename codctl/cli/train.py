@@ -227,7 +227,7 @@ def _send(run: RunDirectory, config: Config, *, slurm: bool, as_json: bool) -> N
 def _refuse_queued(run: RunDirectory) -> None:
     from codctl.errors import RefusedError
 
-    jobs = ", ".join((run.dispatch() or {}).get("jobs", [])) or "a worker that is starting"
+    jobs = ", ".join(sent["jobs"] if (sent := run.dispatch()) else []) or "a worker that is starting"
     raise RefusedError(
         f"run {run.title!r} is already queued ({jobs})",
         where=str(run.path),

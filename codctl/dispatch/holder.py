@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 from dataclasses import dataclass
@@ -31,11 +30,10 @@ def holder_of(path: Path) -> Holder | None:
     """The process that holds a lock now; None when nobody does, or when it cannot be told who."""
     if not lock.is_locked(path):
         return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        found = Holder(int(content["pid"]), str(content["host"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    content = lock.read_holder(path)
+    if content is None:
         return None
+    found = Holder(content["pid"], content["host"])
     # The name is written just after the lock was taken: in between the file still names the holder before.
     return found if not found.is_here or _has_open(found.pid, path) else None
 

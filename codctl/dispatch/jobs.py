@@ -73,8 +73,8 @@ class Jobs:
 
     def of_sweep(self, sweep: Path) -> list[str]:
         """The jobs that a sweep has beside those of its trials: the one that sums it up."""
-        jobs = (RunDirectory(sweep).dispatch() or {}).get("jobs")
-        return [str(job) for job in jobs] if isinstance(jobs, list) else []
+        sent = RunDirectory(sweep).dispatch()
+        return sent["jobs"] if sent else []
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

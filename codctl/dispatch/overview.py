@@ -217,7 +217,7 @@ def _phase(seen: Seen, measured: str | None) -> str | None:
     return "suites" if (seen.path / "suites").is_dir() else "evaluation"
 
 
-def _frozen(seen: Seen) -> tuple[dict[str, Any], UsageError | None]:
+def _frozen(seen: Seen) -> tuple[Mapping[str, Any], UsageError | None]:
     """Its config.json, or what is wrong with that."""
     run = RunDirectory(seen.path)
     if seen.status == "unreadable" or not run.manifest_path.is_file():

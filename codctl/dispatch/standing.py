@@ -57,15 +57,14 @@ def look(path: Path, name: str, suites: Sequence[str] = ()) -> Seen:
         return Seen(name, path, "planned")
     try:
         status, number = run.status(), attempt.count(path)
-        record = attempt.read(path, number) if number else {}
-        seen = Seen(name, path, status, record)
+        seen = Seen(name, path, status, dict(attempt.read(path, number)) if number else {})
         if status != "finished":
             run.manifest()  # a run that cannot be used says so here
         if status not in ("finished", "failed"):
-            sent = run.dispatch() or {}
-            seen.where = str(sent.get("where") or ("local" if record else ""))
-            if seen.where == "slurm" and status != "cancelled":
-                seen.jobs = tuple(map(str, sent.get("jobs", ())))
+            sent = run.dispatch()
+            seen.where = sent["where"] if sent else "local" if seen.record else ""
+            if sent and seen.where == "slurm" and status != "cancelled":
+                seen.jobs = tuple(sent["jobs"])
         elif status == "finished":
             seen.lacks = tuple(suite for suite in suites if not (path / "suites" / suite / "result.json").is_file())
         return seen

@@ -163,7 +163,7 @@ def by_shape(runs: Iterable[tuple[ClusterConfig, Path]]) -> list[tuple[ClusterCo
     return list(found.values())
 
 
-def read_dispatch(folder: Path) -> dict[str, Any]:
+def read_dispatch(folder: Path) -> Mapping[str, Any]:
     """How the sweep was sent the last time; empty when it never was."""
     return RunDirectory(folder).dispatch() or {}
 

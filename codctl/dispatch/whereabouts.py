@@ -21,7 +21,7 @@ def whereabouts(seen: Seen) -> dict[str, Any]:
     """
     beat = heartbeat.read(seen.path) if is_alive(seen) else None
     doing = beat.get("doing") if beat and beat.get("attempt") == seen.record.get("number") else None
-    known = doing if isinstance(doing, Mapping) else {}
+    known: Mapping[str, Any] = doing or {}
     left, age = known.get("left_s"), seconds_since(beat.get("at")) if beat else None
     return {
         "doing": {key: known.get(key) for key in ("phase", "done", "total")}

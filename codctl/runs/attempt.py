@@ -7,21 +7,26 @@ file; readers, who can see that nobody holds the run's lock, call it `died`. Std
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
+import re
+import shlex
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codctl.errors import CodctlError
 from codctl.log import log
-from codctl.runs import atomic, manifest, signals, stop
+from codctl.runs import atomic, manifest, reader, signals, stop
 from codctl.runs.signals import Terminated
 
+if TYPE_CHECKING:
+    from codctl.runs.files import Attempt, Environment
+
 _FILE = "attempt.json"
+_NUMBER = re.compile(r"[0-9]{3,6}")
 
 
 def folder(run: Path, number: int) -> Path:
@@ -30,19 +35,41 @@ def folder(run: Path, number: int) -> Path:
 
 def count(run: Path) -> int:
     """How many attempts there were; the folder with the highest number counts, also without a record."""
-    with contextlib.suppress(FileNotFoundError):
-        return max((int(entry.name) for entry in os.scandir(run / "attempts") if entry.name.isdigit()), default=0)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return max(
+            (int(entry.name) for entry in os.scandir(run / "attempts") if _NUMBER.fullmatch(entry.name)), default=0
+        )
     return 0
 
 
-def read(run: Path, number: int) -> dict[str, Any]:
-    """The record of an attempt; one that was killed before it could write a word says so."""
-    unknown = {"number": number, "started": None, "ended": None, "seconds": None, "outcome": "running", "message": ""}
-    try:
-        found = json.loads((folder(run, number) / _FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        found = None
-    return {**unknown, **found} if isinstance(found, dict) else unknown
+def read(run: Path, number: int) -> Attempt:
+    """The record of an attempt; one that was killed before it could write a word says so.
+
+    Raises:
+        UsageError: It is damaged.
+    """
+    from codctl.runs import files
+
+    path = folder(run, number) / _FILE
+    unknown: Attempt = {
+        "number": number,
+        "started": None,
+        "ended": None,
+        "seconds": None,
+        "outcome": "running",
+        "message": "",
+    }
+    hint = f"rm {shlex.quote(str(path))}"
+    return reader.read(path, files.Attempt, defaults=unknown, within=run, hint=hint) or unknown
+
+
+def environment(run: Path, number: int) -> Environment | None:
+    """What an attempt ran in, as far as it was written down. It informs only: a damaged file says nothing."""
+    from codctl.runs import files
+
+    with contextlib.suppress(CodctlError):
+        return reader.read(folder(run, number) / "environment.json", files.Environment, within=run)
+    return None
 
 
 @contextlib.contextmanager

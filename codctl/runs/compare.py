@@ -33,7 +33,7 @@ def compare(runs: Sequence[RunDirectory]) -> dict[str, Any]:
 
 def _facts(run: RunDirectory) -> dict[str, Any]:
     manifest, attempts = run.manifest(), run.attempts()
-    seconds = [attempt["seconds"] for attempt in attempts if attempt.get("seconds") is not None]
+    seconds = [seconds for attempt in attempts if (seconds := attempt["seconds"]) is not None]
     return {
         "name": run.name,
         "path": str(run.path),

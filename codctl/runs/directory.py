@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import shutil
@@ -13,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from codctl.errors import PreflightError, RefusedError, StageError, UsageError
 from codctl.log import log
-from codctl.runs import atomic, attempt, code, heartbeat, lock, machine, manifest, place, stop
+from codctl.runs import atomic, attempt, code, heartbeat, lock, machine, manifest, place, reader, stop
 from codctl.runs.progress_mark import mark
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config
+    from codctl.runs.files import Attempt, Dispatch, Frozen, Heartbeat, Manifest
 
 
 SWEEPS, TRIALS = "sweeps", "trials"
@@ -116,17 +116,15 @@ class RunDirectory:
 
     @property
     def root(self) -> Path:
-        """The runs folder."""
-        written, sweep = self.manifest(), self.sweep
-        if bool(written["sweep"]) != bool(sweep):  # copied out of a sweep, or into one
-            return Path(os.path.normpath(sweep / "../.." if sweep else self.path / ".."))
-        return Path(os.path.normpath(self.path / written["root"]))
+        """The runs folder: the one that it lies in, wherever it was made."""
+        sweep = self.sweep
+        return Path(os.path.normpath(sweep / "../.." if sweep else self.path / ".."))
 
     @property
     def sweep(self) -> Path | None:
         """The folder of the sweep that it is a trial of: the one it lies in, wherever it was copied from."""
         *_, sweeps, _, trials, _ = ("", "", "", *self.path.absolute().parts)
-        is_trial = trials == TRIALS and (sweeps == SWEEPS or self.manifest()["sweep"])
+        is_trial = trials == TRIALS and (sweeps == SWEEPS or self.manifest().get("sweep"))
         return Path(os.path.normpath(self.path / "../..")) if is_trial else None
 
     @property
@@ -148,12 +146,13 @@ class RunDirectory:
         """The log of one attempt, counted from 1."""
         return attempt.folder(self.path, number) / "log.txt"
 
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> Manifest:
         """What was started and how, under the name that the folder has now: a copy is a run of its own."""
         found = manifest.read(self.manifest_path)
         if self.name == found["name"]:
             return found
-        return {**found, "name": self.name, "command": _renamed(found["command"], self.name)}
+        found["name"], found["command"] = self.name, _renamed(found["command"], self.name)
+        return found
 
     @property
     def copy_of(self) -> str | None:
@@ -171,7 +170,7 @@ class RunDirectory:
 
         return thaw(self.frozen()).model_copy(update={"name": self.name})
 
-    def attempts(self) -> list[dict[str, Any]]:
+    def attempts(self) -> list[Attempt]:
         """The records of all attempts; those that never said how they ended have died."""
         total = attempt.count(self.path)
         found = [attempt.read(self.path, number) for number in range(1, total + 1)]
@@ -188,13 +187,13 @@ class RunDirectory:
         nobody holds the lock.
         """
         number = attempt.count(self.path)
-        record = attempt.read(self.path, number) if number else {"outcome": ""}
-        if record["outcome"] == "running" and lock.is_locked(self.lock_path):
-            return "running"
-        if record["outcome"] == "running":  # it may have ended between the two looks
-            record = attempt.read(self.path, number)
-        outcome = record["outcome"]
-        if outcome == "finished" and self._is_as_attempted(record):
+        record = attempt.read(self.path, number) if number else None
+        if record and record["outcome"] == "running":
+            if lock.is_locked(self.lock_path):
+                return "running"
+            record = attempt.read(self.path, number)  # it may have ended between the two looks
+        outcome = record["outcome"] if record else ""
+        if record and outcome == "finished" and self._is_as_attempted(record):
             return "finished"
         request = stop.read(self.path)
         if request and request.kind == "cancel" and request.after_attempt >= number:
@@ -208,7 +207,7 @@ class RunDirectory:
         """Whether the config to store asks for another result than the stored one: more steps, another evaluation."""
         return self._new_config is not None and self._new_config["digest"] != self.frozen()["digest"]
 
-    def _is_as_attempted(self, record: Mapping[str, Any]) -> bool:
+    def _is_as_attempted(self, record: Attempt) -> bool:
         """Whether the config is still that of an attempt: false for a run that was extended and has not started."""
         attempted = record.get("digest")
         try:
@@ -220,19 +219,21 @@ class RunDirectory:
         """How far it is, in things that no kill can take back; the same text twice means no progress."""
         return mark(self.path)
 
-    def heartbeat(self) -> dict[str, Any] | None:
+    def heartbeat(self) -> Heartbeat | None:
         """The last sign of life of an attempt."""
         return heartbeat.read(self.path)
 
-    def dispatch(self) -> dict[str, Any] | None:
-        """Where it was sent to run, if it was. A copy was sent nowhere: the jobs are the original's."""
-        try:
-            found = json.loads((self.path / "dispatch.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        if not isinstance(found, dict) or place.is_copied(self.path, found.get("place")):
-            return None
-        return found
+    def dispatch(self) -> Dispatch | None:
+        """Where it was sent to run, if it was. A copy was sent nowhere: the jobs are the original's.
+
+        Raises:
+            UsageError: dispatch.json is damaged.
+        """
+        from codctl.runs import files
+
+        path = self.path / "dispatch.json"
+        found = reader.read(path, files.Dispatch, most_bytes=reader.LARGE, hint=f"rm {shlex.quote(str(path))}")
+        return None if found is None or place.is_copied(self.path, found.get("place")) else found
 
     def write_dispatch(self, content: Mapping[str, Any]) -> None:
         """Record where it was sent. A request to stop that came since is not forgotten: clear an old one before."""
@@ -315,23 +316,22 @@ class RunDirectory:
             ]
             log.warning("packages differ from attempt %d: %s", number - 1, ", ".join(changed[:8]))
 
-    def frozen(self) -> dict[str, Any]:
+    def frozen(self) -> Frozen:
         """What config.json holds: schema, digests, config.
 
         Raises:
             UsageError: It is missing or damaged.
         """
+        from codctl.runs import files
+
         path = self.path / "config.json"
         try:
-            frozen: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            frozen["config"], frozen["digest"]
-        except FileNotFoundError:
-            raise UsageError("config.json is missing", where=str(path), hint=self._repair()) from None
-        except OSError as error:
-            raise UsageError(f"config.json cannot be read: {error.strerror}", where=str(path)) from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise UsageError("config.json is damaged", where=str(path), hint=self._repair()) from error
-        return frozen
+            found = reader.read(path, files.Frozen)
+        except UsageError as error:
+            raise UsageError(error.message, where=error.where, hint=self._repair()) from error
+        if found is None:
+            raise UsageError("config.json is missing", where=str(path), hint=self._repair())
+        return found
 
     def config_problem(self) -> UsageError | None:
         """What is wrong with its config.json, with the command that mends it."""
@@ -343,11 +343,13 @@ class RunDirectory:
 
     def _repair(self) -> str:
         """What to type when config.json is gone: every attempt keeps a copy of the one that it ran with."""
+        from codctl.runs import files
+
         for number in range(attempt.count(self.path), 0, -1):
             kept = attempt.folder(self.path, number) / "config.json"
-            with contextlib.suppress(OSError, ValueError):
-                json.loads(kept.read_text(encoding="utf-8"))
-                return shlex.join(["cp", str(kept), str(self.path / "config.json")])
+            with contextlib.suppress(UsageError):
+                if reader.read(kept, files.Frozen, within=self.path):
+                    return shlex.join(["cp", str(kept), str(self.path / "config.json")])
         return shlex.join([*self.manifest()["command"], "--fresh"])
 
     def _refuse_other_config(self, config: Config, *, extend: bool) -> None:
@@ -465,7 +467,7 @@ def _renamed(command: Sequence[str], name: str) -> list[str]:
     return [*found, "--name", name]
 
 
-def _tell_differences(before: dict[str, Any] | None, code_now: str, copy_of: str | None) -> None:
+def _tell_differences(before: Attempt | None, code_now: str, copy_of: str | None) -> None:
     """Say what the last attempt left and what is no longer as it was."""
     if before is None:
         return
@@ -479,8 +481,5 @@ def _tell_differences(before: dict[str, Any] | None, code_now: str, copy_of: str
 
 
 def _packages(run: Path, number: int) -> dict[str, str]:
-    try:
-        found = json.loads((attempt.folder(run, number) / "environment.json").read_text(encoding="utf-8"))
-        return dict(found["packages"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+    found = attempt.environment(run, number) if number else None
+    return found.get("packages", {}) if found else {}

@@ -7,16 +7,18 @@ so the counter tells whether it still beats, and the time only how long ago it s
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codctl.errors import CodctlError
-from codctl.runs import atomic, manifest
+from codctl.runs import atomic, manifest, reader
+
+if TYPE_CHECKING:
+    from codctl.runs.files import Heartbeat
 
 EVERY_S = 10.0
 _FILE = "heartbeat.json"
@@ -80,10 +82,10 @@ def beating(run: Path, attempt: int, every_s: float = EVERY_S) -> Iterator[Beat]
         thread.join()
 
 
-def read(run: Path) -> dict[str, Any] | None:
-    """The last beat, if there was one."""
-    try:
-        content = json.loads((run / _FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
+def read(run: Path) -> Heartbeat | None:
+    """The last beat, if there was one. A damaged one says nothing, and the next is written in a moment."""
+    from codctl.runs import files
+
+    with contextlib.suppress(CodctlError):
+        return reader.read(run / _FILE, files.Heartbeat)
+    return None

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import shlex
 import socket
+import stat
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from codctl.errors import PreflightError, RefusedError
-from codctl.runs import atomic
+from codctl.errors import CodctlError, PreflightError, RefusedError
+from codctl.runs import atomic, reader
+
+if TYPE_CHECKING:
+    from codctl.runs.files import Holder
 
 _PATIENCE_S = 1.0
 _ATTEMPTS = 5
@@ -58,7 +64,7 @@ class RunLock:
     def _locked(self) -> int:
         try:
             with atomic.storage_errors(self.path):
-                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                descriptor = _open(self.path, os.O_RDWR | os.O_CREAT)
         except FileNotFoundError:
             raise RefusedError(
                 "another process has just moved this run aside",
@@ -86,7 +92,7 @@ class RunLock:
 def is_locked(path: Path) -> bool:
     """Whether a live process holds the lock."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = _open(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
@@ -98,6 +104,16 @@ def is_locked(path: Path) -> bool:
     return False
 
 
+def read_holder(path: Path) -> Holder | None:
+    """What the holder of a lock, or its last one, has written into it; None when that cannot be read."""
+    from codctl.runs import files
+
+    try:
+        return reader.read(path, files.Holder)
+    except CodctlError:
+        return None
+
+
 def in_use(path: Path) -> RefusedError:
     """The error for a run that somebody else is using."""
     return RefusedError(
@@ -105,6 +121,29 @@ def in_use(path: Path) -> RefusedError:
         where=str(path.parent),
         hint="wait for it or stop it, or use another name with --name OTHER",
     )
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open a lock file, which is never a link: what it leads to would be overwritten.
+
+    Raises:
+        RefusedError: It is no regular file.
+        OSError: It cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise _not_a_lock(path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _not_a_lock(path)
+    return descriptor
+
+
+def _not_a_lock(path: Path) -> RefusedError:
+    return RefusedError(f"{path.name} is not a regular file", where=str(path), hint=f"rm -r {shlex.quote(str(path))}")
 
 
 def _try_lock(descriptor: int, patience_s: float) -> bool:
@@ -130,12 +169,11 @@ def _is_at(descriptor: int, path: Path) -> bool:
 def _holder(path: Path) -> str:
     # A process that got the lock this moment has not written its name yet.
     for attempt in range(_ATTEMPTS):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["host"] != socket.gethostname() or _is_alive(content["pid"]) or attempt == _ATTEMPTS - 1:
-                return f"process {content['pid']} on {content['host']}"
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
+        content = read_holder(path)
+        if content and (
+            content["host"] != socket.gethostname() or _is_alive(content["pid"]) or attempt == _ATTEMPTS - 1
+        ):
+            return f"process {content['pid']} on {content['host']}"
         time.sleep(_PAUSE_S)
     return "another process"
 

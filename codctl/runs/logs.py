@@ -146,9 +146,7 @@ def _newest(run: RunDirectory) -> int:
 
 def _of_jobs(run: RunDirectory) -> list[Path]:
     """What the scheduler wrote for the jobs of the run, the newest first."""
-    sent = run.dispatch() or {}
-    folder = Path(sent["folder"]) if sent.get("folder") else None
-    if folder is None or not folder.is_dir():
-        return []
-    jobs = [str(job) for job in sent.get("jobs", [])]
-    return [path for job in reversed(jobs) for path in sorted(folder.glob(f"{job}_*_log.out"))]
+    sent = run.dispatch()
+    folders = [run.path / "slurm", *([run.sweep / "slurm"] if run.sweep else [])]
+    jobs = sent["jobs"] if sent else []
+    return [path for job in reversed(jobs) for folder in folders for path in sorted(folder.glob(f"{job}_*_log.out"))]

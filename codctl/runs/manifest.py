@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import codctl
 from codctl.errors import UsageError
-from codctl.runs import machine
+from codctl.runs import machine, reader
+
+if TYPE_CHECKING:
+    from codctl.runs.files import Manifest
 
 SCHEMA = 2
 
@@ -47,23 +49,16 @@ def new(
     }
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> Manifest:
     """Load a manifest.
 
     Raises:
-        UsageError: It is missing, not JSON, or of another schema.
+        UsageError: It is missing, damaged, or of another schema.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError("not a run directory: manifest.json is missing", where=str(path.parent)) from None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"the manifest cannot be read: {error}", where=str(path)) from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        found = content.get("schema") if isinstance(content, dict) else None
-        raise UsageError(
-            f"the manifest has schema {found}; this codctl reads schema {SCHEMA}",
-            where=str(path),
-            hint="use the version that made the run, or move it aside with --fresh",
-        )
-    return content
+    from codctl.runs import files
+
+    hint = "use the version of codctl that made the run, or move its folder out of the runs folder"
+    found = reader.read(path, files.Manifest, hint=hint)
+    if found is None:
+        raise UsageError("not a run directory: manifest.json is missing", where=str(path.parent))
+    return found

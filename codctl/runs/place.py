@@ -7,12 +7,14 @@ that the copies in `cp -r runs/a runs/b` are not taken for b's own. A folder tha
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from codctl.errors import CodctlError
+from codctl.runs import reader
 
 _RUN, _SWEEP = "manifest.json", "sweep.json"
 
@@ -49,7 +51,13 @@ def is_copied(folder: Path, written: Any, *, everywhere: bool = True) -> bool:
 
 def made_as(folder: Path) -> str:
     """The name under which a run was made; empty when that cannot be read."""
-    return str(_read(folder / _RUN).get("name") or "")
+    from codctl.runs import files
+
+    try:
+        found = reader.read(folder / _RUN, files.Manifest)
+    except CodctlError:
+        return ""
+    return found["name"] if found else ""
 
 
 def _has_other_name(folder: Path) -> bool:
@@ -72,13 +80,11 @@ def _are_same(one: Path, other: Path) -> bool:
 
 
 def _birth(folder: Path) -> tuple[str, ...] | None:
-    found = _read(folder / _RUN) or _read(folder / _SWEEP)
-    return (str(found["created"]), str(found.get("name")), str(found.get("digest"))) if found.get("created") else None
+    """What was written when a run or sweep was made and never changes; None when that cannot be read."""
+    from codctl.runs import files
 
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    with contextlib.suppress(CodctlError):
+        for name in (_RUN, _SWEEP):
+            if found := reader.read(folder / name, files.Birth, most_bytes=reader.LARGE):
+                return found["created"], found.get("name", ""), found.get("digest", "")
+    return None

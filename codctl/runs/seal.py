@@ -13,10 +13,13 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codctl.errors import StageError
-from codctl.runs import atomic
+from codctl.runs import atomic, reader
+
+if TYPE_CHECKING:
+    from codctl.runs.files import Complete, SealedFile
 
 COMPLETE = "COMPLETE.json"
 _NO_INFO: Mapping[str, Any] = MappingProxyType({})
@@ -77,7 +80,7 @@ def why_not_sealed(path: Path, *, verify: bool = True) -> str:
                 return problem
     except FileNotFoundError:
         return f"missing {COMPLETE}"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         return f"{COMPLETE} cannot be read: {error}"
     return ""
 
@@ -90,8 +93,7 @@ def read_info(path: Path) -> dict[str, Any]:
     """
     if problem := why_not_sealed(path, verify=False):
         raise StageError(f"not a complete folder: {problem}", where=str(path))
-    info: dict[str, Any] = _read_complete(path)["info"]
-    return info
+    return _read_complete(path)["info"]
 
 
 def read_hashes(path: Path) -> dict[str, str]:
@@ -149,18 +151,22 @@ def _move_into_place(temp: Path, final: Path) -> None:
     atomic.fsync_folder(final.parent)
 
 
-def _read_complete(folder: Path) -> dict[str, Any]:
-    complete = json.loads((folder / COMPLETE).read_text(encoding="utf-8"))
-    if not isinstance(complete, dict):
-        raise TypeError("it is not an object")
-    body = {key: value for key, value in complete.items() if key != "sha256"}
-    if complete["sha256"] != _digest(body):
-        raise ValueError("its own hash does not match")
+def _read_complete(folder: Path) -> Complete:
+    from codctl.runs import files
+
+    content = reader.parse(reader.read_bytes(folder / COMPLETE, most_bytes=reader.LARGE))
+    complete = reader.check(content, files.Complete)
+    if complete["sha256"] != _digest({key: value for key, value in content.items() if key != "sha256"}):
+        raise reader.UnfitError("its own hash does not match")
     return complete
 
 
-def _file_problem(folder: Path, entry: Mapping[str, Any], *, verify: bool) -> str:
+def _file_problem(folder: Path, entry: SealedFile, *, verify: bool) -> str:
     path = folder / entry["path"]
+    try:
+        reader.refuse_links(path, folder)
+    except reader.UnfitError as error:
+        return f"{entry['path']}: {error}"
     if not path.is_file():
         return f"{entry['path']}: missing"
     size = path.stat().st_size

@@ -6,14 +6,14 @@ again. A worker looks between two steps and saves a checkpoint first.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from codctl.runs import atomic, manifest
+from codctl.errors import UsageError
+from codctl.runs import atomic, manifest, reader
 from codctl.runs.signals import named
 
 Kind = Literal["cancel", "pause"]
@@ -72,16 +72,14 @@ def write(folder: Path, kind: Kind, *, after_attempt: int = 0, by: str = "") -> 
 
 def read(folder: Path) -> Request | None:
     """The request, if there is one. A file that says nothing readable counts as a person's."""
+    from codctl.runs import files
+
     try:
-        content: Any = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-        kind: Kind = "pause" if content["kind"] == "pause" else "cancel"
-        return Request(kind, int(content["after_attempt"]), str(content["by"]), str(content["at"]))
-    except FileNotFoundError:
-        return None
-    except OSError:
-        return None  # a network file system that has to think: it is asked again in a moment
-    except (ValueError, KeyError, TypeError):
-        return Request("cancel")
+        found = reader.read(folder / _FILE, files.Stop)
+    except UsageError as error:
+        # A network file system that has to think is asked again in a moment.
+        return None if isinstance(error.__cause__, OSError) else Request("cancel")
+    return Request(found["kind"], found["after_attempt"], found["by"], found["at"]) if found else None
 
 
 def clear(folder: Path) -> None:

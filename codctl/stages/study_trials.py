@@ -7,11 +7,14 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codctl.errors import CodctlError, UsageError
 from codctl.runs.directory import TRIALS, RunDirectory
 from codctl.runs.seal import is_sealed
+
+if TYPE_CHECKING:
+    from codctl.runs.files import Attempt
 
 _IN_RUN = "after"
 
@@ -76,7 +79,7 @@ def look(sweep: Path, entry: Mapping[str, Any]) -> Trial:
     """How one trial of the plan stands."""
     folder = sweep / TRIALS / entry["name"]
     run = RunDirectory(folder)
-    attempts: list[dict[str, Any]] = []
+    attempts: list[Attempt] = []
     status, broken = "planned", ""
     if run.manifest_path.is_file():
         try:
@@ -85,13 +88,12 @@ def look(sweep: Path, entry: Mapping[str, Any]) -> Trial:
             status, broken = "unreadable", error.message
     suites = tuple(suite["name"] for suite in entry.get("suites") or ())
     results, missing = _suites(folder, suites) if suites else _in_run(folder, status)
-    last = attempts[-1] if attempts else {}
     return Trial(
         name=entry["name"],
         labels=entry["labels"],
         folder=folder,
         status=status,
-        message=broken or str(last.get("message") or ""),
+        message=broken or (attempts[-1]["message"] if attempts else ""),
         attempts=len(attempts),
         seconds=round(sum(attempt.get("seconds") or 0.0 for attempt in attempts), 1),
         command=_alone(entry),

@@ -80,7 +80,7 @@ def test_what_is_finished_or_alive_is_not_resumed(cli, home: Path) -> None:
 
 def test_code_that_is_gone_is_not_replaced_in_silence(cli, home: Path) -> None:
     run = make_run(home / "runs", "a")
-    run.write_dispatch({"where": "local", "jobs": [], "code": "0123"})
+    run.write_dispatch({"where": "local", "jobs": [], "code": "0123456789abcdef"})
     bring_to(run, "failed")
     outcome = cli("resume", "a")
     assert outcome.code == 6

@@ -43,7 +43,7 @@ def test_a_damaged_run_is_listed_with_what_is_wrong(cli, home: Path) -> None:
     (home / "runs" / "torn").mkdir(parents=True)
     (home / "runs" / "torn" / "manifest.json").write_text('{"schema": 1')
     [entry] = cli("runs", "list", "--json").json["result"]["runs"]
-    assert entry["status"].startswith("unreadable: the manifest cannot be read")
+    assert entry["status"].startswith("unreadable: manifest.json cannot be used: it is not JSON")
 
 
 def test_logs_print_an_attempt_and_follow_a_finished_one_to_its_end(cli, trained) -> None:

@@ -108,8 +108,9 @@ def test_a_run_without_its_config_says_what_to_type(cli, home: Path, damage: str
     run = make_run(home / "runs", "a")
     bring_to(run, "finished")
     config = run.path / "config.json"
-    config.unlink() if damage == "remove" else config.write_text("{")
-    problem = "config.json is missing" if damage == "remove" else "config.json is damaged"
+    config.unlink() if damage == "remove" else config.write_text("[]")
+    unfit = "config.json cannot be used: content: it should be a valid dictionary, but it is []"
+    problem = "config.json is missing" if damage == "remove" else unfit
     mend = "cp runs/a/attempts/001/config.json runs/a/config.json"
     assert f"a: finished, {problem}\n  → {mend}\n" in cli("status", "a").out
     assert f"problem   {problem} → {mend}\n" in cli("runs", "show", "a").out

@@ -34,7 +34,7 @@ def measure(run: RunDirectory, steps: int) -> None:
 def bring_to(run: RunDirectory, state: str) -> None:
     """Let a run get as far as one of STATES; `running` leaves the record of an attempt that has not ended."""
     if state == "queued":
-        run.write_dispatch({"where": "slurm", "jobs": ["7_1"], "code": "c0de"})
+        run.write_dispatch({"where": "slurm", "jobs": ["7_1"], "code": "c0dec0dec0dec0de"})
     if state in ("planned", "queued"):
         return
     with contextlib.suppress(stop.Stopped, ValueError), run.start_attempt():
@@ -58,7 +58,9 @@ def make_sweep(runs_dir: Path, name: str, counts: dict[str, int]) -> Path:
         first = make_run(runs_dir, f"{state}-0", sweep=folder)
         bring_to(first, state)
         for number in range(count):
-            trials.append({"name": f"{state}-{number}", "digest": "", "labels": {"seed": number}, "suites": []})
+            trials.append(
+                {"name": f"{state}-{number}", "digest": f"{number:016x}", "labels": {"seed": number}, "suites": []}
+            )
             if number:
                 copy = RunDirectory(shutil.copytree(first.path, first.path.with_name(f"{state}-{number}")))
                 if sent := first.dispatch():

@@ -206,7 +206,7 @@ def test_a_job_that_waits_leaves_the_queue_at_once(cluster: Path) -> None:
 @pytest.mark.parametrize("kind", ["polite", "deaf"])
 def test_a_job_that_runs_has_time_to_save_before_scancel(cluster: Path, start: Start, kind: str) -> None:
     run = make_run(cluster / "runs", "a")
-    run.write_dispatch({"where": "slurm", "jobs": ["7_1"], "code": ""})
+    run.write_dispatch({"where": "slurm", "jobs": ["7_1"]})
     process = start(run, kind)
     (cluster / "job").write_text(str(process.pid))
     (cluster / "queue").write_text("7_1|RUNNING||n1\n")

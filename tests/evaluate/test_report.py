@@ -208,7 +208,7 @@ def test_run_that_has_only_been_made(fake_runs: ModuleType, tmp_path: Path) -> N
 def test_damaged_run_is_an_error(fake_runs: ModuleType, tmp_path: Path) -> None:
     run = fake_runs.fake_run(tmp_path, steps=1, evaluated=False)
     (run.path / "config.json").write_text("{")
-    with pytest.raises(UsageError, match=r"config\.json is damaged"):
+    with pytest.raises(UsageError, match=r"config\.json cannot be used"):
         write_report(run)
 
 

@@ -122,13 +122,17 @@ def test_an_old_sweep_goes_with_its_trials_unless_one_still_runs(tmp_path: Path)
 
 def test_code_goes_when_no_run_names_it(tmp_path: Path) -> None:
     run = make(tmp_path, "a")
-    run.write_dispatch({"where": "slurm", "jobs": ["1"], "code": "sent"})
+    run.write_dispatch({"where": "slurm", "jobs": ["1"], "code": "1111111111111111"})
     trial = make(tmp_path, "t", sweep=tmp_path / "sweeps" / "s")
     (trial.path.parents[1] / "sweep.json").write_text("{}")
     (trial.path / "attempts" / "001").mkdir(parents=True)
-    (trial.path / "attempts" / "001" / "attempt.json").write_text(json.dumps({"outcome": "failed", "code": "ran"}))
-    (trial.path.parents[1] / "dispatch.json").write_text(json.dumps({"where": "slurm", "code": "sums-up"}))
-    for digest in ("sent", "ran", "sums-up", "lost"):
+    (trial.path / "attempts" / "001" / "attempt.json").write_text(
+        json.dumps({"outcome": "failed", "code": "2222222222222222"})
+    )
+    (trial.path.parents[1] / "dispatch.json").write_text(
+        json.dumps({"where": "slurm", "jobs": [], "code": "3333333333333333"})
+    )
+    for digest in ("1111111111111111", "2222222222222222", "3333333333333333", "lost"):
         seal(tmp_path / ".code" / digest)
     (tmp_path / ".code" / "lock").touch()
     assert kinds(tmp_path) == {".code/lost": "code"}

@@ -235,9 +235,9 @@ def test_leftovers_of_a_killed_attempt_are_removed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "the manifest cannot be read"),
-        ("[]", "schema None"),
-        ('{"schema": 9}', "schema 9; this codctl reads schema 2"),
+        ("{", "manifest.json cannot be used: it is not JSON"),
+        ("[]", r"content: it should be a valid dictionary, but it is \[\]"),
+        ('{"schema": 9}', "schema: it should be 2, but it is 9"),
     ],
 )
 def test_damaged_manifest(tmp_path: Path, content: str, message: str) -> None:
@@ -250,7 +250,7 @@ def test_damaged_manifest(tmp_path: Path, content: str, message: str) -> None:
 def test_damaged_config(tmp_path: Path) -> None:
     run = make(tmp_path)
     (run.path / "config.json").write_text("{")
-    with pytest.raises(UsageError, match=r"config\.json is damaged"):
+    with pytest.raises(UsageError, match=r"config\.json cannot be used"):
         run.config()
 
 

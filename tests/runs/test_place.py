@@ -21,7 +21,7 @@ def make(runs_dir: Path, name: str = "short", sweep: Path | None = None) -> RunD
 
 
 def sent(run: RunDirectory) -> RunDirectory:
-    run.write_dispatch({"where": "slurm", "jobs": ["17"], "code": "c0de"})
+    run.write_dispatch({"where": "slurm", "jobs": ["17"], "code": "c0dec0dec0dec0de"})
     return run
 
 
@@ -98,6 +98,6 @@ def test_a_copied_sweep_has_no_jobs(tmp_path: Path) -> None:
     sweep = tmp_path / "sweeps" / "s"
     sweep.mkdir(parents=True)
     (sweep / "sweep.json").write_text(json.dumps({"name": "s", "created": "2026-01-01T00:00:00+00:00"}))
-    RunDirectory(sweep).write_dispatch({"where": "slurm", "jobs": ["18"], "code": "c0de"})
+    RunDirectory(sweep).write_dispatch({"where": "slurm", "jobs": ["18"], "code": "c0dec0dec0dec0de"})
     shutil.copytree(sweep, tmp_path / "sweeps" / "t")
     assert (Jobs().of_sweep(sweep), Jobs().of_sweep(tmp_path / "sweeps" / "t")) == (["18"], [])

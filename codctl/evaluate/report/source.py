@@ -14,6 +14,7 @@ from codctl.tracking import jsonl
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config, WorldPart
+    from codctl.runs.files import Attempt, Manifest
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class FamilyEvaluations:
 class Source:
     """Everything the page shows."""
 
-    manifest: dict[str, Any]
-    attempts: list[dict[str, Any]]
+    manifest: Manifest
+    attempts: list[Attempt]
     status: str
     config: Config
     records: list[dict[str, Any]]

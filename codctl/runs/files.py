@@ -1,0 +1,258 @@
+"""What each file of a run, a sweep or an evaluation may hold. `runs.reader` checks it; other keys are left out.
+
+Names, ids, digests and paths come from closed alphabets: they become parts of paths and command lines.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
+
+
+def _matching(pattern: str, what: str) -> AfterValidator:
+    known = re.compile(pattern, re.ASCII)
+
+    def check(value: str) -> str:
+        if not known.fullmatch(value):
+            raise PydanticCustomError("alphabet", "it should be {what}", {"what": what})
+        return value
+
+    return AfterValidator(check)
+
+
+def _inside() -> AfterValidator:
+    def check(value: str) -> str:
+        path = PurePosixPath(value)
+        if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in value:
+            raise PydanticCustomError("inside", "it should be a path inside its folder")
+        return value
+
+    return AfterValidator(check)
+
+
+Text = Annotated[str, Field(max_length=100_000)]
+Word = Annotated[str, Field(max_length=500)]
+Count = Annotated[int, Field(ge=0, le=10**15)]
+Number = Annotated[int, Field(ge=0, le=999_999)]  # of an attempt
+Seconds = Annotated[float, Field(ge=0, le=1e12)]
+ProcessId = Annotated[int, Field(ge=1, le=2**22)]
+Real = int | float | None
+Name = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}", "a name of letters, digits, '.', '_' and '-'")]
+Digest = Annotated[str, _matching(r"[0-9a-f]{16}", "a digest of 16 hex digits")]
+Sha256 = Annotated[str, _matching(r"[0-9a-f]{64}", "a hash of 64 hex digits")]
+HexId = Annotated[str, _matching(r"[0-9a-f]{32}", "an id of 32 hex digits")]
+JobId = Annotated[str, _matching(r"[1-9]\d{0,9}(_\d{1,9})?", "a job id such as 12 or 12_3")]
+InsidePath = Annotated[str, Field(max_length=4096), _inside()]
+SuitePath = Annotated[
+    str,
+    _matching(
+        r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}|\.\./\.\./suites/[^/\x00-\x1f]{1,254}\.ya?ml",
+        "a suite or a file of the sweep's",
+    ),
+]
+Command = Annotated[list[Text], Field(max_length=10_000)]
+
+
+class Birth(TypedDict):
+    """What manifest.json or sweep.json holds since the run or sweep was made."""
+
+    created: Word
+    name: NotRequired[Word]
+    digest: NotRequired[Word]
+
+
+class Origin(TypedDict):
+    """Where a fork comes from."""
+
+    run: Word
+    digest: Digest
+    checkpoint: Name
+    changed: dict[Word, Any]
+
+
+class Manifest(TypedDict):
+    """manifest.json"""
+
+    schema: Literal[2]
+    name: Name
+    created: Word
+    recipe: Text
+    command: Command
+    digest: Digest
+    codctl_version: Word
+    machine: dict[Word, Any]
+    sweep: NotRequired[Text | None]
+    forked_from: NotRequired[Origin | None]
+
+
+class Place(TypedDict):
+    """Which folder a file was written in; see `runs.place`."""
+
+    path: Annotated[str, Field(max_length=4096)]
+    inode: Annotated[int, Field(ge=0)]
+    host: Word
+    inside: NotRequired[Annotated[str, Field(max_length=4096)]]
+
+
+class Dispatch(TypedDict):
+    """dispatch.json, of a run or a sweep"""
+
+    where: Literal["local", "slurm"]
+    jobs: Annotated[list[JobId], Field(max_length=100_000)]
+    code: NotRequired[Digest]
+    submitted: NotRequired[Word]
+    after_attempt: NotRequired[Number]
+    place: NotRequired[Place]
+    folder: NotRequired[Annotated[str, Field(max_length=4096)]]
+    trials: NotRequired[list[Name]]
+    max_parallel: NotRequired[Annotated[int, Field(ge=1, le=1_000_000)] | None]
+    max_failures: NotRequired[Annotated[int, Field(ge=0, le=1_000_000)] | None]
+
+
+class Stop(TypedDict):
+    """stop.json"""
+
+    kind: Literal["cancel", "pause"]
+    after_attempt: Number
+    by: Text
+    at: Word
+
+
+class Doing(TypedDict):
+    """What an attempt does at the moment."""
+
+    phase: NotRequired[Word | None]
+    done: NotRequired[Real]
+    total: NotRequired[Real]
+    left_s: NotRequired[Real]
+    part: NotRequired[Word | None]
+    work: NotRequired[Word | None]
+
+
+class Heartbeat(TypedDict):
+    """heartbeat.json"""
+
+    attempt: Number
+    pid: ProcessId
+    host: Word
+    beat: Count
+    at: Word
+    every_s: Seconds
+    doing: Doing | None
+
+
+class Attempt(TypedDict):
+    """attempts/NNN/attempt.json"""
+
+    number: Number
+    started: Word | None
+    ended: Word | None
+    seconds: Seconds | None
+    outcome: Literal[
+        "running", "finished", "failed", "interrupted", "cancelled", "paused", "died"
+    ]  # the last is never written
+    message: Text
+    pid: NotRequired[ProcessId]
+    host: NotRequired[Word]
+    job: NotRequired[JobId | None]
+    code: NotRequired[Digest | None]
+    digest: NotRequired[Digest | None]
+    mark: NotRequired[Text]
+
+
+class Environment(TypedDict):
+    """attempts/NNN/environment.json: whatever a machine says of itself."""
+
+    host: NotRequired[Word]
+    system: NotRequired[Word]
+    cpu: NotRequired[Word]
+    cores: NotRequired[Count]
+    memory_gb: NotRequired[Real]
+    gpus: NotRequired[list[Any]]
+    python: NotRequired[Word]
+    commit: NotRequired[Word | None]
+    versions: NotRequired[dict[Word, Word | None]]
+    packages: NotRequired[dict[Word, Word]]
+    variables: NotRequired[dict[Word, Text]]
+
+
+class Frozen(TypedDict):
+    """config.json: what `config.freeze` makes of a config, and reads with the schema of configs."""
+
+    schema: NotRequired[Count]
+    digest: Digest
+    training_digest: NotRequired[Digest]
+    evaluation_digest: NotRequired[Digest]
+    config: dict[Word, Any]
+
+
+class SealedFile(TypedDict):
+    """One file of a sealed folder."""
+
+    path: InsidePath
+    size: Count
+    sha256: Sha256
+
+
+class Complete(TypedDict):
+    """COMPLETE.json"""
+
+    files: Annotated[list[SealedFile], Field(max_length=1_000_000)]
+    info: dict[Word, Any]
+    sha256: Sha256
+
+
+class Holder(TypedDict):
+    """What is written in a lock."""
+
+    pid: ProcessId
+    host: Word
+
+
+class Call(TypedDict):
+    """A suite that a trial is to play."""
+
+    name: Name
+    suite: SuitePath
+    overrides: list[Text]
+
+
+class TrialPlan(TypedDict):
+    """trial.json"""
+
+    schema: Literal[1]
+    labels: dict[Word, Any]
+    suites: list[Call]
+
+
+class SweepTrial(TypedDict):
+    """One trial in sweep.json."""
+
+    name: Name
+    digest: Digest
+    labels: dict[Word, Any]
+    overrides: list[Text]
+    recipe: NotRequired[Text]
+    base: NotRequired[Text]
+    suites: list[Call]
+
+
+class Sweep(TypedDict):
+    """sweep.json"""
+
+    schema: Literal[1]
+    name: Name
+    kind: NotRequired[Word]
+    description: NotRequired[Text]
+    size: NotRequired[Any]
+    created: Word
+    command: Command
+    source: NotRequired[Text | None]
+    axes: dict[Word, list[Any]]
+    bases: dict[Text, dict[Word, Any]]
+    trials: Annotated[list[SweepTrial], Field(max_length=1_000_000)]
