@@ -6,6 +6,8 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
+from codctl.visible import visible
+
 
 class _Log(logging.Logger):
     """A log whose handlers may fail (a plug-in's, a notebook's) without ending what it tells of."""
@@ -22,6 +24,16 @@ class _Log(logging.Logger):
             logger = logger.parent if logger.propagate else None
         if not found and logging.lastResort and record.levelno >= logging.lastResort.level:
             logging.lastResort.handle(record)
+
+
+class Lines(logging.Formatter):
+    """Lines of a log file: texts of others are shown and not obeyed, and cannot pass for a line of their own."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record)).replace("\n", "\n  ")
 
 
 log = logging.getLogger("codctl")

@@ -2,7 +2,8 @@
 
 What goes to stderr is talk. Its reader may leave, its disk may fill, its terminal may vanish, its encoding may lack a
 character: none of that reaches the code that talks. stdout is data: a reader who leaves ends the command quietly, with
-status 141 as the shell shows for other tools that lose their reader. Stdlib only.
+status 141 as the shell shows for other tools that lose their reader. What anything writes to either, also a library's
+warning or a traceback, the terminal shows and does not obey (`codctl.visible`). Stdlib only.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from typing import TextIO
+
+from codctl.visible import visible
 
 READER_LEFT = 141
 _PLAIN = "codctl.plain"  # name of the error handler below
@@ -46,12 +49,23 @@ class ReaderLeft(SystemExit):
         super().__init__(READER_LEFT)
 
 
-class Talk(io.TextIOWrapper):
-    """A text stream whose writes never fail: what cannot be written is dropped."""
+class _Exit(io.TextIOWrapper):
+    """A text stream on which control characters are shown. What codctl colours itself goes through `write_own`."""
 
     def write(self, text: str) -> int:
+        return self.write_own(visible(text))
+
+    def write_own(self, text: str) -> int:
+        """Write text that is known to hold no control characters but codctl's own."""
+        return super().write(text)
+
+
+class Talk(_Exit):
+    """stderr. Its writes never fail: what cannot be written is dropped."""
+
+    def write_own(self, text: str) -> int:
         with contextlib.suppress(OSError, ValueError):  # ValueError: the stream is closed
-            super().write(text)
+            super().write_own(text)
         return len(text)
 
     def flush(self) -> None:
@@ -59,15 +73,15 @@ class Talk(io.TextIOWrapper):
             super().flush()
 
 
-class Data(io.TextIOWrapper):
-    """A text stream that ends the command quietly when its reader has left.
+class Data(_Exit):
+    """stdout. It ends the command quietly when its reader has left.
 
     After any failure the rest goes nowhere, so that the interpreter does not fail again when it flushes at its end.
     """
 
-    def write(self, text: str) -> int:
+    def write_own(self, text: str) -> int:
         with self._readers():
-            super().write(text)
+            super().write_own(text)
         return len(text)
 
     def flush(self) -> None:

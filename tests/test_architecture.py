@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "codctl"
 
 # What each room may import; every room may import itself and what all may use.
-SHARED = {"config", "runs", "tracking", "errors", "log", "outcomes", "quantities", "seeds", "startup"}
+SHARED = {"config", "runs", "tracking", "errors", "log", "outcomes", "quantities", "seeds", "startup", "visible"}
 MAY_IMPORT = {
     "envs": set(),
     "cod": {"envs"},
@@ -73,3 +73,65 @@ def test_models_are_imported_inside_functions_outside_their_rooms() -> None:
         for path in files(room):
             found = {name.split(".")[0] for name in imports(path, AT_THE_TOP)} & HEAVY
             assert not found, f"{path} imports {sorted(found)} at the top"
+
+
+# The ways to a terminal or a page that do not show control characters (`codctl.visible`), and who may take them.
+PRINTERS = {
+    "print": {},
+    "input": {"cli/_output.py"},
+    "sys.stdout.write": {"learn/hub_client.py", "tracking/prepare.py"},  # children that answer through a pipe
+    "sys.stderr.write": {"dispatch/worker.py", "dispatch/sweep_run.py", "learn/hub_client.py"},  # `startup.Talk`
+    "sys.stdout.buffer": {},
+    "sys.stderr.buffer": {},
+    "sys.__stdout__": {},
+    "sys.__stderr__": {},
+    ".write_own": {"cli/_output.py", "cli/_rich.py", "startup.py"},
+    "typer.echo": {},
+    "typer.secho": {},
+    "logging.Formatter": {"log.py"},
+    ".get_template": {"evaluate/report/environment.py"},
+    ".from_markup": {},
+    ".from_ansi": {"cli/_rich.py"},
+    "Text": {"cli/_rich.py"},
+    "Console": {"cli/_rich.py"},
+    "Live": {"cli/_rich.py"},
+}
+
+
+def uses(path: Path) -> set[str]:
+    """Names that a file calls or reaches for, with the modules that they are attributes of."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            found.add(node.func.id)
+        if isinstance(node, ast.Attribute):
+            found |= {f".{node.attr}", ast.unparse(node)}
+        if isinstance(node, ast.Constant) and node.value == "write_own":  # getattr(stream, "write_own")
+            found.add(".write_own")
+    return found
+
+
+def test_there_is_one_way_to_the_terminal_and_one_to_a_page() -> None:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        others = {way for way in uses(path) & set(PRINTERS) if name not in PRINTERS[way]}
+        assert not others, f"{path} prints by {sorted(others)}: use codctl.cli._output, or fill() for a page"
+
+
+def test_escape_sequences_are_written_in_one_file() -> None:
+    reads = {"stages/env_seats.py", "envs/gymnasium/table.py", "stages/env_checks/robustness.py", "visible.py"}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.relative_to(PACKAGE).as_posix() in {*reads, "cli/_output.py"}:
+            continue
+        texts = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+        assert not [text for text in texts if isinstance(text, str) and "\x1b" in text], path
+
+
+def test_every_program_of_codctl_begins_with_guarded_streams() -> None:
+    """All but those that speak through pipes alone, whose other end shows what they say."""
+    through_pipes = {"learn/hub_client.py", "tracking/prepare.py", "tracking/sender.py", "engines/vllm/warden.py"}
+    programs = [path for path in PACKAGE.rglob("*.py") if '__name__ == "__main__"' in path.read_text()]
+    assert len(programs) > len(through_pipes)
+    for path in programs:
+        name = path.relative_to(PACKAGE).as_posix()
+        assert name in {*through_pipes, "__main__.py"} or "begin_process" in uses(path), path

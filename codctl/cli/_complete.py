@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from codctl.visible import visible_line
+
 if TYPE_CHECKING:
     from codctl.config.explain import FieldDoc
     from codctl.envs.base import Family
@@ -18,12 +20,13 @@ _Completer = Callable[[typer.Context, str], Completions]
 
 
 def _quiet(find: Callable[[typer.Context, str], Iterable[str]]) -> _Completer:
-    """Offer what starts as typed; nothing when it cannot be found out."""
+    """Offer what starts as typed; nothing when it cannot be found out, and no names that act on a terminal."""
 
     @functools.wraps(find)
     def complete(ctx: typer.Context, incomplete: str) -> Completions:
         try:
-            return [text for text in find(ctx, incomplete) if text.startswith(incomplete)]
+            found = [text for text in find(ctx, incomplete) if text.startswith(incomplete)]
+            return [text for text in found if text == visible_line(text)]
         except Exception:  # noqa: BLE001 - a traceback in the middle of a command line helps nobody
             return []
 

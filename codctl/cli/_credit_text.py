@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 
 from codctl.cli import _output
 from codctl.cod.ledger import Entry, Ledger
-from codctl.evaluate.report.words import visible
 from codctl.quantities import counted, difference, position, share
 
 _FEW = 3  # hints at either end
@@ -67,7 +66,7 @@ def _episode(entry: Entry) -> list[object]:
 
 def _readable(text: str) -> str:
     """Tokens of a bad model need not be text: say so rather than print replacement characters."""
-    return re.sub("\N{REPLACEMENT CHARACTER}+", lambda found: f"<{len(found[0])} undecodable>", visible(text))
+    return re.sub("\N{REPLACEMENT CHARACTER}+", lambda found: f"<{len(found[0])} undecodable>", text)
 
 
 def _mean(values: Iterable[float]) -> float:

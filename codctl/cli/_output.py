@@ -1,4 +1,7 @@
-"""The only file that prints. stdout is data, stderr is talk; JSON is never wrapped."""
+"""The only file that prints. stdout is data, stderr is talk; JSON is never wrapped.
+
+Nothing that it prints acts on the terminal but the styles that codctl sets itself (`codctl.visible`).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -16,6 +19,7 @@ from codctl.cli._table import GAP, lay_out
 from codctl.cli._table import wrapped as wrapped
 from codctl.errors import CodctlError, Problem
 from codctl.quantities import number
+from codctl.visible import visible, visible_line
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -25,6 +29,8 @@ _LEAST_COLUMNS = 12
 _STATUS_COLUMNS = ("status", "outcome")
 _STATUS_COLOURS = dict.fromkeys(("failed", "died", "unreadable"), "31") | {"running": "32"}
 _BOLD_RED, _DIM, _BOLD = "1;31", "2", "1"
+# Stands for the escape character in styles of our own, up to the exit. No file can hold it: it differs each time.
+_ESCAPE = "".join(chr(0xF0000 + byte) for byte in os.urandom(8))
 
 
 def data(text: str) -> None:
@@ -35,7 +41,7 @@ def data(text: str) -> None:
         ReaderLeft: Its reader has closed it (`codctl.startup`).
     """
     try:
-        print(text, flush=True)
+        _write(sys.stdout, text)
     except OSError as error:
         raise CodctlError(f"the output cannot be written: {error.strerror}", where="stdout") from error
 
@@ -45,20 +51,20 @@ def paged(text: Text) -> None:
     if not sys.stdout.isatty():
         data(text.plain)
         return
-    from rich.console import Console
+    from codctl.cli import _rich
 
-    console = Console(no_color=not use_colour(sys.stdout), highlight=False)
+    console = _rich.console(sys.stdout)
     if text.plain.count("\n") + 1 < console.height:
         console.print(text, soft_wrap=True)
         return
     os.environ.setdefault("LESS", "-RF")  # what a pager needs to show colour
-    with console.pager(styles=use_colour(sys.stdout)):
+    with redirect_stdout(console.file), console.pager(styles=use_colour(sys.stdout)):
         console.print(text, soft_wrap=True)
 
 
 def talk(text: str) -> None:
     """Everything else. It never fails (`codctl.startup`)."""
-    print(text, file=sys.stderr, flush=True)
+    _write(sys.stderr, text)
 
 
 def ask(prompt: str, say: Callable[[str], None] = data) -> str | None:
@@ -68,7 +74,7 @@ def ask(prompt: str, say: Callable[[str], None] = data) -> str | None:
             if sys.stdin.isatty():
                 with suppress(ImportError):  # not everywhere; it gives `input` editing and a history
                     import readline  # noqa: F401
-            return input(prompt)
+            return input(visible(prompt))
         say(prompt)
         return input()
     except (EOFError, KeyboardInterrupt):
@@ -115,6 +121,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, cut_last:
         rows: Values.
         cut_last: Keep each row on one line: in a terminal, cut the last column to what fits.
     """
+    headers = [_cell(header) for header in headers]
     cells = [[_cell(value) for value in row] for row in rows]
     columns = terminal_columns()
     if cut_last and columns is not None:
@@ -168,6 +175,11 @@ def bold(text: str) -> str:
     return _styled(text, _BOLD, sys.stdout)
 
 
+def styled(text: str, code: str) -> str:
+    """Text in a style, by the numbers that terminals have for it."""
+    return f"{_ESCAPE}[{code}m{text}{_ESCAPE}[0m"
+
+
 def compact(value: object) -> str:
     """A value on one line, as JSON writes it."""
     return json.dumps(value, ensure_ascii=False, default=str)
@@ -196,17 +208,32 @@ def use_live(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def shown(text: str) -> str:
+    """What is written of a text: everything of others shown, styles of our own obeyed."""
+    return visible(text).replace(_ESCAPE, "\033")
+
+
+def own_styles(text: str) -> str:
+    """Text with escape sequences that codctl has set itself, as the functions here take it."""
+    return text.replace("\033", _ESCAPE)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    getattr(stream, "write_own", stream.write)(shown(text) + "\n")
+    stream.flush()
+
+
 def _repeats(error: CodctlError) -> bool:
     return any(problem.message == error.message for problem in error.problems)
 
 
 def _one(problem: Problem, indent: str) -> str:
-    text = f"{problem.where}: {problem.message}" if problem.where else problem.message
+    text = f"{visible_line(problem.where)}: {problem.message}" if problem.where else problem.message
     return text + (_styled(f"\n{indent}  → {problem.hint}", _DIM) if problem.hint else "")
 
 
 def _styled(text: str, code: str, stream: TextIO | None = None) -> str:
-    return f"\033[{code}m{text}\033[0m" if use_colour(stream or sys.stderr) else text
+    return styled(text, code) if use_colour(stream or sys.stderr) else text
 
 
 def _cell(value: object) -> str:
@@ -214,11 +241,12 @@ def _cell(value: object) -> str:
         return "–"
     if isinstance(value, float):
         return number(value)
-    return " / ".join(str(value).splitlines())
+    return " / ".join(visible(str(value)).splitlines()).expandtabs(1)
 
 
 def _dumps(value: Mapping[str, Any], indent: int | None = None) -> str:
-    return json.dumps(_plain(value), indent=indent, allow_nan=False)
+    # All but ASCII is escaped by itself; so is ASCII but this one character.
+    return json.dumps(_plain(value), indent=indent, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 def _plain(value: Any) -> Any:

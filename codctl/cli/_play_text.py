@@ -59,7 +59,7 @@ def _joined(text: str) -> Iterator[str]:
 def _painted(line: str, marks: dict[str, str]) -> str:
     if not marks or not _BOARD.fullmatch(line) or not set(line) <= {*marks, ".", " "}:
         return line
-    return "".join(f"\033[{_COLOURS[marks[c]]}m{c}\033[0m" if c in marks else c for c in line)
+    return "".join(_output.styled(c, _COLOURS[marks[c]]) if c in marks else c for c in line)
 
 
 def told(game: Game, pack: Pack, rendering: Literal["full", "terse", "compact"]) -> str:

@@ -27,12 +27,10 @@ class LiveDisplay:
     """A small panel that stays at the bottom of the terminal."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.live import Live
+        from codctl.cli import _rich
 
         self._paces = Paces(time.monotonic())
-        self._console = Console(stderr=True)
-        self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=4, transient=True)
+        self._live = _rich.Display(sys.stderr, self._draw, refresh_per_second=4, transient=True)
         self._live.start()
 
     def update(self, phase: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
@@ -46,7 +44,7 @@ class LiveDisplay:
 
     def _print(self, text: str, now_s: float) -> None:
         passed = clock(now_s - self._paces.begun_s)
-        self._console.print(f"[{passed}] {text}", markup=False, highlight=False, overflow="fold")
+        self._live.say(f"[{passed}] {text}")
 
     def close(self) -> None:
         self._live.stop()
@@ -54,23 +52,27 @@ class LiveDisplay:
     def _draw(self) -> Group:
         from rich.console import Group
         from rich.table import Table
-        from rich.text import Text
+
+        from codctl.cli._rich import word
 
         now_s = time.monotonic()
         pace = self._paces.current
         curves = Table.grid(padding=(0, 2))
         for name, numbers, history in pace.rows():
-            cells = (Text(name, style="dim"), Text(numbers), Text(sparkline(history)))
+            cells = (word(name, style="dim"), word(numbers), word(sparkline(history)))
             curves.add_row(*cells)
-        inner = [Text(self._paces.inner.line(now_s), no_wrap=True)] if self._paces.inner else []
-        return Group(_head(pace, self._paces, now_s, self._console.width), *inner, *([curves] if pace.curves else []))
+        inner = [word(self._paces.inner.line(now_s), no_wrap=True)] if self._paces.inner else []
+        return Group(
+            _head(pace, self._paces, now_s, self._live.console.width), *inner, *([curves] if pace.curves else [])
+        )
 
 
 def _head(pace: Pace, paces: Paces, now_s: float, columns: int) -> Table:
     """Phase, bar, count, rate and times on one line. What does not fit is left out, from the right, then cut."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
-    from rich.text import Text
+
+    from codctl.cli._rich import word
 
     each, left = pace.seconds_each(), pace.left_s(now_s)
     so_far = f"{clock(now_s - paces.begun_s)} so far"
@@ -82,10 +84,10 @@ def _head(pace: Pace, paces: Paces, now_s: float, columns: int) -> Table:
         fields.pop()
     head = Table.grid(padding=(0, 2))
     head.add_row(
-        Text(_output.shorten(pace.phase, max(room, 0)), style="bold", no_wrap=True),
+        word(_output.shorten(pace.phase, max(room, 0)), style="bold", no_wrap=True),
         ProgressBar(total=pace.total or None, completed=pace.done, width=bar, pulse=not pace.total),
-        *(Text(field, no_wrap=True) for field in fields),
-        Text(so_far, style="dim", no_wrap=True),
+        *(word(field, no_wrap=True) for field in fields),
+        word(so_far, style="dim", no_wrap=True),
     )
     return head
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from codctl.cli import _output, _view_text
-from codctl.evaluate.report.words import visible
 from codctl.evaluate.transcript import Turn
 from codctl.quantities import position
 
@@ -43,19 +41,13 @@ class Shown:
         return _text(write)
 
     def end(self, feedback: str, reward: float) -> str:
-        return _text(lambda text: text.append(f"→ {visible(feedback)} Reward {reward:g}.", "bold"))
+        return _text(lambda text: text.append(f"→ {feedback} Reward {reward:g}.", "bold"))
 
 
 def _text(write: Callable[[Text], object]) -> str:
-    from rich.console import Console
-    from rich.text import Text
+    from codctl.cli import _rich
 
-    text = Text()
+    text = _rich.Words()
     write(text)
     text.rstrip()
-    if not _output.use_colour(sys.stderr):
-        return text.plain
-    console = Console(file=io.StringIO(), force_terminal=True, highlight=False)
-    with console.capture() as captured:
-        console.print(text, soft_wrap=True, end="")
-    return captured.get()
+    return _rich.as_text(text) if _output.use_colour(sys.stderr) else text.plain

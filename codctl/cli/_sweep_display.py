@@ -107,17 +107,15 @@ class _Live:
     """A table that stays at the bottom of the terminal."""
 
     def __init__(self, total: int) -> None:
-        from rich.console import Console
-        from rich.live import Live
+        from codctl.cli import _rich
 
         self._total, self._begun_s = total, time.monotonic()
         self._ended = 0
         self._running = _Running()
         self._rows: list[tuple[str, str, str, str]] = []
         self._looked_s = float("-inf")
-        self._console = Console(stderr=True)
-        self._lines = LineWatcher(total, self._print)
-        self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=2, transient=True)
+        self._live = _rich.Display(sys.stderr, self._draw, refresh_per_second=2, transient=True)
+        self._lines = LineWatcher(total, self._live.say)
         self._live.start()
 
     def changed(self, run: Path, what: int | Literal["started"]) -> None:
@@ -127,31 +125,29 @@ class _Live:
         self._looked_s = float("-inf")
 
     def say(self, text: str) -> None:
-        self._print(text)
+        self._live.say(text)
 
     def close(self) -> None:
         self._live.stop()
-
-    def _print(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _draw(self) -> Group:
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
-        from rich.text import Text
+
+        from codctl.cli._rich import word
 
         now_s = time.monotonic()
         if now_s - self._looked_s >= _LOOK_EVERY_S:
             self._rows, self._looked_s = self._running.rows(), now_s
         head = Table.grid(padding=(0, 2))
         head.add_row(
-            Text("trials", style="bold"),
+            word("trials", style="bold"),
             ProgressBar(total=self._total, completed=self._ended, width=30),
-            Text(f"{self._ended}/{self._total}"),
-            Text(f"{clock(now_s - self._begun_s)} so far", style="dim"),
+            word(f"{self._ended}/{self._total}"),
+            word(f"{clock(now_s - self._begun_s)} so far", style="dim"),
         )
         table = Table.grid(padding=(0, 2))
         for name, so_far, phase, success in self._rows:
-            table.add_row(Text(name), Text(so_far, style="dim"), Text(phase), Text(success))
+            table.add_row(word(name), word(so_far, style="dim"), word(phase), word(success))
         return Group(head, table)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from codctl.cli import _output
-from codctl.evaluate.report.words import difference, visible
+from codctl.evaluate.report.words import difference
 from codctl.evaluate.trajectory_file import TRAINING
 from codctl.quantities import counted, number, position, share
 
@@ -66,9 +66,9 @@ def outcomes(chosen: Sequence[Chosen]) -> str:
 
 def in_full(chosen: Sequence[Chosen]) -> Text:
     """Trajectories with all that was said."""
-    from rich.text import Text
+    from codctl.cli._rich import Words
 
-    text = Text()
+    text = Words()
     for place, one in enumerate(chosen):
         if place:
             text.append("\n\n")
@@ -78,9 +78,9 @@ def in_full(chosen: Sequence[Chosen]) -> Text:
 
 def over_steps(found: Sequence[tuple[Source, Transcript]]) -> Text:
     """The hints of one pack at each stored step, each compared with the same hint at the step before."""
-    from rich.text import Text
+    from codctl.cli._rich import Words
 
-    text = Text()
+    text = Words()
     first = found[0][1]
     text.append(f"hints of {first.pack}, arm {first.arm}\n", _STYLES["head"])
     _truth(text, first.solves)
@@ -127,7 +127,7 @@ def reply(text: Text, said: Turn, specials: Sequence[str]) -> None:
         if said.read is None:
             text.append("nothing\n", _STYLES["bad"])
         else:
-            text.append(f"{visible(' / '.join(said.read.splitlines()))}\n", _STYLES["good"])
+            text.append(f"{' / '.join(said.read.splitlines())}\n", _STYLES["good"])
     if said.answer:
         _block(text, said.answer, "answer", ())
 
@@ -145,7 +145,7 @@ def _trajectory(text: Text, chosen: Chosen) -> None:
         text.append("\n")
         text.append(f"━━ {episode_head(episode, tasks)}\n", f"bold {style}")
         if episode.words:
-            text.append(f"the server said: {visible(episode.words)}\n", _STYLES["bad"])
+            text.append(f"the server said: {episode.words}\n", _STYLES["bad"])
         if episode.kind == "solve":
             text.append(f"hints in force: {_score(episode)}\n", _STYLES["soft"])
             _hints(text, episode.hints_before, episode.hints_before)
@@ -163,7 +163,7 @@ def _truth(text: Text, solves: Sequence[EpisodeTranscript]) -> None:
     for truth in dict.fromkeys(episode.truth for episode in solves):
         text.append("truth: ", _STYLES["soft"])
         lines = (line.removeprefix("- ") for line in truth.splitlines())
-        text.append(f"{visible(' '.join(lines)) or 'nothing is hidden'}\n")
+        text.append(f"{' '.join(lines) or 'nothing is hidden'}\n")
 
 
 def _hints(text: Text, new: str, old: str) -> None:
@@ -195,7 +195,7 @@ def _hints(text: Text, new: str, old: str) -> None:
 def _block(text: Text, said: str, what: str, specials: Sequence[str]) -> None:
     """Text behind an edge, with special tokens in a colour of their own."""
     edge, style = _EDGE[what]
-    for line in visible(said).rstrip("\n").split("\n"):
+    for line in said.rstrip("\n").split("\n"):
         text.append(edge, style)
         for piece, is_special in _pieces(line, specials):
             text.append(piece, _STYLES["special"] if is_special else "dim" if what == "prompt" else "")

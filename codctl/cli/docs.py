@@ -65,10 +65,8 @@ def _rendered(text: str) -> str:
     """Formatted for a terminal; the Markdown itself elsewhere."""
     if not _output.use_colour(sys.stdout):
         return text.rstrip()
-    from rich.console import Console
     from rich.markdown import Markdown
 
-    console = Console(width=_output.terminal_columns() or 100)
-    with console.capture() as captured:
-        console.print(Markdown(text))
-    return captured.get().rstrip()
+    from codctl.cli import _rich
+
+    return _rich.as_text(Markdown(text), width=_output.terminal_columns() or 100).rstrip()

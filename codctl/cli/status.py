@@ -80,15 +80,15 @@ def _is_over(found: dict[str, Any]) -> bool:
 
 
 def _redraw(look: Callable[[], dict[str, Any]], runs_dir: Path, named: bool) -> None:
-    from rich.console import Console
-    from rich.live import Live
-    from rich.text import Text
+    from codctl.cli import _rich
 
-    with Live(console=Console(), auto_refresh=False) as live:
+    drawn = _rich.styled("")
+    with _rich.Display(sys.stdout, lambda: drawn, auto_refresh=False) as display:
         while True:
             found = look()
             shown = "\n\n".join([text(found, runs_dir, named=named), *found["notes"]])
-            live.update(Text.from_ansi(shown, no_wrap=True), refresh=True)
+            drawn = _rich.styled(shown, no_wrap=True)
+            display.refresh()
             if _is_over(found):
                 return
             time.sleep(_EVERY_S)

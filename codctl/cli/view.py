@@ -141,9 +141,7 @@ def _in_full(chosen: list[Chosen], wanted: Selection, ranks: list[Rank]) -> list
 
 
 def _index(found: Found, shown: Source, chosen: list[Chosen], most: int) -> None:
-    from rich.text import Text
-
-    from codctl.cli import _view_text
+    from codctl.cli import _rich, _view_text
 
     blocks = [f"{found.title}: {shown.title}"]
     if len(found.sources) > 1:
@@ -154,7 +152,7 @@ def _index(found: Found, shown: Source, chosen: list[Chosen], most: int) -> None
     asked = f" --source {shown.name}" if len(found.sources) > 1 else ""
     asked += f" --step {shown.step}" if asked and shown.step is not None else ""
     blocks.append(f"in full: codctl view {found.name}{asked} --typical, --best, --worst, --pack N, --outcome NAME")
-    _output.paged(Text.from_ansi("\n\n".join(blocks)))
+    _output.paged(_rich.styled("\n\n".join(blocks)))
 
 
 def _hints(found: Found, pack: str, wanted: Selection, *, as_json: bool) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from codctl.dispatch import leash
 from codctl.errors import CodctlError
-from codctl.log import log
+from codctl.log import Lines, log
 from codctl.runs.directory import RunDirectory
 from codctl.startup import begin_process
 
@@ -66,7 +66,9 @@ def learn_along(run: RunDirectory) -> None:
     from codctl.stages.placement import place
     from codctl.stages.setup import prepare_process
 
-    logging.basicConfig(format="%(asctime)s %(levelname)-7s %(message)s", level=logging.INFO)
+    handler = logging.StreamHandler()
+    handler.setFormatter(Lines())
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
     config = run.config()
     prepare_process(config.runtime.threads)
     gpu = place(config).learners[int(os.environ["LOCAL_RANK"])]

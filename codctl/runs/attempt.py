@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codctl.errors import CodctlError
-from codctl.log import log
+from codctl.log import Lines, log
 from codctl.runs import atomic, manifest, reader, signals, stop
 from codctl.runs.signals import Terminated
 
@@ -154,7 +154,7 @@ class _QuietFileHandler(logging.FileHandler):
 def _log_file(path: Path) -> Iterator[logging.Handler]:
     with atomic.storage_errors(path):
         handler = _QuietFileHandler(path, encoding="utf-8", errors="replace")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    handler.setFormatter(Lines())
     level = log.level
     if log.getEffectiveLevel() > logging.INFO:
         log.setLevel(logging.INFO)

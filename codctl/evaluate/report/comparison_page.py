@@ -9,7 +9,7 @@ from typing import Any
 from codctl import quantities
 from codctl.evaluate.report.chart import Chart, Look, Point, Series
 from codctl.evaluate.report.curves import ARMS
-from codctl.evaluate.report.environment import make_environment
+from codctl.evaluate.report.environment import fill
 
 _LOOKS = (
     Look("c-none", "4 3", "up"),
@@ -37,7 +37,7 @@ def render(result: Mapping[str, Any]) -> str:
         "parts": [_part(f"p{number}", part, letters) for number, part in enumerate(result["parts"])],
         "command": shlex.join(result["command"]),
     }
-    return make_environment().get_template("comparison.html").render(content)
+    return fill("comparison.html", content)
 
 
 def letters_of(count: int) -> list[str]:

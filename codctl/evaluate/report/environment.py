@@ -1,15 +1,16 @@
-"""Where the templates are, and how they draw charts and write durations."""
+"""Where the templates are, how they draw charts and write durations, and the one way from them to a page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from codctl import quantities
 from codctl.evaluate.report import costs
 from codctl.evaluate.report.chart import Chart
+from codctl.visible import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -18,7 +19,12 @@ _WIDE, _NARROW = (600, 340), (350, 300)
 _SMALL_WIDE, _SMALL_NARROW = (380, 220), (350, 220)
 
 
-def make_environment() -> Environment:
+def fill(template: str, content: Mapping[str, Any]) -> str:
+    """A page as text. Texts of others are escaped, and their control characters are shown (`codctl.visible`)."""
+    return visible(_environment().get_template(template).render(content))
+
+
+def _environment() -> Environment:
     """Templates that escape everything and refuse names that they were not given."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from codctl.evaluate.report import costs, effects, learning, worlds
-from codctl.evaluate.report.environment import make_environment
+from codctl.evaluate.report.environment import fill
 from codctl.evaluate.report.source import Source, load
 from codctl.evaluate.report.top import Top, moment, top
 from codctl.evaluate.report.worlds import World
@@ -48,7 +48,7 @@ def write_report(run: RunDirectory, out: Path | None = None) -> Path:
 
 def render(source: Source) -> str:
     """The page as text."""
-    return make_environment().get_template("page.html").render(_content(source))
+    return fill("page.html", _content(source))
 
 
 def _content(source: Source) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from codctl.evaluate.about import model_of_run
 from codctl.evaluate.report.chart import Chart, Point, Series
 from codctl.evaluate.report.costs import duration
 from codctl.evaluate.report.curves import ARMS
-from codctl.evaluate.report.environment import make_environment
+from codctl.evaluate.report.environment import fill
 from codctl.evaluate.report.learning import evenly, position_look
 from codctl.evaluate.report.top import top
 from codctl.quantities import percent
@@ -35,7 +35,7 @@ def render(result: Mapping[str, Any]) -> str:
         "top": top(version=result["codctl_version"], command=shlex.join(result["command"]), machine=result["machine"]),
         "time": duration(result["seconds"]),
     }
-    return make_environment().get_template("steps.html").render(content)
+    return fill("steps.html", content)
 
 
 def headline(part: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codctl.evaluate.report.effects import ordinal
-from codctl.evaluate.report.words import Piece, difference, visible
+from codctl.evaluate.report.words import Piece, difference
 from codctl.outcomes import FAULTS
 
 
@@ -54,21 +54,21 @@ def chapters(walkthrough: Mapping[str, Any]) -> list[Chapter]:
 
 def _chapter(episode: Mapping[str, Any]) -> Chapter:
     before, after = episode.get("hint_before") or "", episode.get("hint_after")
-    moves = [Move(visible(move["reply"]).strip(), visible(move["observation"])) for move in episode["moves"]]
-    feedback = visible(episode.get("feedback") or "")
+    moves = [Move(move["reply"].strip(), move["observation"]) for move in episode["moves"]]
+    feedback = episode.get("feedback") or ""
     if moves and moves[-1].observation == feedback:
         moves[-1] = Move(moves[-1].reply, "")  # the last answer is the feedback: say it once
     return Chapter(
         title=f"{ordinal(episode['position']).capitalize()} task",
         success=bool(episode["success"]),
-        hint=visible(before),
-        task=visible(episode["task"]),
+        hint=before,
+        task=episode["task"],
         moves=moves,
         feedback=f"{feedback} The reply {fault}." if (fault := FAULTS.get(episode.get("outcome", ""))) else feedback,
         change=None if after is None else difference(before, after),
         score=_score(episode.get("hint_score")) if after is not None else "",
-        reply=visible(episode.get("update_reply") or "").strip(),
-        unread=visible(episode.get("update_problem") or ""),
+        reply=(episode.get("update_reply") or "").strip(),
+        unread=episode.get("update_problem") or "",
         is_kept=before == (after or ""),
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from codctl.evaluate.report import study_charts
 from codctl.evaluate.report.costs import duration
-from codctl.evaluate.report.environment import make_environment
+from codctl.evaluate.report.environment import fill
 from codctl.evaluate.report.heat_map import HeatMap
 from codctl.evaluate.report.study_charts import by_seed, incomplete
 from codctl.evaluate.report.top import top
@@ -47,7 +47,7 @@ def render(result: Mapping[str, Any]) -> str:
         "few_seeds": _few_seeds(result),
         "top": top(_training_seeds(result), version=result["codctl_version"], command=result["command"]),
     }
-    return make_environment().get_template("study.html").render(content)
+    return fill("study.html", content)
 
 
 def _map_width(maps: Sequence[HeatMap]) -> int:

@@ -10,7 +10,7 @@ from codctl.evaluate import outcomes, replies
 from codctl.evaluate.about import subject_title
 from codctl.evaluate.report import story, suite_answer
 from codctl.evaluate.report.costs import duration
-from codctl.evaluate.report.environment import make_environment
+from codctl.evaluate.report.environment import fill
 from codctl.evaluate.report.suite_charts import charts
 from codctl.evaluate.report.top import Top, top
 from codctl.evaluate.statistics import FEW_PACKS
@@ -44,7 +44,7 @@ def render(result: Mapping[str, Any], told: Mapping[str, dict[str, Any]]) -> str
         "headline": suite_answer.headline(result),
         "top": _top(result),
     }
-    return make_environment().get_template("suite.html").render(content)
+    return fill("suite.html", content)
 
 
 def _top(result: Mapping[str, Any]) -> Top:

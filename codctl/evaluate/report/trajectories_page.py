@@ -15,11 +15,11 @@ from typing import Any
 from markupsafe import Markup
 
 from codctl.envs.registry import families
-from codctl.evaluate.report.environment import make_environment
-from codctl.evaluate.report.words import visible
+from codctl.evaluate.report.environment import fill
 from codctl.evaluate.trajectory_file import Transcript
 from codctl.evaluate.transcript import EpisodeTranscript, Turn
 from codctl.outcomes import ANSWER_PROBLEMS, FAULTS, PLAYED, UPDATE_PROBLEMS
+from codctl.visible import visible
 
 MOST_TRAJECTORIES = 20_000
 MOST_CHARACTERS = 80_000_000  # of different texts: what a browser holds without trouble
@@ -53,7 +53,7 @@ class Page:
 
 def render(title: str, selected: Sequence[Shown]) -> Page:
     """The page as text. Texts of models reach it with their control characters replaced, and never as markup."""
-    title, data = visible(title), _Data()
+    data = _Data()
     for one in selected[:MOST_TRAJECTORIES]:
         if data.characters > MOST_CHARACTERS:
             break
@@ -63,19 +63,16 @@ def render(title: str, selected: Sequence[Shown]) -> Page:
     if shown < len(selected):
         note = f"a page holds {shown:,} of them; --source, --step, --arm and --pack select others"
     script = _file("trajectories.js")
-    html = (
-        make_environment()
-        .get_template("trajectories.html")
-        .render(
-            title=title,
-            note=note,
-            total=len(selected),
-            shown=shown,
-            data=data.packed(title),
-            script=Markup(script),  # noqa: S704  our own file, which holds no text of others
-            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        )
-    )
+    content = {
+        "title": title,
+        "note": note,
+        "total": len(selected),
+        "shown": shown,
+        "data": data.packed(title),
+        "script": Markup(script),  # noqa: S704  our own file, which holds no text of others
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
+    html = fill("trajectories.html", content)
     return Page(html, shown, note)
 
 
@@ -108,12 +105,12 @@ class _Data:
             "texts": list(self._texts),
             "trajectories": self.trajectories,
         }
-        return base64.b64encode(gzip.compress(json.dumps(body, allow_nan=False).encode(), 9, mtime=0)).decode()
+        text = json.dumps(_visible(body), allow_nan=False)
+        return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
     def _episode(self, episode: EpisodeTranscript) -> dict[str, Any]:
         body = {f.name: getattr(episode, f.name) for f in fields(EpisodeTranscript) if f.name != "foreign"}
         body |= {name: self._text(body[name]) for name in _TEXTS}
-        body["specials"] = [visible(special) for special in episode.specials]
         body["turns"] = [self._turn(turn) for turn in episode.turns]
         return {key: value for key, value in body.items() if value not in (None, "", [])}
 
@@ -123,11 +120,19 @@ class _Data:
     def _text(self, text: str | None) -> int | None:
         if text is None:
             return None
-        shown = visible(text)
-        if shown not in self._texts:
-            self._texts[shown] = len(self._texts)
-            self.characters += len(shown)
-        return self._texts[shown]
+        if text not in self._texts:
+            self._texts[text] = len(self._texts)
+            self.characters += len(text)
+        return self._texts[text]
+
+
+def _visible(value: Any) -> Any:
+    """The same JSON value as the page's script may show it: `fill` cannot see into the block."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {visible(str(key)): _visible(item) for key, item in value.items()}
+    return [_visible(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _outcome_words(names: Iterable[str]) -> dict[str, str]:

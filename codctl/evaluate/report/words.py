@@ -7,16 +7,6 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-# Controls are shown and not obeyed: neither by a terminal, nor by a browser that lays out text in two directions.
-_PICTURES = {code: chr(0x2400 + code) for code in range(32) if code not in (9, 10)} | {127: "\u2421"}
-_INVISIBLE = (
-    range(0x80, 0xA0),  # as good as escape sequences to some terminals
-    (0x61C, 0x200B, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2060, 0x2070), 0xFEFF),
-    range(0xD800, 0xE000),  # halves of surrogate pairs, which UTF-8 cannot hold
-    range(0xE0000, 0xE0080),
-)
-_VISIBLE = {**_PICTURES, **{code: f"⟨U+{code:04X}⟩" for codes in _INVISIBLE for code in codes}}
-
 
 @dataclass(frozen=True)
 class Piece:
@@ -51,11 +41,6 @@ def difference(old: str, new: str) -> list[Piece]:
     return pieces
 
 
-def visible(text: str) -> str:
-    """The same text with control characters replaced by something that shows."""
-    return text.translate(_VISIBLE)
-
-
 def _words(text: str) -> list[str]:
     """Words, each with the space behind it."""
-    return re.findall(r"\S+\s*", visible(text))
+    return re.findall(r"\S+\s*", text)
