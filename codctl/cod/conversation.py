@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
-from codctl.cod import chat_layout
+from codctl.cod import chat_layout, template_limits
 from codctl.cod.prompts import Message
 from codctl.errors import PreflightError
 
@@ -175,16 +175,24 @@ class TemplateChat:
 
     def _render(self, messages: Sequence[Message], generate: bool = True) -> str:
         try:
-            rendered = self._tokenizer.apply_chat_template(
-                list(messages),
-                tokenize=False,
-                add_generation_prompt=generate,
-                enable_thinking=False,
-                strftime_now=self._today,
-            )
+            with template_limits.time_limit():
+                rendered = self._tokenizer.apply_chat_template(
+                    list(messages),
+                    tokenize=False,
+                    add_generation_prompt=generate,
+                    enable_thinking=False,
+                    strftime_now=self._today,
+                )
+        except template_limits.OverTimeError:
+            raise self._refusal(f"it does not end in {template_limits.LONGEST_S:g} s") from None
+        except MemoryError:
+            raise self._refusal("it takes too much memory") from None
         except Exception as error:  # jinja2 errors of a foreign template
-            raise chat_layout.TemplateError(str(error)) from error
-        return str(rendered)
+            raise chat_layout.TemplateError(str(error) or type(error).__name__) from error
+        text, given = str(rendered), sum(len(message["content"]) for message in messages)
+        if len(text) > template_limits.MOST_TEXT + len(messages) * given:
+            raise self._refusal(f"it writes {len(text):,} characters for {given:,} of the conversation")
+        return text
 
     def _today(self, form: str) -> str:
         self.date = PROMPT_DATE.strftime(form)
@@ -192,11 +200,12 @@ class TemplateChat:
 
     def _learn(self) -> chat_layout.Layout:
         try:
-            return chat_layout.learn(self._render, self._specials)
+            with template_limits.memory_limit():
+                return chat_layout.learn(self._render, self._specials)
         except chat_layout.TemplateError as error:
             raise self._refusal(error) from error
 
-    def _refusal(self, error: chat_layout.TemplateError) -> PreflightError:
+    def _refusal(self, error: chat_layout.TemplateError | str) -> PreflightError:
         message = f"the chat template cannot render a conversation of several turns: {error}"
         return PreflightError(message, where=self._where, hint=_FILES_HINT)
 

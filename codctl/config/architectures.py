@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,29 +139,54 @@ def of_folder(folder: Path) -> Architecture:
     """The shape that a model folder's config.json tells.
 
     Raises:
-        PreflightError: There is none, it is no JSON, or it lacks a number.
+        PreflightError: There is none, it is no JSON, or a number is missing or impossible.
     """
     path = folder / "config.json"
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        heads = int(found["num_attention_heads"])
-        width = int(found["hidden_size"])
-        return Architecture(
-            layers=int(found["num_hidden_layers"]),
-            width=width,
-            heads=heads,
-            kv_heads=int(found.get("num_key_value_heads") or heads),
-            head_dim=int(found.get("head_dim") or width // heads),
-            ffn=int(found["intermediate_size"]),
-            vocab=int(found["vocab_size"]),
-            tie_embeddings=bool(found.get("tie_word_embeddings", False)),
-            max_tokens=int(found["max_position_embeddings"]),
-            rope_theta=float((found.get("rope_parameters") or found).get("rope_theta", 10_000.0)),
-            norms_heads=str(found.get("model_type", "qwen3")).startswith(("qwen3", "gemma3", "olmo2")),
-        )
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise PreflightError(f"the model's config.json cannot be read: {error}", where=str(path)) from error
-    except KeyError as error:
-        raise PreflightError(
-            f"the model's config.json has no {error.args[0]}", where=str(path), hint="give a decoder-only model"
-        ) from error
+    if not isinstance(found, dict):
+        raise PreflightError("the model's config.json cannot be read: it holds no JSON object", where=str(path))
+    numbers = _Numbers(found, path)
+    heads, width = numbers.of("num_attention_heads", 100_000), numbers.of("hidden_size", 10**6)
+    rope = found.get("rope_parameters") or found
+    theta = rope.get("rope_theta", 10_000.0) if isinstance(rope, dict) else None
+    if isinstance(theta, bool) or not isinstance(theta, int | float) or not 0 < theta < math.inf:
+        raise PreflightError(f"rope_theta has to be a positive number, got {theta!r:.100}", where=str(path))
+    return Architecture(
+        layers=numbers.of("num_hidden_layers", 10_000),
+        width=width,
+        heads=heads,
+        kv_heads=numbers.of("num_key_value_heads", 100_000, heads),
+        head_dim=numbers.of("head_dim", 10**6, max(width // heads, 1)),
+        ffn=numbers.of("intermediate_size", 10**7),
+        vocab=numbers.of("vocab_size", 10**8),
+        tie_embeddings=bool(found.get("tie_word_embeddings", False)),
+        max_tokens=numbers.of("max_position_embeddings", 10**9),
+        rope_theta=float(theta),
+        norms_heads=str(found.get("model_type", "qwen3")).startswith(("qwen3", "gemma3", "olmo2")),
+    )
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """The counts of a config.json."""
+
+    found: dict[str, Any]
+    path: Path
+
+    def of(self, name: str, most: int, default: int | None = None) -> int:
+        """A number from 1 on; `most` is beyond any model, so that a damaged file cannot ask for all memory."""
+        value = self.found.get(name)
+        if value is None and default is not None:
+            return default
+        if value is None:
+            raise PreflightError(
+                f"the model's config.json has no {name}", where=str(self.path), hint="give a decoder-only model"
+            )
+        if type(value) is not int or not 1 <= value <= most:
+            raise PreflightError(
+                f"{name} has to be a number from 1 to {most:,}, got {value!r:.100}", where=str(self.path)
+            )
+        return value

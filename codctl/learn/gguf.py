@@ -15,6 +15,7 @@ import torch
 from tokenizers import Regex, pre_tokenizers
 
 from codctl.errors import PreflightError
+from codctl.learn.model_check import check_finite, refuse_misfit
 
 _TOKENS = {
     "bos_token": "tokenizer.ggml.bos_token_id",
@@ -86,21 +87,30 @@ def load(path: Path, header: Header, dtype: str) -> tuple[Any, Any]:
     """The model, unpacked, and its tokenizer.
 
     Raises:
-        PreflightError: transformers cannot load it, or its tokenizer is of a kind that is not known here.
+        PreflightError: transformers cannot load it, tensors are missing or no numbers, or its tokenizer is of a kind
+            that is not known here.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name, "local_files_only": True}
     try:
         tokenizer = AutoTokenizer.from_pretrained(**where)
-        model = AutoModelForCausalLM.from_pretrained(
-            **where, dtype=getattr(torch, dtype), quantization_config=GgufConfig(dequantize=True), device_map="cpu"
+        model, info = AutoModelForCausalLM.from_pretrained(
+            **where,
+            dtype=getattr(torch, dtype),
+            quantization_config=GgufConfig(dequantize=True),
+            device_map="cpu",
+            output_loading_info=True,
         )
     except _UNREADABLE as error:
         reason = str(error).strip().split("\n")[0]
         raise PreflightError(
             f"transformers cannot load this {header.architecture} model: {reason}", where=str(path)
         ) from error
+    # Llama 3's frequencies also follow from its settings.
+    extra = [name for name in info["unexpected_keys"] if "rope_freqs" not in name]
+    refuse_misfit({**info, "unexpected_keys": extra}, path)
+    check_finite(model.named_parameters(), path)
     _mend_pre_tokenizer(tokenizer, header, path)
     _mend_tokens(tokenizer, header)
     _mend_model(model, tokenizer, header)

@@ -7,7 +7,6 @@ this one stays offline. Gated models need `hf auth login` or HF_TOKEN; a recipe 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from codctl.errors import PreflightError
 from codctl.learn.hub_client import SETTINGS, WEIGHTS
+from codctl.learn.model_files import missing_weights
 
 CLIENT = "codctl.learn.hub_client"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -88,17 +88,6 @@ def located(path: str, revision: str | None = None, *, weights: bool = True) -> 
     if found is None:
         raise _not_here(path, revision, only="" if weights else " --include '*.json'")
     return found
-
-
-def missing_weights(folder: Path) -> list[str]:
-    """Weight files that a folder should have and has not; `model.safetensors` when it has none at all."""
-    index = folder / "model.safetensors.index.json"
-    if (folder / "model.safetensors").is_file():
-        return []
-    if not index.is_file():
-        return ["model.safetensors"]
-    shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    return [name for name in shards if not (folder / name).is_file()]
 
 
 def check_reachable(path: str, revision: str | None = None) -> None:

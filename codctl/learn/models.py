@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,19 @@ from codctl.cod.conversation import TemplateChat
 from codctl.config.schema import LoraConfig
 from codctl.errors import PreflightError
 from codctl.learn import hub
+from codctl.learn.model_check import check_finite, check_weights, refuse_misfit
+from codctl.learn.model_files import (
+    ADAPTER,
+    ADAPTER_WEIGHTS,
+    check_files,
+    missing_weights,
+    read_header,
+    read_settings,
+    understood,
+)
+
+_SETTINGS = ("config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json")
+_TOKENS = 2**31  # ids are smaller
 
 
 def check_folder(path: Path) -> None:
@@ -17,25 +29,66 @@ def check_folder(path: Path) -> None:
 
     A PEFT adapter folder is as good, when its base model is.
     """
-    if not path.is_dir():
-        raise PreflightError(f"no model folder at {path}", hint=_how_to_get(path))
-    weights = base_folder(path)
-    if not weights.is_dir():
-        raise PreflightError(f"the adapter's base model is missing: no model folder at {weights}", where=str(path))
-    if not (weights / "config.json").is_file():
-        raise PreflightError("the model folder has no config.json", where=str(weights))
-    if missing := hub.missing_weights(weights):
-        raise PreflightError(
-            f"the model folder has no {', '.join(missing)} (pickled weights are not loaded)",
-            where=str(weights),
-            hint="save it with model.save_pretrained(folder)",
-        )
+    _check_weight_files(path)
     if not (path / "tokenizer.json").is_file() and not (path / "tokenizer_config.json").is_file():
         raise PreflightError(
             "the model folder has no tokenizer (tokenizer.json)",
             where=str(path),
             hint=f"save one beside it: tokenizer.save_pretrained({str(path)!r})",
         )
+    named_stops(path)
+
+
+def check_model(path: Path) -> None:
+    """As `check_folder`; and the weights are those that config.json and adapter_config.json describe.
+
+    Quick for a model of any size: of the weights only headers are read.
+    """
+    check_folder(path)
+    _check_weights(path)
+
+
+def _check_weights(path: Path) -> None:
+    base = base_folder(path)
+    check_weights(base, path if base != path else None)
+
+
+def _check_weight_files(path: Path) -> None:
+    if not path.is_dir():
+        raise PreflightError(f"no model folder at {path}", hint=_how_to_get(path))
+    check_files(path)
+    base = base_folder(path)
+    if (path / ADAPTER).is_file():
+        _check_base(path, base)
+    if not (base / "config.json").is_file():
+        raise PreflightError("the model folder has no config.json", where=str(base))
+    for file in [folder / name for folder in dict.fromkeys((path, base)) for name in _SETTINGS]:
+        if file.is_file():
+            read_settings(file)
+    if missing := missing_weights(base):
+        raise PreflightError(
+            f"the model folder has no {', '.join(missing)} (pickled weights are not loaded)",
+            where=str(base),
+            hint="save it with model.save_pretrained(folder)",
+        )
+
+
+def _check_base(adapter: Path, base: Path) -> None:
+    """Refuse an adapter without weights or without a base model of its own."""
+    if not base.is_dir():
+        raise PreflightError(f"the adapter's base model is missing: no model folder at {base}", where=str(adapter))
+    check_files(base)
+    if (base / ADAPTER).is_file():
+        raise PreflightError(
+            f"the adapter's base model {base} is an adapter itself",
+            where=str(adapter / ADAPTER),
+            hint="merge it into its own base model: PeftModel.merge_and_unload()",
+        )
+    if not (adapter / ADAPTER_WEIGHTS).is_file():
+        raise PreflightError(
+            f"the adapter folder has no {ADAPTER_WEIGHTS} (pickled weights are not loaded)", where=str(adapter)
+        )
+    read_header(adapter / ADAPTER_WEIGHTS)
 
 
 def _how_to_get(path: Path) -> str:
@@ -46,13 +99,20 @@ def base_folder(path: Path) -> Path:
     """Where the full weights are: the base model that a PEFT adapter folder names, else the folder itself.
 
     Raises:
-        PreflightError: The adapter names a hub id that is not cached.
+        PreflightError: The adapter names no base model, or a hub id that is not cached.
     """
-    adapter = path / "adapter_config.json"
-    if not adapter.is_file():
+    file = path / ADAPTER
+    if not file.is_file():
         return path
-    settings = json.loads(adapter.read_text())
-    return hub.located(settings["base_model_name_or_path"], settings.get("revision"))
+    settings = read_settings(file)
+    base, revision = settings.get("base_model_name_or_path"), settings.get("revision")
+    if not isinstance(base, str) or not base or not isinstance(revision, str | None):
+        raise PreflightError(
+            "the adapter names no base model (base_model_name_or_path)",
+            where=str(file),
+            hint="put the folder or hub id of the model that it was trained on there",
+        )
+    return hub.located(base, revision)
 
 
 def load_tokenizer(path: Path) -> Any:
@@ -63,10 +123,8 @@ def load_tokenizer(path: Path) -> Any:
     """
     from transformers import AutoTokenizer
 
-    try:
+    with understood("the tokenizer cannot be loaded", path, "put the tokenizer files that came with the model there"):
         return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise PreflightError(f"the tokenizer cannot be loaded: {error}", where=str(path)) from error
 
 
 def load_chat(path: Path, tokenizer: Any = None) -> TemplateChat:
@@ -87,39 +145,56 @@ def named_stops(path: Path) -> tuple[int, ...]:
     for folder in dict.fromkeys((path, base_folder(path))):
         for name in ("generation_config.json", "config.json"):
             file = folder / name
-            found = json.loads(file.read_text()).get("eos_token_id") if file.is_file() else None
+            found = read_settings(file).get("eos_token_id") if file.is_file() else None
             if found is not None:
-                return tuple(found) if isinstance(found, list) else (int(found),)
+                return _ids(found, file)
     return ()
+
+
+def _ids(found: Any, file: Path) -> tuple[int, ...]:
+    ids = found if isinstance(found, list) else [found]
+    if not all(type(one) is int and 0 <= one < _TOKENS for one in ids):
+        raise PreflightError(
+            f"eos_token_id has to be a token id or a list of them, got {found!r:.100}", where=str(file)
+        )
+    return tuple(ids)
 
 
 def load_model(path: Path, dtype: str, device: str) -> Any:
     """The model of a local folder in evaluation mode; safetensors only, no hub, no remote code.
 
     A PEFT adapter folder is loaded on top of the base model that it names.
+
+    Raises:
+        PreflightError: It is damaged: see `check_model`; or some of its weights are NaN or infinite.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
+    _check_weight_files(path)
+    _check_weights(path)
     base = base_folder(path)
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
+    with understood("the model cannot be loaded", base):
+        model, info = AutoModelForCausalLM.from_pretrained(
             base.resolve(),  # adapters trained on it name this path, and may be loaded from another working directory
             dtype=getattr(torch, dtype),
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
             attn_implementation="sdpa",
+            output_loading_info=True,
         )
-    except (OSError, ValueError) as error:
-        raise PreflightError(f"the model cannot be loaded: {error}", where=str(base)) from error
+    refuse_misfit(info, base)
     if base != path:
         from peft import PeftModel
 
-        model = PeftModel.from_pretrained(model, path, use_safetensors=True)
+        with understood("the adapter cannot be loaded", path):
+            model = PeftModel.from_pretrained(model, path, use_safetensors=True)
     # Otherwise the pad token's row never learns, also where a template uses that token as its stop token.
     model.get_input_embeddings().padding_idx = None
-    return model.to(pick_device(device)).eval()
+    model = model.to(pick_device(device)).eval()
+    check_finite(model.named_parameters(), path)
+    return model
 
 
 def pick_device(device: str) -> str:

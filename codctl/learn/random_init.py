@@ -7,8 +7,8 @@ from typing import Any
 
 from codctl.config.architectures import PUBLISHED, Architecture
 from codctl.config.schema import Config
-from codctl.errors import PreflightError
 from codctl.learn import hub
+from codctl.learn.model_check import read_config
 from codctl.learn.models import load_tokenizer, pick_device
 from codctl.seeds import derive_seed
 
@@ -47,13 +47,8 @@ def config_of(path: str, revision: str | None = None) -> Any:
     if folder is None and path in PUBLISHED:
         shape = PUBLISHED[path].architecture
         return config_of_shape(shape, shape.vocab)
-    from transformers import AutoConfig
-
     place = folder or hub.located(path, revision, weights=False)
-    try:
-        return AutoConfig.from_pretrained(place, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise PreflightError(f"the model's config.json cannot be read: {error}", where=str(place)) from error
+    return read_config(place)
 
 
 def random_model(config: Any, dtype: str, device: str, seed: int) -> Any:

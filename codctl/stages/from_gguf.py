@@ -85,7 +85,7 @@ def convert(source: Path, folder: Path, dtype: str, say: Callable[[str], None], 
 
 def _convert(file: Path, folder: Path, dtype: str, say: Callable[[str], None]) -> tuple[Header, int]:
     from codctl.learn.gguf import load, read_header
-    from codctl.learn.models import check_folder
+    from codctl.learn.models import check_model
     from codctl.stages.model_checks import check_tokenizer
 
     header = read_header(file)
@@ -96,7 +96,7 @@ def _convert(file: Path, folder: Path, dtype: str, say: Callable[[str], None]) -
         model.save_pretrained(folder, safe_serialization=True)
         tokenizer.save_pretrained(folder)
         (folder / "README.md").write_text(_card(file, header), encoding="utf-8")
-    check_folder(folder)
+    check_model(folder)
     check_tokenizer(tokenizer, folder)
     return header, len(tokenizer)
 

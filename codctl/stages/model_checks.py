@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,10 @@ from codctl.config.consistency import targets_head, tied_head
 from codctl.config.schema import ModelConfig
 from codctl.errors import PreflightError
 from codctl.learn import hub
-from codctl.learn.models import base_folder, check_folder, load_chat, load_tokenizer
+from codctl.learn.model_files import read_settings
+from codctl.learn.models import base_folder, check_model, load_chat, load_tokenizer, named_stops
+
+_TOKENIZER_HINT = "put the tokenizer files that came with the model into the folder"
 
 
 def check_shape(model: ModelConfig) -> None:
@@ -25,7 +27,7 @@ def check_shape(model: ModelConfig) -> None:
 
 
 def check_files(model: ModelConfig) -> TemplateChat | None:
-    """Check the model's folder, or where the cache has it: weights, tokenizer, chat template.
+    """Check the model's folder, or where the cache has it: weights (their headers), tokenizer, chat template.
 
     A hub id that is not cached passes; with random weights, when its shape is known.
 
@@ -44,7 +46,7 @@ def check_files(model: ModelConfig) -> TemplateChat | None:
     folder = hub.find(model.path, model.revision)
     if folder is None:
         return None
-    check_folder(folder)
+    check_model(folder)
     tokenizer = load_tokenizer(folder)
     chat = load_chat(folder, tokenizer)
     check_tokenizer(tokenizer, folder)
@@ -59,18 +61,28 @@ def check_tokenizer(tokenizer: Any, folder: Path) -> None:
         folder: Model folder or PEFT adapter folder.
 
     Raises:
-        PreflightError: It has ids that the model has no embedding of, or other ones than the adapter's base model.
+        PreflightError: It has ids that the model has no embedding of, lacks those that end a reply, or has other ones
+            than the adapter's base model.
     """
     base = base_folder(folder)
     rows = architectures.of_folder(base).vocab
     vocabulary: dict[str, int] = tokenizer.get_vocab()
+    if not vocabulary:
+        raise PreflightError("the tokenizer has no tokens", where=str(folder), hint=_TOKENIZER_HINT)
     largest = max(vocabulary.values())
     if largest >= rows:
         token = next(token for token, number in vocabulary.items() if number == largest)
         raise PreflightError(
             f"the tokenizer is not this model's: its id {largest} ({token!r}) is beyond the model's {rows} embeddings",
             where=str(folder),
-            hint="put the tokenizer files that came with the model into the folder",
+            hint=_TOKENIZER_HINT,
+        )
+    if odd := [stop for stop in named_stops(folder) if stop > largest]:
+        raise PreflightError(
+            f"the model's files name the stop token {odd[0]} (eos_token_id), the tokenizer's last is {largest}: "
+            "the tokenizer is not this model's",
+            where=str(folder),
+            hint=_TOKENIZER_HINT,
         )
     if base != folder and (base / "tokenizer.json").is_file() and load_tokenizer(base).get_vocab() != vocabulary:
         raise PreflightError(
@@ -86,4 +98,4 @@ def _has_tied_head(path: str, revision: str | None) -> bool:
         return known.architecture.tie_embeddings
     folder = hub.find(path, revision, weights=False)
     settings = folder and base_folder(folder) / "config.json"
-    return bool(settings and settings.is_file() and json.loads(settings.read_text()).get("tie_word_embeddings"))
+    return bool(settings and settings.is_file() and read_settings(settings).get("tie_word_embeddings"))

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from codctl.cod.conversation import TemplateChat
 from codctl.cod.rollout import RolloutSettings
 from codctl.config.schema import Config
-from codctl.errors import PreflightError
 from codctl.learn import hub
+from codctl.learn.model_files import read_settings
 from codctl.learn.models import check_folder, load_chat, load_model, load_tokenizer
 from codctl.learn.trainable import use_attention
+from codctl.stages.model_checks import check_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -72,6 +73,7 @@ def load_speaker(folder: Path, dtype: str, device: str) -> Speaker:
     """Load model, tokenizer and chat of a folder; PreflightError says what is wrong with it."""
     check_folder(folder)
     tokenizer = load_tokenizer(folder)
+    check_tokenizer(tokenizer, folder)
     chat = load_chat(folder, tokenizer)
     model = load_model(folder, dtype, device)
     use_attention(model, "auto", dtype)
@@ -143,8 +145,4 @@ def read_side_file(folder: Path) -> dict[str, Any]:
     path = folder / SIDE_FILE
     if not path.is_file():
         return {}
-    try:
-        found: dict[str, Any] = json.loads(path.read_text())
-    except ValueError as error:
-        raise PreflightError(f"not valid JSON: {error}", where=str(path), hint="delete or correct it") from error
-    return found
+    return read_settings(path)

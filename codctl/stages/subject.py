@@ -12,18 +12,21 @@ from codctl.cod.conversation import TemplateChat
 from codctl.cod.engine import Engine, Sampling
 from codctl.cod.rollout import Player
 from codctl.config.evalspec import EvalSpec
-from codctl.config.schema import Config, WorldConfig
+from codctl.config.schema import Config, SamplingConfig, WorldConfig
 from codctl.evaluate.about import subject_title
 from codctl.evaluate.ceilings import reference_player
 from codctl.evaluate.suites.expansion import Home, World
 from codctl.learn import hub
-from codctl.learn.models import base_folder, check_folder, load_chat
+from codctl.learn.model_check import check_finite, stored_tensors
+from codctl.learn.model_files import understood
+from codctl.learn.models import base_folder, check_folder, check_model, load_chat, load_tokenizer
 from codctl.runs.atomic import temp_sibling
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import read_hashes, sha256_of
+from codctl.stages.model_checks import check_tokenizer
 from codctl.stages.placement import place
 from codctl.stages.saved_models import NEWEST, SavedModel, choose, lay_out
-from codctl.stages.setup import load_speaker, make_engine, read_side_file, rollout_settings
+from codctl.stages.setup import SIDE_FILE, load_speaker, make_engine, read_side_file, rollout_settings
 
 if TYPE_CHECKING:
     from codctl.engines.openai.settings import EndpointSettings
@@ -133,7 +136,13 @@ def home_of(subject: Subject) -> Home:
     if subject.config:
         return _home(subject.config.world, subject.config.sampling.model_dump(mode="json"))
     side = read_side_file(subject.folder) if subject.folder else {}
-    return _home(WorldConfig.model_validate(side["world"]), side.get("sampling", {})) if "world" in side else Home()
+    if "world" not in side or subject.folder is None:
+        return Home()
+    with understood("it cannot be read", subject.folder / SIDE_FILE, "delete it, and give preset= and rendering="):
+        world = WorldConfig.model_validate(side["world"])
+        known = {key: value for key, value in dict(side.get("sampling", {})).items() if key in _SAMPLING}
+        SamplingConfig.model_validate(known)
+    return _home(world, known)
 
 
 def _home(world: WorldConfig, sampling: dict[str, Any]) -> Home:
@@ -231,9 +240,12 @@ def _served(folder: Path, config: Config, log: Path) -> Performer:
     from codctl.engines.vllm import open_vllm
     from codctl.evaluate.runner import AT_ONCE
 
-    check_folder(folder)
-    chat = load_chat(folder)
-    engine = open_vllm(config, folder, engines=place(config).engines, log=log, base=base_folder(folder))
+    check_model(folder)
+    tokenizer, base = load_tokenizer(folder), base_folder(folder)
+    check_tokenizer(tokenizer, folder)
+    check_finite(stored_tensors(base), base)
+    chat = load_chat(folder, tokenizer)
+    engine = open_vllm(config, folder, engines=place(config).engines, log=log, base=base)
     return Performer(_model_player(engine, chat, config), AT_ONCE, check=engine.start, close=engine.aclose, chat=chat)
 
 

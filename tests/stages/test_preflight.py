@@ -12,6 +12,7 @@ import pytest
 from codctl.config.schema import Config
 from codctl.errors import PreflightError
 from codctl.stages.preflight import check_machine, check_recipe, preflight
+from tests.learn.damaged_models import make_adapter, other_tokenizer
 
 
 def config_of(**sections: Any) -> Config:
@@ -31,12 +32,7 @@ def folder(tiny_folder: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def adapter(folder: Path, tmp_path: Path) -> Path:
     """A sound adapter folder on top of it."""
-    path = tmp_path / "adapter"
-    path.mkdir()
-    (path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(folder)}))
-    for file in (*folder.glob("tokenizer*"), *folder.glob("chat_template*")):
-        shutil.copy(file, path)
-    return path
+    return make_adapter(folder, tmp_path / "adapter")
 
 
 def change(path: Path, **values: Any) -> None:
@@ -49,9 +45,9 @@ def test_sound_models_pass(folder: Path, adapter: Path) -> None:
 
 
 def test_a_tokenizer_with_ids_beyond_the_embeddings(folder: Path) -> None:
-    change(folder / "config.json", vocab_size=300)
+    other_tokenizer(500)(folder)
     with pytest.raises(
-        PreflightError, match=r"not this model's: its id \d+ \('.*'\) is beyond the model's 300 emb"
+        PreflightError, match=r"not this model's: its id 499 \('.*'\) is beyond the model's 374 emb"
     ) as e:
         check_recipe(config_of(model=model_of(folder)))
     assert e.value.where == str(folder)
