@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 from codctl.config.schema import Config
 from codctl.errors import PreflightError
 from codctl.stages.preflight import check_machine, check_recipe, preflight
-from tests.learn.damaged_models import make_adapter, other_tokenizer
+from tests.learn.damaged_models import make_adapter, other_tokenizer, tie
 
 
 def config_of(**sections: Any) -> Config:
@@ -33,10 +32,6 @@ def folder(tiny_folder: Path, tmp_path: Path) -> Path:
 def adapter(folder: Path, tmp_path: Path) -> Path:
     """A sound adapter folder on top of it."""
     return make_adapter(folder, tmp_path / "adapter")
-
-
-def change(path: Path, **values: Any) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
 def test_sound_models_pass(folder: Path, adapter: Path) -> None:
@@ -64,16 +59,15 @@ def test_an_adapter_with_another_models_tokenizer(folder: Path, adapter: Path) -
 
 
 @pytest.mark.parametrize("target", ["lm_head", ".*embed_tokens", ".*(v_proj|lm_head)"])
-def test_an_adapter_on_a_tied_head(folder: Path, target: str) -> None:
-    change(folder / "config.json", tie_word_embeddings=True)
-    tied = model_of(folder, lora={"rank": 4, "target": target})
+def test_an_adapter_on_a_tied_head(folder: Path, tiny_folder: Path, target: str) -> None:
+    tie(folder)
+    lora = {"rank": 4, "target": target}
     with pytest.raises(PreflightError, match="which are one matrix in this model") as error:
-        check_recipe(config_of(model=tied))
+        check_recipe(config_of(model=model_of(folder, lora=lora)))
     assert error.value.where == "model.lora.target"
     check_recipe(config_of(model=model_of(folder, lora={"rank": 4, "target": ".*v_proj"})))
     check_recipe(config_of(model=model_of(folder, lora={"rank": 4})))  # all-linear leaves the head out
-    change(folder / "config.json", tie_word_embeddings=False)
-    check_recipe(config_of(model=tied))
+    check_recipe(config_of(model=model_of(tiny_folder, lora=lora)))
 
 
 def test_published_models_are_known_to_be_tied_without_their_files() -> None:
