@@ -54,7 +54,10 @@ def cancel(
     from codctl.dispatch.targets import find_targets
 
     targets = find_targets(runs_dir, names)
-    found = cancel_(targets.runs, targets.sweeps, Jobs(), deadline_s=deadline, say=_output.talk)
+    jobs = Jobs()
+    found = cancel_(targets.runs, targets.sweeps, jobs, deadline_s=deadline, say=_output.talk)
+    for note in jobs.notes:
+        _output.talk(note)
     if found.left:
         _refuse(found.left, found.cancelled)
     lines = [f"{name}: cancelled" for name in found.cancelled]
@@ -109,8 +112,9 @@ def _refuse(left: dict[str, str], cancelled: list[str]) -> None:
     done = f"; cancelled: {', '.join(cancelled)}" if cancelled else ""
     raise RefusedError(
         f"{len(left)} did not stop{done}",
-        hint="run the same command on that machine; the stop request stays on disk",
-        problems=tuple(Problem(f"{name}: {who} is still running it") for name, who in left.items()),
+        hint="the stop request stays on disk: a worker that finds it stops. Repeat the command on the machine or "
+        "cluster where the run is",
+        problems=tuple(Problem(f"{name}: {why}") for name, why in left.items()),
     )
 
 

@@ -1,23 +1,25 @@
-"""Stop runs and sweeps wherever they are: asked first, made to only when they do not answer.
+"""Stop runs and sweeps wherever they are: with a request first, by a signal or scancel when there is no answer.
 
-Every run gets a request on disk, which its worker finds between two steps and answers by saving. What waits in a queue
-is taken out of it at once. After the deadline whatever is left is ended, and can be resumed from what it has sealed.
+The request lies on disk. A worker finds it between two steps, saves and stops. Jobs whose worker is not up yet have
+nothing to save and are ended at once, as are those that wait in the queue. After the deadline the rest is ended too; it
+can be resumed from its last checkpoint. A run is only said to be cancelled when neither a process nor a job is left.
 """
 
 from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from codctl.dispatch import holder
 from codctl.dispatch.jobs import Jobs
 from codctl.dispatch.standing import Seen, look, settle
-from codctl.errors import BackendError
+from codctl.errors import CodctlError
 from codctl.runs import lock, stop
 from codctl.runs.directory import RunDirectory, trials_of
+from codctl.runs.own_jobs import Job
 
 END_S = 20.0  # between SIGTERM and SIGKILL, and for the scheduler to end a job
 _KILL_S = 5.0
@@ -33,8 +35,8 @@ class Outcome:
 
     Attributes:
         cancelled: Names of the runs that are stopped now and were not before.
-        already: Those that there was nothing to stop of, with how they stand.
-        left: Those that still run, with what to do about it.
+        already: Those that there was nothing to stop of, with their status.
+        left: Those that may still run, with what is left of them.
     """
 
     cancelled: list[str] = field(default_factory=list)
@@ -66,26 +68,27 @@ def cancel(
     settle(seen, jobs)
     for sweep in sweeps:
         stop.write(sweep, "cancel")
-    outcome = Outcome(already={one.name: one.status for one in seen if one.status not in _STOPPABLE})
-    targets = [one for one in seen if one.status in _STOPPABLE]
+    targets = [one for one in seen if one.status in _STOPPABLE or _is_unsure(one)]
+    chosen = {one.name for one in targets}
+    outcome = Outcome(already={one.name: one.status for one in seen if one.name not in chosen})
     for one in targets:
         RunDirectory(one.path).request_stop("cancel")
     stopping = _Stopping(targets, sweeps, jobs, say, poll_s)
-    stopping.unqueue()
+    stopping.wake()
+    stopping.end_idle_jobs()
     for wait_s, number in ((deadline_s, None), (END_S, signal.SIGTERM), (_KILL_S, signal.SIGKILL)):
         if number is not None:
             stopping.end(number)
         if stopping.wait(wait_s):
             break
-    running = {one.name for one in stopping.running()}
-    for one in targets:
-        if one.name in running:
-            outcome.left[one.name] = _who(one.path / "lock")
+    for one in stopping.look():
+        if left := _what_is_left(one):
+            outcome.left[one.name] = left
         else:
             outcome.cancelled.append(one.name)
     for sweep in sweeps:
         if lock.is_locked(sweep / "lock"):
-            outcome.left[sweep.name] = _who(sweep / "lock")
+            outcome.left[sweep.name] = f"{_who(sweep / 'lock')} is still running it"
     return outcome
 
 
@@ -96,16 +99,27 @@ class _Stopping:
         self._targets, self._sweeps, self._jobs, self._say = targets, sweeps, jobs, say
         self._poll_s = poll_s if len(targets) < _MANY else 5 * poll_s
 
-    def unqueue(self) -> None:
-        """Take out of the queue what waits there; also the job that would sum a sweep up."""
-        waiting = [job for one in self._targets if one.status != "running" for job in one.jobs]
-        self._scancel(waiting + [job for sweep in self._sweeps for job in self._jobs.of_sweep(sweep)])
+    def wake(self) -> None:
+        """Let processes that were stopped go on: otherwise they could not save."""
+        for path in self._locks(self._targets):
+            if found := holder.wake(path):
+                self._say(f"{found} was stopped by a signal: it was woken to save")
 
-    def running(self) -> list[Seen]:
-        """Which of them run now, by their files or by their scheduler."""
+    def end_idle_jobs(self) -> None:
+        """End the jobs that have nothing to save, and the job that would sum a sweep up."""
+        idle = [job for one in self._targets for job in _idle_jobs(one)]
+        for sweep in self._sweeps:
+            try:
+                idle += self._jobs.of_sweep(sweep)
+            except CodctlError as error:
+                self._say(f"the job that sums {sweep.name} up could not be found: {error.message}")
+        self._scancel(idle)
+
+    def look(self) -> list[Seen]:
+        """Their state now, by their files and by their scheduler."""
         found = [look(one.path, one.name) for one in self._targets]
         settle(found, self._jobs)
-        return [one for one in found if one.status == "running"]
+        return found
 
     def wait(self, deadline_s: float) -> bool:
         """Whether all of it stopped in time."""
@@ -122,25 +136,55 @@ class _Stopping:
 
     def end(self, number: int) -> None:
         """End what did not stop by itself: by its scheduler, or by a signal on this machine."""
-        running = self.running()
+        running = [one for one in self.look() if _is_running(one)]
         self._scancel([job for one in running for job in one.jobs])
         # The launcher of a sweep ends its children itself, and starts no more.
-        for path in [sweep / "lock" for sweep in self._sweeps] + [one.path / "lock" for one in running]:
+        for path in self._locks(running):
             who = _who(path)
             if holder.send(path, number):
+                holder.wake(path)
                 self._say(f"{who} did not stop: {'ending' if number == signal.SIGTERM else 'killing'} it")
 
-    def _scancel(self, ids: Sequence[str]) -> None:
+    def _locks(self, runs: Sequence[Seen]) -> list[Path]:
+        return [sweep / "lock" for sweep in self._sweeps] + [one.path / "lock" for one in runs]
+
+    def _scancel(self, jobs: Sequence[Job]) -> None:
         try:
-            self._jobs.cancel(ids)
-        except BackendError as error:
-            self._say(
-                f"jobs {_some(ids)} could not be removed from the queue; they will end when they start: {error.message}"
-            )
+            self._jobs.cancel(jobs)
+        except CodctlError as error:
+            self._say(f"jobs {_some([job.id for job in jobs])} could not be cancelled: {error.message}")
 
     def _left(self) -> list[str]:
         launchers = [f"the launcher of {sweep.name}" for sweep in self._sweeps if lock.is_locked(sweep / "lock")]
-        return [one.name for one in self.running()] + launchers
+        return [one.name for one in self.look() if _is_running(one)] + launchers
+
+
+def _is_running(seen: Seen) -> bool:
+    return seen.status == "running" or any(state.holds for state in seen.states)
+
+
+def _is_unsure(seen: Seen) -> bool:
+    """Whether it was cancelled while nobody could say whether its jobs had ended, and that is still so."""
+    return seen.status == "cancelled" and any(state.state == "unknown" for state in seen.states)
+
+
+def _idle_jobs(seen: Seen) -> Iterator[Job]:
+    """Jobs in which no worker has anything to save: they wait, or are still setting up."""
+    is_up = seen.record.get("outcome") == "running"
+    for job, state in zip(seen.jobs, seen.states, strict=True):
+        if state.is_waiting or (state.holds and not is_up):
+            yield job
+
+
+def _what_is_left(seen: Seen) -> str:
+    """Why it cannot be said that it has stopped; empty when it has."""
+    for state in seen.states:
+        if state.holds:
+            return f"its job {state.job} is still {state.state}" + (f" on {state.node}" if state.node else "")
+    if seen.status == "running":
+        return f"{_who(seen.path / 'lock')} is still running it"
+    unknown = [state.job for state in seen.states if state.state == "unknown"]
+    return f"SLURM could not be asked about its job {unknown[0]}, which ends when it starts" if unknown else ""
 
 
 def _who(path: Path) -> str:

@@ -116,10 +116,12 @@ class Group:
 
 
 def signal_group(leader: int, number: int) -> None:
-    """Send a signal to the group of a child that has not been waited for."""
+    """Send a signal to the group of a child that has not been waited for; one that is stopped is woken to answer it."""
     # No permission: macOS says so when only ended processes are left in the group.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, number)
+        if number == signal.SIGTERM:
+            os.killpg(leader, signal.SIGCONT)
 
 
 def _is_alive(group: int) -> bool:

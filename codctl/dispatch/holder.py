@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +30,7 @@ class Holder:
 
 def holder_of(path: Path) -> Holder | None:
     """The process that holds a lock now; None when nobody does, or when it cannot be told who."""
-    if not lock.is_locked(path):
+    if not _is_plain(path) or not lock.is_locked(path):
         return None
     content = lock.read_holder(path)
     if content is None:
@@ -56,6 +58,35 @@ def send(path: Path, number: int) -> bool:
         else:
             os.kill(holder.pid, number)
     return True
+
+
+def wake(path: Path) -> Holder | None:
+    """Let the holder of a lock on this machine go on when it was stopped (SIGSTOP, Ctrl-Z), with its process group.
+
+    Returns:
+        The holder if it was stopped.
+    """
+    holder = holder_of(path)
+    if holder is None or not holder.is_here or not _is_stopped(holder.pid):
+        return None
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(os.getpgid(holder.pid), signal.SIGCONT)
+    return holder
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether it is a file of its own: a link could be to the lock of another run, whose holder has done nothing."""
+    try:
+        about = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(about.st_mode) and about.st_nlink == 1
+
+
+def _is_stopped(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "T"
+    return False
 
 
 def _has_open(pid: int, path: Path) -> bool:

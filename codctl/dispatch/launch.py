@@ -13,6 +13,7 @@ from codctl.errors import RefusedError
 from codctl.runs import attempt, code, lock
 from codctl.runs.directory import RunDirectory
 from codctl.runs.logs import WORKER_LOG
+from codctl.runs.own_jobs import folder_of
 
 _UP_S = 60.0
 
@@ -83,13 +84,13 @@ def command_on_slurm(
 
     slurm_checks.check_time(cluster)
     slurm_checks.check_partition(cluster)
-    slurm_checks.check_shared(folder / "slurm", cluster)
+    slurm_checks.check_shared(folder_of(folder), cluster)
     command = [sys.executable, "-m", "codctl.cli.main", *argv]
     snapshot = code.snapshot(runs_dir)
-    job = slurm.submit_command(command, cluster, folder=folder / "slurm", name=name, code=snapshot.path)
+    job = slurm.submit_command(command, cluster, folder=folder_of(folder), name=name, code=snapshot.path)
     return {"folder": str(folder), "where": "slurm", "jobs": [job], "code": snapshot.digest}
 
 
 def slurm_folder(run: RunDirectory) -> Path:
     """Where the files of a run's jobs lie."""
-    return run.path / "slurm"
+    return folder_of(run.path)

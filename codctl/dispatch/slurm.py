@@ -7,14 +7,15 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from codctl.config.schema import ClusterConfig
-from codctl.dispatch import clients, slurm_checks
+from codctl.dispatch import clients, queue, slurm_checks
 from codctl.dispatch.stage_job import CommandJob, StageJob
 from codctl.errors import CodctlError, RefusedError
 from codctl.runs import attempt
 from codctl.runs.directory import RunDirectory
+from codctl.runs.own_jobs import is_id
 
 _NEVER = 10**6  # submitit's budget of time-outs; ours counts attempts
 _LEAST_GRACE = 0.5  # of the signal's delay
@@ -76,26 +77,25 @@ def submit(
     for run in runs:
         RunDirectory(run).clear_stop()
     links = _links(executor, work, 1 if cluster.requeue else cluster.chain)
-    for place, run in enumerate(runs):
-        RunDirectory(run).write_dispatch(
-            {
-                "where": "slurm",
-                "jobs": [link[place] for link in links],
-                "code": code.name,
-                "folder": str(folder.absolute()),
-                "after_attempt": before[run],
-            }
-        )
-    return [job for link in links for job in link]
+    jobs = [job for link in links for job in link]
+    about = {"where": "slurm", "code": code.name, **_identity(executor)}
+    try:
+        for place, run in enumerate(runs):
+            mine = [link[place] for link in links]
+            RunDirectory(run).write_dispatch({**about, "jobs": mine, "after_attempt": before[run]})
+    except CodctlError:  # jobs that no run knows of could not be cancelled later
+        cancel(jobs)
+        raise
+    return jobs
 
 
 def submit_after(
     jobs: Sequence[str], argv: Sequence[str], cluster: ClusterConfig, *, folder: Path, name: str, code: Path
-) -> str:
+) -> dict[str, Any]:
     """Run a command in a job of its own once these jobs have ended, however they ended; on one node, without GPUs.
 
     Returns:
-        The job's id.
+        What dispatch.json has to say of it: its id in `jobs`, and what it can be told by.
 
     Raises:
         BackendError, RefusedError: As `submit`.
@@ -104,7 +104,7 @@ def submit_after(
     mains = sorted({job.partition("_")[0] for job in jobs}, key=int)
     if mains:
         executor.update_parameters(dependency=f"afterany:{':'.join(mains)}")
-    return _hand_over(executor, [CommandJob(list(argv), str(code.absolute()))])[0]
+    return {"jobs": _hand_over(executor, [CommandJob(list(argv), str(code.absolute()))]), **_identity(executor)}
 
 
 def submit_command(argv: Sequence[str], cluster: ClusterConfig, *, folder: Path, name: str, code: Path) -> str:
@@ -129,11 +129,18 @@ def _for_a_command(cluster: ClusterConfig, *, gpus: int) -> ClusterConfig:
 def cancel(jobs: Sequence[str]) -> None:
     """Take jobs out of the queue, or end them; those that have ended are passed over.
 
+    Args:
+        jobs: Ids that sbatch has just given, or that were seen to be a run's own (`Jobs.cancel`).
+
     Raises:
         BackendError: There is no SLURM here, or its controller does not answer.
+        RefusedError: One of them is no id of a job.
     """
+    strange = [job for job in jobs if not is_id(job)]
+    if strange:
+        raise RefusedError(f"{strange[0]!r} is not the id of a SLURM job")
     if jobs:
-        clients.must(["scancel", "--quiet", *jobs])
+        clients.must(["scancel", "--quiet", "--", *jobs])
 
 
 def _links(executor: Any, work: Sequence[StageJob], number: int) -> list[list[str]]:
@@ -148,6 +155,11 @@ def _links(executor: Any, work: Sequence[StageJob], number: int) -> list[list[st
         cancel([job for link in links for job in link])
         raise
     return links
+
+
+def _identity(executor: Any) -> dict[str, Any]:
+    """What tells the jobs of a submission from others that may have the same ids (see own_jobs)."""
+    return {"cluster": queue.cluster(), "scripts": list(executor.scripts)}
 
 
 def _stage_job(run: Path, cluster: ClusterConfig, code: Path, attempts_before: int) -> StageJob:
@@ -169,6 +181,9 @@ def _executor(cluster: ClusterConfig, *, folder: Path, name: str, code: Path, ma
 
     class Executor(SlurmExecutor):  # type: ignore[misc]
         folder: Path
+        scripts: ClassVar[
+            list[str]
+        ] = []  # the names of what was submitted; an array is handed over by another instance
 
         @classmethod
         def affinity(cls) -> int:
@@ -177,6 +192,10 @@ def _executor(cluster: ClusterConfig, *, folder: Path, name: str, code: Path, ma
         @property
         def _submitit_command_str(self) -> str:
             return f"{self.python} -u -m codctl.dispatch.job_entry {shlex.quote(str(self.folder))}"
+
+        def _make_submission_command(self, submission_file_path: Path) -> list[str]:
+            self.scripts.append(submission_file_path.name)
+            return list(super()._make_submission_command(submission_file_path))
 
         def _make_submission_file_text(self, command: str, uid: str) -> str:
             given, self.folder = self.folder, Path(str(self.folder).replace("%", _PERCENT))

@@ -1,4 +1,4 @@
-"""How one run stands: from its files first, and from the scheduler when it is in its hands.
+"""The status of one run: from its files, and from the scheduler when it was submitted to one.
 
 Of a run that has ended only the record of its last attempt is read: a list of a thousand must not take long.
 """
@@ -8,12 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codctl.dispatch.jobs import Jobs
 from codctl.errors import CodctlError
 from codctl.runs import attempt
 from codctl.runs.directory import RunDirectory
+from codctl.runs.own_jobs import Job, jobs_of
+
+if TYPE_CHECKING:
+    from codctl.dispatch.queue import JobState
+    from codctl.runs.files import Dispatch
 
 ALIVE = ("running", "queued", "paused")
 
@@ -27,7 +32,8 @@ class Seen:
         path: Its folder.
         status: From its files; `settle` may know better.
         record: Of its last attempt, empty when there was none.
-        jobs: The scheduler's ids, of a run that is not over.
+        jobs: The scheduler's, of a run that may still need them.
+        states: What the scheduler said of them.
         where: local or slurm, of a run that is not over.
         waits_for: Why its job waits, in the scheduler's word.
         lacks: Suites of a finished trial that have no result yet.
@@ -38,7 +44,8 @@ class Seen:
     path: Path
     status: str
     record: dict[str, Any] = field(default_factory=dict)
-    jobs: tuple[str, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    states: tuple[JobState, ...] = ()
     where: str = ""
     waits_for: str = ""
     lacks: tuple[str, ...] = ()
@@ -63,8 +70,10 @@ def look(path: Path, name: str, suites: Sequence[str] = ()) -> Seen:
         if status not in ("finished", "failed"):
             sent = run.dispatch()
             seen.where = sent["where"] if sent else "local" if seen.record else ""
-            if sent and seen.where == "slurm" and status != "cancelled":
-                seen.jobs = tuple(sent["jobs"])
+            if sent and not _has_answered(seen, sent):
+                seen.jobs = jobs_of(path, sent)
+            if seen.status == "queued" and not seen.jobs:
+                seen.status, seen.note = "died", "dispatch.json names no SLURM job of this run"
         elif status == "finished":
             seen.lacks = tuple(suite for suite in suites if not (path / "suites" / suite / "result.json").is_file())
         return seen
@@ -73,14 +82,20 @@ def look(path: Path, name: str, suites: Sequence[str] = ()) -> Seen:
         return Seen(name, path, "unreadable", note=reason)
 
 
+def _has_answered(seen: Seen, sent: Dispatch) -> bool:
+    """Whether a worker of the last submission found the request to cancel, and stopped: its job ends by itself."""
+    began = seen.record.get("number", 0) > sent.get("after_attempt", 0)
+    return seen.status == seen.record.get("outcome") == "cancelled" and began
+
+
 def settle(seen: Sequence[Seen], jobs: Jobs) -> None:
     """Correct what files alone cannot know: one question to the scheduler for all runs in its hands."""
     asked = [one for one in seen if one.jobs]
     states = jobs.states([job for one in asked for job in one.jobs]) if asked else {}
     for one in asked:
-        known = [states[job] for job in one.jobs if job in states]
-        one.status = jobs.settled(one.status, known)
-        one.waits_for = next((state.reason for state in known if state.is_waiting), "")
+        one.states = tuple(states[job] for job in one.jobs)
+        one.status = jobs.settled(one.status, one.states)
+        one.waits_for = next((state.reason for state in one.states if state.is_waiting), "")
 
 
 def status_of(run: RunDirectory, jobs: Jobs) -> str:

@@ -18,8 +18,9 @@ from codctl.dispatch import local, sweep, worker
 from codctl.dispatch.local import Job, Slots
 from codctl.dispatch.slots import visible_gpus
 from codctl.errors import SweepError, UsageError
-from codctl.runs import atomic, attempt, code, lock, manifest, stop
+from codctl.runs import attempt, code, lock, stop
 from codctl.runs.directory import TRIALS, RunDirectory
+from codctl.runs.own_jobs import folder_of
 from codctl.startup import begin_process
 
 _FILE = "dispatch.json"
@@ -122,7 +123,7 @@ def run_on_slurm(folder: Path, runs: Sequence[RunDirectory], limits: Limits) -> 
     """
     from codctl.dispatch import slurm
 
-    snapshot, place = code.snapshot(runs[0].root), folder / "slurm"
+    snapshot, place = code.snapshot(runs[0].root), folder_of(folder)
     jobs: list[str] = []
     for cluster, paths in by_shape((run.config().cluster, run.path) for run in runs):
         jobs += slurm.submit(
@@ -136,9 +137,9 @@ def run_on_slurm(folder: Path, runs: Sequence[RunDirectory], limits: Limits) -> 
     argv = [sys.executable, "-m", "codctl.dispatch.sweep_run", str(folder.absolute()), "--sum-up"]
     cluster = runs[0].config().cluster
     last = slurm.submit_after(jobs, argv, cluster, folder=place, name=f"{folder.name}-sum-up", code=snapshot.path)
-    content = {"where": "slurm", "jobs": [last], "trials": [run.name for run in runs]}
+    content = {"where": "slurm", **last, "trials": [run.name for run in runs]}
     _write_dispatch(folder, {**content, **vars(limits), "code": snapshot.digest})
-    return {"where": "slurm", "jobs": jobs, "sum_up_job": last}
+    return {"where": "slurm", "jobs": jobs, "sum_up_job": last["jobs"][0]}
 
 
 def scripts(
@@ -148,7 +149,7 @@ def scripts(
     from codctl.dispatch import slurm
 
     snapshot = code.find(runs_dir, code.digest())
-    place, width = folder / "slurm", limits.max_parallel
+    place, width = folder_of(folder), limits.max_parallel
     return [
         slurm.script(paths, cluster, folder=place, name=folder.name, code=snapshot.path, max_parallel=width)
         for cluster, paths in clusters
@@ -169,7 +170,7 @@ def read_dispatch(folder: Path) -> Mapping[str, Any]:
 
 
 def _write_dispatch(folder: Path, content: Mapping[str, Any]) -> None:
-    atomic.write_json(folder / _FILE, {"schema": 1, "submitted": manifest.now(), **content})
+    RunDirectory(folder).write_dispatch(content)
 
 
 def outcome(folder: Path, names: Sequence[str], codes: Mapping[str, int]) -> dict[str, Any]:

@@ -46,7 +46,8 @@ Name = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}", "a name of 
 Digest = Annotated[str, _matching(r"[0-9a-f]{16}", "a digest of 16 hex digits")]
 Sha256 = Annotated[str, _matching(r"[0-9a-f]{64}", "a hash of 64 hex digits")]
 HexId = Annotated[str, _matching(r"[0-9a-f]{32}", "an id of 32 hex digits")]
-JobId = Annotated[str, _matching(r"[1-9]\d{0,9}(_\d{1,9})?", "a job id such as 12 or 12_3")]
+JOB_ID = r"[1-9]\d{0,9}(_\d{1,9})?"
+JobId = Annotated[str, _matching(JOB_ID, "a job id such as 12 or 12_3")]
 InsidePath = Annotated[str, Field(max_length=4096), _inside()]
 SuitePath = Annotated[
     str,
@@ -108,7 +109,8 @@ class Dispatch(TypedDict):
     submitted: NotRequired[Word]
     after_attempt: NotRequired[Number]
     place: NotRequired[Place]
-    folder: NotRequired[Annotated[str, Field(max_length=4096)]]
+    cluster: NotRequired[Word]
+    scripts: NotRequired[Annotated[list[Word], Field(max_length=10_000)]]
     trials: NotRequired[list[Name]]
     max_parallel: NotRequired[Annotated[int, Field(ge=1, le=1_000_000)] | None]
     max_failures: NotRequired[Annotated[int, Field(ge=0, le=1_000_000)] | None]

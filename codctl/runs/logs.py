@@ -8,6 +8,7 @@ from pathlib import Path
 
 from codctl.errors import UsageError
 from codctl.runs.directory import RunDirectory
+from codctl.runs.own_jobs import jobs_of
 
 _POLL_S = 0.5
 WORKER_LOG = "worker.log"  # in a run's folder: what its worker printed, also before its own log began
@@ -146,7 +147,9 @@ def _newest(run: RunDirectory) -> int:
 
 def _of_jobs(run: RunDirectory) -> list[Path]:
     """What the scheduler wrote for the jobs of the run, the newest first."""
-    sent = run.dispatch()
-    folders = [run.path / "slurm", *([run.sweep / "slurm"] if run.sweep else [])]
-    jobs = sent["jobs"] if sent else []
-    return [path for job in reversed(jobs) for folder in folders for path in sorted(folder.glob(f"{job}_*_log.out"))]
+    return [
+        path
+        for job in reversed(jobs_of(run.path))
+        for folder in job.folders
+        for path in sorted(folder.glob(f"{job.id}_*_log.out"))
+    ]

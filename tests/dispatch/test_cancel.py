@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from codctl.dispatch import cancel as module
+from codctl.dispatch import slurm
 from codctl.dispatch.cancel import Outcome, cancel
-from codctl.dispatch.holder import holder_of
+from codctl.dispatch.holder import holder_of, send
 from codctl.dispatch.jobs import Jobs
+from codctl.dispatch.standing import status_of
+from codctl.errors import RefusedError
 from codctl.runs import stop
 from codctl.runs.directory import RunDirectory
+from tests.dispatch.conftest import Clients, squeue_line
 from tests.dispatch.many_trials import bring_to, holding, make_run
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -134,7 +140,7 @@ def test_a_run_on_another_machine_is_asked_and_the_machine_is_named(tmp_path: Pa
     with holding(run.path):
         run.lock_path.write_text(json.dumps({"pid": os.getpid(), "host": "node17"}))
         found, _ = call(run, deadline_s=0.0)
-    assert found == Outcome(left={"a": f"process {os.getpid()} on node17"})
+    assert found == Outcome(left={"a": f"process {os.getpid()} on node17 is still running it"})
     assert run.stop_requested() == "cancel"
 
 
@@ -177,41 +183,172 @@ with RunLock(Path(sys.argv[1]) / "lock"):
 """
 
 
-@pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A squeue that says what lies in `queue`, and a scancel that ends the process of `job` and notes what it got."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    programs = {
-        "squeue": f"cat {tmp_path}/queue",
-        "scancel": f'echo "$@" >> {tmp_path}/scancelled; if [ -f {tmp_path}/job ]; then kill $(cat {tmp_path}/job); fi',
-    }
-    for name, body in programs.items():
-        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
-        (folder / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    return tmp_path
-
-
-def test_a_job_that_waits_leaves_the_queue_at_once(cluster: Path) -> None:
-    run = make_run(cluster / "runs", "a")
+def test_a_job_that_waits_leaves_the_queue_at_once(tmp_path: Path, clients: Clients) -> None:
+    run = make_run(tmp_path / "runs", "a")
     bring_to(run, "queued")
-    (cluster / "queue").write_text("7_1|PENDING|Resources|\n")
-    found, said = call(run, deadline_s=60.0)
-    assert (found, said) == (Outcome(cancelled=["a"]), [])
-    assert (cluster / "scancelled").read_text().split()[-1] == "7_1"
+    clients.queued(squeue_line("7_1", "PENDING", run.path, reason="Resources"))
+    assert call(run, deadline_s=60.0) == (Outcome(cancelled=["a"]), [])
+    assert clients.scancelled == ["7_1"]
     assert run.status() == "cancelled"
 
 
 @pytest.mark.parametrize("kind", ["polite", "deaf"])
-def test_a_job_that_runs_has_time_to_save_before_scancel(cluster: Path, start: Start, kind: str) -> None:
-    run = make_run(cluster / "runs", "a")
+def test_a_job_that_runs_has_time_to_save_before_scancel(
+    tmp_path: Path, clients: Clients, start: Start, kind: str
+) -> None:
+    run = make_run(tmp_path / "runs", "a")
     run.write_dispatch({"where": "slurm", "jobs": ["7_1"]})
     process = start(run, kind)
-    (cluster / "job").write_text(str(process.pid))
-    (cluster / "queue").write_text("7_1|RUNNING||n1\n")
+    (tmp_path / "job").write_text(str(process.pid))
+    clients.queued(squeue_line("7_1", "RUNNING", run.path, node="n1"))
     found, _ = call(run, deadline_s=10.0 if kind == "polite" else 0.2)
     assert found == Outcome(cancelled=["a"])
-    assert (cluster / "scancelled").exists() == (kind == "deaf")
+    assert clients.scancelled == ([] if kind == "polite" else ["7_1"])
     assert run.attempts()[0]["outcome"] == ("cancelled" if kind == "polite" else "interrupted")
     assert run.status() == "cancelled"
+
+
+@pytest.mark.parametrize("before", ["queued", "cancelled"])
+def test_a_job_that_sets_up_has_nothing_to_save_and_is_ended_at_once(
+    tmp_path: Path, clients: Clients, before: str
+) -> None:
+    """Also one that goes on with a run whose earlier attempt was cancelled."""
+    run = make_run(tmp_path / "runs", "a")
+    bring_to(run, before)
+    run.clear_stop()
+    run.write_dispatch({"where": "slurm", "jobs": ["7"]})
+    clients.queued(squeue_line("7", "RUNNING", run.path, node="n1"))
+    assert call(run, deadline_s=600.0) == (Outcome(cancelled=["a"]), [])
+    assert clients.scancelled == ["7"]
+
+
+def test_a_job_that_does_not_end_is_not_called_cancelled(tmp_path: Path, clients: Clients, monkeypatch) -> None:
+    monkeypatch.setattr(module, "END_S", 0.05)
+    monkeypatch.setattr(module, "_KILL_S", 0.05)
+    clients.program("scancel", "true")
+    run = make_run(tmp_path / "runs", "a")
+    bring_to(run, "queued")
+    clients.queued(squeue_line("7_1", "RUNNING", run.path, node="n1"))
+    found, _ = call(run, deadline_s=0.0)
+    assert found == Outcome(left={"a": "its job 7_1 is still RUNNING on n1"})
+    assert status_of(run, Jobs()) == "running"  # and can be cancelled again
+
+
+def test_a_silent_scheduler_is_no_proof_that_a_job_has_gone(tmp_path: Path, clients: Clients) -> None:
+    run = make_run(tmp_path / "runs", "a")
+    bring_to(run, "queued")
+    clients.program("squeue", "exit 1")
+    for _ in range(2):
+        found, _ = call(run)
+        assert found == Outcome(left={"a": "SLURM could not be asked about its job 7_1, which ends when it starts"})
+    clients.program("squeue", "true")
+    assert call(run)[0] == Outcome(already={"a": "cancelled"})
+    assert clients.scancelled == []
+
+
+def test_the_later_jobs_of_a_chain_leave_the_queue_while_the_first_one_saves(
+    tmp_path: Path, clients: Clients, start: Start
+) -> None:
+    run = make_run(tmp_path / "runs", "a")
+    run.write_dispatch({"where": "slurm", "jobs": ["7", "8", "9"]})
+    start(run, "polite")
+    waits = [squeue_line(job, "PENDING", run.path, reason="Dependency") for job in ("8", "9")]
+    clients.queued(squeue_line("7", "RUNNING", run.path), *waits)
+    assert call(run)[0] == Outcome(cancelled=["a"])
+    assert clients.scancelled == ["8", "9"]
+
+
+NOT_OURS = {
+    "of another run": {"run": "other"},
+    "of another user": {"owner": 54321},
+}
+
+
+@pytest.mark.parametrize("about", NOT_OURS.values(), ids=NOT_OURS)
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING"])
+def test_a_job_with_the_same_id_is_left_alone(
+    tmp_path: Path, clients: Clients, about: dict[str, Any], state: str
+) -> None:
+    run = make_run(tmp_path / "runs", "a")
+    bring_to(run, "queued")
+    whose = run.path.with_name(about.get("run", "a"))
+    clients.queued(squeue_line("7_1", state, whose, owner=about.get("owner"), name="precious"))
+    jobs = Jobs()
+    assert status_of(run, jobs) == "died"
+    [note] = jobs.notes
+    assert note.startswith("job 7_1 belongs to something else (precious of user")
+    assert call(run)[0] == Outcome(already={"a": "died"})
+    assert clients.scancelled == []
+
+
+def test_an_earlier_submission_of_the_same_run_is_another_job(tmp_path: Path, clients: Clients) -> None:
+    run = make_run(tmp_path / "runs", "a")
+    for scripts, status in {(".submission_file_0a.sh",): "queued", (".submission_file_0b.sh",): "died"}.items():
+        run.write_dispatch({"where": "slurm", "jobs": ["7"], "scripts": scripts, "cluster": "here"})
+        clients.queued(squeue_line("7", "PENDING", run.path))
+        assert status_of(run, Jobs()) == status
+
+
+def test_a_run_of_another_cluster_is_not_looked_for_here(tmp_path: Path, clients: Clients) -> None:
+    run = make_run(tmp_path / "runs", "a")
+    run.write_dispatch({"where": "slurm", "jobs": ["7"], "cluster": "there"})
+    clients.queued(squeue_line("7", "PENDING", run.path))
+    jobs = Jobs()
+    assert status_of(run, jobs) == "queued"
+    assert jobs.notes == ["job 7 was submitted to the cluster there; SLURM on this machine is here"]
+    assert call(run)[0].left == {"a": "SLURM could not be asked about its job 7, which ends when it starts"}
+    assert clients.scancelled == []
+
+
+@pytest.mark.parametrize("strange", ["12+0", "--user=root", "-1", "0", "1_", "1 2", "1" * 20, "٣", 7, None, ["7"]])
+def test_what_is_no_id_reaches_no_program(tmp_path: Path, clients: Clients, strange: Any) -> None:
+    run = make_run(tmp_path / "runs", "a")
+    run.write_dispatch({"where": "slurm", "jobs": [strange]})
+    clients.program("squeue", f"touch {tmp_path}/asked")
+    assert call(run)[0] == Outcome(already={"a": "unreadable"})
+    assert not (tmp_path / "asked").exists()
+    assert clients.scancelled == []
+    with pytest.raises(RefusedError, match="is not the id of a SLURM job"):
+        slurm.cancel(["7", strange])
+
+
+def test_a_copied_run_has_no_jobs(tmp_path: Path, clients: Clients) -> None:
+    run = make_run(tmp_path / "runs", "a")
+    bring_to(run, "queued")
+    clients.queued(squeue_line("7_1", "PENDING", run.path))
+    copy = RunDirectory(shutil.copytree(run.path, run.path.with_name("b")))
+    assert call(copy)[0] == Outcome(cancelled=["b"])
+    assert clients.scancelled == []
+    assert status_of(run, Jobs()) == "queued"
+
+
+def test_a_moved_run_keeps_its_jobs(tmp_path: Path, clients: Clients) -> None:
+    run = make_run(tmp_path / "runs", "a")
+    run.write_dispatch({"where": "slurm", "jobs": ["7"], "scripts": [".submission_file_0a.sh"]})
+    clients.queued(squeue_line("7", "PENDING", run.path))
+    moved = RunDirectory(run.path.rename(tmp_path / "elsewhere"))
+    assert status_of(moved, Jobs()) == "queued"
+    assert call(moved)[0] == Outcome(cancelled=["elsewhere"])
+    assert clients.scancelled == ["7"]
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_the_holder_of_a_lock_that_is_a_link_is_left_alone(tmp_path: Path, start: Start, link: Any) -> None:
+    run, gift = make_run(tmp_path, "a"), make_run(tmp_path, "gift")
+    process = start(run, "deaf")
+    link(run.lock_path, gift.lock_path)
+    assert holder_of(gift.lock_path) is None
+    assert not send(gift.lock_path, signal.SIGTERM)
+    assert process.poll() is None
+
+
+def test_a_stopped_process_is_woken_and_saves(tmp_path: Path, start: Start) -> None:
+    run = make_run(tmp_path, "a")
+    process = start(run, "polite")
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    found, said = call(run)
+    assert found == Outcome(cancelled=["a"])
+    assert "was stopped by a signal: it was woken to save" in said[0]
+    assert process.wait(60) == stop.CANCELLED
+    assert run.attempts()[0]["outcome"] == "cancelled"

@@ -177,7 +177,8 @@ def test_a_command_runs_once_whatever_the_training_needs(tmp_path: Path, monkeyp
     played = tmp_path / "played"
     argv = [sys.executable, "-c", f"open({str(played)!r}, 'a').write('once')"]
     assert slurm.submit_command(argv, cluster, folder=tmp_path, name="eval", code=Path.cwd()) == "7"
-    slurm.submit_after(["1"], argv, cluster, folder=tmp_path, name="sum-up", code=Path.cwd())
+    sent = slurm.submit_after(["1"], argv, cluster, folder=tmp_path, name="sum-up", code=Path.cwd())
+    assert sent["jobs"] == ["7"]
     assert [(found["nodes"], found["gpus_per_node"]) for found, _ in handed] == [(1, 4), (1, None)]
     before = signal.getsignal(signal.SIGUSR2)
     try:

@@ -95,11 +95,11 @@ def test_what_a_worker_said_before_it_had_a_log(tmp_path: Path) -> None:
     run = make(tmp_path)
     with pytest.raises(UsageError, match="has not been started yet"):
         list(read_logs(run))
-    folder = tmp_path / "slurm"
+    folder = run.path / "slurm"
     folder.mkdir()
     (folder / "12_0_log.out").write_text("ModuleNotFoundError\n")
     (folder / "123_0_log.out").write_text("another job\n")
-    run.write_dispatch({"where": "slurm", "jobs": ["12"], "folder": str(folder)})
+    run.write_dispatch({"where": "slurm", "jobs": ["12"]})
     assert list(read_logs(run)) == ["ModuleNotFoundError"]
     (run.path / "worker.log").write_text("error: no such thing\n")
     assert list(read_logs(run)) == ["error: no such thing"]
