@@ -15,6 +15,7 @@ from codctl.dispatch.overview import SHOWN, alive_or_recent, overview
 from codctl.dispatch.targets import find_targets
 from codctl.errors import UsageError
 from codctl.runs.directory import RunDirectory
+from tests.dispatch.conftest import Clients, squeue_line
 from tests.dispatch.many_trials import bring_to, holding, make_run, make_sweep
 
 COUNTS = {"finished": 30, "running": 6, "failed": 14, "queued": 8, "planned": 5, "cancelled": 3}
@@ -31,17 +32,6 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def no_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-
-
-@pytest.fixture
-def queue(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A squeue that says what lies in a file, and counts how often it was asked."""
-    (tmp_path / "bin").mkdir()
-    squeue = tmp_path / "bin" / "squeue"
-    squeue.write_text(f"#!/bin/sh\n/bin/echo asked >> {tmp_path}/asked\n/bin/cat {tmp_path}/queue\n")
-    squeue.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    return tmp_path / "queue"
 
 
 _opened: list[str] | None = None
@@ -96,8 +86,8 @@ def test_of_a_trial_that_ended_only_its_last_attempt_is_read(big: Path, no_slurm
     assert found.total() < 5 * sum(COUNTS.values())
 
 
-def test_one_question_for_all_jobs_and_the_queue_knows_better(big: Path, queue: Path, tmp_path: Path) -> None:
-    queue.write_text("7_1|RUNNING||n2\n")
+def test_one_question_for_all_jobs_and_the_queue_knows_better(big: Path, clients: Clients, tmp_path: Path) -> None:
+    clients.program("squeue", f"echo asked >> {tmp_path}/asked; echo '{squeue_line('7_1', 'RUNNING', big)}'")
     jobs = Jobs()
     [found] = overview([], [big], jobs)["sweeps"]
     assert found["counts"]["running"] == COUNTS["running"] + COUNTS["queued"]
@@ -105,10 +95,10 @@ def test_one_question_for_all_jobs_and_the_queue_knows_better(big: Path, queue: 
     assert (tmp_path / "asked").read_text() == "asked\n"  # the second look was too soon to ask again
 
 
-def test_a_job_that_vanished_is_no_longer_waited_for(queue: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("clients")
+def test_a_job_that_vanished_is_no_longer_waited_for(tmp_path: Path) -> None:
     run = make_run(tmp_path, "a")
     bring_to(run, "queued")
-    queue.write_text("")
     [found] = overview([run], [], Jobs())["runs"]
     assert (found["status"], found["next"]) == ("died", "codctl resume a")
 
