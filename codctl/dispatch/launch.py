@@ -10,7 +10,7 @@ from typing import Any
 from codctl.config.schema import ClusterConfig, Config
 from codctl.dispatch import local, worker
 from codctl.errors import RefusedError
-from codctl.runs import attempt, code, lock
+from codctl.runs import attempt, code, lock, place
 from codctl.runs.directory import RunDirectory
 from codctl.runs.logs import WORKER_LOG
 from codctl.runs.own_jobs import folder_of
@@ -19,16 +19,28 @@ _UP_S = 60.0
 
 
 def snapshot_for(run: RunDirectory, *, current_code: bool = True) -> code.Snapshot:
-    """The code that the next attempt runs: as it is now, or as it was submitted the last time."""
+    """The code that the next attempt runs: as it is now, or as it was submitted the last time.
+
+    Raises:
+        RefusedError: The run was not submitted from the folder that it lies in, or that code cannot be used.
+    """
     dispatched = run.dispatch()
-    if not current_code and dispatched is not None:
-        found = code.find(run.root, str(dispatched.get("code")))
-        if found.path.is_dir():
-            return found
+    if current_code or dispatched is None:
+        return code.snapshot(run.root)
+    if not place.is_at_home(run.path, dispatched.get("place")):
         raise RefusedError(
-            "the code that this run was submitted with is gone", where=str(found.path), hint="add --current-code"
+            "this run was submitted in another folder, so the code that it names is not used",
+            where=str(run.path),
+            hint="add --current-code",
         )
-    return code.snapshot(run.root)
+    found = code.find(run.root, dispatched.get("code", ""))
+    if problem := code.why_not_usable(found):
+        raise RefusedError(
+            f"the code that this run was submitted with cannot be used: {problem}",
+            where=str(found.path),
+            hint="add --current-code",
+        )
+    return found
 
 
 def detached(run: RunDirectory, config: Config, snapshot: code.Snapshot) -> dict[str, Any]:

@@ -1,23 +1,27 @@
 """The code that a run was submitted with: a sealed copy of the package, so that a job that starts tomorrow runs it.
 
-Copies lie under `<runs>/.code/<digest>` and are shared: a thousand trials of one sweep have one. Stdlib only.
+Copies lie under `<runs>/.code/<digest>` and are shared: a thousand trials of one sweep have one. A runs folder may come
+from anybody, so a copy is run only when its files hash to its name and nothing else lies beside them. Stdlib only.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import codctl
 from codctl.errors import RefusedError
-from codctl.runs import atomic, lock, seal
+from codctl.runs import atomic, lock, reader, seal
 
 _PACKAGE = Path(codctl.__file__).parent
 _FOLDER = ".code"
 _COPY_S = 60.0
+_DIGEST = re.compile("[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -47,15 +51,38 @@ def snapshot(runs_dir: Path) -> Snapshot:
         RefusedError: The package was edited meanwhile, or another launcher copies for ever.
     """
     found = find(runs_dir, digest())
-    if seal.is_sealed(found.path):
+    if not why_not_usable(found):
         return found
     with atomic.storage_errors(found.path):
         found.path.parent.mkdir(parents=True, exist_ok=True)
     with lock.RunLock(found.path.parent / "lock", _COPY_S):
-        if not seal.is_sealed(found.path):
-            with seal.sealing(found.path, {"version": codctl.__version__}) as temp:
+        if why_not_usable(found):
+            about: dict[str, Any] = {"version": codctl.__version__}
+            with seal.sealing(found.path, about) as temp:
+                about["inode"] = temp.stat().st_ino
                 _copy(temp / _PACKAGE.name)
     return found
+
+
+def why_not_usable(snapshot: Snapshot) -> str:
+    """What speaks against running a copy of the package; empty when nothing does.
+
+    Bytecode in a copy that was not made here is removed: Python would run it without a look at the source.
+    """
+    if not _DIGEST.fullmatch(snapshot.digest):
+        return "its name is not a digest of 16 hex digits"
+    if problem := seal.why_not_sealed(snapshot.path, verify=False):
+        return problem
+    if link := reader.first_link(snapshot.path):
+        return f"{link.relative_to(snapshot.path)} is a link"
+    if beside := sorted({path.name for path in snapshot.path.iterdir()} - {_PACKAGE.name, seal.COMPLETE}):
+        return f"it holds more than the package: {beside[0]}"
+    if _digest(snapshot.path / _PACKAGE.name) != snapshot.digest:
+        return "its files are not those that its name stands for"
+    if seal.read_info(snapshot.path).get("inode") != snapshot.path.stat().st_ino:
+        for folder in snapshot.path.rglob("__pycache__"):
+            shutil.rmtree(folder, ignore_errors=True)
+    return ""
 
 
 def _copy(target: Path) -> None:

@@ -98,10 +98,16 @@ class RunDirectory:
         """The run in `path`.
 
         Raises:
-            UsageError: There is none.
+            UsageError: There is none, or it holds links, through which files elsewhere would be read and written.
         """
         run = cls(path)
         run.manifest()
+        if link := reader.first_link(path):
+            raise UsageError(
+                f"{link.relative_to(path)} is a link or no regular file, and a run holds only files and folders",
+                where=str(path),
+                hint=f"rm {shlex.quote(str(link))}",
+            )
         return run
 
     @property

@@ -49,6 +49,15 @@ def is_copied(folder: Path, written: Any, *, everywhere: bool = True) -> bool:
     return everywhere and path != here and written.get("host") != socket.gethostname()
 
 
+def is_at_home(folder: Path, written: Any) -> bool:
+    """Whether a file was written in this very folder, perhaps before it was renamed.
+
+    No sender of a folder knows the inode that it will have here, so this is false for whatever came from
+    elsewhere; for a run that was moved here from another disk too.
+    """
+    return isinstance(written, Mapping) and folder.stat().st_ino == written.get("inode")
+
+
 def made_as(folder: Path) -> str:
     """The name under which a run was made; empty when that cannot be read."""
     from codctl.runs import files

@@ -127,7 +127,11 @@ def first_link(folder: Path) -> Path | None:
     """A link, FIFO, socket or device anywhere below a folder; None when it holds only files and folders."""
     todo = [folder]
     while todo:
-        with os.scandir(todo.pop()) as entries:
+        try:
+            entries = os.scandir(todo.pop())
+        except FileNotFoundError:
+            continue  # a run at work renames and removes
+        with entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     todo.append(Path(entry.path))
