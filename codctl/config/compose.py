@@ -138,7 +138,11 @@ def _compose(
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from codctl.config import group_files
+    from codctl.config.yaml_limits import interpolates_too_much
+
     name = recipe.path.stem
+    group_files.bound()
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(recipe.path.parent), version_base="1.3"):
@@ -152,8 +156,10 @@ def _compose(
                 mark = "++" if not is_group else "" if override.key in source.groups else "+"
                 texts.append(mark + override.bare)
             composed = compose(name, texts)
-            values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
             template = OmegaConf.to_container(composed, resolve=False)
+            if interpolates_too_much(_named(template)):
+                return {}, {}, Problem("too much for a recipe: its ${…} stand for too many values", shown)
+            values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         key = str(getattr(error, "full_key", "") or "")
         where = f"{shown}:{source.lines[key]}" if key in source.lines else shown

@@ -36,20 +36,25 @@ def read_source(path: Path, shown: str, kind: str = "recipe") -> Source:
     """Look at a file before its values are used. `shown` is how messages name it, `kind` what it should be."""
     import yaml
     from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from codctl.config.yaml_limits import excess_of
 
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         return _refused(f"cannot be read: {error}", shown)
     try:
+        if excess := excess_of(text):
+            return _refused(f"too much for a {kind}: {excess.message}", f"{shown}:{excess.line}")
         # Only positions are taken from this: PyYAML misreads values such as 1e-5.
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         loaded = OmegaConf.load(path)  # finds duplicate keys as well
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         return _refused(f"broken YAML: {error.problem or error}", f"{shown}:{mark.line + 1}" if mark else shown)
-    except yaml.YAMLError as error:
-        return _refused(f"broken YAML: {' '.join(str(error).split())}", shown)
+    except (yaml.YAMLError, ValueError, OmegaConfBaseException) as error:  # ValueError: !!int and dates of other text
+        return _refused(f"broken YAML: {' '.join(str(error)[:300].split())}", shown)
     if not isinstance(loaded, DictConfig):
         return _refused(f"a {kind} is a mapping of keys to values", shown)
     hydra = loaded.get("hydra") if kind == "recipe" else None

@@ -71,8 +71,11 @@ def _is_study(path: Path) -> bool:
         return True
     import yaml
 
+    from codctl.config.yaml_limits import excess_of
+
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        text = path.read_text(encoding="utf-8")
+        node = None if excess_of(text) else yaml.compose(text, Loader=yaml.SafeLoader)
     except (OSError, ValueError, yaml.YAMLError):
         return False
-    return isinstance(node, yaml.MappingNode) and any(key.value in _OWN_KEYS for key, _ in node.value)
+    return isinstance(node, yaml.MappingNode) and any(str(key.value) in _OWN_KEYS for key, _ in node.value)
