@@ -144,10 +144,9 @@ def resume_sweep(folder: Path, *, slurm: bool, local: bool, detach: bool, as_jso
     from codctl.dispatch.sweep_run import Limits, read_dispatch
     from codctl.errors import UsageError
     from codctl.runs import stop
-    from codctl.runs.directory import TRIALS, RunDirectory
-    from codctl.stages.sweeps import record as records
+    from codctl.runs.directory import TRIALS, RunDirectory, read_sweep
 
-    content = records.read(folder)
+    content = read_sweep(folder)
     if content is None:
         raise UsageError("not a sweep: sweep.json is missing", where=str(folder), hint="codctl status")
     sent = read_dispatch(folder)
@@ -155,22 +154,28 @@ def resume_sweep(folder: Path, *, slurm: bool, local: bool, detach: bool, as_jso
     entries = [(entry["name"], entry["suites"]) for entry in content["trials"]]
     with ExitStack() as held:
         held.enter_context(sweeps.locked(folder))
-        standings = sweeps.stand(folder, entries, Jobs(), retry_failed=True)
+        standings = sweeps.stand(folder, entries, Jobs(), retry_failed=True, makes_anew=False)
         todo = [one.name for one in standings if one.verdict == "run"]
         say_counts(folder.name, standings, kept=0)
         unmade = [name for name in todo if not (folder / TRIALS / name / "manifest.json").is_file()]
-        if unmade:
+        damaged = {one.name: one.message for one in standings if one.status == "unreadable"}
+        remake = shlex.join([*content["command"], *(["--retry-failed"] if damaged else [])])
+        if unmade and len(unmade) == len(todo):
             raise UsageError(
                 f"{len(unmade)} trials were planned but never created: {', '.join(unmade[:3])}",
                 where=str(folder),
-                hint=shlex.join(content["command"]),
+                hint=remake,
             )
+        todo = [name for name in todo if name not in unmade]
+        for name, why in damaged.items():
+            _output.talk(f"  {name} is left out: {why}")
         stop.clear(folder)
         runs = [RunDirectory.open(folder / TRIALS / name) for name in todo]
         for run in runs:
             run.clear_stop()
         limits = Limits(sent.get("max_parallel"), sent.get("max_failures"))
-        _go(_Ready(folder, tuple(standings), tuple(runs)), _Way(slurm, detach, limits), held, as_json=as_json)
+        again = remake if damaged or unmade else ""
+        _go(_Ready(folder, tuple(standings), tuple(runs), again), _Way(slurm, detach, limits), held, as_json=as_json)
 
 
 @dataclass(frozen=True)
@@ -180,6 +185,7 @@ class _Ready:
     folder: Path
     standings: tuple[Standing, ...]
     runs: tuple[RunDirectory, ...]
+    remake: str = ""  # the command that makes trials again which cannot be resumed
 
     def has(self, verdict: str) -> bool:
         return any(one.verdict == verdict for one in self.standings)
@@ -297,6 +303,8 @@ def _resumable(ready: _Ready) -> Iterator[None]:
 
 def _again(ready: _Ready) -> str:
     """What to type for what is not complete."""
+    if ready.remake:
+        return ready.remake
     if ready.has("alive") and not ready.has("failed") and not ready.runs:
         return f"codctl status {ready.folder.name}"
     words = [word for word in ("codctl", *sys.argv[1:]) if word not in ("--fresh", "--retry-failed")]

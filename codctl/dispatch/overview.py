@@ -5,22 +5,24 @@ Only what is shown is read in full.
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codctl.dispatch.jobs import Jobs
 from codctl.dispatch.standing import ALIVE, Seen, look, settle
 from codctl.dispatch.whereabouts import evaluations_by_run, seconds_since, whereabouts
 from codctl.errors import CodctlError, UsageError
 from codctl.evaluate.points import means
-from codctl.runs import lock
-from codctl.runs.directory import RunDirectory, list_runs, list_sweeps, trials_of
+from codctl.runs import lock, reader
+from codctl.runs.directory import RunDirectory, list_runs, list_sweeps, read_sweep, trials_of
 from codctl.runs.seal import COMPLETE
 from codctl.tracking.latest import Latest, latest
+
+if TYPE_CHECKING:
+    from codctl.runs.files import Sweep
 
 _NEXT = ("planned", "interrupted", "cancelled", "died", "failed", "paused")
 _WRONG = ("failed", "died", "unreadable")
@@ -44,7 +46,8 @@ def overview(
     """
     again = again or (lambda verb, name: shlex.join(["codctl", verb, name]))
     alone = [look(run.path, _title(run)) for run in runs]
-    plans = [(path, _plan(path)) for path in sweeps]
+    problems: list[str] = []
+    plans = [(path, _plan(path, problems)) for path in sweeps]
     trials = [_trials(path, plan) for path, plan in plans]
     settle([*alone, *(one for group in trials for one in group)], jobs)
     folders = {*map(_root, runs), *(path.parents[1] for path in sweeps)}
@@ -54,7 +57,7 @@ def overview(
         "sweeps": [
             _sweep(path, plan, group, again, evaluations) for (path, plan), group in zip(plans, trials, strict=True)
         ],
-        "notes": list(jobs.notes),
+        "notes": [*jobs.notes, *problems],
     }
 
 
@@ -81,20 +84,19 @@ def _root(run: RunDirectory) -> Path:
         return run.path.parent
 
 
-def _plan(path: Path) -> dict[str, Any]:
+def _plan(path: Path, problems: list[str]) -> Sweep | None:
+    """The plan of a sweep; of one that is damaged only the trials that lie in its folder are known."""
     try:
-        found = json.loads((path / "sweep.json").read_text(encoding="utf-8"))
-        return found if isinstance(found, dict) else {}
-    except (OSError, ValueError):
-        return {}
+        return read_sweep(path)
+    except UsageError as error:
+        problems.append(f"{error.where}: {error.message}; {error.hint}")
+        return None
 
 
-def _trials(path: Path, plan: Mapping[str, Any]) -> list[Seen]:
+def _trials(path: Path, plan: Sweep | None) -> list[Seen]:
     """Every trial of the plan, also those that nobody has touched, and what lies beside them."""
-    planned = {
-        str(trial["name"]): [str(suite["name"]) for suite in trial.get("suites", ())]
-        for trial in plan.get("trials", ())
-    }
+    trials = plan["trials"] if plan else []
+    planned = {trial["name"]: [suite["name"] for suite in trial["suites"]] for trial in trials}
     if not planned:
         planned = {run.name: [] for run in trials_of(path)}
     return [look(path / "trials" / name, f"{path.name}/{name}", suites) for name, suites in planned.items()]
@@ -136,9 +138,9 @@ def _measured(newest: Latest) -> dict[str, Any]:
 
 def _final(seen: Seen) -> dict[str, Any] | None:
     """What the evaluation of a finished run found with its own hints; of a mixture there is no one curve."""
+    path = seen.path / "stages" / "evaluation" / "after" / "result.json"
     try:
-        text = (seen.path / "stages" / "evaluation" / "after" / "result.json").read_text(encoding="utf-8")
-        curve = json.loads(text)["arms"]["own"]["success"]
+        curve = reader.parse(reader.read_bytes(path, within=seen.path))["arms"]["own"]["success"]
         return {"success": means(curve), "success_in": "after", "success_step": None}
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -146,7 +148,7 @@ def _final(seen: Seen) -> dict[str, Any] | None:
 
 def _sweep(
     path: Path,
-    plan: Mapping[str, Any],
+    plan: Sweep | None,
     trials: Sequence[Seen],
     again: Callable[[str, str], str],
     evaluations: Mapping[str, int],
@@ -157,13 +159,16 @@ def _sweep(
     each_s, left_s = _pace(trials)
     at_work = lock.is_locked(path / "lock") or not {one.status for one in trials}.isdisjoint(ALIVE)
     entries = [_run(one, again, evaluations) for one in shown]
+    for entry in entries:
+        if entry["status"] == "unreadable" and plan:  # resuming the sweep leaves it out
+            entry["next"] = shlex.join([*plan["command"], "--retry-failed"])
     if at_work:  # whoever launched it starts what is left
         for entry in entries:
             entry["next"] = again("logs", entry["name"]) if entry["status"] in _WRONG else None
     return {
         "name": path.name,
         "path": str(path),
-        "created": plan.get("created"),
+        "created": plan["created"] if plan else None,
         "at_work": at_work,
         "trials": len(trials),
         "counts": dict(counts),
@@ -201,6 +206,8 @@ def _pace(trials: Sequence[Seen]) -> tuple[float | None, float | None]:
 
 
 def _next(seen: Seen, again: Callable[[str, str], str]) -> str | None:
+    if seen.status == "unreadable":
+        return seen.hint or None
     if seen.status == "failed":
         return f"{again('logs', seen.name)}, then {again('resume', seen.name)}"
     if seen.lacks or (seen.status in _NEXT and not (seen.status == "paused" and seen.jobs)):

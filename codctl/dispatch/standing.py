@@ -38,6 +38,7 @@ class Seen:
         waits_for: Why its job waits, in the scheduler's word.
         lacks: Suites of a finished trial that have no result yet.
         note: What is wrong with it.
+        hint: What to type about that.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Seen:
     waits_for: str = ""
     lacks: tuple[str, ...] = ()
     note: str = ""
+    hint: str = ""
 
     @property
     def changed(self) -> str:
@@ -79,7 +81,8 @@ def look(path: Path, name: str, suites: Sequence[str] = ()) -> Seen:
         return seen
     except (CodctlError, OSError, KeyError, TypeError, ValueError) as error:
         reason = error.message if isinstance(error, CodctlError) else repr(error)
-        return Seen(name, path, "unreadable", note=reason)
+        hint = error.hint if isinstance(error, CodctlError) else ""
+        return Seen(name, path, "unreadable", note=reason, hint=hint)
 
 
 def _has_answered(seen: Seen, sent: Dispatch) -> bool:

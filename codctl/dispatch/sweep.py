@@ -12,7 +12,7 @@ from typing import Any, Literal
 from codctl.config.schema import Config
 from codctl.dispatch.jobs import Jobs
 from codctl.dispatch.standing import ALIVE, Seen, look, settle
-from codctl.errors import RefusedError
+from codctl.errors import RefusedError, UsageError
 from codctl.quantities import counted
 from codctl.runs import directory, lock, stop
 from codctl.runs.directory import TRIALS, RunDirectory
@@ -48,7 +48,12 @@ class Standing:
 
 
 def stand(
-    folder: Path, trials: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], jobs: Jobs, *, retry_failed: bool
+    folder: Path,
+    trials: Sequence[tuple[str, Sequence[Mapping[str, Any]]]],
+    jobs: Jobs,
+    *,
+    retry_failed: bool,
+    makes_anew: bool = True,
 ) -> list[Standing]:
     """How trials stand.
 
@@ -57,6 +62,7 @@ def stand(
         trials: Names, and the suites that each is to play.
         jobs: The scheduler.
         retry_failed: Whether failed ones are run again.
+        makes_anew: Whether the caller can make the directory of a damaged one again; otherwise it is left out.
     """
     seen = [look(folder / TRIALS / name, f"{folder.name}/{name}") for name, _ in trials]
     settle(seen, jobs)
@@ -64,15 +70,31 @@ def stand(
     for one, (name, suites) in zip(seen, trials, strict=True):
         lacks = tuple(missing_suites(one.path, suites)) if suites else ()
         message = one.note or str(one.record.get("message") or "")
-        found.append(Standing(name, one.status, lacks, message, _verdict(one, lacks, retry_failed=retry_failed)))
+        verdict = _verdict(one, lacks, retry_failed=retry_failed, makes_anew=makes_anew)
+        if verdict == "run" and (problem := _why_unusable(one.path)):
+            one.status, message = "unreadable", problem
+            verdict = _verdict(one, lacks, retry_failed=retry_failed, makes_anew=makes_anew)
+        found.append(Standing(name, one.status, lacks, message, verdict))
     return found
 
 
-def _verdict(seen: Seen, lacks: Sequence[str], *, retry_failed: bool) -> Verdict:
+def _why_unusable(path: Path) -> str:
+    """What is wrong with a trial's directory; empty when it can be run, and when it has not been made."""
+    try:
+        if path.is_dir() and any(path.iterdir()):
+            RunDirectory.open(path).config()
+    except (UsageError, OSError) as error:
+        return error.message if isinstance(error, UsageError) else str(error)
+    return ""
+
+
+def _verdict(seen: Seen, lacks: Sequence[str], *, retry_failed: bool, makes_anew: bool) -> Verdict:
     if seen.status == "finished":
         return "run" if lacks else "complete"
     if seen.status == "running" or (seen.status in ALIVE and seen.jobs):
         return "alive"
+    if seen.status == "unreadable":
+        return "run" if retry_failed and makes_anew else "failed"
     never_began = seen.status == "died" and not seen.record  # its job was lost in the queue
     if seen.status in _WRONG and not never_began and not retry_failed:
         return "failed"
@@ -130,11 +152,15 @@ def move_aside(folder: Path) -> None:
     Raises:
         RefusedError: Its launcher or a trial of it is alive.
     """
-    content = records.read(folder) if folder.exists() else None
-    if content is None:
+    if not (folder / "sweep.json").exists():
         return
+    try:
+        content = directory.read_sweep(folder)
+        names = [entry["name"] for entry in content["trials"]] if content else []
+    except UsageError:  # it is damaged, which is a reason to move it
+        names = [run.name for run in directory.trials_of(folder)]
     refuse_if_in_use(folder)
-    standings = stand(folder, [(entry["name"], ()) for entry in content["trials"]], Jobs(), retry_failed=False)
+    standings = stand(folder, [(name, ()) for name in names], Jobs(), retry_failed=False)
     alive = [one.name for one in standings if one.verdict == "alive"]
     if alive:
         raise RefusedError(
@@ -179,6 +205,9 @@ def prepare(
 
 
 def _directory(trial: Trial, record: Record, runs_dir: Path, command: Sequence[str]) -> RunDirectory:
+    path = record.run(trial.name)
+    if _why_unusable(path):
+        directory.move_aside(path)
     run = RunDirectory.create_or_continue(
         runs_dir,
         trial.config,

@@ -17,7 +17,7 @@ from codctl.runs.progress_mark import mark
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config
-    from codctl.runs.files import Attempt, Dispatch, Frozen, Heartbeat, Manifest
+    from codctl.runs.files import Attempt, Dispatch, Frozen, Heartbeat, Manifest, Sweep
 
 
 SWEEPS, TRIALS = "sweeps", "trials"
@@ -130,8 +130,13 @@ class RunDirectory:
     def sweep(self) -> Path | None:
         """The folder of the sweep that it is a trial of: the one it lies in, wherever it was copied from."""
         *_, sweeps, _, trials, _ = ("", "", "", *self.path.absolute().parts)
-        is_trial = trials == TRIALS and (sweeps == SWEEPS or self.manifest().get("sweep"))
+        is_trial = trials == TRIALS and (sweeps == SWEEPS or self._was_made_as_trial())
         return Path(os.path.normpath(self.path / "../..")) if is_trial else None
+
+    def _was_made_as_trial(self) -> bool:
+        with contextlib.suppress(UsageError):
+            return bool(self.manifest().get("sweep"))
+        return False
 
     @property
     def manifest_path(self) -> Path:
@@ -383,6 +388,23 @@ def list_runs(runs_dir: Path) -> list[RunDirectory]:
 def list_sweeps(runs_dir: Path) -> list[Path]:
     """The folders of all sweeps, by name."""
     return [path.parent for path in sorted(runs_dir.glob(f"{SWEEPS}/[!.]*/sweep.json"))]
+
+
+def read_sweep(folder: Path) -> Sweep | None:
+    """The plan of a sweep, under the name that its folder has now; None when there is none.
+
+    Raises:
+        UsageError: sweep.json is damaged, or of another schema.
+    """
+    from codctl.runs import files
+
+    hint = "run the command of the sweep again with --fresh: it moves this one aside"
+    defaults: dict[str, Any] = {"axes": {}, "bases": {}, "command": []}
+    path = folder / "sweep.json"
+    found = reader.read(path, files.Sweep, defaults=defaults, most_bytes=reader.LARGE, hint=hint)
+    if found:
+        found["name"] = folder.resolve().name
+    return found
 
 
 def trials_of(sweep: Path) -> list[RunDirectory]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codctl.errors import CodctlError, UsageError
-from codctl.runs.directory import TRIALS, RunDirectory
+from codctl.runs import reader
+from codctl.runs.directory import TRIALS, RunDirectory, read_sweep
 from codctl.runs.seal import is_sealed
 
 if TYPE_CHECKING:
-    from codctl.runs.files import Attempt
+    from codctl.runs.files import Attempt, Sweep, SweepTrial
 
 _IN_RUN = "after"
 
@@ -56,26 +56,19 @@ class Trial:
         return self.status == "finished" and not self.missing
 
 
-def read_plan(sweep: Path) -> dict[str, Any]:
+def read_plan(sweep: Path) -> Sweep:
     """The sweep's plan.
 
     Raises:
         UsageError: There is none, or it cannot be read.
     """
-    path = sweep / "sweep.json"
-    try:
-        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        plan["name"], plan["trials"]
-    except FileNotFoundError:
-        raise UsageError("not a sweep: sweep.json is missing", where=str(sweep), hint="codctl status") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"the sweep's plan cannot be read: {error!r}", where=str(path)) from error
-    if plan.get("schema") != 1:
-        raise UsageError(f"the plan has schema {plan.get('schema')}, this codctl reads 1", where=str(path))
-    return {**plan, "name": sweep.resolve().name}  # a copy is a sweep of its own
+    plan = read_sweep(sweep)
+    if plan is None:
+        raise UsageError("not a sweep: sweep.json is missing", where=str(sweep), hint="codctl status")
+    return plan
 
 
-def look(sweep: Path, entry: Mapping[str, Any]) -> Trial:
+def look(sweep: Path, entry: SweepTrial) -> Trial:
     """How one trial of the plan stands."""
     folder = sweep / TRIALS / entry["name"]
     run = RunDirectory(folder)
@@ -86,7 +79,7 @@ def look(sweep: Path, entry: Mapping[str, Any]) -> Trial:
             status, attempts = run.status(), run.attempts()
         except CodctlError as error:
             status, broken = "unreadable", error.message
-    suites = tuple(suite["name"] for suite in entry.get("suites") or ())
+    suites = tuple(suite["name"] for suite in entry["suites"])
     results, missing = _suites(folder, suites) if suites else _in_run(folder, status)
     return Trial(
         name=entry["name"],
@@ -113,9 +106,9 @@ def trained_worlds(trial: Trial) -> list[tuple[str, str]]:
     return [(part.family, part.preset) for part in parts]
 
 
-def _alone(entry: Mapping[str, Any]) -> str:
+def _alone(entry: SweepTrial) -> str:
     """What trains it outside of its sweep; a trial without a recipe has only its overrides."""
-    recipe, overrides = entry.get("recipe"), entry.get("overrides", ())
+    recipe, overrides = entry.get("recipe"), entry["overrides"]
     return shlex.join(["codctl", "train", recipe, *overrides] if recipe else overrides)
 
 
@@ -147,7 +140,7 @@ def _in_run(folder: Path, status: str) -> tuple[dict[str, Path], tuple[str, ...]
 def read_result(folder: Path) -> dict[str, Any] | None:
     """The result.json of an evaluation; None when there is none that can be read."""
     try:
-        found: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        found = reader.parse(reader.read_bytes(folder / "result.json", most_bytes=reader.LARGE))
     except (OSError, ValueError):
         return None
-    return found
+    return found if isinstance(found, dict) else None

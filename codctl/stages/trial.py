@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codctl.config.schema import Config
 from codctl.errors import UsageError
+from codctl.runs import reader
 from codctl.runs.atomic import write_json
 from codctl.runs.directory import RunDirectory, move_aside
 from codctl.stages.progress import Progress
+from codctl.stages.sweeps.suites import FOLDER
+
+if TYPE_CHECKING:
+    from codctl.runs.files import Call, TrialPlan
 
 SCHEMA = 1
 _FILE = "trial.json"
@@ -31,7 +36,7 @@ def play_suites(run: RunDirectory, config: Config, progress: Progress) -> None:
 
     if run.manifest()["sweep"] and run.sweep is None:
         return  # it was copied out of its sweep and is a trial no more
-    for entry in (read_trial(run.path) or {}).get("suites", ()):
+    for entry in _calls(run.path):
         folder = suite_folder(run.path, entry["name"])
         suite, overrides = locate(run.path, entry["suite"]), entry["overrides"]
         command = ["codctl", "eval", "--run", run.title, "--suite", suite, *overrides]
@@ -44,25 +49,20 @@ def play_suites(run: RunDirectory, config: Config, progress: Progress) -> None:
         run_suite(planned, progress)
 
 
-def read_trial(run: Path) -> dict[str, Any] | None:
+def read_trial(run: Path) -> TrialPlan | None:
     """What a trial shall do beyond training, as its launcher wrote it; None for a run that is no trial.
 
     Raises:
         UsageError: The file is damaged.
     """
-    path = run / _FILE
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        found["labels"], found["suites"]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"the trial's plan cannot be read: {error!r}",
-            where=str(path),
-            hint="run the sweep's command again to write it",
-        ) from error
-    return dict(found)
+    from codctl.runs import files
+
+    return reader.read(run / _FILE, files.TrialPlan, hint="run the sweep's command again to write it")
+
+
+def _calls(run: Path) -> list[Call]:
+    found = read_trial(run)
+    return found["suites"] if found else []
 
 
 def write_trial(run: Path, labels: Mapping[str, Any], suites: Sequence[Mapping[str, Any]]) -> None:
@@ -77,7 +77,7 @@ def write_trial(run: Path, labels: Mapping[str, Any], suites: Sequence[Mapping[s
         before = None
     if before == content:
         return
-    asked = {entry["name"]: entry for entry in (before or {}).get("suites", ())}
+    asked = {entry["name"]: entry for entry in before["suites"]} if before else {}
     for entry in suites:
         if entry["name"] in asked and asked[entry["name"]] != entry:
             move_aside(suite_folder(run, entry["name"]))
@@ -87,7 +87,7 @@ def write_trial(run: Path, labels: Mapping[str, Any], suites: Sequence[Mapping[s
 def missing_suites(run: Path, suites: Sequence[Mapping[str, Any]]) -> list[str]:
     """Names of the suites that have no result yet, or are asked otherwise than they were."""
     try:
-        asked = {entry["name"]: entry for entry in (read_trial(run) or {}).get("suites", ())}
+        asked = {entry["name"]: entry for entry in _calls(run)}
     except UsageError:
         asked = {}
     return [
@@ -103,13 +103,21 @@ def suite_folder(run: Path, name: str) -> Path:
 
 def locate(run: Path, suite: str) -> str:
     """A shipped suite by its name; a file, which the sweep keeps a copy of, relative to the run."""
-    return str((run / suite).resolve()) if suite.endswith((".yaml", ".yml")) else suite
+    if not suite.endswith((".yaml", ".yml")):
+        return suite
+    sweep = run.resolve().parents[1]
+    path = sweep / FOLDER / Path(suite).name
+    try:
+        reader.refuse_links(path, sweep)
+    except reader.UnfitError as error:
+        reader.refuse(path, error)
+    return str(path)
 
 
 def _digest_of(folder: Path) -> str | None:
     """Whose journal lies in a folder; None when there is none, or none that can be read."""
-    try:
-        with (folder / "journal.jsonl").open(encoding="utf-8") as file:
-            return str(json.loads(file.readline())["digest"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    for line in reader.lines(folder / "journal.jsonl"):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return str(reader.parse(line)["digest"])
+        break
+    return None

@@ -59,7 +59,13 @@ def make_sweep(runs_dir: Path, name: str, counts: dict[str, int]) -> Path:
         bring_to(first, state)
         for number in range(count):
             trials.append(
-                {"name": f"{state}-{number}", "digest": f"{number:016x}", "labels": {"seed": number}, "suites": []}
+                {
+                    "name": f"{state}-{number}",
+                    "digest": f"{number:016x}",
+                    "labels": {"seed": number},
+                    "overrides": [],
+                    "suites": [],
+                }
             )
             if number:
                 copy = RunDirectory(shutil.copytree(first.path, first.path.with_name(f"{state}-{number}")))

@@ -235,9 +235,9 @@ def test_a_training_that_is_evaluated_but_not_finished_does_not_count(plain: Pat
     ("content", "message"),
     [
         (None, "not a sweep: sweep.json is missing"),
-        ("{", "the sweep's plan cannot be read"),
-        ("[]", "the sweep's plan cannot be read"),
-        ('{"schema": 9, "name": "x", "trials": []}', "the plan has schema 9, this codctl reads 1"),
+        ("{", "sweep.json cannot be used: it is not JSON"),
+        ("[]", "sweep.json cannot be used: content: it should be a valid dictionary"),
+        ('{"schema": 9, "name": "x", "trials": []}', "sweep.json cannot be used: schema: it should be 1, but it is 9"),
     ],
 )
 def test_a_folder_without_a_plan_is_refused(tmp_path: Path, content: str | None, message: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from codctl.config.compose import load_config
 from codctl.config.freeze import digest
 from codctl.errors import RefusedError, UsageError
+from codctl.runs.directory import read_sweep
 from codctl.stages.sweeps import record as records
 from codctl.stages.sweeps.ask import ask
 from codctl.stages.sweeps.plan import Plan
@@ -257,8 +258,8 @@ def test_a_row_of_a_study_may_be_added_but_not_changed(home: Path) -> None:
 )
 def test_a_damaged_plan_is_not_guessed_at(tmp_path: Path, content: str) -> None:
     (tmp_path / "sweep.json").write_text(content)
-    with pytest.raises(UsageError, match="the sweep's plan"):
-        records.read(tmp_path)
+    with pytest.raises(UsageError, match=r"sweep\.json cannot be used"):
+        read_sweep(tmp_path)
 
 
 def suite(name: str, *overrides: str) -> dict[str, object]:
@@ -292,7 +293,7 @@ def test_results_of_a_suite_that_is_asked_otherwise_are_moved_aside(tmp_path: Pa
 
 def test_a_damaged_trial_file_is_written_anew(tmp_path: Path) -> None:
     (tmp_path / "trial.json").write_text("{")
-    with pytest.raises(UsageError, match="the trial's plan cannot be read"):
+    with pytest.raises(UsageError, match=r"trial\.json cannot be used: it is not JSON"):
         read_trial(tmp_path)
     write_trial(tmp_path, {}, [])
     assert read_trial(tmp_path) == {"schema": 1, "labels": {}, "suites": []}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codctl.errors import Problem, RefusedError, UsageError
+from codctl.errors import Problem, RefusedError
 from codctl.runs import atomic, manifest
-from codctl.runs.directory import SWEEPS, TRIALS
+from codctl.runs.directory import SWEEPS, TRIALS, read_sweep
 from codctl.stages.sweeps.plan import Plan, Trial, value_at, without
 from codctl.stages.sweeps.suites import calls_of
 
@@ -45,37 +44,16 @@ def folder_of(runs_dir: Path, name: str) -> Path:
     return runs_dir / SWEEPS / name
 
 
-def read(folder: Path) -> dict[str, Any] | None:
-    """The content of sweep.json; None when there is none.
-
-    Raises:
-        UsageError: It is damaged, or of another schema.
-    """
-    path = folder / _FILE
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        schema = found["schema"]
-        found["trials"], found["bases"], found["axes"]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"the sweep's plan cannot be read: {error!r}", where=str(path), hint="--fresh moves the sweep aside"
-        ) from error
-    if schema != SCHEMA:
-        raise UsageError(f"the sweep's plan has schema {schema}, this codctl reads {SCHEMA}", where=str(path))
-    return found
-
-
 def write(record: Record) -> None:
     """Write sweep.json, whole, unless it says the same already."""
-    if read(record.folder) != record.content:
+    if read_sweep(record.folder) != record.content:
         atomic.write_json(record.folder / _FILE, record.content)
 
 
 def axes_of(folder: Path) -> list[str]:
     """Keys that were axes when the sweep was made; none when there is no sweep."""
-    return list((read(folder) or {"axes": {}})["axes"])
+    before = read_sweep(folder)
+    return list(before["axes"]) if before else []
 
 
 def reconcile(plan: Plan, folder: Path, command: Sequence[str]) -> Record:
@@ -86,11 +64,11 @@ def reconcile(plan: Plan, folder: Path, command: Sequence[str]) -> Record:
     Raises:
         RefusedError: The rest of the config is another one than before.
     """
-    before = read(folder)
+    before = read_sweep(folder)
     if before is not None:
         _refuse_other_base(plan, before, folder)
     axes = _joined(before["axes"] if before else {}, plan.axes)
-    entries = {entry["digest"]: dict(entry) for entry in (before["trials"] if before else ())}
+    entries: dict[str, dict[str, Any]] = {entry["digest"]: {**entry} for entry in (before["trials"] if before else ())}
     for entry in entries.values():
         entry["labels"] = _completed(entry["labels"], axes, plan)
     asked = _named(plan.trials, {digest: entry["name"] for digest, entry in entries.items()})
