@@ -29,18 +29,20 @@ class StoppedError(CodctlError):
 
 
 def carry_out(run: RunDirectory, config: Config) -> dict[str, Any]:
-    """Train and evaluate with progress on the terminal.
+    """Train and evaluate with progress on the terminal, with the code as it is now, whatever is edited meanwhile.
 
     Raises:
         StoppedError: By Ctrl-C, a signal or a request; what was learned is saved.
     """
     from codctl.cli._progress import open_display
     from codctl.dispatch import followers
+    from codctl.runs import code as snapshots
     from codctl.runs.signals import Terminated
     from codctl.runs.stop import Signalled, Stopped
     from codctl.stages.pipeline import run_training
 
     run.clear_stop()
+    snapshots.fix(run.root)
     try:
         with open_display(config.runtime.progress_s) as display, run.start_attempt():
             return run_training(config, run, display, followers.starter(run, config))

@@ -99,7 +99,7 @@ def write_parquet(path: Path, trajectories: Iterable[Trajectory], advantages: Se
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from codctl.runs.atomic import write_bytes
+    from codctl.runs.atomic import make_folder, write_bytes
 
     rows: list[dict[str, Any]] = []
     for trajectory in trajectories:
@@ -114,7 +114,7 @@ def write_parquet(path: Path, trajectories: Iterable[Trajectory], advantages: Se
         row.update(credit)
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows), buffer, compression="zstd")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_bytes(path, buffer.getvalue())
 
 

@@ -398,6 +398,13 @@ class CutRepliesGate(Gate):
     limit: float = gate(0.5, "Largest share of episodes that a reply ends that was cut at its token limit.", gt=0, le=1)
 
 
+class MemoryGate(Section):
+    limit: float = gate(
+        1.2, "Largest growth since the first steps of an attempt while memory keeps rising.", gt=1, le=1000
+    )
+    action: Literal["off", "warn"] = gate("warn", "What an open gate does: nothing, or warn.")
+
+
 class LookGate(Section):
     packs: int = gate(16, "Packs played once before the first step of CoD-Train; 0 for none.", ge=0, le=_MOST_PACKS)
     limit: float = gate(0.5, "Largest share of solve episodes, or of updates, that could not be read.", gt=0, le=1)
@@ -431,6 +438,9 @@ class HealthConfig(Section):
         default_factory=UnreadableUpdatesGate, description="Share of updates that could not be read."
     )
     cut_replies: CutRepliesGate = Field(default_factory=CutRepliesGate, description="Share of replies that were cut.")
+    memory: MemoryGate = Field(
+        default_factory=MemoryGate, description="Resident memory, and reserved memory of a GPU, that keep rising."
+    )
     look: LookGate = Field(default_factory=LookGate, description="A look at the model before CoD-Train.")
     non_finite: NonFiniteGate = Field(default_factory=NonFiniteGate, description="No NaN and no infinity.")
     most_skips: int = gate(10, "Steps skipped in a row before the run ends.", ge=1, le=_MOST_STEPS)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,7 +69,9 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # untyped library
 
     def __init__(self, cache: KvCache) -> None:
         super().__init__()
-        self._cache = cache
+        # The cache holds its layers. A strong reference back would keep all of this memory alive, after the cache is
+        # dropped, until Python's garbage collector happens to run.
+        self._cache: KvCache = weakref.proxy(cache)
         self.keys_THD: torch.Tensor | None = None
         self.values_THD: torch.Tensor | None = None
 
@@ -187,7 +190,7 @@ class KvCache(Cache):  # type: ignore[misc]  # untyped library
         self.capacity, self._free = len(kept), []
 
     def clear(self) -> None:
-        """Give all memory back at once: layers and cache refer to each other, so that dropping the cache would not."""
+        """Give all memory back."""
         for layer in self.layers:
             layer.keys_THD = layer.values_THD = None
         self.capacity, self.used, self._free = 1, 0, []

@@ -20,7 +20,7 @@ from codctl.evaluate.arms import play_order
 from codctl.evaluate.ceilings import references
 from codctl.evaluate.journal import Journal, Record, Unit
 from codctl.evaluate.transcript import EpisodeTranscript, transcribe, unpacked
-from codctl.runs.atomic import write_bytes
+from codctl.runs.atomic import make_folder, write_bytes
 
 NAME = "trajectories.parquet"
 FOLDER = "trajectories"  # of a training: one file for each stored step
@@ -81,7 +81,7 @@ def write(path: Path, transcripts: Iterable[Transcript]) -> None:
         for group in _groups(transcripts):
             rows = [_row(transcript, episode) for transcript in group for episode in transcript.episodes]
             writer.write_table(pa.Table.from_pylist(rows, schema=_schema()))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_bytes(path, buffer.getvalue())
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 
 def give_back_freed() -> None:
@@ -11,5 +14,11 @@ def give_back_freed() -> None:
     Tensors of ever other sizes leave holes, and without this a process on a CPU grows to several times what it needs.
     Elsewhere than with glibc nothing happens.
     """
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+    if trim := _malloc_trim():
         trim(0)
+
+
+@cache
+def _malloc_trim() -> Callable[[int], Any] | None:
+    """Loaded once: each `CDLL` is a class and objects that refer to each other."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ _FORBIDDEN = {
     errno.EPERM: "no permission to write",
     errno.EROFS: "the disk is read-only",
 }
+_guards: dict[Path, Callable[[], None]] = {}  # lock file → raises when its folder is another one now
 _MISPLACED = {errno.ENOTDIR: "part of the path is a file", errno.ENAMETOOLONG: "the name is too long"}
 
 
@@ -126,9 +127,26 @@ def fsync_tree(folder: Path) -> None:
     fsync_folder(folder)
 
 
+def guard(lock: Path, check: Callable[[], None]) -> None:
+    """Call `check` before every write into the folder of a lock file, so that nothing is written into another one.
+
+    Args:
+        lock: The lock file.
+        check: Raises when the folder is no longer the one that was locked.
+    """
+    _guards[lock] = check
+
+
+def unguard(lock: Path) -> None:
+    _guards.pop(lock, None)
+
+
 @contextlib.contextmanager
 def storage_errors(path: Path, kind: type[CodctlError] = StageError) -> Iterator[None]:
     """Turn the operating system's refusals to write into one message with a place and a way out."""
+    for lock, check in list(_guards.items()):
+        if path.is_relative_to(lock.parent):
+            check()
     try:
         yield
     except Exception as error:

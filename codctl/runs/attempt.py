@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from codctl.errors import CodctlError
 from codctl.log import Lines, log
-from codctl.runs import atomic, manifest, reader, signals, stop
+from codctl.runs import atomic, lock, manifest, reader, signals, stop
 from codctl.runs.signals import Terminated
 
 if TYPE_CHECKING:
@@ -107,6 +107,11 @@ def recorded(run: Path, number: int, about: Mapping[str, Any]) -> Iterator[None]
             outcome, message = request.outcome, request.message
             _note(handler, message)
             raise
+        except lock.MovedError as moved:
+            outcome, message = "interrupted", moved.message
+            place = folder(moved.found, number) if moved.found else place
+            _note(handler, message)
+            raise
         except (KeyboardInterrupt, Terminated) as signalled:
             outcome = "interrupted"
             message = "interrupted by a signal" if isinstance(signalled, Terminated) else "interrupted by Ctrl-C"
@@ -125,6 +130,8 @@ def recorded(run: Path, number: int, about: Mapping[str, Any]) -> Iterator[None]
 def _record(path: Path, content: Mapping[str, Any]) -> None:
     try:
         atomic.write_json(path, content)
+    except lock.MovedError:
+        pass  # it has ended the attempt, or will
     except CodctlError as error:
         # Raising here would hide why the attempt ended. The run then shows as died, which is true enough.
         log.warning("could not record that the run is %s: %s (%s)", content["outcome"], error.message, error.where)

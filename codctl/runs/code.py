@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,8 +44,12 @@ def digest() -> str:
     return _digest(_PACKAGE)
 
 
-def snapshot(runs_dir: Path) -> Snapshot:
+def snapshot(runs_dir: Path, *, durable: bool = True) -> Snapshot:
     """Copy the package as it is now, unless the same copy is there.
+
+    Args:
+        runs_dir: Where runs live.
+        durable: Survive a power cut now; what needs the copy only while it runs itself may do without.
 
     Raises:
         StageError: It cannot be written.
@@ -58,7 +63,7 @@ def snapshot(runs_dir: Path) -> Snapshot:
     with lock.RunLock(found.path.parent / "lock", _COPY_S):
         if why_not_usable(found):
             about: dict[str, Any] = {"version": codctl.__version__}
-            with seal.sealing(found.path, about) as temp:
+            with seal.sealing(found.path, about, durable=durable) as temp:
                 about["inode"] = temp.stat().st_ino
                 _copy(temp / _PACKAGE.name)
     return found
@@ -85,13 +90,40 @@ def why_not_usable(snapshot: Snapshot) -> str:
     return ""
 
 
+def fix(runs_dir: Path) -> None:
+    """From now on, import from a snapshot and start other processes with it: the checkout may be edited.
+
+    A module that is imported only at the end of a long run is then of the same code as those from its start. Call
+    `digest` when the process begins, so that edits since then are noticed here.
+
+    Raises:
+        StageError: The snapshot cannot be written.
+        RefusedError: The package was edited since `digest` was called.
+    """
+    package = snapshot(runs_dir, durable=False).path / _PACKAGE.name
+    if _digest(_PACKAGE) != digest():
+        raise _edited()
+    for name, module in sys.modules.items():
+        if _is_own_package(name, module):
+            module.__path__ = [str(package.joinpath(*name.split(".")[1:]))]
+    codctl.__file__ = str(package / "__init__.py")
+
+
+def _is_own_package(name: str, module: object) -> bool:
+    return name.partition(".")[0] == _PACKAGE.name and hasattr(module, "__path__")
+
+
+def _edited() -> RefusedError:
+    return RefusedError("codctl's own files were edited since it started", where=str(_PACKAGE), hint="try again")
+
+
 def _copy(target: Path) -> None:
     for path in _files(_PACKAGE):
         place = target / path.relative_to(_PACKAGE)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place)
     if _digest(target) != digest():
-        raise RefusedError("codctl's own files were edited since it started", where=str(_PACKAGE), hint="try again")
+        raise _edited()
 
 
 def find(runs_dir: Path, wanted: str) -> Snapshot:

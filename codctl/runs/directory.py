@@ -38,6 +38,7 @@ class RunDirectory:
         self.path = path
         self._new_config = new_config
         self.beat: heartbeat.Beat | None = None  # of an attempt that this object has started
+        self._held: lock.RunLock | None = None  # by such an attempt
 
     @classmethod
     def create_or_continue(
@@ -261,6 +262,13 @@ class RunDirectory:
         stop.write(self.path, kind, after_attempt=attempt.count(self.path), by=by)
 
     def stop_requested(self) -> stop.Kind | None:
+        """What somebody has asked for.
+
+        Raises:
+            MovedError: An attempt of this object is going on, and the folder was moved, deleted or replaced.
+        """
+        if self._held is not None:
+            self._held.check()
         request = stop.read(self.path)
         return request.kind if request else None
 
@@ -292,8 +300,9 @@ class RunDirectory:
         Raises:
             RefusedError: Another process uses the run.
             Stopped: Somebody has cancelled it before it began.
+            MovedError: The folder was moved, deleted or replaced while the block ran.
         """
-        with lock.RunLock(self.lock_path):
+        with lock.RunLock(self.lock_path) as held:
             for part in _FOLDERS_OF_ATTEMPTS:
                 atomic.remove_leftovers(self.path / part)
             for name in _FILES_OF_ATTEMPTS:
@@ -308,12 +317,26 @@ class RunDirectory:
             code_now = code.digest()
             asked = self._new_config or self.frozen()
             about = {"job": job, "code": code_now, "digest": asked["digest"], "mark": self.mark()}
-            with attempt.recorded(self.path, number, about), heartbeat.beating(self.path, number) as self.beat:
+            with (
+                attempt.recorded(self.path, number, about),
+                self._in_place(held),
+                heartbeat.beating(self.path, number) as self.beat,
+            ):
                 self.store_config()
                 atomic.write_json(attempt.folder(self.path, number) / "config.json", self.frozen())
                 self._note_environment(number)
                 _tell_differences(before, code_now, self.copy_of)
                 yield number
+
+    @contextlib.contextmanager
+    def _in_place(self, held: lock.RunLock) -> Iterator[None]:
+        """Whatever ends the block: when the folder is another one now, that is why."""
+        self._held = held
+        try:
+            yield
+        finally:
+            self._held = None
+            held.check()
 
     def _note_environment(self, number: int) -> None:
         found = machine.environment()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codctl.errors import CodctlError
-from codctl.runs import atomic, manifest, reader
+from codctl.runs import atomic, lock, manifest, reader, signals
 
 if TYPE_CHECKING:
     from codctl.runs.files import Heartbeat
@@ -52,7 +52,10 @@ class Beat:
 
 @contextlib.contextmanager
 def beating(run: Path, attempt: int, every_s: float = EVERY_S) -> Iterator[Beat]:
-    """Beat while the block runs. A beat that cannot be written (disk full) is left out."""
+    """Beat while the block runs. A beat that cannot be written (disk full) is left out.
+
+    When the run's folder was moved away, the main thread is interrupted, and there are no more beats.
+    """
     news = Beat()
 
     def beat() -> None:
@@ -67,8 +70,13 @@ def beating(run: Path, attempt: int, every_s: float = EVERY_S) -> Iterator[Beat]
                 "every_s": every_s,
                 "doing": news.doing(),
             }
-            with contextlib.suppress(CodctlError, OSError):
+            try:
                 atomic.write_json(run / _FILE, content, durable=False)
+            except lock.MovedError:
+                signals.interrupt()
+                return
+            except (CodctlError, OSError):
+                pass
             number += 1
             if news.wait(every_s):
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -14,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from codctl.errors import CodctlError, PreflightError, RefusedError
+from codctl.errors import CodctlError, PreflightError, RefusedError, StageError
 from codctl.runs import atomic, reader
 
 if TYPE_CHECKING:
@@ -25,8 +26,23 @@ _ATTEMPTS = 5
 _PAUSE_S = 0.02
 
 
+class MovedError(StageError):
+    """A locked folder was moved, deleted or replaced.
+
+    Attributes:
+        found: Where the folder is now; None when it is gone, or nobody knows.
+    """
+
+    def __init__(self, folder: Path, found: Path | None) -> None:
+        where_to = f" to {found}" if found else ""
+        resume = f"`codctl resume {shlex.quote(str(found))}` continues a run from its last checkpoint" if found else ""
+        what = f"the folder was moved{where_to}" if found else "the folder was moved, deleted or replaced"
+        super().__init__(f"{what} while codctl worked in it", where=str(folder), hint=resume)
+        self.found = found
+
+
 class RunLock:
-    """Hold a run's lock while the `with` block lasts.
+    """Hold a run's lock while the `with` block lasts, and keep writes out of any other folder of the same name.
 
     Args:
         path: The lock file. It stays behind (removing it would let two processes lock two different files).
@@ -59,7 +75,26 @@ class RunLock:
         except BaseException:
             os.close(descriptor)
             raise
+        atomic.guard(self.path, self.check)
         return self
+
+    def check(self) -> None:
+        """Check that the path still leads to the file that is locked.
+
+        Raises:
+            MovedError: It does not. Another process may have locked what is there now.
+        """
+        with contextlib.suppress(OSError):  # a network file system that does not answer has moved nothing
+            if not _is_at(self._descriptor, self.path):
+                raise MovedError(self.path.parent, self._found())
+
+    def _found(self) -> Path | None:
+        """Where the folder is now, as far as the kernel tells."""
+        try:
+            path = Path(f"/proc/self/fd/{self._descriptor}").readlink()  # Linux
+        except OSError:
+            return None
+        return path.parent if _is_at(self._descriptor, path) else None
 
     def _locked(self) -> int:
         try:
@@ -86,6 +121,7 @@ class RunLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        atomic.unguard(self.path)
         os.close(self._descriptor)  # closing releases
 
 
@@ -162,7 +198,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
     """Whether the open file is still the one with this name."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

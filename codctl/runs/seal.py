@@ -27,7 +27,11 @@ _NO_INFO: Mapping[str, Any] = MappingProxyType({})
 
 @contextlib.contextmanager
 def sealing(
-    final: Path, info: Mapping[str, Any] = _NO_INFO, hashes: Mapping[str, str] = MappingProxyType({})
+    final: Path,
+    info: Mapping[str, Any] = _NO_INFO,
+    hashes: Mapping[str, str] = MappingProxyType({}),
+    *,
+    durable: bool = True,
 ) -> Iterator[Path]:
     """Yield an empty temp folder; on a normal exit it becomes `final`, sealed. On an exception it is removed.
 
@@ -38,6 +42,7 @@ def sealing(
         info: What COMPLETE.json should say beside the file list (`read_info` gives it back).
         hashes: Of files that were hashed already, by their paths in the folder; to be filled within the block. Where
             several processes write large files, each can hash its own.
+        durable: Survive a power cut now.
 
     Raises:
         StageError: Disk full, no permission and the like, also when raised by a library inside the block.
@@ -49,8 +54,12 @@ def sealing(
         temp.mkdir()
         try:
             yield temp
-            _write_complete(temp, info, hashes)
+            if durable:
+                atomic.fsync_tree(temp)
+            _write_complete(temp, info, hashes, durable=durable)
             _move_into_place(temp, final)
+            if durable:
+                atomic.fsync_folder(final.parent)
         except BaseException:
             shutil.rmtree(temp, ignore_errors=True)
             raise
@@ -126,16 +135,13 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_complete(folder: Path, info: Mapping[str, Any], hashes: Mapping[str, str]) -> None:
+def _write_complete(folder: Path, info: Mapping[str, Any], hashes: Mapping[str, str], *, durable: bool) -> None:
     files = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        atomic.fsync_file(path)
         name = path.relative_to(folder).as_posix()
         files.append({"path": name, "size": path.stat().st_size, "sha256": hashes.get(name) or sha256_of(path)})
-    for inner in sorted(path for path in folder.rglob("*") if path.is_dir()):
-        atomic.fsync_folder(inner)
     body = {"schema": 1, "info": atomic.without_nan(dict(info)), "files": files}
-    atomic.write_json(folder / COMPLETE, {**body, "sha256": _digest(body)})
+    atomic.write_json(folder / COMPLETE, {**body, "sha256": _digest(body)}, durable=durable)
 
 
 def _move_into_place(temp: Path, final: Path) -> None:
@@ -148,7 +154,6 @@ def _move_into_place(temp: Path, final: Path) -> None:
         shutil.rmtree(outgoing, ignore_errors=True)
     else:
         temp.rename(final)
-    atomic.fsync_folder(final.parent)
 
 
 def _read_complete(folder: Path) -> Complete:

@@ -41,6 +41,13 @@ def raised() -> Iterator[None]:
         yield
 
 
+def interrupt() -> None:
+    """Let the main thread stop at once, as SIGTERM would, where `raised` or `saved_first` handle that."""
+    main = threading.main_thread().ident
+    if callable(signal.getsignal(signal.SIGTERM)) and main is not None:
+        signal.pthread_kill(main, signal.SIGTERM)
+
+
 class Asked:
     """Whether a signal has asked the block to end.
 

@@ -27,6 +27,7 @@ from codctl.runs.stop import Signalled, Stopped
 from codctl.seeds import derive_seed
 from codctl.stages.export import describe
 from codctl.stages.health import Health, judge_look
+from codctl.stages.memory import MemoryWatch
 from codctl.stages.placement import place
 from codctl.stages.progress import Progress
 from codctl.stages.pulse import Pulse
@@ -143,6 +144,7 @@ class Training:
         self._stage = run.stage("cod_train")
         self._mixture = Mixture.of(config.world)
         self._health = Health(config, progress.message)
+        self._memory = MemoryWatch(config.health.memory, progress.message)
         self._next: Played | None = None
         self._restarts = 0  # of the engine, as far as they were told
         self._done = self._saved = 0
@@ -345,6 +347,7 @@ class Training:
             "seconds/step": seconds,
             "tokens_per_second/rollout": sum(len(e.ids) for e in scored.episodes) / played.seconds,
             "tokens_per_second/learn": learned["tokens/forwarded"] / learn_s,
+            **self._memory.after_step(step),
         }
         try:
             metrics |= self._health.after_step(step, metrics)

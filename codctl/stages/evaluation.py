@@ -117,7 +117,7 @@ def _set_aside(run: RunDirectory, final: Path, about: Mapping[str, Any], spec: E
     if found == dict(about) or (not found and _is_of_before(run, final, spec)):
         return False
     place = run.path / _EARLIER / f"{final.name}-step-{found.get('step', 0):06d}-{found.get('evaluation', '')[:6]}"
-    place.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(place.parent)
     shutil.rmtree(place, ignore_errors=True)  # the same evaluation of the same model
     final.rename(place)
     progress.message(f"evaluation {final.name} has other settings or an earlier step: moved to {place}, repeated")

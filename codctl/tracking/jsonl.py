@@ -38,7 +38,6 @@ class MetricsLog:
         record = {"step": step, "phase": phase, "at_ms": at_ms, "metrics": dict(metrics), "timing": dict(timing or {})}
         line = json.dumps(atomic.without_nan(record), allow_nan=False) + "\n"
         with atomic.storage_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             _append(self.path, line.encode())
 
     def rewind(self, phase: str, step: int) -> None:

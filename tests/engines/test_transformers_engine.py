@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
-from collections.abc import Awaitable, Callable
+import weakref
+from collections.abc import Awaitable, Callable, Iterator
 from random import Random
 from typing import Any, cast
 
@@ -348,6 +350,47 @@ def test_old_keys_and_values_are_forgotten_when_the_weights_change(model: Any) -
 def test_the_test_above_would_notice_stale_keys_and_values(model: Any) -> None:
     longer, reply = second_turn_after_a_change(model, forget=False)
     assert reply.logprobs != pytest.approx(full_forward(model, longer, reply.token_ids, 1.0), abs=1e-2)
+
+
+@pytest.fixture
+def without_garbage_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def memory_of(engine: TransformersEngine) -> list[weakref.ref[torch.Tensor]]:
+    """The keys and values of every layer."""
+    found = [weakref.ref(memory) for layer in engine._cache.layers for memory in (layer.keys_THD, layer.values_THD)]
+    assert all(ref() is not None for ref in found)
+    return found
+
+
+@pytest.mark.usefixtures("without_garbage_collection")
+def test_an_update_frees_the_keys_and_values_of_the_weights_before(model: Any) -> None:
+    engine = new_engine(model)
+    for version in range(1, 5):
+        engine.take_seat()  # somebody plays on: what they said is kept
+        together(engine, [0, 1])
+        before = memory_of(engine)
+        engine._seats = 0
+        asyncio.run(engine.update_weights(Weights(version)))
+        assert [ref() for ref in before] == [None] * len(before)
+
+
+@pytest.mark.usefixtures("without_garbage_collection")
+def test_an_engine_that_is_dropped_leaves_nothing(model: Any) -> None:
+    """Also one that nobody has closed: an error has ended its training."""
+    for _ in range(3):
+        engine = new_engine(model)
+        engine.take_seat()
+        together(engine, [0, 1])
+        left = [weakref.ref(engine), weakref.ref(engine._cache), *memory_of(engine)]
+        del engine
+        assert [ref() for ref in left] == [None] * len(left)
 
 
 def test_weights_cannot_change_in_the_middle_of_a_reply(model: Any) -> None:

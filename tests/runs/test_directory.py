@@ -6,19 +6,23 @@ import errno
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from codctl.config.schema import Config
 from codctl.errors import PreflightError, RefusedError, StageError, UsageError
-from codctl.runs import attempt, directory, manifest
+from codctl.runs import atomic, attempt, directory, lock, manifest, seal
 from codctl.runs.directory import RunDirectory, find_run, list_runs
+from codctl.tracking.jsonl import MetricsLog
 
 
 def names(folder: Path) -> list[str]:
@@ -274,3 +278,74 @@ def test_importing_runs_is_light() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def replaced(run: Path) -> None:
+    """What lies under the name is a copy."""
+    aside = run.rename(run.with_name("other"))
+    shutil.copytree(aside, run)
+
+
+@pytest.mark.parametrize("take_away", [lambda run: run.rename(run.with_name("other")), shutil.rmtree, replaced])
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_an_attempt_ends_when_its_folder_is_moved_deleted_or_replaced(
+    tmp_path: Path, take_away: Callable[[Path], object], in_thread: bool
+) -> None:
+    """By the next look for a request to stop, or by the next heartbeat whatever the main thread does."""
+    run, before = make(tmp_path), {}
+
+    def attempt_it() -> None:
+        with run.start_attempt():
+            take_away(run.path)
+            before.update(snapshot_of(run.path))
+            if in_thread and run.beat:
+                run.beat.now()
+                time.sleep(60)
+            else:
+                run.check_stop()
+
+    with pytest.raises(lock.MovedError) as caught:
+        attempt_it()
+    assert snapshot_of(run.path) == before  # no ghost, and nothing written into another run
+    moved = RunDirectory(tmp_path / "other")
+    if moved.path.exists():
+        assert moved.status() == "interrupted"
+        assert moved.attempts()[0]["message"] == f"the folder was moved to {moved.path} while codctl worked in it"
+        assert caught.value.hint == f"`codctl resume {moved.path}` continues a run from its last checkpoint"
+        with moved.start_attempt() as number:
+            assert number == 2
+
+
+def snapshot_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def append(run: RunDirectory) -> None:
+    MetricsLog(run.metrics_path).append(1, "train", {})
+
+
+def make_a_folder(run: RunDirectory) -> None:
+    atomic.make_folder(run.stage("cod_train") / "rollouts")
+
+
+def seal_a_stage(run: RunDirectory) -> None:
+    with seal.sealing(run.stage("warm_start")):
+        pass
+
+
+@pytest.mark.parametrize("write", [append, make_a_folder, seal_a_stage])
+def test_nothing_is_written_once_the_folder_is_another_one(
+    tmp_path: Path, write: Callable[[RunDirectory], None]
+) -> None:
+    run = make(tmp_path)
+
+    def attempt_it() -> None:
+        with run.start_attempt():
+            run.path.rename(tmp_path / "other")
+            write(run)
+            raise AssertionError("it was written")
+
+    with pytest.raises(lock.MovedError):
+        attempt_it()
+    assert not run.path.exists()
+    assert make(tmp_path).status() == "planned"  # the name is free
