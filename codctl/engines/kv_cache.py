@@ -10,7 +10,7 @@ import mmap
 import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
@@ -71,7 +71,7 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # untyped library
         super().__init__()
         # The cache holds its layers. A strong reference back would keep all of this memory alive, after the cache is
         # dropped, until Python's garbage collector happens to run.
-        self._cache: KvCache = weakref.proxy(cache)
+        self._cache = cast("KvCache", weakref.proxy(cache))
         self.keys_THD: torch.Tensor | None = None
         self.values_THD: torch.Tensor | None = None
 
