@@ -142,7 +142,7 @@ def test_kill_9_while_sealing(tmp_path: Path, moment: str) -> None:
         from codctl.runs import atomic, seal
         parent, moment = Path(sys.argv[1]), sys.argv[2]
 
-        def hang(*_):
+        def hang(*_, **__):
             print("here", flush=True)
             time.sleep(60)
 
