@@ -58,8 +58,25 @@ def with_interval(estimate: Mapping[str, float], show: Callable[[float], str] = 
 
 
 def counted(count: int, noun: str) -> str:
-    """A number of things: 1 job, 2 jobs."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    """A number of things: 1 job, 2 jobs, 1,204 replies."""
+    return f"{count:,} {noun if count == 1 else plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """Several of a thing, by the regular rules: trials, replies, processes."""
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{noun[:-1]}ies"
+    return f"{noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"
+
+
+def is_or_are(count: int) -> str:
+    """The verb that follows a count: 1 trial is, 2 trials are."""
+    return "is" if count == 1 else "are"
+
+
+def was_or_were(count: int) -> str:
+    """The same in the past."""
+    return "was" if count == 1 else "were"
 
 
 def position(index: int) -> int:

@@ -68,3 +68,12 @@ def test_an_estimate_and_a_position() -> None:
     assert quantities.with_interval({"mean": 1.0, "low": 0.51, "high": 1.0}) == "1.00 [0.51\xa01.00]"
     assert quantities.with_interval({"mean": 0.1, "low": -0.2, "high": 0.4}, difference) == "+0.10 [-0.20\xa0+0.40]"
     assert quantities.position(0) == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [(1, "reply", "1 reply"), (2, "reply", "2 replies"), (0, "trial", "0 trials"), (3, "process", "3 processes"),
+     (1204, "day", "1,204 days"), (2, "GPU", "2 GPUs"), (2, "match", "2 matches")],
+)  # fmt: skip
+def test_counted(count: int, noun: str, text: str) -> None:
+    assert quantities.counted(count, noun) == text

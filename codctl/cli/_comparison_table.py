@@ -7,6 +7,7 @@ from typing import Any
 
 from codctl import quantities
 from codctl.cli import _output
+from codctl.quantities import counted
 
 _WIDEST = 4  # positions side by side; of more, the first, the last and some between
 
@@ -29,7 +30,8 @@ def _part(part: Mapping[str, Any], letters: list[str]) -> str:
     places = evenly(list(part["positions"]), _WIDEST)
     shown = {**part, "positions": places}
     played = ", ".join(f"{letter} {count}" for letter, count in zip(letters, part["played"], strict=True))
-    what = f"{part['name']}: {part['family']} {part['preset']}, {part['packs']} packs of {part['length']} in common"
+    packs = counted(part["packs"], "pack")
+    what = f"{part['name']}: {part['family']} {part['preset']}, {packs} of {part['length']} in common"
     positions = [f"position {quantities.position(place)}" for place in places]
     headers = ["arm", "model", *positions, "all positions", "first to last"]
     rows = [row for arm, found in part["arms"].items() for row in rows_of(arm, found, shown, letters)]

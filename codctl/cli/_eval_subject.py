@@ -166,23 +166,23 @@ def _run(run: RunDirectory, step: str | None) -> Subject:
 
 
 def _model(path: Path) -> Subject:
-    from codctl.learn import hub
-    from codctl.learn.models import check_folder
     from codctl.runs.directory import RunDirectory
     from codctl.stages.saved_models import checkpoint_named
-    from codctl.stages.setup import SIDE_FILE, read_side_file
-    from codctl.stages.subject import Subject
+    from codctl.stages.subject import subject_of_model
 
-    if found := checkpoint_named(path):
-        return _run(RunDirectory(found[0]), found[1])
-    folder = hub.located(str(path))
-    check_folder(folder)
-    if "world" not in read_side_file(folder):
+    found = checkpoint_named(path)
+    return _run(RunDirectory(found[0]), found[1]) if found else subject_of_model(str(path))
+
+
+def say_of_an_unknown_training(subject: Subject) -> None:
+    """Say which world a model plays by default whose folder does not say what it was trained on."""
+    from codctl.stages.setup import SIDE_FILE, read_side_file
+
+    if subject.kind == "model" and subject.folder and "world" not in read_side_file(subject.folder):
         _output.talk(
-            f"{path} has no {SIDE_FILE} that says what it was trained on: it plays frozen_lake easy with full texts "
-            "unless family=, preset=, rendering= or the suite say otherwise"
+            f"{subject.name} has no {SIDE_FILE} that says what it was trained on: it plays frozen_lake easy with full "
+            "texts unless family=, preset=, rendering= or the suite say otherwise"
         )
-    return Subject("model", str(path), folder)
 
 
 def _refuse_unused(asked: Asked) -> None:

@@ -48,7 +48,7 @@ def _summary(config: Config, plan: Plan, digest: str) -> list[tuple[str, str]]:
     else:
         memory = layout.devices[0].memory
         has = f", {memory / GIB:.1f} GiB of memory" if memory else ""
-        rows.append(("device", f"CPU, {config.runtime.threads} threads{has}"))
+        rows.append(("device", f"CPU, {counted(config.runtime.threads, 'thread')}{has}"))
     return [*rows, ("generate", _generating(config, plan)), ("train", _training(plan))]
 
 
@@ -78,7 +78,7 @@ def _training(plan: Plan) -> str:
     if split.processes == 1:
         return "one process"
     kind = "fsdp: each holds part of the model" if split.sharded else "ddp: each holds all of the model"
-    return f"{split.processes} processes, {kind}"
+    return f"{counted(split.processes, 'process')}, {kind}"
 
 
 def _memory(device: Device) -> str:
@@ -96,11 +96,15 @@ def _tokens(config: Config, plan: Plan) -> str:
     tokens, room = plan.lengths, plan.layout.room
     train = config.train
     rows = [
-        ["trajectories", f"{tokens.trajectories:,}", f"{train.packs} packs × {train.rollouts} rollouts"],
+        [
+            "trajectories",
+            f"{tokens.trajectories:,}",
+            f"{counted(train.packs, 'pack')} × {counted(train.rollouts, 'rollout')}",
+        ],
         [
             "episodes",
             f"{tokens.episodes:,}",
-            f"each {config.world.length} solves and {config.world.length - 1} updates",
+            f"each {counted(config.world.length, 'solve')} and {counted(config.world.length - 1, 'update')}",
         ],
         ["replies", _about(tokens.calls), "turns as a scripted policy plays them on a few packs"],
         ["prompt tokens", _about(tokens.prompt), f"{tokens.counted}; each counted once"],
@@ -115,10 +119,10 @@ def _tokens(config: Config, plan: Plan) -> str:
         ],
     ]
     if room and config.engine.kind == "vllm":
-        of_longest = f"{room.sequences:,} sequences of {room.context:,}, each engine"
+        of_longest = f"{counted(room.sequences, 'sequence')} of {room.context:,}, each engine"
         rows.append(["KV cache", f"{room.tokens:,} tokens", of_longest])
     if plan.warm_start_steps:
-        shown = f"{config.warm_start.packs:,} packs, {plan.warm_start_steps:,} optimiser steps"
+        shown = f"{counted(config.warm_start.packs, 'pack')}, {plan.warm_start_steps:,} optimiser steps"
         rows.append(["warm start", f"{_about(plan.warm_start_tokens)} tokens", shown])
     if plan.host:
         rows.append(["main memory", size(plan.host), "weights on their way to the engines, on the first node"])
@@ -131,13 +135,13 @@ def _time(config: Config, plan: Plan) -> str:
     overlap = "generate and learn at the same time" if config.engine.overlap else "one after the other"
     rows.append(["a step", f"{speed.step:,.1f} s", f"{overlap}; {speed.tokens_per_s:,.0f} sampled tokens/s"])
     gpu_hours = f", {plan.hours * plan.gpus:,.1f} GPU-hours" if plan.gpus else ""
-    rows.append(["training", duration(plan.hours), f"{plan.steps:,} steps{gpu_hours}"])
+    rows.append(["training", duration(plan.hours), f"{counted(plan.steps, 'step')}{gpu_hours}"])
     if speed.warm_start:
         rows.append(
             ["warm start", duration(speed.warm_start / 3600), f"{_about(plan.warm_start_tokens)} tokens, one process"]
         )
     if speed.evaluated:
-        words = f"{speed.evaluated:,.0f} packs in all arms"
+        words = f"{counted(round(speed.evaluated), 'pack')} in all arms"
         rows.append(["evaluation", duration(speed.evaluation / 3600), words])
     rows.append(["total", duration(plan.total_hours), ""])
     return _output.table(["time", "estimate", ""], rows)

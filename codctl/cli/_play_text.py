@@ -9,6 +9,7 @@ from typing import Literal
 
 from codctl.cli import _output
 from codctl.envs.base import Pack
+from codctl.quantities import counted
 from codctl.stages.env_play import Game
 
 _WIDEST = 100  # columns in which sentences still read well
@@ -76,7 +77,7 @@ def told(game: Game, pack: Pack, rendering: Literal["full", "terse", "compact"])
         *(["ceiling: " + name, *values] for name, values in game.ceilings.items()),
     ]
     table = _output.table(["", *(f"task {position + 1}" for position in range(len(pack)))], rows)
-    stopped = "" if game.finished else f" (over {game.played} of {len(pack)} tasks: stopped early)"
+    stopped = "" if game.finished else f" (over {game.played} of {counted(len(pack), 'task')}: stopped early)"
     return f"\n{shown}\n\n{table}\n\nscore: {game.score:.2f}{stopped}"
 
 

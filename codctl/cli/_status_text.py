@@ -11,7 +11,7 @@ from typing import Any
 
 from codctl.cli import _output
 from codctl.cli._options import RUNS_DIR
-from codctl.quantities import share
+from codctl.quantities import counted, share
 
 _MOST_POSITIONS = 4
 _TRAINING = "CoD-Train"
@@ -164,7 +164,9 @@ def _sweep(sweep: dict[str, Any], again_: Callable[[str, str], str], *, trials: 
 def headline(sweep: dict[str, Any]) -> str:
     counts, rank = sweep["counts"], {status: place for place, status in enumerate(_ORDER)}
     shown = sorted(counts, key=lambda status: rank.get(status, len(rank)))
-    return f"sweep {sweep['name']}: {sweep['trials']} trials, " + ", ".join(f"{counts[s]} {s}" for s in shown)
+    return f"sweep {sweep['name']}: {counted(sweep['trials'], 'trial')}, " + ", ".join(
+        f"{counts[s]} {s}" for s in shown
+    )
 
 
 def _left(left_s: float | None) -> str:

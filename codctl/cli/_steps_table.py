@@ -8,6 +8,7 @@ from typing import Any
 from codctl import quantities
 from codctl.cli import _output
 from codctl.evaluate.about import subject_title
+from codctl.quantities import counted
 
 _WIDEST = 4  # positions side by side; of more, the first, the last and some between
 
@@ -17,7 +18,7 @@ def text(result: Mapping[str, Any]) -> str:
     parts = [_part(result["suite"], part, alone=len(result["parts"]) == 1) for part in result["parts"]]
     foot = f"results  {result['folder']}\nreport   {result['folder']}/report.html"
     if again := result["to_play_again"]:
-        foot += f"\nagain    {again} trajectories failed: the same command plays them again"
+        foot += f"\nagain    {counted(again, 'trajectory')} failed: the same command plays them again"
     head = [subject_title(result["subject"]), *(f"warning: {line}" for line in result.get("warnings", ()))]
     return "\n".join([*head, "\n\n".join([*parts, foot])])
 
@@ -26,9 +27,8 @@ def _part(suite: str, part: Mapping[str, Any], *, alone: bool) -> str:
     from codctl.evaluate.report.learning import evenly
 
     head = suite if alone else part["name"].partition("/")[0]
-    what = (
-        f"{head}: {part['family']} {part['preset']}, the same {part['packs']} packs of {part['length']} for each model"
-    )
+    packs = counted(part["packs"], "pack")
+    what = f"{head}: {part['family']} {part['preset']}, the same {packs} of {part['length']} for each model"
     places = evenly(part["positions"], _WIDEST)
     headers = ["step", "arm", *(f"position {quantities.position(place)}" for place in places), "first to last"]
     rows = []

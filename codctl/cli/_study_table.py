@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from codctl.cli import _output
-from codctl.quantities import difference, share, with_interval
+from codctl.quantities import counted, difference, share, with_interval
 
 _MOST_ROWS, _MOST_INCOMPLETE = 60, 10
 
@@ -26,7 +26,9 @@ def _incomplete(result: Mapping[str, Any]) -> str:
     found = result["incomplete"]
     if not found:
         return ""
-    lines = [f"INCOMPLETE: {len(found)} of {len(result['trials'])} trials; results that need them are left out"]
+    lines = [
+        f"INCOMPLETE: {len(found)} of {counted(len(result['trials']), 'trial')}; results that need them are left out"
+    ]
     for one in found[:_MOST_INCOMPLETE]:
         why = "; ".join(filter(None, (*one["missing"], one["message"])))
         lines.append(f"  {one['trial']}: {one['status']}{f' ({why})' if why else ''}")

@@ -140,7 +140,7 @@ def _foot(result: Mapping[str, Any]) -> str:
         # What the server rejects, it rejects again.
         is_for_good = "lost" not in result.get("replies", {}).get("faults", ("lost",))
         when = "once the server or the settings are changed, " if is_for_good else ""
-        lines.append(f"again    {again} trajectories failed: {when}the same command plays them again")
+        lines.append(f"again    {counted(again, 'trajectory')} failed: {when}the same command plays them again")
     return "\n".join(lines)
 
 
@@ -149,8 +149,8 @@ def _used(usage: Mapping[str, Any]) -> str:
     least = "at least " if usage.get("uncounted") and usage["prompt_tokens"] is not None else ""
     read, written = (_known(usage[key]) for key in ("prompt_tokens", "completion_tokens"))
     cost = f", cost {least}{_known(usage['cost'])}" if "cost" in usage else ""
-    unknown = f" ({usage['uncounted']} replies came without a count)" if usage.get("uncounted") else ""
-    return f"{usage['requests']} requests, {least}{read} tokens read, {written} written{cost}{unknown}"
+    unknown = f" ({counted(usage['uncounted'], 'reply')} came without a count)" if usage.get("uncounted") else ""
+    return f"{counted(usage['requests'], 'request')}, {least}{read} tokens read, {written} written{cost}{unknown}"
 
 
 def _known(value: float | None) -> str:

@@ -14,6 +14,7 @@ from codctl.cli import _output
 from codctl.cli._foreground import carry_out
 from codctl.cli._options import RUNS_DIR, Json, RunsDir
 from codctl.cli._result_text import text
+from codctl.quantities import counted
 
 if TYPE_CHECKING:
     from codctl.runs.directory import RunDirectory
@@ -63,7 +64,7 @@ def cancel(
     lines = [f"{name}: cancelled" for name in found.cancelled]
     lines += [f"{name}: nothing to stop ({status})" for name, status in found.already.items()]
     if len(lines) > _MOST_LINES:
-        lines = [f"cancelled {len(found.cancelled)} runs; {len(found.already)} had already stopped"]
+        lines = [f"cancelled {counted(len(found.cancelled), 'run')}; {len(found.already)} had already stopped"]
     _output.result("cancel", vars(found), "\n".join(lines) or "nothing to stop", as_json=as_json)
 
 

@@ -285,7 +285,7 @@ def demonstrate(
     from codctl.cli._eval_subject import Asked, subject_of
     from codctl.cli._progress import open_display
     from codctl.errors import UsageError
-    from codctl.quantities import share
+    from codctl.quantities import counted, share
     from codctl.stages.demonstrate import DemonstrationSpec, demonstrate
     from codctl.stages.setup import prepare_process
 
@@ -320,8 +320,9 @@ def demonstrate(
         made = demonstrate(subject, spec, folder, display)
     kept, played, curve = made["kept"], made["played"], " ".join(map(share, made["success"]))
     lines = [
-        f"solved  {played['solved']:,} of {played['tasks']:,} tasks, by position: {curve}",
-        f"kept    {kept['solves']:,} tasks and {kept['updates']:,} updates of {kept['packs']:,} packs",
+        f"solved  {played['solved']:,} of {counted(played['tasks'], 'task')}, by position: {curve}",
+        f"kept    {counted(kept['solves'], 'task')} and {counted(kept['updates'], 'update')} "
+        f"of {counted(kept['packs'], 'pack')}",
         f"folder  {folder}" + ("" if made["written"] else " (it was there already)"),
         f"use     codctl train RECIPE warm_start.demonstrations={folder}",
     ]

@@ -12,7 +12,7 @@ import typer
 from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._browser import open_page
-from codctl.cli._eval_subject import Asked, run_of, subject_of
+from codctl.cli._eval_subject import Asked, run_of, say_of_an_unknown_training, subject_of
 from codctl.cli._options import (
     RUNS_DIR,
     ApiKeyEnv,
@@ -120,7 +120,9 @@ def evaluate(
 
     command = ["codctl", *sys.argv[1:]]
     values, resources = split(values)
-    planned = plan(subject_of(asked, suite, runs_dir, resources), suite or _USUAL, values, runs_dir, command)
+    subject = subject_of(asked, suite, runs_dir, resources)
+    say_of_an_unknown_training(subject)
+    planned = plan(subject, suite or _USUAL, values, runs_dir, command)
     if slurm:
         _submit(planned, runs_dir, fresh=fresh, as_json=as_json)
         return

@@ -17,7 +17,7 @@ from codctl.cli import _output
 from codctl.cli._browser import open_page
 from codctl.cli._options import RUNS_DIR, Json, OpenPage, Overrides, RunsDir
 from codctl.cli._sweep_plan import say_counts, show
-from codctl.quantities import counted
+from codctl.quantities import counted, was_or_were
 
 if TYPE_CHECKING:
     from codctl.dispatch.sweep import Standing
@@ -162,7 +162,8 @@ def resume_sweep(folder: Path, *, slurm: bool, local: bool, detach: bool, as_jso
         remake = shlex.join([*content["command"], *(["--retry-failed"] if damaged else [])])
         if unmade and len(unmade) == len(todo):
             raise UsageError(
-                f"{len(unmade)} trials were planned but never created: {', '.join(unmade[:3])}",
+                f"{counted(len(unmade), 'trial')} {was_or_were(len(unmade))} planned but never created: "
+                f"{', '.join(unmade[:3])}",
                 where=str(folder),
                 hint=remake,
             )
@@ -297,7 +298,7 @@ def _resumable(ready: _Ready) -> Iterator[None]:
         code = int(str(stop.code)) if isinstance(stop, Terminated) else CTRL_C
         trials = [RunDirectory(ready.folder / TRIALS / one.name) for one in ready.standings]
         again = resume_command(ready.folder.name, ready.folder.parents[1])
-        kept = f"{sum(trial.status() == 'finished' for trial in trials)} of {len(trials)} trials trained"
+        kept = f"{sum(trial.status() == 'finished' for trial in trials)} of {counted(len(trials), 'trial')} trained"
         raise StoppedError(SIGNALLED[code], code, kept=kept, hint=again) from None
 
 

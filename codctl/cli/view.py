@@ -12,6 +12,7 @@ from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._browser import open_page
 from codctl.cli._options import RUNS_DIR, Json, OpenPage, RunsDir
+from codctl.quantities import counted
 
 if TYPE_CHECKING:
     from codctl.evaluate.selection import Chosen, Rank, Selection
@@ -127,7 +128,7 @@ def view(
     text = _view_text.in_full(chosen)
     _output.paged(text)
     if total > len(chosen):
-        _output.talk(f"{len(chosen)} of {total} trajectories shown; --limit, --arm and --pack choose others")
+        _output.talk(f"{len(chosen)} of {counted(total, 'trajectory')} shown; --limit, --arm and --pack choose others")
 
 
 def _in_full(chosen: list[Chosen], wanted: Selection, ranks: list[Rank]) -> list[Chosen]:
@@ -194,7 +195,7 @@ def _page(
     chosen = [found.source(source, step)] if source is not None or step is not None else list(found.sources)
     written = write_page(found, chosen, wanted, path or found.folder / "view.html")
     value = {"page": str(written.path), "trajectories": written.shown, "total": written.total}
-    left_out = f"\n{written.shown} of {written.total} trajectories: {written.note}" if written.note else ""
+    left_out = f"\n{written.shown} of {counted(written.total, 'trajectory')}: {written.note}" if written.note else ""
     _output.result("view", value, f"{written.path}{left_out}", as_json=as_json)
     if opens:
         open_page(written.path)

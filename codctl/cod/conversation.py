@@ -7,6 +7,7 @@ where a chat template makes that impossible is each prompt rendered anew, and ea
 from __future__ import annotations
 
 import datetime
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -109,6 +110,12 @@ class TemplateChat:
             "stop_tokens": [self._text(token) for token in self.stop_ids],
             **({"date": self.date} if self.date else {}),
         }
+
+    def digest(self) -> str:
+        """What tells it from others: template, tokenizer and stop tokens."""
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        parts = [str(self._tokenizer.chat_template), backend.to_str() if backend else "", str(self.stop_ids)]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def open(self, messages: Sequence[Message]) -> list[int]:
         clean = [{"role": m["role"], "content": self._plain(m["content"])} for m in messages]

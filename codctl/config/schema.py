@@ -14,6 +14,7 @@ from codctl.config import consistency
 from codctl.config.consistency import MisfitError
 from codctl.config.credentials import has_credentials
 from codctl.config.sbatch import check_option, minutes
+from codctl.quantities import counted
 
 FieldClass = Literal["training", "length", "gate", "evaluation", "resource", "cosmetic"]
 CLASSES: dict[FieldClass, str] = {
@@ -276,7 +277,10 @@ class TrainConfig(Section):
     )
     checkpoint_every: int = resource(10, "Steps between sealed checkpoints.", ge=1, le=_MOST_STEPS)
     checkpoints_kept: int | None = resource(
-        2, "How many of the newest checkpoints are kept; null keeps all.", ge=1, le=_MOST_STEPS
+        2,
+        "How many of the newest checkpoints are kept; null keeps all. A warm start keeps two at most.",
+        ge=1,
+        le=_MOST_STEPS,
     )
     reward: RewardConfig = Field(default_factory=RewardConfig, description="Shaping of the solve reward.")
     credit: CreditConfig = Field(default_factory=CreditConfig, description="Returns and advantages.")
@@ -335,8 +339,8 @@ class EngineConfig(Section):
         if least > self.max_staleness:
             raise MisfitError(
                 "engine.max_staleness",
-                f"sync_every={self.sync_every} and overlap={str(self.overlap).lower()} make rows {least} steps old, "
-                f"max_staleness={self.max_staleness} drops them",
+                f"sync_every={self.sync_every} and overlap={str(self.overlap).lower()} make rows "
+                f"{counted(least, 'step')} old, max_staleness={self.max_staleness} drops them",
                 f"engine.max_staleness={least}",
             )
         return self

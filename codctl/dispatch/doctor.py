@@ -13,6 +13,7 @@ from pathlib import Path
 from codctl.config.schema import ClusterConfig
 from codctl.dispatch import clients, slurm_checks
 from codctl.errors import CodctlError
+from codctl.quantities import counted
 from codctl.runs import atomic
 from codctl.stages.findings import Finding, Status
 
@@ -105,7 +106,7 @@ def _settings(cluster: ClusterConfig) -> Iterator[Finding]:
     )
     allowed = found.get("JobRequeue") == "1"
     if allowed or not cluster.requeue:
-        how = "by requeue" if cluster.requeue else f"by a chain of {cluster.chain} jobs"
+        how = "by requeue" if cluster.requeue else f"by a chain of {counted(cluster.chain, 'job')}"
         yield Finding("requeue", "ok", f"JobRequeue = {found.get('JobRequeue', '?')}; this profile continues {how}")
     else:
         message = "the cluster does not requeue jobs by default (JobRequeue = 0) and may refuse a job's own request"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codctl.errors import PreflightError, UsageError
+from codctl.quantities import counted
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _QUERY = ("nvidia-smi", "--query-gpu=index", "--format=csv,noheader")
@@ -62,7 +63,7 @@ class Slots:
         if max_parallel is not None and max_parallel < 1:
             raise UsageError(f"max_parallel is {max_parallel}, expected 1 or more", hint="--max-parallel 1")
         if gpus_each < 0 or threads_each < 1:
-            raise UsageError(f"a job cannot have {gpus_each} GPUs and {threads_each} threads")
+            raise UsageError(f"a job cannot have {counted(gpus_each, 'GPU')} and {counted(threads_each, 'thread')}")
         gpus = visible_gpus() if gpus_each else ()
         slots = cls(gpus=gpus, cores=_cores(), max_parallel=max_parallel, by_bus=_VISIBLE not in os.environ)
         slots.require(gpus_each)

@@ -18,6 +18,7 @@ from codctl.dispatch import local, sweep, worker
 from codctl.dispatch.local import Job, Slots
 from codctl.dispatch.slots import visible_gpus
 from codctl.errors import SweepError, UsageError
+from codctl.quantities import counted, is_or_are
 from codctl.runs import attempt, code, lock, stop
 from codctl.runs.directory import TRIALS, RunDirectory
 from codctl.runs.own_jobs import folder_of
@@ -193,7 +194,9 @@ def _summed_up(folder: Path) -> dict[str, Any]:
 
 def incomplete_error(folder: Path, why: Mapping[str, str], total: int, again: str) -> SweepError:
     """The error for a sweep of which some trials are not complete; which and why was said before."""
-    return SweepError(f"{len(why)} of {total} trials are incomplete", where=str(folder), hint=again)
+    return SweepError(
+        f"{len(why)} of {counted(total, 'trial')} {is_or_are(len(why))} incomplete", where=str(folder), hint=again
+    )
 
 
 class LineWatcher:
@@ -260,7 +263,8 @@ def _launch(folder: Path) -> None:
 
 def _sum_up(folder: Path) -> None:
     result = _summed_up(folder)
-    _tell(f"{result['trials_complete']} of {len(result['trials'])} trials are complete: {folder / 'report.html'}")
+    done, trials = result["trials_complete"], counted(len(result["trials"]), "trial")
+    _tell(f"{done} of {trials} {is_or_are(done)} complete: {folder / 'report.html'}")
 
 
 def _tell(text: str) -> None:

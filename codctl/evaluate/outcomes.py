@@ -158,8 +158,7 @@ def unread(part: Mapping[str, Any]) -> str:
     arm = "oracle" if _is_unread(_of(part, "oracle", "solve")) else bad[0]  # the truth is the best that hints can be
     counts = _of(part, arm, "solve")
     n, said = unreadable(counts).total(), did(part, "solve", counts)
-    replies = f"{n} {'reply' if n == 1 else 'replies'} could not be read"
-    return f"{_solves(arm, counts)}; {replies}{f': {said}' if said else ''}"
+    return f"{_solves(arm, counts)}; {counted(n, 'reply')} could not be read{f': {said}' if said else ''}"
 
 
 def sentences(part: Mapping[str, Any]) -> list[str]:
@@ -174,7 +173,9 @@ def sentences(part: Mapping[str, Any]) -> list[str]:
     if _is_unread(updates):
         n, said = unreadable(updates).total(), did(part, "update", updates)
         why = f" ({said})" if said else ""
-        found.append(f"{n} of {updates.total()} updates could not be read{why}, so their hints were not rewritten")
+        found.append(
+            f"{n} of {counted(updates.total(), 'update')} could not be read{why}, so their hints were not rewritten"
+        )
     return found
 
 
@@ -219,7 +220,7 @@ def unreadable(counts: Counter[str]) -> Counter[str]:
 
 def _solves(arm: str, counts: Counter[str]) -> str:
     how = {"oracle": "with the truth in its hints ", "own": "with its own hints ", "none": "without hints "}
-    return f"{how.get(arm, '')}it solves {counts['solved']} of {counts.total()} tasks"
+    return f"{how.get(arm, '')}it solves {counts['solved']} of {counted(counts.total(), 'task')}"
 
 
 def did(limits: Mapping[str, Any], episode: str, counts: Counter[str]) -> str:

@@ -1,31 +1,38 @@
-"""What was wrong with the replies of an evaluation: counted by kind, arm and position, and told in sentences."""
+"""What was wrong with the replies of an evaluation: the faults among its outcomes, and sentences about them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from codctl.evaluate.outcomes import endings
 from codctl.outcomes import FAULTS, UNPLAYED, FaultKind
+from codctl.quantities import counted, is_or_are, was_or_were
 
+_PLACE = ("arm", "position", "episode")
 _QUOTES = 2  # of the server's words, for each kind
 _TEXTLESS: tuple[FaultKind, ...] = (*UNPLAYED, "empty", "reasoning", "tool_call")
-# What to do about a kind; {limits} are the token limits that were reached.
+# What to do about a kind; {n} is "3 of 8 replies", {limits} are the token limits that were reached.
 _SENTENCES: dict[FaultKind, str] = {
-    "cut": "{n} replies were cut at the token limit: raise {limits}{thinking}",
-    "empty": "{n} replies were empty: check the chat template and the stop tokens that the model is served with",
-    "reasoning": "{n} replies held reasoning and no answer: raise {limits}, or turn thinking off",
-    "refusal": "{n} replies were refusals{words}",
-    "tool_call": "{n} replies were tool calls instead of text{words}: serve the model without tools",
-    "filtered": "{n} replies were withheld by the server's content filter{words}: relax the filter",
-    "rejected": "{n} requests were rejected{words}: change the server or the settings",
-    "lost": "{n} replies never came{words}",
+    "cut": "{n} {were} cut at the token limit: raise {limits}{thinking}",
+    "empty": "{n} {were} empty: check the chat template and the stop tokens that the model is served with",
+    "reasoning": "{n} held reasoning and no answer: raise {limits}, or turn thinking off",
+    "refusal": "{n} {were} a refusal{words}",
+    "tool_call": "{n} held a tool call instead of text{words}: serve the model without tools",
+    "filtered": "{n} {were} withheld by the server's content filter{words}: relax the filter",
+    "rejected": "{n} {were} rejected{words}: change the server or the settings",
+    "lost": "{n} never came{words}",
 }
 
 
-def count(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Count the faults in the rows of an evaluation (not of its reference policies).
+def count(rows: Sequence[Mapping[str, Any]], outcomes: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sum up the faults of an evaluation (not of its reference policies).
+
+    Args:
+        rows: The rows of its arms.
+        outcomes: What `outcomes.count` makes of them.
 
     Returns:
         `episodes`: Tasks that were to be played.
@@ -34,26 +41,20 @@ def count(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         `by_position`: The same for each arm, position and episode (`solve` or `update`), `of` so many episodes.
         `words`: What the server said most often about each kind.
     """
-    ended = [ending for row in rows for ending in endings(row)]
-    played = Counter((one.arm, one.position, one.episode) for one in ended)
-    faulty = Counter((one.arm, one.position, one.episode, one.outcome) for one in ended if one.outcome in FAULTS)
-    kinds = Counter(one.outcome for one in ended)
+    points = [
+        {**{key: point[key] for key in _PLACE}, "kind": point["outcome"], "count": point["count"], "of": point["of"]}
+        for point in sorted(outcomes, key=itemgetter(*_PLACE, "outcome"))
+        if point["outcome"] in FAULTS
+    ]
+    kinds = Counter[str]()
+    for point in points:
+        kinds[point["kind"]] += point["count"]
     return {
         "episodes": len(rows),
         "asked": sum(row.get("replies", 1) for row in rows),
         "faults": {kind: kinds[kind] for kind in FAULTS if kinds[kind]},
-        "by_position": [
-            {
-                "arm": arm,
-                "position": position,
-                "episode": task,
-                "kind": kind,
-                "count": n,
-                "of": played[arm, position, task],
-            }
-            for (arm, position, task, kind), n in sorted(faulty.items())
-        ],
-        "words": _words((one.outcome, one.words) for one in ended),
+        "by_position": points,
+        "words": _words((one.outcome, one.words) for row in rows for one in endings(row)),
     }
 
 
@@ -84,11 +85,13 @@ def sentences(part: Mapping[str, Any], prefix: str = "") -> list[str]:
         return []
     found = []
     if failed := part["failed_episodes"]:
-        found.append(f"{failed} of {counts['episodes']} episodes could not be played and are left out")
+        of = counted(counts["episodes"], "episode")
+        found.append(f"{failed} of {of} could not be played and {is_or_are(failed)} left out")
     for kind, n in counts["faults"].items():
         said = [f"“{one['words']}”" for one in counts["words"] if one["kind"] == kind]
         words = f" ({', '.join(said[:_QUOTES])})" if said else ""
-        values = {"n": f"{n} of {counts['asked']}", "words": words, "limits": _limits(part, kind, prefix)}
+        of = counted(counts["asked"], "request" if kind == "rejected" else "reply")
+        values = {"n": f"{n} of {of}", "were": was_or_were(n), "words": words, "limits": _limits(part, kind, prefix)}
         values["thinking"] = "" if part["rendering"] == "compact" else "; a model that thinks needs thousands"
         found.append(_SENTENCES[kind].format(**values) + _updates(counts, kind))
     return found

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from codctl.cod.strategies import RALPH
+from codctl.evaluate.outcomes import unread
 from codctl.evaluate.statistics import Estimates, Floats, differences, seeds_half_width, shares
 from codctl.evaluate.summary import solved_so_far
 
@@ -59,9 +60,9 @@ def cell(played: Sequence[Played]) -> dict[str, Any]:
         played: One for each seed; all were asked the same (`is_alike`).
 
     Returns:
-        `packs`, `positions`, `arms` and `references` (success by position), `gain` (last less first position, by arm),
-        `own_less_none` (at the last position), and `solved_by_attempt` of a Ralph loop. Every estimate has `mean`,
-        `low`, `high` and `by_seed`.
+        `packs`, `positions`, `unread` (what to say where most replies could not be read; else empty), `arms` and
+        `references` (success by position), `gain` (last less first position, by arm), `own_less_none` (at the last
+        position), and `solved_by_attempt` of a Ralph loop. Every estimate has `mean`, `low`, `high` and `by_seed`.
     """
     what = played[0].what
     tables = [_columns(one) for one in played]
@@ -146,6 +147,7 @@ def _head(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "packs": what["packs"],
         "positions": what["positions"],
         "failed_episodes": sum(part.get("failed_episodes", 0) for part in parts),
+        "unread": unread({**what, "outcomes": [point for part in parts for point in part.get("outcomes") or ()]}),
     }
 
 

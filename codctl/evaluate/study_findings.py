@@ -8,7 +8,7 @@ from typing import Any
 from codctl.cod.strategies import RALPH
 from codctl.envs.registry import families
 from codctl.evaluate.study import last_success
-from codctl.quantities import percent, points
+from codctl.quantities import counted, is_or_are, percent, points
 
 RELATIONS = {
     "trained": "in the worlds of the training",
@@ -24,6 +24,7 @@ CLAIMS = {
     "improves": "improves, but not because of its hints",
     "nothing": "no measurable gain",
     "worsens": "gets worse",
+    "unread": "most replies could not be read",
 }
 Cell = Mapping[str, Any]
 
@@ -55,6 +56,8 @@ def claim(cell: Cell) -> str:
     gain = cell.get("gain", {}).get("own")
     if gain is None:
         return ""
+    if cell.get("unread"):
+        return "unread"
     if gain["low"] > 0:
         lead = cell.get("own_less_none")
         return "learns" if lead is None or lead["low"] > 0 else "improves"
@@ -74,7 +77,8 @@ def answers(cells: Iterable[Cell]) -> list[dict[str, Any]]:
         elif said := claim(cell):
             one["of"] += 1
             one[said] += 1
-            one["gains"].append(cell["gain"]["own"]["mean"])
+            if said != "unread":
+                one["gains"].append(cell["gain"]["own"]["mean"])
     return [{**found[name], "answer": _answer(found[name])} for name in RELATIONS if name in found]
 
 
@@ -90,24 +94,33 @@ def headline(answered: Sequence[Mapping[str, Any]], incomplete: int, trials: int
         pieces.append(f"{'only ' if pieces else ''}in part {_listed(groups['in part'])}")
     if groups["no"]:
         pieces.append(f"not {_listed(groups['no'])}")
-    if not pieces:
+    unread, of = (sum(one[key] for one in answered) for key in ("unread", "of"))
+    if not pieces and unread:
+        said = "Nothing was measured: most replies could not be read"
+    elif not pieces:
         said = "No result yet: no evaluation is complete"
     elif not groups["yes"] and not groups["in part"]:
         said = f"No learning from its own hints was measured: {pieces[0]}"
     else:
         said = f"It learns on the job, from its own hints, {'; '.join(pieces)}"
-    if not incomplete:
-        return f"{said}."
-    so_far = f"So far: {said[0].lower()}{said[1:]}" if pieces else said
-    return f"{so_far}. {incomplete} of {trials} trials are incomplete."
+    if pieces and incomplete:
+        said = f"So far: {said[0].lower()}{said[1:]}"
+    if pieces and unread:
+        said += f". Most replies could not be read in {unread} of {counted(of, 'evaluation')}"
+    return f"{said}.{_open(incomplete, trials)}"
 
 
 def headline_of_sweep(cells: Sequence[Cell], incomplete: int, trials: int) -> str:
     """The best setting of a plain sweep, and how many it cannot be told apart from."""
-    after = f" {incomplete} of {trials} trials are incomplete." if incomplete else ""
+    after = _open(incomplete, trials)
     ended = [(cell, last) for cell in cells if cell["state"] == "complete" and (last := last_success(cell))]
     if not ended:
         return f"No result yet: no setting is complete.{after}"
+    if unread := sum(bool(cell.get("unread")) for cell, _ in ended):
+        after = f" Most replies of {unread} of {counted(len(ended), 'setting')} could not be read.{after}"
+        ended = [(cell, last) for cell, last in ended if not cell.get("unread")]
+    if not ended:
+        return f"Nothing was measured.{after}"
     best, top = max(ended, key=lambda one: one[1]["mean"])
     where = f" on {best['evaluation']}" if len({cell["evaluation"] for cell, _ in ended}) > 1 else ""
     close = sum(1 for cell, last in ended if cell is not best and last["high"] >= top["low"])
@@ -118,7 +131,7 @@ def headline_of_sweep(cells: Sequence[Cell], incomplete: int, trials: int) -> st
     if len(ended) == 1:
         return f"{said}.{after}"
     worse = "the other does worse" if len(ended) == 2 else f"the other {len(ended) - 1} do worse"
-    others = f"{close} other{'s' if close > 1 else ''} of {len(ended)} settings cannot be told apart from it"
+    others = f"{counted(close, 'other')} of {len(ended)} settings cannot be told apart from it"
     return f"{said}; {others if close else worse}.{after}"
 
 
@@ -130,15 +143,21 @@ def ablation_said(differences: Sequence[Mapping[str, Any]]) -> list[str]:
         more = sum(one["low"] > 0 for one in found)
         less = sum(one["high"] < 0 for one in found)
         sentences.append(
-            f"Against {theirs}, {ours} gains more within a pack in {more} of {len(found)} evaluations, less in {less}; "
-            f"in {len(found) - more - less} the interval contains zero."
+            f"Against {theirs}, {ours} gains more within a pack in {more} of {counted(len(found), 'evaluation')}, "
+            f"less in {less}; in {len(found) - more - less} the interval contains zero."
         )
     return sentences
+
+
+def _open(incomplete: int, trials: int) -> str:
+    return f" {incomplete} of {counted(trials, 'trial')} {is_or_are(incomplete)} incomplete." if incomplete else ""
 
 
 def _answer(one: Mapping[str, Any]) -> str:
     if not one["of"]:
         return "incomplete"
+    if one["unread"] == one["of"]:
+        return "unreadable"
     return "yes" if one["learns"] == one["of"] else "in part" if one["learns"] else "no"
 
 

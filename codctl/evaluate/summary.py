@@ -45,13 +45,14 @@ def summarise(spec: EvalSpec, journal: Journal) -> Evaluation:
     rows = _rows(spec, journal, arms, spec.seeds)
     reference_rows = _rows(spec, journal, references(map(get_family, names)), spec.seeds[:1])
     told = (journal.get(Unit(spec.name, "own", spec.seeds[0], number)) for number in range(min(spec.packs, CANDIDATES)))
+    ended = outcomes.count(rows)
     home = _Positions(spec, rows, reference_rows, foreign=False)
     result = {
         **_what(spec),
         **home.summary(),
         "failed_episodes": sum(1 for row in rows if row["failed"]),
-        "replies": replies.count(rows),
-        "outcomes": outcomes.count(rows),
+        "replies": replies.count(rows, ended),
+        "outcomes": ended,
     }
     if spec.strategy in RALPH:
         result["solved_by_attempt"] = home.solved_by_attempt()

@@ -24,6 +24,7 @@ from codctl.learn.demonstrations import other_source
 from codctl.learn.learner import Learner
 
 _MOST_WARMUP_STEPS = 20
+_MOST_KEPT = 2  # checkpoints: they only serve to continue, and are deleted when the warm start ends
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,8 @@ class Imitation:
         if step:
             info = {"steps": [asdict(one) for one in self.steps], "source": self._source}
             checkpoints.save(self._folder, self._learner, step, info=info)
-            checkpoints.prune(self._folder, self._config.train.checkpoints_kept, newest=step)
+            kept = min(self._config.train.checkpoints_kept or _MOST_KEPT, _MOST_KEPT)
+            checkpoints.prune(self._folder, kept, newest=step)
         self._saved_s = time.monotonic()
 
 

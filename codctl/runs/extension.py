@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codctl.errors import Problem, RefusedError, StageError
+from codctl.quantities import counted
 from codctl.runs.seal import is_sealed, newest_sealed, read_info
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _check_steps(run: Path, old: Config, new: Config, *, extend: bool) -> None:
     done, asked = learned_steps(run), new.train.steps
     if asked < done:
         raise RefusedError(
-            f"run {run.name!r} has learned {done} steps already, train.steps={asked} is fewer",
+            f"run {run.name!r} has learned {counted(done, 'step')} already, train.steps={asked} is fewer",
             where=str(run),
             hint=f"train.steps={done} or more, or --name OTHER for a second run",
         )
@@ -73,7 +74,7 @@ def _check_steps(run: Path, old: Config, new: Config, *, extend: bool) -> None:
         raise RefusedError(
             f"the learning rate depends on train.steps: {jump}",
             where=str(run),
-            hint=f"add --extend to go on with that, or --name OTHER to train {asked} steps from the start",
+            hint=f"add --extend to go on with that, or --name OTHER to train {counted(asked, 'step')} from the start",
         )
 
 
@@ -86,8 +87,8 @@ def _jump(old: Config, new: Config, done: int) -> str:
         return ""
     following = learning_rate(new.train, min(done + 1, new.train.steps))
     return (
-        f"{new.train.lr_schedule} over {old.train.steps} steps, it was {before:.3g} at step {done}; "
-        f"over {new.train.steps} steps, it goes on with {following:.3g}"
+        f"{new.train.lr_schedule} over {counted(old.train.steps, 'step')}, it was {before:.3g} at step {done}; "
+        f"over {counted(new.train.steps, 'step')}, it goes on with {following:.3g}"
     )
 
 

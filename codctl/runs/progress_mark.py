@@ -6,6 +6,7 @@ import contextlib
 import json
 from pathlib import Path
 
+from codctl.quantities import counted
 from codctl.runs.seal import COMPLETE
 
 _CHECKPOINTS = "stages/cod_train/checkpoints"
@@ -25,7 +26,7 @@ def mark(run: Path) -> str:
     if checkpoints:
         parts.append(f"checkpoint {max(checkpoints)}")
     if played:
-        parts.append(f"{played} trajectories of evaluations")
+        parts.append(f"{counted(played, 'trajectory')} of evaluations")
     return ", ".join(parts) or "the start"
 
 

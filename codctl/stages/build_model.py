@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from codctl.cod.conversation import TemplateChat
 from codctl.config.schema import Config
+from codctl.errors import RefusedError
 from codctl.learn import hub
 from codctl.learn.models import load_chat
+from codctl.runs.atomic import write_text
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_whole, sealing
 from codctl.stages.model_checks import check_files
 from codctl.stages.progress import Progress
 
-_STAGE = "model"
+_STAGE, _CHAT = "model", "chat.sha256"
 
 
 def build_model(run: RunDirectory, config: Config, progress: Progress) -> Path:
@@ -20,15 +23,31 @@ def build_model(run: RunDirectory, config: Config, progress: Progress) -> Path:
 
     Raises:
         PreflightError: The hub does not give it, or what is there cannot be used.
+        RefusedError: Conversations are no longer written as when the run began.
     """
     if _is_built(config):
         _build(run.stage(_STAGE), config, progress)
         return run.stage(_STAGE)
     folder = _fetched(config, progress)
     check_files(config.model)
-    for note in load_chat(folder).notes:  # once here, for all stages
+    chat = load_chat(folder)
+    _refuse_other_chat(run, chat, folder)
+    for note in chat.notes:  # once here, for all stages
         progress.message(note)
     return folder
+
+
+def _refuse_other_chat(run: RunDirectory, chat: TemplateChat, folder: Path) -> None:
+    """A run writes its conversations in one way from its first attempt to its last."""
+    kept = run.stage(_CHAT)
+    if not kept.is_file():
+        write_text(kept, f"{chat.digest()}\n")
+    elif kept.read_text(encoding="utf-8", errors="replace").strip() != chat.digest():
+        raise RefusedError(
+            "the model's chat template, tokenizer or stop tokens have changed since the run began",
+            where=str(folder),
+            hint="put the earlier files back, or --name OTHER trains a second run",
+        )
 
 
 def start_folder(run: RunDirectory, config: Config) -> Path:

@@ -19,6 +19,7 @@ from codctl.evaluate import look, trajectory_file
 from codctl.learn import checkpoints
 from codctl.learn.group import LearnerGroup, Starter, open_group
 from codctl.learn.models import load_chat, load_tokenizer
+from codctl.quantities import counted
 from codctl.runs import signals
 from codctl.runs.directory import RunDirectory
 from codctl.runs.extension import final_step
@@ -364,7 +365,9 @@ class Training:
         total = self._sampler.engine.stats.restarts
         new, self._restarts = total - self._restarts, total
         if new:
-            self._progress.message(f"step {step}: engines were lost and restarted ({new} times); see engine.log")
+            self._progress.message(
+                f"step {step}: engines were lost and restarted ({counted(new, 'time')}); see engine.log"
+            )
         return new
 
     def _keep(

@@ -23,6 +23,7 @@ from codctl.envs.base import Rendering
 from codctl.envs.registry import get_family
 from codctl.errors import RefusedError, StageError
 from codctl.learn.demonstrations import FILE, FORMAT, Demonstration, prompts_digest
+from codctl.quantities import counted
 from codctl.runs.atomic import storage_errors, write_text
 from codctl.runs.seal import is_sealed, read_info, sealing
 from codctl.stages.progress import Progress
@@ -87,14 +88,14 @@ def demonstrate(subject: Subject, spec: DemonstrationSpec, out: Path, progress: 
         asyncio.run(_Playing(performer, spec, journal, progress).play(missing))
     if lost := [number for number in range(spec.packs) if number not in journal.packs]:
         raise StageError(
-            f"{len(lost)} of {spec.packs} packs got no reply to some request",
+            f"{len(lost)} of {counted(spec.packs, 'pack')} got no reply to some request",
             where=str(journal.path),
             hint="the same command plays them again",
         )
     info = {**about, "by": subject.describe()["title"], **_summary(spec, journal.packs), "codctl": codctl.__version__}
     if not info["kept"]["episodes"]:
         raise StageError(
-            f"nothing to keep: none of {info['played']['tasks']} tasks was solved",
+            f"nothing to keep: none of {counted(info['played']['tasks'], 'task')} was solved",
             where=str(journal.path),
             hint="a stronger model, an easier --preset, more --best-of, or more --solve-tokens; codctl eval --limit 1 "
             "--show shows what it replies",
@@ -289,6 +290,7 @@ def _write(path: Path, kept: Sequence[dict[str, Any]]) -> None:
 
 def _card(spec: DemonstrationSpec, info: dict[str, Any]) -> str:
     kept, played = info["kept"], info["played"]
+    packs, tasks = counted(spec.packs, "pack"), counted(spec.length, "task")
     curve = " ".join(f"{value:.2f}" for value in info["success"])
     return f"""---
 tags: [connect-the-dots, codctl]
@@ -298,8 +300,8 @@ configs:
 ---
 # Demonstrations of {spec.family} `{spec.preset}`, rendering `{spec.rendering}`
 
-Played by {info["by"]}: {spec.packs} packs of {spec.length} tasks, the best of {spec.best_of} trajectories each, at
-temperature {spec.temperature:g}. Success by position over all {played["trajectories"]} trajectories: {curve}.
+Played by {info["by"]}: {packs} of {tasks}, the best of {counted(spec.best_of, "trajectory")} each, at
+temperature {spec.temperature:g}. Success by position over {counted(played["trajectories"], "trajectory")}: {curve}.
 
 Of each pack the trajectory that solves the most tasks was kept, and from it the tasks that it solved ({kept["solves"]})
 and the updates that could be read and were followed by a solved task ({kept["updates"]}).

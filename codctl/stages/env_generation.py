@@ -10,6 +10,7 @@ from typing import Any
 import codctl
 from codctl.envs.base import Family, Rendering, Split
 from codctl.errors import RefusedError
+from codctl.quantities import counted
 from codctl.runs.seal import COMPLETE, is_sealed, sealing
 
 FILE = "packs.parquet"
@@ -110,6 +111,7 @@ def _row(family: Family, spec: DatasetSpec, index: int) -> dict[str, Any]:
 
 
 def _card(family: Family, spec: DatasetSpec) -> str:
+    packs = counted(spec.packs, "pack")
     return f"""---
 pretty_name: {json.dumps(family.title)}
 tags: [reinforcement-learning, connect-the-dots, codctl]
@@ -124,7 +126,7 @@ configs:
 
 {family.title}.
 
-{spec.packs} packs of {spec.length} tasks: preset `{spec.preset}`, variant `{spec.variant}`, split `{spec.split}`,
+{packs} of {counted(spec.length, "task")}: preset `{spec.preset}`, variant `{spec.variant}`, split `{spec.split}`,
 rendering `{spec.rendering}`.
 
 A pack is one hidden world and several tasks in it, played in order; what was learned in one task helps in the next.

@@ -11,6 +11,7 @@ from codctl.cod.conversation import ByteChat, Chat
 from codctl.cod.engine import Asker, Engine, EngineError, Generation, Sampling, Weights
 from codctl.cod.prompts import Message, parse_answer, update_reply
 from codctl.envs.base import Episode, Policy, Situation
+from codctl.quantities import counted
 
 Say = Callable[[str], None]
 Ask = Callable[[str], str | None]  # None when the person has left
@@ -161,7 +162,7 @@ class PersonsSeat(ModelsSeat):
             super()._show(asker)
             return
         slot, pack = situation.slot, situation.pack
-        parts = [] if self._explained else [f"{slot.family.title}\nPack {pack.id}, {len(pack)} tasks."]
+        parts = [] if self._explained else [f"{slot.family.title}\nPack {pack.id}, {counted(len(pack), 'task')}."]
         self._rules, self._quit = slot.family.rules(slot.preset), slot.family.quit_words
         if (kind := (slot.family.name, slot.preset)) not in self._explained:
             self._explained.add(kind)

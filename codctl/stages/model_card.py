@@ -93,9 +93,10 @@ def _training(config: Config) -> str:
         f"{p.family} `{p.preset}`" + (f" ({p.variant})" if p.variant else "") for p in config.world.parts
     )
     start = _start(config) + (f" at `{model.revision}`" if model.revision else "")
+    packs = counted(config.warm_start.packs, "pack")
     rows = {
-        "worlds": f"{worlds}; {config.world.length} tasks each",
-        "start": start + (f", then SFT on {config.warm_start.packs} packs" if config.warm_start.enabled else ""),
+        "worlds": f"{worlds}; {counted(config.world.length, 'task')} each",
+        "start": f"{start}, then SFT on {packs}" if config.warm_start.enabled else start,
         "CoD-Train": f"{counted(train.steps, 'step')} of {counted(train.packs, 'pack')} × {train.rollouts} rollouts, "
         f"loss `{train.loss.kind}`, learning rate {train.lr:g}",
         "trained": f"LoRA of rank {model.lora.rank} on `{model.lora.target}`" if model.lora.rank else "all weights",

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from codctl.quantities import percent, position, share
+from codctl.quantities import counted, percent, position, share
 
 _SPARKS = "▁▂▃▄▅▆▇█"
-_WORK = {"prompt_tokens": "prompt tokens", "replies": "replies", "tokens": "tokens"}  # counts since a phase began
+_WORK = {"prompt_tokens": "prompt token", "replies": "reply", "tokens": "token"}  # counts since a phase began
 _MEASURES = ("reward", "success")
 _BY_POSITION = re.compile(r"(?:(?P<family>.+)/)?(?P<measure>reward|success)/position_(?P<position>\d+)")
 _UNREADABLE = re.compile(r"(?:.+/)?unreadable|failures/format")
@@ -106,9 +106,9 @@ class Pace:
         """Prompt tokens, replies and tokens so far, with their rates."""
         passed_s = (self.changed_s if self.has_ended else now_s) - self.started_s
         return [
-            f"{self.work[key]:,.0f} {name}"
+            counted(round(self.work[key]), noun)
             + (f" ({often(self.work[key] / passed_s)})" if passed_s >= 1 and self.work[key] else "")
-            for key, name in _WORK.items()
+            for key, noun in _WORK.items()
             if key in self.work
         ]
 

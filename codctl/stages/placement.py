@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from codctl.config.schema import Config
 from codctl.errors import PreflightError
+from codctl.quantities import counted
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,13 @@ def place(config: Config) -> Placement:
         )
     if first >= gpus:
         raise PreflightError(
-            f"{first} of {gpus} GPUs generate, which leaves none to train",
+            f"{first} of {counted(gpus, 'GPU')} generate, which leaves none to train",
             where="engine.gpus",
             hint=f"engine.gpus={gpus - 1} at most, or a larger cluster.gpus_per_node",
         )
     if first + processes > gpus:
         raise PreflightError(
-            f"{processes} learner processes do not fit on {gpus - first} GPUs",
+            f"{processes} learner processes do not fit on {counted(gpus - first, 'GPU')}",
             where="cluster.processes_per_node",
             hint=f"cluster.processes_per_node={gpus - first}",
         )
@@ -69,7 +70,7 @@ def place(config: Config) -> Placement:
         engines: tuple[tuple[int, ...], ...] = ()
     elif generating % engine.tensor_parallel:
         raise PreflightError(
-            f"engines of {engine.tensor_parallel} GPUs do not fill {generating}",
+            f"engines of {counted(engine.tensor_parallel, 'GPU')} do not fill {generating}",
             where="engine.tensor_parallel",
             hint="choose one that divides the GPUs that generate",
         )

@@ -7,6 +7,7 @@ from codctl.engines.vllm.settings import check_installed
 from codctl.errors import PreflightError
 from codctl.evaluate.arms import check_arms
 from codctl.learn import hub
+from codctl.quantities import counted
 from codctl.stages.model_checks import check_files, check_shape
 from codctl.stages.placement import place
 from codctl.stages.plan.engines import context_of
@@ -81,7 +82,7 @@ def _check_device(config: Config) -> None:
         found = torch.cuda.device_count()
         if gpus > found:
             raise PreflightError(
-                f"the recipe asks for {gpus} GPUs, torch sees {found} here",
+                f"the recipe asks for {counted(gpus, 'GPU')}, torch sees {found} here",
                 where="cluster.gpus_per_node",
                 hint="--slurm runs it on a cluster; cluster.gpus_per_node sets how many GPUs to use",
             )

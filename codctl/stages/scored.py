@@ -17,6 +17,7 @@ from codctl.evaluate.positions import position_metrics
 from codctl.learn.batching import Sample, samples_of, tokens_by_turn
 from codctl.learn.health import advantage_sums
 from codctl.outcomes import FaultKind
+from codctl.quantities import counted
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def refuse_if_engine_is_broken(episodes: Sequence[EpisodeRecord], step: int) -> 
     reasons = [e.failed for e in episodes if e.failed]
     if 2 * len(reasons) > len(episodes):
         raise StageError(
-            f"step {step}: the engine failed in {len(reasons)} of {len(episodes)} episodes; first reason: {reasons[0]}",
+            f"step {step}: the engine failed in {len(reasons)} of {counted(len(episodes), 'episode')}; "
+            f"first reason: {reasons[0]}",
             hint="the same command continues from the newest checkpoint once the cause is gone",
         )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codctl.errors import CodctlError, UsageError
+from codctl.quantities import counted
 from codctl.runs import reader
 from codctl.runs.directory import TRIALS, RunDirectory, read_sweep
 from codctl.runs.seal import is_sealed
@@ -122,7 +123,7 @@ def _suites(folder: Path, suites: tuple[str, ...]) -> tuple[dict[str, Path], tup
             begun = "begun" if (path / "journal.jsonl").is_file() else "not played"
             missing.append(f"suite {name}: {begun}")
         elif again := result.get("to_play_again"):
-            missing.append(f"suite {name}: {again} trajectories failed and will be played again")
+            missing.append(f"suite {name}: {counted(again, 'trajectory')} failed and will be played again")
         else:
             results[name] = path
     return results, tuple(missing)

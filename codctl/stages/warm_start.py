@@ -17,6 +17,7 @@ from codctl.config.schema import Config
 from codctl.errors import PreflightError
 from codctl.learn.demonstrations import check, digest_of, of_folder, other_source
 from codctl.learn.models import check_folder, load_chat, load_tokenizer
+from codctl.quantities import counted
 from codctl.runs.atomic import write_json
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_sealed, is_whole, sealing
@@ -111,7 +112,7 @@ def _episodes(config: Config, chat: Chat, progress: Progress) -> list[EpisodeRec
         found = read.episodes
         if read.too_long:
             progress.message(
-                f"{read.too_long} of {read.too_long + len(found)} demonstrations are left out: their replies are "
+                f"{read.too_long} of {counted(read.too_long + len(found), 'demonstration')} left out: replies "
                 "longer than sampling.solve_tokens or sampling.update_tokens"
             )
         if not found:

@@ -147,7 +147,7 @@ def test_the_clock_of_a_part_goes_on_while_its_phase_counts() -> None:
     paces.update("suite: arms own, none", 0, 0, {"replies": 40, "tokens": 200}, 20.0)
     assert paces.line(20.0).endswith("; arms own, none, 40 replies (2.0/s), 200 tokens (10.0/s)")
     paces.update("suite: arms own, none", 0, 0, {"replies": 1, "tokens": 5}, 30.0)  # of the next block
-    assert paces.line(40.0).endswith("; arms own, none, 1 replies (0.1/s), 5 tokens (0.5/s)")
+    assert paces.line(40.0).endswith("; arms own, none, 1 reply (0.1/s), 5 tokens (0.5/s)")
 
 
 def test_work_is_counted_before_the_first_reply() -> None:
@@ -156,7 +156,7 @@ def test_work_is_counted_before_the_first_reply() -> None:
     paces.update("curve", 0, 8, {"prompt_tokens": 512, "replies": 0, "tokens": 3}, 60.0)
     assert paces.line(60.0) == "curve 0/8, 512 prompt tokens (8.5/s), 0 replies, 3 tokens (3.0/min)"
     paces.update("curve", 0, 8, {"prompt_tokens": 2048, "replies": 1, "tokens": 900}, 2400.0)
-    assert paces.line(2400.0).endswith("2,048 prompt tokens (0.9/s), 1 replies (1.5/h), 900 tokens (0.4/s)")
+    assert paces.line(2400.0).endswith("2,048 prompt tokens (0.9/s), 1 reply (1.5/h), 900 tokens (0.4/s)")
 
 
 def test_words() -> None:

@@ -181,6 +181,7 @@ def _cell(low: float, high: float, lead: float | None = None, where: str = "trai
         (_cell(0.1, 0.3, 0.05), "improves"),
         (_cell(-0.1, 0.3, 0.2), "nothing"),
         (_cell(-0.3, -0.1, 0.2), "worsens"),
+        (_cell(-0.3, -0.1, 0.2, unread="it solves 0 of 4 tasks; 4 replies could not be read"), "unread"),
         ({"gain": {}}, ""),
     ],
 )
@@ -212,9 +213,34 @@ def test_the_headline_never_counts_what_is_incomplete() -> None:
     assert answers([open_cell])[0]["incomplete"] == 1
 
 
-def _ended(setting: str, mean: float) -> dict[str, Any]:
+def test_the_headline_takes_unreadable_replies_for_no_measurement() -> None:
+    yes, unread = _cell(0.1, 0.3, 0.2), _cell(-0.1, 0.1, 0.0, "family", unread="…")
+    assert _said(unread) == "Nothing was measured: most replies could not be read."
+    assert _said(yes, unread) == (
+        "It learns on the job, from its own hints, in the worlds of the training (1 of 1). "
+        "Most replies could not be read in 1 of 2 evaluations."
+    )
+    assert _said(unread, incomplete=1) == (
+        "Nothing was measured: most replies could not be read. 1 of 8 trials is incomplete."
+    )
+
+
+def test_a_cell_says_when_most_replies_could_not_be_read() -> None:
+    outcomes = [
+        {"arm": "own", "episode": "solve", "position": 0, "outcome": outcome, "count": count, "of": 4}
+        for outcome, count in (("cut", 3), ("solved", 1))
+    ]
+    points = [{"position": place, "mean": 0.25, "low": 0.0, "high": 0.7} for place in (0, 1)]
+    part = {"packs": 4, "positions": [0, 1], "arms": {"own": {"success": points}}, "outcomes": outcomes}
+    found = cell_of_summaries([{**part, "solve_tokens": 24}] * 2)
+    assert found["unread"] == (
+        "with its own hints it solves 2 of 8 tasks; 6 replies could not be read: all of them were cut off at 24 tokens"
+    )
+
+
+def _ended(setting: str, mean: float, **more: str) -> dict[str, Any]:
     point = {"position": 3, "mean": mean, "low": mean - 0.05, "high": mean + 0.05}
-    return {"setting": setting, "evaluation": "after", "state": "complete", "arms": {"own": [point]}}
+    return {"setting": setting, "evaluation": "after", "state": "complete", "arms": {"own": [point]}, **more}
 
 
 def test_the_headline_of_a_sweep_says_what_cannot_be_told_apart() -> None:
@@ -226,6 +252,17 @@ def test_the_headline_of_a_sweep_says_what_cannot_be_told_apart() -> None:
     )
     assert headline_of_sweep(cells[::2], 0, 2).endswith("; the other does worse.")
     assert headline_of_sweep([{"state": "incomplete"}], 1, 1).startswith("No result yet")
+
+
+def test_the_headline_of_a_sweep_leaves_settings_out_whose_replies_could_not_be_read() -> None:
+    read, unread = _ended("lr=1", 0.3), _ended("lr=2", 0.9, unread="…")
+    assert headline_of_sweep([read, unread], 0, 2) == (
+        "lr=1 solves most at the last position: 30\xa0% (95 % interval 25 to 35). "
+        "Most replies of 1 of 2 settings could not be read."
+    )
+    assert headline_of_sweep([unread], 1, 2) == (
+        "Nothing was measured. Most replies of 1 of 1 setting could not be read. 1 of 2 trials is incomplete."
+    )
 
 
 def test_what_an_ablation_shows_is_counted() -> None:

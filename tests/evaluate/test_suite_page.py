@@ -117,3 +117,14 @@ def test_curves_stand_at_their_places(result: dict[str, Any]) -> None:
     assert [series.name for series in by_name["long"]["hints"].series] == ["own hints"]
     solved = by_name["ralph_full"]["solved"].series[-1].points
     assert [p.y for p in solved] == sorted(p.y for p in solved)
+
+
+def test_the_legend_names_every_outcome_once(result: dict[str, Any]) -> None:
+    part = result["parts"][0]
+    _, _, after = render({**result, "parts": [part]}, {}).partition("<summary>How the episodes ended</summary>")
+    tables, _, rest = after.partition("<dl")
+    columns = re.findall(r'<th scope="col">([a-z ]+)</th>', tables)
+    named = re.findall(r"<dt><code>([a-z ]+)</code></dt><dd>.+?</dd>", rest.partition("</dl>")[0])
+    assert len(named) == len(set(named))
+    assert set(named) == {one for one in columns if not one.endswith(" episodes")}
+    assert "written" in named

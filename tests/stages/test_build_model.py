@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from codctl.config.schema import Config
-from codctl.errors import PreflightError, UsageError
+from codctl.errors import PreflightError, RefusedError, UsageError
 from codctl.learn import hub
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_sealed
@@ -19,6 +19,17 @@ from codctl.stages.subject import subject_of_run
 from tests.learn.fake_hub import COMMIT, MODEL, serving, use_own_cache
 
 UNTRAINED = {"warm_start": {"enabled": False}, "train": {"enabled": False}}
+
+
+def _other_stop(text: str) -> str:
+    return json.dumps({**json.loads(text or "{}"), "eos_token_id": [2, 7]})
+
+
+CHANGES = {
+    "chat_template.jinja": lambda text: text.replace("{%", "{#- changed -#}{%", 1),
+    "tokenizer.json": lambda text: text.replace('"normalizer": null', '"normalizer": {"type": "NFC"}'),
+    "generation_config.json": _other_stop,
+}
 
 
 class Told:
@@ -109,3 +120,21 @@ def test_keys_that_need_a_path(model: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         load_config("tiny", [model])
     assert [message in problem.message for problem in caught.value.problems] == [True]
+
+
+@pytest.mark.parametrize("changed", ["chat_template.jinja", "tokenizer.json", "generation_config.json"])
+def test_a_run_does_not_go_on_with_another_way_to_write_conversations(
+    tiny_folder: Path, tmp_path: Path, changed: str
+) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(tiny_folder, folder)
+    run, config = run_of(tmp_path, path=str(folder), device="cpu")
+    build_model(run, config, Told())
+    before = (folder / changed).read_text() if (folder / changed).is_file() else None
+    (folder / changed).write_text(CHANGES[changed](before or ""))
+    with pytest.raises(RefusedError, match="chat template, tokenizer or stop tokens have changed") as error:
+        build_model(run, config, Told())
+    assert "--name OTHER" in error.value.hint
+    if before is not None:
+        (folder / changed).write_text(before)
+        assert build_model(run, config, Told()) == folder

@@ -11,6 +11,7 @@ from codctl.cod.engine import EngineError
 from codctl.engines.vllm.backend import Ask, Backend, ForgottenError, Loaded, LostError, Reply
 from codctl.engines.vllm.settings import EngineSettings
 from codctl.errors import BackendError
+from codctl.quantities import counted
 
 _PAUSE_S = 1.0
 _NONE = -1  # serial of no weights
@@ -166,7 +167,7 @@ class Replica:
         """One try. Why it failed; None when it is back, or given up."""
         if self._in_a_row >= self._settings.restarts:
             self._broken = BackendError(
-                f"{self.name} {reason}; it was restarted {self._in_a_row} times without a reply in between",
+                f"{self.name} {reason}; it was restarted {counted(self._in_a_row, 'time')} without a reply in between",
                 where="engine",
                 hint="the same command continues from the newest checkpoint once the cause is gone",
             )

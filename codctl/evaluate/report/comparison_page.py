@@ -10,6 +10,7 @@ from codctl import quantities
 from codctl.evaluate.report.chart import Chart, Look, Point, Series
 from codctl.evaluate.report.curves import ARMS
 from codctl.evaluate.report.environment import fill
+from codctl.quantities import counted
 
 _LOOKS = (
     Look("c-none", "4 3", "up"),
@@ -59,7 +60,8 @@ def headline(part: Mapping[str, Any], letters: Sequence[str]) -> str:
         verdict = f"{letters[1]} solves less than {letters[0]}"
     else:
         verdict = f"No measurable difference between {letters[1]} and {letters[0]}"
-    return f"{verdict}: {mean} points of the tasks (95 % interval {low} to {high}), {name}, {part['packs']} packs"
+    packs = counted(part["packs"], "pack")
+    return f"{verdict}: {mean} points of the tasks (95 % interval {low} to {high}), {name}, {packs}"
 
 
 def _part(key: str, part: Mapping[str, Any], letters: Sequence[str]) -> dict[str, Any]:
@@ -69,7 +71,7 @@ def _part(key: str, part: Mapping[str, Any], letters: Sequence[str]) -> dict[str
     world = " ".join(filter(None, (part["family"], part["preset"], part["variant"])))
     return {
         "title": part["name"].replace("/", ": ", 1),
-        "about": f"{world}, the {part['packs']} packs of {part['length']} that all of them played",
+        "about": f"{world}, the {counted(part['packs'], 'pack')} of {part['length']} that all of them played",
         "notes": part["notes"],
         "charts": charts,
         "positions": [quantities.position(place) for place in part["positions"]],

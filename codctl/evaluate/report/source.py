@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codctl.evaluate import look, replies
+from codctl.quantities import counted
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import why_not_sealed
 from codctl.tracking import jsonl
@@ -96,7 +97,7 @@ def load(run: RunDirectory) -> Source:
     records = jsonl.read(run.metrics_path)
     done = max((r["step"] for r in records if r["phase"] == "train"), default=0)
     if config.train.enabled and done < config.train.steps:
-        missing.append(f"CoD-Train has done {done} of {config.train.steps} steps.")
+        missing.append(f"CoD-Train has done {done} of {counted(config.train.steps, 'step')}.")
     warm_start = None
     if config.warm_start.enabled:
         warm_start = _json(run.stage("warm_start"), "result.json", "The warm start", missing)

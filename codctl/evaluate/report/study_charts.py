@@ -10,8 +10,8 @@ from codctl.evaluate.report.chart import Chart, Look, Point, Series
 from codctl.evaluate.report.curves import ARMS, POSITION
 from codctl.evaluate.report.heat_map import HeatCell, HeatMap
 from codctl.evaluate.study import last_success
+from codctl.quantities import counted, position
 from codctl.quantities import points as whole
-from codctl.quantities import position
 from codctl.quantities import signed_points as signed
 
 _BAYES = Look("c-bayes", "2 4", "ring")
@@ -29,7 +29,9 @@ def incomplete(cell: Cell) -> str:
     """Why a cell has no mean; empty when it has one or there is nothing to come."""
     if cell["state"] == "unequal":
         return "the seeds were not played alike"
-    return f"incomplete ({len(cell['seeds'])} of {cell['of']} seeds)" if cell["state"] == "incomplete" else ""
+    return (
+        f"incomplete ({len(cell['seeds'])} of {counted(cell['of'], 'seed')})" if cell["state"] == "incomplete" else ""
+    )
 
 
 def names(result: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -77,7 +79,7 @@ def _map(result: Mapping[str, Any], key: str, title: str, draw: Callable[[Cell],
     return HeatMap(
         f"map-{key}",
         title,
-        f"{title}: {len(settings)} settings down, {len(evaluations)} evaluations to the right.",
+        f"{title}: {counted(len(settings), 'setting')} down, {counted(len(evaluations), 'evaluation')} to the right.",
         [title.split(", ") for title in settings],
         [called[evaluation] for evaluation in evaluations],
         [[one(setting, evaluation) for evaluation in evaluations] for setting in settings],

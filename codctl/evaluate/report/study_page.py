@@ -56,7 +56,7 @@ def _map_width(maps: Sequence[HeatMap]) -> int:
 
 def _answer(one: Mapping[str, Any]) -> dict[str, Any]:
     ends = list(dict.fromkeys(signed(gain) for gain in (min(one["gains"]), max(one["gains"])))) if one["gains"] else []
-    otherwise = [f"{one[key]} {CLAIMS[key]}" for key in ("improves", "nothing", "worsens") if one[key]]
+    otherwise = [f"{CLAIMS[key]} in {one[key]}" for key in ("improves", "nothing", "worsens", "unread") if one[key]]
     so_far = " so far" if one["incomplete"] and one["of"] else ""
     return {**one, "said": one["answer"] + so_far, "range": " to ".join(ends) or "–", "otherwise": "; ".join(otherwise)}
 

@@ -64,7 +64,7 @@ def render(title: str, selected: Sequence[Shown]) -> Page:
         note = f"a page holds {shown:,} of them; --source, --step, --arm and --pack select others"
     script = _file("trajectories.js")
     content = {
-        "title": title,
+        "name": title,
         "note": note,
         "total": len(selected),
         "shown": shown,

@@ -6,6 +6,7 @@ from random import Random
 
 from codctl.cod.prompts import parse_answer
 from codctl.envs.base import SPLITS, Episode, Pack, Policy, Situation
+from codctl.quantities import counted
 from codctl.seeds import derive_seed
 from codctl.stages.env_checks.check import Finding, Subject
 from codctl.stages.env_checks.fingerprint import canonical, fingerprint
@@ -16,7 +17,9 @@ _ORDERED = 12  # packs that are drawn again in another order
 def drawn(subject: Subject) -> Finding:
     wrong = [f"{pack.id} has {len(pack)}" for pack in subject.packs if len(pack) != subject.length]
     if wrong:
-        return Finding(False, f"expected {subject.length} tasks: {wrong[0]}", "`sample` must return `length` tasks")
+        return Finding(
+            False, f"expected {counted(subject.length, 'task')}: {wrong[0]}", "`sample` must return `length` tasks"
+        )
     first = [fingerprint(pack) for pack in subject.packs[:_ORDERED]]
     again = [fingerprint(subject.draw(index)) for index in reversed(range(len(first)))][::-1]
     changed = [pack.id for pack, a, b in zip(subject.packs, first, again, strict=False) if a != b]
@@ -26,7 +29,9 @@ def drawn(subject: Subject) -> Finding:
             f"drawing {changed[0]} again after other packs gives a different pack",
             "draw only from the `rng` passed to `sample`, and keep no state in the family or its modules",
         )
-    return Finding(True, f"{len(subject.packs)} packs of {subject.length} tasks, the same in any order")
+    return Finding(
+        True, f"{counted(len(subject.packs), 'pack')} of {counted(subject.length, 'task')}, the same in any order"
+    )
 
 
 def ends(subject: Subject) -> Finding:
@@ -58,7 +63,7 @@ def prefixes(subject: Subject) -> Finding:
                     "draw the world first and then one task after another, without looking at `length`; "
                     "or set `stable_length` to where this ends",
                 )
-    return Finding(True, f"a longer pack begins with the shorter one, up to {stable} tasks")
+    return Finding(True, f"a longer pack begins with the shorter one, up to {counted(stable, 'task')}")
 
 
 def splits(subject: Subject) -> Finding:
@@ -76,7 +81,8 @@ def splits(subject: Subject) -> Finding:
                     "draw from the `rng` that `sample` is given (it differs by split), and from more worlds and tasks",
                 )
     return Finding(
-        True, f"{subject.count} packs of each split, none in two splits; {repeated} drawn twice within a split"
+        True,
+        f"{counted(subject.count, 'pack')} of each split, none in two splits; {repeated} drawn twice within a split",
     )
 
 

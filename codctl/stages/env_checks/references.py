@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from codctl.cod.trajectory import Trajectory
 from codctl.evaluate.ceilings import play_policy
-from codctl.quantities import share
+from codctl.quantities import counted, is_or_are, share
 from codctl.stages.env_checks.check import POLICIES, Finding, Subject
 
 LEAST_TO_LEARN = 0.05
@@ -34,12 +34,15 @@ def solvable(subject: Subject) -> Finding:
     if len(unsolved) > _tolerated(subject):
         return Finding(
             False,
-            f"no policy solves {len(unsolved)} of {tasks} tasks, the first {unsolved[0]}",
+            f"no policy solves {len(unsolved)} of {counted(tasks, 'task')}, the first {unsolved[0]}",
             "in `sample`, draw a task again until it has a solution within its turn budget",
         )
     if unsolved:
-        return Finding(True, f"{len(unsolved)} of {tasks} tasks are unsolved; {_declared(subject)}")
-    return Finding(True, f"each of {tasks} tasks is solved by a policy")
+        return Finding(
+            True,
+            f"{len(unsolved)} of {counted(tasks, 'task')} {is_or_are(len(unsolved))} unsolved; {_declared(subject)}",
+        )
+    return Finding(True, f"each of {counted(tasks, 'task')} is solved by a policy")
 
 
 def oracle(subject: Subject) -> Finding:
@@ -47,11 +50,14 @@ def oracle(subject: Subject) -> Finding:
     if len(missed) > _tolerated(subject):
         return Finding(
             False,
-            f"`informed` fails {len(missed)} of {len(subject.packs) * subject.length} tasks, the first {missed[0]}",
+            f"`informed` fails {len(missed)} of {counted(len(subject.packs) * subject.length, 'task')}, "
+            f"the first {missed[0]}",
             "`informed` may look at `situation.world`: let it play a solution that is known to work",
         )
     if missed:
-        return Finding(True, f"`informed`, which knows the world, fails {len(missed)} tasks; {_declared(subject)}")
+        return Finding(
+            True, f"`informed`, which knows the world, fails {counted(len(missed), 'task')}; {_declared(subject)}"
+        )
     return Finding(True, "`informed`, which knows the world, solves every task")
 
 
@@ -86,7 +92,9 @@ def learnable(subject: Subject) -> Finding:
         bayes_PS = np.concatenate([bayes_PS, _more(subject, "bayes")])
         rise, error = _rise(bayes_PS)
     curve = " ".join(share(value) for value in bayes_PS.mean(axis=0))
-    said = f"`bayes` by position: {curve}; rise {rise:+.3f} (standard error {error:.3f}, {len(bayes_PS)} packs)"
+    said = (
+        f"`bayes` by position: {curve}; rise {rise:+.3f} (standard error {error:.3f}, {counted(len(bayes_PS), 'pack')})"
+    )
     if not subject.is_learnable:
         return Finding(
             abs(rise) <= max(FLAT * error, 0.01),

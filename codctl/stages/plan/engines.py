@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from codctl.config.schema import Config
 from codctl.engines.budget import BLOCK, blocks_allocated, blocks_for, tokens_of_a_pass
+from codctl.quantities import counted
 from codctl.stages.plan.lengths import Lengths
 from codctl.stages.plan.memory import ENGINE, GIB, Part
 from codctl.stages.plan.sizes import MASTER, Model
@@ -127,7 +128,8 @@ def shared_parts(
     sequences = min(config.runtime.max_batch, lengths.trajectories)
     cache = kv_bytes(model, sequences, lengths.row)
     formula = (
-        f"{sequences} sequences × {lengths.row:,.0f} tokens × {model.kv_bytes:,} B, in blocks of {BLOCK}, 1/16 ahead"
+        f"{counted(sequences, 'sequence')} × {lengths.row:,.0f} tokens × {model.kv_bytes:,} B, "
+        f"in blocks of {BLOCK}, 1/16 ahead"
     )
     if limit and cache > limit:
         cache, formula = limit, f"{formula}: {cache / GIB:.1f} GiB, of which as many wait as do not fit"
@@ -155,5 +157,5 @@ def pass_parts(model: Model, config: Config, lengths: Lengths, device: str, limi
     taken = pass_bytes(model, rows, lengths.long_row, most, device)
     formula = f"one layer: {rows} × {lengths.long_row:,} tokens read, or {most:,} prompt tokens"
     each = 2 * MASTER + 2 * 8  # log-probs, and sums in float64
-    logits = f"{rows} rows × {model.shape.vocab:,} vocabulary × {each} B"
+    logits = f"{counted(rows, 'row')} × {model.shape.vocab:,} vocabulary × {each} B"
     return [Part("forward pass", taken, formula), Part("sampling", rows * model.shape.vocab * each, logits)]
