@@ -55,7 +55,7 @@ def cancel(
     from codctl.dispatch.targets import find_targets
 
     targets = find_targets(runs_dir, names)
-    jobs = Jobs()
+    jobs = Jobs(every_s=2.0)
     found = cancel_(targets.runs, targets.sweeps, jobs, deadline_s=deadline, say=_output.talk)
     for note in jobs.notes:
         _output.talk(note)

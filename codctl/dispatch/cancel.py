@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codctl.dispatch import holder
 from codctl.dispatch.jobs import Jobs
@@ -20,6 +21,9 @@ from codctl.errors import CodctlError
 from codctl.runs import lock, stop
 from codctl.runs.directory import RunDirectory, trials_of
 from codctl.runs.own_jobs import Job
+
+if TYPE_CHECKING:
+    from codctl.dispatch.queue import JobState
 
 END_S = 20.0  # between SIGTERM and SIGKILL, and for the scheduler to end a job
 _KILL_S = 5.0
@@ -81,6 +85,7 @@ def cancel(
             stopping.end(number)
         if stopping.wait(wait_s):
             break
+    stopping.end_requeued_jobs()
     for one in stopping.look():
         if left := _what_is_left(one):
             outcome.left[one.name] = left
@@ -115,9 +120,15 @@ class _Stopping:
                 self._say(f"the job that sums {sweep.name} up could not be found: {error.message}")
         self._scancel(idle)
 
+    def end_requeued_jobs(self) -> None:
+        """End the jobs that SLURM was about to start again, which run nothing at the moment."""
+        self._scancel([job for one in self.look() for job, state in _pairs(one) if state.may_start])
+
     def look(self) -> list[Seen]:
         """Their state now, by their files and by their scheduler."""
         found = [look(one.path, one.name) for one in self._targets]
+        for one, before in zip(found, self._targets, strict=True):
+            one.jobs = one.jobs or before.jobs  # also of a worker that has saved: its job takes a moment to end
         settle(found, self._jobs)
         return found
 
@@ -171,9 +182,13 @@ def _is_unsure(seen: Seen) -> bool:
 def _idle_jobs(seen: Seen) -> Iterator[Job]:
     """Jobs in which no worker has anything to save: they wait, or are still setting up."""
     is_up = seen.record.get("outcome") == "running"
-    for job, state in zip(seen.jobs, seen.states, strict=True):
+    for job, state in _pairs(seen):
         if state.is_waiting or (state.holds and not is_up):
             yield job
+
+
+def _pairs(seen: Seen) -> Iterator[tuple[Job, JobState]]:
+    return zip(seen.jobs, seen.states, strict=True)
 
 
 def _what_is_left(seen: Seen) -> str:

@@ -99,7 +99,7 @@ def settle(seen: Sequence[Seen], jobs: Jobs) -> None:
         one.states = tuple(states[job] for job in one.jobs)
         one.status = jobs.settled(one.status, one.states)
         one.waits_for = next((state.reason for state in one.states if state.is_waiting), "")
-        if one.status == "cancelled" and not any(state.state == "unknown" for state in one.states):
+        if one.status == "cancelled" and not any(state.state == "unknown" or state.may_start for state in one.states):
             one.jobs = one.states = ()
 
 

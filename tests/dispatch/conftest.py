@@ -63,7 +63,9 @@ class Clients:
         self._folder, self._queue, self._scancelled = folder / "bin", folder / "queue", folder / "scancelled"
         self._folder.mkdir()
         self._queue.touch()
-        self.program("squeue", f"cat {self._queue}")
+        # A queue; when there is the process of a `job` to it, only while that lives.
+        lives = f"grep -qs '^State:.[RSDT]' /proc/$(cat {folder}/job)/status"
+        self.program("squeue", f"[ -f {folder}/job ] && ! {lives} || cat {self._queue}")
         self.program("scontrol", "echo 'ClusterName             = here'")
         # It keeps what it was told, ends the process of `job`, and takes the jobs out of the queue.
         self.program(

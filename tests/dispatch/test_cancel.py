@@ -70,7 +70,7 @@ def start(until) -> Iterator[Start]:
 
 def call(*runs: RunDirectory, sweeps: tuple[Path, ...] = (), deadline_s: float = 10.0) -> tuple[Outcome, list[str]]:
     said: list[str] = []
-    return cancel(runs, sweeps, Jobs(), deadline_s=deadline_s, say=said.append, poll_s=0.01), said
+    return cancel(runs, sweeps, Jobs(every_s=0.2), deadline_s=deadline_s, say=said.append, poll_s=0.01), said
 
 
 def test_a_worker_that_looks_stops_by_itself_and_can_be_resumed(tmp_path: Path, start: Start) -> None:
@@ -222,6 +222,16 @@ def test_a_job_that_sets_up_has_nothing_to_save_and_is_ended_at_once(
     assert clients.scancelled == ["7"]
 
 
+def test_a_job_that_is_being_requeued_does_not_come_back(tmp_path: Path, clients: Clients) -> None:
+    """Its node was lost: the attempt never said how it ended."""
+    run = make_run(tmp_path / "runs", "a")
+    run.write_dispatch({"where": "slurm", "jobs": ["7"]})
+    bring_to(run, "running")
+    clients.queued(squeue_line("7", "COMPLETING", run.path, node="n1"))
+    assert call(run, deadline_s=600.0) == (Outcome(cancelled=["a"]), [])
+    assert clients.scancelled == ["7"]
+
+
 def test_a_job_that_does_not_end_is_not_called_cancelled(tmp_path: Path, clients: Clients, monkeypatch) -> None:
     monkeypatch.setattr(module, "END_S", 0.05)
     monkeypatch.setattr(module, "_KILL_S", 0.05)
@@ -251,7 +261,8 @@ def test_the_later_jobs_of_a_chain_leave_the_queue_while_the_first_one_saves(
 ) -> None:
     run = make_run(tmp_path / "runs", "a")
     run.write_dispatch({"where": "slurm", "jobs": ["7", "8", "9"]})
-    start(run, "polite")
+    process = start(run, "polite")
+    (tmp_path / "job").write_text(str(process.pid))
     waits = [squeue_line(job, "PENDING", run.path, reason="Dependency") for job in ("8", "9")]
     clients.queued(squeue_line("7", "RUNNING", run.path), *waits)
     assert call(run)[0] == Outcome(cancelled=["a"])
