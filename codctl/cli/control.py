@@ -85,9 +85,7 @@ def resume(
     """
     from codctl.dispatch.targets import find_targets
     from codctl.errors import UsageError
-    from codctl.runs import code
 
-    code.digest()
     if slurm and (local or detach):
         raise UsageError("--slurm cannot be combined with --local or --detach", hint=f"codctl resume {name} --slurm")
     targets = find_targets(runs_dir, [name])

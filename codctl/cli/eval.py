@@ -126,20 +126,24 @@ def evaluate(
     if slurm:
         _submit(planned, runs_dir, fresh=fresh, as_json=as_json)
         return
-    _play(planned, fresh=fresh, opens=opens, shows=show, as_json=as_json)
+    _play(planned, runs_dir, fresh=fresh, opens=opens, shows=show, as_json=as_json)
 
 
-def _play(planned: Plan, *, fresh: bool, opens: bool, shows: bool, as_json: bool) -> None:
+def _play(planned: Plan, runs_dir: Path, *, fresh: bool, opens: bool, shows: bool, as_json: bool) -> None:
     from codctl.cli._progress import open_display
     from codctl.cli._show_text import Shown
     from codctl.cli._suite_table import text
     from codctl.evaluate.watched import Watch
+    from codctl.runs import code
     from codctl.stages.suite import refuse_unplayed, run_suite
+    from codctl.stages.suite_result import finished
 
     if any(part.packs == 1 for part in planned.parts):
         _output.talk("one pack: the intervals show how little it says, and the arm shuffled needs a second one")
     if planned.subject.folder:
         _prepare(planned.subject.settings)
+    if fresh or finished(planned.folder, planned.digest) is None:
+        code.fix(runs_dir)
     with open_display(10.0) as display:
         watch = Watch(Shown(), _output.talk) if shows else None
         found = run_suite(planned, display, fresh=fresh, watch=watch)
@@ -182,6 +186,7 @@ def _every(
     from codctl.cli._progress import open_display
     from codctl.cli._steps_table import text
     from codctl.config.resources import split
+    from codctl.runs import code
     from codctl.stages.over_steps import plan_every, run_every
 
     if asked.subject() not in ([], ["--run"]) or asked.step is not None:
@@ -195,6 +200,7 @@ def _every(
         _send([], ["--run", run.title], settings.cluster, planned.folder, runs_dir, as_json=as_json)
         return
     _prepare(settings)
+    code.fix(runs_dir)
     with open_display(10.0) as display:
         found: dict[str, Any] = run_every(planned, display, fresh=fresh)
         _mirror(planned.plans[0])

@@ -35,6 +35,7 @@ from codctl.cli import eval as eval_
 from codctl.cli._foreground import CTRL_C, SIGNALLED
 from codctl.cli._help import CONTEXT, Command, Group
 from codctl.errors import CodctlError, UsageError
+from codctl.runs import code as code_
 from codctl.startup import begin_process
 
 _PYDANTIC = {
@@ -45,6 +46,8 @@ _PYDANTIC = {
     r"Input should be less than or equal to": "must be at most",
     r"Input should be": "must be",
 }
+
+_WORKING = ("train", "eval", "resume", "sweep")  # commands that may take days, and continue when typed again
 
 app = typer.Typer(
     name="codctl",
@@ -108,6 +111,8 @@ def main() -> NoReturn:
 def run(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error ends here as one message."""
     as_json, command = "--json" in argv, _command_of(argv)
+    if command in _WORKING:
+        code_.digest()  # before more of it is imported
     try:
         code = int(app(args=list(argv), prog_name="codctl", standalone_mode=False) or 0)
     except typer.Abort:
@@ -126,7 +131,7 @@ def run(argv: Sequence[str]) -> int:
         return CodctlError.exit_code
     if code in SIGNALLED:
         again = shlex.join(["codctl", *(word for word in argv if word != "--fresh")])
-        hint = f"the same command continues: {again}" if command in ("train", "eval", "resume", "sweep") else ""
+        hint = f"the same command continues: {again}" if command in _WORKING else ""
         _output.failure(command, _InterruptedError(SIGNALLED[code], hint=hint), as_json=as_json)
     return code
 

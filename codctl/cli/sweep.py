@@ -264,10 +264,11 @@ def _here(ready: _Ready, way: _Way, *, as_json: bool) -> None:
     """Run in the foreground, sum up, and say truthfully how it ended."""
     from codctl.cli._sweep_display import open_watcher
     from codctl.dispatch import sweep_run
-    from codctl.runs import stop
+    from codctl.runs import code, stop
 
     codes: dict[str, int] = {}
     if ready.runs:
+        code.fix(ready.runs[0].root)
         sweep_run.note_local(ready.folder, ready.runs, way.limits)
         with _resumable(ready), open_watcher(ready.runs) as watcher:
             codes = sweep_run.run_here(ready.folder, ready.runs, way.limits, watcher)

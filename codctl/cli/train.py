@@ -62,10 +62,8 @@ def train(
     """
     from codctl.config.compose import load_config
     from codctl.errors import UsageError
-    from codctl.runs import code
     from codctl.stages.preflight import check_recipe, preflight, preflight_elsewhere
 
-    code.digest()
     if slurm and detach:
         raise UsageError("--slurm and --detach cannot be combined", hint="--slurm returns at once by itself")
     config = load_config(recipe, [*(overrides or []), *([f'name="{name}"'] if name else [])])

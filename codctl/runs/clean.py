@@ -187,6 +187,8 @@ def _why_kept(piece: Piece, runs_dir: Path, *, locked: bool = False) -> str:
         return "in use"
     if piece.kind == "leftover" and piece.run is None and _is_alive(piece.path.name):
         return "another process is writing it"
+    if piece.kind == "code" and code.is_used(piece.path):
+        return "in use"
     if piece.kind == "checkpoints":
         return _why_needed(piece, verify=locked)
     return ""

@@ -100,13 +100,20 @@ def fix(runs_dir: Path) -> None:
         StageError: The snapshot cannot be written.
         RefusedError: The package was edited since `digest` was called.
     """
-    package = snapshot(runs_dir, durable=False).path / _PACKAGE.name
+    found = snapshot(runs_dir, durable=False)
+    lock.share(found.path / seal.COMPLETE)
+    package = found.path / _PACKAGE.name
     if _digest(_PACKAGE) != digest():
         raise _edited()
     for name, module in sys.modules.items():
         if _is_own_package(name, module):
             module.__path__ = [str(package.joinpath(*name.split(".")[1:]))]
     codctl.__file__ = str(package / "__init__.py")
+
+
+def is_used(snapshot: Path) -> bool:
+    """Whether a process imports from a copy."""
+    return lock.is_locked(snapshot / seal.COMPLETE, shared=True)
 
 
 def _is_own_package(name: str, module: object) -> bool:

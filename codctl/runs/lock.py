@@ -125,14 +125,20 @@ class RunLock:
         os.close(self._descriptor)  # closing releases
 
 
-def is_locked(path: Path) -> bool:
-    """Whether a live process holds the lock."""
+def share(path: Path) -> None:
+    """Hold a file until this process ends, together with others: `is_locked(path, shared=True)` then says so."""
+    with contextlib.suppress(OSError):  # a file system without locks
+        fcntl.flock(_open(path, os.O_RDONLY), fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def is_locked(path: Path, *, shared: bool = False) -> bool:
+    """Whether a live process holds the lock; with `shared`, also one that shares it."""
     try:
         descriptor = _open(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if shared else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import codctl
+from codctl.runs import code
 
 SCRIPT = """
 import sys
@@ -19,6 +20,8 @@ code.digest()
 if "edited before" in sys.argv:
     Path(codctl.__file__).with_name("seeds.py").write_text("EDITED = True\\n")
 code.fix(Path("runs"))
+from codctl.runs import clean
+kept = clean.find(Path("runs")).kept
 for path in Path("copy").rglob("*"):
     if path.is_file():
         path.write_text("raise RuntimeError('edited meanwhile')")
@@ -26,10 +29,10 @@ import codctl.seeds, codctl.evaluate.statistics, codctl.envs.frozen_lake.text
 from importlib import resources
 print(resources.files("codctl.evaluate.report").joinpath("templates", "style.css").read_text()[:20])
 print(code.digest() == code.snapshot(Path("runs")).digest)
-import subprocess
 from codctl.tracking import mirror
 child = mirror.start("codctl.runs.code", [])
 print(child.wait(), codctl.__file__)
+print(*kept)
 """
 
 
@@ -48,10 +51,13 @@ def script(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_what_is_imported_later_is_of_the_code_from_the_start(tmp_path: Path) -> None:
     done = script(tmp_path)
     assert done.returncode == 0, done.stderr
-    style, same, child = done.stdout.splitlines()[-3:]
+    style, same, child, kept = done.stdout.splitlines()[-4:]
     assert "edited" not in style
     assert same == "True"
     assert child.startswith(f"0 {tmp_path}/runs/.code/")
+    assert kept.endswith(": in use")
+    [snapshot] = (path for path in (tmp_path / "runs/.code").iterdir() if path.is_dir())
+    assert not code.is_used(snapshot)
 
 
 def test_code_that_was_edited_before_is_refused(tmp_path: Path) -> None:
