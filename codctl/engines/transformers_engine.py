@@ -99,7 +99,8 @@ class TransformersEngine:
     async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
         room = self._max_tokens - len(prompt_ids)
         if room < 1:
-            what = "there is memory for" if self._most_blocks else "the model reads"
+            is_memory = self._most_blocks is not None and self._most_blocks * BLOCK == self._max_tokens
+            what = "there is memory for" if is_memory else "the model reads"
             raise PromptTooLongError(f"the prompt has {len(prompt_ids)} tokens, {what} {self._max_tokens}")
         budget = min(sampling.max_new_tokens, room)
         draws = np.random.Generator(np.random.Philox(seed)).random(budget)

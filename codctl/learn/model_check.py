@@ -41,6 +41,7 @@ def check_weights(base: Path, adapter: Path | None = None) -> None:
     Raises:
         PreflightError: They are of different models, or the architecture is not known.
     """
+    silence()
     config = read_config(base)
     found = read_weights(base)
     if getattr(config, "quantization_config", None) is not None:
@@ -55,6 +56,14 @@ def check_weights(base: Path, adapter: Path | None = None) -> None:
     _check_tied(base, model, found)
     if adapter is not None:
         _check_adapter(adapter, model)
+
+
+def silence() -> None:
+    """Keep the warnings and progress bars of transformers off the terminal: what matters in them is an error here."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
 
 
 def read_config(folder: Path) -> Any:
@@ -208,7 +217,9 @@ def _check_adapter(folder: Path, model: Any) -> None:
     with understood("adapter_config.json cannot be used", folder):
         config = PeftConfig.from_pretrained(folder)
     if config.peft_type != PeftType.LORA:
-        raise PreflightError(f"the adapter is {config.peft_type}, codctl knows LoRA", where=str(folder))
+        raise PreflightError(
+            f"the adapter is of the kind {config.peft_type.value}, codctl knows LoRA", where=str(folder)
+        )
     config.init_lora_weights = True  # others compute with the base model's weights
     with understood("the adapter does not fit its base model", folder, _OTHER_BASE):
         adapted = PeftModel(model, config)

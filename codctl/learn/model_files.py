@@ -20,6 +20,7 @@ ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _MOST_BYTES = 64 << 20  # of a file with settings
 _POINTER = b"version https://git-lfs.github.com/"
 _POINTER_BYTES = 1024
+_ADVICE = ("; use sys.set_int", " [type=", " For further information")
 _AGAIN = "the download was cut off or the file was changed: fetch it again"
 
 
@@ -60,14 +61,16 @@ def understood(what: str, where: Path, hint: str = "") -> Iterator[None]:
 
 def reason(error: BaseException) -> str:
     """An error of a library in a line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = " ".join(lines)[:300]
+    text = " ".join(str(error).split())
+    for advice in _ADVICE:  # for programmers
+        text = text.partition(advice)[0]
+    text = text[:300]
     if isinstance(error, KeyError):
         return f"unknown or missing name {text}"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    plain = isinstance(error, (OSError, ValueError, RuntimeError, ImportError)) or type(error) is Exception
-    return text if text and plain else f"{type(error).__name__}{': ' if text else ''}{text}"
+    is_sentence = text and not isinstance(error, (TypeError, AttributeError, LookupError, AssertionError))
+    return text if is_sentence else f"{type(error).__name__}{': ' if text else ''}{text}"
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -77,12 +80,14 @@ def read_settings(path: Path) -> dict[str, Any]:
         PreflightError: It cannot be read, or holds something else.
     """
     what = f"{path.name} cannot be read"
-    with understood(what, path, _AGAIN):
+    with understood(what, path.parent, _AGAIN):
         if path.stat().st_size > _MOST_BYTES:
             raise ValueError(f"it is larger than {_MOST_BYTES >> 20} MiB")
         found = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict):
-        raise PreflightError(f"{what}: expected a JSON object, it holds {_kind(found)}", where=str(path), hint=_AGAIN)
+        raise PreflightError(
+            f"{what}: expected a JSON object, it holds {_kind(found)}", where=str(path.parent), hint=_AGAIN
+        )
     return found
 
 
@@ -128,19 +133,18 @@ def weight_map(folder: Path) -> dict[str, str]:
     Raises:
         PreflightError: The index is damaged, or names a file outside the folder or one that is not safetensors.
     """
-    path = folder / INDEX
-    found = read_settings(path).get("weight_map")
+    found = read_settings(folder / INDEX).get("weight_map")
     is_map = isinstance(found, dict) and found and all(isinstance(name, str) for name in found.values())
     if not is_map:
-        raise PreflightError(f"{INDEX} has no weight_map that names files", where=str(path), hint=_AGAIN)
+        raise PreflightError(f"{INDEX} has no weight_map that names files", where=str(folder), hint=_AGAIN)
     assert isinstance(found, dict)
     for name in sorted(set(found.values())):
         if Path(name).name != name or "\\" in name or "\0" in name:
-            raise PreflightError(f"{INDEX} names {name!r}, which is not in the folder", where=str(path))
+            raise PreflightError(f"{INDEX} names {name!r}, which is not in the folder", where=str(folder))
         if not name.endswith(".safetensors"):
             raise PreflightError(
                 f"{INDEX} names {name!r}: only safetensors are loaded, never pickles",
-                where=str(path),
+                where=str(folder),
                 hint="save it with model.save_pretrained(folder)",
             )
     return found

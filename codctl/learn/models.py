@@ -13,6 +13,7 @@ from codctl.learn.model_check import check_finite, check_weights, refuse_misfit
 from codctl.learn.model_files import (
     ADAPTER,
     ADAPTER_WEIGHTS,
+    WEIGHTS,
     check_files,
     missing_weights,
     read_header,
@@ -65,11 +66,35 @@ def _check_weight_files(path: Path) -> None:
     for file in [folder / name for folder in dict.fromkeys((path, base)) for name in _SETTINGS]:
         if file.is_file():
             read_settings(file)
-    if missing := missing_weights(base):
+    missing = missing_weights(base)
+    if missing == [WEIGHTS]:
         raise PreflightError(
-            f"the model folder has no {', '.join(missing)} (pickled weights are not loaded)",
+            f"the model folder has no {WEIGHTS} (pickled weights are not loaded)",
             where=str(base),
             hint="save it with model.save_pretrained(folder)",
+        )
+    if missing:
+        raise PreflightError(
+            f"the model folder has no {', '.join(missing)}, which its index names",
+            where=str(base),
+            hint="fetch the model again: not all of it is there",
+        )
+
+
+def _check_quantization(folder: Path) -> None:
+    """Refuse one that transformers does not know: it would take the stored numbers for plain weights."""
+    from transformers.quantizers import AutoHfQuantizer
+
+    settings = read_settings(folder / "config.json").get("quantization_config")
+    if settings is None:
+        return
+    with understood("quantization_config cannot be used", folder / "config.json"):
+        is_known = AutoHfQuantizer.supports_quant_method(settings)
+    if not is_known:
+        raise PreflightError(
+            f"quant_method {settings.get('quant_method')!r:.100} is no quantization that transformers knows",
+            where=str(folder / "config.json"),
+            hint="engine.kind=vllm may know it",
         )
 
 
@@ -109,10 +134,17 @@ def base_folder(path: Path) -> Path:
     if not isinstance(base, str) or not base or not isinstance(revision, str | None):
         raise PreflightError(
             "the adapter names no base model (base_model_name_or_path)",
-            where=str(file),
+            where=str(path),
             hint="put the folder or hub id of the model that it was trained on there",
         )
-    return hub.located(base, revision)
+    found = hub.find(base, revision)
+    if found is None:
+        raise PreflightError(
+            f"the adapter's base model {base} is not in the cache of hub models",
+            where=str(path),
+            hint=f"hf download {base}{f' --revision {revision}' if revision else ''}",
+        )
+    return found
 
 
 def load_tokenizer(path: Path) -> Any:
@@ -174,6 +206,7 @@ def load_model(path: Path, dtype: str, device: str) -> Any:
     _check_weight_files(path)
     _check_weights(path)
     base = base_folder(path)
+    _check_quantization(base)
     with understood("the model cannot be loaded", base):
         model, info = AutoModelForCausalLM.from_pretrained(
             base.resolve(),  # adapters trained on it name this path, and may be loaded from another working directory

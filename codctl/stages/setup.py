@@ -12,6 +12,7 @@ from codctl.cod.conversation import TemplateChat
 from codctl.cod.rollout import RolloutSettings
 from codctl.config.schema import Config
 from codctl.learn import hub
+from codctl.learn.model_check import silence
 from codctl.learn.model_files import read_settings
 from codctl.learn.models import check_folder, load_chat, load_model, load_tokenizer
 from codctl.learn.trainable import use_attention
@@ -62,11 +63,9 @@ def prepare_process(threads: int) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
-    import transformers
 
     torch.set_num_threads(threads)
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    silence()
 
 
 def load_speaker(folder: Path, dtype: str, device: str) -> Speaker:

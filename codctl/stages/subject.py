@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from codctl.cod.conversation import TemplateChat
 from codctl.cod.engine import Engine, Sampling
 from codctl.cod.rollout import Player
+from codctl.config.architectures import of_folder
 from codctl.config.evalspec import EvalSpec
 from codctl.config.schema import Config, SamplingConfig, WorldConfig
 from codctl.evaluate.about import subject_title
@@ -27,6 +28,7 @@ from codctl.stages.model_checks import check_tokenizer
 from codctl.stages.placement import place
 from codctl.stages.saved_models import NEWEST, SavedModel, choose, lay_out
 from codctl.stages.setup import SIDE_FILE, load_speaker, make_engine, read_side_file, rollout_settings
+from codctl.stages.world_checks import check_prompt
 
 if TYPE_CHECKING:
     from codctl.engines.openai.settings import EndpointSettings
@@ -228,14 +230,20 @@ def _open(subject: Subject, log: Path, parts: Sequence[EvalSpec] = ()) -> Perfor
     assert subject.folder is not None
     config = subject.settings
     if config.engine.kind == "vllm":
-        return _served(subject.folder, config, log)
+        return _served(subject.folder, config, log, parts)
     speaker = load_speaker(subject.folder, config.model.dtype, config.model.device)
+    _check_prompts(parts, speaker.chat, speaker.max_tokens, subject.folder)
     player = _model_player(make_engine(speaker, config.runtime.max_batch), speaker.chat, config)
     # Those that are alive keep what they have computed.
     return Performer(player, min(AT_ONCE, config.runtime.max_batch), chat=speaker.chat)
 
 
-def _served(folder: Path, config: Config, log: Path) -> Performer:
+def _check_prompts(parts: Sequence[EvalSpec], chat: TemplateChat, context: int, folder: Path) -> None:
+    for part in parts:
+        check_prompt(part, chat, context, str(folder))
+
+
+def _served(folder: Path, config: Config, log: Path, parts: Sequence[EvalSpec]) -> Performer:
     """A model with an engine beside this process, which then loads no model itself."""
     from codctl.engines.vllm import open_vllm
     from codctl.evaluate.runner import AT_ONCE
@@ -245,6 +253,8 @@ def _served(folder: Path, config: Config, log: Path) -> Performer:
     check_tokenizer(tokenizer, folder)
     check_finite(stored_tensors(base), base)
     chat = load_chat(folder, tokenizer)
+    context = of_folder(base).max_tokens
+    _check_prompts(parts, chat, min(config.engine.max_tokens or context, context), folder)
     engine = open_vllm(config, folder, engines=place(config).engines, log=log, base=base)
     return Performer(_model_player(engine, chat, config), AT_ONCE, check=engine.start, close=engine.aclose, chat=chat)
 

@@ -28,6 +28,7 @@ from codctl.evaluate.runner import play, trajectories
 from codctl.evaluate.suites.expansion import expand
 from codctl.evaluate.suites.shipped import find_suite
 from codctl.evaluate.watched import Watch
+from codctl.learn.models import check_model
 from codctl.runs import lock, machine
 from codctl.runs.atomic import make_folder, write_json
 from codctl.runs.directory import move_aside
@@ -105,6 +106,8 @@ def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False, watch: Wat
     if (result := finished(plan.folder, plan.digest)) is not None:
         return result
     if plan.subject.folder:
+        if plan.subject.kind == "model":
+            check_model(plan.subject.folder)
         progress.message(_planned(plan))
     doing = "loading" if plan.subject.kind in ("run", "model") else "preparing"
     progress.update(f"{doing} {plan.subject.name}", 0, 0, {})

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from codctl.cod.conversation import ByteChat, Chat
 from codctl.cod.prompts import solve_messages
+from codctl.config.evalspec import EvalSpec
 from codctl.config.schema import Config, WorldConfig
 from codctl.envs.registry import check_world
 from codctl.errors import CodctlError, PreflightError
@@ -50,19 +51,35 @@ def check_prompts(config: Config, chat: Chat | None, context: int) -> None:
     Raises:
         PreflightError: A prompt is longer.
     """
+    where = "model.path" if config.model.path else "model.build.max_tokens"
     for world in _alone(config.world):
-        slot = check_world(world.family, world.preset).pack("train", 0, 1, world.preset, world.variant).slots[0]
-        messages = solve_messages(slot, "", slot.begin(world.rendering).observation, world.rendering)
-        tokens = len(chat.open(messages)) if chat else sum(len(one["content"].split()) for one in messages)
-        if tokens >= context:
-            raise PreflightError(
-                f"a prompt of {world.family} {world.preset} has {tokens} tokens or more without any hints, "
-                f"the model reads {context}",
-                where="model.path" if config.model.path else "model.build.max_tokens",
-                hint="a longer context, or world.rendering=compact"
-                if world.rendering == "full"
-                else "a longer context, or an easier world.preset",
-            )
+        check_prompt(world, chat, context, where, "world.")
+
+
+def check_prompt(world: WorldConfig | EvalSpec, chat: Chat | None, context: int, where: str, prefix: str = "") -> None:
+    """As `check_prompts`, for one world of a recipe or part of a suite.
+
+    Args:
+        world: Family, preset, variant and rendering.
+        chat: Of the model.
+        context: Longest sequence.
+        where: Key or folder of the model.
+        prefix: Before the keys of the world.
+
+    Raises:
+        PreflightError: Its first prompt is longer.
+    """
+    slot = check_world(world.family, world.preset).pack("train", 0, 1, world.preset, world.variant).slots[0]
+    messages = solve_messages(slot, "", slot.begin(world.rendering).observation, world.rendering)
+    tokens = len(chat.open(messages)) if chat else sum(len(one["content"].split()) for one in messages)
+    if tokens >= context:
+        other = "rendering=compact" if world.rendering == "full" else "preset= with easier worlds"
+        raise PreflightError(
+            f"a prompt of {world.family} {world.preset} has {tokens} tokens or more without any hints, "
+            f"the model reads {context}",
+            where=where,
+            hint=f"a model with a longer context, or {prefix}{other}",
+        )
 
 
 def _alone(world: WorldConfig) -> Iterator[WorldConfig]:

@@ -24,6 +24,8 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 538
 Q_PROJ = "model.layers.1.self_attn.q_proj.weight"
 LORA = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
 
+EVAL = ["eval", "preset=tiny", "rendering=compact", "length=2", "--limit", "1", "--model"]
+
 Damage = Callable[[Path], None]
 Case = tuple[str, Damage, str]
 """Name, what is done to a sound folder, and what the message has to say."""
@@ -245,7 +247,7 @@ TENSORS: list[Case] = [
     ("a tensor is missing", without(Q_PROJ), f"lack 1 tensor that the model of config.json has: {Q_PROJ}"),
     ("the head is missing", without("lm_head.weight"), "lack 1 tensor that the model of config.json has: lm_head"),
     ("tied embeddings are missing", both(tie, without("model.embed_tokens.weight")), "lack"),
-    ("a tensor of a shard is missing", sharded(without(Q_PROJ, file=SHARDS[1])), "which no shard has"),
+    ("a tensor of a shard is missing", sharded(without(Q_PROJ, file=SHARDS[0])), "which no shard has"),
     ("a tensor too many", tensors(lambda t: t.update({"score.weight": torch.ones(2, 32)})), "has not: score.weight"),
     ("a tensor has another shape", replaced(Q_PROJ, lambda t: t[:-1]), f"{Q_PROJ} has the shape 63×32"),
     ("a tensor is of whole numbers", replaced(Q_PROJ, lambda t: t.to(torch.int64)), "is stored as I64"),
@@ -322,7 +324,11 @@ ADAPTERS: list[Case] = [
     ("adapter: settings are {}", write(ADAPTER, "{}"), "names no base model"),
     ("adapter: base is null", change(ADAPTER, base_model_name_or_path=None), "names no base model"),
     ("adapter: base is gone", change(ADAPTER, base_model_name_or_path="/gone"), "base model is missing"),
-    ("adapter: base is not in the cache", change(ADAPTER, base_model_name_or_path="a/b"), "cache of hub models"),
+    (
+        "adapter: base is not in the cache",
+        change(ADAPTER, base_model_name_or_path="a/b"),
+        "is not in the cache of hub models",
+    ),
     ("adapter: base is a URL", change(ADAPTER, base_model_name_or_path="http://h/m"), "base model is missing"),
     (
         "adapter: base is an adapter",
@@ -394,7 +400,7 @@ def _table(tiny: Path, scratch: Path) -> Iterator[tuple[str, int, str]]:
             damage(folder)
             said = io.StringIO()
             with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
-                code = run(["eval", "--model", str(folder), "preset=tiny", "rendering=compact", "--limit", "1"])
+                code = run([*EVAL, str(folder), "--runs-dir", str(folder.with_name("runs"))])
             lines = [line for line in said.getvalue().splitlines() if line.startswith("error")]
             yield name, code, "; ".join(lines) or said.getvalue()[-500:]
 

@@ -22,6 +22,7 @@ from tests.learn.damaged_models import (
     ADAPTER,
     ADAPTERS,
     CONFIG,
+    EVAL,
     ON_MODELS,
     WEIGHTS,
     Damage,
@@ -57,7 +58,7 @@ def adapter(folder: Path, adapter_folder: Path, tmp_path: Path) -> Path:
 
 def refused(path: Path, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`codctl eval` names what is wrong in one message, with the exit code of a preflight."""
-    code = run(["eval", "--model", str(path), "preset=tiny", "rendering=compact", "length=2", "--limit", "1"])
+    code = run([*EVAL, str(path)])
     err = capsys.readouterr().err
     assert code == 3, err
     assert said in err
