@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from codctl.config import architectures
 from codctl.errors import PreflightError
 from codctl.learn.model_files import (
+    ADAPTER,
     ADAPTER_WEIGHTS,
     Tensor,
     read_header,
@@ -212,14 +213,13 @@ def _check_tied(folder: Path, model: Any, found: Mapping[str, Tensor]) -> None:
 
 def _check_adapter(folder: Path, model: Any) -> None:
     """Refuse an adapter whose tensors are not those that its settings put on this base model."""
-    from peft import PeftConfig, PeftModel, PeftType, get_peft_model_state_dict
+    from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 
+    kind = read_settings(folder / ADAPTER).get("peft_type")
+    if kind != "LORA":
+        raise PreflightError(f"the adapter is of the kind {kind!r:.100}, codctl knows LoRA", where=str(folder))
     with understood("adapter_config.json cannot be used", folder):
         config = PeftConfig.from_pretrained(folder)
-    if config.peft_type != PeftType.LORA:
-        raise PreflightError(
-            f"the adapter is of the kind {config.peft_type.value}, codctl knows LoRA", where=str(folder)
-        )
     config.init_lora_weights = True  # others compute with the base model's weights
     with understood("the adapter does not fit its base model", folder, _OTHER_BASE):
         adapted = PeftModel(model, config)

@@ -341,7 +341,7 @@ ADAPTERS: list[Case] = [
     ("adapter: another rank", change(ADAPTER, r=8), "has the shape"),
     ("adapter: other modules", change(ADAPTER, target_modules=["q_proj"]), "that do not fit its base model"),
     ("adapter: unknown modules", change(ADAPTER, target_modules=["w_pack"]), "w_pack"),
-    ("adapter: a kind that is not LoRA", change(ADAPTER, peft_type="IA3"), "the adapter"),
+    ("adapter: a kind that is not LoRA", change(ADAPTER, peft_type="IA3"), "of the kind 'IA3', codctl knows LoRA"),
     ("adapter: an unknown kind", change(ADAPTER, peft_type="MAGIC"), "MAGIC"),
     ("adapter: rank is a word", change(ADAPTER, r="big"), "the adapter"),
     ("adapter: NaN", replaced(LORA, spoil(3, float("nan")), ADAPTER_WEIGHTS), "are NaN or infinite"),

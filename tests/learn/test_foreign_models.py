@@ -76,7 +76,8 @@ def test_a_damaged_model(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(folder.parent)
-    monkeypatch.setattr(template_limits, "LONGEST_S", 1.0)
+    if "never ends" in request.node.name:
+        monkeypatch.setattr(template_limits, "LONGEST_S", 1.0)
     damage(folder)
     refused(folder, said, capsys)
     if not any(part in request.node.name for part in _EVAL_ONLY):
@@ -171,7 +172,7 @@ SOUND: dict[str, Make] = {
     "llama": like("llama"),
     "llama, tied": like("llama", tie_word_embeddings=True),
     "mistral": like("mistral"),
-    "qwen2": like("qwen2"),
+    "qwen2": like("qwen2", vocab_size=384),
     "gemma": like("gemma"),
     "gemma2": like("gemma2"),
     "phi3": like("phi3"),
