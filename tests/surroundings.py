@@ -19,6 +19,7 @@ _SET = {
     "OMP_NUM_THREADS": "1",
     "TERM": "xterm",
     "XDG_CONFIG_HOME": "/nonexistent",  # recipes and cluster profiles of whoever runs the tests
+    "XDG_STATE_HOME": "/dev/null/none",  # nor the MLflow servers that he has chosen
 }
 
 _HEARD = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)

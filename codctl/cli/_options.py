@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from codctl.cli import _complete as complete
+from codctl.errors import UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 OpenPage = Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]
+
+
+def _in_utf8(folder: Path) -> Path:
+    with contextlib.suppress(OSError):  # the working directory is gone
+        refuse_other_bytes(str(folder.absolute()), hint="choose another runs folder with --runs-dir DIR")
+    return folder
+
+
+def refuse_other_bytes(text: str, *, hint: str = "") -> None:
+    """Refuse a path whose bytes are not UTF-8: tokenizers, pyarrow and sqlite cannot open files there."""
+    found = os.fsencode(text)
+    try:
+        found.decode()
+    except UnicodeDecodeError:
+        raise UsageError(
+            "not valid UTF-8; rename the file or folder", where=found.decode("utf-8", "backslashreplace"), hint=hint
+        ) from None
+
+
 RunsDir = Annotated[
-    Path, typer.Option("--runs-dir", metavar="DIR", envvar="CODCTL_RUNS_DIR", help="Folder of the runs.")
+    Path,
+    typer.Option("--runs-dir", metavar="DIR", envvar="CODCTL_RUNS_DIR", callback=_in_utf8, help="Folder of the runs."),
 ]
 RUNS_DIR = Path("runs")
 Overrides = Annotated[

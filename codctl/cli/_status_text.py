@@ -127,7 +127,7 @@ def _hints(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
     """What to type next; for those that ended alike once."""
     alike: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for entry in entries:
-        if entry["next"] or entry["status"] == "unreadable":
+        if entry["next"] or entry["trouble"] or entry["status"] == "unreadable":
             alike.setdefault((entry["status"], _why(entry)), []).append(entry)
     for (status, why), group in alike.items():
         more = f" and {len(group) - 1} more" if len(group) > 1 else ""
@@ -137,8 +137,8 @@ def _hints(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 
 def _why(entry: dict[str, Any]) -> str:
-    if entry["note"]:
-        return str(entry["note"])
+    if entry["note"] or entry["trouble"]:
+        return str(entry["note"] or entry["trouble"])
     if entry["lacks"]:
         return f"missing results: {', '.join(entry['lacks'])}"
     return str(entry["message"]) if entry["status"] in ("failed", "unreadable") else ""

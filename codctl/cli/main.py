@@ -34,6 +34,7 @@ from codctl.cli import (
 from codctl.cli import eval as eval_
 from codctl.cli._foreground import CTRL_C, SIGNALLED
 from codctl.cli._help import CONTEXT, Command, Group
+from codctl.cli._options import refuse_other_bytes
 from codctl.errors import CodctlError, UsageError
 from codctl.runs import code as code_
 from codctl.startup import begin_process
@@ -114,6 +115,8 @@ def run(argv: Sequence[str]) -> int:
     if command in _WORKING:
         code_.digest()  # before more of it is imported
     try:
+        for word in argv:
+            refuse_other_bytes(word)
         code = int(app(args=list(argv), prog_name="codctl", standalone_mode=False) or 0)
     except typer.Abort:
         code = CTRL_C

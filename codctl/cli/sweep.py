@@ -207,6 +207,7 @@ def _ready(
     from codctl.dispatch.jobs import Jobs
     from codctl.runs.atomic import make_folder
     from codctl.stages.sweeps import record as records
+    from codctl.tracking import servers
 
     folder = records.folder_of(runs_dir, plan.name)
     sweeps.refuse_if_in_use(folder)
@@ -221,6 +222,7 @@ def _ready(
     make_folder(folder)
     held.enter_context(sweeps.locked(folder))
     say_counts(plan.name, standings, kept=record.kept, repeated=plan.repeated)
+    servers.remember(trial.config.tracking.mlflow_uri for trial in plan.trials)
     runs = sweeps.prepare(plan, record, todo, runs_dir, command, _output.talk)
     return _Ready(folder, tuple(standings), tuple(runs))
 

@@ -63,6 +63,7 @@ def train(
     from codctl.config.compose import load_config
     from codctl.errors import UsageError
     from codctl.stages.preflight import check_recipe, preflight, preflight_elsewhere
+    from codctl.tracking import servers
 
     if slurm and detach:
         raise UsageError("--slurm and --detach cannot be combined", hint="--slurm returns at once by itself")
@@ -84,6 +85,7 @@ def train(
         slurm_checks.ask(_job_script(config, runs_dir), config.cluster)  # what SLURM refuses leaves nothing behind
     else:
         preflight(config)
+    servers.remember([config.tracking.mlflow_uri])
     run = _directory(config, runs_dir, recipe, command, fresh=fresh, fork=fork, extend=extend)
     if slurm or detach:
         _send(run, config, slurm=slurm, as_json=as_json)

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from codctl.config.environment import guard_variables, refusal, secrets_in
 from codctl.config.findings import Places, findings, usage_error
 from codctl.config.overrides import Override, parse_overrides
 from codctl.config.recipes import Recipe, find_recipe
@@ -53,7 +54,9 @@ class Draft:
         for change in changes:
             values = _with(values, change.key.split("."), change.value)
         if changes and self.template is not None:
-            values = _resolved(values)
+            values = _resolved(values, self.shown)
+        if problems := secrets_in(values, self.shown):
+            raise usage_error(self.shown, problems)
         try:
             return Config.model_validate(values)
         except ValidationError as error:
@@ -122,10 +125,15 @@ def _with(values: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[st
     return {**values, here: value}
 
 
-def _resolved(values: dict[str, Any]) -> dict[str, Any]:
+def _resolved(values: dict[str, Any], shown: str) -> dict[str, Any]:
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
-    return _named(OmegaConf.to_container(OmegaConf.create(values), resolve=True))
+    guard_variables()
+    try:
+        return _named(OmegaConf.to_container(OmegaConf.create(values), resolve=True))
+    except OmegaConfBaseException as error:
+        raise usage_error(shown, [_problem(error, Places(shown, {}, []))]) from None
 
 
 def _compose(
@@ -144,6 +152,7 @@ def _compose(
     name = recipe.path.stem
     group_files.bound()
     GlobalHydra.instance().clear()
+    guard_variables()
     try:
         with initialize_config_dir(str(recipe.path.parent), version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()
@@ -161,15 +170,20 @@ def _compose(
                 return {}, {}, Problem("too much for a recipe: its ${…} stand for too many values", shown)
             values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        key = str(getattr(error, "full_key", "") or "")
-        where = f"{shown}:{source.lines[key]}" if key in source.lines else shown
-        return {}, {}, Problem(f"{key}: {_in_short(error)}" if key else _in_short(error), where)
+        return {}, {}, _problem(error, Places(shown, source.lines, overrides))
     except HydraException as error:
-        return {}, {}, Problem(_in_short(error), shown)
+        return {}, {}, refusal(error, "", shown) or Problem(_in_short(error), shown)
     finally:
         GlobalHydra.instance().clear()
     # OmegaConf also admits numbers as keys; the schema refuses them by name.
     return _named(values), _named(template), None
+
+
+def _problem(error: Exception, places: Places) -> Problem:
+    """What OmegaConf found, with the key and where it was written."""
+    key = str(getattr(error, "full_key", "") or "")
+    where = places.of(key, key)
+    return refusal(error, key, where) or Problem(f"{key}: {_in_short(error)}" if key else _in_short(error), where)
 
 
 def _named(values: Any) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from codctl.runs.evaluations import list_evaluations
 
 
 def whereabouts(seen: Seen) -> dict[str, Any]:
-    """`doing` (phase, done, total, of a running attempt), `left_s` (of that phase), `elapsed_s` (of all attempts), and
-    `sign_of_life_s` (how long ago).
+    """`doing` (phase, done, total, of a running attempt), `left_s` (of that phase), `elapsed_s` (of all attempts),
+    `sign_of_life_s` (how long ago), and `trouble` (what is wrong beside the work).
 
     `left_s` is null until the run has counted for long enough to know.
     """
@@ -31,6 +31,7 @@ def whereabouts(seen: Seen) -> dict[str, Any]:
         "left_s": round(max(0.0, left - (age or 0.0)), 1) if isinstance(left, int | float) else None,
         "elapsed_s": _elapsed_s(seen),
         "sign_of_life_s": age,
+        "trouble": beat.get("trouble", "") if beat else "",
     }
 
 

@@ -31,7 +31,11 @@ _FORBIDDEN = {
     errno.EROFS: "the disk is read-only",
 }
 _guards: dict[Path, Callable[[], None]] = {}  # lock file → raises when its folder is another one now
-_MISPLACED = {errno.ENOTDIR: "part of the path is a file", errno.ENAMETOOLONG: "the name is too long"}
+_MISPLACED = {
+    errno.ENOTDIR: "part of the path is a file",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ELOOP: "it is a link",
+}
 
 
 def temp_sibling(path: Path) -> Path:

@@ -235,6 +235,12 @@ class RunDirectory:
         """The last sign of life of an attempt."""
         return heartbeat.read(self.path)
 
+    def report_trouble(self, what: str) -> None:
+        """Let `codctl status` show what is wrong beside the work of this attempt; empty when nothing is any more."""
+        if self.beat is not None and self.beat.trouble != what:
+            self.beat.trouble = what
+            self.beat.now()
+
     def dispatch(self) -> Dispatch | None:
         """Where it was sent to run, if it was. A copy was sent nowhere: the jobs are the original's.
 

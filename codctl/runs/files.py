@@ -45,9 +45,9 @@ Real = int | float | None
 Name = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}", "a name of letters, digits, '.', '_' and '-'")]
 Digest = Annotated[str, _matching(r"[0-9a-f]{16}", "a digest of 16 hex digits")]
 Sha256 = Annotated[str, _matching(r"[0-9a-f]{64}", "a hash of 64 hex digits")]
-HexId = Annotated[str, _matching(r"[0-9a-f]{32}", "an id of 32 hex digits")]
 JOB_ID = r"[1-9]\d{0,9}(_\d{1,9})?"
 JobId = Annotated[str, _matching(JOB_ID, "a job id such as 12 or 12_3")]
+MlflowId = Annotated[str, _matching(r"[A-Za-z0-9_-]{1,100}", "an id of letters and digits")]
 InsidePath = Annotated[str, Field(max_length=4096), _inside()]
 SuitePath = Annotated[
     str,
@@ -125,6 +125,36 @@ class Stop(TypedDict):
     at: Word
 
 
+class MlflowRun(TypedDict):
+    """mlflow.json, of a run or a sweep"""
+
+    schema: NotRequired[Count]
+    run_id: MlflowId | None
+    uri: Annotated[str, Field(max_length=4096)] | None
+    experiment: Word
+    key: NotRequired[MlflowId | Literal[""]]
+    place: NotRequired[Place]
+
+
+class MlflowNested(TypedDict):
+    """The MLflow run of an evaluation."""
+
+    stamp: Word
+    run_id: MlflowId
+
+
+class MlflowSent(TypedDict):
+    """mlflow-sent.json"""
+
+    run_id: MlflowId | Literal[""]
+    steps: NotRequired[dict[Word, int]]
+    params: NotRequired[bool]
+    status: NotRequired[Word]
+    evaluations: NotRequired[dict[Text, MlflowNested]]
+    artifacts: NotRequired[dict[Text, Word]]
+    in_doubt: NotRequired[bool]
+
+
 class Doing(TypedDict):
     """What an attempt does at the moment."""
 
@@ -146,6 +176,7 @@ class Heartbeat(TypedDict):
     at: Word
     every_s: Seconds
     doing: Doing | None
+    trouble: NotRequired[Text]
 
 
 class Attempt(TypedDict):

@@ -29,10 +29,12 @@ class Beat:
 
     Attributes:
         doing: What the attempt does at the moment: phase, done, total, left_s.
+        trouble: What is wrong beside the work; empty when nothing is.
     """
 
     def __init__(self) -> None:
         self.doing: Callable[[], dict[str, Any] | None] = lambda: None
+        self.trouble = ""
         self._wake, self._ended = threading.Event(), False
 
     def now(self) -> None:
@@ -69,6 +71,7 @@ def beating(run: Path, attempt: int, every_s: float = EVERY_S) -> Iterator[Beat]
                 "at": manifest.now(),
                 "every_s": every_s,
                 "doing": news.doing(),
+                "trouble": news.trouble,
             }
             try:
                 atomic.write_json(run / _FILE, content, durable=False)

@@ -99,7 +99,7 @@ class RunLock:
     def _locked(self) -> int:
         try:
             with atomic.storage_errors(self.path):
-                descriptor = _open(self.path, os.O_RDWR | os.O_CREAT)
+                descriptor = open_lock(self.path, os.O_RDWR | os.O_CREAT)
         except FileNotFoundError:
             raise RefusedError(
                 "another process has just moved this run aside",
@@ -107,12 +107,10 @@ class RunLock:
                 hint="run the same command again to start a new one",
             ) from None
         try:
-            locked = _try_lock(descriptor, self._patience_s)
-        except OSError as error:  # some network file systems have no locks
+            locked = try_lock(descriptor, self.path, self._patience_s)
+        except BaseException:
             os.close(descriptor)
-            raise PreflightError(
-                f"cannot lock: {error.strerror}", where=str(self.path), hint="choose another disk with --runs-dir DIR"
-            ) from error
+            raise
         if not locked:
             os.close(descriptor)
             raise in_use(self.path)
@@ -128,19 +126,21 @@ class RunLock:
 def share(path: Path) -> None:
     """Hold a file until this process ends, together with others: `is_locked(path, shared=True)` then says so."""
     with contextlib.suppress(OSError):  # a file system without locks
-        fcntl.flock(_open(path, os.O_RDONLY), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(open_lock(path, os.O_RDONLY), fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 def is_locked(path: Path, *, shared: bool = False) -> bool:
     """Whether a live process holds the lock; with `shared`, also one that shares it."""
     try:
-        descriptor = _open(path, os.O_RDONLY)
+        descriptor = open_lock(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_EX if shared else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:  # a file system without locks: nobody can hold one
+        return False
     finally:
         os.close(descriptor)
     return False
@@ -165,7 +165,7 @@ def in_use(path: Path) -> RefusedError:
     )
 
 
-def _open(path: Path, flags: int) -> int:
+def open_lock(path: Path, flags: int) -> int:
     """Open a lock file, which is never a link: what it leads to would be overwritten.
 
     Raises:
@@ -188,7 +188,12 @@ def _not_a_lock(path: Path) -> RefusedError:
     return RefusedError(f"{path.name} is not a regular file", where=str(path), hint=f"rm -r {shlex.quote(str(path))}")
 
 
-def _try_lock(descriptor: int, patience_s: float) -> bool:
+def try_lock(descriptor: int, path: Path, patience_s: float = 0.0) -> bool:
+    """Lock an open file; False when another process holds it for longer than one is ready to wait.
+
+    Raises:
+        PreflightError: The file system cannot lock, as some network file systems.
+    """
     end_s = time.monotonic() + patience_s
     while True:
         try:
@@ -198,6 +203,10 @@ def _try_lock(descriptor: int, patience_s: float) -> bool:
             if time.monotonic() >= end_s:
                 return False
             time.sleep(_PAUSE_S)
+        except OSError as error:
+            raise PreflightError(
+                f"cannot lock: {error.strerror}", where=str(path), hint="choose another disk with --runs-dir DIR"
+            ) from error
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -14,6 +14,7 @@ from codctl.runs.compare import model_of_evaluation
 from codctl.runs.directory import RunDirectory
 from codctl.runs.evaluations import EVALUATIONS, RESULT, evaluations_of
 from codctl.tracking.points import Point
+from codctl.tracking.settings import may_be_shown
 
 _PLACES = ("stages/evaluation", "suites")
 _FILES = ("result.json", "report.html", "walkthrough.json")
@@ -55,7 +56,7 @@ def find(run: Path) -> list[Evaluation]:
     One that is being written is not there yet.
     """
     inside = (path for place in _PLACES for path in sorted(run.glob(f"{place}/[!.]*/result.json")))
-    found = [_read(path, path.parent.relative_to(run).as_posix()) for path in inside]
+    found = [_read(path, path.parent.relative_to(run).as_posix()) for path in inside if may_be_shown(path, run)]
     played = (one for one in evaluations_of(RunDirectory(run)) if one.state == "finished")
     found += [_read(one.path / RESULT, f"{EVALUATIONS}/{one.name}") for one in played]
     return [evaluation for evaluation in found if evaluation is not None]
@@ -123,9 +124,9 @@ def _read(path: Path, place: str) -> Evaluation | None:
     try:
         content = path.read_bytes()
         result = json.loads(content)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(result, dict):
         return None
-    files = tuple(file for name in _FILES if (file := path.with_name(name)).is_file())
+    files = tuple(file for name in _FILES if may_be_shown(file := path.with_name(name), path.parent))
     return Evaluation(place, hashlib.sha256(content).hexdigest()[:16], result, files)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import getpass
 import shlex
+import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ from codctl.config.credentials import redacted
 from codctl.errors import BackendError
 from codctl.runs.directory import RunDirectory
 from codctl.tracking import server
-from codctl.tracking.identity import KEY_TAG, Identity, settle
+from codctl.tracking.identity import KEY_TAG, PLACE_TAG, Identity, is_elsewhere, place_tag, settle
 
 if TYPE_CHECKING:
     from codctl.config.schema import TrackingConfig
@@ -72,10 +74,37 @@ class Experiment:
         found = self._client.search_runs([experiment_id], filter_string=f"tags.`{KEY_TAG}` = '{key}'")
         return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
 
-    def follow(self, folder: Path, identity: Identity) -> None:
-        """Call the MLflow run of a folder that was renamed as the folder is called now."""
-        if identity.was_moved and identity.run_id:
+    def existing(self, folder: Path, identity: Identity) -> Any:
+        """The MLflow run of a folder; None when there is none, it was deleted, or it is another folder's."""
+        from mlflow.exceptions import MlflowException
+
+        if not identity.run_id:
+            return None
+        try:
+            found = self._client.get_run(identity.run_id)
+        except MlflowException as error:
+            if server.has_code(error, "RESOURCE_DOES_NOT_EXIST"):
+                return None
+            raise
+        return found if found.info.lifecycle_stage == "active" and self.is_ours(found, folder, identity) else None
+
+    def is_ours(self, found: Any, folder: Path, identity: Identity) -> bool:
+        """Whether an MLflow run was made for this folder, by what MLflow knows of it: files can be copied or forged."""
+        tags = found.data.tags
+        if tags.get(KEY_TAG, "") != identity.key:
+            return False
+        if not identity.key:  # of an older codctl
+            return bool(found.info.run_name == folder.name)
+        return PLACE_TAG not in tags or not is_elsewhere(folder, tags[PLACE_TAG], self._runs_dir, identity.uri)
+
+    def follow(self, found: Any, folder: Path, identity: Identity) -> None:
+        """Let the MLflow run of a folder that was renamed or moved have its name and place."""
+        here = place_tag(folder, self._runs_dir)
+        if identity.was_moved:
             self._client.update_run(identity.run_id, name=folder.name)
+        if identity.key and found.data.tags.get(PLACE_TAG) != here:
+            self._client.set_tag(identity.run_id, PLACE_TAG, here)
+        if identity.was_moved:
             identity.made(folder, identity.run_id, self._runs_dir)
 
     def parent_of(self, run: RunDirectory, tracking: TrackingConfig) -> str | None:
@@ -86,24 +115,41 @@ class Experiment:
     def sweep(self, folder: Path, tracking: TrackingConfig) -> str:
         """The MLflow run of a sweep; its trials, wherever they run, make it once."""
         identity, _ = settle(folder, tracking, self._runs_dir)
-        if identity.run_id:
-            self.follow(folder, identity)
-            return identity.run_id
+        if (known := self.existing(folder, identity)) is not None:
+            self.follow(known, folder, identity)
+            return str(known.info.run_id)
         with server.making(self._runs_dir):
             identity, is_new = settle(folder, tracking, self._runs_dir)
-            if identity.run_id:
-                return identity.run_id
+            if (known := self.existing(folder, identity)) is not None:
+                return str(known.info.run_id)
             experiment_id = self.id_of(identity.experiment)
-            found = [] if is_new else self.keyed(experiment_id, identity.key)
-            tags = tags_of(identity.key, "sweep")
-            run_id = found[0].info.run_id if found else self.make(experiment_id, folder.name, tags, 0)
+            identity, found = self.made_before(experiment_id, folder, identity, is_new=is_new)
+            tags = tags_of(identity.key, "sweep", place=place_tag(folder, self._runs_dir))
+            run_id = found.info.run_id if found else self.make(experiment_id, folder.name, tags, 0)
             identity.made(folder, run_id, self._runs_dir)
             return str(run_id)
 
+    def made_before(
+        self, experiment_id: str, folder: Path, identity: Identity, *, is_new: bool
+    ) -> tuple[Identity, Any]:
+        """The MLflow run that was made for a folder although the answer was lost, or None.
 
-def tags_of(key: str, kind: str, *, digest: str = "", parent: str | None = None) -> dict[str, str]:
+        Returns:
+            The identity too: with a new key, written down, when another folder's run has this one.
+        """
+        keyed = self.keyed(experiment_id, identity.key) if identity.key and not is_new else []
+        for found in keyed:
+            if self.is_ours(found, folder, identity):
+                return identity, found
+        if keyed or not identity.key:
+            identity = replace(identity, key=uuid.uuid4().hex).made(folder, None, self._runs_dir)
+        return identity, None
+
+
+def tags_of(key: str, kind: str, *, digest: str = "", parent: str | None = None, place: str = "") -> dict[str, str]:
     """Tags of a run that is about to be made."""
     tags = {KEY_TAG: key, "codctl.kind": kind, "codctl.digest": digest, "mlflow.parentRunId": parent or ""}
+    tags[PLACE_TAG] = place
     return {name: value for name, value in tags.items() if value}
 
 

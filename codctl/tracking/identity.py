@@ -7,22 +7,26 @@ own.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codctl.runs import atomic, place
+from codctl.errors import UsageError
+from codctl.log import log
+from codctl.runs import atomic, place, reader
 from codctl.tracking import uri as uris
 
 if TYPE_CHECKING:
     from codctl.config.schema import TrackingConfig
 
 FILE = "mlflow.json"
-KEY_TAG = "codctl.key"
+KEY_TAG, PLACE_TAG = "codctl.key", "codctl.place"
 
 
 @dataclass(frozen=True)
@@ -55,23 +59,35 @@ class Identity:
 
 
 def read(folder: Path, runs_dir: Path) -> Identity | None:
-    """What `mlflow.json` says; None when there is none, one that cannot be read, or one that was copied here."""
+    """What `mlflow.json` says; None when there is none, one that cannot be used, or one that was copied here."""
     try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        uri, run_id = content["uri"], content["run_id"]
-        if uri == uris.to_connect(None, runs_dir):  # an older codctl wrote the whole path
-            uri = None
-        if place.is_copied(folder, _place(content, runs_dir, uri), everywhere=uri is not None):
-            return None
-        was_moved = (content.get("place") or {}).get("inside") != _inside(folder, runs_dir)
-        return Identity(str(content.get("key", "")), uri, str(content["experiment"]), run_id, was_moved)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return _read(folder, runs_dir)
+    except UsageError:
         return None
+
+
+def _read(folder: Path, runs_dir: Path) -> Identity | None:
+    from codctl.runs import files
+
+    content = reader.read(folder / FILE, files.MlflowRun)
+    if content is None:
+        return None
+    uri, written = content["uri"], content.get("place")
+    if uri == f"sqlite:///{uris.database(runs_dir)}":  # an older codctl wrote the whole path
+        uri = None
+    if place.is_copied(folder, _place(written, runs_dir, uri), everywhere=uri is not None):
+        return None
+    was_moved = written is None or written.get("inside") != _inside(folder, runs_dir)
+    return Identity(content.get("key", ""), uri, content["experiment"], content["run_id"], was_moved)
 
 
 def settle(folder: Path, tracking: TrackingConfig, runs_dir: Path) -> tuple[Identity, bool]:
     """The identity of a folder, made and written when there is none for this address, and whether it is new."""
-    found = read(folder, runs_dir)
+    try:
+        found = _read(folder, runs_dir)
+    except UsageError as error:
+        log.warning("%s (%s): it gets a new MLflow run", error.message, error.where)
+        found = None
     if found and tracking.mlflow_uri in (None, found.uri):
         return found, False
     new = Identity(uuid.uuid4().hex, uris.to_store(tracking.mlflow_uri), tracking.experiment)
@@ -79,9 +95,31 @@ def settle(folder: Path, tracking: TrackingConfig, runs_dir: Path) -> tuple[Iden
     return new, True
 
 
-def _place(content: Mapping[str, Any], runs_dir: Path, uri: str | None) -> Any:
+def place_tag(folder: Path, runs_dir: Path) -> str:
+    """Where a folder is, for its MLflow run to keep: what a folder says of itself can be copied or forged."""
+    found = {**place.of(folder), "inside": _inside(folder, runs_dir)}
+    return json.dumps({name: found[name] for name in ("path", "inode", "inside", "host")})
+
+
+def is_elsewhere(folder: Path, tag: str, runs_dir: Path, uri: str | None) -> bool:
+    """Whether an MLflow run with this `place_tag` is that of another folder, of which this one may be a copy."""
+    try:
+        written = _place(json.loads(tag), runs_dir, uri)
+        path, inode = Path(written["path"]), written["inode"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return True
+    if place.is_copied(folder, written, everywhere=uri is not None):
+        return True
+    is_foreign = uri is not None and written.get("host") != socket.gethostname()
+    if is_foreign and not place.is_at_home(folder, written):  # the same path on another machine
+        return True
+    with contextlib.suppress(OSError):
+        return bool(path != folder.resolve() and path.stat().st_ino == inode)
+    return False
+
+
+def _place(written: Any, runs_dir: Path, uri: str | None) -> Any:
     """Where it was written. A sqlite file in the runs folder moves with it, and so do the paths below."""
-    written = content.get("place")
     if uri is None and isinstance(written, Mapping) and "inside" in written:
         return {**written, "path": str(runs_dir.resolve() / written["inside"])}
     return written

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from codctl.runs import atomic
 
@@ -61,7 +63,7 @@ class MetricsLog:
 
 
 def _append(path: Path, lines: bytes) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     size = os.fstat(descriptor).st_size
     try:
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
@@ -79,16 +81,36 @@ def _append(path: Path, lines: bytes) -> None:
 
 def read(path: Path) -> list[dict[str, Any]]:
     """All whole records, in the order written; no file gives none. Torn lines are passed over."""
-    if not path.exists():
+    try:
+        with open_(path) as file:
+            return [record for line in file.read().splitlines() if (record := parse(line)) is not None]
+    except FileNotFoundError:
         return []
-    return [record for line in path.read_bytes().splitlines() if (record := parse(line)) is not None]
+
+
+def open_(path: Path) -> BinaryIO:
+    """Open a log to read.
+
+    Raises:
+        FileNotFoundError: There is none, or something that is no plain file: a link, or a pipe that would never end.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise FileNotFoundError(path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(path)
+    return os.fdopen(descriptor, "rb")
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
     """One line as a record; None when it is torn or is none."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     whole = isinstance(record, dict) and isinstance(record.get("step"), int) and isinstance(record.get("phase"), str)
     return record if whole else None

@@ -62,7 +62,7 @@ def _success(record: dict[str, Any]) -> tuple[float | None, ...]:
 def _backwards(path: Path) -> Any:
     """Whole records, the last first."""
     try:
-        file = path.open("rb")
+        file = jsonl.open_(path)
     except OSError:
         return
     with file:

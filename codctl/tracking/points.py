@@ -3,16 +3,24 @@
 MLflow keeps two points that differ in key, step, time or value, and one of those that are the same. So what may have
 been sent once is only ever sent again unchanged: a record that a resumed run wrote again keeps, for the tracker, the
 time and the values that it had at first.
+
+A tracker gets what a chart can show: of each phase the first 100 records, every second one of the next 100, every
+fourth of the next 200, and so on; and the newest, once the run has ended. metrics.jsonl keeps every record.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from codctl.tracking import jsonl
+
+EVERY_RECORD_UP_TO = 100
+_LARGEST, _LARGEST_WHOLE = sys.float_info.max, 2**53
 
 
 class Point(NamedTuple):
@@ -43,9 +51,11 @@ class PointsReader:
         self._path, self._created_ms = path, created_ms
         self._file: BinaryIO | None = None
         self._first: dict[tuple[str, int], Point] = {}
+        self._counts: Counter[str] = Counter()
+        self._newest: dict[str, Mapping[str, Any]] = {}
 
     def new(self) -> list[Point]:
-        """Points of the records since the last call; all of them after a rewind."""
+        """Points of the records since the last call, thinned out; of all records after a rewind."""
         if not self._is_same_file() and not self._open():
             return []
         assert self._file is not None
@@ -53,8 +63,23 @@ class PointsReader:
         whole, newline, _ = self._file.read().rpartition(b"\n")  # the last line may still be on its way
         self._file.seek(start + len(whole) + len(newline))
         records = (jsonl.parse(line) for line in whole.splitlines())
-        points = self._points(record for record in records if record is not None)
-        return [self._first.get((point.key, point.step), point) for point in points]
+        return self._as_first(record for record in records if record is not None and self._is_kept(record))
+
+    def newest(self) -> list[Point]:
+        """Points of the last record of each phase, where they are not among the others."""
+        return self._as_first(self._newest.values())
+
+    def _is_kept(self, record: Mapping[str, Any]) -> bool:
+        phase = record["phase"]
+        self._counts[phase] += 1
+        if self._counts[phase] % stride(self._counts[phase]) == 0:
+            self._newest.pop(phase, None)
+            return True
+        self._newest[phase] = record
+        return False
+
+    def _as_first(self, records: Iterable[Mapping[str, Any]]) -> list[Point]:
+        return [self._first.get((point.key, point.step), point) for point in self._points(records)]
 
     def close(self) -> None:
         if self._file is not None:
@@ -71,8 +96,10 @@ class PointsReader:
     def _open(self) -> bool:
         """Begin at the start, as after a rewind: what was dropped by then is read first."""
         self.close()
+        self._counts.clear()
+        self._newest.clear()
         try:
-            self._file = self._path.open("rb")
+            self._file = jsonl.open_(self._path)
         except FileNotFoundError:
             return False
         for point in self._points(jsonl.read(self._path.with_name(jsonl.REWOUND))):
@@ -81,13 +108,29 @@ class PointsReader:
 
     def _points(self, records: Iterable[Mapping[str, Any]]) -> list[Point]:
         return [
-            Point(key, record["step"], value, int(record.get("at_ms", self._created_ms)))
+            Point(key, record["step"], value, _at_ms(record, self._created_ms))
             for record in records
+            if abs(record["step"]) <= _LARGEST_WHOLE
             for key, value in flat(record).items()
         ]
 
 
+def stride(number: int) -> int:
+    """Of how many records around the one with this number, counted from 1, a tracker gets one."""
+    return 1 << ((number - 1) // EVERY_RECORD_UP_TO).bit_length()
+
+
+def _at_ms(record: Mapping[str, Any], otherwise: int) -> int:
+    found = record.get("at_ms", otherwise)
+    return found if isinstance(found, int) and 0 <= found <= _LARGEST_WHOLE else otherwise
+
+
 def flat(record: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a record with the phase in front; nulls (not finite) are left out."""
-    values = {**record.get("metrics", {}), **record.get("timing", {})}
-    return {f"{record['phase']}/{name}": float(value) for name, value in values.items() if value is not None}
+    """The numbers of a record with the phase in front; nulls (not finite), and what is no number, are left out."""
+    values: dict[str, float] = {}
+    for part in ("metrics", "timing"):
+        found = record.get(part)
+        for name, value in found.items() if isinstance(found, Mapping) else ():
+            if isinstance(value, int | float) and -_LARGEST <= value <= _LARGEST:
+                values[f"{record['phase']}/{name}"] = float(value)
+    return values

@@ -10,9 +10,8 @@ import hashlib
 import os
 import shlex
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,10 @@ from codctl.runs.directory import RunDirectory
 from codctl.tracking import evaluations, identity, receipts, settings
 from codctl.tracking.evaluations import Evaluation
 from codctl.tracking.experiment import Experiment, about, log_params, tags_of
-from codctl.tracking.identity import KEY_TAG, Identity
+from codctl.tracking.identity import KEY_TAG
 from codctl.tracking.points import Point, PointsReader
 from codctl.tracking.receipts import Receipts
-from codctl.tracking.server import has_code
+from codctl.tracking.server import check_artifacts, has_code
 
 STATUS = {
     "finished": "FINISHED",
@@ -106,7 +105,7 @@ class Push:
         ):
             return False
         self._receipts = confirmed
-        self._unconfirmed = self._reader.new()
+        self._unconfirmed = [*self._reader.new(), *self._reader.newest()]
         self._pending = [point for point in self._unconfirmed if not confirmed.has(point)]
         results = evaluations.find(self.run.path)
         stamps = {place: receipt["stamp"] for place, receipt in confirmed.evaluations.items()}
@@ -124,17 +123,20 @@ class Push:
         tracking = tracking_of(self.run)
         self._experiment = Experiment(self._client, self.run.root)
         self.identity, is_new = identity.settle(self.run.path, tracking, self.run.root)
-        known = self._existing(self.identity)
+        known = self._experiment.existing(self.run.path, self.identity)
         if known is None:
             self._make(tracking, is_new=is_new)
-            known = self._existing(self.identity)
-        assert known is not None
-        self._experiment.follow(self.run.path, self.identity)
+            known = self._client.get_run(self.identity.run_id)
+        self._experiment.follow(known, self.run.path, self.identity)
         self._experiment_id = known.info.experiment_id
         confirmed = receipts.load(self.run.path, known.info.run_id)
         self._receipts = confirmed if confirmed and not thorough else self._ask(known, confirmed)
         if known.info.status != self._receipts.status:
             self._receipts.status = ""
+        if self._receipts.evaluations:  # a file says so, and files can be copied or forged
+            ours = set(self._nested_runs().values())
+            kept = {place: one for place, one in self._receipts.evaluations.items() if one.get("run_id") in ours}
+            self._receipts.evaluations = kept
         if status:
             self.status(status)
 
@@ -152,9 +154,13 @@ class Push:
         self._receipts.params = True
         self._save()
 
-    def points(self) -> None:
-        """All numbers that are not confirmed yet."""
-        new = self._reader.new()
+    def points(self, *, at_end: bool = False) -> None:
+        """The numbers that are not confirmed yet.
+
+        Args:
+            at_end: The run has ended: also the newest of each phase.
+        """
+        new = [*self._reader.new(), *(self._reader.newest() if at_end else [])]
         self._unconfirmed += new
         self._pending += [point for point in new if not self._is_there(point)]
         while self._pending:
@@ -201,8 +207,12 @@ class Push:
 
     def artifacts(self) -> None:
         """Small files: config, pages, results, first and last rollouts."""
+        checked: set[str] = set()
         for file in self._files():
             self._check()
+            if self.identity.uri is None and file.run_id not in checked:
+                check_artifacts(self._client, file.run_id, self.run.root)
+                checked.add(file.run_id)
             if file.text is None:
                 self._client.log_artifact(file.run_id, str(file.path), file.folder or None)
             else:
@@ -256,7 +266,7 @@ class Push:
     def everything(self, status: str) -> None:
         """All that MLflow lacks. Files come last: a store that takes none costs only them."""
         self.params()
-        self.points()
+        self.points(at_end=True)
         self.evaluations()
         self.status(status)
         self.remove_doubles()
@@ -270,17 +280,16 @@ class Push:
 
     def _make(self, tracking: TrackingConfig, *, is_new: bool) -> None:
         folder, experiment, ours = self.run.path, self._experiment, self.identity
-        if not ours.key:
-            ours = replace(ours, key=uuid.uuid4().hex)
         experiment_id = experiment.id_of(ours.experiment)
         parent = experiment.parent_of(self.run, tracking)
         in_doubt = receipts.load(folder, "") is not None
         Receipts("").save(folder)  # stays when no answer comes: it may be made nevertheless
-        found = [] if is_new else experiment.keyed(experiment_id, ours.key)
+        ours, found = experiment.made_before(experiment_id, folder, ours, is_new=is_new)
         if found:
-            run_id = str(found[0].info.run_id)
+            run_id = str(found.info.run_id)
         else:
-            tags = tags_of(ours.key, "run", digest=str(self.run.manifest()["digest"]), parent=parent)
+            digest, place = str(self.run.manifest()["digest"]), identity.place_tag(folder, self.run.root)
+            tags = tags_of(ours.key, "run", digest=digest, parent=parent, place=place)
             run_id = experiment.make(experiment_id, self.run.name, {**about(self.run), **tags}, self._created_ms)
             self.sent.made += 1
         self.identity = ours.made(folder, run_id, self.run.root)
@@ -288,10 +297,8 @@ class Push:
 
     def _nested_run(self, found: Evaluation) -> str:
         key = self.identity.of_part(_part(found))
-        if self._nested is None:
-            nested = self._search(f"tags.`mlflow.parentRunId` = '{self.run_id}'")
-            self._nested = {run.data.tags.get(KEY_TAG, ""): run.info.run_id for run in nested}
-        if key not in self._nested:
+        nested = self._nested_runs()
+        if key not in nested:
             self._check()
             tags = tags_of(key, "evaluation", digest=str(found.result.get("digest", "")), parent=self.run_id)
             tags |= {name: value for name, value in about(self.run).items() if name in _SHARED_TAGS}
@@ -304,21 +311,15 @@ class Push:
             except Exception:
                 self._nested = None
                 raise
-            self._nested[key], self._receipts.in_doubt = made, before
-        return self._nested[key]
+            nested[key], self._receipts.in_doubt = made, before
+        return nested[key]
 
-    def _existing(self, identity: Identity) -> Any:
-        from mlflow.exceptions import MlflowException
-
-        if not identity.run_id:
-            return None
-        try:
-            found = self._client.get_run(identity.run_id)
-        except MlflowException as error:
-            if has_code(error, "RESOURCE_DOES_NOT_EXIST"):
-                return None
-            raise
-        return found if found.info.lifecycle_stage == "active" else None
+    def _nested_runs(self) -> dict[str, str]:
+        """The MLflow runs below this one, by key."""
+        if self._nested is None:
+            found = self._search(f"tags.`mlflow.parentRunId` = '{self.run_id}'")
+            self._nested = {run.data.tags.get(KEY_TAG, ""): run.info.run_id for run in found}
+        return self._nested
 
     def _ask(self, known: Any, confirmed: Receipts | None) -> Receipts:
         """Trust nothing that is written down here about what MLflow has, but for the files."""

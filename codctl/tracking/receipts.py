@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codctl.runs import atomic
+from codctl.errors import UsageError
+from codctl.runs import atomic, reader
 from codctl.tracking.points import Point
 
 FILE = "mlflow-sent.json"
@@ -49,10 +49,10 @@ class Receipts:
 
 def load(folder: Path, run_id: str | None) -> Receipts | None:
     """The receipts of this MLflow run; None when there are none, so that MLflow has to be asked."""
+    from codctl.runs import files
+
     try:
-        content: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        content.pop("schema")
-        found = Receipts(**content)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        content: Any = reader.read(folder / FILE, files.MlflowSent)
+    except UsageError:  # what it would say is asked of MLflow
         return None
-    return found if found.run_id == run_id else None
+    return Receipts(**content) if content and content["run_id"] == run_id else None

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from codctl.runs import atomic, lock
 from codctl.runs.directory import RunDirectory
 from codctl.tracking import server
 from codctl.tracking.identity import settle
@@ -34,13 +35,14 @@ class Sender:
 
     Args:
         run: The run.
-        tell: Where what is wrong goes.
+        tell: Where what is wrong goes; empty once nothing is.
     """
 
     def __init__(self, run: RunDirectory, tell: Callable[[str], None]) -> None:
         self._run, self._tell = run, tell
         self._push: Push | None = None
         self._retry_at_s = 0.0
+        self._is_in_trouble = False
 
     def work(self) -> bool:
         """Returns whether all was sent at the end."""
@@ -65,7 +67,11 @@ class Sender:
             self._push = None
             self._retry_at_s = time.monotonic() + _RETRY_S
             self._tell(f"is not available ({server.first_line(error)})")
+            self._is_in_trouble = True
             return False
+        if self._is_in_trouble:
+            self._tell("")
+        self._is_in_trouble = False
         return True
 
     def _attached(self) -> Push:
@@ -81,8 +87,13 @@ class Sender:
 @contextlib.contextmanager
 def sending(run: Path) -> Iterator[bool]:
     """Be the only one who sends a run; yields False when somebody else does."""
-    with (run / LOCK).open("w") as file:
-        yield server.try_lock(file.fileno())
+    path = run / LOCK
+    with atomic.storage_errors(path):
+        descriptor = lock.open_lock(path, os.O_RDWR | os.O_CREAT)
+    try:
+        yield lock.try_lock(descriptor, path)
+    finally:
+        os.close(descriptor)
 
 
 def main(argv: list[str]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import sqlite3
@@ -12,10 +11,11 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from codctl.config.credentials import redacted
-from codctl.errors import BackendError
-from codctl.runs import atomic
+from codctl.errors import BackendError, CodctlError
+from codctl.runs import atomic, lock
 from codctl.tracking import uri as uris
 
 MIRROR_TIMEOUT_S, SYNC_TIMEOUT_S = 10, 30
@@ -33,8 +33,10 @@ def connect(stored: str | None, runs_dir: Path, *, timeout_s: int) -> Any:
         timeout_s: Of one request. A request is never repeated by itself: MLflow would make two runs of one.
 
     Raises:
-        BackendError: MLflow cannot be imported, or another process holds the sqlite file.
+        BackendError: The user has not chosen this server, MLflow cannot be imported, or another process holds the
+            sqlite file.
     """
+    address = uris.to_connect(stored, runs_dir)
     os.environ |= {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout_s),
@@ -54,11 +56,14 @@ def connect(stored: str | None, runs_dir: Path, *, timeout_s: int) -> Any:
         ) from error
     for name in ("mlflow", "alembic", "urllib3"):  # they announce every table and every failed request
         logging.getLogger(name).setLevel(logging.ERROR)
-    address = uris.to_connect(stored, runs_dir)
     if not address.startswith("sqlite:"):
         return MlflowClient(tracking_uri=address)
     with making(runs_dir):
         path = Path(address.removeprefix("sqlite:///"))
+        if path.is_symlink():
+            raise BackendError(
+                "mlflow.db is a link", where=str(path), hint="name the other file in tracking.mlflow_uri=sqlite:///PATH"
+            )
         _make_tables(path)
         if path == uris.database(runs_dir):
             _follow(path, runs_dir)
@@ -96,7 +101,26 @@ def _follow(path: Path, runs_dir: Path) -> None:
 
 def artifacts(runs_dir: Path) -> str:
     """Where MLflow keeps files beside the sqlite file, as an address."""
-    return (runs_dir / ARTIFACTS).resolve().as_uri()
+    return (runs_dir.resolve() / ARTIFACTS).as_uri()
+
+
+def check_artifacts(client: Any, run_id: str, runs_dir: Path) -> None:
+    """See that files for a sqlite file in the runs folder stay there: that folder may have been handed over.
+
+    Raises:
+        BackendError: They would go elsewhere, also by a link.
+    """
+    address = str(client.get_run(run_id).info.artifact_uri)
+    parts, root = urlsplit(address), runs_dir.resolve()
+    if parts.scheme in ("", "file") and not parts.netloc:
+        with contextlib.suppress(OSError, RuntimeError, ValueError):
+            if Path(unquote(parts.path)).resolve().is_relative_to(root):
+                return
+    raise BackendError(
+        f"MLflow would put the files of this run at {redacted(address)}, outside the runs folder",
+        where=str(runs_dir),
+        hint="with tracking.experiment=OTHER they lie in the runs folder",
+    )
 
 
 @contextlib.contextmanager
@@ -108,20 +132,16 @@ def making(runs_dir: Path) -> Iterator[None]:
     """
     path = runs_dir / ".mlflow.lock"
     deadline = time.monotonic() + _LOCK_WAIT_S
-    with path.open("w") as file:
-        while not try_lock(file.fileno()):
+    with atomic.storage_errors(path):
+        descriptor = lock.open_lock(path, os.O_RDWR | os.O_CREAT)
+    try:
+        while not lock.try_lock(descriptor, path):
             if time.monotonic() > deadline:
                 raise BackendError(f"another process has been creating a run for {_LOCK_WAIT_S:g} s", where=str(path))
             time.sleep(_LOCK_POLL_S)
         yield
-
-
-def try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    finally:
+        os.close(descriptor)
 
 
 def shown(stored: str | None, runs_dir: Path) -> str:
@@ -146,5 +166,7 @@ def has_code(error: Exception, code: str) -> bool:
 def first_line(error: Exception) -> str:
     """An error in one line, without credentials."""
     lines = str(error).strip().splitlines()
+    if isinstance(error, CodctlError) and lines:
+        return redacted(lines[0])
     text = redacted(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

@@ -37,7 +37,15 @@ def files(run: RunDirectory) -> list[tuple[Path, str]]:
         (run.path / "report.html", ""),
         *((path, "rollouts") for path in dict.fromkeys([*stored[:1], *stored[-1:]])),
     ]
-    return [(path, folder) for path, folder in found if path.is_file() and path.stat().st_size <= _LARGEST_BYTES]
+    return [(path, folder) for path, folder in found if may_be_shown(path, run.path)]
+
+
+def may_be_shown(path: Path, run: Path) -> bool:
+    """Whether it is a small file of the run. A link in a folder that was handed over may lead to somebody's keys."""
+    try:
+        return path.is_file() and path.stat().st_size <= _LARGEST_BYTES and path.resolve().is_relative_to(run.resolve())
+    except (OSError, RuntimeError):
+        return False
 
 
 def _public(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from codctl.errors import BackendError
 from codctl.runs.directory import RunDirectory
 from codctl.tracking import receipts
+from codctl.tracking.experiment import Experiment
+from codctl.tracking.identity import FILE, Identity
 from codctl.tracking.push import STATUS, Sent
 from codctl.tracking.receipts import Receipts
+from codctl.tracking.server import check_artifacts
 
 _FILES = ("sweep.json", "result.json", "table.csv", "report.html")
 _GOES_ON = ("running", "queued", "paused", "planned")
@@ -24,28 +29,49 @@ def status(trials: Sequence[RunDirectory]) -> str:
     return worst[0] if worst else "finished"
 
 
-def push(folder: Path, run_id: str, status: str, connect: Callable[[], Any], *, thorough: bool = False) -> Sent:
+def push(
+    folder: Path, identity: Identity, runs_dir: Path, status: str, connect: Callable[[], Any], *, thorough: bool = False
+) -> Sent:
     """Bring the sweep's status and pages up to date.
 
     Args:
         folder: The sweep's.
-        run_id: Of its MLflow run.
+        identity: Of its MLflow run, which has been made.
+        runs_dir: The runs folder.
         status: See `status`.
         connect: Gives an MlflowClient, when one is needed.
         thorough: Set the status also when it was confirmed before.
+
+    Raises:
+        BackendError: The MLflow run is not that of this sweep.
     """
+    run_id = str(identity.run_id)
     sent, known = Sent(), receipts.load(folder, run_id) or Receipts(run_id)
+
+    @cache
+    def client() -> Any:
+        found = connect()
+        if Experiment(found, runs_dir).existing(folder, identity) is None:
+            raise BackendError(
+                "the MLflow run that this file names was deleted, or made for another sweep",
+                where=str(folder / FILE),
+                hint="delete the file: the next trial makes a new one",
+            )
+        if identity.uri is None:
+            check_artifacts(found, run_id, runs_dir)
+        return found
+
     word = STATUS[status]
     if thorough or known.status != word:
         if word == "RUNNING":
-            connect().update_run(run_id, status=word)
+            client().update_run(run_id, status=word)
         else:
-            connect().set_terminated(run_id, status=word)
+            client().set_terminated(run_id, status=word)
         sent.status = known.status = word
         known.save(folder)
     for path in (folder / name for name in _FILES):
         if path.is_file() and known.artifacts.get(path.name) != (stamp := _stamp(path)):
-            connect().log_artifact(run_id, str(path))
+            client().log_artifact(run_id, str(path))
             known.artifacts[path.name] = stamp
             sent.artifacts += 1
             known.save(folder)

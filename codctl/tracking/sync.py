@@ -13,6 +13,7 @@ from codctl.errors import BackendError, CodctlError, Problem
 from codctl.log import log
 from codctl.runs.directory import SWEEPS, RunDirectory, find_run, list_runs, list_sweeps, trials_of
 from codctl.tracking import identity, server, sweeps
+from codctl.tracking import uri as uris
 from codctl.tracking.push import Push, Sent, tracking_of
 from codctl.tracking.sender import sending
 
@@ -174,13 +175,14 @@ class Sync:
             return outcome
         with self._explained(known.uri, root):
             connect = lambda: self._client(known.uri, root)  # noqa: E731
-            outcome.sent = sweeps.push(folder, known.run_id, status, connect, thorough=self._thorough)
+            outcome.sent = sweeps.push(folder, known, root, status, connect, thorough=self._thorough)
         return outcome
 
     def _client(self, stored: str | None, root: Path) -> Any:
         self._check()
         if reason := self._gone.get((stored, root)):
             raise BackendError(reason)
+        uris.to_connect(stored, root)  # lends this server's password, and takes back that of another
         if (stored, root) not in self._clients:
             self._say(f"connecting to {server.shown(stored, root)}")
             client = server.connect(stored, root, timeout_s=server.SYNC_TIMEOUT_S)

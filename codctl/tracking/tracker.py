@@ -27,7 +27,7 @@ class Tracker:
         self._mirror: Mirror | None = None
         if config.tracking.mlflow:
             with watching_only("the MLflow mirror"):
-                self._mirror = Mirror(run.path, run.title)
+                self._mirror = Mirror(run.path, run.title, run.report_trouble)
 
     def log(
         self, step: int, phase: str, metrics: Mapping[str, float], timing: Mapping[str, float] | None = None

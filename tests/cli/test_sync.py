@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -49,16 +51,55 @@ def test_no_such_run(cli: Any, home: Path) -> None:
     assert "did you mean tiny?" in found.err
 
 
-def test_the_server_is_away(cli: Any, home: Path) -> None:
+def test_the_server_is_away(cli: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = _nowhere()
     for name in ("a", "b"):
         _run(home, name, mlflow_uri=uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     found = cli("sync")
     assert found.code == 7
     assert f"error: {uri}: MLflow cannot be reached" in found.err
     assert "start the server, or correct tracking.mlflow_uri; then repeat the command" in found.err
     error = cli("sync", "a", "--json").json["error"]
     assert (error["kind"], error["where"]) == ("backend", uri)
+
+
+def test_a_server_that_only_the_folder_names(cli: Any, home: Path) -> None:
+    _run(home, "gift", mlflow_uri="http://stranger:5000")
+    found = cli("sync")
+    assert found.code == 7
+    assert "http://stranger:5000 is not contacted: only the run's folder names this MLflow server" in found.err
+    assert "→ if you trust it: export MLFLOW_TRACKING_URI=http://stranger:5000" in found.err
+
+
+def test_a_file_system_without_locks(cli: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    run = _run(home, "tiny")
+    (run.path / "lock").touch()
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    found = cli("sync")
+    assert found.code == 7
+    assert f"error: {run.path.relative_to(home)}/mlflow.lock: cannot lock: No locks available" in found.err
+    assert cli("status").code == 0
+    (run.path / "stages" / "cod_train" / "checkpoints").mkdir(parents=True)
+    cleaned = cli("runs", "clean", "--checkpoints", "--yes")
+    assert "Traceback" not in cleaned.err
+
+
+def test_paths_that_are_not_utf8(cli: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    strange = home / os.fsdecode(b"b\xff")
+    for command in (["status", "--runs-dir", str(strange)], ["env", "generate", "frozen_lake", "--out", str(strange)]):
+        found = cli(*command)
+        assert found.code == 2
+        assert found.err.startswith(f"error: {home}/b\\xff: not valid UTF-8; rename the file or folder")
+    strange.mkdir()
+    monkeypatch.chdir(strange)
+    found = cli("train", "tiny", "--dry-run")
+    assert found.code == 2
+    assert f"{home}/b\\xff/runs: not valid UTF-8" in found.err
+    assert "→ choose another runs folder with --runs-dir DIR" in found.err
 
 
 def test_a_password_is_refused_and_repeated_nowhere(cli: Any, home: Path, micro: str) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from codctl.config.schema import Config
 from codctl.runs.directory import RunDirectory
-from codctl.tracking import server
+from codctl.tracking import server, servers
 from codctl.tracking.jsonl import MetricsLog
 from codctl.tracking.points import flat
 
@@ -26,7 +26,8 @@ _SET = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT")
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     for name in (*_OURS, *_SET):
         monkeypatch.setenv(name, "1")  # so that what a test changes is taken back
         monkeypatch.delenv(name)
@@ -104,6 +105,7 @@ def make_run(runs_dir: Path) -> MakeRun:
     ) -> RunDirectory:
         tracking = {"mlflow_uri": uri, "experiment": f"codctl-{runs_dir.parent.name}"}
         config = Config.model_validate({"name": name, "tracking": tracking})
+        servers.remember([uri])  # as `codctl train` does
         run = RunDirectory.create_or_continue(into, config, recipe="tiny", command=["codctl"], sweep=sweep)
         train(run, 1, steps)
         return run

@@ -16,6 +16,7 @@ import pytest
 
 from codctl.config.schema import Config
 from codctl.runs.directory import RunDirectory
+from codctl.tracking import mirror as mirror_module
 from codctl.tracking import server
 from codctl.tracking.mirror import Mirror
 from codctl.tracking.tracker import Tracker
@@ -70,6 +71,31 @@ def test_a_run_that_is_killed_is_marked_so(make_run: Any) -> None:
     _until(lambda: not Path(f"/proc/{sender}").exists() or _is_zombie(sender))
 
 
+def test_a_sender_that_dies_is_started_again_and_in_the_end_reported(
+    make_run: Any, logged: Callable[..., None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mirror_module, "_RESTART_AFTER_S", (0.01,))
+    run, trouble = make_run(steps=1), []
+    mirror = Mirror(run.path, "tiny", trouble.append)
+    first = _pid(mirror)
+    _until(lambda: _sent(run).get("steps", {}).get("train/loss") == 1)
+    os.kill(first, signal.SIGKILL)
+    logged(run, 2, 3)
+    _until(lambda: _sent(run).get("steps", {}).get("train/loss") == 3)
+    assert caplog.messages == ["the process that sends to MLflow was killed by SIGKILL; starting it again"]
+    assert trouble == []
+    os.kill(_pid(mirror), signal.SIGKILL)
+    _until(lambda: trouble)
+    assert trouble == ["MLflow gets no more numbers: the process that sends them was killed by SIGKILL again"]
+    mirror.finish("finished")
+    assert caplog.messages[1:] == [f"{trouble[0]}. Nothing is lost: `codctl sync tiny` sends the rest"]
+
+
+def _pid(mirror: Mirror) -> int:
+    assert mirror._process is not None
+    return mirror._process.pid
+
+
 def test_without_mirror(tmp_path: Path) -> None:
     config = Config.model_validate({"name": "tiny", "tracking": {"mlflow": False}})
     run = RunDirectory.create_or_continue(tmp_path, config, recipe="tiny", command=["codctl"])
@@ -108,13 +134,20 @@ def test_a_database_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
         "server.connect(None, Path(sys.argv[1]), timeout_s=10)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.DEVNULL)
-    _until(lambda: any(path.stat().st_size > 100_000 for path in tmp_path.glob(".mlflow.db.tmp-*")))
+    _until(lambda: any(_size(path) > 100_000 for path in tmp_path.glob(".mlflow.db.tmp-*")))
     process.kill()
     process.wait()
     assert not (tmp_path / "mlflow.db").exists()
     client = server.connect(None, tmp_path, timeout_s=10)
     assert client.get_experiment_by_name("Default") is not None
     assert {path.name for path in tmp_path.iterdir()} == {".mlflow.lock", "mlflow.db"}
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # a journal that sqlite has just deleted
+        return 0
 
 
 def _sent(run: RunDirectory) -> dict[str, Any]:

@@ -72,3 +72,21 @@ def test_records_of_an_older_codctl_have_the_time_of_the_run(tmp_path: Path) -> 
     record = {"step": 1, "phase": "train", "metrics": {"loss": 1.0}, "timing": {}}
     (tmp_path / "metrics.jsonl").write_text(json.dumps(record) + "\n")
     assert _all(tmp_path / "metrics.jsonl", created_ms=7) == [Point("train/loss", 1, 1.0, 7)]
+
+
+def test_long_runs_are_thinned_out_and_end_with_their_newest_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    lines = [{"step": step, "phase": "train", "metrics": {"loss": step}, "timing": {}} for step in range(1, 2002)]
+    looks = [{**line, "phase": "validation"} for line in lines[49:550:50]]
+    path.write_text("".join(json.dumps(line) + "\n" for line in [*lines, *looks]))
+    reader = PointsReader(path)
+    found = reader.new()
+    steps = [step for step, _ in _values(found)]
+    assert steps[:100] == list(range(1, 101))
+    assert steps[100:150] == list(range(102, 201, 2))
+    assert steps[-3:] == [1920, 1952, 1984]
+    assert len(steps) == 312
+    assert [step for step, _ in _values(found, "validation/loss")] == list(range(50, 551, 50))
+    assert _values(reader.newest()) == [(2001, 2001.0)]
+    reader.close()
+    assert _all(path) == found

@@ -43,8 +43,10 @@ def test_everything_once_and_a_second_time_nothing(
     evaluate: Callable[..., None],
     mirrored: Callable[..., Numbers],
     on_disk: Callable[..., Numbers],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run = make_run(steps=350)  # more than MLflow takes in one request
+    monkeypatch.setattr("codctl.tracking.push._POINTS_PER_CALL", 100)
+    run = make_run(steps=90)  # more than one request takes
     ended(run, "finished")
     evaluate(run, "stages/evaluation/after")
     evaluate(run, "suites/loops", digest="d2")
@@ -193,6 +195,8 @@ def test_the_address_of_an_older_codctl_is_understood(
     ended(run, "finished")
     _sync(runs_dir)
     run_id = _id(run.path)
+    for tag in ("codctl.key", "codctl.place"):
+        _client(runs_dir).delete_tag(run_id, tag)
     old = {"run_id": run_id, "uri": f"sqlite:///{(runs_dir / 'mlflow.db').resolve()}", "experiment": "codctl"}
     (run.path / "mlflow.json").write_text(json.dumps(old))
     (run.path / "mlflow-sent.json").unlink()

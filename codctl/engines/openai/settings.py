@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+from codctl.config.environment import secrets_in
 from codctl.errors import UsageError
 
 USUAL_KEY_ENV = "OPENAI_API_KEY"
@@ -98,6 +99,8 @@ def _check_url(given: str) -> None:
     if not is_good:
         raise UsageError(f"expected an endpoint like http://localhost:8000/v1, got {given!r}", hint="--endpoint URL")
     _refuse_secrets(parts)
+    if problems := secrets_in({"--endpoint": given}, ""):
+        raise UsageError(problems[0].message, hint="--api-key-env VARIABLE sends it as a key")
 
 
 def _refuse_secrets(parts: SplitResult) -> None:
