@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,6 +118,9 @@ PUBLISHED = {
 }
 
 
+_MOST_THETA = 10**15  # beyond any model's
+
+
 def of_build(build: BuildConfig) -> Architecture:
     """The tiny model of `model.build`; its vocabulary is what the tokenizer may have at most."""
     return Architecture(
@@ -152,7 +154,7 @@ def of_folder(folder: Path) -> Architecture:
     heads, width = numbers.of("num_attention_heads", 100_000), numbers.of("hidden_size", 10**6)
     rope = found.get("rope_parameters") or found
     theta = rope.get("rope_theta", 10_000.0) if isinstance(rope, dict) else None
-    if isinstance(theta, bool) or not isinstance(theta, int | float) or not 0 < theta < math.inf:
+    if isinstance(theta, bool) or not isinstance(theta, int | float) or not 0 < theta <= _MOST_THETA:
         raise PreflightError(f"rope_theta has to be a positive number, got {theta!r:.100}", where=str(path))
     return Architecture(
         layers=numbers.of("num_hidden_layers", 10_000),

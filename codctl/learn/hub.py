@@ -61,7 +61,7 @@ def find(path: str, revision: str | None = None, *, weights: bool = True) -> Pat
     if not is_hub_id(path):
         return Path(path).expanduser()
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         folder = Path(
@@ -72,7 +72,7 @@ def find(path: str, revision: str | None = None, *, weights: bool = True) -> Pat
                 local_files_only=True,
             )
         )
-    except LocalEntryNotFoundError:
+    except (LocalEntryNotFoundError, HFValidationError):  # not there, or no name that the hub gives
         return None
     is_whole = (folder / "config.json").is_file() and not (weights and missing_weights(folder))
     return folder if is_whole else None

@@ -97,7 +97,9 @@ def check_files(folder: Path) -> None:
     Raises:
         PreflightError: Names the file.
     """
-    for path in sorted(folder.iterdir()):
+    with understood("the folder cannot be read", folder):
+        found = sorted(folder.iterdir())
+    for path in found:
         if path.is_symlink() and not path.exists():
             raise PreflightError(
                 f"{path.name} is a link to a file that is not there",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from codctl.learn.model_files import (
 )
 
 _SETTINGS = ("config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json")
+_REVISION = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 _TOKENS = 2**31  # ids are smaller
 
 
@@ -131,12 +133,14 @@ def base_folder(path: Path) -> Path:
         return path
     settings = read_settings(file)
     base, revision = settings.get("base_model_name_or_path"), settings.get("revision")
-    if not isinstance(base, str) or not base or not isinstance(revision, str | None):
+    if not isinstance(base, str) or not base:
         raise PreflightError(
             "the adapter names no base model (base_model_name_or_path)",
             where=str(path),
             hint="put the folder or hub id of the model that it was trained on there",
         )
+    if revision is not None and not _REVISION.fullmatch(str(revision)):
+        raise PreflightError(f"the adapter's revision {revision!r:.100} is none of a hub model", where=str(path))
     found = hub.find(base, revision)
     if found is None:
         raise PreflightError(

@@ -18,19 +18,24 @@ from codctl.learn.model_files import read_weights
 from codctl.learn.models import base_folder, check_model, load_model
 from codctl.stages.preflight import check_recipe
 from codctl.stages.setup import load_speaker
+from codctl.stages.subject import Subject, open_subject
 from tests.learn.damaged_models import (
     ADAPTER,
     ADAPTERS,
     CONFIG,
     EVAL,
     ON_MODELS,
+    Q_PROJ,
     WEIGHTS,
     Damage,
     change,
     make_adapter,
+    replaced,
     shard,
+    spoil,
     tensors,
     tie,
+    without,
 )
 
 IDS = torch.tensor([[3, 40, 41, 42, 50]])
@@ -218,6 +223,17 @@ def test_an_adapter_on_embeddings_and_head(folder: Path, tmp_path: Path) -> None
     path = make_adapter(folder, tmp_path / "adapter")
     get_peft_model(load_model(folder, "float32", "cpu"), config).save_pretrained(path, save_embedding_layers=True)
     check_model(path)
+
+
+def test_vllm_gets_no_damaged_model(folder: Path, tmp_path: Path) -> None:
+    """What it would load itself is looked at before it starts."""
+    config = Config.model_validate({"engine": {"kind": "vllm"}})
+    replaced(Q_PROJ, spoil(7, float("nan")))(folder)
+    with pytest.raises(PreflightError, match="7 of 2,048 numbers"):
+        open_subject(Subject("model", "m", folder, resources=config), tmp_path / "engine.log")
+    without(Q_PROJ)(folder)
+    with pytest.raises(PreflightError, match="lack 1 tensor"):
+        open_subject(Subject("model", "m", folder, resources=config), tmp_path / "engine.log")
 
 
 def test_only_headers_are_read(folder: Path) -> None:

@@ -25,7 +25,9 @@ TEMPLATE = (
 WIDTH, HEADS, FFN = 16, 2, 32
 
 
-def write(path: Path, pre: str = "smollm", architecture: str = "llama") -> np.ndarray:
+def write(
+    path: Path, pre: str = "smollm", architecture: str = "llama", left_out: str = "", scale: float = 0.1
+) -> np.ndarray:
     """A model of one layer with a byte-level tokenizer; returns its embeddings."""
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
@@ -55,8 +57,9 @@ def write(path: Path, pre: str = "smollm", architecture: str = "llama") -> np.nd
     writer.add_chat_template(TEMPLATE)
 
     def tensor(name: str, *shape: int) -> np.ndarray:
-        values = random.normal(0, 0.1, shape).astype(np.float32)
-        writer.add_tensor(name, values)
+        values = random.normal(0, 0.1, shape).astype(np.float32) * np.float32(scale / 0.1)
+        if name != left_out:
+            writer.add_tensor(name, values)
         return values
 
     embeddings = tensor("token_embd.weight", len(tokens), WIDTH)
@@ -74,6 +77,16 @@ def write(path: Path, pre: str = "smollm", architecture: str = "llama") -> np.nd
 
 
 def silent(text: str) -> None: ...
+
+
+def test_a_file_without_a_tensor_or_with_nan_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "lacks.gguf", left_out="blk.0.ffn_up.weight")
+    with pytest.raises(PreflightError, match=r"lack 1 tensor .* model\.layers\.0\.mlp\.up_proj\.weight"):
+        convert(tmp_path / "lacks.gguf", tmp_path / "out", "float32", silent)
+    write(tmp_path / "nan.gguf", scale=float("nan"))
+    with pytest.raises(PreflightError, match="are NaN or infinite"):
+        convert(tmp_path / "nan.gguf", tmp_path / "out", "float32", silent)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_folder_is_the_model_of_the_file(tmp_path: Path) -> None:
