@@ -268,11 +268,14 @@ def _hand_over(executor: Any, work: Sequence[StageJob | CommandJob]) -> list[str
 
     with _outside_any_job():
         try:
-            return [str(job.job_id) for job in executor.submit_array(list(work))]
+            jobs = [str(job.job_id) for job in executor.submit_array(list(work))]
         except (FailedJobError, FailedSubmissionError) as error:
             raise slurm_checks.refusal(str(error)) from error
         except FileNotFoundError as error:
             raise clients.absent("sbatch") from error
+    for name in executor.scripts:  # submitit leaves links under these names, and a run holds no links
+        (executor.folder / name).unlink(missing_ok=True)
+    return jobs
 
 
 @contextmanager

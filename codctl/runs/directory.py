@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 SWEEPS, TRIALS = "sweeps", "trials"
+_LINKS_OF_SUBMITIT = "slurm/.submission_file_*.sh"  # left behind by earlier versions; only sbatch has read them
 # What only the holder of the lock writes; beside it others may be writing, a request to stop for one.
 _FOLDERS_OF_ATTEMPTS = ("stages", "suites", "attempts")
 _FILES_OF_ATTEMPTS = ("heartbeat.json", "metrics.jsonl", "metrics.rewound.jsonl", "report.html")
@@ -103,7 +104,7 @@ class RunDirectory:
         """
         run = cls(path)
         run.manifest()
-        if link := reader.first_link(path):
+        if link := reader.first_link(path, besides=_LINKS_OF_SUBMITIT):
             raise UsageError(
                 f"{link.relative_to(path)} is a link or no regular file, and a run holds only files and folders",
                 where=str(path),

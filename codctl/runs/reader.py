@@ -123,8 +123,13 @@ def refuse_links(path: Path, within: Path) -> None:
             raise UnfitError(f"{what} is a link, and links in a run are not followed")
 
 
-def first_link(folder: Path) -> Path | None:
-    """A link, FIFO, socket or device anywhere below a folder; None when it holds only files and folders."""
+def first_link(folder: Path, *, besides: str = "") -> Path | None:
+    """A link, FIFO, socket or device anywhere below a folder; None when it holds only files and folders.
+
+    Args:
+        folder: To be looked through.
+        besides: A pattern of links that nobody reads.
+    """
     todo = [folder]
     while todo:
         try:
@@ -135,9 +140,13 @@ def first_link(folder: Path) -> Path | None:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     todo.append(Path(entry.path))
-                elif not entry.is_file(follow_symlinks=False):
+                elif not entry.is_file(follow_symlinks=False) and not _is_passed_over(entry, besides):
                     return Path(entry.path)
     return None
+
+
+def _is_passed_over(entry: os.DirEntry[str], besides: str) -> bool:
+    return bool(besides) and entry.is_symlink() and Path(entry.path).match(besides)
 
 
 def parse(data: bytes | str) -> Any:

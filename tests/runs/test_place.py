@@ -10,6 +10,7 @@ import pytest
 
 from codctl.config.schema import Config
 from codctl.dispatch.jobs import Jobs
+from codctl.errors import UsageError
 from codctl.runs import place
 from codctl.runs.directory import RunDirectory
 
@@ -43,6 +44,16 @@ def test_a_run_that_was_renamed_or_moved_keeps_its_jobs(tmp_path: Path, new: str
     (tmp_path / new).parent.mkdir(exist_ok=True)
     moved = RunDirectory(run.path.rename(tmp_path / new))
     assert (moved.dispatch() or {})["jobs"] == ["17"]
+
+
+def test_the_links_of_scripts_that_submitit_once_left_are_no_harm(tmp_path: Path) -> None:
+    run = sent(make(tmp_path))
+    (run.path / "slurm").mkdir()
+    (run.path / "slurm" / ".submission_file_0a.sh").symlink_to(run.path / "slurm" / "17_submission.sh")
+    assert RunDirectory.open(run.path).status() == "queued"
+    (run.path / ".submission_file_0a.sh").symlink_to("/etc/passwd")
+    with pytest.raises(UsageError, match="is a link"):
+        RunDirectory.open(run.path)
 
 
 def test_a_copy_of_a_renamed_run_under_its_old_name_is_a_copy(tmp_path: Path) -> None:
