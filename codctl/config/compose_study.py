@@ -10,12 +10,13 @@ from typing import Any
 
 from codctl.config.explain import sections
 from codctl.config.findings import usage_error
+from codctl.config.names import NAME
 from codctl.config.nearest import did_you_mean
 from codctl.config.overrides import Override, override_text
 from codctl.config.recipes import find_recipe
 from codctl.config.sections import SectionReader
 from codctl.config.source import read_source
-from codctl.config.sweepspec import NAME, Evaluation, EvaluationSpec, SizeSpec, Study, StudyFile, Training, TrainingSpec
+from codctl.config.sweepspec import Evaluation, EvaluationSpec, SizeSpec, Study, StudyFile, Training, TrainingSpec
 from codctl.errors import UsageError
 
 
@@ -129,7 +130,7 @@ class _Reader(SectionReader):
         """The sections of a mapping whose keys are names; one without content is empty."""
         found: dict[str, Mapping[str, Any]] = {}
         for name, item in items.items():
-            if not re.match(NAME, name):
+            if not re.fullmatch(NAME, name):
                 self.refuse(
                     f"{prefix}: {name!r} is not a valid name; expected letters, digits, '.', '_', '-'",
                     f"{prefix}.{name}",

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from codctl.config.defaults import warm_start_lr
 from codctl.config.explain import field_docs
+from codctl.config.names import why_reserved
 from codctl.config.schema import Config
 from codctl.errors import UsageError
 
@@ -112,6 +113,8 @@ def thaw(file: Mapping[str, Any]) -> Config:
 def _renamed(file: Mapping[str, Any]) -> dict[str, Any]:
     """The config of a file, in the words of today's schema."""
     config = dict(file["config"])
+    if why_reserved(str(config.get("name"))):
+        del config["name"]  # made before the name was reserved; a run is called as its folder is
     returns = config.get("train", {}).get("credit", {}).get("returns")
     if file.get("schema") == 1 and returns in _RENAMED_RETURNS:
         credit = {**config["train"]["credit"], "returns": _RENAMED_RETURNS[returns]}

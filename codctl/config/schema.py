@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from codctl.config import consistency
 from codctl.config.consistency import MisfitError
 from codctl.config.credentials import has_credentials
+from codctl.config.names import NAME, why_reserved
 from codctl.config.sbatch import check_option, minutes
 from codctl.quantities import counted
 
@@ -548,7 +549,7 @@ class ClusterConfig(Section):
 class Config(Section):
     """A recipe: what `codctl train` runs."""
 
-    name: str = cosmetic("run", "Name of the run's folder.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = cosmetic("run", "Name of the run's folder.", pattern=NAME)
     description: str = cosmetic("", "What the recipe shows.")
     seed: int = training(0, "Root seed of everything random.", ge=0, le=MOST_SEED)
     world: WorldConfig = Field(default_factory=WorldConfig, description="The worlds to train on.")
@@ -571,6 +572,13 @@ class Config(Section):
         default_factory=RuntimeConfig, description="Threads, batches and progress on this machine."
     )
     cluster: ClusterConfig = Field(default_factory=ClusterConfig, description="How it runs on SLURM (`--slurm`).")
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_not_reserved(cls, name: str) -> str:
+        if why := why_reserved(name):
+            raise ValueError(f"{name!r} is reserved: {why}")
+        return name
 
     @model_validator(mode="after")
     def _keys_fit_together(self) -> Config:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from codctl.config.evalspec import Seed
+from codctl.config.names import NAME, why_reserved
 from codctl.config.overrides import Override
 from codctl.config.schema import Section, cosmetic, evaluation, training
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 _Seeds = Annotated[tuple[Seed, ...], Field(strict=False)]
 
 
@@ -27,6 +27,13 @@ class StudyFile(Section):
     ablations: dict[str, Any] = training({"cod": {}}, "Overrides by name; each training set is trained with each.")
     evaluate: dict[str, Any] = evaluation({}, "Suites by name; every trained model plays each.")
     sizes: dict[str, Any] = training({}, "What is different at each size.")
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_not_reserved(cls, name: str) -> str:
+        if why := why_reserved(name):
+            raise ValueError(f"{name!r} is reserved: {why}")
+        return name
 
 
 class TrainingSpec(Section):

@@ -1,6 +1,7 @@
 """What a runs folder holds that nobody needs, and its removal. Stdlib only.
 
-Nothing of a run that is in use is touched, nothing outside the runs folder, and never a final model.
+Nothing of a run that is in use is touched, nothing outside the runs folder, and no final model but that of a run which
+`--fresh` moved aside: names that end in `.old-N` are reserved for those. While a run cannot be read, its code stays.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from codctl.errors import RefusedError
+from codctl.errors import RefusedError, UsageError
 from codctl.runs import atomic, code, lock
 from codctl.runs.directory import RunDirectory, list_runs, list_sweeps, trials_of
 from codctl.runs.seal import is_sealed
@@ -150,9 +151,12 @@ def _owner(folder: Path, runs_dir: Path) -> Path | None:
 
 def _unused_code(runs_dir: Path) -> Iterator[Piece]:
     runs = _runs(runs_dir)
-    named = {str(attempt.get("code")) for run in runs for attempt in run.attempts()}
-    sent = [run.dispatch() for run in [*runs, *map(RunDirectory, list_sweeps(runs_dir))]]
-    named |= {str(one.get("code")) for one in sent if one}
+    try:
+        named = {attempt.get("code") for run in runs for attempt in run.attempts()}
+        sent = [run.dispatch() for run in [*runs, *map(RunDirectory, list_sweeps(runs_dir))]]
+    except UsageError:
+        return  # which code it ran cannot be known
+    named |= {one.get("code") for one in sent if one}
     home = runs_dir / code.find(runs_dir, "x").path.relative_to(runs_dir.absolute()).parent
     for path in sorted(home.glob("[!.]*")):
         if path.is_dir() and path.name not in named:
@@ -169,8 +173,14 @@ def _unused_stages(runs_dir: Path) -> Iterator[Piece]:
 def _checkpoints(runs_dir: Path) -> Iterator[Piece]:
     for run in _runs(runs_dir):
         folder = run.stage("cod_train") / "checkpoints"
-        if folder.is_dir() and not _OLD.fullmatch(run.name) and run.status() == "finished":
+        if folder.is_dir() and not _OLD.fullmatch(run.name) and _is_finished(run):
             yield Piece(folder, "checkpoints", size_of(folder), run.path)
+
+
+def _is_finished(run: RunDirectory) -> bool:
+    with contextlib.suppress(UsageError):
+        return run.status() == "finished"
+    return False
 
 
 def _moved_aside(runs_dir: Path) -> Iterator[Piece]:
@@ -196,8 +206,7 @@ def _why_kept(piece: Piece, runs_dir: Path, *, locked: bool = False) -> str:
 
 def _why_needed(piece: Piece, *, verify: bool) -> str:
     run = RunDirectory(piece.run) if piece.run else None
-    last = run.attempts()[-1:] if run else []
-    if run is None or not last or last[0]["outcome"] != "finished":
+    if run is None or not _is_finished(run):
         return "the run is not finished"
     if not is_sealed(run.stage("cod_train") / "final", verify=verify):
         return "the run has no complete final model"

@@ -10,11 +10,11 @@ from typing import TypeVar
 from codctl.config.axes import Axis, Typed, parse_typed
 from codctl.config.compose_study import load_study
 from codctl.config.findings import usage_error
+from codctl.config.names import NAME, why_reserved
 from codctl.config.nearest import did_you_mean
 from codctl.config.overrides import Override
 from codctl.config.recipes import find_recipe
 from codctl.config.studies import StudyRef, find_study
-from codctl.config.sweepspec import NAME
 from codctl.errors import UsageError
 from codctl.stages.sweeps.plan import Base, Plan, Suite, base_identities, make_trials
 from codctl.stages.sweeps.suites import check_suites, suite_of
@@ -47,8 +47,10 @@ def ask(
     Raises:
         UsageError: All that is wrong.
     """
-    if name is not None and not re.match(NAME, name):
+    if name is not None and not re.fullmatch(NAME, name):
         raise UsageError(f"--name: {name!r} cannot be the name of a folder", hint="letters, digits, '.', '_', '-'")
+    if name is not None and (why := why_reserved(name)):
+        raise UsageError(f"--name: {name!r} is reserved: {why}", hint="choose another name")
     study = find_study(source)
     typed, problems = parse_typed(texts)
     if problems:
