@@ -28,6 +28,7 @@ def summary(one: StoredEvaluation) -> dict[str, Any]:
         "packs": max((part.get("packs", 0) for part in parts), default=None),
         "success": [_ends(part, curve=one.is_curve) for part in parts if "arms" in part],
         "state": one.state,
+        "problem": one.problem,
         "played": one.played,
         "trajectories": one.about.get("trajectories"),
         "changed": one.changed_s,
@@ -54,6 +55,8 @@ def _row(one: Mapping[str, Any]) -> list[object]:
 
 
 def _state(one: Mapping[str, Any]) -> str:
+    if one["problem"]:
+        return f"damaged: {one['problem']}"
     total = one["trajectories"]
     is_partly = one["state"] in ("partly", "running") and not one["success"] and total
     return f"{one['state']}, {quantities.percent(one['played'] / total)}" if is_partly else str(one["state"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from codctl.config.schema import Config
 from codctl.dispatch import leash, ranks, worker
 from codctl.dispatch.groups import Group
 from codctl.errors import PreflightError
-from codctl.runs import atomic, attempt
+from codctl.runs import atomic, attempt, reader
 from codctl.runs.directory import RunDirectory
 from codctl.stages.placement import Placement, place
 
@@ -136,11 +135,7 @@ def _write(run: Path, what: str, content: Mapping[str, Any]) -> None:
 
 
 def _read(run: Path, what: str) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = json.loads(_file(run, what).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return found
+    return reader.read(_file(run, what), dict[str, Any], within=run)
 
 
 def _file(run: Path, what: str) -> Path:

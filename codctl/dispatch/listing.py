@@ -143,13 +143,12 @@ def _changes(run: RunDirectory, attempts: int) -> Iterator[dict[str, Any]]:
 
 
 def _environment(run: RunDirectory, number: int) -> dict[str, Any]:
-    try:
-        content = json.loads((attempt.folder(run.path, number) / "environment.json").read_text(encoding="utf-8"))
-        code = attempt.read(run.path, number).get("code")
-        inner = {f"{key}.{name}": value for key in _NESTED for name, value in dict(content.pop(key, {})).items()}
-        return {"code": code, **content, **inner}
-    except (OSError, ValueError, AttributeError, TypeError):
+    found = attempt.environment(run.path, number)
+    if found is None:
         return {}
+    content: dict[str, Any] = {**found}
+    inner = {f"{key}.{name}": value for key in _NESTED for name, value in content.pop(key, {}).items()}
+    return {"code": attempt.read(run.path, number).get("code"), **content, **inner}
 
 
 def _text(value: Any) -> str:

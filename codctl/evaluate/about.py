@@ -22,7 +22,7 @@ def subject_title(subject: Mapping[str, Any]) -> str:
         return f"model {name}"
     if subject["kind"] == "policy":
         return f"scripted policy {name}"
-    return f"model {name} on {subject['endpoint']}"
+    return f"model {name} on {subject.get('endpoint')}"
 
 
 def model_of_run(subject: Mapping[str, Any]) -> str:
@@ -35,7 +35,7 @@ def model_of_run(subject: Mapping[str, Any]) -> str:
     if which == WARM_START:
         return "warm start (step 0)"
     if which == EVERY:
-        return f"every saved model ({subject['models']})"
+        return f"every saved model ({subject.get('models')})"
     if which == START:
         return "model before training (step 0)"
-    return f"step {step} of {subject['steps']}"
+    return f"step {step} of {subject.get('steps')}"

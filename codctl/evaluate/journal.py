@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
 from codctl.errors import RefusedError, StageError
-from codctl.runs import atomic
+from codctl.runs import atomic, reader
 
 SCHEMA = 1
 _SYNC_EVERY_S = 2.0
@@ -102,7 +102,7 @@ class FileJournal:
         self._places: dict[Unit, tuple[int, int, bool]] = {}
         self._synced_s = time.monotonic()
         with atomic.storage_errors(path):
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
             self._end = self._load(digest)
             os.ftruncate(self._descriptor, self._end)
@@ -137,7 +137,7 @@ class FileJournal:
         if unit not in self._places:
             return None
         place, length, _ = self._places[unit]
-        body = json.loads(os.pread(self._descriptor, length, place))
+        body = reader.parse(os.pread(self._descriptor, length, place))
         return Record(**{**body, "unit": unit})
 
     def is_done(self, unit: Unit) -> bool:
@@ -157,7 +157,7 @@ class FileJournal:
         end = 0
         for number, line in enumerate(self._lines(), start=1):
             try:
-                body = json.loads(line)
+                body = reader.parse(line)
                 if number == 1:
                     self._check_header(body, digest)
                 elif "session" in body:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -20,6 +20,7 @@ from codctl.evaluate.arms import play_order
 from codctl.evaluate.ceilings import references
 from codctl.evaluate.journal import Journal, Record, Unit
 from codctl.evaluate.transcript import EpisodeTranscript, transcribe, unpacked
+from codctl.runs import reader
 from codctl.runs.atomic import make_folder, write_bytes
 
 NAME = "trajectories.parquet"
@@ -106,12 +107,9 @@ def read(path: Path) -> Iterator[Transcript]:
 def of_journal(path: Path) -> Iterator[Transcript]:
     """The trajectories that an evaluation in progress has played so far."""
     found: dict[Unit, Record] = {}
-    with path.open("rb") as lines:
-        for line in lines:
-            try:
-                body = json.loads(line)
-            except ValueError:  # the last line may still be being written
-                continue
+    for line in reader.lines(path):
+        with contextlib.suppress(ValueError, TypeError):  # the last line may still be being written
+            body = reader.parse(line)
             if "unit" in body:
                 unit = Unit(*body["unit"])
                 found[unit] = Record(**{**body, "unit": unit})

@@ -12,6 +12,7 @@ from typing import Any
 from codctl.cod.conversation import Chat
 from codctl.cod.trajectory import EpisodeRecord, Trajectory
 from codctl.envs.base import Pack, Rendering
+from codctl.runs import reader
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,16 @@ def packed(episodes: Sequence[EpisodeTranscript]) -> str:
 
 def unpacked(word: str) -> list[EpisodeTranscript]:
     """What `packed` made."""
-    return [EpisodeTranscript.of(values) for values in json.loads(zlib.decompress(base64.b85decode(word)))]
+    return [EpisodeTranscript.of(values) for values in reader.parse(_unzipped(base64.b85decode(word)))]
+
+
+def _unzipped(data: bytes) -> bytes:
+    """At most so much: a few bytes can stand for gigabytes."""
+    inflater = zlib.decompressobj()
+    found = inflater.decompress(data, reader.LARGE)
+    if inflater.unconsumed_tail:
+        raise reader.UnfitError("it holds trajectories that are too large")
+    return found
 
 
 def _turns(episode: EpisodeRecord, chat: Chat) -> Iterator[Turn]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from codctl.config.explain import field_docs
 from codctl.config.schema import CLASSES
+from codctl.errors import StageError
 from codctl.runs.directory import RunDirectory
-from codctl.runs.seal import COMPLETE
+from codctl.runs.seal import read_info
 
 Curve = list[dict[str, Any]]
 Model = dict[str, Any] | None
@@ -26,7 +26,7 @@ def compare(runs: Sequence[RunDirectory]) -> dict[str, Any]:
     """
     return {
         "runs": [_facts(run) for run in runs],
-        "config": _changed([_flat(_read(run.path / "config.json").get("config", {})) for run in runs]),
+        "config": _changed([_flat(run.frozen()["config"]) for run in runs]),
         "success": _success([_curves(run) for run in runs]),
     }
 
@@ -83,10 +83,12 @@ def _success(runs: Sequence[Mapping[tuple[str, str], tuple[Model, Curve]]]) -> l
 
 def _curves(run: RunDirectory) -> dict[tuple[str, str], tuple[Model, Curve]]:
     """Model and success by position of every evaluation in the run, and of every suite played on it."""
+    from codctl.runs import result_file
+
     found: dict[tuple[str, str], tuple[Model, Curve]] = {}
     for folder in (run.stage("evaluation"), run.path / "suites"):
         for path in sorted(folder.glob("[!.]*/result.json"), key=_age):
-            result = _read(path)
+            result = result_file.read(path, within=run.path) or {}
             parts = result.get("parts") or [result]
             for part in parts:
                 name = path.parent.name if len(parts) == 1 else f"{path.parent.name}/{part.get('name')}"
@@ -100,7 +102,10 @@ def _curves(run: RunDirectory) -> dict[tuple[str, str], tuple[Model, Curve]]:
 
 def model_of_evaluation(folder: Path) -> Model:
     """Which model a sealed evaluation is of, as results of suites say it."""
-    step = _read(folder / COMPLETE).get("info", {}).get("step")
+    try:
+        step = read_info(folder).get("step")
+    except StageError:
+        return None
     if step is None:
         return None
     return {"checkpoint": "warm-start" if folder.name.startswith("before") else "final", "step": step}
@@ -108,11 +113,3 @@ def model_of_evaluation(folder: Path) -> Model:
 
 def _age(path: Path) -> tuple[bool, str]:
     return path.parent.name.startswith("after"), path.parent.name  # before, then after
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}  # half a suite: not measured
-    return found if isinstance(found, dict) else {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from codctl.errors import RefusedError, UsageError
-from codctl.runs import clean, lock
+from codctl.runs import clean, lock, reader
 from codctl.runs.directory import RunDirectory
 
 EVALUATIONS = "evaluations"
@@ -25,7 +25,7 @@ class StoredEvaluation:
         path: The folder.
         about: What is played, as written when it began: suite, subject, parts, command.
         result: What came of it; None while there is no result.
-        state: finished, partly (the same command plays the rest), running, or failed (nothing could be played).
+        state: finished, partly (the same command plays the rest), running, failed (nothing could be played) or damaged.
         played: Trajectories played so far.
     """
 
@@ -34,6 +34,7 @@ class StoredEvaluation:
     result: dict[str, Any] | None
     state: str
     played: int = 0
+    problem: str = ""  # what is wrong with one that is damaged
 
     @property
     def name(self) -> str:
@@ -113,9 +114,14 @@ def _read(path: Path) -> StoredEvaluation | None:
     """None for a folder that is no evaluation."""
     if not any((path / name).is_file() for name in (ABOUT, JOURNAL)):
         return None
-    result = _json(path / RESULT) or None
-    about = _json(path / ABOUT) or result or {}
-    played = sum(1 for _ in _units(path / JOURNAL)) if result is None else 0
+    from codctl.runs import result_file
+
+    try:
+        result = result_file.read(path / RESULT)
+        about = result_file.read(path / ABOUT) or result or {}
+    except UsageError as error:
+        return StoredEvaluation(path, {}, None, "damaged", problem=error.message)
+    played = sum(1 for _ in units(path / JOURNAL)) if result is None else 0
     return StoredEvaluation(path, about, result, _state(path, result), played)
 
 
@@ -134,24 +140,15 @@ def _has_points(part: dict[str, Any]) -> bool:
     return any(curves.get("success") for curves in part.get("arms", {}).values())
 
 
-def _units(journal: Path) -> Iterator[str]:
+def units(journal: Path) -> Iterator[str]:
     """Trajectories of a journal, each once."""
     seen = set()
-    with contextlib.suppress(OSError), journal.open("rb") as lines:
-        for line in lines:
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                unit = json.dumps(json.loads(line)["unit"])
-                if unit not in seen:
-                    seen.add(unit)
-                    yield unit
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    for line in reader.lines(journal):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            unit = json.dumps(reader.parse(line)["unit"])
+            if unit not in seen:
+                seen.add(unit)
+                yield unit
 
 
 def _changed_s(path: Path) -> float:

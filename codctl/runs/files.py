@@ -9,7 +9,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field, with_config
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
@@ -232,12 +232,31 @@ class SealedFile(TypedDict):
     sha256: Sha256
 
 
+@with_config(ConfigDict(extra="allow"))
+class Info(TypedDict):
+    """What a folder was sealed with; stages add keys of their own."""
+
+    step: NotRequired[Number]
+    training: NotRequired[Digest]
+    evaluation: NotRequired[Digest]
+
+
 class Complete(TypedDict):
     """COMPLETE.json"""
 
     files: Annotated[list[SealedFile], Field(max_length=1_000_000)]
-    info: dict[Word, Any]
+    info: Info
     sha256: Sha256
+
+
+class Metrics(TypedDict):
+    """A line of metrics.jsonl."""
+
+    step: Count
+    phase: Word
+    at_ms: NotRequired[Any]
+    metrics: dict[Word, Real]
+    timing: dict[Word, Real]
 
 
 class Holder(TypedDict):

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from codctl.quantities import counted
+from codctl.runs import reader
 from codctl.runs.seal import COMPLETE
 
 _CHECKPOINTS = "stages/cod_train/checkpoints"
@@ -33,10 +34,9 @@ def mark(run: Path) -> str:
 def _played(journal: Path) -> int:
     """How many trajectories a journal holds; one that was played twice counts once."""
     units = set()
-    with contextlib.suppress(OSError), journal.open("rb") as lines:
-        for line in lines:
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                units.add(json.dumps(json.loads(line)["unit"]))
+    for line in reader.lines(journal):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            units.add(json.dumps(reader.parse(line)["unit"]))
     return len(units)
 
 

@@ -78,7 +78,7 @@ def read_bytes(path: Path, *, within: Path | None = None, most_bytes: int = SMAL
         UnfitError: It is a link or lies behind one, is no regular file, or is too large.
         OSError: It is not there, or cannot be read.
     """
-    with _opened(path, within) as file:
+    with open_file(path, within) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most_bytes:
             raise UnfitError(f"it has {size} bytes, at most {most_bytes} are expected")
@@ -88,7 +88,7 @@ def read_bytes(path: Path, *, within: Path | None = None, most_bytes: int = SMAL
 def lines(path: Path, *, within: Path | None = None) -> Iterator[bytes]:
     """The lines of a log or journal; none when it is not there or is no regular file. Overlong lines are left out."""
     try:
-        file = _opened(path, within)
+        file = open_file(path, within)
     except (OSError, UnfitError):
         return
     with file:
@@ -97,7 +97,13 @@ def lines(path: Path, *, within: Path | None = None) -> Iterator[bytes]:
                 yield line
 
 
-def _opened(path: Path, within: Path | None) -> BinaryIO:
+def open_file(path: Path, within: Path | None = None) -> BinaryIO:
+    """Open a regular file to read it.
+
+    Raises:
+        UnfitError: It is a link or lies behind one, or is no regular file.
+        OSError: It is not there, or cannot be read.
+    """
     refuse_links(path, within or path.parent)
     descriptor = os.open(path, _FLAGS)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -102,7 +102,7 @@ def read_info(path: Path) -> dict[str, Any]:
     """
     if problem := why_not_sealed(path, verify=False):
         raise StageError(f"not a complete folder: {problem}", where=str(path))
-    return _read_complete(path)["info"]
+    return {**_read_complete(path)["info"]}
 
 
 def read_hashes(path: Path) -> dict[str, str]:

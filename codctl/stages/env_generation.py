@@ -11,6 +11,7 @@ import codctl
 from codctl.envs.base import Family, Rendering, Split
 from codctl.errors import RefusedError
 from codctl.quantities import counted
+from codctl.runs import reader
 from codctl.runs.seal import COMPLETE, is_sealed, sealing
 
 FILE = "packs.parquet"
@@ -70,7 +71,7 @@ def generate_dataset(family: Family, spec: DatasetSpec, out: Path) -> Dataset:
 def _sealed_as(out: Path) -> dict[str, Any] | None:
     """What a folder was sealed as, also when it was damaged since: then it may be written anew."""
     try:
-        info: dict[str, Any] = json.loads((out / COMPLETE).read_text(encoding="utf-8"))["info"]
+        info: dict[str, Any] = reader.parse(reader.read_bytes(out / COMPLETE, most_bytes=reader.LARGE))["info"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return info

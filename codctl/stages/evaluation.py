@@ -18,6 +18,7 @@ from codctl.envs.registry import edition_of
 from codctl.errors import RefusedError, StageError
 from codctl.evaluate import trajectory_file
 from codctl.evaluate.journal import FileJournal, Journal
+from codctl.runs import result_file
 from codctl.runs.atomic import make_folder, write_json, write_text
 from codctl.runs.directory import RunDirectory
 from codctl.runs.extension import final_step
@@ -93,7 +94,7 @@ def evaluate_in_run(
                     write_evaluation(found, temp)
                     trajectory_file.write(temp / trajectory_file.NAME, trajectory_file.of_parts([spec], journal))
         journal_path.unlink(missing_ok=True)  # also that of an attempt that was killed right here
-        results[called] = json.loads((final / "result.json").read_text())
+        results[called] = result_file.read(final / "result.json") or {}
     return results
 
 
@@ -126,7 +127,7 @@ def _set_aside(run: RunDirectory, final: Path, about: Mapping[str, Any], spec: E
 
 def _is_of_before(run: RunDirectory, final: Path, spec: EvalSpec) -> bool:
     """Whether a codctl that did not seal what a result is of has made it of this model, with these settings."""
-    result = json.loads((final / "result.json").read_text(encoding="utf-8"))
+    result = result_file.read(final / "result.json") or {}
     is_retrained = final.name.startswith("after") and final_step(run.stage("cod_train") / "final") is not None
     same = result.get("packs") == spec.packs and result.get("length") == spec.length
     return same and set(spec.arms) <= set(result.get("arms", {})) and not is_retrained

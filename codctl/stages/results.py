@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from codctl.config.schema import Config
+from codctl.errors import UsageError
 from codctl.evaluate import outcomes
 from codctl.evaluate.points import means
 from codctl.evaluate.replies import sentences
+from codctl.runs import result_file
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_sealed, read_info
 
@@ -73,7 +74,9 @@ def _evaluations(config: Config) -> list[str]:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    found = result_file.read(folder / "result.json")
+    if found is None:
+        raise UsageError("result.json is missing", where=str(folder))
     return found
 
 

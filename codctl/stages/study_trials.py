@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from codctl.errors import CodctlError, UsageError
 from codctl.quantities import counted
-from codctl.runs import reader
+from codctl.runs import result_file
 from codctl.runs.directory import TRIALS, RunDirectory, read_sweep
 from codctl.runs.seal import is_sealed
 
@@ -141,7 +141,6 @@ def _in_run(folder: Path, status: str) -> tuple[dict[str, Path], tuple[str, ...]
 def read_result(folder: Path) -> dict[str, Any] | None:
     """The result.json of an evaluation; None when there is none that can be read."""
     try:
-        found = reader.parse(reader.read_bytes(folder / "result.json", most_bytes=reader.LARGE))
-    except (OSError, ValueError):
+        return result_file.read(folder / "result.json")
+    except UsageError:
         return None
-    return found if isinstance(found, dict) else None

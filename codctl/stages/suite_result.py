@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from codctl.config.evalspec import EvalSpec
+from codctl.errors import UsageError
 from codctl.evaluate import replies, trajectory_file
 from codctl.evaluate.journal import FileJournal
 from codctl.evaluate.report.suite_page import render
 from codctl.evaluate.summary import summarise
+from codctl.runs import result_file
 from codctl.runs.atomic import write_bytes, write_json, write_text
 
 _RESULT = "result.json"
@@ -45,10 +46,10 @@ _COLUMNS = {
 def finished(folder: Path, digest: str, *, allow_failed: bool = False) -> dict[str, Any] | None:
     """The stored result; None when there is none, or when the same command would still play something again."""
     try:
-        result: dict[str, Any] = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    if result.get("digest") != digest or (result.get("to_play_again") and not allow_failed):
+        result = result_file.read(folder / _RESULT)
+    except UsageError:
+        return None  # it is written again from the journal
+    if result is None or result.get("digest") != digest or (result.get("to_play_again") and not allow_failed):
         return None
     return result
 

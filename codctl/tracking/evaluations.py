@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codctl.runs import reader
 from codctl.runs.compare import model_of_evaluation
 from codctl.runs.directory import RunDirectory
 from codctl.runs.evaluations import EVALUATIONS, RESULT, evaluations_of
@@ -121,12 +121,12 @@ _ENDS = (("", "mean"), ("_low", "low"), ("_high", "high"))
 
 
 def _read(path: Path, place: str) -> Evaluation | None:
+    from codctl.runs import result_file
+
     try:
-        content = path.read_bytes()
-        result = json.loads(content)
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(result, dict):
+        content = reader.read_bytes(path, most_bytes=reader.LARGE)
+        result = reader.check(reader.parse(content), result_file.Result)
+    except (OSError, ValueError):
         return None
     files = tuple(file for name in _FILES if may_be_shown(file := path.with_name(name), path.parent))
     return Evaluation(place, hashlib.sha256(content).hexdigest()[:16], result, files)

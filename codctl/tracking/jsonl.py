@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from codctl.runs import atomic
+from codctl.runs import atomic, reader
 
 REWOUND = "metrics.rewound.jsonl"  # beside the log: records that were dropped, since a tracker may have seen them
 
@@ -81,36 +79,15 @@ def _append(path: Path, lines: bytes) -> None:
 
 def read(path: Path) -> list[dict[str, Any]]:
     """All whole records, in the order written; no file gives none. Torn lines are passed over."""
-    try:
-        with open_(path) as file:
-            return [record for line in file.read().splitlines() if (record := parse(line)) is not None]
-    except FileNotFoundError:
-        return []
-
-
-def open_(path: Path) -> BinaryIO:
-    """Open a log to read.
-
-    Raises:
-        FileNotFoundError: There is none, or something that is no plain file: a link, or a pipe that would never end.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise FileNotFoundError(path) from error
-        raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise FileNotFoundError(path)
-    return os.fdopen(descriptor, "rb")
+    return [record for line in reader.lines(path) if (record := parse(line)) is not None]
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
     """One line as a record; None when it is torn or is none."""
+    from codctl.runs import files
+
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
+        found = reader.parse(line)
+        return {**reader.check({"metrics": {}, "timing": {}, **found}, files.Metrics)}
+    except (ValueError, TypeError):
         return None
-    whole = isinstance(record, dict) and isinstance(record.get("step"), int) and isinstance(record.get("phase"), str)
-    return record if whole else None

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codctl.runs import reader
 from codctl.tracking import jsonl
 
-_SUCCESS = re.compile(r"success/position_(\d+)")
+_SUCCESS = re.compile(r"success/position_([0-9]{1,4})")
 _BLOCK = 16_384
 _MOST = 256 * 1024  # a validation that lies further back is not looked for
 
@@ -62,8 +63,8 @@ def _success(record: dict[str, Any]) -> tuple[float | None, ...]:
 def _backwards(path: Path) -> Any:
     """Whole records, the last first."""
     try:
-        file = jsonl.open_(path)
-    except OSError:
+        file = reader.open_file(path)
+    except (OSError, reader.UnfitError):
         return
     with file:
         start = file.seek(0, os.SEEK_END)

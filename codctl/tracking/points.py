@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from codctl.runs import reader
 from codctl.tracking import jsonl
 
 EVERY_RECORD_UP_TO = 100
@@ -99,8 +100,8 @@ class PointsReader:
         self._counts.clear()
         self._newest.clear()
         try:
-            self._file = jsonl.open_(self._path)
-        except FileNotFoundError:
+            self._file = reader.open_file(self._path)
+        except (FileNotFoundError, reader.UnfitError):
             return False
         for point in self._points(jsonl.read(self._path.with_name(jsonl.REWOUND))):
             self._first.setdefault((point.key, point.step), point)

@@ -14,7 +14,11 @@ from codctl.runs.evaluations import evaluations_of, find_evaluation, list_evalua
 from codctl.runs.lock import RunLock
 from tests.evaluate.fake_run import fake_run
 
-PART = {"name": "p", "failed_episodes": 0, "arms": {"own": {"success": [{"position": 0, "mean": 1.0}]}}}
+PART = {
+    "name": "p",
+    "failed_episodes": 0,
+    "arms": {"own": {"success": [{"position": 0, "mean": 1.0, "low": 0.5, "high": 1.0}]}},
+}
 
 
 def evaluation(runs: Path, name: str, *, age_s: float = 0, **result: Any) -> Path:
@@ -80,3 +84,27 @@ def test_only_an_evaluation_that_is_not_in_use_is_removed(tmp_path: Path) -> Non
     assert [path.name for path in stays.parent.iterdir()] == [stays.name]
     with pytest.raises(RefusedError, match="outside the runs folder"):
         remove(find_evaluation(tmp_path, "bbbb"), tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ('{"a":' * 100_000, "result.json cannot be used: it is nested deeper than 40 levels"),
+        ('{"parts": {}}', "result.json cannot be used: parts: it should be a valid list"),
+        (
+            json.dumps({"parts": [{"arms": {"own": {"success": [{"position": 0, "mean": 1.0}]}}}]}),
+            "low is missing",
+        ),
+        ('{"subject": {"kind": "moon"}}', "subject.kind: it should be 'run', 'model', 'policy' or 'endpoint'"),
+    ],
+    ids=str,
+)
+def test_a_damaged_one_is_listed_with_what_is_wrong(tmp_path: Path, content: str, problem: str) -> None:
+    folder = evaluation(tmp_path, "tiny-curve-aaaa1111", to_play_again=0)
+    evaluation(tmp_path, "tiny-curve-bbbb2222", to_play_again=0)
+    (folder / "result.json").write_text(content)
+    states = {one.id: (one.state, one.problem) for one in list_evaluations(tmp_path)}
+    assert states["bbbb2222"] == ("finished", "")
+    state, found = states["aaaa1111"]
+    assert state == "damaged"
+    assert problem in found

@@ -169,14 +169,18 @@ def on_disk() -> Callable[[RunDirectory], dict[str, list[tuple[int, float]]]]:
     return read
 
 
+def _point(position: int, mean: float) -> dict[str, float]:
+    return {"position": position, "mean": mean, "low": 0.0, "high": 1.0}
+
+
 RESULT = {
     "digest": "d1",
     "family": "frozen_lake",
     "preset": "tiny",
     "length": 2,
     "arms": {
-        "own": {"success": [{"position": 0, "mean": 0.25}, {"position": 1, "mean": 0.75}]},
-        "none": {"success": [{"position": 0, "mean": 0.25}, {"position": 1, "mean": 0.2}]},
+        "own": {"success": [_point(0, 0.25), _point(1, 0.75)]},
+        "none": {"success": [_point(0, 0.25), _point(1, 0.2)]},
     },
     "gain": {"own": {"from": 0, "to": 1, "mean": 0.5, "low": 0.4, "high": 0.6}},
     "failed_episodes": 0,

@@ -39,10 +39,11 @@ def test_curves_by_position_gain_and_digest(make_run: Any, evaluate: Callable[..
 
 def test_parts_of_a_suite_and_ralph_loops(make_run: Any, evaluate: Callable[..., None]) -> None:
     run = _run(make_run)
-    curve = [{"attempt": 1, "mean": 0.5}]
-    parts = [
+    curve = [{"attempt": 1, "mean": 0.5, "low": 0.4, "high": 0.6}]
+    point = {"position": 0, "mean": 1, "low": 0, "high": 1}
+    parts: list[dict[str, Any]] = [
         {"name": "ralph/lake", "arms": {}, "solved_by_attempt": {"own": curve}},
-        {"name": "odd (näme)", "foreign": {"arms": {"own": {"success": [{"position": 0, "mean": 1}]}}}},
+        {"name": "odd (näme)", "foreign": {"arms": {"own": {"success": [point]}}}},
     ]
     evaluate(run, "suites/loops", suite="loops", parts=parts)
     (found,) = evaluations.find(run.path)

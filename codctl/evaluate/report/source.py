@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codctl.errors import UsageError
 from codctl.evaluate import look, replies
 from codctl.quantities import counted
+from codctl.runs import reader, result_file
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import why_not_sealed
 from codctl.tracking import jsonl
@@ -134,8 +135,11 @@ def _evaluation(folder: Path, what: str, missing: list[str]) -> EvaluationFolder
     result = _json(folder, "result.json", what, missing)
     if result is None:
         return None
-    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
-    told = json.loads((folder / "walkthrough.json").read_text(encoding="utf-8"))
+    try:
+        rows = [reader.parse(line) for line in reader.lines(folder / "rows.jsonl")]
+        told = reader.parse(reader.read_bytes(folder / "walkthrough.json", most_bytes=reader.LARGE))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"its rows cannot be used: {error}", where=str(folder)) from error
     return EvaluationFolder(result, rows, told)
 
 
@@ -144,5 +148,4 @@ def _json(folder: Path, name: str, what: str, missing: list[str]) -> dict[str, A
         state = "is not there yet" if problem == "no such folder" else f"cannot be used ({problem})"
         missing.append(f"{what} {state}.")
         return None
-    content: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
-    return content
+    return result_file.read(folder / name)

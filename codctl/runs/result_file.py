@@ -1,0 +1,164 @@
+"""result.json of an evaluation or a suite: the keys that codctl reads, with their types. Others are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, NotRequired, cast
+
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
+
+from codctl.runs import reader
+from codctl.runs.files import Command, Count, Real, Text, Word
+
+_open = with_config(ConfigDict(extra="allow"))
+
+
+@_open
+class Point(TypedDict):
+    """A point of a curve by position."""
+
+    position: Count
+    mean: Real
+    low: Real
+    high: Real
+
+
+@_open
+class AttemptPoint(TypedDict):
+    """A point of a curve by attempt."""
+
+    attempt: Count
+    mean: Real
+    low: Real
+    high: Real
+
+
+@_open
+class StepPoint(TypedDict):
+    """The curve of one model of a run."""
+
+    step: Count
+    success: list[Point]
+
+
+@_open
+class Estimate(TypedDict):
+    """A number with its 95 % interval."""
+
+    mean: Real
+    low: Real
+    high: Real
+
+
+@_open
+class Counted(TypedDict):
+    """How many episodes at a position of an arm ended in one way."""
+
+    arm: Word
+    episode: Word
+    position: Count
+    count: Count
+    of: Count
+
+
+@_open
+class Fault(Counted):
+    """Of replies that could not be used."""
+
+    kind: Word
+
+
+@_open
+class Outcome(Counted):
+    """Of episodes."""
+
+    outcome: Word
+
+
+@_open
+class Said(TypedDict):
+    """What a server said about a kind of fault."""
+
+    kind: Word
+    words: Text
+
+
+@_open
+class Replies(TypedDict):
+    """What was wrong with replies."""
+
+    episodes: Count
+    asked: Count
+    faults: dict[Word, Count]
+    by_position: NotRequired[list[Fault]]
+    words: list[Said]
+
+
+@_open
+class Subject(TypedDict):
+    """What was evaluated."""
+
+    kind: Literal["run", "model", "policy", "endpoint"]
+    name: Text
+    checkpoint: NotRequired[Word | None]
+    step: NotRequired[Count | None]
+    title: NotRequired[Text]
+
+
+@_open
+class Measured(TypedDict):
+    """What came of the tasks of one evaluation."""
+
+    positions: NotRequired[list[Count]]
+    ceilings: NotRequired[dict[Word, list[Real]]]
+    ceiling_curves: NotRequired[dict[Word, list[Point]]]
+    arms: NotRequired[dict[Word, dict[Word, list[Point]] | list[StepPoint]]]
+    gain: NotRequired[dict[Word, Estimate]]
+    regret: NotRequired[dict[Word, Estimate]]
+    own_less_none: NotRequired[Estimate]
+    solved_by_attempt: NotRequired[dict[Word, list[AttemptPoint]]]
+
+
+@_open
+class Part(Measured):
+    """One evaluation."""
+
+    name: NotRequired[Word | None]
+    family: NotRequired[Word]
+    preset: NotRequired[Word]
+    variant: NotRequired[Word | None]
+    strategy: NotRequired[Word]
+    rendering: NotRequired[Word]
+    packs: NotRequired[Count]
+    length: NotRequired[Count]
+    seeds: NotRequired[list[Count]]
+    foreign: NotRequired[Measured | None]
+    failed_episodes: NotRequired[Count]
+    replies: NotRequired[Replies | None]
+    outcomes: NotRequired[list[Outcome] | None]
+
+
+@_open
+class Result(Part):
+    """result.json: of one evaluation, or of a suite with its parts. evaluation.json has the same head."""
+
+    suite: NotRequired[Word]
+    kind: NotRequired[Word]
+    digest: NotRequired[Word]
+    subject: NotRequired[Subject]
+    command: NotRequired[Command]
+    to_play_again: NotRequired[Count]
+    trajectories: NotRequired[Count]
+    parts: NotRequired[list[Part]]
+
+
+def read(path: Path, *, within: Path | None = None) -> dict[str, Any] | None:
+    """A result; None when there is none.
+
+    Raises:
+        UsageError: It is damaged.
+    """
+    hint = "move its folder away; the command that made it makes it again"
+    found = reader.read(path, Result, within=within, most_bytes=reader.LARGE, hint=hint)
+    return cast("dict[str, Any] | None", found)
