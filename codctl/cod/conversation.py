@@ -9,14 +9,16 @@ from __future__ import annotations
 import datetime
 import hashlib
 import re
+import weakref
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from codctl.cod import chat_layout, template_limits
 from codctl.cod.prompts import Message
 from codctl.errors import PreflightError
 
+_FOLLOW_UPS = 4096  # texts whose tokens are kept: observations are often repeated
 PROMPT_DATE = datetime.datetime(2025, 1, 1)  # noqa: DTZ001  what templates are told is today: prompts stay the same
 
 
@@ -81,7 +83,12 @@ class TemplateChat:
         self.stop_ids = self._stops(stop_ids)
         self._drops_thoughts = _THOUGHT_END in str(tokenizer.chat_template)
         self._lead_ids = self.encode(self._layout.lead) if self._specials.search(self._layout.lead) else []
-        self.follow_up = lru_cache(maxsize=50_000)(self._follow_up)  # type: ignore[method-assign]
+        me = cast("TemplateChat", weakref.proxy(self))  # a cycle would keep the tokenizer alive
+
+        def follow_up(text: str, *, ended_by: int | None) -> list[int]:
+            return me._follow_up(text, ended_by=ended_by)
+
+        self.follow_up = lru_cache(maxsize=_FOLLOW_UPS)(follow_up)  # type: ignore[method-assign]
 
     @property
     def notes(self) -> list[str]:

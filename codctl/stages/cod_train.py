@@ -156,7 +156,8 @@ class Training:
         Raises:
             Stopped: A request or a signal has asked for it; what was learned is saved.
         """
-        with signals.saved_first(lambda: self._run.stop_requested() is not None, self._progress.message) as self._asked:
+        run = self._run  # not `self`: a cycle would keep model and optimiser alive after the training
+        with signals.saved_first(lambda: run.stop_requested() is not None, self._progress.message) as self._asked:
             self._train()
 
     def _train(self) -> None:
