@@ -41,6 +41,7 @@ def _refuse_other_chat(run: RunDirectory, chat: TemplateChat, folder: Path) -> N
     """A run writes its conversations in one way from its first attempt to its last."""
     kept = run.stage(_CHAT)
     if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
         write_text(kept, f"{chat.digest()}\n")
     elif kept.read_text(encoding="utf-8", errors="replace").strip() != chat.digest():
         raise RefusedError(

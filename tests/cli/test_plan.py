@@ -22,7 +22,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(cli, home, micro: str) -> 
     outcome = cli("train", micro, "--dry-run", "train.steps=3", "--name", "other")
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.splitlines()[0].startswith("run       other, digest ")
-    for expected in ("device    CPU, 1 threads", "weights, trained", "3 rollout steps", "An estimate"):
+    for expected in ("device    CPU, 1 thread", "weights, trained", "3 rollout steps", "An estimate"):
         assert expected in outcome.out
     assert [path.name for path in home.iterdir()] == [micro]
 
