@@ -48,10 +48,11 @@ def test_cancelling_a_run_while_slurm_requeues_its_job(desk: Desk) -> None:
 def test_cancelling_a_copy_leaves_the_job_of_the_original(desk: Desk) -> None:
     job = desk.train("original", LATER)
     copy = shutil.copytree(desk.run("original").path, desk.run("copied").path)
-    stranger = shutil.copytree(copy, desk.run("given").path)
-    sent = json.loads((stranger / "dispatch.json").read_text())
-    del sent["place"]  # as if it were of a version that did not write it
-    (stranger / "dispatch.json").write_text(json.dumps(sent))
+    given = desk.run("given")
+    shutil.copytree(copy, given.path)
+    sent, about = given.path / "dispatch.json", json.loads(given.manifest_path.read_text())
+    sent.write_text(json.dumps({key: value for key, value in json.loads(sent.read_text()).items() if key != "place"}))
+    given.manifest_path.write_text(json.dumps({**about, "name": "given", "created": "2020-01-01T00:00:00+00:00"}))
     assert [desk.status(name) for name in ("copied", "given")] == ["planned", "died"]
     assert desk.codctl("cancel", "copied", "given")["cancelled"] == ["copied"]
     assert desk.status("original") == "queued"

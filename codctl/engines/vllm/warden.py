@@ -10,18 +10,33 @@ import contextlib
 import os
 import signal
 import sys
+from pathlib import Path
 
 
 def main() -> None:
-    watched: set[int] = set()
+    watched: dict[int, str] = {}
     for line in sys.stdin:
-        (watched.add if line.startswith("+") else watched.discard)(int(line[1:]))
-    for pid in watched:
-        end(pid)
+        pid = int(line[1:])
+        if line.startswith("+"):
+            watched[pid] = birth(pid)
+        else:
+            watched.pop(pid, None)
+    for pid, since in watched.items():
+        end(pid, since)
 
 
-def end(pid: int) -> None:
-    """Kill a process, or the group that it leads or has led."""
+def birth(pid: int) -> str:
+    """When a process started, in ticks of the kernel; empty when there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def end(pid: int, since: str) -> None:
+    """Kill a process, or the group that it leads or has led, unless another one has got its id since."""
+    if birth(pid) not in ("", since):
+        return
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError, PermissionError):
