@@ -18,8 +18,8 @@ from codctl.runs.own_jobs import Job, jobs_of
 if TYPE_CHECKING:
     from codctl.dispatch.queue import JobState
 
-_SILENT = "SLURM does not respond: jobs are shown as their files say"
-_NO_SLURM = "no squeue on this machine: jobs are shown as their files say"
+_SILENT = "SLURM does not respond: the status of jobs is taken from the files of their runs"
+_NO_SLURM = "no squeue on this machine: the status of jobs is taken from the files of their runs"
 
 
 class Jobs:
@@ -96,8 +96,8 @@ class Jobs:
 
         if state.state in ("gone", "unknown") or job.is_own(state.owner, Path(state.script)):
             return state
-        who = f"{state.name or 'a job'} of {state.user}" if state.user else "unknown"
-        self._note(f"job {job.id} belongs to something else ({who}): it is left alone")
+        who = f" ({state.name or 'no name'}, of {state.user})" if state.user else ""
+        self._note(f"job {job.id} in dispatch.json is another job now{who}: it is ignored")
         return JobState(job.id, "gone")
 
     def _is_here(self, job: Job) -> bool:

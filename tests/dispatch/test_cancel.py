@@ -287,7 +287,7 @@ def test_a_job_with_the_same_id_is_left_alone(
     jobs = Jobs()
     assert status_of(run, jobs) == "died"
     [note] = jobs.notes
-    assert note.startswith("job 7_1 belongs to something else (precious of user")
+    assert note.startswith("job 7_1 in dispatch.json is another job now (precious, of user")
     assert call(run)[0] == Outcome(already={"a": "died"})
     assert clients.scancelled == []
 

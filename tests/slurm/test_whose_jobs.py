@@ -72,7 +72,7 @@ def test_a_job_of_somebody_else_with_the_same_id(desk: Desk) -> None:
     path.write_text(path.read_text().replace(f'"{mine}"', f'"{theirs}"'))
     answer = desk.codctl("status", "overtaken")
     assert answer["runs"][0]["status"] == "died"
-    assert answer["notes"] == [f"job {theirs} belongs to something else (wrap of nobody): it is left alone"]
+    assert answer["notes"] == [f"job {theirs} in dispatch.json is another job now (wrap, of nobody): it is ignored"]
     assert desk.codctl("cancel", "overtaken")["already"] == {"overtaken": "died"}
     assert state(theirs) == "PENDING"
     desk.cluster.run("scancel", theirs)
