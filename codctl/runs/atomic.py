@@ -15,6 +15,8 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,24 @@ def without_nan(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [without_nan(item) for item in value]
     return value
+
+
+def follow_umask(folder: Path) -> None:
+    """Give every file below a folder the mode of a new file there.
+
+    safetensors writes for this user alone; on a shared disk others could then list a run and not load its model.
+    """
+    probe = temp_sibling(folder / "mode")
+    descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
+        probe.unlink()
+    for path in folder.rglob("*"):
+        about = path.lstat()
+        if stat.S_ISREG(about.st_mode) and about.st_nlink == 1 and stat.S_IMODE(about.st_mode) != mode:
+            path.chmod(mode)
 
 
 def fsync_file(path: Path) -> None:

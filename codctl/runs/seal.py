@@ -137,6 +137,7 @@ def sha256_of(path: Path) -> str:
 
 def _write_complete(folder: Path, info: Mapping[str, Any], hashes: Mapping[str, str], *, durable: bool) -> None:
     files = []
+    atomic.follow_umask(folder)
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder).as_posix()
         files.append({"path": name, "size": path.stat().st_size, "sha256": hashes.get(name) or sha256_of(path)})

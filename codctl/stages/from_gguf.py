@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from codctl.errors import PreflightError, UsageError
 from codctl.runs import machine
-from codctl.runs.atomic import make_folder, storage_errors, temp_sibling
+from codctl.runs.atomic import follow_umask, make_folder, storage_errors, temp_sibling
 from codctl.stages.plan.memory import GIB
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def _convert(file: Path, folder: Path, dtype: str, say: Callable[[str], None]) -
         model.save_pretrained(folder, safe_serialization=True)
         tokenizer.save_pretrained(folder)
         (folder / "README.md").write_text(_card(file, header), encoding="utf-8")
+        follow_umask(folder)
     check_model(folder)
     check_tokenizer(tokenizer, folder)
     return header, len(tokenizer)

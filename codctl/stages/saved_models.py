@@ -9,7 +9,7 @@ from pathlib import Path
 from codctl.config.schema import Config
 from codctl.errors import CodctlError, StageError, UsageError
 from codctl.evaluate.about import FINAL, START, WARM_START
-from codctl.runs.atomic import storage_errors
+from codctl.runs.atomic import follow_umask, storage_errors
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_sealed, read_info, why_not_sealed
 
@@ -122,6 +122,7 @@ def lay_out(saved: SavedModel, config: Config, folder: Path) -> None:
         tokenizer = load_tokenizer(saved.folder)
         tokenizer.save_pretrained(folder)
         write_side_file(config, load_chat(folder, tokenizer), folder)
+        follow_umask(folder)
 
 
 def _check(checkpoint: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -150,3 +151,12 @@ def test_figures_are_written_beside_the_page(cli, home: Path, trained) -> None:
     assert figures[0]["name"] == "learning"
     assert figures[0]["files"] == ["f/learning.svg", "f/learning.png", "f/learning.csv"]
     assert all((home / path).stat().st_size for one in figures for path in one["files"])
+
+
+def test_colleagues_can_read_what_a_run_keeps(trained) -> None:
+    """safetensors writes files for their owner alone. What is private, keys and sockets, lies in no run."""
+    mask = os.umask(0)
+    os.umask(mask)
+    modes = {path: path.stat().st_mode & 0o777 for path in trained.runs_dir.rglob("*") if path.is_file()}
+    assert any(path.suffix == ".safetensors" for path in modes)
+    assert not {path: oct(mode) for path, mode in modes.items() if mode != 0o666 & ~mask}

@@ -167,3 +167,22 @@ def test_kill_9_while_sealing(tmp_path: Path, moment: str) -> None:
     newer = _checkpoint(tmp_path, 20)
     assert seal.newest_sealed(tmp_path) == (newer, [])
     assert list(tmp_path.glob(".*")) == []
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600), (0o002, 0o664)])
+def test_modes_of_sealed_files_follow_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
+    foreign = tmp_path / "foreign"
+    foreign.write_bytes(b"of another run")
+    foreign.chmod(0o400)
+    before = os.umask(umask)
+    try:
+        with seal.sealing(tmp_path / "model") as temp:
+            (temp / "sub").mkdir()
+            (temp / "sub" / "model.safetensors").touch(0o600)  # as safetensors writes it
+            (temp / "linked").hardlink_to(foreign)
+            (temp / "link").symlink_to(foreign)
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / "model" / name).stat().st_mode & 0o777 for name in ("sub/model.safetensors", seal.COMPLETE)]
+    assert modes == [mode, mode]
+    assert foreign.stat().st_mode & 0o777 == 0o400
