@@ -13,6 +13,7 @@ Neighbours of this tree: CreditError (a UsageError) in cod.credit.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -75,3 +76,28 @@ class RefusedError(CodctlError):
 class BackendError(CodctlError):
     kind = "backend"
     exit_code = 7
+
+
+_REFUSED_MEMORY = re.compile(
+    r"out of memory|(?:can't|cannot) allocate memory|std::bad_alloc|DefaultCPUAllocator|Unable to allocate",
+    re.IGNORECASE,
+)
+_ASKED_FOR = re.compile(
+    r"tried to allocate ([0-9.]+ ?[KMGT]?i?B(?:ytes)?)|Unable to allocate ([0-9.]+ [KMGT]?i?B)", re.IGNORECASE
+)
+
+
+def out_of_memory(error: BaseException) -> StageError | None:
+    """The user's version of memory that was refused, on a CPU or a GPU; None of any other error."""
+    text = str(error)
+    is_library = isinstance(error, RuntimeError | OSError)  # torch's own errors are RuntimeErrors
+    if not isinstance(error, MemoryError) and not (is_library and _REFUSED_MEMORY.search(text)):
+        return None
+    where = "GPU" if "CUDA" in text or "HIP" in text else "machine"
+    asked = _ASKED_FOR.search(text)
+    amount = f": {next(filter(None, asked.groups()))} were refused" if asked else ""
+    return StageError(
+        f"the {where} has no memory left{amount}",
+        hint="codctl train RECIPE --dry-run shows what a run needs and what makes it smaller; "
+        "a limit of the shell (ulimit -v) or of the job may be lower than the machine's memory",
+    )

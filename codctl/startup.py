@@ -106,6 +106,8 @@ def begin_process() -> None:
     wait_without_spinning()
     _open_standard_descriptors()
     codecs.register_error(_PLAIN, spell_plainly)
+    if sys.stdin is None:  # its descriptor was closed
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
     sys.stdout = _over(sys.stdout, 1, Data)
     sys.stderr = _over(sys.stderr, 2, Talk)
 

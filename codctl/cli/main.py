@@ -7,6 +7,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Annotated, NoReturn
 
@@ -35,7 +36,7 @@ from codctl.cli import eval as eval_
 from codctl.cli._foreground import CTRL_C, SIGNALLED
 from codctl.cli._help import CONTEXT, Command, Group
 from codctl.cli._options import refuse_other_bytes
-from codctl.errors import CodctlError, UsageError
+from codctl.errors import CodctlError, UsageError, out_of_memory
 from codctl.runs import code as code_
 from codctl.startup import begin_process
 
@@ -115,6 +116,7 @@ def run(argv: Sequence[str]) -> int:
     if command in _WORKING:
         code_.digest()  # before more of it is imported
     try:
+        _check_surroundings()
         for word in argv:
             refuse_other_bytes(word)
         code = int(app(args=list(argv), prog_name="codctl", standalone_mode=False) or 0)
@@ -128,6 +130,9 @@ def run(argv: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last place where anything can be caught
         if hasattr(error, "format_message"):  # Typer's own: a wrong option or argument
             return _usage(error, command, as_json=as_json)
+        if explained := out_of_memory(error):
+            _output.failure(command, explained, as_json=as_json)
+            return explained.exit_code
         _output.talk(_own_traceback(error))
         if as_json:
             _output.failure(command, CodctlError(f"{type(error).__name__}: {error}"), as_json=True)
@@ -137,6 +142,25 @@ def run(argv: Sequence[str]) -> int:
         hint = f"the same command continues: {again}" if command in _WORKING else ""
         _output.failure(command, _InterruptedError(SIGNALLED[code], hint=hint), as_json=as_json)
     return code
+
+
+def _check_surroundings() -> None:
+    """Refuse what no command can work in.
+
+    Raises:
+        UsageError: With what is wrong.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            f"the working directory is gone ({error.strerror})", hint="cd to a directory that exists"
+        ) from None
+    if sys.flags.optimize > 1:
+        raise UsageError(
+            "Python runs without docstrings (-OO or PYTHONOPTIMIZE=2), which transformers and codctl --help need",
+            hint="unset PYTHONOPTIMIZE",
+        )
 
 
 def _usage(error: Exception, command: str, *, as_json: bool) -> int:

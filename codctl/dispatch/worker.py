@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from codctl.dispatch import leash
-from codctl.errors import CodctlError
+from codctl.errors import CodctlError, out_of_memory
 from codctl.log import Lines, log
 from codctl.runs.directory import RunDirectory
 from codctl.startup import begin_process
@@ -87,12 +87,20 @@ def exit_code_of(task: Callable[[], object]) -> int:
     try:
         task()
     except CodctlError as error:
-        where = f"{error.where}: " if error.where else ""
-        sys.stderr.write(f"error: {where}{error.message}\n" + (f"  → {error.hint}\n" if error.hint else ""))
-        return error.exit_code
+        return _said(error)
     except KeyboardInterrupt:
         return 130
+    except (MemoryError, RuntimeError) as error:
+        if explained := out_of_memory(error):
+            return _said(explained)
+        raise
     return 0
+
+
+def _said(error: CodctlError) -> int:
+    where = f"{error.where}: " if error.where else ""
+    sys.stderr.write(f"error: {where}{error.message}\n" + (f"  → {error.hint}\n" if error.hint else ""))
+    return error.exit_code
 
 
 def main(argv: Sequence[str]) -> int:

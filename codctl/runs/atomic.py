@@ -14,9 +14,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
-from collections.abc import Iterator
 import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 

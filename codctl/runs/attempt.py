@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codctl.errors import CodctlError
+from codctl.errors import CodctlError, out_of_memory
 from codctl.log import Lines, log
 from codctl.runs import atomic, lock, manifest, reader, signals, stop
 from codctl.runs.signals import Terminated
@@ -140,7 +140,8 @@ def _record(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _in_short(error: BaseException) -> str:
-    text = error.message if isinstance(error, CodctlError) else f"{type(error).__name__}: {error}"
+    known = error if isinstance(error, CodctlError) else out_of_memory(error)
+    text = known.message if known else f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:500]
 
 

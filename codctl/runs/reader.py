@@ -82,7 +82,7 @@ def read_bytes(path: Path, *, within: Path | None = None, most_bytes: int = SMAL
         size = os.fstat(file.fileno()).st_size
         if size > most_bytes:
             raise UnfitError(f"it has {size} bytes, at most {most_bytes} are expected")
-        return file.read(most_bytes)
+        return file.read(size)  # a larger number would be allocated
 
 
 def lines(path: Path, *, within: Path | None = None) -> Iterator[bytes]:
