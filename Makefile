@@ -55,9 +55,13 @@ bench: install
 bench-gpu: install
 	$(BIN)/python experiments/bench/gpu.py $(if $(FOLDER),--folder $(FOLDER)) $(BENCH)
 
-# 100,000 hostile answers for each family, and as many hostile command lines; some ten minutes.
+# 100,000 hostile answers for each family, as many hostile command lines, and FOLDERS hostile run folders, on each of which
+# every command that reads runs is played; an hour on two cores. SEED=2 makes other folders.
+FOLDERS ?= 400
+SEED ?= 1
 fuzz: install
 	CODCTL_FUZZ_EXAMPLES=100000 $(BIN)/pytest tests/envs -k "hostile or fuzz"
+	CODCTL_HOSTILE_FOLDERS=$(FOLDERS) CODCTL_HOSTILE_SEED=$(SEED) $(BIN)/pytest tests/hostile
 
 # The documentation as a site; a broken link is an error.
 docs: install

@@ -75,6 +75,7 @@ _SCRIPTS = {
         "experiments/bench/gpu.py",
         "experiments/bench/gpu_parts.py",
         "tests/durability/child.py",
+        "tests/hostile/player.py",
         "tests/learn/follower.py",
         "tests/stages/stopping.py",
     )

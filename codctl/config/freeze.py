@@ -93,7 +93,7 @@ def frozen_file(config: Config) -> dict[str, Any]:
     }
 
 
-def thaw(file: Mapping[str, Any]) -> Config:
+def thaw(file: Mapping[str, Any], where: str = "") -> Config:
     """Read what a config.json holds; a key that did not exist when it was written takes its default.
 
     Raises:
@@ -106,6 +106,7 @@ def thaw(file: Mapping[str, Any]) -> Config:
         key = ".".join(str(part) for part in first["loc"])
         raise UsageError(
             f"the frozen config does not fit this codctl: {key}: {first['msg']}",
+            where=where,
             hint="start over from the recipe with --fresh",
         ) from error
 
@@ -115,10 +116,11 @@ def _renamed(file: Mapping[str, Any]) -> dict[str, Any]:
     config = dict(file["config"])
     if why_reserved(str(config.get("name"))):
         del config["name"]  # made before the name was reserved; a run is called as its folder is
-    returns = config.get("train", {}).get("credit", {}).get("returns")
-    if file.get("schema") == 1 and returns in _RENAMED_RETURNS:
-        credit = {**config["train"]["credit"], "returns": _RENAMED_RETURNS[returns]}
-        config["train"] = {**config["train"], "credit": credit}
+    train = config.get("train")
+    credit = train.get("credit") if isinstance(train, Mapping) else None
+    if file.get("schema") == 1 and isinstance(train, Mapping) and isinstance(credit, Mapping):
+        returns = credit.get("returns")
+        config["train"] = {**train, "credit": {**credit, "returns": _RENAMED_RETURNS.get(str(returns), returns)}}
     return config
 
 

@@ -181,7 +181,7 @@ class RunDirectory:
         """
         from codctl.config.freeze import thaw
 
-        return thaw(self.frozen()).model_copy(update={"name": self.name})
+        return thaw(self.frozen(), str(self.path / "config.json")).model_copy(update={"name": self.name})
 
     def attempts(self) -> list[Attempt]:
         """The records of all attempts; those that never said how they ended have died."""

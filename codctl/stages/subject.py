@@ -204,7 +204,8 @@ def _from_checkpoint(subject: Subject, log: Path) -> Performer:
     """Lay the model out beside the evaluation, with a name that `codctl runs clean` knows, and remove it afterwards."""
     assert subject.config is not None
     assert subject.saved is not None
-    folder = temp_sibling(log.parent.with_name(f"{log.parent.name}-model"))
+    beside = log.parent if log.name == "engine.log" else log.with_suffix("")  # its own folder, or only its own name
+    folder = temp_sibling(beside.with_name(f"{beside.name}-model"))
 
     async def close() -> None:
         if performer.close:

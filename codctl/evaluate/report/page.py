@@ -98,7 +98,8 @@ def _headline(source: Source, found: Sequence[World]) -> str:
 
 def _no_headline(source: Source) -> str:
     total = source.config.train.steps
-    return f"Not evaluated yet: {_done(source)} of {total} training steps are done{_STANDING[source.status]}."
+    standing = _STANDING.get(source.status, f" and the run is {source.status}")
+    return f"Not evaluated yet: {_done(source)} of {total} training steps are done{standing}."
 
 
 def _facts(source: Source) -> list[tuple[str, str]]:
