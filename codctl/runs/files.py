@@ -249,6 +249,26 @@ class Complete(TypedDict):
     sha256: Sha256
 
 
+class Loss(TypedDict):
+    """One step of a warm start."""
+
+    step: Count
+    loss: NotRequired[Real]
+    lr: NotRequired[Real]
+    grad_norm: NotRequired[Real]
+
+
+class WarmStart(TypedDict):
+    """result.json of a warm start."""
+
+    episodes: NotRequired[Count]
+    tokens: NotRequired[Count]
+    epochs: NotRequired[Real]
+    source: NotRequired[Text]
+    seconds: NotRequired[Real]
+    losses: NotRequired[list[Loss] | None]  # an older codctl kept none
+
+
 class Metrics(TypedDict):
     """A line of metrics.jsonl."""
 

@@ -153,6 +153,59 @@ class Result(Part):
     parts: NotRequired[list[Part]]
 
 
+@_open
+class Row(TypedDict):
+    """A line of rows.jsonl: one task of one arm."""
+
+    arm: Word
+    pack: Word
+    position: Count
+    success: Real
+
+
+class Move(TypedDict):
+    """One reply, and what the world answered."""
+
+    reply: Text
+    observation: Text
+
+
+@_open
+class HintScore(TypedDict):
+    """How right hints are."""
+
+    right: Count
+    wrong: Count
+    missing: Count
+    knowable: Count
+
+
+@_open
+class Episode(TypedDict):
+    """One task of a walkthrough."""
+
+    position: Count
+    task: Text
+    moves: list[Move]
+    success: bool
+    outcome: NotRequired[Word]
+    feedback: NotRequired[Text | None]
+    hint_before: NotRequired[Text | None]
+    hint_after: NotRequired[Text | None]
+    hint_score: NotRequired[HintScore | None]
+    update_reply: NotRequired[Text | None]
+    update_problem: NotRequired[Text | None]
+
+
+@_open
+class Walkthrough(TypedDict):
+    """walkthrough.json: one pack told in full; empty when none was."""
+
+    pack: NotRequired[Word]
+    truth: NotRequired[Text]
+    episodes: NotRequired[list[Episode]]
+
+
 def read(path: Path, *, within: Path | None = None) -> dict[str, Any] | None:
     """A result; None when there is none.
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from codctl.cod.conversation import Chat
 from codctl.cod.trajectory import EpisodeRecord
@@ -18,6 +17,7 @@ from codctl.errors import PreflightError
 from codctl.learn.demonstrations import check, digest_of, of_folder, other_source
 from codctl.learn.models import check_folder, load_chat, load_tokenizer
 from codctl.quantities import counted
+from codctl.runs import reader
 from codctl.runs.atomic import write_json
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import is_sealed, is_whole, sealing
@@ -26,6 +26,9 @@ from codctl.stages.export import name_base
 from codctl.stages.progress import Progress
 from codctl.stages.setup import Speaker, export, rollout_settings
 from codctl.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    from codctl.runs.files import WarmStart
 
 _STAGE, _STEPS, _RESULT = "warm_start", "warm_start_steps", "result.json"
 
@@ -146,7 +149,7 @@ def _refuse_other_source(final: Path, config: Config) -> None:
     folder = config.warm_start.demonstrations
     if not folder or not is_sealed(Path(folder)):
         return
-    if json.loads((final / _RESULT).read_text(encoding="utf-8")).get("source", "") != _source(config):
+    if _result(final).get("source", "") != _source(config):
         raise other_source(folder)
 
 
@@ -166,15 +169,23 @@ def _export(speaker: Speaker, config: Config, folder: Path) -> None:
         (folder / "README.md").unlink()  # PEFT's empty form; the final model has a card
 
 
+def _result(final: Path) -> WarmStart:
+    from codctl.runs import files
+
+    found: WarmStart = {}
+    return reader.read(final / _RESULT, files.WarmStart) or found
+
+
 def _metrics(step: Any) -> dict[str, float]:
     return {name: value for name, value in asdict(step).items() if name != "step"}
 
 
 def _log_again(final: Path, tracker: Tracker) -> None:
     """Log the steps of a finished warm start, unless an earlier attempt has logged them all."""
-    losses = json.loads((final / _RESULT).read_text(encoding="utf-8")).get("losses")  # an older codctl kept none
+    losses = _result(final).get("losses")
     if losses is None or tracker.steps(_STAGE) == [record["step"] for record in losses]:
         return
     tracker.rewind(_STAGE, -1)
     for record in losses:
-        tracker.log(int(record["step"]), _STAGE, {name: value for name, value in record.items() if name != "step"})
+        numbers = cast("dict[str, float]", {name: value for name, value in record.items() if name != "step"})
+        tracker.log(record["step"], _STAGE, numbers)

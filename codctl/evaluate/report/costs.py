@@ -35,7 +35,7 @@ def time_parts(source: Source) -> list[Part]:
     rollout, learn = _total(steps, "seconds/rollout"), _total(steps, "seconds/learn")
     evaluations = [e for family in source.families for e in (family.before, family.after, family.long)]
     found = [
-        ("Warm start", float(source.warm_start["seconds"]) if source.warm_start else 0.0, "c-before"),
+        ("Warm start", float(source.warm_start.get("seconds") or 0.0) if source.warm_start else 0.0, "c-before"),
         ("CoD-Train: rollouts", rollout, "c-own"),
         ("CoD-Train: learning", learn, "c-oracle"),
         ("CoD-Train: other", max(0.0, _total(steps, "seconds/step") - rollout - learn), "c-none"),

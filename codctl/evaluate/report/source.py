@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from codctl.errors import UsageError
 from codctl.evaluate import look, replies
 from codctl.quantities import counted
 from codctl.runs import reader, result_file
@@ -16,7 +15,10 @@ from codctl.tracking import jsonl
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config, WorldPart
-    from codctl.runs.files import Attempt, Manifest
+    from codctl.runs.files import Attempt, Manifest, WarmStart
+
+
+_RESULT = "result.json"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Source:
     status: str
     config: Config
     records: list[dict[str, Any]]
-    warm_start: dict[str, Any] | None
+    warm_start: WarmStart | None
     families: tuple[FamilyEvaluations, ...]
     missing: list[str]
 
@@ -101,7 +103,7 @@ def load(run: RunDirectory) -> Source:
         missing.append(f"CoD-Train has done {done} of {counted(config.train.steps, 'step')}.")
     warm_start = None
     if config.warm_start.enabled:
-        warm_start = _json(run.stage("warm_start"), "result.json", "The warm start", missing)
+        warm_start = _warm_start(run.stage("warm_start"), missing)
     # A run writes its own page as its last act: with nothing missing, it is as good as finished.
     status = run.status()
     return Source(
@@ -132,20 +134,25 @@ def _family(run: RunDirectory, config: Config, part: WorldPart, missing: list[st
 
 
 def _evaluation(folder: Path, what: str, missing: list[str]) -> EvaluationFolder | None:
-    result = _json(folder, "result.json", what, missing)
+    result = result_file.read(folder / _RESULT) if _is_there(folder, what, missing) else None
     if result is None:
         return None
     try:
-        rows = [reader.parse(line) for line in reader.lines(folder / "rows.jsonl")]
-        told = reader.parse(reader.read_bytes(folder / "walkthrough.json", most_bytes=reader.LARGE))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"its rows cannot be used: {error}", where=str(folder)) from error
-    return EvaluationFolder(result, rows, told)
+        rows = reader.check([reader.parse(line) for line in reader.lines(folder / "rows.jsonl")], list[result_file.Row])
+    except ValueError as error:
+        reader.refuse(folder / "rows.jsonl", error)
+    told = reader.read(folder / "walkthrough.json", result_file.Walkthrough, most_bytes=reader.LARGE)
+    return EvaluationFolder(result, cast("list[dict[str, Any]]", rows), cast("dict[str, Any]", told or {}))
 
 
-def _json(folder: Path, name: str, what: str, missing: list[str]) -> dict[str, Any] | None:
+def _warm_start(folder: Path, missing: list[str]) -> WarmStart | None:
+    from codctl.runs import files
+
+    return reader.read(folder / _RESULT, files.WarmStart) if _is_there(folder, "The warm start", missing) else None
+
+
+def _is_there(folder: Path, what: str, missing: list[str]) -> bool:
     if problem := why_not_sealed(folder):
         state = "is not there yet" if problem == "no such folder" else f"cannot be used ({problem})"
         missing.append(f"{what} {state}.")
-        return None
-    return result_file.read(folder / name)
+    return not problem
