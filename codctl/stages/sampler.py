@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import shutil
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ from codctl.config.schema import Config, EngineConfig
 from codctl.envs.base import Pack, Situation
 from codctl.errors import PreflightError, StageError
 from codctl.learn.batching import Sample
+from codctl.runs import lock
 from codctl.seeds import derive_seed
 from codctl.stages.training_engine import TrainingEngine
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from codctl.learn.group import LearnerGroup
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  a folder of one's own below it, closed to others
+_OWNER = "owner"  # file beside the weights: host and run
 _PROBES, _PROBE_TOKENS = 4, 16
 # Largest mean difference of log-probs that rounding explains, on any machine: it follows from the type. A log-prob is a
 # difference of logits; one of size 32 has a rounding step of 0.125 in bfloat16 and of 4e-6 in float32, and what kernels
@@ -61,7 +65,9 @@ class Sampler:
     ) -> None:
         self.engine, self.apart, self._turns = opened.engine, opened.apart, opened.turns
         self._config, self._group, self._chat = config, group, chat
-        self._root = weights_folder(config.engine, run)
+        self._run, self._root = run.resolve(), weights_folder(config.engine, run)
+        if self.apart:
+            remove_abandoned(_MEMORY)
         self._version = 0
         self._is_asleep = False
 
@@ -101,7 +107,7 @@ class Sampler:
         if self.apart:
             self._forget_all_but(set())
             if published is not None:
-                _make_private(self._root)
+                self._make_root()
                 shutil.copytree(published, self.folder(version))
             elif version == learned and self._config.engine.lags:
                 self._publish(version)
@@ -127,11 +133,16 @@ class Sampler:
             shutil.rmtree(self._root, ignore_errors=True)
 
     def _publish(self, version: int) -> None:
-        _make_private(self._root)
+        self._make_root()
         self._group.publish(self.folder(version))
 
+    def _make_root(self) -> None:
+        _make_private(self._root)
+        owner = f"{socket.gethostname()}\n{self._run}"
+        (self._root / _OWNER).write_text(owner, encoding="utf-8", errors="surrogateescape")
+
     def _forget_all_but(self, versions: set[int]) -> None:
-        kept = {self.folder(version) for version in versions}
+        kept = {self._root / _OWNER, *(self.folder(version) for version in versions)}
         for path in self._root.iterdir() if self._root.is_dir() else ():
             if path not in kept:
                 shutil.rmtree(path, ignore_errors=True)
@@ -176,6 +187,17 @@ def weights_folder(engine: EngineConfig, run: Path) -> Path:
     root = chosen if engine.weights_dir or os.access(chosen, os.W_OK) else run
     digest = hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:16]
     return root / f"codctl-{os.getuid()}-{digest}"
+
+
+def remove_abandoned(memory: Path) -> None:
+    """Delete the weights that runs of this user have left in memory: killed, and not continued since."""
+    for root in memory.glob(f"codctl-{os.getuid()}-*"):
+        with contextlib.suppress(OSError):  # another user's, or of no run that is known
+            host, _, run = (root / _OWNER).read_text(encoding="utf-8", errors="surrogateescape").partition("\n")
+            # Containers may share this memory, and not the disk that the run is on.
+            is_here = host == socket.gethostname() and root.stat().st_uid == os.getuid()
+            if is_here and not lock.is_locked(Path(run) / "lock"):
+                shutil.rmtree(root, ignore_errors=True)
 
 
 def _make_private(folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codctl.config.schema import EngineConfig
-from codctl.stages.sampler import version_for
+from codctl.runs.lock import RunLock
+from codctl.stages.sampler import remove_abandoned, version_for
 from tests.stages.resuming import assert_same, codctl, finish, outcome
 
 LATE = ("engine.sync_every=3", "train.steps=6")
@@ -82,3 +85,23 @@ def test_rows_that_are_too_old_are_refused_before_anything_starts(tmp_path: Path
     refused = codctl(tmp_path, "nowhere", "engine.sync_every=4", "engine.max_staleness=2")
     assert refused.returncode == 2
     assert "make rows 3 steps old, max_staleness=2 drops them" in refused.stdout
+
+
+def test_weights_of_runs_that_were_killed_are_removed_from_memory(tmp_path: Path) -> None:
+    hosts = {
+        "killed": socket.gethostname(),
+        "running": socket.gethostname(),
+        "deleted": socket.gethostname(),
+        "other": "x",
+    }
+    for name in (*hosts, "unknown"):
+        root = tmp_path / f"codctl-{os.getuid()}-{name}"
+        root.mkdir()
+        if name in hosts:
+            (root / "owner").write_text(f"{hosts[name]}\n{tmp_path / name}")
+    for name in ("killed", "running"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "lock").touch()
+    with RunLock(tmp_path / "running" / "lock"):
+        remove_abandoned(tmp_path)
+    assert sorted(path.name.split("-")[-1] for path in tmp_path.glob("codctl-*")) == ["other", "running", "unknown"]
