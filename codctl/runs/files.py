@@ -13,6 +13,8 @@ from pydantic import AfterValidator, ConfigDict, Field, with_config
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
+_VERBS = ("train", "sweep", "eval", "evals", "resume")
+
 
 def _matching(pattern: str, what: str) -> AfterValidator:
     known = re.compile(pattern, re.ASCII)
@@ -21,6 +23,17 @@ def _matching(pattern: str, what: str) -> AfterValidator:
         if not known.fullmatch(value):
             raise PydanticCustomError("alphabet", "it should be {what}", {"what": what})
         return value
+
+    return AfterValidator(check)
+
+
+def _makes_results() -> AfterValidator:
+    """A stored command is shown as what to type next: it is one of those that make runs and results, and no other."""
+
+    def check(words: list[str]) -> list[str]:
+        if words[:1] not in ([], ["codctl"]) or words[1:2] not in ([], *([verb] for verb in _VERBS)):
+            raise PydanticCustomError("command", "it should be codctl with {verbs}", {"verbs": ", ".join(_VERBS)})
+        return words
 
     return AfterValidator(check)
 
@@ -56,7 +69,7 @@ SuitePath = Annotated[
         "a suite or a file of the sweep's",
     ),
 ]
-Command = Annotated[list[Text], Field(max_length=10_000)]
+Command = Annotated[list[Text], Field(max_length=10_000), _makes_results()]
 
 
 class Birth(TypedDict):

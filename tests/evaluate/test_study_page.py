@@ -117,7 +117,7 @@ def test_one_seed_is_said_to_be_one(study: Path) -> None:
 
 def test_what_others_wrote_is_only_shown(study: Path, fake_studies: ModuleType) -> None:
     plan = json.loads((study / "sweep.json").read_text())
-    plan |= {"name": HOSTILE, "source": HOSTILE, "command": ["codctl", HOSTILE]}
+    plan |= {"source": HOSTILE, "command": ["codctl", "sweep", HOSTILE]}
     for trial in plan["trials"]:
         trial["labels"]["train"] += HOSTILE
         trial["overrides"] = [HOSTILE]

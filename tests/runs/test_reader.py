@@ -113,3 +113,14 @@ def test_a_file_behind_a_linked_folder_is_not_read_but_a_linked_run_is(tmp_path:
     assert list(reader.lines(run / "slurm" / "dispatch.json", within=run)) == []
     (tmp_path / "named").symlink_to(outside)
     assert read(tmp_path / "named") == DISPATCH
+
+
+@pytest.mark.parametrize(
+    "words", [["rm", "-rf", "."], ["codctl", "runs", "clean", "--old", "--yes"], ["codctl", ["x"]]]
+)
+def test_a_command_that_would_be_proposed_makes_runs_or_results(words: list[Any]) -> None:
+    content = {"name": "s", "created": "2026", "axes": {}, "bases": {}, "trials": [], "schema": 1}
+    known = ["codctl", "sweep", "tiny", "seed=0,1"]
+    assert reader.check({**content, "command": known}, files.Sweep)["command"] == known
+    with pytest.raises(reader.UnfitError, match="command"):
+        reader.check({**content, "command": words}, files.Sweep)
