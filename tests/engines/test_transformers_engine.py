@@ -362,8 +362,10 @@ def without_garbage_collection() -> Iterator[None]:
         gc.enable()
 
 
-def memory_of(engine: TransformersEngine) -> list[weakref.ref[torch.Tensor]]:
-    """The keys and values of every layer."""
+async def seated(engine: TransformersEngine) -> list[weakref.ref[torch.Tensor]]:
+    """The keys and values of every layer, of a conversation that is going on."""
+    engine.take_seat()
+    await engine.generate(prompt(0), Sampling(4, 1.0, (STOP,)), seed=0, asker=NOBODY)
     found = [weakref.ref(memory) for layer in engine._cache.layers for memory in (layer.keys_THD, layer.values_THD)]
     assert all(ref() is not None for ref in found)
     return found
@@ -372,13 +374,15 @@ def memory_of(engine: TransformersEngine) -> list[weakref.ref[torch.Tensor]]:
 @pytest.mark.usefixtures("without_garbage_collection")
 def test_an_update_frees_the_keys_and_values_of_the_weights_before(model: Any) -> None:
     engine = new_engine(model)
-    for version in range(1, 5):
-        engine.take_seat()  # somebody plays on: what they said is kept
-        together(engine, [0, 1])
-        before = memory_of(engine)
-        engine._seats = 0
-        asyncio.run(engine.update_weights(Weights(version)))
+
+    async def play_and_update(version: int) -> None:
+        before = await seated(engine)
+        await engine.update_weights(Weights(version))
         assert [ref() for ref in before] == [None] * len(before)
+        engine.leave_seat()
+
+    for version in range(1, 5):
+        asyncio.run(play_and_update(version))
 
 
 @pytest.mark.usefixtures("without_garbage_collection")
@@ -386,9 +390,7 @@ def test_an_engine_that_is_dropped_leaves_nothing(model: Any) -> None:
     """Also one that nobody has closed: an error has ended its training."""
     for _ in range(3):
         engine = new_engine(model)
-        engine.take_seat()
-        together(engine, [0, 1])
-        left = [weakref.ref(engine), weakref.ref(engine._cache), *memory_of(engine)]
+        left = [*asyncio.run(seated(engine)), weakref.ref(engine), weakref.ref(engine._cache)]
         del engine
         assert [ref() for ref in left] == [None] * len(left)
 
