@@ -13,7 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field, with_config
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
-_VERBS = ("train", "sweep", "eval", "evals", "resume")
+_REMOVING = {"cancel", "clean", "rm", "remove", "delete", "sync"}  # commands that take away or send
 
 
 def _matching(pattern: str, what: str) -> AfterValidator:
@@ -28,11 +28,11 @@ def _matching(pattern: str, what: str) -> AfterValidator:
 
 
 def _makes_results() -> AfterValidator:
-    """A stored command is shown as what to type next: it is one of those that make runs and results, and no other."""
+    """A stored command is shown as what to type next, so it is codctl's and takes nothing away."""
 
     def check(words: list[str]) -> list[str]:
-        if words[:1] not in ([], ["codctl"]) or words[1:2] not in ([], *([verb] for verb in _VERBS)):
-            raise PydanticCustomError("command", "it should be codctl with {verbs}", {"verbs": ", ".join(_VERBS)})
+        if words[:1] not in ([], ["codctl"]) or not _REMOVING.isdisjoint(words[1:3]):
+            raise PydanticCustomError("command", "it should be a command of codctl that makes runs or results")
         return words
 
     return AfterValidator(check)
