@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from codctl.cod.context import Revision
 from codctl.envs.base import HintScore
+from codctl.errors import UsageError
 from codctl.outcomes import ReplyFault
+from codctl.runs import reader
 
 Kind = Literal["solve", "update"]
 
@@ -133,8 +135,17 @@ def _revision(trajectory: Trajectory, episode: EpisodeRecord) -> dict[str, Any]:
 
 
 def read_parquet(path: Path) -> list[dict[str, Any]]:
-    """The rows that `write_parquet` stored."""
+    """The rows that `write_parquet` stored.
+
+    Raises:
+        UsageError: They cannot be read.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    try:
+        with reader.open_file(path) as file:
+            rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise UsageError(f"the trajectories cannot be read: {error}", where=str(path)) from error
     return rows

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codctl.errors import RefusedError, UsageError
+from codctl.errors import CodctlError, RefusedError, UsageError
 from codctl.runs import clean, lock, reader
 from codctl.runs.directory import RunDirectory
 
@@ -119,10 +119,11 @@ def _read(path: Path) -> StoredEvaluation | None:
     try:
         result = result_file.read(path / RESULT)
         about = result_file.read(path / ABOUT) or result or {}
-    except UsageError as error:
+        state = _state(path, result)
+    except CodctlError as error:
         return StoredEvaluation(path, {}, None, "damaged", problem=error.message)
     played = sum(1 for _ in units(path / JOURNAL)) if result is None else 0
-    return StoredEvaluation(path, about, result, _state(path, result), played)
+    return StoredEvaluation(path, about, result, state, played)
 
 
 def _state(path: Path, result: dict[str, Any] | None) -> str:

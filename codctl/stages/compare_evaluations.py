@@ -12,6 +12,7 @@ from codctl.errors import UsageError
 from codctl.evaluate.about import subject_title
 from codctl.evaluate.comparison import Played, compare
 from codctl.evaluate.report.comparison_page import render
+from codctl.runs import reader
 from codctl.runs.atomic import storage_errors, write_text
 from codctl.runs.evaluations import EVALUATIONS, StoredEvaluation
 
@@ -65,7 +66,8 @@ def _played(one: StoredEvaluation) -> Played:
     if one.result is None:
         raise UsageError(f"{one.name} has no result yet", where=str(one.path), hint="play it to the end first")
     try:
-        rows = pq.read_table(one.path / "rows.parquet", columns=_COLUMNS).to_pylist()
+        with reader.open_file(one.path / "rows.parquet") as file:
+            rows = pq.read_table(file, columns=_COLUMNS).to_pylist()
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(f"its rows cannot be read: {error}", where=str(one.path / "rows.parquet")) from error
     return Played(one.name, subject_title(one.subject), one.result["parts"], rows)

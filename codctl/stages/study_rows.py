@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from codctl.errors import UsageError
 from codctl.evaluate.study import Played
+from codctl.runs import reader
 
 _COLUMNS = ("arm", "seed", "number", "position", "foreign", "success")
 
@@ -19,11 +21,19 @@ def played(folder: Path, part: Mapping[str, Any]) -> Played:
     Args:
         folder: Of the suite's result.
         part: Of its result.json.
+
+    Raises:
+        UsageError: They cannot be read.
     """
     import pyarrow.parquet as pq
 
     mine = [("part", "==", part["name"]), ("foreign", "==", False)]
-    table = pq.read_table(folder / "rows.parquet", columns=list(_COLUMNS), filters=mine)
+    path = folder / "rows.parquet"
+    try:
+        with reader.open_file(path) as file:
+            table = pq.read_table(file, columns=list(_COLUMNS), filters=mine)
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"its rows cannot be read: {error}", where=str(path)) from error
     rows = {name: table[name].to_numpy() for name in _COLUMNS}
     found = {}
     for arm in (*part["arms"], *part.get("ceiling_curves", {})):

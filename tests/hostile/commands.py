@@ -8,8 +8,8 @@ from typing import Any
 
 # RUN, SWEEP and EVALUATION stand for what was changed, or else for one that is whole. Those that write come last.
 LINES: dict[str, tuple[str, ...]] = {
-    "runs list": ("runs list --all", "runs list --all --json", "runs list --status finished"),
-    "status": ("status", "status --json", "status RUN SWEEP"),
+    "runs list": ("runs list --all --json", "runs list --all", "runs list --status finished"),
+    "status": ("status --json", "status RUN SWEEP", "status"),
     "evals list": ("evals list", "evals list --run RUN --json"),
     "doctor": ("doctor",),
     "runs show": ("runs show RUN", "runs show RUN --json"),
@@ -25,8 +25,8 @@ LINES: dict[str, tuple[str, ...]] = {
     "evals compare": ("evals compare EVALUATION OTHER_EVALUATION --out compare.html",),
     "train": ("train micro.yaml --name RUN --dry-run", "train micro.yaml --fork RUN --name forked --dry-run"),
     "sweep": ("sweep micro.yaml seed=0 --name SWEEP --dry-run",),
-    "env play": ("env play frozen_lake --preset tiny --run RUN",),
-    "env demonstrate": ("env demonstrate frozen_lake --run RUN --packs 1 --out demonstrations",),
+    "env play": ("env play frozen_lake --preset tiny --length 2 --run RUN",),
+    "env demonstrate": ("env demonstrate frozen_lake --run RUN --packs 1 --length 2 --best-of 1 --out demonstrations",),
     "sync": ("sync RUN --timeout 10", "sync SWEEP --timeout 10"),
     "eval": (
         "eval --run RUN --suite position-curve --limit 2 --json",
@@ -55,11 +55,11 @@ def reading() -> set[str]:
     }
 
 
-def lines(run: str, sweep: str, evaluation: str, other_evaluation: str) -> Iterator[list[str]]:
+def lines(run: str, sweep: str, evaluation: str, other_evaluation: str, turn: int) -> Iterator[list[str]]:
+    """Every command once; the forms of each take turns from folder to folder."""
     named = {"RUN": run, "SWEEP": sweep, "EVALUATION": evaluation, "OTHER_EVALUATION": other_evaluation}
-    for command in LINES.values():
-        for line in command:
-            yield [named.get(word, word) for word in line.split()]
+    for forms in LINES.values():
+        yield [named.get(word, word) for word in forms[turn % len(forms)].split()]
 
 
 def complete(words: list[str]) -> list[str]:
