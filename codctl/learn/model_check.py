@@ -96,7 +96,9 @@ def read_config(folder: Path) -> Any:
     with understood("config.json cannot be used", path, _AGAIN):
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise PreflightError(f"a {kind} model is no causal language model", where=str(path), hint="give a decoder-only model")
+        raise PreflightError(
+            f"a {kind} model is no causal language model", where=str(path), hint="give a decoder-only model"
+        )
     _check_class(settings, MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].__name__, path)
     return config
 
