@@ -1,7 +1,8 @@
 """Limits on a chat template: it is a small program that came with a model, and may never end or write without end.
 
-Jinja's sandbox keeps a template from files and from Python's insides, not from loops. The time limit uses the real-time
-timer of the process, whose signal only the main thread gets; elsewhere a template has no time limit.
+Jinja's sandbox keeps a template from files and from Python's insides, not from loops. The time limit counts what the
+process computes, so that a busy machine shortens it for nobody. Only the main thread gets the timer's signal; elsewhere
+a template has no time limit.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-LONGEST_S = 10.0  # for one conversation; ordinary templates take a millisecond
+LONGEST_S = 10.0  # of computing, for one conversation; ordinary templates take a millisecond
 MOST_MEMORY = 512 << 20  # while it is tried out, before a model is loaded
 MOST_TEXT = 200_000  # characters beside those of the messages
 
@@ -25,7 +26,7 @@ class OverTimeError(Exception):
 
 @contextlib.contextmanager
 def time_limit() -> Iterator[None]:
-    """Raise OverTimeError in the block after LONGEST_S."""
+    """Raise OverTimeError in the block after LONGEST_S of computing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -33,13 +34,13 @@ def time_limit() -> Iterator[None]:
     def ring(signum: int, frame: FrameType | None) -> None:
         raise OverTimeError
 
-    before = signal.signal(signal.SIGALRM, ring)
+    before = signal.signal(signal.SIGVTALRM, ring)
     try:
-        signal.setitimer(signal.ITIMER_REAL, LONGEST_S)
+        signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST_S)
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before or signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before or signal.SIG_DFL)
 
 
 @contextlib.contextmanager
