@@ -89,6 +89,20 @@ class Origin(TypedDict):
     changed: dict[Word, Any]
 
 
+class Machine(TypedDict):
+    """What a machine says of itself."""
+
+    host: NotRequired[Word]
+    system: NotRequired[Word]
+    cpu: NotRequired[Word]
+    cores: NotRequired[Count]
+    memory_gb: NotRequired[Real]
+    gpus: NotRequired[list[Word]]
+    python: NotRequired[Word]
+    commit: NotRequired[Word | None]
+    versions: NotRequired[dict[Word, Word | None]]
+
+
 class Manifest(TypedDict):
     """manifest.json"""
 
@@ -99,7 +113,7 @@ class Manifest(TypedDict):
     command: Command
     digest: Digest
     codctl_version: Word
-    machine: dict[Word, Any]
+    machine: Machine
     sweep: NotRequired[Text | None]
     forked_from: NotRequired[Origin | None]
 
@@ -211,18 +225,9 @@ class Attempt(TypedDict):
     mark: NotRequired[Text]
 
 
-class Environment(TypedDict):
-    """attempts/NNN/environment.json: whatever a machine says of itself."""
+class Environment(Machine):
+    """attempts/NNN/environment.json"""
 
-    host: NotRequired[Word]
-    system: NotRequired[Word]
-    cpu: NotRequired[Word]
-    cores: NotRequired[Count]
-    memory_gb: NotRequired[Real]
-    gpus: NotRequired[list[Any]]
-    python: NotRequired[Word]
-    commit: NotRequired[Word | None]
-    versions: NotRequired[dict[Word, Word | None]]
     packages: NotRequired[dict[Word, Word]]
     variables: NotRequired[dict[Word, Text]]
 

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from codctl.runs import reader
-from codctl.runs.files import Command, Count, Real, Text, Word
+from codctl.runs.files import Command, Count, Machine, Real, Seconds, Text, Word
 
 _open = with_config(ConfigDict(extra="allow"))
 
@@ -148,6 +148,9 @@ class Result(Part):
     digest: NotRequired[Word]
     subject: NotRequired[Subject]
     command: NotRequired[Command]
+    codctl_version: NotRequired[Word]
+    seconds: NotRequired[Seconds]
+    machine: NotRequired[Machine]
     to_play_again: NotRequired[Count]
     trajectories: NotRequired[Count]
     parts: NotRequired[list[Part]]
@@ -199,11 +202,11 @@ class Episode(TypedDict):
 
 @_open
 class Walkthrough(TypedDict):
-    """walkthrough.json: one pack told in full; empty when none was."""
+    """walkthrough.json: one pack told in full; an empty object when none was."""
 
-    pack: NotRequired[Word]
-    truth: NotRequired[Text]
-    episodes: NotRequired[list[Episode]]
+    pack: Word
+    truth: Text
+    episodes: list[Episode]
 
 
 def read(path: Path, *, within: Path | None = None) -> dict[str, Any] | None:

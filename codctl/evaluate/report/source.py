@@ -141,8 +141,11 @@ def _evaluation(folder: Path, what: str, missing: list[str]) -> EvaluationFolder
         rows = reader.check([reader.parse(line) for line in reader.lines(folder / "rows.jsonl")], list[result_file.Row])
     except ValueError as error:
         reader.refuse(folder / "rows.jsonl", error)
-    told = reader.read(folder / "walkthrough.json", result_file.Walkthrough, most_bytes=reader.LARGE)
-    return EvaluationFolder(result, cast("list[dict[str, Any]]", rows), cast("dict[str, Any]", told or {}))
+    path = folder / "walkthrough.json"
+    told = reader.read(path, dict[str, Any], most_bytes=reader.LARGE)
+    if told:
+        told = cast("Any", reader.read(path, result_file.Walkthrough, most_bytes=reader.LARGE))
+    return EvaluationFolder(result, cast("list[dict[str, Any]]", rows), told or {})
 
 
 def _warm_start(folder: Path, missing: list[str]) -> WarmStart | None:
