@@ -215,9 +215,11 @@ def _job_script(config: Config, runs_dir: Path) -> str:
 def _send(run: RunDirectory, config: Config, *, slurm: bool, as_json: bool) -> None:
     """Hand the run over."""
     from codctl.dispatch import launch
+    from codctl.dispatch.jobs import Jobs
+    from codctl.dispatch.standing import ALIVE, status_of
 
-    if run.status() == "queued":
-        _refuse_queued(run)
+    if (status := status_of(run, Jobs())) in ALIVE:
+        _refuse_alive(run, status)
     snapshot = launch.snapshot_for(run)
     found = launch.on_slurm(run, config, snapshot) if slurm else launch.detached(run, config, snapshot)
     who = f"job {', '.join(found['jobs'])}" if slurm else f"process {found['pid']}"
@@ -226,12 +228,12 @@ def _send(run: RunDirectory, config: Config, *, slurm: bool, as_json: bool) -> N
     _output.result("train", found, "\n".join(lines), as_json=as_json)
 
 
-def _refuse_queued(run: RunDirectory) -> None:
+def _refuse_alive(run: RunDirectory, status: str) -> None:
     from codctl.errors import RefusedError
 
     jobs = ", ".join(sent["jobs"] if (sent := run.dispatch()) else []) or "a worker that is starting"
     raise RefusedError(
-        f"run {run.title!r} is already queued ({jobs})",
+        f"run {run.title!r} is already {status} ({jobs})",
         where=str(run.path),
         hint=f"codctl status {run.title}, or codctl cancel {run.title}",
     )

@@ -77,6 +77,7 @@ def look(sweep: Path, entry: SweepTrial) -> Trial:
     status, broken = "planned", ""
     if run.manifest_path.is_file():
         try:
+            run.manifest()
             status, attempts = run.status(), run.attempts()
         except CodctlError as error:
             status, broken = "unreadable", error.message
