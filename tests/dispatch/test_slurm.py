@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from codctl.cli import train
 from codctl.config.schema import ClusterConfig, Config
-from codctl.dispatch import ranks, slurm, slurm_checks
+from codctl.dispatch import launch, ranks, slurm, slurm_checks
 from codctl.dispatch.stage_job import StageJob, given_up
 from codctl.errors import BackendError, CodctlError, RefusedError
 from codctl.runs.directory import RunDirectory
+from tests.dispatch.conftest import Clients, squeue_line
 
 ONE = """\
 #!/bin/bash
@@ -191,6 +193,20 @@ def test_a_command_runs_once_whatever_the_training_needs(tmp_path: Path, monkeyp
 def new_run(folder: Path, **sections: Any) -> RunDirectory:
     config = Config.model_validate({"name": "mine", "tracking": {"mlflow": False}, **sections})
     return RunDirectory.create_or_continue(folder / "runs", config, recipe="mine", command=["codctl"])
+
+
+def test_a_run_is_not_submitted_twice_but_again_when_its_job_is_gone(
+    tmp_path: Path, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_run(tmp_path)
+    run.write_dispatch({"where": "slurm", "jobs": ["7"]})
+    clients.queued(squeue_line("7", "PENDING", run.path))
+    monkeypatch.setattr(launch, "on_slurm", lambda run, *_: {"run": str(run.path), "jobs": ["8"]})
+    monkeypatch.setattr(launch, "snapshot_for", lambda _: None)
+    with pytest.raises(RefusedError, match=r"run 'mine' is already queued \(7\)"):
+        train._send(run, run.config(), slurm=True, as_json=False)
+    clients.queued()
+    train._send(run, run.config(), slurm=True, as_json=False)
 
 
 def test_the_time_limits_signal_pauses_the_worker_and_asks_for_another_go(tmp_path: Path) -> None:
