@@ -1,8 +1,7 @@
 """Limits on a chat template: it is a small program that came with a model, and may never end or write without end.
 
-Jinja's sandbox keeps a template from files and from Python's insides, not from loops. The time limit counts what the
-process computes, so that a busy machine shortens it for nobody. Only the main thread gets the timer's signal; elsewhere
-a template has no time limit.
+Jinja's sandbox keeps a template from files and from Python's internals, not from loops. The time limit counts CPU time,
+so that a busy machine refuses no template. Only the main thread gets the timer's signal: other threads have no limit.
 """
 
 from __future__ import annotations
