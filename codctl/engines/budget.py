@@ -19,6 +19,11 @@ def blocks_allocated(used: int) -> int:
     return 1 + used + max(1, used // _SPARE)
 
 
+def blocks_resident(used: int, device: str) -> int:
+    """Blocks that take memory when so many are used: on a CPU what was allocated ahead takes none until it is used."""
+    return 1 + used if device == "cpu" else blocks_allocated(used)
+
+
 def tokens_of_a_pass(parameters: int, device: str) -> int:
     """Most prompt tokens that are read in one forward pass: on a CPU those of a second or two."""
     if device != "cpu":

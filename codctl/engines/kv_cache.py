@@ -62,6 +62,10 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
     return torch.frombuffer(pages, dtype=dtype, count=count).view(shape)
 
 
+def _heads_size(states_RHQD: torch.Tensor) -> tuple[int, int]:
+    return states_RHQD.shape[1], states_RHQD.shape[3]
+
+
 class _Layer(CacheLayerMixin):  # type: ignore[misc]  # untyped library
     """Keys and values of one layer."""
 
@@ -72,8 +76,12 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # untyped library
         # The cache holds its layers. A strong reference back would keep all of this memory alive, after the cache is
         # dropped, until Python's garbage collector happens to run.
         self._cache = cast("KvCache", weakref.proxy(cache))
+        self.clear()
+
+    def clear(self) -> None:
         self.keys_THD: torch.Tensor | None = None
         self.values_THD: torch.Tensor | None = None
+        self._is_written = False
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         self.is_initialized = True
@@ -82,22 +90,44 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # untyped library
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write the rows' new tokens to their places; return all that these rows may look at."""
-        self.keys_THD = self._written(self.keys_THD, key_states)
-        self.values_THD = self._written(self.values_THD, value_states)
+        keys_THD, values_THD = self._with_room(key_states, value_states)
+        self._write(keys_THD, key_states)
+        self._write(values_THD, value_states)
+        self._is_written = True
         if self._cache.are_fresh:
             return key_states, value_states
-        return self._read(self.keys_THD), self._read(self.values_THD)
+        return self._read(keys_THD), self._read(values_THD)
 
-    def _written(self, memory: torch.Tensor | None, new_RHQD: torch.Tensor) -> torch.Tensor:
-        cache, (_, heads, _, size) = self._cache, new_RHQD.shape
-        room = cache.capacity * BLOCK
-        if memory is None or memory.shape[0] < room:
-            grown = _zeros((room, heads, size), cache.dtype or new_RHQD.dtype, new_RHQD.device)
-            if memory is not None:
-                grown[: memory.shape[0]] = memory
-            memory = grown
-        memory[cache.places_RQ] = new_RHQD.transpose(1, 2).to(memory.dtype)
-        return memory
+    def _with_room(self, keys_RHQD: torch.Tensor, values_RHQD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values, for as many tokens as the cache has blocks for.
+
+        On a CPU all layers get their memory at the same time. One after the other they would each leave a hole among
+        the numbers of the forward pass, which the C library never gives back: as much as twice the keys and values.
+        """
+        if not self._is_written and self.keys_THD is not None and self.keys_THD.shape[1:] != _heads_size(keys_RHQD):
+            self.clear()  # another layer made room, and has another shape
+        if self.keys_THD is None or self.keys_THD.shape[0] < self._cache.capacity * BLOCK:
+            for layer in self._cache.layers if keys_RHQD.device.type == "cpu" else (self,):
+                layer.make_room(keys_RHQD, values_RHQD)
+        assert self.keys_THD is not None
+        assert self.values_THD is not None
+        return self.keys_THD, self.values_THD
+
+    def make_room(self, keys_RHQD: torch.Tensor, values_RHQD: torch.Tensor) -> None:
+        """Grow to what the cache has blocks for; what has no shape of its own yet gets that of these."""
+        self.keys_THD = self._grown(self.keys_THD, keys_RHQD)
+        self.values_THD = self._grown(self.values_THD, values_RHQD)
+
+    def _grown(self, memory_THD: torch.Tensor | None, like_RHQD: torch.Tensor) -> torch.Tensor:
+        room = self._cache.capacity * BLOCK
+        heads_size = _heads_size(like_RHQD) if memory_THD is None else memory_THD.shape[1:]
+        grown_THD = _zeros((room, *heads_size), self._cache.dtype or like_RHQD.dtype, like_RHQD.device)
+        if memory_THD is not None and self._is_written:
+            grown_THD[: memory_THD.shape[0]] = memory_THD
+        return grown_THD
+
+    def _write(self, memory_THD: torch.Tensor, new_RHQD: torch.Tensor) -> None:
+        memory_THD[self._cache.places_RQ] = new_RHQD.transpose(1, 2).to(memory_THD.dtype)
 
     def _read(self, memory_THD: torch.Tensor) -> torch.Tensor:
         cache = self._cache
@@ -107,6 +137,8 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # untyped library
 
     def keep(self, blocks_N: torch.Tensor) -> None:
         """Keep these blocks only, in this order."""
+        if not self._is_written:
+            self.clear()
         for name in ("keys_THD", "values_THD"):
             memory = getattr(self, name)
             if memory is not None:
@@ -192,7 +224,7 @@ class KvCache(Cache):  # type: ignore[misc]  # untyped library
     def clear(self) -> None:
         """Give all memory back."""
         for layer in self.layers:
-            layer.keys_THD = layer.values_THD = None
+            layer.clear()
         self.capacity, self.used, self._free = 1, 0, []
 
     def aim(self, rows: Sequence[Content], starts: Sequence[int], ends: Sequence[int], device: torch.device) -> None:

@@ -3,15 +3,18 @@
     .venv/bin/python experiments/bench/engine_memory.py [--dtype bfloat16] [--most 8]
 
 A model with the attention of Qwen3-0.6B or Qwen3-8B (layers, key-value heads, head size) and next to no weights answers
-several prompts at once. Measured is the growth of the process's peak memory (VmHWM), planned what `codctl train
---dry-run` says of the KV cache and a forward pass. Passes are as long as those of the model with its weights. Each case
-runs in a process of its own.
+several prompts at once. Measured is the growth of the process's peak memory (VmHWM) when the engine answers the same
+prompts for the second time, so that no library or kernel is loaded for the first, and after the C library has given
+back what it keeps free. Planned is what `codctl train --dry-run` says of the KV cache and a forward pass. Passes are as
+long as those of the model with its weights. Each case runs in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
+import gc
 import subprocess
 import sys
 from dataclasses import replace
@@ -58,7 +61,9 @@ def measure(name: str, dtype: str, sequences: int, prompt: int, reply: int) -> i
         for _ in range(sequences):
             engine.leave_seat()
 
-    asyncio.run(play(1, 4, 4))  # libraries allocate what they need
+    asyncio.run(play(sequences, prompt, reply))  # libraries allocate what they need
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
     before = _memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     asyncio.run(play(sequences, prompt, reply))
@@ -71,7 +76,7 @@ def planned(name: str, dtype: str, sequences: int, tokens: int) -> int:
     hollow = replace(shape, width=WIDTH, ffn=FFN, vocab=VOCAB)
     found = Model(name, hollow, 0, 0, LoraConfig().rank > 0, BYTES[dtype])
     most = tokens_of_a_pass(shape.parameters, "cpu")
-    return engines.kv_bytes(found, sequences, tokens) + engines.pass_bytes(found, sequences, tokens, most, "cpu")
+    return engines.kv_bytes(found, sequences, tokens, "cpu") + engines.pass_bytes(found, sequences, tokens, most, "cpu")
 
 
 def _hollow(shape: Architecture) -> Any:

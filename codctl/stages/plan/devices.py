@@ -139,7 +139,9 @@ def _shared(layout: Layout, config: Config, model: Model, lengths: Lengths) -> L
     own_copy = layout.split.sharded or config.engine.lags
     resident = memory.resident(model, layout.split)
     limit = engines.kv_limit(layout.gpu.memory if layout.gpu else machine_memory(), memory.total(resident))
-    (cache, *kept), room = engines.shared_parts(model, config, lengths, own_copy=own_copy, limit=limit)
+    (cache, *kept), room = engines.shared_parts(
+        model, config, lengths, layout.split.device, own_copy=own_copy, limit=limit
+    )
     sampling = [cache, *kept]
     if model.number < MASTER and not own_copy:
         sampling.append(memory.compute_copy(model, layout.split))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from codctl.config.schema import Config
-from codctl.engines.budget import BLOCK, blocks_allocated, blocks_for, tokens_of_a_pass
+from codctl.engines.budget import BLOCK, blocks_for, blocks_resident, tokens_of_a_pass
 from codctl.quantities import counted
 from codctl.stages.plan.lengths import Lengths
 from codctl.stages.plan.memory import ENGINE, GIB, Part
 from codctl.stages.plan.sizes import MASTER, Model
 
 KV_SHARE = 0.7  # of what weights leave of a memory, for the transformers engine's keys and values
-_QUERY_COPIES = 6  # of a layer's queries: as projected, normed, turned; and of what comes out
+_SCORE = 2 * MASTER + 2  # bytes of one in learn/attention.py: float32, softmax, and that in bfloat16
 _LORA_SLOTS = 2  # adapters that a vLLM engine holds: the one in use and the next
 
 
@@ -75,22 +75,23 @@ def kv_limit(memory: int, resident: int) -> int:
     return max(0, round(KV_SHARE * (memory - resident)))
 
 
-def kv_bytes(model: Model, sequences: int, row: float) -> int:
+def kv_bytes(model: Model, sequences: int, row: float, device: str) -> int:
     """Keys and values of live sequences in the transformers engine, in blocks of tokens.
 
     Args:
         model: Of the recipe.
         sequences: That are alive.
         row: Tokens of a mean one.
+        device: cpu or cuda.
     """
-    return blocks_allocated(sequences * blocks_for(round(row))) * BLOCK * model.kv_bytes
+    return blocks_resident(sequences * blocks_for(round(row)), device) * BLOCK * model.kv_bytes
 
 
 def pass_bytes(model: Model, sequences: int, long_row: int, most: int, device: str) -> int:
-    """What a forward pass of the transformers engine holds at its peak, in one layer.
+    """What a forward pass of the transformers engine holds at its peak, in one layer, beside keys and values.
 
-    A decoding step reads the keys and values of all sequences side by side, as long as the longest one; a pass over
-    prompts has more queries.
+    A pass is a decoding step of all sequences, or reads new tokens of prompts. Both read the keys and values of all
+    sequences side by side, as long as the longest one.
 
     Args:
         model: Of the recipe.
@@ -100,21 +101,25 @@ def pass_bytes(model: Model, sequences: int, long_row: int, most: int, device: s
         device: cpu or cuda.
     """
     shape, number = model.shape, model.number
-    layer = model.kv_bytes // shape.layers
     groups = shape.heads // shape.kv_heads
     by_products = device == "cpu" and number < MASTER  # learn/attention.py: eager_attention
-    # As they are kept, and either once more for the product at hand or repeated for the heads that share them.
-    copies = 1.5 if by_products else 1 + (groups if groups > 1 else 0)
-    decoding = round(sequences * long_row * layer * copies)
+    layer, queries = model.kv_bytes // shape.layers, shape.heads * shape.head_dim
+    kept = sequences * long_row * layer  # as they are kept, side by side
+    decoding = kept * 3 // 2 if by_products else kept  # the keys, or the values, once more for the product at hand
+    if not by_products and groups > 1:
+        decoding = kept = kept * (1 + groups)  # repeated for the heads that share them
     tokens = min(most, sequences * long_row)
-    scores = tokens * min(long_row, most) * shape.heads * 2 * MASTER if by_products else 0
-    queries = shape.heads * shape.head_dim
-    reading = tokens * max(queries * _QUERY_COPIES * number, 3 * shape.ffn * number) + scores
-    return max(decoding, reading)
+    scores = long_row * shape.heads * _SCORE if by_products else 0
+    outputs = 0 if by_products else queries * number
+    attending = kept + tokens * (queries * number + layer + outputs + scores)
+    norming = tokens * queries * (number + 2 * MASTER)
+    feeding = tokens * 3 * shape.ffn * number
+    around = tokens * 2 * shape.width * number  # the stream and what was normed
+    return around + max(decoding, attending, norming, feeding)
 
 
 def shared_parts(
-    model: Model, config: Config, lengths: Lengths, *, own_copy: bool, limit: int = 0
+    model: Model, config: Config, lengths: Lengths, device: str, *, own_copy: bool, limit: int = 0
 ) -> tuple[list[Part], Room]:
     """The transformers engine, beside the learner.
 
@@ -122,14 +127,16 @@ def shared_parts(
         model: Of the recipe.
         config: Recipe.
         lengths: Tokens of a step.
+        device: cpu or cuda.
         own_copy: Whether it has weights of its own.
         limit: See `kv_limit`; 0 when unknown.
     """
     sequences = min(config.runtime.max_batch, lengths.trajectories)
-    cache = kv_bytes(model, sequences, lengths.row)
+    cache = kv_bytes(model, sequences, lengths.row, device)
+    ahead = "" if device == "cpu" else ", 1/16 ahead"
     formula = (
         f"{counted(sequences, 'sequence')} × {lengths.row:,.0f} tokens × {model.kv_bytes:,} B, "
-        f"in blocks of {BLOCK}, 1/16 ahead"
+        f"in blocks of {BLOCK}{ahead}"
     )
     if limit and cache > limit:
         cache, formula = limit, f"{formula}: {cache / GIB:.1f} GiB, of which as many wait as do not fit"

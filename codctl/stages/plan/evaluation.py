@@ -164,7 +164,7 @@ def _engine(
     ]
     whole = gpu.memory if gpu else machine_memory()
     limit = engines.kv_limit(whole, weights) if whole else 0
-    kept, room = engines.shared_parts(model, config, lengths, own_copy=False, limit=limit)
+    kept, room = engines.shared_parts(model, config, lengths, split.device, own_copy=False, limit=limit)
     return [*held, *kept, *engines.pass_parts(model, config, lengths, split.device, limit)], room
 
 

@@ -111,20 +111,52 @@ def test_the_kv_cache_of_a_token_is_exact(dtype: str) -> None:
     assert held == 7 * found.kv_bytes
 
 
-@pytest.mark.parametrize("sequences", [1, 16])
-def test_the_engines_keys_and_values_are_those_of_the_plan(sequences: int) -> None:
-    found = sizes.find_model(recipe("float32", build={"layers": 28}))
-    engine = TransformersEngine(decoder(found.shape).eval(), pad_id=0, max_tokens=512, max_batch=sequences)
-    prompt, reply = 290, 30
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("heads", "sequences", "prompt", "reply"),
+    [(16, 4, 250, 4), (32, 1, 128, 4), (8, 12, 20, 14)],
+)
+def test_the_memory_of_the_engine_is_that_of_the_plan(
+    dtype: str, heads: int, sequences: int, prompt: int, reply: int
+) -> None:
+    """Keys and values that were written, and what else lives at the peak, in the attention of Qwen3-0.6B and 8B."""
+    build = {"layers": 28, "width": 32, "ffn": 32, "heads": heads, "kv_heads": 8, "head_dim": 128}
+    found = sizes.find_model(recipe(dtype, build=build))
+    model = decoder(found.shape).to(getattr(torch, dtype)).eval()
+    use_attention(model, "auto", dtype)
+    engine = TransformersEngine(model, pad_id=0, max_tokens=512, max_batch=sequences)
+    engine._pass_tokens = 256
+    peak = Peak(engine, list(model.parameters()))
     asker = Asker("solve", cast("Any", None))
 
-    async def play() -> int:
+    async def play() -> None:
         calls = [engine.generate([2 + n] * prompt, Sampling(reply), seed=n, asker=asker) for n in range(sequences)]
         await asyncio.gather(*calls)
-        return sum(layer.keys_THD.nbytes + layer.values_THD.nbytes for layer in engine._cache.layers)
 
-    kept = asyncio.run(play())
-    assert engines.kv_bytes(found, sequences, prompt + reply) == pytest.approx(kept, rel=0.1)
+    with peak:
+        asyncio.run(play())
+    kept = engines.kv_bytes(found, sequences, prompt + reply, "cpu")
+    assert kept == pytest.approx(peak.kept, rel=0.01)
+    planned = kept + engines.pass_bytes(found, sequences, prompt + reply, 256, "cpu")
+    assert planned == pytest.approx(peak.kept + peak.beside, rel=0.1)
+
+
+class Peak(Living):
+    """What lives beside the parameters at the peak: `kept` are keys and values, `beside` all the rest."""
+
+    def __init__(self, engine: TransformersEngine, parameters: list[torch.Tensor]) -> None:
+        super().__init__(parameters)
+        self._cache, self._parameters = engine._cache, self.now
+        self.kept = self.beside = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = super().__torch_dispatch__(function, types, args, kwargs)
+        memories = [m for layer in self._cache.layers for m in (layer.keys_THD, layer.values_THD) if m is not None]
+        self.beside = max(self.beside, self.now - self._parameters - sum(memory.nbytes for memory in memories))
+        if len(memories) == 2 * len(self._cache.layers):  # one block is for padding, and some are not used yet
+            of_block = sum(memory.nbytes for memory in memories) // self._cache.capacity
+            self.kept = max(self.kept, (1 + self._cache.used) * of_block)
+        return found
 
 
 @pytest.mark.parametrize(("rank", "tied"), [(0, False), (0, True), (8, False)])
