@@ -162,7 +162,7 @@ def pass_parts(model: Model, config: Config, lengths: Lengths, device: str, limi
         rows = min(rows, max(1, round(limit / (lengths.row * model.kv_bytes))))
     most = tokens_of_a_pass(model.shape.parameters, device)
     taken = pass_bytes(model, rows, lengths.long_row, most, device)
-    formula = f"one layer: {rows} × {lengths.long_row:,} tokens read, or {most:,} prompt tokens"
+    formula = f"one layer: {rows} × {lengths.long_row:,} tokens read, {min(most, rows * lengths.long_row):,} new ones"
     each = 2 * MASTER + 2 * 8  # log-probs, and sums in float64
     logits = f"{counted(rows, 'row')} × {model.shape.vocab:,} vocabulary × {each} B"
     return [Part("forward pass", taken, formula), Part("sampling", rows * model.shape.vocab * each, logits)]
