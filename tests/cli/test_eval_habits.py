@@ -136,7 +136,7 @@ CASES = {
     "refusal": Case(
         lambda *_: message(refusal="I cannot \x1b[31mhelp\u202e with that."),
         0,
-        (r"warning: 20 of 20 replies were refusals \(“I cannot \\x1b\[31mhelp\\u202e with that\.”\)",),
+        (r"warning: 20 of 20 replies were a refusal \(“I cannot \\x1b\[31mhelp\\u202e with that\.”\)",),
         ("\x1b", "\u202e"),
         faults={"refusal": 20},
     ),
@@ -155,7 +155,7 @@ CASES = {
     "tool calls": Case(
         lambda *_: message("tool_calls", tool_calls=[{"type": "function", "function": {"name": "search"}}]),
         7,
-        (r"replies were tool calls instead of text \(“search”\): serve the model without tools", UNSCORED),
+        (r"replies held a tool call instead of text \(“search”\): serve the model without tools", UNSCORED),
         faults={"tool_call": 20},
     ),
     "error in a 200": Case(

@@ -62,7 +62,7 @@ def trial(swept: Swept, name: str) -> RunDirectory:
 
 def test_a_sweep_that_partly_fails_says_which_and_why_and_exits_5(swept: Swept) -> None:
     assert swept.done.returncode == 5, swept.done.stderr
-    assert "1 of 2 trials are incomplete" in swept.done.stderr
+    assert "1 of 2 trials is incomplete" in swept.done.stderr
     assert "--retry-failed" in swept.done.stderr
     assert f"{FAILS} failed (" in swept.done.stderr
     assert "groups without signal" in swept.done.stderr

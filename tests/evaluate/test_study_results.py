@@ -157,7 +157,7 @@ def test_it_is_loud_in_the_table_the_page_and_the_terminal(study: Path, fake_stu
     first = lines(study)[:5]
     assert all(one["status"].startswith("INCOMPLETE: ") and not one["success"] for one in first)
     page = (study / "report.html").read_text()
-    assert "<strong>5 of 8 trials are incomplete.</strong>" in page
+    assert "<strong>Incomplete: 5 of 8 trials.</strong>" in page
     assert "out of &lt;memory&gt;" in page
     assert page.index("5 of 8 trials") < page.index("Does the learning transfer?")
     assert "incomplete (1 of 2 seeds)" in page

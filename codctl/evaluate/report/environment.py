@@ -38,6 +38,7 @@ def _environment() -> Environment:
     environment.globals["chart"] = _draw
     environment.globals["small_chart"] = _draw_small
     environment.filters["duration"] = costs.duration
+    environment.filters["counted"] = quantities.counted
     environment.filters |= {"share": quantities.share, "change": quantities.difference, "percent": quantities.percent}
     return environment
 
