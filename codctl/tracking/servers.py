@@ -17,6 +17,7 @@ from codctl.errors import BackendError, CodctlError
 from codctl.runs import atomic
 
 URI = "MLFLOW_TRACKING_URI"
+_HERE = "CODCTL_MLFLOW_SERVERS"
 _WEB_PORTS = {"http": 80, "https": 443}
 _MOST_BYTES = 100_000
 
@@ -24,16 +25,19 @@ _MOST_BYTES = 100_000
 def remember(addresses: Iterable[str | None]) -> None:
     """Note the servers that the user's own recipe, command line or environment names, for when the run is resumed.
 
-    A home that cannot be written to costs only the note.
+    Where his home cannot be written to, only the processes that this one starts know them.
     """
     known = _known()
     chosen = [*addresses, os.environ.get(URI)]
     named = {server_of(address) for address in chosen if address and address.isprintable()}
     if named - known:
-        with contextlib.suppress(CodctlError, OSError, RuntimeError):
+        text = "\n".join(sorted(known | named))
+        try:
             path = _file()
             path.parent.mkdir(parents=True, exist_ok=True)
-            atomic.write_text(path, "".join(f"{server}\n" for server in sorted(known | named)))
+            atomic.write_text(path, f"{text}\n")
+        except (CodctlError, OSError, RuntimeError):
+            os.environ[_HERE] = text
 
 
 def check(address: str) -> None:
@@ -68,6 +72,7 @@ def _file() -> Path:
 
 
 def _known() -> set[str]:
+    found = set(os.environ.get(_HERE, "").splitlines())
     with contextlib.suppress(OSError, ValueError, RuntimeError), _file().open(encoding="utf-8") as file:
-        return set(file.read(_MOST_BYTES).splitlines())
-    return set()
+        found |= set(file.read(_MOST_BYTES).splitlines())
+    return found

@@ -96,6 +96,13 @@ def test_a_password_in_the_environments_address_is_for_that_server_alone(
             uri.to_connect(other, tmp_path)
 
 
+def test_a_home_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODCTL_MLFLOW_SERVERS", "")
+    monkeypatch.setenv("XDG_STATE_HOME", "/dev/null/none")
+    servers.remember(["http://mine:5000"])
+    assert uri.to_connect("http://mine:5000", tmp_path) == "http://mine:5000"
+
+
 @pytest.mark.parametrize(
     "forged",
     [
