@@ -11,7 +11,6 @@ fourth of the next 200, and so on; and the newest, once the run has ended. metri
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from codctl.runs import reader
 from codctl.tracking import jsonl
 
 EVERY_RECORD_UP_TO = 100
-_LARGEST, _LARGEST_WHOLE = sys.float_info.max, 2**53
+_LATEST_MS = 2**53
 
 
 class Point(NamedTuple):
@@ -111,7 +110,6 @@ class PointsReader:
         return [
             Point(key, record["step"], value, _at_ms(record, self._created_ms))
             for record in records
-            if abs(record["step"]) <= _LARGEST_WHOLE
             for key, value in flat(record).items()
         ]
 
@@ -123,15 +121,10 @@ def stride(number: int) -> int:
 
 def _at_ms(record: Mapping[str, Any], otherwise: int) -> int:
     found = record.get("at_ms", otherwise)
-    return found if isinstance(found, int) and 0 <= found <= _LARGEST_WHOLE else otherwise
+    return found if isinstance(found, int) and 0 <= found <= _LATEST_MS else otherwise
 
 
 def flat(record: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a record with the phase in front; nulls (not finite), and what is no number, are left out."""
-    values: dict[str, float] = {}
-    for part in ("metrics", "timing"):
-        found = record.get(part)
-        for name, value in found.items() if isinstance(found, Mapping) else ():
-            if isinstance(value, int | float) and -_LARGEST <= value <= _LARGEST:
-                values[f"{record['phase']}/{name}"] = float(value)
-    return values
+    """The numbers of a record with the phase in front; nulls (not finite) are left out."""
+    values = {**record.get("metrics", {}), **record.get("timing", {})}
+    return {f"{record['phase']}/{name}": float(value) for name, value in values.items() if value is not None}
