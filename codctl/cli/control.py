@@ -155,6 +155,8 @@ def _send(run: RunDirectory, place: str, *, current_code: bool, as_json: bool) -
     from codctl.dispatch import launch
 
     config, snapshot = run.config(), launch.snapshot_for(run, current_code=current_code)
+    if place == "slurm":
+        launch.refuse_foreign_setup(run, config)
     run.clear_stop()
     found = (launch.on_slurm if place == "slurm" else launch.detached)(run, config, snapshot)
     who = f"job {', '.join(found['jobs'])}" if place == "slurm" else f"process {found['pid']}"

@@ -139,6 +139,7 @@ def resume_sweep(folder: Path, *, slurm: bool, local: bool, detach: bool, as_jso
         detach: Here, in the background.
         as_json: Print one JSON object.
     """
+    from codctl.dispatch import launch
     from codctl.dispatch import sweep as sweeps
     from codctl.dispatch.jobs import Jobs
     from codctl.dispatch.sweep_run import Limits, read_dispatch
@@ -173,6 +174,8 @@ def resume_sweep(folder: Path, *, slurm: bool, local: bool, detach: bool, as_jso
         stop.clear(folder)
         runs = [RunDirectory.open(folder / TRIALS / name) for name in todo]
         for run in runs:
+            if slurm:
+                launch.refuse_foreign_setup(run, run.config())
             run.clear_stop()
         limits = Limits(sent.get("max_parallel"), sent.get("max_failures"))
         again = remake if damaged or unmade else ""

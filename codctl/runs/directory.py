@@ -254,6 +254,12 @@ class RunDirectory:
         found = reader.read(path, files.Dispatch, most_bytes=reader.LARGE, hint=f"rm {shlex.quote(str(path))}")
         return None if found is None or place.is_copied(self.path, found.get("place")) else found
 
+    def is_at_home(self) -> bool:
+        """Whether it was made in this folder, or submitted from it: false for copies and what came from elsewhere."""
+        sent = self.dispatch()
+        written = (self.manifest().get("place"), sent.get("place") if sent else None)
+        return any(place.is_at_home(self.path, one) for one in written)
+
     def write_dispatch(self, content: Mapping[str, Any]) -> None:
         """Record where it was sent. A request to stop that came since is not forgotten: clear an old one before."""
         about = {
@@ -488,7 +494,8 @@ def create(
         if fill is not None:
             fill(temp)
         atomic.write_json(temp / "config.json", frozen, durable=durable)
-        atomic.write_json(temp / "manifest.json", content, durable=durable)
+        home = {**place.of(temp), "path": str(path.resolve())}
+        atomic.write_json(temp / "manifest.json", {**content, "place": home}, durable=durable)
         temp.rename(path)
     except StageError as error:
         raise PreflightError(error.message, where=str(path), hint=error.hint) from error

@@ -103,6 +103,15 @@ class Machine(TypedDict):
     versions: NotRequired[dict[Word, Word | None]]
 
 
+class Place(TypedDict):
+    """Which folder a file was written in; see `runs.place`."""
+
+    path: Annotated[str, Field(max_length=4096)]
+    inode: Annotated[int, Field(ge=0)]
+    host: Word
+    inside: NotRequired[Annotated[str, Field(max_length=4096)]]
+
+
 class Manifest(TypedDict):
     """manifest.json"""
 
@@ -116,15 +125,7 @@ class Manifest(TypedDict):
     machine: Machine
     sweep: NotRequired[Text | None]
     forked_from: NotRequired[Origin | None]
-
-
-class Place(TypedDict):
-    """Which folder a file was written in; see `runs.place`."""
-
-    path: Annotated[str, Field(max_length=4096)]
-    inode: Annotated[int, Field(ge=0)]
-    host: Word
-    inside: NotRequired[Annotated[str, Field(max_length=4096)]]
+    place: NotRequired[Place | None]
 
 
 class Dispatch(TypedDict):
