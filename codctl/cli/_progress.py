@@ -16,7 +16,7 @@ from codctl.stages.pace import Pace, Paces, PlainDisplay, clock, rate, sparkline
 from codctl.stages.progress import Display
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, Group
     from rich.table import Table
 
 
@@ -49,7 +49,7 @@ class LiveDisplay:
     def close(self) -> None:
         self._live.stop()
 
-    def _draw(self) -> Group:
+    def _draw(self, console: Console) -> Group:
         from rich.console import Group
         from rich.table import Table
 
@@ -62,9 +62,7 @@ class LiveDisplay:
             cells = (word(name, style="dim"), word(numbers), word(sparkline(history)))
             curves.add_row(*cells)
         inner = [word(self._paces.inner.line(now_s), no_wrap=True)] if self._paces.inner else []
-        return Group(
-            _head(pace, self._paces, now_s, self._live.console.width), *inner, *([curves] if pace.curves else [])
-        )
+        return Group(_head(pace, self._paces, now_s, console.width), *inner, *([curves] if pace.curves else []))
 
 
 def _head(pace: Pace, paces: Paces, now_s: float, columns: int) -> Table:

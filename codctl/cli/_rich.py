@@ -93,8 +93,9 @@ def as_text(found: RenderableType, *, width: int | None = None) -> str:
 class Display(Live):
     """Lines at the bottom of a terminal that are drawn again and again. What is printed meanwhile goes above them."""
 
-    def __init__(self, stream: TextIO, draw: Callable[[], RenderableType], **options: Any) -> None:
-        super().__init__(get_renderable=draw, console=console(stream), **options)
+    def __init__(self, stream: TextIO, draw: Callable[[Console], RenderableType], **options: Any) -> None:
+        its_console = console(stream)
+        super().__init__(get_renderable=lambda: draw(its_console), console=its_console, **options)
 
     def start(self, refresh: bool = False) -> None:
         """Begin to draw."""

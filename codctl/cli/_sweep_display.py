@@ -18,7 +18,7 @@ from codctl.stages.pace import clock
 from codctl.tracking.latest import latest
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, Group
 
     from codctl.runs.directory import RunDirectory
 
@@ -130,7 +130,7 @@ class _Live:
     def close(self) -> None:
         self._live.stop()
 
-    def _draw(self) -> Group:
+    def _draw(self, _console: Console) -> Group:
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table

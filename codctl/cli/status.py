@@ -83,7 +83,7 @@ def _redraw(look: Callable[[], dict[str, Any]], runs_dir: Path, named: bool) -> 
     from codctl.cli import _rich
 
     drawn = _rich.styled("")
-    with _rich.Display(sys.stdout, lambda: drawn, auto_refresh=False) as display:
+    with _rich.Display(sys.stdout, lambda _console: drawn, auto_refresh=False) as display:
         while True:
             found = look()
             shown = "\n\n".join([text(found, runs_dir, named=named), *found["notes"]])

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 import time
 import warnings
+from pathlib import Path
 
 import pytest
 
 from codctl.cli import _output
-from codctl.cli._progress import Paces, PlainDisplay, _head, clock, open_display, rate, sparkline
+from codctl.cli._progress import LiveDisplay, Paces, PlainDisplay, _head, clock, open_display, rate, sparkline
+from codctl.cli._sweep_display import _Live
 from codctl.stages.progress import Logged, Unfailing, of_arm
 
 
@@ -249,3 +252,32 @@ def _shows(category: type[Warning]) -> bool:
     """Let this test see how a shown warning is handled, though warnings are errors in tests."""
     warnings.simplefilter("always", category)
     return True
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("kind", ["run", "sweep"])
+def test_live_displays_draw_and_obey_no_text(kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hostile = "reply\x1b[2J\x1b]0;t\x07\r\u202eexe [red]x[/red]"
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    display = LiveDisplay() if kind == "run" else _Live(2)
+    say = display.message if isinstance(display, LiveDisplay) else display.say
+    if isinstance(display, LiveDisplay):
+        display.update(hostile, 1, 2, {})
+    else:
+        display.changed(tmp_path / "lr\x1b[2J", "started")
+    say(hostile)
+    _output.talk(_output.styled("bold", "1") + hostile)
+    sys.stderr.write(f"of a library: {hostile} \x1b[31mred\x1b[0m\n")
+    display.close()
+    shown = terminal.getvalue()
+    assert "1/2" in shown or "0/2" in shown
+    assert shown.count(r"reply\x1b[2J\x1b]0;t\x07\r\u202eexe [red]x[/red]") >= 3
+    assert r"\x1b[31mred\x1b[0m" in shown
+    assert "\x1b[1mbold" in shown
+    assert not [part for part in ("\x07", "\u202e", "\x1b[2J", "\x1b]0;") if part in shown]
