@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in set(dropped)]
 
 
-@pytest.fixture(autouse=True)
-def _own_code(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _own_code() -> Iterator[None]:
     """A command that is run in this process must not let the tests after it import from a snapshot in its folder."""
-    monkeypatch.setattr("codctl.runs.code.fix", lambda runs_dir: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("codctl.runs.code.fix", lambda runs_dir: None)
+        yield
 
 
 @pytest.fixture(scope="session")
