@@ -14,7 +14,7 @@ from codctl.runs.compare import model_of_evaluation
 from codctl.runs.directory import RunDirectory
 from codctl.runs.evaluations import EVALUATIONS, RESULT, evaluations_of
 from codctl.tracking.points import Point
-from codctl.tracking.settings import may_be_shown
+from codctl.tracking.settings import is_file_of
 
 _PLACES = ("stages/evaluation", "suites")
 _FILES = ("result.json", "report.html", "walkthrough.json")
@@ -56,9 +56,10 @@ def find(run: Path) -> list[Evaluation]:
     One that is being written is not there yet.
     """
     inside = (path for place in _PLACES for path in sorted(run.glob(f"{place}/[!.]*/result.json")))
-    found = [_read(path, path.parent.relative_to(run).as_posix()) for path in inside if may_be_shown(path, run)]
+    found = [_read(path, path.parent.relative_to(run).as_posix()) for path in inside if is_file_of(run, path)]
     played = (one for one in evaluations_of(RunDirectory(run)) if one.state == "finished")
-    found += [_read(one.path / RESULT, f"{EVALUATIONS}/{one.name}") for one in played]
+    results = [(one.path / RESULT, f"{EVALUATIONS}/{one.name}") for one in played]
+    found += [_read(path, place) for path, place in results if is_file_of(path.parents[1], path)]
     return [evaluation for evaluation in found if evaluation is not None]
 
 
@@ -128,5 +129,5 @@ def _read(path: Path, place: str) -> Evaluation | None:
         result = reader.check(reader.parse(content), result_file.Result)
     except (OSError, ValueError):
         return None
-    files = tuple(file for name in _FILES if may_be_shown(file := path.with_name(name), path.parent))
+    files = tuple(file for name in _FILES if is_file_of(path.parent, file := path.with_name(name)))
     return Evaluation(place, hashlib.sha256(content).hexdigest()[:16], result, files)

@@ -37,13 +37,14 @@ def files(run: RunDirectory) -> list[tuple[Path, str]]:
         (run.path / "report.html", ""),
         *((path, "rollouts") for path in dict.fromkeys([*stored[:1], *stored[-1:]])),
     ]
-    return [(path, folder) for path, folder in found if may_be_shown(path, run.path)]
+    inside = [(path, folder) for path, folder in found if is_file_of(run.path, path)]
+    return [(path, folder) for path, folder in inside if path.stat().st_size <= _LARGEST_BYTES]
 
 
-def may_be_shown(path: Path, run: Path) -> bool:
-    """Whether it is a small file of the run. A link in a folder that was handed over may lead to somebody's keys."""
+def is_file_of(folder: Path, path: Path) -> bool:
+    """Whether a file lies in a folder, and no link leads out of it: it might lead to somebody's keys."""
     try:
-        return path.is_file() and path.stat().st_size <= _LARGEST_BYTES and path.resolve().is_relative_to(run.resolve())
+        return path.is_file() and path.resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError):
         return False
 

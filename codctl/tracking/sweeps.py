@@ -15,6 +15,7 @@ from codctl.tracking.identity import FILE, Identity
 from codctl.tracking.push import STATUS, Sent
 from codctl.tracking.receipts import Receipts
 from codctl.tracking.server import check_artifacts
+from codctl.tracking.settings import is_file_of
 
 _FILES = ("sweep.json", "result.json", "table.csv", "report.html")
 _GOES_ON = ("running", "queued", "paused", "planned")
@@ -70,7 +71,7 @@ def push(
         sent.status = known.status = word
         known.save(folder)
     for path in (folder / name for name in _FILES):
-        if path.is_file() and known.artifacts.get(path.name) != (stamp := _stamp(path)):
+        if is_file_of(folder, path) and known.artifacts.get(path.name) != (stamp := _stamp(path)):
             client().log_artifact(run_id, str(path))
             known.artifacts[path.name] = stamp
             sent.artifacts += 1
