@@ -122,7 +122,7 @@ class _Stopping:
 
     def end_requeued_jobs(self) -> None:
         """End the jobs that SLURM was about to start again, which run nothing at the moment."""
-        self._scancel([job for one in self.look() for job, state in _pairs(one) if state.may_start])
+        self._scancel([job for one in self.look() for job, state in _pairs(one) if state.is_alive])
 
     def look(self) -> list[Seen]:
         """Their state now, by their files and by their scheduler."""
@@ -199,7 +199,7 @@ def _what_is_left(seen: Seen) -> str:
     if seen.status == "running":
         return f"{_who(seen.path / 'lock')} is still running it"
     unknown = [state.job for state in seen.states if state.state == "unknown"]
-    return f"SLURM could not be asked about its job {unknown[0]}, which ends when it starts" if unknown else ""
+    return f"SLURM could not be asked about its job {unknown[0]}, which may still wait or run" if unknown else ""
 
 
 def _who(path: Path) -> str:

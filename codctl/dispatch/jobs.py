@@ -67,7 +67,7 @@ class Jobs:
         """
         for job in jobs:
             self._asked_s.pop(job.id, None)
-        own = [job.id for job, state in self.states(jobs).items() if state.may_start]
+        own = [job.id for job, state in self.states(jobs).items() if state.is_alive]
         if own:
             from codctl.dispatch import slurm
 

@@ -60,14 +60,14 @@ class JobState:
         return self.state in _AT_WORK
 
     @property
-    def may_start(self) -> bool:
-        """Whether it has not ended for good: a job that is requeued is completing before it waits again."""
+    def is_alive(self) -> bool:
+        """Whether it has not ended for good. A job that is requeued is completing before it waits again."""
         return self.is_waiting or self.is_at_work
 
     @property
     def holds(self) -> bool:
         """Whether it waits for nodes or uses them; all its processes have ended when it is completing."""
-        return self.may_start and self.state != "COMPLETING"
+        return self.is_alive and self.state != "COMPLETING"
 
 
 def states(jobs: Sequence[str]) -> dict[str, JobState]:

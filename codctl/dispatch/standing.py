@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from codctl.dispatch.jobs import Jobs
 from codctl.errors import CodctlError
 from codctl.runs import attempt
-from codctl.runs.directory import RunDirectory
+from codctl.runs.directory import TRIALS, RunDirectory
 from codctl.runs.own_jobs import Job, jobs_of
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class Seen:
 def look(path: Path, name: str, suites: Sequence[str] = ()) -> Seen:
     """Look at one run; a damaged one says what is wrong."""
     run = RunDirectory(path)
+    if path.parent.name == TRIALS and (path.is_symlink() or path.parent.is_symlink()):
+        return Seen(name, path, "unreadable", note="it is a link, and links in a sweep are not followed")
     if not run.manifest_path.is_file():
         return Seen(name, path, "planned")
     try:
@@ -99,7 +101,7 @@ def settle(seen: Sequence[Seen], jobs: Jobs) -> None:
         one.states = tuple(states[job] for job in one.jobs)
         one.status = jobs.settled(one.status, one.states)
         one.waits_for = next((state.reason for state in one.states if state.is_waiting), "")
-        if one.status == "cancelled" and not any(state.state == "unknown" or state.may_start for state in one.states):
+        if one.status == "cancelled" and not any(state.state == "unknown" or state.is_alive for state in one.states):
             one.jobs = one.states = ()
 
 

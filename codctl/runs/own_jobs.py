@@ -102,6 +102,8 @@ def _folders(run: RunDirectory, before: Place | None) -> list[Path]:
 def _is_same(one: Path, other: Path) -> bool:
     if one == other:
         return True
-    with contextlib.suppress(OSError, ValueError):  # links on the way, or another name of the same mount
+    if other.is_symlink():  # to the folder of another run
+        return False
+    with contextlib.suppress(OSError, ValueError):  # a link above the run, or another name of the same mount
         return one.samefile(other)
     return False

@@ -250,7 +250,7 @@ def test_a_silent_scheduler_is_no_proof_that_a_job_has_gone(tmp_path: Path, clie
     clients.program("squeue", "exit 1")
     for _ in range(2):
         found, _ = call(run)
-        assert found == Outcome(left={"a": "SLURM could not be asked about its job 7_1, which ends when it starts"})
+        assert found == Outcome(left={"a": "SLURM could not be asked about its job 7_1, which may still wait or run"})
     clients.program("squeue", "true")
     assert call(run)[0] == Outcome(already={"a": "cancelled"})
     assert clients.scancelled == []
@@ -292,6 +292,26 @@ def test_a_job_with_the_same_id_is_left_alone(
     assert clients.scancelled == []
 
 
+def test_a_folder_of_jobs_that_is_a_link_proves_nothing(tmp_path: Path, clients: Clients) -> None:
+    run, gift = make_run(tmp_path / "runs", "a"), make_run(tmp_path / "runs", "gift")
+    (run.path / "slurm").mkdir()
+    (gift.path / "slurm").symlink_to(run.path / "slurm")
+    bring_to(gift, "queued")
+    clients.queued(squeue_line("7_1", "PENDING", run.path))
+    assert status_of(gift, Jobs()) == "died"
+    assert call(gift)[0] == Outcome(already={"gift": "died"})
+    assert clients.scancelled == []
+
+
+def test_a_trial_that_is_a_link_is_not_cancelled_with_its_sweep(tmp_path: Path, start: Start) -> None:
+    run, sweep = make_run(tmp_path, "a"), tmp_path / "sweeps" / "gift"
+    process = start(run, "polite")
+    (sweep / "trials").mkdir(parents=True)
+    (sweep / "trials" / "a").symlink_to(run.path)
+    assert call(sweeps=(sweep,))[0] == Outcome(already={"gift/a": "unreadable"})
+    assert (process.poll(), run.stop_requested()) == (None, None)
+
+
 def test_an_earlier_submission_of_the_same_run_is_another_job(tmp_path: Path, clients: Clients) -> None:
     run = make_run(tmp_path / "runs", "a")
     for scripts, status in {(".submission_file_0a.sh",): "queued", (".submission_file_0b.sh",): "died"}.items():
@@ -307,7 +327,7 @@ def test_a_run_of_another_cluster_is_not_looked_for_here(tmp_path: Path, clients
     jobs = Jobs()
     assert status_of(run, jobs) == "queued"
     assert jobs.notes == ["job 7 was submitted to the cluster there; SLURM on this machine is here"]
-    assert call(run)[0].left == {"a": "SLURM could not be asked about its job 7, which ends when it starts"}
+    assert call(run)[0].left == {"a": "SLURM could not be asked about its job 7, which may still wait or run"}
     assert clients.scancelled == []
 
 

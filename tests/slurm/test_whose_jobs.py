@@ -41,7 +41,7 @@ def test_cancelling_a_run_while_slurm_requeues_its_job(desk: Desk) -> None:
     desk.trains("returning", 10)
     desk.cluster.run("scontrol", "requeue", job)
     assert desk.codctl("cancel", "returning")["cancelled"] == ["returning"]
-    desk.until(lambda: not queue.states([job])[job].may_start, "the job is gone")
+    desk.until(lambda: not queue.states([job])[job].is_alive, "the job is gone")
     assert desk.status("returning") == "cancelled"
 
 
@@ -57,7 +57,7 @@ def test_cancelling_a_copy_leaves_the_job_of_the_original(desk: Desk) -> None:
     assert desk.codctl("cancel", "copied", "given")["cancelled"] == ["copied"]
     assert desk.status("original") == "queued"
     assert desk.codctl("cancel", "original")["cancelled"] == ["original"]
-    assert not queue.states([job])[job].may_start
+    assert not queue.states([job])[job].is_alive
 
 
 def test_a_job_of_somebody_else_with_the_same_id(desk: Desk) -> None:
