@@ -201,10 +201,13 @@ def _adapter(kind: Any) -> Any:
 
 
 def _in_words(problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
+    parts = [str(part) for part in problem["loc"] if "[" not in str(part)]  # of a union pydantic names the member too
+    is_number = parts[-1:] in (["int"], ["float"])
+    key = ".".join(parts[:-1] if is_number else parts)
     if problem["type"] == "missing":
         return f"{key} is missing"
     expected = str(problem["msg"]).replace("Input should", "it should").replace("Value error, ", "")
+    expected = "it should be a number or null" if is_number else expected
     found = repr(problem["input"])
     found = found if len(found) <= _SHOWN else f"{found[:_SHOWN]}…"
     return f"{key or 'content'}: {expected}, but it is {found}"

@@ -93,7 +93,11 @@ def test_only_an_evaluation_that_is_not_in_use_is_removed(tmp_path: Path) -> Non
         ('{"parts": {}}', "result.json cannot be used: parts: it should be a valid list"),
         (
             json.dumps({"parts": [{"arms": {"own": {"success": [{"position": 0, "mean": 1.0}]}}}]}),
-            "low is missing",
+            "result.json cannot be used: parts.0.arms.own.success.0.low is missing",
+        ),
+        (
+            json.dumps({"gain": {"own": {"mean": "x", "low": 0, "high": 1}}}),
+            "gain.own.mean: it should be a number or null, but it is 'x'",
         ),
         ('{"subject": {"kind": "moon"}}', "subject.kind: it should be 'run', 'model', 'policy' or 'endpoint'"),
     ],
