@@ -29,7 +29,7 @@ def recipe(base: Path, name: str = "one", **sections: Any) -> Config:
             "world": {"preset": "tiny", "rendering": "compact", "length": 2},
             "model": {"path": str(base), "lora": {"rank": 8, "alpha": 32}},
             "sampling": {"solve_tokens": 8, "update_tokens": 12},
-            "warm_start": {"packs": 32, "batch_rows": 8, "lr": 1e-2},
+            "warm_start": {"packs": 200, "batch_rows": 8, "lr": 1e-2},
             "train": {"steps": 2, "packs": 4, "rollouts": 4, "lr": 1e-3, "checkpoint_every": 1},
             "evaluation": {"enabled": False},
             "tracking": {"mlflow": False},
