@@ -30,11 +30,12 @@ def test_nothing_to_stop(cli, home: Path) -> None:
     assert not (home / "runs" / "a" / "stop.json").exists()
 
 
-def test_a_queued_run_that_never_started(cli, home: Path) -> None:
+def test_a_queued_run_on_a_machine_without_slurm(cli, home: Path) -> None:
+    """It may have started on the cluster, so the command has not succeeded; the request to stop is there."""
     bring_to(make_run(home / "runs", "a"), "queued")
     outcome = cli("cancel", "a")
-    assert (outcome.code, outcome.out) == (0, "a: cancelled\n")
-    assert "jobs 7_1 could not be removed from the queue; they will end when they start" in outcome.err
+    assert (outcome.code, outcome.out) == (6, "")
+    assert "a: SLURM could not be asked about its job 7_1, which may still wait or run" in outcome.err
     assert cli("status", "a", "--json").json["result"]["runs"][0]["status"] == "cancelled"
 
 
@@ -61,7 +62,7 @@ def test_a_worker_elsewhere_is_named(cli, home: Path, monkeypatch) -> None:
         outcome = cli("cancel", "a", "--deadline", "0")
     assert outcome.code == 6
     assert "a: process 12 on node17 is still running it" in outcome.err
-    assert "run the same command on that machine" in outcome.err
+    assert "Repeat the command on the machine or cluster where the run is" in outcome.err
 
 
 def test_what_is_finished_or_alive_is_not_resumed(cli, home: Path) -> None:
