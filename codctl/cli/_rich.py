@@ -100,7 +100,8 @@ class Display(Live):
     def start(self, refresh: bool = False) -> None:
         """Begin to draw."""
         super().start(refresh)
-        sys.stdout, sys.stderr = _above(sys.stdout), _above(sys.stderr)  # `stop` puts the streams back
+        if self.console.is_terminal:  # then rich has replaced the streams; `stop` puts them back
+            sys.stdout, sys.stderr = _above(sys.stdout), _above(sys.stderr)
 
     def say(self, text: str) -> None:
         """Print lines above."""
