@@ -61,6 +61,13 @@ def test_a_config_of_another_codctl_is_refused_by_key() -> None:
         thaw({"schema": 2, "config": {"train": {"gone": 1}}})
 
 
+@pytest.mark.parametrize("train", ["x", 7, [], {"credit": "x"}, {"credit": {"returns": []}}])
+def test_a_damaged_config_names_its_file(train: object) -> None:
+    with pytest.raises(UsageError, match="does not fit this codctl: train") as error:
+        thaw({"schema": 1, "config": {"train": train}}, "runs/r/config.json")
+    assert error.value.where == "runs/r/config.json"
+
+
 def test_returns_of_an_older_run_keep_their_meaning() -> None:
     older = {**frozen_file(changed(train={"credit": {"returns": "window"}})), "schema": 1}
     assert thaw(older).train.credit.returns == "window_of_tasks"

@@ -205,6 +205,12 @@ def test_run_that_has_only_been_made(fake_runs: ModuleType, tmp_path: Path) -> N
     assert "svg" not in page.tags
 
 
+def test_a_run_that_waits_has_a_page(half_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for status in ("queued", "paused", "cancelled"):
+        monkeypatch.setattr(RunDirectory, "status", lambda _, found=status: found)
+        assert f"steps are done and the run is {status}." in _page(half_run, tmp_path).text
+
+
 def test_damaged_run_is_an_error(fake_runs: ModuleType, tmp_path: Path) -> None:
     run = fake_runs.fake_run(tmp_path, steps=1, evaluated=False)
     (run.path / "config.json").write_text("{")

@@ -18,7 +18,7 @@ import pytest
 from tests.hostile import base, commands, mutations
 from tests.hostile.player import Plan
 
-FOLDERS = int(os.environ.get("CODCTL_HOSTILE_FOLDERS", "0"))
+FOLDERS = int(os.environ.get("CODCTL_HOSTILE_FOLDERS", "4"))
 SEED = int(os.environ.get("CODCTL_HOSTILE_SEED", "0"))
 PLAYERS = min(2, FOLDERS)
 PLAYER = Path(__file__).with_name("player.py")
@@ -37,7 +37,6 @@ def test_every_command_that_takes_runs_is_played() -> None:
     assert set(commands.LINES) == commands.reading()
 
 
-@pytest.mark.skipif(not FOLDERS, reason="CODCTL_HOSTILE_FOLDERS says how many")
 def test_hostile_folders(source: Path, tmp_path: Path) -> None:
     cases = mutations.choose(source / "runs", FOLDERS, SEED)
     plans = [Plan(source, tmp_path / str(i), cases[i::PLAYERS], tmp_path / f"{i}.jsonl") for i in range(PLAYERS)]
