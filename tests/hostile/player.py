@@ -49,8 +49,8 @@ echo "$format" | sed "s/%[iAF]/JOB/; s/%T/RUNNING/; s/%r/None/; s/%N/node1/; s/%
 s/%u/$(id -un)/; s/%U/$(id -u)/; s,%Z,/elsewhere,; s,%o,/elsewhere/run.sh,; s/%k/(null)/"
 """
 _CANARY = "import pathlib\npathlib.Path(MARK).write_text('ran')\n"
-# Commands that a damaged file does not concern: they must do as with a whole one.
-_OTHER_REASONS = ("packs got no reply",)  # so small a model demonstrates nothing
+_OTHER_REASONS = ("got no reply",)  # so small a model demonstrates nothing
+# What these say of other runs must not depend on a damaged one.
 _TELLS_ALL = ("runs list --all --json", "status --json")
 
 
