@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codctl.errors import BackendError, CodctlError, Problem
+from codctl.errors import BackendError, CodctlError, Problem, UsageError
 from codctl.log import log
 from codctl.runs.directory import SWEEPS, RunDirectory, find_run, list_runs, list_sweeps, trials_of
 from codctl.tracking import identity, server, sweeps
@@ -75,9 +75,20 @@ def conclude(sweep: Path, *, deadline_s: float = 60.0) -> None:
     """A sweep has ended or was summed up: send what MLflow lacks of it. A tracker that is down costs one warning."""
     work = Sync(deadline_s=deadline_s, thorough=False, say=log.debug)
     try:
-        list(work.work(Selection(trials_of(sweep), [sweep])))
+        list(work.work(Selection(_readable(trials_of(sweep)), [sweep])))
     except BackendError as error:
         log.warning("%s. Nothing is lost: `codctl sync %s` sends the rest", error.message, sweep.name)
+
+
+def _readable(runs: list[RunDirectory]) -> list[RunDirectory]:
+    """Without those that are damaged: they keep nobody else's numbers back."""
+    found = []
+    for run in runs:
+        with contextlib.suppress(UsageError):
+            run.manifest()
+            run.status()
+            found.append(run)
+    return found
 
 
 def evaluated(run: RunDirectory, *, deadline_s: float = 30.0) -> None:
@@ -162,7 +173,7 @@ class Sync:
         return push.sent
 
     def _sweep(self, folder: Path) -> Outcome:
-        trials = trials_of(folder)
+        trials = _readable(trials_of(folder))
         status = sweeps.status(trials)
         outcome = Outcome(folder.name, status)
         if not trials or not tracking_of(trials[0]).mlflow:
