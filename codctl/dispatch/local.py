@@ -69,7 +69,7 @@ def run_all(
     say: Callable[[str], None],
     on_change: OnChange,
     max_failures: int | None = None,
-    is_alive: Callable[[], bool] = lambda: True,
+    may_start: Callable[[], bool] = lambda: True,
     command: Callable[[Path], Sequence[str]] = worker.command,
 ) -> dict[Path, int]:
     """Run jobs in the foreground, as many at a time as there are slots, and wait for all of them.
@@ -83,7 +83,7 @@ def run_all(
         say: Called with what the user should read once.
         on_change: Called with "started", and with the exit code when the job has ended (128 + n for signal n).
         max_failures: Start no more after so many failed jobs; those that run may finish.
-        is_alive: Asked before each start; once it says no, nothing more is started.
+        may_start: Asked before each start; once it says no, nothing more is started.
         command: The command line for a run directory.
 
     Returns:
@@ -110,7 +110,7 @@ def run_all(
             )
             return _Child(job, share, before, group)
 
-        runner = _Runner(jobs, Pool(slots), events, start, say, on_change, Failures(max_failures), is_alive)
+        runner = _Runner(jobs, Pool(slots), events, start, say, on_change, Failures(max_failures), may_start)
         codes = runner.run()
     while not events.empty():  # Ctrl-C in the very last moment
         if isinstance(event := events.get(), int):
@@ -128,7 +128,7 @@ class _Runner:
         say: Callable[[str], None],
         on_change: OnChange,
         failures: Failures,
-        is_alive: Callable[[], bool],
+        may_start: Callable[[], bool],
     ) -> None:
         self._waiting = list(dict.fromkeys(jobs))  # the same job twice is one job
         self._running: dict[Job, _Child] = {}
@@ -139,7 +139,7 @@ class _Runner:
         self._say = say
         self._on_change = on_change
         self._failures = failures
-        self._is_alive = is_alive
+        self._may_start = may_start
 
     def run(self) -> dict[Path, int]:
         try:
@@ -161,7 +161,7 @@ class _Runner:
     def _fill(self) -> None:
         """Start what fits; news come first."""
         while self._waiting and self._events.empty():
-            why = self._failures.why_stop() or ("" if self._is_alive() else "stop requested")
+            why = self._failures.why_stop() or ("" if self._may_start() else "stop requested")
             if why:
                 self._say(f"starting no more jobs ({len(self._waiting)} left): {why}")
                 self._waiting.clear()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from codctl.dispatch.jobs import Jobs
 from codctl.errors import CodctlError
 from codctl.runs import attempt
-from codctl.runs.directory import TRIALS, RunDirectory
+from codctl.runs.directory import RunDirectory, is_linked_trial
 from codctl.runs.own_jobs import Job, jobs_of
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Seen:
 def look(path: Path, name: str, suites: Sequence[str] = ()) -> Seen:
     """Look at one run; a damaged one says what is wrong."""
     run = RunDirectory(path)
-    if path.parent.name == TRIALS and (path.is_symlink() or path.parent.is_symlink()):
+    if is_linked_trial(path):
         return Seen(name, path, "unreadable", note="it is a link, and links in a sweep are not followed")
     if not run.manifest_path.is_file():
         return Seen(name, path, "planned")

@@ -75,7 +75,7 @@ def run_here(folder: Path, runs: Sequence[RunDirectory], limits: Limits, watcher
         say=watcher.say,
         on_change=lambda job, what: watcher.changed(job.run, what),
         max_failures=limits.max_failures,
-        is_alive=lambda: stop.read(folder) is None,
+        may_start=lambda: stop.read(folder) is None,
     )
     return {run.name: code for run, code in codes.items()}
 

@@ -100,9 +100,16 @@ class RunDirectory:
         """The run in `path`.
 
         Raises:
-            UsageError: There is none, or it holds links, through which files elsewhere would be read and written.
+            UsageError: There is none, it is a trial that is a link, or it holds links, through which files elsewhere
+                would be read and written.
         """
         run = cls(path)
+        if is_linked_trial(path):
+            raise UsageError(
+                "the trial is a link, and links in a sweep are not followed",
+                where=str(path),
+                hint="give the folder that it points to",
+            )
         run.manifest()
         if link := reader.first_link(path, besides=_LINKS_OF_SUBMITIT):
             raise UsageError(
@@ -446,6 +453,12 @@ def read_sweep(folder: Path) -> Sweep | None:
 def trials_of(sweep: Path) -> list[RunDirectory]:
     """Every trial of a sweep that has a directory, by name."""
     return list_runs(sweep / TRIALS)
+
+
+def is_linked_trial(path: Path) -> bool:
+    """Whether a folder in the place of a sweep's trial is a link, or lies behind one, to a run elsewhere."""
+    trials = path.absolute().parent
+    return trials.name == TRIALS and (path.is_symlink() or trials.is_symlink())
 
 
 def find_run(runs_dir: Path, name_or_path: str) -> RunDirectory:

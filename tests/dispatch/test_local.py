@@ -155,7 +155,7 @@ def test_a_job_that_cannot_be_started_is_one_failed_job(play: Any, tmp_path: Pat
 
 
 def test_nothing_is_started_after_somebody_said_stop(play: Any, tmp_path: Path, told: Told) -> None:
-    codes = play(["up"], ["up"], slots=Slots(cores=1), is_alive=lambda: not (tmp_path / "a" / "pid").exists())
+    codes = play(["up"], ["up"], slots=Slots(cores=1), may_start=lambda: not (tmp_path / "a" / "pid").exists())
     assert codes == {"a": 0}
     assert told.said == ["starting no more jobs (1 left): stop requested"]
 

@@ -167,6 +167,23 @@ def test_trials_lie_below_their_sweep(tmp_path: Path) -> None:
     assert "did you mean first/seed-0?" in error.value.hint
 
 
+def test_a_trial_that_is_a_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, trials = make(tmp_path, "mine"), tmp_path / "sweeps" / "gift" / "trials"
+    trials.mkdir(parents=True)
+    (trials / "seed-0").symlink_to(run.path)
+    monkeypatch.chdir(trials)
+    for name in ("gift/seed-0", str(trials / "seed-0"), "./seed-0"):
+        with pytest.raises(UsageError, match="the trial is a link"):
+            find_run(tmp_path, name)
+    (tmp_path / "sweeps" / "other").mkdir()
+    (tmp_path / "sweeps" / "other" / "trials").symlink_to(
+        make(tmp_path, "seed-0", tmp_path / "sweeps" / "s").path.parent
+    )
+    with pytest.raises(UsageError, match="the trial is a link"):
+        find_run(tmp_path, "other/seed-0")
+    assert find_run(tmp_path, "s/seed-0").title == "s/seed-0"
+
+
 def trained(run: RunDirectory, step: int) -> None:
     with sealing(run.stage("model")) as folder:
         (folder / "weights").write_text("0")

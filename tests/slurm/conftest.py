@@ -75,8 +75,9 @@ class Desk:
         folder = self.run(name).stage("cod_train") / "checkpoints"
         self.until(lambda: any(path.name >= f"step-{step:06d}" for path in folder.glob("step-*")), f"{name} trains")
 
-    def ends(self, name: str, status: str = "finished") -> None:
-        self.until(lambda: self.run(name).status() in ("finished", "failed", "cancelled"), f"{name} ends")
+    def ends(self, name: str, status: str = "finished", seconds: float = 600) -> None:
+        over = ("finished", "failed", "cancelled")
+        self.until(lambda: self.run(name).status() in over, f"{name} ends", seconds)
         assert self.run(name).status() == status, self._seen()
 
     def account(self, job: str) -> str:

@@ -7,9 +7,8 @@ import contextlib
 import gc
 import itertools
 import os
-import signal
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codctl.cod.engine import EngineError
 from codctl.engines.vllm.backend import Ask, Loaded, LostError, Reply
@@ -17,6 +16,9 @@ from codctl.engines.vllm.guard import Guard
 from codctl.engines.vllm.served import environment
 from codctl.engines.vllm.settings import EngineSettings
 from codctl.errors import BackendError, PreflightError
+
+if TYPE_CHECKING:
+    import psutil
 
 _LOOK_S = 0.2
 _WELL_S = 10.0
@@ -46,14 +48,9 @@ class Inside:
         self.name, self.max_tokens = "vLLM engine", 0
         self._settings, self._gpus, self._guard = settings, gpus, guard
         self._engine: Any = None
-        self._pids: set[int] = set()
+        self._processes: set[psutil.Process] = set()
         self._numbers = itertools.count()
         self._adapter: Any = None
-
-    @property
-    def pids(self) -> set[int]:
-        """Of the processes that run the model."""
-        return self._pids
 
     async def start(self) -> None:
         before = _descendants(os.getpid())
@@ -66,9 +63,9 @@ class Inside:
         except Exception as error:  # of any kind
             raise self._failed(f"does not start: {error}") from error
         self.max_tokens = int(self._engine.model_config.max_model_len)
-        self._pids = _children(self._engine)
-        for pid in self._pids:
-            self._guard.watch(pid)
+        self._processes = _children(self._engine)
+        for process in self._processes:
+            self._guard.watch(process.pid)
 
     async def ask(self, ask: Ask) -> Reply:
         from vllm import SamplingParams, TokensPrompt
@@ -134,17 +131,17 @@ class Inside:
 
     async def stop(self, *, gently: bool = True) -> None:
         engine, self._engine, self._adapter = self._engine, None, None
-        pids, self._pids = self._pids, set()
+        processes, self._processes = self._processes, set()
         if engine is None:
             return
         if not gently:
-            _kill(pids)
+            _kill(processes)
         stopping = asyncio.create_task(asyncio.to_thread(engine.shutdown, 5.0))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(stopping), _STOP_S)
-        _kill(pids)
-        for pid in pids:
-            self._guard.release(pid)
+        _kill(processes)
+        for process in processes:
+            self._guard.release(process.pid)
         await stopping
         del engine, stopping
         gc.collect()  # it ends itself once more where it is forgotten, which must not be when the interpreter goes
@@ -210,19 +207,24 @@ def _environment(wanted: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _children(engine: Any) -> set[int]:
-    """Process ids of the engine's core and of its workers."""
-    cores = {process.pid for process in engine.engine_core.resources.engine_manager.processes}
-    return cores.union(*map(_descendants, cores))
-
-
-def _descendants(pid: int) -> set[int]:
+def _children(engine: Any) -> set[psutil.Process]:
+    """The engine's core and its workers."""
     import psutil
 
-    return {process.pid for process in psutil.Process(pid).children(recursive=True)}
+    cores = {process.pid for process in engine.engine_core.resources.engine_manager.processes}
+    return {psutil.Process(pid) for pid in cores}.union(*map(_descendants, cores))
 
 
-def _kill(pids: Iterable[int]) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+def _descendants(pid: int) -> set[psutil.Process]:
+    import psutil
+
+    return set(psutil.Process(pid).children(recursive=True))
+
+
+def _kill(processes: Iterable[psutil.Process]) -> None:
+    """Kill what still runs. psutil compares when a process started, so none is killed that got an old id since."""
+    import psutil
+
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
