@@ -153,10 +153,10 @@ def _place(run: RunDirectory, *, slurm: bool, local: bool, detach: bool) -> str:
 
 def _send(run: RunDirectory, place: str, *, current_code: bool, as_json: bool) -> None:
     from codctl.dispatch import launch
+    from codctl.runs import foreign
 
     config, snapshot = run.config(), launch.snapshot_for(run, current_code=current_code)
-    if place == "slurm":
-        launch.refuse_foreign_setup(run, config)
+    foreign.refuse(run, config, slurm=place == "slurm")
     run.clear_stop()
     found = (launch.on_slurm if place == "slurm" else launch.detached)(run, config, snapshot)
     who = f"job {', '.join(found['jobs'])}" if place == "slurm" else f"process {found['pid']}"
@@ -166,9 +166,11 @@ def _send(run: RunDirectory, place: str, *, current_code: bool, as_json: bool) -
 
 def _in_foreground(run: RunDirectory, *, current_code: bool, as_json: bool) -> None:
     _as_submitted(run, current_code=current_code)
+    from codctl.runs import foreign
     from codctl.stages.preflight import preflight
 
     config = run.config()
+    foreign.refuse(run, config, slurm=False)
     preflight(config)
     result = carry_out(run, config)
     _output.result("resume", result, text(result), as_json=as_json)

@@ -28,7 +28,8 @@ from codctl.cli._options import (
 from codctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from codctl.config.schema import ClusterConfig, Config
+    from codctl.config.schema import Config
+    from codctl.stages.subject import Subject
     from codctl.stages.suite import Plan
 
 _USUAL = "position-curve"
@@ -197,7 +198,7 @@ def _every(
     planned = plan_every(run, suite or _USUAL, overrides, runs_dir, command, resources)
     settings = planned.plans[0].subject.settings
     if slurm:
-        _send([], ["--run", run.title], settings.cluster, planned.folder, runs_dir, as_json=as_json)
+        _send([], ["--run", run.title], planned.plans[0].subject, planned.folder, runs_dir, as_json=as_json)
         return
     _prepare(settings)
     code.fix(runs_dir)
@@ -239,15 +240,18 @@ def _submit(planned: Plan, runs_dir: Path, *, fresh: bool, as_json: bool) -> Non
     subject = planned.subject
     # Until the job begins, the run may have saved a newer model: it plays the one that was found now.
     chosen = ["--run", subject.name, "--step", subject.saved.label] if subject.saved else []
-    _send([subject.describe()["title"]], chosen, subject.settings.cluster, planned.folder, runs_dir, as_json=as_json)
+    _send([subject.describe()["title"]], chosen, subject, planned.folder, runs_dir, as_json=as_json)
 
 
 def _send(
-    head: Sequence[str], chosen: Sequence[str], cluster: ClusterConfig, folder: Path, runs_dir: Path, *, as_json: bool
+    head: Sequence[str], chosen: Sequence[str], subject: Subject, folder: Path, runs_dir: Path, *, as_json: bool
 ) -> None:
     """Submit this very command, with the options that name what was chosen."""
     from codctl.dispatch.launch import command_on_slurm
+    from codctl.runs import foreign
 
+    cluster = subject.settings.cluster
+    foreign.refuse_job(subject.withheld, subject.settings, subject.name)
     argv = [*(word for word in sys.argv[1:] if word not in ("--slurm", "--fresh")), *chosen]
     sent = command_on_slurm(argv, cluster, folder=folder, name=folder.name, runs_dir=runs_dir)
     lines = [*head, f"results  {sent['folder']}", f"started  job {sent['jobs'][0]}"]

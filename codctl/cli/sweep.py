@@ -139,12 +139,11 @@ def resume_sweep(folder: Path, *, slurm: bool, local: bool, detach: bool, as_jso
         detach: Here, in the background.
         as_json: Print one JSON object.
     """
-    from codctl.dispatch import launch
     from codctl.dispatch import sweep as sweeps
     from codctl.dispatch.jobs import Jobs
     from codctl.dispatch.sweep_run import Limits, read_dispatch
     from codctl.errors import UsageError
-    from codctl.runs import stop
+    from codctl.runs import foreign, stop
     from codctl.runs.directory import TRIALS, RunDirectory, read_sweep
 
     content = read_sweep(folder)
@@ -174,8 +173,7 @@ def resume_sweep(folder: Path, *, slurm: bool, local: bool, detach: bool, as_jso
         stop.clear(folder)
         runs = [RunDirectory.open(folder / TRIALS / name) for name in todo]
         for run in runs:
-            if slurm:
-                launch.refuse_foreign_setup(run, run.config())
+            foreign.refuse(run, run.config(), slurm=slurm)
             run.clear_stop()
         limits = Limits(sent.get("max_parallel"), sent.get("max_failures"))
         again = remake if damaged or unmade else ""

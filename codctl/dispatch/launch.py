@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,21 +41,6 @@ def snapshot_for(run: RunDirectory, *, current_code: bool = True) -> code.Snapsh
             hint="add --current-code",
         )
     return found
-
-
-def refuse_foreign_setup(run: RunDirectory, config: Config) -> None:
-    """Refuse to submit the shell commands of a run that came from elsewhere.
-
-    Raises:
-        RefusedError: Its config has `cluster.setup`, and it was neither made nor submitted in this folder.
-    """
-    if config.cluster.setup and not run.is_at_home():
-        raise RefusedError(
-            f"this run was made in another folder, so the commands in its cluster.setup are not run: "
-            f"{'; '.join(config.cluster.setup)}",
-            where=str(run.path / "config.json"),
-            hint=f"{shlex.join([*run.manifest()['command'], '--slurm'])} takes those of your own recipe",
-        )
 
 
 def detached(run: RunDirectory, config: Config, snapshot: code.Snapshot) -> dict[str, Any]:

@@ -7,6 +7,7 @@ of processes can read them again.
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from codctl.config.schema import Config
@@ -183,15 +184,19 @@ class _Files(contextlib.ExitStack):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self._folder = folder
-        self._open = [self.enter_context(safe_open(path, "pt")) for path in sorted(folder.glob("rank-*.safetensors"))]
-        self._keys = set(self._open[0].keys())
+        self._open = [self.enter_context(_opened(path)) for path in sorted(folder.glob("rank-*.safetensors"))]
+        if not self._open:
+            raise _damaged(folder, "it holds no rank-*.safetensors")
+        self._keys = set.intersection(*(set(file.keys()) for file in self._open))
 
     def __contains__(self, key: str) -> bool:
         return key in self._keys
 
     def first(self, key: str) -> torch.Tensor:
-        """What every file has the same."""
+        """What every file has the same: one number."""
         found: torch.Tensor = self._open[0].get_tensor(key)
+        if found.dim():
+            raise self._misfit(f"{key} has the shape {list(found.shape)}")
         return found
 
     def rows(self, key: str, like: torch.Tensor) -> torch.Tensor:
@@ -224,3 +229,18 @@ class _Files(contextlib.ExitStack):
 
     def _misfit(self, why: str) -> StageError:
         return StageError(f"the checkpoint does not fit the model: {why}", where=str(self._folder))
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return safe_open(path, "pt")
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path.parent, f"{path.name} cannot be read ({error})") from error
+
+
+def _damaged(folder: Path, why: str) -> StageError:
+    return StageError(
+        f"the checkpoint is damaged: {why}",
+        where=str(folder),
+        hint=f"rm -r {shlex.quote(str(folder))} leaves the run's earlier checkpoints and models",
+    )

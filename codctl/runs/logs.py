@@ -12,6 +12,8 @@ from codctl.runs.own_jobs import jobs_of
 
 _POLL_S = 0.5
 WORKER_LOG = "worker.log"  # in a run's folder: what its worker printed, also before its own log began
+_MOST_BYTES = 64 << 20  # the end of a longer log is shown
+_LINE_BYTES = 1 << 16  # the start of a longer line
 _COMING = ("queued", "paused", "running")
 
 
@@ -75,13 +77,13 @@ def find_log(run: RunDirectory, number: int) -> Path:
 
 
 class _Tail:
-    """The lines of a file that grows. One that is cut or replaced is read from its beginning."""
+    """The lines of a file that grows, within bounds. One that is cut or replaced is read from its beginning."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._identity: tuple[int, int] | None = None
         self._position = 0
-        self._rest = b""
+        self._rest, self._left_out = b"", 0
 
     def lines(self, *, all_of_it: bool) -> Iterator[str]:
         """Those that came since the last call; an unfinished one only when nothing follows any more."""
@@ -93,19 +95,26 @@ class _Tail:
             about = self._path.stat()
             identity = (about.st_dev, about.st_ino)
             if identity != self._identity or about.st_size < self._position:
-                self._identity, self._position, self._rest = identity, 0, b""
+                self._identity, self._rest, self._left_out = identity, b"", 0
+                self._position = max(0, about.st_size - _MOST_BYTES)
+                if self._position:
+                    yield f"[{self._path} has {about.st_size} bytes: the last {_MOST_BYTES} are shown]"
             file.seek(self._position)
-            for piece in file:
+            while piece := file.readline(_LINE_BYTES):
                 self._position += len(piece)
-                self._rest += piece
-                if self._rest.endswith(b"\n"):
+                taken = piece[: _LINE_BYTES - len(self._rest)]
+                self._rest += taken
+                self._left_out += len(piece) - len(taken)
+                if piece.endswith(b"\n"):
                     yield self._text()
         if all_of_it and self._rest:
             yield self._text()
 
     def _text(self) -> str:
-        text, self._rest = self._rest.decode("utf-8", "replace").rstrip("\r\n"), b""
-        return text
+        text = self._rest.decode("utf-8", "replace").rstrip("\r\n")
+        left_out = f" [and {self._left_out} more bytes]" if self._left_out else ""
+        self._rest, self._left_out = b"", 0
+        return text + left_out
 
 
 def _lines(run: RunDirectory, number: int, follow: bool, ask: Callable[[], str], poll_s: float) -> Iterator[str]:

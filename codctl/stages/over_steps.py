@@ -71,8 +71,10 @@ def plan_every(
     models = _once(saved_models(run, config))
     if not models:
         raise StageError(f"run {run.title!r} has saved no model yet", where=str(run.path))
-    changed = with_resources(config, resources) if resources else None
-    subjects = [replace(subject_of(run, config, model), resources=changed) for model in models]
+    subjects = [subject_of(run, config, model) for model in models]
+    if resources:
+        changed = with_resources(subjects[0].settings, resources)
+        subjects = [replace(subject, resources=changed) for subject in subjects]
     plans = tuple(plan(subject, suite, overrides, runs_dir, command) for subject in subjects)
     digest = hashlib.sha256(" ".join(one.digest for one in plans).encode()).hexdigest()[:16]
     name = folder_name(run.title, EVERY, plans[0].suite.name, digest)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +21,7 @@ from codctl.learn import hub
 from codctl.learn.model_check import check_finite, stored_tensors
 from codctl.learn.model_files import understood
 from codctl.learn.models import base_folder, check_folder, check_model, load_chat, load_tokenizer
+from codctl.runs import foreign
 from codctl.runs.atomic import temp_sibling
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import read_hashes, sha256_of
@@ -50,6 +51,7 @@ class Subject:
         endpoint: The server, when it is one.
         saved: Which of the run's models it is, when it is one.
         resources: Its recipe, or the defaults, with the resource keys of the command line; None without any.
+        withheld: Settings that its recipe lacks since the run was made elsewhere; see `runs.foreign`.
     """
 
     kind: Literal["run", "model", "policy", "endpoint"]
@@ -59,6 +61,7 @@ class Subject:
     endpoint: EndpointSettings | None = None
     saved: SavedModel | None = None
     resources: Config | None = None
+    withheld: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def settings(self) -> Config:
@@ -116,7 +119,8 @@ def subject_of_run(run: RunDirectory, step: str = NEWEST) -> Subject:
 
 
 def subject_of(run: RunDirectory, config: Config, saved: SavedModel) -> Subject:
-    return Subject("run", run.title, saved.folder, config, saved=saved)
+    found, config = foreign.withheld(run, config)
+    return Subject("run", run.title, saved.folder, config, saved=saved, withheld=found)
 
 
 def subject_of_model(name: str) -> Subject:
@@ -231,6 +235,7 @@ def _open(subject: Subject, log: Path, parts: Sequence[EvalSpec] = ()) -> Perfor
     assert subject.folder is not None
     config = subject.settings
     if config.engine.kind == "vllm":
+        foreign.refuse_servers(subject.withheld, config, subject.name)
         return _served(subject.folder, config, log, parts)
     speaker = load_speaker(subject.folder, config.model.dtype, config.model.device)
     _check_prompts(parts, speaker.chat, speaker.max_tokens, subject.folder)

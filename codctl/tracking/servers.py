@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -50,8 +51,8 @@ def check(address: str) -> None:
     if not (given and server_of(given) == server) and server not in _known():
         shown = without_credentials(address)
         raise BackendError(
-            f"{shown} is not contacted: only the run's folder names this MLflow server",
-            hint=f"if you trust it: export {URI}={shown}",
+            f"{shown or 'an empty address'} is not contacted: only the run's folder names this MLflow server",
+            hint=f"if you trust it: export {URI}={shlex.quote(shown)}",
         )
 
 

@@ -67,9 +67,13 @@ class Observer:
         path, _, flags = args
         if isinstance(path, int):
             return
-        name = _real(path)
+        # With O_NOFOLLOW a link itself is opened, which fails.
+        name = _beside(path) if flags & os.O_NOFOLLOW else _real(path)
         with contextlib.suppress(OSError):
-            if stat.S_ISFIFO(Path(name).stat().st_mode) and not flags & os.O_NONBLOCK:
+            if (
+                stat.S_ISFIFO(Path(name).stat(follow_symlinks=not flags & os.O_NOFOLLOW).st_mode)
+                and not flags & os.O_NONBLOCK
+            ):
                 self._note("waits for a pipe", name)
                 raise OSError(5, "a pipe")
         if name == "/dev/null" or name.startswith(("/dev/fd", "/dev/tty", "/dev/pts", "/dev/shm", "/proc/self")):
@@ -90,8 +94,7 @@ class Observer:
         for at in _CHANGES[event]:
             if isinstance(args[at], int):
                 continue
-            path = Path(os.fsdecode(args[at])).absolute()  # the link itself, not where it leads
-            name = str(Path(_real(path.parent)) / path.name)
+            name = _beside(args[at])
             if not _is_below(name, (self._home,)):
                 self._note(event, name)
 
@@ -99,7 +102,7 @@ class Observer:
         words = [os.fsdecode(word) for word in args[1]] if len(args) > 1 else [str(args[0])]
         program = os.fsdecode(args[0] or words[0])
         is_ours = program == sys.executable and words[1:2] in (["-m"], ["-c"])
-        is_known = Path(program).name in _names(self._programs) or program in ("git", "nvidia-smi", "/bin/sh")
+        is_known = Path(program).name in _names(self._programs) or program in ("git", "nvidia-smi", "uname", "/bin/sh")
         if not is_ours and not is_known:
             self._note("starts", words)
 
@@ -187,6 +190,12 @@ def _caller() -> str:
 
 def _real(path: Any) -> str:
     return os.path.realpath(os.fsdecode(path))
+
+
+def _beside(path: Any) -> str:
+    """Where a link itself lies, not where it leads."""
+    absolute = Path(os.fsdecode(path)).absolute()
+    return str(Path(_real(absolute.parent)) / absolute.name)
 
 
 def _is_below(name: str, folders: Sequence[str]) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from codctl.config.schema import LoraConfig
 from codctl.errors import StageError
@@ -194,3 +195,31 @@ def assert_same_model(one: Path, other: Path) -> None:
 def joined(folder: Path) -> dict[str, torch.Tensor]:
     parts = [load_file(path) for path in sorted((folder / "step-000001").glob("rank-*"))]
     return {key: torch.cat([part[key] for part in parts]) if parts[0][key].dim() else parts[0][key] for key in parts[0]}
+
+
+def no_tensor(path: Path) -> None:
+    save_file({"other": torch.zeros(2)}, path)
+
+
+def no_safetensors(path: Path) -> None:
+    path.write_bytes(b"[" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (cut, "is damaged: rank-00000-of-00001.safetensors cannot be read"),
+        (no_safetensors, "is damaged: rank-00000-of-00001.safetensors cannot be read"),
+        (Path.unlink, r"is damaged: it holds no rank-\*.safetensors"),
+        (no_tensor, "does not fit the model: it has no weight/"),
+    ],
+)
+def test_a_damaged_checkpoint_that_was_sealed_again_is_named(
+    tiny_folder: Path, model: Any, tmp_path: Path, damage: Any, said: str
+) -> None:
+    saved_at(tiny_folder, tmp_path, 1)
+    with sealing(tmp_path / "step-000002", {"step": 2}) as temp:
+        damage(Path(shutil.copy(tmp_path / "step-000001" / "rank-00000-of-00001.safetensors", temp)))
+    with pytest.raises(StageError, match=said) as caught:
+        checkpoints.load_newest(tmp_path, new_learner(model))
+    assert caught.value.where == str(tmp_path / "step-000002")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from codctl.config.schema import ClusterConfig
 from codctl.dispatch import launch
 from codctl.errors import RefusedError, UsageError
 from codctl.runs import atomic, code, place, seal
@@ -122,14 +121,3 @@ def test_a_lock_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="lock is not a regular file"), run.start_attempt():
         pass
     assert (tmp_path / "precious").read_text() == "thesis"
-
-
-def test_the_shell_commands_of_a_run_that_came_from_elsewhere_are_not_submitted(tmp_path: Path) -> None:
-    run = make_run(tmp_path, "mine")
-    shell = run.config().model_copy(update={"cluster": ClusterConfig(setup=("touch /tmp/stranger",))})
-    launch.refuse_foreign_setup(run, shell)
-    gift = RunDirectory(shutil.copytree(run.path, tmp_path / "gift"))
-    launch.refuse_foreign_setup(gift, gift.config())
-    with pytest.raises(RefusedError, match=r"cluster\.setup are not run: touch /tmp/stranger") as caught:
-        launch.refuse_foreign_setup(gift, shell)
-    assert caught.value.hint == "codctl train --name gift --slurm takes those of your own recipe"

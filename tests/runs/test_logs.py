@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -110,3 +111,15 @@ def test_there_is_no_such_attempt(tmp_path: Path) -> None:
     write(run, 1, "first\n")
     with pytest.raises(UsageError, match=r"run 'a' has no attempt 7 \(it has 1 to 1\)"):
         list(read_logs(run, 7))
+
+
+def test_a_huge_log_is_shown_from_its_end_and_a_long_line_from_its_start(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    write(run, 1, "first\n")
+    os.truncate(run.log_path(1), 6 << 30)  # a hole
+    write(run, 1, "\nlast\n")
+    about, line, last = read_logs(run)
+    size = (6 << 30) + len("\nlast\n")
+    assert about == f"[{run.log_path(1)} has {size} bytes: the last {64 << 20} are shown]"
+    assert line == "\0" * (1 << 16) + f" [and {(64 << 20) - len('last') - 1 - (1 << 16)} more bytes]"
+    assert last == "last"
