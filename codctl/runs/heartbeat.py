@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from codctl.runs.files import Heartbeat
 
 EVERY_S = 10.0
+_AGAIN_S = 1.0
 _FILE = "heartbeat.json"
 
 
@@ -77,6 +78,8 @@ def beating(run: Path, attempt: int, every_s: float = EVERY_S) -> Iterator[Beat]
                 atomic.write_json(run / _FILE, content, durable=False)
             except lock.MovedError:
                 signals.interrupt()
+                while not news.wait(_AGAIN_S):  # a signal that comes just before a system call does not interrupt it
+                    signals.interrupt()
                 return
             except (CodctlError, OSError):
                 pass

@@ -34,6 +34,6 @@ def test_a_line_for_each_pack_and_the_hints_at_both_ends() -> None:
 def test_one_pack_in_full() -> None:
     text = _credit_text.in_full(_ledger())
     assert "position  kind    rollout  reward  return  baseline  advantage  hint" in text
-    assert "       1  solve         0  0.00    0.50    0.40      +0.10      old␛[31m" in text
+    assert "       1  solve         0  0.00    0.50    0.40      +0.10      old\\x1b[31m" in text
     assert "       3  solve         1  0.90" in text
     assert "\x1b[3" not in text

@@ -141,7 +141,7 @@ def test_resource_keys_say_how_a_model_runs_and_the_type_is_part_of_the_result(c
 
 def test_vllm_plays_any_folder(cli, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("codctl.engines.vllm.settings.find_spec", lambda name: None)
-    outcome = cli("eval", "--model", str(tiny_folder), *LITTLE, "engine.kind=vllm")
+    outcome = cli("eval", "--model", str(tiny_folder), *LITTLE, "rendering=compact", "engine.kind=vllm")
     assert "engine.kind=vllm, but vllm is not installed" in outcome.err
 
 

@@ -110,7 +110,7 @@ def test_an_adapter_names_its_base_by_hub_id_and_revision(served: FakeHub, tmp_p
     (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
     assert base_folder(tmp_path) == folder
     (tmp_path / "adapter_config.json").write_text(json.dumps({**settings, "revision": "other"}))
-    with pytest.raises(PreflightError, match="no folder lab/tiny"):
+    with pytest.raises(PreflightError, match="base model lab/tiny is not in the cache"):
         base_folder(tmp_path)
 
 

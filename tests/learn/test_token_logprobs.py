@@ -40,6 +40,7 @@ def difference(a: list[torch.Tensor], b: list[torch.Tensor]) -> float:
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("kind", ["tied", "untied", "lora"])
 def test_chunks_change_nothing(tokenizer: Any, kind: str, packed: bool) -> None:
+    """But for the rounding of float32, whose sums have another order."""
     model: Any = build_model(BuildConfig(**BUILD, tie_embeddings=kind == "tied"), len(tokenizer), tokenizer, seed=1)
     if kind == "lora":
         model = add_lora(model, LoraConfig(rank=4), 0)
@@ -47,9 +48,9 @@ def test_chunks_change_nothing(tokenizer: Any, kind: str, packed: bool) -> None:
     whole, whole_gradients = read(model, 10_000)
     for chunk in (1_000, 64, 7):
         parts, gradients = read(model, chunk)
-        assert difference(parts, whole) < 1e-6
+        assert difference(parts, whole) < 1e-5
         assert len(gradients) == len(whole_gradients)
-        assert difference(gradients, whole_gradients) < 1e-6
+        assert difference(gradients, whole_gradients) < 1e-5
 
 
 def test_chunks_change_nothing_in_bf16(tokenizer: Any) -> None:

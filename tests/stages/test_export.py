@@ -154,7 +154,7 @@ def test_an_adapter_of_a_warm_started_model_keeps_the_folder_it_belongs_on(
     describe(run, config, load_tokenizer(base), final)
     assert base_folder(final) == base
     text = card_of(final)[1]
-    assert f"SFT on {config.warm_start.packs} packs" in text
+    assert f"SFT on {config.warm_start.packs:,} packs" in text
     assert "whose folder `adapter_config.json` names: keep the two." in text
 
 
