@@ -14,11 +14,11 @@ from codctl.dispatch.whereabouts import evaluations_by_run, whereabouts
 from codctl.errors import CodctlError
 from codctl.evaluate.points import means
 from codctl.runs import attempt, manifest
-from codctl.runs.directory import RunDirectory, list_runs, list_sweeps, trials_of
+from codctl.runs.directory import RunDirectory, is_linked_trial, list_runs, list_sweeps, trials_of
 from codctl.runs.evaluations import StoredEvaluation, evaluations_of
 from codctl.runs.seal import is_sealed
 from codctl.tracking import jsonl
-from codctl.tracking.latest import latest
+from codctl.tracking.latest import Latest, latest
 
 
 def list_all(runs_dir: Path, *, trials: bool = False) -> list[dict[str, Any]]:
@@ -97,11 +97,13 @@ def _name(run: RunDirectory, runs_dir: Path) -> str:
 
 
 def _entry(seen: Seen) -> dict[str, Any]:
-    newest, recipe = latest(seen.path / "metrics.jsonl"), None
-    try:
-        recipe = manifest.read(seen.path / "manifest.json")["recipe"]
-    except CodctlError as error:
-        seen.status, seen.note = "unreadable", error.message
+    newest, recipe = Latest(), None
+    if not is_linked_trial(seen.path):
+        newest = latest(seen.path / "metrics.jsonl")
+        try:
+            recipe = manifest.read(seen.path / "manifest.json")["recipe"]
+        except CodctlError as error:
+            seen.status, seen.note = "unreadable", error.message
     return {
         "name": seen.name,
         "status": f"unreadable: {seen.note}" if seen.status == "unreadable" else seen.status,

@@ -103,8 +103,10 @@ def _trials(path: Path, plan: Sweep | None) -> list[Seen]:
 
 
 def _run(seen: Seen, again: Callable[[str, str], str], evaluations: Mapping[str, int]) -> dict[str, Any]:
-    """The whole entry of a run: its newest numbers and signs of life too."""
-    newest, (frozen, problem) = latest(seen.path / "metrics.jsonl"), _frozen(seen)
+    """The whole entry of a run: its newest numbers and signs of life too, unless it cannot be read."""
+    is_readable = seen.status != "unreadable"
+    newest = latest(seen.path / "metrics.jsonl") if is_readable else Latest()
+    frozen, problem = _frozen(seen)
     total = _steps(frozen) if newest.phase in ("train", "validation") else None
     return {
         "name": seen.name,
@@ -115,10 +117,10 @@ def _run(seen: Seen, again: Callable[[str, str], str], evaluations: Mapping[str,
         "jobs": [job.id for job in seen.jobs],
         "waits_for": seen.waits_for,
         "attempt": seen.record.get("number"),
-        "phase": _phase(seen, newest.phase),
+        "phase": _phase(seen, newest.phase) if is_readable else None,
         "step": newest.step,
         "steps": total,
-        **(_final(seen) or _measured(newest)),
+        **((_final(seen) if is_readable else None) or _measured(newest)),
         **whereabouts(seen),
         "evaluations": evaluations[seen.name],
         "lacks": list(seen.lacks),

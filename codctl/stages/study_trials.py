@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from codctl.errors import CodctlError, UsageError
 from codctl.quantities import counted
 from codctl.runs import result_file
-from codctl.runs.directory import TRIALS, RunDirectory, read_sweep
+from codctl.runs.directory import TRIALS, RunDirectory, is_linked_trial, read_sweep
 from codctl.runs.seal import is_sealed
 
 if TYPE_CHECKING:
@@ -75,14 +75,17 @@ def look(sweep: Path, entry: SweepTrial) -> Trial:
     run = RunDirectory(folder)
     attempts: list[Attempt] = []
     status, broken = "planned", ""
-    if run.manifest_path.is_file():
+    is_link = is_linked_trial(folder)
+    if is_link:
+        status, broken = "unreadable", "it is a link, and links in a sweep are not followed"
+    elif run.manifest_path.is_file():
         try:
             run.manifest()
             status, attempts = run.status(), run.attempts()
         except CodctlError as error:
             status, broken = "unreadable", error.message
     suites = tuple(suite["name"] for suite in entry["suites"])
-    results, missing = _suites(folder, suites) if suites else _in_run(folder, status)
+    results, missing = _suites(folder, suites) if suites and not is_link else _in_run(folder, status)
     return Trial(
         name=entry["name"],
         labels=entry["labels"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from codctl.dispatch.jobs import Jobs
+from codctl.dispatch.listing import list_all
 from codctl.dispatch.overview import SHOWN, alive_or_recent, overview
 from codctl.dispatch.targets import find_targets
 from codctl.errors import UsageError
@@ -138,6 +140,23 @@ def test_a_damaged_run_says_what_is_wrong_and_hides_no_other(tmp_path: Path) -> 
     found = overview(runs, sweeps, Jobs())["runs"]
     assert [entry["status"] for entry in found] == ["finished", "unreadable"]
     assert found[1]["message"]
+
+
+def test_nothing_is_read_behind_a_trial_that_is_a_link(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "mine")
+    bring_to(run, "finished")
+    [entry] = overview([run], [], Jobs())["runs"]
+    assert entry["success"]
+    sweep = make_sweep(tmp_path, "gift", {"planned": 1})
+    trial = sweep / "trials" / "planned-0"
+    shutil.rmtree(trial)
+    trial.symlink_to(run.path)
+    [found] = overview([], [sweep], Jobs())["sweeps"]
+    [entry] = found["open"]
+    assert (entry["status"], entry["success"], entry["phase"], entry["attempt"]) == ("unreadable", [], None, None)
+    [_, listed] = list_all(tmp_path, trials=True)
+    assert listed["status"] == "unreadable: it is a link, and links in a sweep are not followed"
+    assert (listed["phase"], listed["step"], listed["recipe"]) == (None, None, None)
 
 
 def test_names_mean_runs_trials_and_sweeps(big: Path, tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ class Cluster:
             return
         with contextlib.suppress(RuntimeError, subprocess.TimeoutExpired):
             self.run("scancel", "--state=PENDING", "-u", "root", timeout_s=10)
-        for pid in self._job_processes():
+        for pid in [*self._job_processes(), *self._step_daemons()]:
             _kill(pid, signal.SIGKILL)
         for name in [*(f"slurmd-{node}" for node in NODES), "slurmctld", "slurmdbd", "mariadbd", "munged"]:
             _stop(self.folder / f"{name}.pid", name.partition("-")[0])
@@ -234,6 +234,10 @@ class Cluster:
         mine = str(self.conf)
         found = ((pid, _environ(pid)) for pid in _processes())
         return [pid for pid, env in found if env.get("SLURM_CONF") == mine and "SLURM_JOB_ID" in env]
+
+    def _step_daemons(self) -> list[int]:
+        """What waits for a job's processes; it has no environment, and outlives a node that was killed."""
+        return [pid for pid in _processes() if "slurmstepd" in _program(pid) and self.folder in _place(pid).parents]
 
 
 _USABLE = {"idle", "alloc", "mix"}
@@ -308,6 +312,13 @@ def _program(pid: int) -> str:
     with contextlib.suppress(OSError):
         return str(Path(f"/proc/{pid}/exe").readlink())
     return ""
+
+
+def _place(pid: int) -> Path:
+    """The working directory of a process."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cwd").readlink()
+    return Path("/")
 
 
 def _parent(pid: int) -> int:
