@@ -135,7 +135,7 @@ def _play(planned: Plan, runs_dir: Path, *, fresh: bool, opens: bool, shows: boo
     from codctl.cli._show_text import Shown
     from codctl.cli._suite_table import text
     from codctl.evaluate.watched import Watch
-    from codctl.runs import code
+    from codctl.runs import code, result_file
     from codctl.stages.suite import refuse_unplayed, run_suite
     from codctl.stages.suite_result import finished
 
@@ -151,8 +151,10 @@ def _play(planned: Plan, runs_dir: Path, *, fresh: bool, opens: bool, shows: boo
         _mirror(planned)
     if watch and not watch.seen:
         _output.talk(f"it was played before: codctl view {planned.digest[:8]} --pack 0 shows it")
+    with result_file.shown(planned.folder / "result.json"):
+        said = "" if as_json else text(found)
     if not as_json:
-        _output.result("eval", found, text(found), as_json=False)
+        _output.result("eval", found, said, as_json=False)
     if opens:
         open_page(planned.folder / "report.html")
     refuse_unplayed(found)

@@ -58,6 +58,7 @@ def list_(
 def show(name: Name, opens: OpenPage = False, runs_dir: RunsDir = RUNS_DIR, as_json: Json = False) -> None:
     """Show the result of an evaluation again."""
     from codctl.errors import UsageError
+    from codctl.runs import result_file
     from codctl.runs.evaluations import find_evaluation
 
     one = find_evaluation(runs_dir, name)
@@ -65,7 +66,9 @@ def show(name: Name, opens: OpenPage = False, runs_dir: RunsDir = RUNS_DIR, as_j
         command = shlex.join(one.about.get("command", [])) or "the command that began it"
         raise UsageError(f"{one.name} has no result yet", where=str(one.path), hint=f"{command} plays the rest")
     result = {**one.result, "folder": str(one.path)}
-    _output.result("evals show", result, _text(result, curve=one.is_curve), as_json=as_json)
+    with result_file.shown(one.path / "result.json"):
+        text = _text(result, curve=one.is_curve)
+    _output.result("evals show", result, text, as_json=as_json)
     if opens:
         open_page(one.path / "report.html")
 

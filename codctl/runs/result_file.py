@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NotRequired, cast
 
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
+from codctl.errors import UsageError
 from codctl.runs import reader
 from codctl.runs.files import Command, Count, Machine, Real, Seconds, Text, Word
+
+_HINT = "move its folder away; the command that made it makes it again"
 
 _open = with_config(ConfigDict(extra="allow"))
 
@@ -209,12 +214,29 @@ class Walkthrough(TypedDict):
     episodes: list[Episode]
 
 
+@contextlib.contextmanager
+def shown(path: Path) -> Iterator[None]:
+    """Name the result that lacks what a table or page needs: `read` checks types, but most keys may be absent.
+
+    Args:
+        path: Of the result, or of the folder that holds it.
+
+    Raises:
+        UsageError: Something is missing.
+    """
+    try:
+        yield
+    except (KeyError, TypeError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else f"a value is missing ({error})"
+        hint = _HINT if path.is_file() else ""
+        raise UsageError(f"the result cannot be shown: {what}", where=str(path), hint=hint) from error
+
+
 def read(path: Path, *, within: Path | None = None) -> dict[str, Any] | None:
     """A result; None when there is none.
 
     Raises:
         UsageError: It is damaged.
     """
-    hint = "move its folder away; the command that made it makes it again"
-    found = reader.read(path, Result, within=within, most_bytes=reader.LARGE, hint=hint)
+    found = reader.read(path, Result, within=within, most_bytes=reader.LARGE, hint=_HINT)
     return cast("dict[str, Any] | None", found)

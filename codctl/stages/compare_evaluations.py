@@ -12,7 +12,7 @@ from codctl.errors import UsageError
 from codctl.evaluate.about import subject_title
 from codctl.evaluate.comparison import Played, compare
 from codctl.evaluate.report.comparison_page import render
-from codctl.runs import reader
+from codctl.runs import reader, result_file
 from codctl.runs.atomic import storage_errors, write_text
 from codctl.runs.evaluations import EVALUATIONS, StoredEvaluation
 
@@ -33,7 +33,9 @@ def compare_stored(
     Raises:
         UsageError: One has no result, or nothing is common.
     """
-    parts = compare([_played(one) for one in found])
+    played = [_played(one) for one in found]
+    with result_file.shown(found[0].path.parent):
+        parts = compare(played)
     page = out or runs_dir / EVALUATIONS / f"compare-{_digest(found)}.html"
     result = {
         "models": [_model(one) for one in found],

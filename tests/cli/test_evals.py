@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,17 @@ def test_what_is_not_finished_says_how_it_goes_on(cli, played: str, home: Path) 
     assert "partly, 100" in cli("evals", "list").out
     outcome = cli("evals", "show", folder.name)
     assert (outcome.code, "plays the rest" in outcome.err) == (2, True)
+
+
+@pytest.mark.parametrize("key", ["preset", "failed_episodes"])
+def test_a_result_that_lacks_a_key_is_named(cli, played: str, home: Path, key: str) -> None:
+    path = next((home / "runs" / "evaluations").glob("random-*")) / "result.json"
+    result = json.loads(path.read_text())
+    del result["parts"][0][key]
+    path.write_text(json.dumps(result))
+    outcome = cli("evals", "show", path.parent.name)
+    assert outcome.code == 2
+    assert f"result.json: the result cannot be shown: '{key}' is missing" in outcome.err
 
 
 def test_rm_asks_first(cli, played: str, home: Path) -> None:

@@ -12,7 +12,7 @@ from codctl.evaluate.report.environment import fill
 from codctl.evaluate.report.source import Source, load
 from codctl.evaluate.report.top import Top, moment, top
 from codctl.evaluate.report.worlds import World
-from codctl.runs import atomic
+from codctl.runs import atomic, result_file
 from codctl.runs.directory import RunDirectory
 
 _STANDING = {
@@ -39,7 +39,9 @@ def write_report(run: RunDirectory, out: Path | None = None) -> Path:
         StageError: The page cannot be written.
     """
     path = out or run.path / "report.html"
-    page = render(load(run))
+    source = load(run)
+    with result_file.shown(run.path):
+        page = render(source)
     with atomic.storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_text(path, page)
