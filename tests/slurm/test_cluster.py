@@ -29,7 +29,8 @@ with open(f"{os.path.dirname(__file__)}/process-{os.getpid()}", "w") as file:
 def sent(desk: Desk) -> dict[str, str]:
     """What takes longest goes first and runs beside everything else: name → job."""
     # SLURM looks at limits every 30 s, so the signal comes after 0 to 30 s of a job's minute. On a busy machine most of
-    # that goes into starting Python, and many jobs do little or nothing.
+    # that goes into starting Python, and many jobs do little or nothing. A signal in the seconds before a job has
+    # processes is lost, and the job ends at its limit: "limit" fails then.
     brief = ("cluster.partition=brief", "cluster.time=1")
     patient = (*brief, "cluster.stalled_attempts=50")
     return {
