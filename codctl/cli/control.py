@@ -153,7 +153,7 @@ def _place(run: RunDirectory, *, slurm: bool, local: bool, detach: bool) -> str:
 
 def _send(run: RunDirectory, place: str, *, current_code: bool, as_json: bool) -> None:
     from codctl.dispatch import launch
-    from codctl.runs import foreign
+    from codctl.stages import foreign
 
     config, snapshot = run.config(), launch.snapshot_for(run, current_code=current_code)
     foreign.refuse(run, config, slurm=place == "slurm")
@@ -166,7 +166,7 @@ def _send(run: RunDirectory, place: str, *, current_code: bool, as_json: bool) -
 
 def _in_foreground(run: RunDirectory, *, current_code: bool, as_json: bool) -> None:
     _as_submitted(run, current_code=current_code)
-    from codctl.runs import foreign
+    from codctl.stages import foreign
     from codctl.stages.preflight import preflight
 
     config = run.config()

@@ -250,7 +250,7 @@ def _send(
 ) -> None:
     """Submit this very command, with the options that name what was chosen."""
     from codctl.dispatch.launch import command_on_slurm
-    from codctl.runs import foreign
+    from codctl.stages import foreign
 
     cluster = subject.settings.cluster
     foreign.refuse_job(subject.withheld, subject.settings, subject.name)

@@ -143,8 +143,9 @@ def resume_sweep(folder: Path, *, slurm: bool, local: bool, detach: bool, as_jso
     from codctl.dispatch.jobs import Jobs
     from codctl.dispatch.sweep_run import Limits, read_dispatch
     from codctl.errors import UsageError
-    from codctl.runs import foreign, stop
+    from codctl.runs import stop
     from codctl.runs.directory import TRIALS, RunDirectory, read_sweep
+    from codctl.stages import foreign
 
     content = read_sweep(folder)
     if content is None:

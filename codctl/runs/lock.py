@@ -133,7 +133,7 @@ def is_locked(path: Path, *, shared: bool = False) -> bool:
     """Whether a live process holds the lock; with `shared`, also one that shares it."""
     try:
         descriptor = open_lock(path, os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, RefusedError):  # nobody can hold what is no file
         return False
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_EX if shared else fcntl.LOCK_SH) | fcntl.LOCK_NB)

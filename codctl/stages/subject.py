@@ -21,10 +21,10 @@ from codctl.learn import hub
 from codctl.learn.model_check import check_finite, stored_tensors
 from codctl.learn.model_files import understood
 from codctl.learn.models import base_folder, check_folder, check_model, load_chat, load_tokenizer
-from codctl.runs import foreign
 from codctl.runs.atomic import temp_sibling
 from codctl.runs.directory import RunDirectory
 from codctl.runs.seal import read_hashes, sha256_of
+from codctl.stages import foreign
 from codctl.stages.model_checks import check_tokenizer
 from codctl.stages.placement import place
 from codctl.stages.saved_models import NEWEST, SavedModel, choose, lay_out
@@ -51,7 +51,7 @@ class Subject:
         endpoint: The server, when it is one.
         saved: Which of the run's models it is, when it is one.
         resources: Its recipe, or the defaults, with the resource keys of the command line; None without any.
-        withheld: Settings that its recipe lacks since the run was made elsewhere; see `runs.foreign`.
+        withheld: Settings that its recipe lacks since the run was made elsewhere; see `stages.foreign`.
     """
 
     kind: Literal["run", "model", "policy", "endpoint"]

@@ -90,6 +90,10 @@ class Mirror:
             if self._ending.is_set():
                 return
             if pause_s is None:
+                with self._lock:
+                    if not self._ending.is_set():
+                        _close(process)
+                        self._process = None
                 self._warn(f"gets no more numbers: the process that sends them {_how(code)} again")
                 return
             log.warning("the process that sends to MLflow %s; starting it again", _how(code))

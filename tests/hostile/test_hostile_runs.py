@@ -18,7 +18,7 @@ import pytest
 from tests.hostile import base, commands, mutations
 from tests.hostile.player import Plan
 
-FOLDERS = int(os.environ.get("CODCTL_HOSTILE_FOLDERS", "4"))
+FOLDERS = int(os.environ.get("CODCTL_HOSTILE_FOLDERS", "2"))
 SEED = int(os.environ.get("CODCTL_HOSTILE_SEED", "0"))
 PLAYERS = min(2, FOLDERS)
 PLAYER = Path(__file__).with_name("player.py")

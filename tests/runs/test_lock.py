@@ -98,3 +98,11 @@ def test_damaged_lock_file_still_refuses(tmp_path: Path) -> None:
         path.write_text("not json")
         with pytest.raises(RefusedError, match="in use by another process"), RunLock(path):
             pass
+
+
+def test_what_is_no_file_is_held_by_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.symlink_to("/dev/zero")
+    assert not is_locked(path)
+    with pytest.raises(RefusedError, match="not a regular file"), RunLock(path):
+        pass

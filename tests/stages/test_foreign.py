@@ -10,8 +10,8 @@ import pytest
 
 from codctl.config.schema import Config
 from codctl.errors import PreflightError, RefusedError
-from codctl.runs import foreign
 from codctl.runs.directory import RunDirectory
+from codctl.stages import foreign
 from codctl.stages.saved_models import SavedModel
 from codctl.stages.subject import Subject, open_subject, subject_of
 from tests.dispatch.many_trials import make_run
