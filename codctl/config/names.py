@@ -21,6 +21,17 @@ _WHY = {
 }
 
 
+def refuse_reserved(name: str) -> str:
+    """Validate the name of a new run or study.
+
+    Raises:
+        ValueError: It is reserved.
+    """
+    if why := why_reserved(name):
+        raise ValueError(f"{name!r} is reserved: {why}")
+    return name
+
+
 def why_reserved(name: str) -> str:
     """Why a new run or sweep cannot have this name; empty when it can."""
     found = _RESERVED.fullmatch(name)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from codctl.config import consistency
 from codctl.config.consistency import MisfitError
 from codctl.config.credentials import has_credentials
-from codctl.config.names import NAME, why_reserved
+from codctl.config.names import NAME, refuse_reserved
 from codctl.config.sbatch import check_option, minutes
 from codctl.quantities import counted
 
@@ -573,12 +573,7 @@ class Config(Section):
     )
     cluster: ClusterConfig = Field(default_factory=ClusterConfig, description="How it runs on SLURM (`--slurm`).")
 
-    @field_validator("name")
-    @classmethod
-    def _name_is_not_reserved(cls, name: str) -> str:
-        if why := why_reserved(name):
-            raise ValueError(f"{name!r} is reserved: {why}")
-        return name
+    _name_is_not_reserved = field_validator("name")(refuse_reserved)
 
     @model_validator(mode="after")
     def _keys_fit_together(self) -> Config:

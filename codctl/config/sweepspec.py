@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from codctl.config.evalspec import Seed
-from codctl.config.names import NAME, why_reserved
+from codctl.config.names import NAME, refuse_reserved
 from codctl.config.overrides import Override
 from codctl.config.schema import Section, cosmetic, evaluation, training
 
@@ -28,12 +28,7 @@ class StudyFile(Section):
     evaluate: dict[str, Any] = evaluation({}, "Suites by name; every trained model plays each.")
     sizes: dict[str, Any] = training({}, "What is different at each size.")
 
-    @field_validator("name")
-    @classmethod
-    def _name_is_not_reserved(cls, name: str) -> str:
-        if why := why_reserved(name):
-            raise ValueError(f"{name!r} is reserved: {why}")
-        return name
+    _name_is_not_reserved = field_validator("name")(refuse_reserved)
 
 
 class TrainingSpec(Section):

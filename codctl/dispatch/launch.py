@@ -80,7 +80,7 @@ def on_slurm(run: RunDirectory, config: Config, snapshot: code.Snapshot) -> dict
 
     prepare([run], config.tracking)
     run.store_config()
-    jobs = slurm.submit([run.path], config.cluster, folder=slurm_folder(run), name=run.name, code=snapshot.path)
+    jobs = slurm.submit([run.path], config.cluster, folder=folder_of(run.path), name=run.name, code=snapshot.path)
     return {"run": str(run.path), "where": "slurm", "jobs": jobs, "code": snapshot.digest}
 
 
@@ -101,8 +101,3 @@ def command_on_slurm(
     snapshot = code.snapshot(runs_dir)
     job = slurm.submit_command(command, cluster, folder=folder_of(folder), name=name, code=snapshot.path)
     return {"folder": str(folder), "where": "slurm", "jobs": [job], "code": snapshot.digest}
-
-
-def slurm_folder(run: RunDirectory) -> Path:
-    """Where the files of a run's jobs lie."""
-    return folder_of(run.path)

@@ -22,6 +22,7 @@ from codctl.learn.model_files import (
     read_weights,
     understood,
 )
+from codctl.quantities import counted
 
 if TYPE_CHECKING:
     import torch
@@ -260,7 +261,7 @@ def _shape(sizes: Iterable[int]) -> str:
 
 
 def _count(names: list[str]) -> str:
-    return f"{len(names)} tensor{'s' if len(names) > 1 else ''}"
+    return counted(len(names), "tensor")
 
 
 def _names(names: list[str]) -> str:

@@ -14,18 +14,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-RECIPE = """\
-name: micro
-description: Seconds on one core, for tests.
-world: {preset: tiny, rendering: compact, length: 3}
-model: {build: {layers: 1, width: 16, heads: 2, kv_heads: 2, ffn: 32}}
-sampling: {solve_tokens: 8, update_tokens: 12}
-warm_start: {packs: 4, batch_rows: 32}
-train: {steps: 2, packs: 2, rollouts: 2, lr: 1e-3, checkpoint_every: 1}
-evaluation: {packs: 2, arms: [own, none], long_length: 0}
-tracking: {mlflow: true, trajectories_every: 1}
-runtime: {threads: 1}
-"""
 RECIPE_FILE = "micro.yaml"
 SWEEP, TRIAL, EVALUATED = "sw", "micro", "position-curve"
 BYSTANDER = "other"
@@ -35,7 +23,9 @@ _LINKED = (".parquet", ".safetensors", ".py", ".jinja")  # never written in plac
 
 def make(home: Path) -> None:
     """Train, sweep and evaluate in `home`."""
-    (home / RECIPE_FILE).write_text(RECIPE)
+    from tests.cli.conftest import MICRO
+
+    (home / RECIPE_FILE).write_text(MICRO.replace("mlflow: false", "mlflow: true"))
     _codctl(home, "train", RECIPE_FILE)
     _codctl(home, "sweep", RECIPE_FILE, "seed=0", "--name", SWEEP)
     for packs in ("2", "3"):

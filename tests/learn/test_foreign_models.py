@@ -61,14 +61,16 @@ def adapter(folder: Path, adapter_folder: Path, tmp_path: Path) -> Path:
     return path
 
 
-def refused(path: Path, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """`codctl eval` names what is wrong in one message, with the exit code of a preflight."""
+def refused(path: Path, said: str, case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`codctl eval` names what is wrong in one message, with the exit code of a preflight; `train` says the same."""
     code = run([*EVAL, str(path)])
     err = capsys.readouterr().err
     assert code == 3, err
     assert said in err
     assert err.count("error: ") == 1
     assert "Traceback" not in err
+    if not any(part in case for part in _EVAL_ONLY):
+        refused_before_training(path, said)
 
 
 @pytest.mark.parametrize(("damage", "said"), [pytest.param(*case[1:], id=case[0]) for case in ON_MODELS])
@@ -84,9 +86,7 @@ def test_a_damaged_model(
     if "never ends" in request.node.name:
         monkeypatch.setattr(template_limits, "LONGEST_S", 1.0)
     damage(folder)
-    refused(folder, said, capsys)
-    if not any(part in request.node.name for part in _EVAL_ONLY):
-        refused_before_training(folder, said)
+    refused(folder, said, request.node.name, capsys)
 
 
 @pytest.mark.parametrize(("damage", "said"), [pytest.param(*case[1:], id=case[0]) for case in ADAPTERS])
@@ -100,9 +100,7 @@ def test_a_damaged_adapter(
 ) -> None:
     monkeypatch.chdir(adapter.parent)
     damage(adapter)
-    refused(adapter, said, capsys)
-    if not any(part in request.node.name for part in _EVAL_ONLY):
-        refused_before_training(adapter, said)
+    refused(adapter, said, request.node.name, capsys)
 
 
 def refused_before_training(path: Path, said: str) -> None:
