@@ -11,7 +11,19 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "codctl"
 
 # What each room may import; every room may import itself and what all may use.
-SHARED = {"config", "runs", "tracking", "errors", "log", "outcomes", "quantities", "seeds", "startup", "visible"}
+SHARED = {
+    "config",
+    "runs",
+    "tracking",
+    "errors",
+    "log",
+    "outcomes",
+    "quantities",
+    "registry",
+    "seeds",
+    "startup",
+    "visible",
+}
 MAY_IMPORT = {
     "envs": set(),
     "cod": {"envs"},

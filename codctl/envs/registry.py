@@ -6,53 +6,48 @@ A plug-in that cannot be used takes nothing else with it: it is listed with its 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from codctl.config.nearest import unknown
 from codctl.envs.base import Family
-from codctl.errors import PreflightError
+from codctl.registry import Broken, Registry, UnusableError, an_instance_of
 
-GROUP = "codctl.families"
 _NEEDED_POLICIES = ("bayes", "informed", "random")
 
 
-@dataclass(frozen=True)
-class BrokenFamily:
-    """A plug-in that cannot be used.
-
-    Attributes:
-        name: What its entry point calls it.
-        source: Entry point and distribution.
-        reason: What is wrong.
-    """
-
-    name: str
-    source: str
-    reason: str
+def _family(name: str, loaded: Any) -> Family:
+    """An instance, which has what every command relies on."""
+    family: Family = an_instance_of(Family)(name, loaded)
+    if problems := list(_lacks(family, name)):
+        raise UnusableError("; ".join(problems))
+    return family
 
 
-class _UnusableError(Exception):
-    """The plug-in loads, but is no family."""
+FAMILIES: Registry[Family] = Registry(
+    "family",
+    "codctl.families",
+    {
+        "frozen_lake": "codctl.envs.frozen_lake.family:FrozenLake",
+        "alchemy": "codctl.envs.alchemy.family:Alchemy",
+        "terminal": "codctl.envs.terminal.family:Terminal",
+    },
+    make=_family,
+    hint="codctl env list",
+)
 
 
 def built_in() -> tuple[type[Family], ...]:
-    from codctl.envs.alchemy.family import Alchemy
-    from codctl.envs.frozen_lake.family import FrozenLake
-    from codctl.envs.terminal.family import Terminal
-
-    return (FrozenLake, Alchemy, Terminal)
+    return tuple(type(FAMILIES.get(name)) for name in FAMILIES.built_in)
 
 
 def families() -> dict[str, Family]:
     """All usable families, the built-in ones first."""
-    return dict(_found()[0])
+    return FAMILIES.usable()
 
 
-def broken_families() -> tuple[BrokenFamily, ...]:
+def broken_families() -> tuple[Broken, ...]:
     """Plug-ins that cannot be used."""
-    return _found()[1]
+    return FAMILIES.broken()
 
 
 def get_family(name: str) -> Family:
@@ -62,17 +57,7 @@ def get_family(name: str) -> Family:
         UsageError: When there is none of this name; names the nearest.
         PreflightError: When there is one, but it cannot be used.
     """
-    known = _found()[0]
-    if name in known:
-        return known[name]
-    for broken in broken_families():
-        if broken.name == name:
-            raise PreflightError(
-                f"family {name!r} cannot be used: {broken.reason}",
-                where=broken.source,
-                hint="fix or uninstall that package; codctl env list shows the usable families",
-            )
-    raise unknown("family", name, list(known), "codctl env list")
+    return FAMILIES.get(name)
 
 
 def edition_of(family: str, preset: str, variant: str | None = None) -> int:
@@ -98,34 +83,6 @@ def check_world(family: str, preset: str, variant: str | None = None, rendering:
     return found
 
 
-@cache
-def _found() -> tuple[dict[str, Family], tuple[BrokenFamily, ...]]:
-    found = {family.name: family() for family in built_in()}
-    owners = dict.fromkeys(found, "codctl itself")
-    broken: list[BrokenFamily] = []
-    for entry in sorted(entry_points(group=GROUP), key=_source):
-        try:
-            if entry.name in found:
-                raise _UnusableError(f"the name {entry.name!r} is taken by {owners[entry.name]}; choose another")
-            family = _load(entry)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code: whatever it raises is its own matter
-            broken.append(BrokenFamily(entry.name, _source(entry), _reason(error)))
-            continue
-        found[entry.name], owners[entry.name] = family, _source(entry)
-    return found, tuple(broken)
-
-
-def _load(entry: EntryPoint) -> Family:
-    """Load a plug-in and make sure that what every command relies on is there."""
-    made = entry.load()
-    if not (isinstance(made, type) and issubclass(made, Family)):
-        raise _UnusableError("it is not a subclass of codctl.envs.base.Family")
-    family = made()
-    if problems := list(_lacks(family, entry.name)):
-        raise _UnusableError("; ".join(problems))
-    return family
-
-
 def _lacks(family: Family, name: str) -> Iterator[str]:
     """What a family does not have that lists, seeds and options need."""
     for attribute in ("name", "title"):
@@ -140,21 +97,3 @@ def _lacks(family: Family, name: str) -> Iterator[str]:
             yield f"its policies lack {', '.join(missing)}"
     if getattr(family, "name", name) != name:
         yield f"it calls itself {family.name!r} and its entry point {name!r}; make them the same"
-
-
-def _reason(error: BaseException) -> str:
-    """One line: what is wrong with the plug-in, or what it raised and where."""
-    from traceback import extract_tb
-
-    text = " ".join(str(error).split()) or "no message"
-    if isinstance(error, _UnusableError):
-        return text
-    own = [f for f in extract_tb(error.__traceback__) if f.filename != __file__ and "importlib" not in f.filename]
-    place = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
-    return f"{type(error).__name__}: {text}{place}"
-
-
-def _source(entry: EntryPoint) -> str:
-    """Distribution, group, name and object: what a person needs to find the culprit."""
-    distribution = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unnamed distribution"
-    return f"{distribution}, entry point {entry.name} = {entry.value}"

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from codctl.cli.main import run
-from codctl.envs import registry
-from codctl.envs.registry import broken_families, families, get_family
+from codctl.envs.registry import FAMILIES, broken_families, families, get_family
 from codctl.errors import PreflightError, UsageError
 
 GOOD = """
@@ -46,9 +45,9 @@ PLUGINS: dict[str, tuple[str, str]] = {
 
 @pytest.fixture(autouse=True)
 def fresh_registry() -> Iterator[None]:
-    registry._found.cache_clear()
+    FAMILIES.forget()
     yield
-    registry._found.cache_clear()
+    FAMILIES.forget()
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, distribution: str, entries: dict[str, str]) -> None:
