@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from codctl.evaluate.statistics import Estimates, differences, shares
+from codctl.results.statistics import Estimates, differences, shares
 from codctl.runs.directory import RunDirectory
 from codctl.tracking.jsonl import read
 

@@ -38,7 +38,7 @@ _SUBREAPER, _NAME = 36, 15  # of prctl
 SERVER_NAME = "fork-server"  # in /proc/PID/comm
 _MAX_REQUEST = 1 << 20
 _START_S = 600.0  # a second's work on an idle machine takes far longer on a full one
-_HEAVY = ("codctl.cli.main", "codctl.dispatch.worker", "codctl.dispatch.job_entry", "codctl.tracking.sender")
+_HEAVY = ("codctl.cli.main", "codctl.jobs.worker", "codctl.jobs.job_entry", "codctl.tracking.sender")
 _IMPORTED = (
     "torch", "transformers", "transformers.models.qwen3.modeling_qwen3", "trl", "trl.trainer.sft_trainer", "peft",
     "datasets", "tokenizers", "pyarrow.parquet", "safetensors.torch", "jinja2", "mlflow.tracking",
@@ -76,8 +76,8 @@ _SCRIPTS = {
         "experiments/bench/gpu_parts.py",
         "tests/durability/child.py",
         "tests/hostile/player.py",
-        "tests/learn/follower.py",
-        "tests/stages/stopping.py",
+        "tests/learner/follower.py",
+        "tests/train/stopping.py",
     )
 }
 FRESH = {"CODCTL_TESTS_FRESH": "1"}  # in its environment: a process that is to import everything itself

@@ -10,33 +10,27 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "codctl"
 
-# What each room may import; every room may import itself and what all may use.
-SHARED = {
-    "config",
-    "runs",
-    "tracking",
-    "errors",
-    "log",
-    "outcomes",
-    "quantities",
-    "registry",
-    "seeds",
-    "startup",
-    "visible",
-}
-MAY_IMPORT = {
-    "envs": set(),
-    "cod": {"envs"},
-    "engines": {"cod", "envs"},
-    "learn": {"engines", "cod", "envs"},
-    "evaluate": {"engines", "cod", "envs"},
-    "stages": {"evaluate", "learn", "engines", "cod", "envs"},
-    "dispatch": {"stages", "evaluate", "learn", "engines", "cod", "envs"},
-    "cli": {"dispatch", "stages", "evaluate", "learn", "engines", "cod", "envs"},
-    "config": set(),
-    "runs": set(),
-    "tracking": set(),
-}
+# The rooms, each above those that it may import; below them, what all may use.
+ROOMS = [
+    "cli",
+    "sweeps",
+    "doctor",
+    "envtools",
+    "jobs",
+    "pipeline",
+    "evaluate",
+    "train",
+    "report",
+    "plan",
+    "results",
+    "learner",
+    "models",
+    "engines",
+    "cod",
+    "envs",
+]
+SHARED = ["tracking", "runs", "config", "files"]
+ALONE = {"errors", "log", "outcomes", "quantities", "registry", "seeds", "startup", "visible"}
 HEAVY = {"accelerate", "mlflow", "peft", "submitit", "torch", "transformers", "trl", "vllm"}
 EVERYWHERE, AT_THE_TOP = "everywhere", "at the top"
 
@@ -61,16 +55,17 @@ def imports(path: Path, where: str) -> Iterator[str]:
         todo.extend(ast.iter_child_nodes(node))
 
 
-@pytest.mark.parametrize("room", MAY_IMPORT)
+@pytest.mark.parametrize("room", ROOMS + SHARED)
 def test_imports_point_one_way(room: str) -> None:
-    allowed = MAY_IMPORT[room] | SHARED | {room, "__version__"}
+    below = ROOMS[ROOMS.index(room) + 1 :] if room in ROOMS else []
+    allowed = {*below, *SHARED, *ALONE, room, "__version__"}
     for path in files(room):
         rooms = {name.split(".")[1] for name in imports(path, EVERYWHERE) if name.startswith("codctl.")}
         assert rooms <= allowed, f"{path} imports from {sorted(rooms - allowed)}"
 
 
 def test_every_room_is_listed() -> None:
-    assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()} == set(MAY_IMPORT)
+    assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()} == {*ROOMS, *SHARED}
 
 
 @pytest.mark.parametrize("room", ["envs", "cod"])
@@ -81,7 +76,7 @@ def test_worlds_and_the_heart_import_nothing_heavy(room: str) -> None:
 
 
 def test_models_are_imported_inside_functions_outside_their_rooms() -> None:
-    for room in set(MAY_IMPORT) - {"engines", "learn"}:
+    for room in {*ROOMS, *SHARED} - {"engines", "learner", "models"}:
         for path in files(room):
             found = {name.split(".")[0] for name in imports(path, AT_THE_TOP)} & HEAVY
             assert not found, f"{path} imports {sorted(found)} at the top"
@@ -91,8 +86,8 @@ def test_models_are_imported_inside_functions_outside_their_rooms() -> None:
 PRINTERS = {
     "print": {},
     "input": {"cli/_output.py"},
-    "sys.stdout.write": {"learn/hub_client.py", "tracking/prepare.py"},  # children that answer through a pipe
-    "sys.stderr.write": {"dispatch/worker.py", "dispatch/sweep_run.py", "learn/hub_client.py"},  # `startup.Talk`
+    "sys.stdout.write": {"models/hub_client.py", "tracking/prepare.py"},  # children that answer through a pipe
+    "sys.stderr.write": {"jobs/worker.py", "sweeps/sweep_run.py", "models/hub_client.py"},  # `startup.Talk`
     "sys.stdout.buffer": {},
     "sys.stderr.buffer": {},
     "sys.__stdout__": {},
@@ -101,7 +96,7 @@ PRINTERS = {
     "typer.echo": {},
     "typer.secho": {},
     "logging.Formatter": {"log.py"},
-    ".get_template": {"evaluate/report/environment.py"},
+    ".get_template": {"report/environment.py"},
     ".from_markup": {},
     ".from_ansi": {"cli/_rich.py"},
     "Text": {"cli/_rich.py"},
@@ -131,7 +126,7 @@ def test_there_is_one_way_to_the_terminal_and_one_to_a_page() -> None:
 
 
 def test_escape_sequences_are_written_in_one_file() -> None:
-    reads = {"stages/env_seats.py", "envs/gymnasium/table.py", "stages/env_checks/robustness.py", "visible.py"}
+    reads = {"envtools/env_seats.py", "envs/gymnasium/table.py", "envtools/env_checks/robustness.py", "visible.py"}
     for path in sorted(PACKAGE.rglob("*.py")):
         if path.relative_to(PACKAGE).as_posix() in {*reads, "cli/_output.py"}:
             continue
@@ -141,7 +136,7 @@ def test_escape_sequences_are_written_in_one_file() -> None:
 
 def test_every_program_of_codctl_begins_with_guarded_streams() -> None:
     """All but those that speak through pipes alone, whose other end shows what they say."""
-    through_pipes = {"learn/hub_client.py", "tracking/prepare.py", "tracking/sender.py", "engines/vllm/warden.py"}
+    through_pipes = {"models/hub_client.py", "tracking/prepare.py", "tracking/sender.py", "engines/vllm/warden.py"}
     programs = [path for path in PACKAGE.rglob("*.py") if '__name__ == "__main__"' in path.read_text()]
     assert len(programs) > len(through_pipes)
     for path in programs:

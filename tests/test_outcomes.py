@@ -7,9 +7,9 @@ from typing import get_args
 import pytest
 
 from codctl import outcomes
+from codctl.cod.references import play_policy
 from codctl.envs.base import Family
 from codctl.envs.registry import families, get_family
-from codctl.evaluate.ceilings import play_policy
 
 
 def test_lists_and_types_say_the_same() -> None:

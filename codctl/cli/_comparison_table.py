@@ -14,7 +14,7 @@ _WIDEST = 4  # positions side by side; of more, the first, the last and some bet
 
 def text(result: Mapping[str, Any]) -> str:
     """What a person wants to know, and where the page is."""
-    from codctl.evaluate.report.comparison_page import headline, letters_of
+    from codctl.report.comparison_page import headline, letters_of
 
     letters = letters_of(len(result["models"]))
     models = [f"{letter}  {model['title']}" for letter, model in zip(letters, result["models"], strict=True)]
@@ -24,8 +24,8 @@ def text(result: Mapping[str, Any]) -> str:
 
 
 def _part(part: Mapping[str, Any], letters: list[str]) -> str:
-    from codctl.evaluate.report.comparison_page import rows_of
-    from codctl.evaluate.report.learning import evenly
+    from codctl.report.comparison_page import rows_of
+    from codctl.report.learning import evenly
 
     places = evenly(list(part["positions"]), _WIDEST)
     shown = {**part, "positions": places}

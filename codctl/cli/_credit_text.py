@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from codctl.cli import _output
-from codctl.cod.ledger import Entry, Ledger
 from codctl.quantities import counted, difference, position, share
+from codctl.train.ledger import Entry, Ledger
 
 _FEW = 3  # hints at either end
 

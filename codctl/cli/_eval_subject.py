@@ -14,8 +14,8 @@ from codctl.errors import CodctlError, Problem, UsageError
 
 if TYPE_CHECKING:
     from codctl.engines.openai.settings import EndpointSettings
+    from codctl.evaluate.subject import Subject
     from codctl.runs.directory import RunDirectory
-    from codctl.stages.subject import Subject
 
 _CONCURRENCY = 8
 _DEADLINE_S = 300.0
@@ -90,7 +90,7 @@ def _refuse_for_no_model(kind: str, name: str, typed: Sequence[str]) -> None:
 
 
 def _named(asked: Asked, suite: str | None, runs_dir: Path) -> Subject:
-    from codctl.stages.subject import Subject
+    from codctl.evaluate.subject import Subject
 
     if asked.endpoint is not None:
         settings = _endpoint(asked, asked.endpoint)
@@ -145,8 +145,8 @@ def _nothing_named(suite: str | None, runs: list[RunDirectory], runs_dir: Path) 
 
 def _saved(run: RunDirectory) -> list[str]:
     """The models of a run, in words."""
-    from codctl.evaluate.about import FINAL
-    from codctl.stages.saved_models import saved_models
+    from codctl.results.about import FINAL
+    from codctl.train.saved_models import saved_models
 
     try:
         models = saved_models(run, run.config())
@@ -159,16 +159,16 @@ def _saved(run: RunDirectory) -> list[str]:
 
 
 def _run(run: RunDirectory, step: str | None) -> Subject:
-    from codctl.stages.saved_models import NEWEST
-    from codctl.stages.subject import subject_of_run
+    from codctl.evaluate.subject import subject_of_run
+    from codctl.train.saved_models import NEWEST
 
     return subject_of_run(run, step or NEWEST)
 
 
 def _model(path: Path) -> Subject:
+    from codctl.evaluate.subject import subject_of_model
     from codctl.runs.directory import RunDirectory
-    from codctl.stages.saved_models import checkpoint_named
-    from codctl.stages.subject import subject_of_model
+    from codctl.train.saved_models import checkpoint_named
 
     found = checkpoint_named(path)
     return _run(RunDirectory(found[0]), found[1]) if found else subject_of_model(str(path))
@@ -176,7 +176,7 @@ def _model(path: Path) -> Subject:
 
 def say_of_an_unknown_training(subject: Subject) -> None:
     """Say which world a model plays by default whose folder does not say what it was trained on."""
-    from codctl.stages.setup import SIDE_FILE, read_side_file
+    from codctl.train.setup import SIDE_FILE, read_side_file
 
     if subject.kind == "model" and subject.folder and "world" not in read_side_file(subject.folder):
         _output.talk(

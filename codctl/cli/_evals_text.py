@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from codctl import quantities
 from codctl.cli import _output
-from codctl.evaluate.about import subject_title
+from codctl.results.about import subject_title
 
 if TYPE_CHECKING:
     from codctl.runs.evaluations import StoredEvaluation

@@ -35,11 +35,11 @@ def carry_out(run: RunDirectory, config: Config) -> dict[str, Any]:
         StoppedError: By Ctrl-C, a signal or a request; what was learned is saved.
     """
     from codctl.cli._progress import open_display
-    from codctl.dispatch import followers
+    from codctl.jobs import followers
+    from codctl.pipeline.pipeline import run_training
     from codctl.runs import code as snapshots
     from codctl.runs.signals import Terminated
     from codctl.runs.stop import Signalled, Stopped
-    from codctl.stages.pipeline import run_training
 
     run.clear_stop()
     snapshots.fix(run.root)

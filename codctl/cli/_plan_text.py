@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from codctl.cli import _output
 from codctl.config.schema import Config
+from codctl.plan.devices import Device
+from codctl.plan.memory import GIB, micro_batch
+from codctl.plan.plan import Plan
 from codctl.quantities import counted
-from codctl.stages.plan.devices import Device
-from codctl.stages.plan.memory import GIB, micro_batch
-from codctl.stages.plan.plan import Plan
 
 _GB = 10**9
 

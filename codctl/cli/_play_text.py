@@ -9,8 +9,8 @@ from typing import Literal
 
 from codctl.cli import _output
 from codctl.envs.base import Pack
+from codctl.envtools.env_play import Game
 from codctl.quantities import counted
-from codctl.stages.env_play import Game
 
 _WIDEST = 100  # columns in which sentences still read well
 _HARD_WRAPPED, _PROMPT_COLUMNS = 100, 120  # a line of a prompt of such a length goes on in the next

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from codctl.cli import _output
 from codctl.log import log, watching_only
-from codctl.stages.pace import Pace, Paces, PlainDisplay, clock, rate, sparkline
-from codctl.stages.progress import Display
+from codctl.runs.pace import Pace, Paces, PlainDisplay, clock, rate, sparkline
+from codctl.runs.progress import Display
 
 if TYPE_CHECKING:
     from rich.console import Console, Group

@@ -35,7 +35,7 @@ def _title(name: str, step: int | None) -> str:
 
 
 def _table(title: str, arms: Mapping[str, Sequence[Any]], ceilings: Mapping[str, Sequence[Any]]) -> str:
-    from codctl.evaluate.arms import NAMES
+    from codctl.cod.arms import NAMES
 
     named = [(NAMES.get(arm, arm), curve) for arm, curve in arms.items()]
     named += [(name, ceilings[key]) for key, name in _CEILINGS.items() if key in ceilings]

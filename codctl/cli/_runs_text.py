@@ -93,7 +93,7 @@ def shown(found: dict[str, Any]) -> str:
 
 
 def _evaluations(evaluations: Sequence[dict[str, Any]]) -> str:
-    from codctl.evaluate.about import model_of_run
+    from codctl.results.about import model_of_run
 
     rows = [
         [
@@ -134,7 +134,7 @@ def _why(attempt: dict[str, Any]) -> str:
 
 
 def compared(found: dict[str, Any]) -> str:
-    from codctl.evaluate.arms import NAMES
+    from codctl.cod.arms import NAMES
 
     runs = found["runs"]
     names = [run["name"] for run in runs]
@@ -157,7 +157,7 @@ def compared(found: dict[str, Any]) -> str:
 
 
 def _model(subject: dict[str, Any] | None) -> str | None:
-    from codctl.evaluate.about import model_of_run
+    from codctl.results.about import model_of_run
 
     return model_of_run(subject) if subject else None
 

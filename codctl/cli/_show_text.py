@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from codctl.cli import _output, _view_text
-from codctl.evaluate.transcript import Turn
 from codctl.quantities import position
+from codctl.results.transcript import Turn
 
 if TYPE_CHECKING:
     from rich.text import Text

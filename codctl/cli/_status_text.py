@@ -29,7 +29,7 @@ def text(found: dict[str, Any], runs_dir: Path, *, named: bool) -> str:
     """Everything for a person.
 
     Args:
-        found: What codctl.dispatch.overview found.
+        found: What codctl.jobs.overview found.
         runs_dir: The runs folder.
         named: The user asked for these very runs and sweeps: tell of the trials too.
     """
@@ -174,7 +174,7 @@ def _left(left_s: float | None) -> str:
 
 
 def _clock(seconds: float) -> str:
-    from codctl.stages.pace import clock
+    from codctl.runs.pace import clock
 
     return clock(seconds)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from codctl import quantities
 from codctl.cli import _output
-from codctl.evaluate.about import subject_title
 from codctl.quantities import counted
+from codctl.results.about import subject_title
 
 _WIDEST = 4  # positions side by side; of more, the first, the last and some between
 
@@ -24,7 +24,7 @@ def text(result: Mapping[str, Any]) -> str:
 
 
 def _part(suite: str, part: Mapping[str, Any], *, alone: bool) -> str:
-    from codctl.evaluate.report.learning import evenly
+    from codctl.report.learning import evenly
 
     head = suite if alone else part["name"].partition("/")[0]
     packs = counted(part["packs"], "pack")

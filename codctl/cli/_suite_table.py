@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from codctl.cli import _output
-from codctl.evaluate import outcomes, replies
-from codctl.evaluate.about import subject_title
-from codctl.evaluate.statistics import FEW_PACKS
 from codctl.quantities import counted, difference, number, position, share, with_interval
+from codctl.results import outcomes, replies
+from codctl.results.about import subject_title
+from codctl.results.statistics import FEW_PACKS
 
 _WIDEST = 4  # positions side by side; of more, each is a line
 Point = Mapping[str, Any]

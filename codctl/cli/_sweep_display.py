@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 from codctl.cli import _output
 from codctl.cli._status_text import curve
-from codctl.dispatch.sweep_run import LineWatcher, Watcher
 from codctl.log import watching_only
-from codctl.stages.pace import clock
+from codctl.runs.pace import clock
+from codctl.sweeps.sweep_run import LineWatcher, Watcher
 from codctl.tracking.latest import latest
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from codctl.quantities import counted
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config
-    from codctl.dispatch.sweep import Standing
-    from codctl.dispatch.sweep_run import Limits
-    from codctl.stages.plan.plan import Plan as TrainingPlan
-    from codctl.stages.sweeps.plan import Plan, Trial
-    from codctl.stages.sweeps.record import Record
+    from codctl.plan.plan import Plan as TrainingPlan
+    from codctl.sweeps.plan import Plan, Trial
+    from codctl.sweeps.record import Record
+    from codctl.sweeps.sweep import Standing
+    from codctl.sweeps.sweep_run import Limits
 
 _SAID = {
     "complete": "complete",
@@ -64,11 +64,11 @@ def show(
         retry_failed: Whether failed trials would run again.
         as_json: Print one JSON object.
     """
-    from codctl.dispatch import sweep as sweeps
-    from codctl.dispatch import sweep_run
-    from codctl.dispatch.jobs import Jobs
+    from codctl.jobs.jobs import Jobs
     from codctl.runs.directory import TRIALS
-    from codctl.stages.sweeps import record as records
+    from codctl.sweeps import record as records
+    from codctl.sweeps import sweep as sweeps
+    from codctl.sweeps import sweep_run
 
     folder = records.folder_of(runs_dir, plan.name)
     record = records.reconcile(plan, folder.with_name(f".{plan.name}.fresh") if fresh else folder, command)
@@ -99,7 +99,7 @@ def show(
 def _needs(configs: Sequence[Config]) -> dict[str, Any] | None:
     """Time, memory and disk of these trainings, as `codctl train --dry-run` plans each; None where it cannot."""
     from codctl.errors import CodctlError
-    from codctl.stages.plan.plan import make_plan
+    from codctl.plan.plan import make_plan
 
     plans: dict[str, TrainingPlan] = {}
     found = []
@@ -134,8 +134,8 @@ def _needs_text(needs: dict[str, Any]) -> str:
 
 def _refusal(trials: Sequence[Trial], *, here: bool) -> dict[str, str] | None:
     """What running these trials would be refused for."""
-    from codctl.dispatch import sweep as sweeps
     from codctl.errors import CodctlError
+    from codctl.sweeps import sweep as sweeps
 
     try:
         sweeps.preflight_trials(trials, here=here)

@@ -8,17 +8,17 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from codctl.cli import _output
-from codctl.evaluate.report.words import difference
-from codctl.evaluate.trajectory_file import TRAINING
 from codctl.quantities import counted, number, position, share
+from codctl.report.words import difference
+from codctl.results.trajectory_file import TRAINING
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from codctl.evaluate.selection import Chosen
-    from codctl.evaluate.trajectory_file import Transcript
-    from codctl.evaluate.transcript import EpisodeTranscript, Turn
-    from codctl.stages.trajectory_sources import Source
+    from codctl.report.trajectory_sources import Source
+    from codctl.results.selection import Chosen
+    from codctl.results.trajectory_file import Transcript
+    from codctl.results.transcript import EpisodeTranscript, Turn
 
 _SOLVED, _FAILED, _UNPLAYED = "✓", "✗", "–"
 _EDGE = {"prompt": ("│ ", "dim"), "reply": ("▌ ", "cyan"), "answer": ("→ ", "yellow"), "hint": ("  ", "")}

@@ -50,9 +50,9 @@ def cancel(
 
     They are marked as cancelled, and `codctl resume` continues them.
     """
-    from codctl.dispatch.cancel import cancel as cancel_
-    from codctl.dispatch.jobs import Jobs
-    from codctl.dispatch.targets import find_targets
+    from codctl.jobs.cancel import cancel as cancel_
+    from codctl.jobs.jobs import Jobs
+    from codctl.jobs.targets import find_targets
 
     targets = find_targets(runs_dir, names)
     jobs = Jobs(every_s=2.0)
@@ -83,8 +83,8 @@ def resume(
 
     With its frozen config and, unless told otherwise, where it ran before: here, in the background or on SLURM.
     """
-    from codctl.dispatch.targets import find_targets
     from codctl.errors import UsageError
+    from codctl.jobs.targets import find_targets
 
     if slurm and (local or detach):
         raise UsageError("--slurm cannot be combined with --local or --detach", hint=f"codctl resume {name} --slurm")
@@ -120,15 +120,15 @@ def _refuse(left: dict[str, str], cancelled: list[str]) -> None:
 
 
 def _status(run: RunDirectory) -> str:
-    from codctl.dispatch.jobs import Jobs
-    from codctl.dispatch.standing import status_of
+    from codctl.jobs.jobs import Jobs
+    from codctl.jobs.standing import status_of
 
     return status_of(run, Jobs())
 
 
 def _refuse_alive(run: RunDirectory, status: str) -> None:
-    from codctl.dispatch.standing import ALIVE
     from codctl.errors import RefusedError
+    from codctl.jobs.standing import ALIVE
 
     if status not in ALIVE:
         return
@@ -152,8 +152,8 @@ def _place(run: RunDirectory, *, slurm: bool, local: bool, detach: bool) -> str:
 
 
 def _send(run: RunDirectory, place: str, *, current_code: bool, as_json: bool) -> None:
-    from codctl.dispatch import launch
-    from codctl.stages import foreign
+    from codctl.jobs import launch
+    from codctl.train import foreign
 
     config, snapshot = run.config(), launch.snapshot_for(run, current_code=current_code)
     foreign.refuse(run, config, slurm=place == "slurm")
@@ -166,8 +166,8 @@ def _send(run: RunDirectory, place: str, *, current_code: bool, as_json: bool) -
 
 def _in_foreground(run: RunDirectory, *, current_code: bool, as_json: bool) -> None:
     _as_submitted(run, current_code=current_code)
-    from codctl.stages import foreign
-    from codctl.stages.preflight import preflight
+    from codctl.train import foreign
+    from codctl.train.preflight import preflight
 
     config = run.config()
     foreign.refuse(run, config, slurm=False)
@@ -178,8 +178,8 @@ def _in_foreground(run: RunDirectory, *, current_code: bool, as_json: bool) -> N
 
 def _say_finished(run: RunDirectory, *, as_json: bool) -> None:
     from codctl.errors import RefusedError
+    from codctl.pipeline.results import finished_result
     from codctl.runs import result_file
-    from codctl.stages.results import finished_result
 
     with result_file.shown(run.path):
         found = finished_result(run, run.config())
@@ -194,7 +194,7 @@ def _say_finished(run: RunDirectory, *, as_json: bool) -> None:
 
 def _as_submitted(run: RunDirectory, *, current_code: bool) -> None:
     """Become the codctl that the run was submitted with; returns when it is this one."""
-    from codctl.dispatch import launch, worker
+    from codctl.jobs import launch, worker
     from codctl.runs import code
 
     if current_code or run.dispatch() is None:

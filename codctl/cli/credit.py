@@ -28,8 +28,8 @@ def credit(
     With --pack every episode of it, by position and rollout. From the trajectories that the run stored.
     """
     from codctl.cli import _credit_text
-    from codctl.cod.ledger import read_ledger
     from codctl.runs.directory import find_run
+    from codctl.train.ledger import read_ledger
 
     found = find_run(runs_dir, run)
     ledger = read_ledger(found.path, step=step, pack=pack)

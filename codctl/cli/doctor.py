@@ -11,7 +11,7 @@ from codctl.cli import _output
 from codctl.cli._options import RUNS_DIR, Json, Overrides, RunsDir
 
 if TYPE_CHECKING:
-    from codctl.stages.findings import Finding
+    from codctl.doctor.findings import Finding
 
 
 def doctor(
@@ -26,8 +26,8 @@ def doctor(
 
     With --slurm, `cluster=NAME` and `cluster.partition=NAME` choose where to look.
     """
+    from codctl.doctor.doctor import examine
     from codctl.errors import PreflightError
-    from codctl.stages.doctor import examine
 
     found = [*examine(runs_dir), *(_slurm(runs_dir, overrides or []) if slurm else [])]
     lines = [_output.table(["", "what", "finding"], [[f.status, f.name, f.message] for f in found])]
@@ -40,6 +40,6 @@ def doctor(
 
 def _slurm(runs_dir: Path, overrides: list[str]) -> list[Finding]:
     from codctl.config.compose import load_config
-    from codctl.dispatch.doctor import examine
+    from codctl.doctor.slurm import examine
 
     return examine(runs_dir, load_config("tiny", overrides).cluster)

@@ -27,8 +27,8 @@ from codctl.config.names import StrategyName
 if TYPE_CHECKING:
     from codctl.config.evalspec import EvalSpec
     from codctl.envs.base import Family, Pack
-    from codctl.stages.env_checks.check import Check
-    from codctl.stages.subject import Subject
+    from codctl.envtools.env_checks.check import Check
+    from codctl.evaluate.subject import Subject
 
 app = typer.Typer(
     help="List, play, generate, validate and measure worlds.", cls=Group, no_args_is_help=True, rich_markup_mode=None
@@ -125,8 +125,8 @@ def play(
     You see what a model sees and are scored as it is. ? shows the rules, quit or Ctrl-D stops.
     """
     from codctl.cli import _play_text
+    from codctl.envtools.env_play import play_by_hand, play_by_policy
     from codctl.errors import UsageError
-    from codctl.stages.env_play import play_by_hand, play_by_policy
 
     watched = [option for option, value in (("--policy", policy), ("--run", run), ("--model", model)) if value]
     if step and not run:
@@ -143,7 +143,7 @@ def play(
     pack = _drawn(spec, strategy, split, index)
     say = _play_text.shower(pack, say_raw, to_stderr=as_json)
     if subject:
-        from codctl.stages.env_watch import watch
+        from codctl.envtools.env_watch import watch
 
         say(f"{subject.describe()['title']}, plays {pack.id}")
         game = watch(subject, spec, pack, say)
@@ -160,12 +160,12 @@ def play(
 def _subject(run: str | None, step: str | None, model: Path | None, runs_dir: Path) -> Subject | None:
     """The model that is watched."""
     if run:
+        from codctl.evaluate.subject import subject_of_run
         from codctl.runs.directory import find_run
-        from codctl.stages.subject import subject_of_run
 
         return subject_of_run(find_run(runs_dir, run), *([step] if step else []))
     if model:
-        from codctl.stages.subject import subject_of_model
+        from codctl.evaluate.subject import subject_of_model
 
         return subject_of_model(str(model))
     return None
@@ -183,7 +183,7 @@ def _spec(
     from codctl.config.evalspec import EvalSpec
 
     if subject:
-        from codctl.stages.env_watch import Wanted, spec_of
+        from codctl.envtools.env_watch import Wanted, spec_of
 
         return spec_of(subject, family, Wanted(preset, variant, length, rendering))
     return EvalSpec(
@@ -222,7 +222,7 @@ def generate(
 
     Seeds and prompts as parquet, for the datasets library. The same command again finds it done.
     """
-    from codctl.stages.env_generation import DatasetSpec, generate_dataset
+    from codctl.envtools.env_generation import DatasetSpec, generate_dataset
 
     found, chosen = _choose(family, preset, variant)
     spec = DatasetSpec(found.name, chosen, variant or found.variants[0], split, packs, length, rendering)
@@ -284,10 +284,10 @@ def demonstrate(
     """
     from codctl.cli._eval_subject import Asked, subject_of
     from codctl.cli._progress import open_display
+    from codctl.envtools.demonstrate import DemonstrationSpec, demonstrate
     from codctl.errors import UsageError
     from codctl.quantities import counted, share
-    from codctl.stages.demonstrate import DemonstrationSpec, demonstrate
-    from codctl.stages.setup import prepare_process
+    from codctl.train.setup import prepare_process
 
     found, chosen = _choose(family, preset, variant, rendering)
     asked = Asked(run, None, model, policy, endpoint, model_name, api_key_env, concurrency, None, deadline)
@@ -342,8 +342,8 @@ def validate(
 
     Tasks can be solved and learned from, packs are the same in every process, splits share nothing, nothing raises.
     """
+    from codctl.envtools.env_validation import validate_family
     from codctl.errors import PreflightError
-    from codctl.stages.env_validation import validate_family
 
     found, chosen = _choose(family, preset, variant)
     checks = validate_family(found, chosen, variant, packs=packs, length=length)
@@ -387,7 +387,7 @@ def prompts(
     A demonstrator plays a short pack: system prompts, observations, replies and the update, as a model gets them.
     """
     from codctl.envs.registry import check_world, families, get_family
-    from codctl.stages.env_prompts import Example, examples_of, markdown, other_rules, write_page
+    from codctl.envtools.env_prompts import Example, examples_of, markdown, other_rules, write_page
 
     shown: list[Example] = []
     for found in [get_family(family)] if family else families().values():
@@ -425,7 +425,7 @@ def ceilings(
     Success of the reference policies by position, as a Markdown table with 95 % intervals.
     """
     from codctl.envs.registry import families, get_family
-    from codctl.stages.env_ceilings import block, ceilings_of, page_of, write_block
+    from codctl.envtools.env_ceilings import block, ceilings_of, page_of, write_block
 
     chosen = [get_family(family)] if family else list(families().values())
     pages = {found.name: page_of(found, write) for found in chosen} if write else {}

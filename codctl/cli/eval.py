@@ -29,8 +29,8 @@ from codctl.errors import UsageError
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config
-    from codctl.stages.subject import Subject
-    from codctl.stages.suite import Plan
+    from codctl.evaluate.subject import Subject
+    from codctl.evaluate.suite import Plan
 
 _USUAL = "position-curve"
 EvalOverrides = Annotated[
@@ -117,7 +117,7 @@ def evaluate(
         _every(asked, suite, values, runs_dir, fresh=fresh, slurm=slurm, opens=opens, as_json=as_json)
         return
     from codctl.config.resources import split
-    from codctl.stages.suite import plan
+    from codctl.evaluate.suite import plan
 
     command = ["codctl", *sys.argv[1:]]
     values, resources = split(values)
@@ -134,10 +134,10 @@ def _play(planned: Plan, runs_dir: Path, *, fresh: bool, opens: bool, shows: boo
     from codctl.cli._progress import open_display
     from codctl.cli._show_text import Shown
     from codctl.cli._suite_table import text
+    from codctl.evaluate.suite import refuse_unplayed, run_suite
+    from codctl.evaluate.suite_result import finished
     from codctl.evaluate.watched import Watch
     from codctl.runs import code, result_file
-    from codctl.stages.suite import refuse_unplayed, run_suite
-    from codctl.stages.suite_result import finished
 
     if any(part.packs == 1 for part in planned.parts):
         _output.talk("one pack: the intervals show how little it says, and the arm shuffled needs a second one")
@@ -189,8 +189,8 @@ def _every(
     from codctl.cli._progress import open_display
     from codctl.cli._steps_table import text
     from codctl.config.resources import split
+    from codctl.evaluate.over_steps import plan_every, run_every
     from codctl.runs import code
-    from codctl.stages.over_steps import plan_every, run_every
 
     if asked.subject() not in ([], ["--run"]) or asked.step is not None:
         raise UsageError("--every-checkpoint evaluates all saved models of a run", hint="--run RUN --every-checkpoint")
@@ -213,7 +213,7 @@ def _every(
 
 
 def _prepare(config: Config) -> None:
-    from codctl.stages.setup import prepare_process
+    from codctl.train.setup import prepare_process
 
     prepare_process(config.runtime.threads)
 
@@ -230,8 +230,8 @@ def _limited(overrides: Sequence[str], limit: int | None) -> list[str]:
 
 def _submit(planned: Plan, runs_dir: Path, *, fresh: bool, as_json: bool) -> None:
     """Let a job type the same command, with the cluster of the run; a finished suite is not played again."""
+    from codctl.evaluate.suite_result import finished
     from codctl.runs.directory import move_aside
-    from codctl.stages.suite_result import finished
 
     if fresh:
         move_aside(planned.folder)
@@ -249,8 +249,8 @@ def _send(
     head: Sequence[str], chosen: Sequence[str], subject: Subject, folder: Path, runs_dir: Path, *, as_json: bool
 ) -> None:
     """Submit this very command, with the options that name what was chosen."""
-    from codctl.dispatch.launch import command_on_slurm
-    from codctl.stages import foreign
+    from codctl.jobs.launch import command_on_slurm
+    from codctl.train import foreign
 
     cluster = subject.settings.cluster
     foreign.refuse_job(subject.withheld, subject.settings, subject.name)

@@ -90,8 +90,8 @@ def compare(
     """
     from codctl.cli._comparison_table import text
     from codctl.errors import UsageError
+    from codctl.evaluate.compare_evaluations import compare_stored
     from codctl.runs.evaluations import find_evaluation
-    from codctl.stages.compare_evaluations import compare_stored
 
     found = list({one.path: one for one in (find_evaluation(runs_dir, name) for name in names)}.values())
     if len(found) < 2:

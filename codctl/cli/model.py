@@ -12,7 +12,7 @@ from codctl.cli._help import Command, Group
 from codctl.cli._options import Json
 
 if TYPE_CHECKING:
-    from codctl.stages.from_gguf import Converted
+    from codctl.train.from_gguf import Converted
 
 app = typer.Typer(help="Get models from other formats.", cls=Group, no_args_is_help=True, rich_markup_mode=None)
 
@@ -39,8 +39,8 @@ def from_gguf(
     The folder holds safetensors, the tokenizer and the chat template. Weights are unpacked from their quantized form,
     which does not bring back what the quantization has rounded off.
     """
-    from codctl.stages.from_gguf import convert
-    from codctl.stages.setup import prepare_process
+    from codctl.train.from_gguf import convert
+    from codctl.train.setup import prepare_process
 
     prepare_process(2)
     found = convert(source, out, dtype, _output.talk, member)

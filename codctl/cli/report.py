@@ -28,7 +28,7 @@ def report(
 
     The page is self-contained: it can be sent as it is.
     """
-    from codctl.evaluate.report import write_figures, write_report
+    from codctl.report import write_figures, write_report
     from codctl.runs.directory import find_run
 
     found = find_run(runs_dir, run)

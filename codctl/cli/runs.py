@@ -29,7 +29,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List all runs."""
-    from codctl.dispatch.listing import list_all
+    from codctl.jobs.listing import list_all
 
     found = [entry for entry in list_all(runs_dir, trials=all_) if only in (None, entry["status"])]
     text = listed(found)
@@ -43,7 +43,7 @@ def show(run: RunName, runs_dir: RunsDir = RUNS_DIR, as_json: Json = False) -> N
 
     Status, attempts and why each ended, finished stages, newest metrics.
     """
-    from codctl.dispatch.listing import describe
+    from codctl.jobs.listing import describe
     from codctl.runs.directory import find_run
 
     found = describe(find_run(runs_dir, run))
@@ -63,9 +63,9 @@ def logs(
     as_json: Json = False,
 ) -> None:
     """Print a run's log."""
-    from codctl.dispatch.jobs import Jobs
-    from codctl.dispatch.standing import status_of
     from codctl.errors import UsageError
+    from codctl.jobs.jobs import Jobs
+    from codctl.jobs.standing import status_of
     from codctl.runs.directory import find_run
     from codctl.runs.logs import read_logs
 

@@ -36,8 +36,8 @@ def status(
 
     Without names: everything that is alive or recent.
     """
-    from codctl.dispatch.jobs import Jobs
     from codctl.errors import UsageError
+    from codctl.jobs.jobs import Jobs
 
     if watch and as_json:
         raise UsageError("--watch and --json cannot be combined", hint="codctl status --json")
@@ -59,8 +59,8 @@ def status(
 
 
 def _look(runs_dir: Path, names: list[str], jobs: Any) -> dict[str, Any]:
-    from codctl.dispatch.overview import alive_or_recent, overview
-    from codctl.dispatch.targets import find_targets
+    from codctl.jobs.overview import alive_or_recent, overview
+    from codctl.jobs.targets import find_targets
 
     left_out = 0
     if names:
@@ -72,7 +72,7 @@ def _look(runs_dir: Path, names: list[str], jobs: Any) -> dict[str, Any]:
 
 
 def _is_over(found: dict[str, Any]) -> bool:
-    from codctl.dispatch.standing import ALIVE
+    from codctl.jobs.standing import ALIVE
 
     if any(sweep["at_work"] for sweep in found["sweeps"]):
         return False

@@ -20,11 +20,11 @@ from codctl.cli._sweep_plan import say_counts, show
 from codctl.quantities import counted, was_or_were
 
 if TYPE_CHECKING:
-    from codctl.dispatch.sweep import Standing
-    from codctl.dispatch.sweep_run import Limits
     from codctl.errors import UsageError
     from codctl.runs.directory import RunDirectory
-    from codctl.stages.sweeps.plan import Plan
+    from codctl.sweeps.plan import Plan
+    from codctl.sweeps.sweep import Standing
+    from codctl.sweeps.sweep_run import Limits
 
 Source = Annotated[
     str | None,
@@ -84,10 +84,10 @@ def sweep(
     KEY=A,B and seed=0..2 (0, 1 and 2) make the combinations. The same command again continues: it skips what is
     complete and adds what is new. With --slurm and nothing named it is the study of generalization.
     """
-    from codctl.dispatch.sweep_run import Limits
     from codctl.errors import UsageError
-    from codctl.stages.sweeps import record as records
-    from codctl.stages.sweeps.ask import ask
+    from codctl.sweeps import record as records
+    from codctl.sweeps.ask import ask
+    from codctl.sweeps.sweep_run import Limits
 
     if slurm and detach:
         raise UsageError("--slurm and --detach cannot be combined", hint="--slurm returns at once by itself")
@@ -139,13 +139,13 @@ def resume_sweep(folder: Path, *, slurm: bool, local: bool, detach: bool, as_jso
         detach: Here, in the background.
         as_json: Print one JSON object.
     """
-    from codctl.dispatch import sweep as sweeps
-    from codctl.dispatch.jobs import Jobs
-    from codctl.dispatch.sweep_run import Limits, read_dispatch
     from codctl.errors import UsageError
+    from codctl.jobs.jobs import Jobs
     from codctl.runs import stop
     from codctl.runs.directory import TRIALS, RunDirectory, read_sweep
-    from codctl.stages import foreign
+    from codctl.sweeps import sweep as sweeps
+    from codctl.sweeps.sweep_run import Limits, read_dispatch
+    from codctl.train import foreign
 
     content = read_sweep(folder)
     if content is None:
@@ -205,10 +205,10 @@ def _ready(
     retry_failed: bool,
 ) -> _Ready:
     """Write everything that the trials need, under the sweep's lock."""
-    from codctl.dispatch import sweep as sweeps
-    from codctl.dispatch.jobs import Jobs
-    from codctl.runs.atomic import make_folder
-    from codctl.stages.sweeps import record as records
+    from codctl.files.atomic import make_folder
+    from codctl.jobs.jobs import Jobs
+    from codctl.sweeps import record as records
+    from codctl.sweeps import sweep as sweeps
     from codctl.tracking import servers
 
     folder = records.folder_of(runs_dir, plan.name)
@@ -247,7 +247,7 @@ def _go(ready: _Ready, way: _Way, held: ExitStack, *, as_json: bool) -> None:
 
 def _away(folder: Path, runs: Sequence[RunDirectory], way: _Way, *, as_json: bool) -> None:
     """Hand the trials over and return."""
-    from codctl.dispatch import sweep_run
+    from codctl.sweeps import sweep_run
 
     send = sweep_run.run_on_slurm if way.slurm else sweep_run.run_detached
     found = send(folder, runs, way.limits)
@@ -267,8 +267,8 @@ def _jobs(found: dict[str, Any]) -> str:
 def _here(ready: _Ready, way: _Way, *, as_json: bool) -> None:
     """Run in the foreground, sum up, and say truthfully how it ended."""
     from codctl.cli._sweep_display import open_watcher
-    from codctl.dispatch import sweep_run
     from codctl.runs import code, stop
+    from codctl.sweeps import sweep_run
 
     codes: dict[str, int] = {}
     if ready.runs:

@@ -62,8 +62,8 @@ def train(
     """
     from codctl.config.compose import load_config
     from codctl.errors import UsageError
-    from codctl.stages.preflight import check_recipe, preflight, preflight_elsewhere
     from codctl.tracking import servers
+    from codctl.train.preflight import check_recipe, preflight, preflight_elsewhere
 
     if slurm and detach:
         raise UsageError("--slurm and --detach cannot be combined", hint="--slurm returns at once by itself")
@@ -79,7 +79,7 @@ def train(
         _output.result("train", done, text(done), as_json=as_json)
         return
     if slurm:
-        from codctl.dispatch import slurm_checks
+        from codctl.jobs import slurm_checks
 
         preflight_elsewhere(config)
         slurm_checks.ask(_job_script(config, runs_dir), config.cluster)  # what SLURM refuses leaves nothing behind
@@ -114,9 +114,9 @@ def _check_fork(config: Config, runs_dir: Path, fork: str, *, fresh: bool) -> No
 def _finished(config: Config, runs_dir: Path) -> dict[str, Any] | None:
     """The result of a run that has nothing left to do. It is not started again."""
     from codctl.config.freeze import digest
-    from codctl.runs import lock
+    from codctl.files import lock
+    from codctl.pipeline.results import finished_result
     from codctl.runs.directory import RunDirectory
-    from codctl.stages.results import finished_result
 
     path = runs_dir / config.name
     if not (path / "manifest.json").exists():
@@ -170,10 +170,10 @@ def _dry_run(
 ) -> None:
     from codctl.cli import _plan_text
     from codctl.config.freeze import digest, freeze
+    from codctl.plan.devices import machine_memory, uses_gpus
+    from codctl.plan.fit import refuse_if_too_large
+    from codctl.plan.plan import make_plan
     from codctl.runs.directory import RunDirectory
-    from codctl.stages.plan.devices import machine_memory, uses_gpus
-    from codctl.stages.plan.fit import refuse_if_too_large
-    from codctl.stages.plan.plan import make_plan
 
     place = runs_dir / config.name
     if place.exists() and not fresh:  # continuing writes nothing before the first attempt
@@ -193,8 +193,8 @@ def _dry_run(
 
 def _ask_slurm(script: str, config: Config) -> None:
     """Let SLURM check a job script, where there is a SLURM."""
-    from codctl.dispatch import slurm_checks
     from codctl.errors import BackendError
+    from codctl.jobs import slurm_checks
 
     try:
         slurm_checks.ask(script, config.cluster)
@@ -204,7 +204,7 @@ def _ask_slurm(script: str, config: Config) -> None:
 
 def _job_script(config: Config, runs_dir: Path) -> str:
     """The text that sbatch would get."""
-    from codctl.dispatch import slurm
+    from codctl.jobs import slurm
     from codctl.runs import code
 
     place = runs_dir / config.name
@@ -214,9 +214,9 @@ def _job_script(config: Config, runs_dir: Path) -> str:
 
 def _send(run: RunDirectory, config: Config, *, slurm: bool, as_json: bool) -> None:
     """Hand the run over."""
-    from codctl.dispatch import launch
-    from codctl.dispatch.jobs import Jobs
-    from codctl.dispatch.standing import ALIVE, status_of
+    from codctl.jobs import launch
+    from codctl.jobs.jobs import Jobs
+    from codctl.jobs.standing import ALIVE, status_of
 
     if (status := status_of(run, Jobs())) in ALIVE:
         _refuse_alive(run, status)

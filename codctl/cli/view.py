@@ -15,8 +15,8 @@ from codctl.cli._options import RUNS_DIR, Json, OpenPage, RunsDir
 from codctl.quantities import counted
 
 if TYPE_CHECKING:
-    from codctl.evaluate.selection import Chosen, Rank, Selection
-    from codctl.stages.trajectory_sources import Found, Source
+    from codctl.report.trajectory_sources import Found, Source
+    from codctl.results.selection import Chosen, Rank, Selection
 
 _IN_INDEX, _IN_FULL = 20, 5
 _OWN = "own"
@@ -87,8 +87,8 @@ def view(
     Without a selection you get an index. A pack, an outcome, a position or a text selects what is shown in full.
     """
     from codctl.cli import _view_text
-    from codctl.evaluate.selection import Selection
-    from codctl.stages.trajectory_sources import find
+    from codctl.report.trajectory_sources import find
+    from codctl.results.selection import Selection
 
     found = replace(find(runs_dir, target), name=target)  # so that the commands it suggests work as this one does
     wanted = Selection(
@@ -133,7 +133,7 @@ def view(
 
 def _in_full(chosen: list[Chosen], wanted: Selection, ranks: list[Rank]) -> list[Chosen]:
     """The trajectories to print: of several arms the model's own hints, unless another one is asked for."""
-    from codctl.evaluate.selection import ranked
+    from codctl.results.selection import ranked
 
     own = [one for one in chosen if one.transcript.arm == _OWN]
     if own and not wanted.arms and not wanted.outcomes:
@@ -158,7 +158,7 @@ def _index(found: Found, shown: Source, chosen: list[Chosen], most: int) -> None
 
 def _hints(found: Found, pack: str, wanted: Selection, *, as_json: bool) -> None:
     from codctl.cli import _view_text
-    from codctl.stages.trajectory_sources import follow
+    from codctl.report.trajectory_sources import follow
 
     arm = wanted.arms[0] if wanted.arms else None
     followed = follow(found, pack, arm)
@@ -190,7 +190,7 @@ def _page(
     as_json: bool,
 ) -> None:
     """Write the page; of a run with all that is stored of it unless a source is named."""
-    from codctl.stages.trajectory_page import write_page
+    from codctl.report.trajectory_page import write_page
 
     chosen = [found.source(source, step)] if source is not None or step is not None else list(found.sources)
     written = write_page(found, chosen, wanted, path or found.folder / "view.html")

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from codctl.cod.context import Revision
 from codctl.envs.base import HintScore
 from codctl.errors import UsageError
+from codctl.files import reader
 from codctl.outcomes import ReplyFault
-from codctl.runs import reader
 
 Kind = Literal["solve", "update"]
 
@@ -101,7 +101,7 @@ def write_parquet(path: Path, trajectories: Iterable[Trajectory], advantages: Se
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from codctl.runs.atomic import make_folder, write_bytes
+    from codctl.files.atomic import make_folder, write_bytes
 
     rows: list[dict[str, Any]] = []
     for trajectory in trajectories:

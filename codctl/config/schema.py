@@ -421,7 +421,7 @@ class NonFiniteGate(Section):
 
 
 class HealthConfig(Section):
-    """Gates checked at every optimiser step (codctl/learn/health.py)."""
+    """Gates checked at every optimiser step (codctl/learner/health.py)."""
 
     gap_mean: GapMeanGate = Field(
         default_factory=GapMeanGate, description="Mean gap of sampling and training log-probs."

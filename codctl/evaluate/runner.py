@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
+from codctl.cod.arms import hints_for, play_order
+from codctl.cod.positions import row
+from codctl.cod.references import cheapest_rendering, reference_player, references
 from codctl.cod.rollout import Player
 from codctl.cod.strategies import Strategy, draw_pack
 from codctl.config.evalspec import EvalSpec
 from codctl.envs.base import Pack
 from codctl.envs.registry import get_family
-from codctl.evaluate.arms import hints_for, play_order
-from codctl.evaluate.ceilings import cheapest_rendering, reference_player, references
-from codctl.evaluate.journal import Journal, MemoryJournal, Record, Unit
-from codctl.evaluate.positions import row
-from codctl.evaluate.summary import Evaluation, summarise
 from codctl.evaluate.tally import CountedHints, Report, Tally
-from codctl.evaluate.transcript import packed, transcribe
-from codctl.evaluate.walkthrough import CANDIDATES, tell
 from codctl.evaluate.watched import Watch
+from codctl.results.journal import Journal, MemoryJournal, Record, Unit
+from codctl.results.summary import Evaluation, summarise
+from codctl.results.transcript import packed, transcribe
+from codctl.results.walkthrough import CANDIDATES, tell
 
 AT_ONCE = 512  # trajectories that are alive together, and packs that are in memory
 STORED_PACKS = 1000  # as `tracking.trajectory_packs`

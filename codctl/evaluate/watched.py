@@ -12,7 +12,7 @@ from codctl.cod.engine import Asker, Engine, EngineError, Generation, Sampling, 
 from codctl.cod.prompts import parse_answer, without_reasoning
 from codctl.cod.rollout import Player, RolloutSettings
 from codctl.envs.base import Pack, Situation
-from codctl.evaluate.transcript import Turn
+from codctl.results.transcript import Turn
 
 
 class Show(Protocol):

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codctl.errors import CodctlError, out_of_memory
+from codctl.files import atomic, lock, reader
 from codctl.log import Lines, log
-from codctl.runs import atomic, lock, manifest, reader, signals, stop
+from codctl.runs import manifest, signals, stop
 from codctl.runs.signals import Terminated
 
 if TYPE_CHECKING:
-    from codctl.runs.files import Attempt, Environment
+    from codctl.files.forms import Attempt, Environment
 
 _FILE = "attempt.json"
 _NUMBER = re.compile(r"[0-9]{3,6}")
@@ -48,7 +49,7 @@ def read(run: Path, number: int) -> Attempt:
     Raises:
         UsageError: It is damaged.
     """
-    from codctl.runs import files
+    from codctl.files import forms as files
 
     path = folder(run, number) / _FILE
     unknown: Attempt = {
@@ -65,7 +66,7 @@ def read(run: Path, number: int) -> Attempt:
 
 def environment(run: Path, number: int) -> Environment | None:
     """What an attempt ran in, as far as it was written down. It informs only: a damaged file says nothing."""
-    from codctl.runs import files
+    from codctl.files import forms as files
 
     with contextlib.suppress(CodctlError):
         return reader.read(folder(run, number) / "environment.json", files.Environment, within=run)

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Literal
 
 from codctl.errors import RefusedError, UsageError
-from codctl.runs import atomic, code, lock
+from codctl.files import atomic, lock
+from codctl.files.seal import is_sealed
+from codctl.runs import code
 from codctl.runs.directory import RunDirectory, list_runs, list_sweeps, trials_of
-from codctl.runs.seal import is_sealed
 
 Kind = Literal["leftover", "code", "stage", "checkpoints", "old", "evaluation"]
 

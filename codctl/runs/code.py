@@ -17,7 +17,7 @@ from typing import Any
 
 import codctl
 from codctl.errors import RefusedError
-from codctl.runs import atomic, lock, reader, seal
+from codctl.files import atomic, lock, reader, seal
 
 _PACKAGE = Path(codctl.__file__).parent
 _FOLDER = ".code"

@@ -9,8 +9,8 @@ from typing import Any
 from codctl.config.explain import field_docs
 from codctl.config.schema import CLASSES
 from codctl.errors import StageError
+from codctl.files.seal import read_info
 from codctl.runs.directory import RunDirectory
-from codctl.runs.seal import read_info
 
 Curve = list[dict[str, Any]]
 Model = dict[str, Any] | None

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codctl.errors import PreflightError, RefusedError, StageError, UsageError
+from codctl.files import atomic, lock, reader
 from codctl.log import log
-from codctl.runs import atomic, attempt, code, heartbeat, lock, machine, manifest, place, reader, stop
+from codctl.runs import attempt, code, heartbeat, machine, manifest, place, stop
 from codctl.runs.progress_mark import mark
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config
-    from codctl.runs.files import Attempt, Dispatch, Frozen, Heartbeat, Manifest, Sweep
+    from codctl.files.forms import Attempt, Dispatch, Frozen, Heartbeat, Manifest, Sweep
 
 
 SWEEPS, TRIALS = "sweeps", "trials"
@@ -255,7 +256,7 @@ class RunDirectory:
         Raises:
             UsageError: dispatch.json is damaged.
         """
-        from codctl.runs import files
+        from codctl.files import forms as files
 
         path = self.path / "dispatch.json"
         found = reader.read(path, files.Dispatch, most_bytes=reader.LARGE, hint=f"rm {shlex.quote(str(path))}")
@@ -376,7 +377,7 @@ class RunDirectory:
         Raises:
             UsageError: It is missing or damaged.
         """
-        from codctl.runs import files
+        from codctl.files import forms as files
 
         path = self.path / "config.json"
         try:
@@ -397,7 +398,7 @@ class RunDirectory:
 
     def _repair(self) -> str:
         """What to type when config.json is gone: every attempt keeps a copy of the one that it ran with."""
-        from codctl.runs import files
+        from codctl.files import forms as files
 
         for number in range(attempt.count(self.path), 0, -1):
             kept = attempt.folder(self.path, number) / "config.json"
@@ -439,7 +440,7 @@ def read_sweep(folder: Path) -> Sweep | None:
     Raises:
         UsageError: sweep.json is damaged, or of another schema.
     """
-    from codctl.runs import files
+    from codctl.files import forms as files
 
     hint = "run the command of the sweep again with --fresh: it moves this one aside"
     defaults: dict[str, Any] = {"axes": {}, "bases": {}, "command": []}

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from codctl.errors import CodctlError, RefusedError, UsageError
-from codctl.runs import clean, lock, reader
+from codctl.files import lock, reader
+from codctl.runs import clean
 from codctl.runs.directory import RunDirectory
 
 EVALUATIONS = "evaluations"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codctl.errors import Problem, RefusedError, StageError
+from codctl.files.seal import is_sealed, newest_sealed, read_info
 from codctl.quantities import counted
-from codctl.runs.seal import is_sealed, newest_sealed, read_info
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config

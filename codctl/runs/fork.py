@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codctl.errors import Problem, RefusedError, UsageError
-from codctl.runs import atomic, manifest
+from codctl.files import atomic
+from codctl.files.seal import newest_sealed, why_not_sealed
+from codctl.runs import manifest
 from codctl.runs.directory import RunDirectory, create
-from codctl.runs.seal import newest_sealed, why_not_sealed
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config

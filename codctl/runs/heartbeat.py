@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codctl.errors import CodctlError
-from codctl.runs import atomic, lock, manifest, reader, signals
+from codctl.files import atomic, lock, reader
+from codctl.runs import manifest, signals
 
 if TYPE_CHECKING:
-    from codctl.runs.files import Heartbeat
+    from codctl.files.forms import Heartbeat
 
 EVERY_S = 10.0
 _AGAIN_S = 1.0
@@ -98,7 +99,7 @@ def beating(run: Path, attempt: int, every_s: float = EVERY_S) -> Iterator[Beat]
 
 def read(run: Path) -> Heartbeat | None:
     """The last beat, if there was one. A damaged one says nothing, and the next is written in a moment."""
-    from codctl.runs import files
+    from codctl.files import forms as files
 
     with contextlib.suppress(CodctlError):
         return reader.read(run / _FILE, files.Heartbeat)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import codctl
 from codctl.errors import UsageError
-from codctl.runs import machine, reader
+from codctl.files import reader
+from codctl.runs import machine
 
 if TYPE_CHECKING:
-    from codctl.runs.files import Manifest
+    from codctl.files.forms import Manifest
 
 SCHEMA = 2
 
@@ -55,7 +56,7 @@ def read(path: Path) -> Manifest:
     Raises:
         UsageError: It is missing, damaged, or of another schema.
     """
-    from codctl.runs import files
+    from codctl.files import forms as files
 
     hint = "use the version of codctl that made the run, or move its folder out of the runs folder"
     found = reader.read(path, files.Manifest, hint=hint)

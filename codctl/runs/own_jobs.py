@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from codctl.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
-    from codctl.runs.files import Dispatch, Place
+    from codctl.files.forms import Dispatch, Place
 
 _FILE = "dispatch.json"
 
@@ -54,7 +54,7 @@ class Job:
 
 def is_id(text: Any) -> bool:
     """Whether this is the id of a job or of an element of an array."""
-    from codctl.runs.files import JOB_ID
+    from codctl.files.forms import JOB_ID
 
     return isinstance(text, str) and re.fullmatch(JOB_ID, text, re.ASCII) is not None
 

@@ -6,9 +6,9 @@ import contextlib
 import json
 from pathlib import Path
 
+from codctl.files import reader
+from codctl.files.seal import COMPLETE
 from codctl.quantities import counted
-from codctl.runs import reader
-from codctl.runs.seal import COMPLETE
 
 _CHECKPOINTS = "stages/cod_train/checkpoints"
 _JOURNALS = ("stages/evaluation/*.journal.jsonl", "suites/*/journal.jsonl")

@@ -11,8 +11,8 @@ from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from codctl.errors import UsageError
-from codctl.runs import reader
-from codctl.runs.files import Command, Count, Machine, Real, Seconds, Text, Word
+from codctl.files import reader
+from codctl.files.forms import Command, Count, Machine, Real, Seconds, Text, Word
 
 _HINT = "move its folder away; the command that made it makes it again"
 

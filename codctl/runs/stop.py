@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from codctl.errors import UsageError
-from codctl.runs import atomic, manifest, reader
+from codctl.files import atomic, reader
+from codctl.runs import manifest
 from codctl.runs.signals import named
 
 Kind = Literal["cancel", "pause"]
@@ -72,7 +73,7 @@ def write(folder: Path, kind: Kind, *, after_attempt: int = 0, by: str = "") -> 
 
 def read(folder: Path) -> Request | None:
     """The request, if there is one. A file that says nothing readable counts as a person's."""
-    from codctl.runs import files
+    from codctl.files import forms as files
 
     try:
         found = reader.read(folder / _FILE, files.Stop)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codctl.runs import reader
+from codctl.files import reader
 from codctl.runs.compare import model_of_evaluation
 from codctl.runs.directory import RunDirectory
 from codctl.runs.evaluations import EVALUATIONS, RESULT, evaluations_of

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codctl.errors import UsageError
+from codctl.files import atomic, reader
 from codctl.log import log
-from codctl.runs import atomic, place, reader
+from codctl.runs import place
 from codctl.tracking import uri as uris
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def read(folder: Path, runs_dir: Path) -> Identity | None:
 
 
 def _read(folder: Path, runs_dir: Path) -> Identity | None:
-    from codctl.runs import files
+    from codctl.files import forms as files
 
     content = reader.read(folder / FILE, files.MlflowRun)
     if content is None:

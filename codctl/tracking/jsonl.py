@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from codctl.runs import atomic, reader
+from codctl.files import atomic, reader
 
 REWOUND = "metrics.rewound.jsonl"  # beside the log: records that were dropped, since a tracker may have seen them
 
@@ -84,7 +84,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def parse(line: bytes) -> dict[str, Any] | None:
     """One line as a record; None when it is torn or is none."""
-    from codctl.runs import files
+    from codctl.files import forms as files
 
     try:
         found = reader.parse(line)

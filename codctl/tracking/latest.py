@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codctl.runs import reader
+from codctl.files import reader
 from codctl.tracking import jsonl
 
 _SUCCESS = re.compile(r"success/position_([0-9]{1,4})")

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from codctl.runs import reader
+from codctl.files import reader
 from codctl.tracking import jsonl
 
 EVERY_RECORD_UP_TO = 100

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from codctl.errors import UsageError
-from codctl.runs import atomic, reader
+from codctl.files import atomic, reader
 from codctl.tracking.points import Point
 
 FILE = "mlflow-sent.json"
@@ -49,7 +49,7 @@ class Receipts:
 
 def load(folder: Path, run_id: str | None) -> Receipts | None:
     """The receipts of this MLflow run; None when there are none, so that MLflow has to be asked."""
-    from codctl.runs import files
+    from codctl.files import forms as files
 
     try:
         content: Any = reader.read(folder / FILE, files.MlflowSent)

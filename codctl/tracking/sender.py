@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from codctl.runs import atomic, lock
+from codctl.files import atomic, lock
 from codctl.runs.directory import RunDirectory
 from codctl.tracking import server
 from codctl.tracking.identity import settle

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from codctl.config.credentials import redacted
 from codctl.errors import BackendError, CodctlError
-from codctl.runs import atomic, lock
+from codctl.files import atomic, lock
 from codctl.tracking import uri as uris
 
 MIRROR_TIMEOUT_S, SYNC_TIMEOUT_S = 10, 30

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from codctl.config.credentials import without_credentials
 from codctl.errors import BackendError, CodctlError
-from codctl.runs import atomic
+from codctl.files import atomic
 
 URI = "MLFLOW_TRACKING_URI"
 _HERE = "CODCTL_MLFLOW_SERVERS"

@@ -1,7 +1,7 @@
 """How often codctl's 95 % intervals hold the truth: `python experiments/bench/coverage.py [--draws N] [--seed N]`.
 
 Every draw is an evaluation of packs whose truth is known. Prints Markdown. What is measured is
-`codctl.evaluate.statistics`, which makes every interval of tables, pages and studies.
+`codctl.results.statistics`, which makes every interval of tables, pages and studies.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codctl.evaluate.statistics import Estimates, differences, shares
+from codctl.results.statistics import Estimates, differences, shares
 
 Floats = NDArray[np.float64]
 _AT_ONCE = 1000  # draws in one array

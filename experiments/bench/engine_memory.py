@@ -27,8 +27,8 @@ from codctl.cod.engine import Asker, Sampling
 from codctl.config.architectures import PUBLISHED, Architecture
 from codctl.config.schema import LoraConfig
 from codctl.engines.budget import tokens_of_a_pass
-from codctl.stages.plan import engines
-from codctl.stages.plan.sizes import Model
+from codctl.plan import engines
+from codctl.plan.sizes import Model
 
 CASES = ((1, 128, 16), (4, 128, 16), (4, 384, 16), (8, 384, 16))  # sequences, tokens of a prompt, tokens of a reply
 MODELS = ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-8B")
@@ -41,7 +41,7 @@ def measure(name: str, dtype: str, sequences: int, prompt: int, reply: int) -> i
     import torch
 
     from codctl.engines.transformers_engine import TransformersEngine
-    from codctl.learn.trainable import use_attention
+    from codctl.models.trainable import use_attention
 
     torch.set_num_threads(1)
     model = _hollow(PUBLISHED[name].architecture).to(getattr(torch, dtype))

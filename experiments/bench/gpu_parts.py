@@ -21,13 +21,13 @@ from rows import long_rows
 from codctl.cod.engine import Asker, Sampling, Weights
 from codctl.config.schema import Config
 from codctl.engines.transformers_engine import TransformersEngine
-from codctl.learn.learner import Learner
-from codctl.learn.random_init import config_of_shape, random_model
-from codctl.learn.trainable import loaded_dtype, make_trainable
-from codctl.stages.plan import engines, lengths, memory, sizes
-from codctl.stages.plan.gpus import find_gpu
-from codctl.stages.plan.speed import flops_per_token
-from codctl.stages.setup import prepare_process
+from codctl.learner.learner import Learner
+from codctl.models.random_init import config_of_shape, random_model
+from codctl.models.trainable import loaded_dtype, make_trainable
+from codctl.plan import engines, lengths, memory, sizes
+from codctl.plan.gpus import find_gpu
+from codctl.plan.speed import flops_per_token
+from codctl.train.setup import prepare_process
 
 STEPS = 3
 TINY_ON_CPU = (0.497, 0.881, 0.936, 0.957)  # experiments/tiny/README.md: own hints, three seeds

@@ -24,9 +24,9 @@ from rows import by_turn, long_rows, on_policy, recorded_rows, short_rows, tiny_
 from trl_step import TrlStep
 
 from codctl.config.schema import LossConfig, TrainConfig
-from codctl.learn.batching import Sample
-from codctl.learn.learner import Learner
-from codctl.stages.setup import Speaker, prepare_process
+from codctl.learner.batching import Sample
+from codctl.learner.learner import Learner
+from codctl.train.setup import Speaker, prepare_process
 
 TARGET = 2.0
 LR = 1e-6

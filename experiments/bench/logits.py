@@ -19,10 +19,10 @@ import torch
 from machine import machine_line, markdown
 
 from codctl.config.schema import LossConfig, TrainConfig
-from codctl.learn.batching import Sample
-from codctl.learn.learner import Learner
-from codctl.stages.setup import prepare_process
-from tests.learn.memory import peak_memory
+from codctl.learner.batching import Sample
+from codctl.learner.learner import Learner
+from codctl.train.setup import prepare_process
+from tests.learner.memory import peak_memory
 
 VOCAB, WIDTH, ROW = 151_936, 16, 128
 CHUNKS = (128, 512, 10**6)

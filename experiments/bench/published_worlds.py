@@ -15,10 +15,10 @@ from math import sqrt
 from statistics import mean, median, stdev
 
 from codctl.cli._output import table
+from codctl.cod.references import play_policy
 from codctl.envs.alchemy.thrift import obtain, recipes_by_product
 from codctl.envs.base import Family, Pack
 from codctl.envs.registry import get_family
-from codctl.evaluate.ceilings import play_policy
 
 REFERENCE_PACKS, REFERENCE_MAPS = 3000, 6000
 Row = tuple[str, str, str, str]

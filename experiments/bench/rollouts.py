@@ -30,7 +30,7 @@ from codctl.cod.engine import Engine, EngineStats, Weights
 from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, play_all
 from codctl.config.schema import Config
-from codctl.stages.setup import Speaker, make_engine, prepare_process, rollout_settings
+from codctl.train.setup import Speaker, make_engine, prepare_process, rollout_settings
 
 TARGET = 1.5
 SPREAD = 0.6

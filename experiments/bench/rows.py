@@ -18,13 +18,13 @@ from codctl.cod.conversation import Chat
 from codctl.cod.credit import credit_pack
 from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, play_all
+from codctl.cod.scripted import EachFamily, ScriptedEngine
 from codctl.cod.trajectory import read_parquet
 from codctl.config.compose import load_config
 from codctl.config.schema import Config
-from codctl.engines.scripted import EachFamily, ScriptedEngine
-from codctl.learn.batching import Sample, samples_of
-from codctl.learn.tiny import build_folder
-from codctl.stages.setup import Speaker, load_speaker, rollout_settings
+from codctl.learner.batching import Sample, samples_of
+from codctl.models.tiny import build_folder
+from codctl.train.setup import Speaker, load_speaker, rollout_settings
 
 PACKS, LENGTH, GROUP = 2, 4, 8
 TURNS = (2, 8)

@@ -133,9 +133,9 @@ def _cpu_s(pid: int) -> float:
 
 
 def measure(rounds: int, steps: int, folder: Path, uris: Mapping[str, str | None]) -> Turns:
-    from codctl.stages.build_model import build_model
-    from codctl.stages.cod_train import cod_train
-    from codctl.stages.setup import prepare_process
+    from codctl.models.build_model import build_model
+    from codctl.train.cod_train import cod_train
+    from codctl.train.setup import prepare_process
 
     prepare_process(threads=1)
     config = recipe(rounds * steps * len(uris), "training", None)

@@ -12,7 +12,7 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import pad
 
-from codctl.learn.batching import Sample
+from codctl.learner.batching import Sample
 
 
 class TrlStep:

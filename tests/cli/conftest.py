@@ -115,7 +115,7 @@ def in_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], obje
     """Do something in the middle of a training step."""
 
     def call(step: int, act: Callable[[], object]) -> None:
-        from codctl.learn.learner import Learner
+        from codctl.learner.learner import Learner
 
         learn = Learner.learn
 

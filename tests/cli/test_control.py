@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import MICRO
-from tests.dispatch.many_trials import bring_to, holding, make_run, make_sweep
+from tests.jobs.many_trials import bring_to, holding, make_run, make_sweep
 
 ENDLESS = MICRO.replace("name: micro", "name: endless").replace("steps: 2", "steps: 100000")
 
@@ -54,7 +54,7 @@ def test_a_sweep_with_what_it_has_not_begun(cli, home: Path) -> None:
 
 def test_a_worker_elsewhere_is_named(cli, home: Path, monkeypatch) -> None:
     for name in ("END_S", "_KILL_S"):
-        monkeypatch.setattr(f"codctl.dispatch.cancel.{name}", 0.01)
+        monkeypatch.setattr(f"codctl.jobs.cancel.{name}", 0.01)
     run = make_run(home / "runs", "a")
     bring_to(run, "running")
     with holding(run.path):
@@ -126,6 +126,6 @@ def _until(happened) -> None:
 
 
 def _kill_what_is_left(path: Path) -> None:
-    from codctl.dispatch.holder import send
+    from codctl.jobs.holder import send
 
     send(path, signal.SIGKILL)

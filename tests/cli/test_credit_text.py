@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from codctl.cli import _credit_text
-from codctl.cod.ledger import Entry, Ledger
+from codctl.train.ledger import Entry, Ledger
 
 
 def _ledger() -> Ledger:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from codctl.stages import doctor_services
-from codctl.stages.findings import Finding
+from codctl.doctor import doctor_services
+from codctl.doctor.findings import Finding
 
 
 def test_this_machine_is_fine(cli) -> None:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from codctl.envs.registry import get_family
-from codctl.runs.seal import COMPLETE
+from codctl.files.seal import COMPLETE
 
 FROZEN = ("env", "play", "frozen_lake", "--preset", "tiny")
 

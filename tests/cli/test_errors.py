@@ -250,7 +250,7 @@ def test_ctrl_c_says_how_to_go_on(cli, micro: str, monkeypatch: pytest.MonkeyPat
     def interrupted(config: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("codctl.stages.preflight.preflight", interrupted)
+    monkeypatch.setattr("codctl.train.preflight.preflight", interrupted)
     outcome = cli("train", micro, "--fresh", "seed=3")
     assert outcome.code == 130
     assert outcome.err == "error: interrupted\n  → the same command continues: codctl train micro.yaml seed=3\n"

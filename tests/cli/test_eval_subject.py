@@ -115,7 +115,7 @@ def test_a_job_plays_the_model_that_was_found_when_it_was_submitted(
         sent.append(argv)
         return {"folder": str(folder), "jobs": ["7"]}
 
-    monkeypatch.setattr("codctl.dispatch.launch.command_on_slurm", submit)
+    monkeypatch.setattr("codctl.jobs.launch.command_on_slurm", submit)
     shutil.rmtree(micro_run / "stages" / "cod_train" / "final")
     argv = ["eval", "--suite", "ralph-loop", *(["--every-checkpoint"] if every else []), "--slurm"]
     monkeypatch.setattr("sys.argv", ["codctl", *argv])

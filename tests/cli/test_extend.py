@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from codctl.config.compose import load_config
+from codctl.files.seal import read_info
 from codctl.runs.directory import RunDirectory
-from codctl.runs.seal import read_info
-from codctl.stages.cod_train import Training
+from codctl.train.cod_train import Training
 
 LEARNING = """\
 name: learning

@@ -145,7 +145,7 @@ def test_what_is_typed_acts_on_no_terminal(words: list[str], home: Path) -> None
 @pytest.fixture
 def planted(home: Path, trained) -> Path:
     """A run in which everything that a file of it may say at will says something hostile."""
-    from codctl.evaluate import trajectory_file
+    from codctl.results import trajectory_file
 
     folder = home / "runs" / "micro"
     shutil.copytree(trained.runs_dir / "micro", folder)

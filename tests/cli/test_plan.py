@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-NO_GPU = "from codctl.stages.plan import gpus; gpus._visible = tuple\n"
+NO_GPU = "from codctl.plan import gpus; gpus._visible = tuple\n"
 
 
 @pytest.fixture(autouse=True)
 def _no_gpu_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    from codctl.stages.plan import gpus
+    from codctl.plan import gpus
 
     monkeypatch.setattr(gpus, "_visible", tuple)
 
@@ -86,7 +86,7 @@ def test_an_unknown_kind_of_gpu_is_named(cli, micro: str) -> None:
 def test_every_shipped_recipe_has_a_plan(cli, monkeypatch: pytest.MonkeyPatch) -> None:
     from codctl.config.recipes import shipped_recipes
 
-    monkeypatch.setattr("codctl.stages.plan.devices.machine_memory", lambda: 16 << 30)
+    monkeypatch.setattr("codctl.plan.devices.machine_memory", lambda: 16 << 30)
     for recipe in shipped_recipes():
         outcome = cli("train", recipe.name, "--dry-run")
         assert outcome.code == 0, f"{recipe.name}: {outcome.err}"
@@ -96,8 +96,8 @@ def test_every_shipped_recipe_has_a_plan(cli, monkeypatch: pytest.MonkeyPatch) -
 def test_what_this_machine_cannot_hold_is_refused_unless_it_runs_elsewhere(
     cli, micro: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codctl.stages.plan.devices.machine_memory", lambda: 3 << 29)
-    monkeypatch.setattr("codctl.stages.plan.fit.machine_memory", lambda: 3 << 29)
+    monkeypatch.setattr("codctl.plan.devices.machine_memory", lambda: 3 << 29)
+    monkeypatch.setattr("codctl.plan.fit.machine_memory", lambda: 3 << 29)
     outcome = cli("train", "smollm2-135m", "--dry-run")
     assert outcome.code == 3
     assert "of 1.5 GiB  DOES NOT FIT" in outcome.out

@@ -12,7 +12,7 @@ import pytest
 from codctl.cli import _output
 from codctl.cli._progress import LiveDisplay, Paces, PlainDisplay, _head, clock, open_display, rate, sparkline
 from codctl.cli._sweep_display import _Live
-from codctl.stages.progress import Logged, Unfailing, of_arm
+from codctl.runs.progress import Logged, Unfailing, of_arm
 
 
 def test_rate_and_time_left_follow_the_clock() -> None:

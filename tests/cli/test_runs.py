@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from tests.dispatch.many_trials import bring_to, make_run, make_sweep
+from tests.jobs.many_trials import bring_to, make_run, make_sweep
 
 
 def test_list_and_show(cli, trained) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from codctl.cli import status
 from codctl.runs.directory import RunDirectory
-from codctl.stages.progress import Beating
-from tests.dispatch.many_trials import bring_to, holding, make_run, make_sweep
+from codctl.runs.progress import Beating
+from tests.jobs.many_trials import bring_to, holding, make_run, make_sweep
 
 
 @pytest.fixture(autouse=True)

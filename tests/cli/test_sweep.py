@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from codctl.runs import lock
+from codctl.files import lock
 from codctl.runs.directory import RunDirectory
 from tests.cli.conftest import MICRO, Cli, codctl
 

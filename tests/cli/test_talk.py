@@ -90,7 +90,7 @@ def a_log_handler_that_raises(setting: Setting) -> None:
 
 
 def a_display_that_raises(setting: Setting) -> None:
-    from codctl.stages.pace import PlainDisplay
+    from codctl.runs.pace import PlainDisplay
 
     def fail(*_: object) -> None:
         raise RuntimeError("no display")
@@ -103,7 +103,7 @@ def a_display_that_raises(setting: Setting) -> None:
 
 
 def a_report_that_cannot_be_written(setting: Setting) -> None:
-    import codctl.evaluate.report as report
+    import codctl.report as report
 
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from codctl.runs.lock import RunLock
+from codctl.files.lock import RunLock
 
 
 def test_the_result_is_one_object_and_progress_goes_to_stderr(trained) -> None:

@@ -14,8 +14,8 @@ from codctl.cod.credit import credit_pack
 from codctl.cod.engine import Asker, Engine, Generation, Sampling, Weights
 from codctl.cod.prompts import update_reply
 from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.cod.scripted import FAULTS, Fault, ScriptedEngine
 from codctl.cod.trajectory import Trajectory, read_parquet, write_parquet
-from codctl.engines.scripted import FAULTS, Fault, ScriptedEngine
 from codctl.envs.base import Pack
 from codctl.envs.registry import get_family
 

@@ -10,10 +10,10 @@ import pytest
 
 from codctl.cod.conversation import ByteChat
 from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.cod.scripted import EachFamily, ScriptedEngine
 from codctl.cod.strategies import STRATEGIES, Strategy, draw_pack
 from codctl.cod.trajectory import Trajectory
 from codctl.config.evalspec import StrategyName
-from codctl.engines.scripted import EachFamily, ScriptedEngine
 from codctl.envs.base import Pack, Rendering
 from codctl.envs.registry import get_family
 from codctl.errors import UsageError

@@ -8,7 +8,7 @@ from codctl.config.compose import load_config
 from codctl.config.freeze import frozen_file, thaw
 from codctl.config.names import why_reserved
 from codctl.errors import UsageError
-from codctl.stages.sweeps.ask import ask
+from codctl.sweeps.ask import ask
 
 RESERVED = (
     "lr3.old-2",

@@ -19,8 +19,8 @@ from codctl.config.sections import SectionReader
 from codctl.config.suitespec import SuiteEntry
 from codctl.config.sweepspec import EvaluationSpec, SizeSpec, StudyFile
 from codctl.errors import CodctlError, UsageError
-from codctl.stages.plan.plan import make_plan
-from codctl.stages.preflight import preflight_elsewhere
+from codctl.plan.plan import make_plan
+from codctl.train.preflight import preflight_elsewhere
 from tests.cli.conftest import MICRO
 from tests.config.numeric_fields import Numeric, numeric_fields
 

@@ -12,9 +12,9 @@ from codctl.config.recipes import copy_recipe, find_recipe
 from codctl.config.schema import Config
 from codctl.config.search import whole_groups
 from codctl.config.studies import shipped_studies
-from codctl.stages.placement import place
-from codctl.stages.plan.fit import check_plan
-from codctl.stages.sweeps.plan import value_at
+from codctl.plan.fit import check_plan
+from codctl.plan.placement import place
+from codctl.sweeps.plan import value_at
 
 # arXiv 2606.20002; examples/research_cod/exp_plan_final/train/frozen_lake_obscure.yaml of agentscope-ai/Trinity-RFT.
 SETTING_A = {
@@ -149,7 +149,7 @@ def test_a_size_is_a_model_with_its_commit() -> None:
 
 
 def test_the_study_of_that_size_trains_by_the_recipes() -> None:
-    from codctl.stages.sweeps.ask import ask
+    from codctl.sweeps.ask import ask
 
     assert "generalization" in shipped_studies()
     plan = ask(None, ["size=qwen3-8b"])

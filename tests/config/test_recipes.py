@@ -10,7 +10,7 @@ from codctl.config.compose import load_config
 from codctl.config.freeze import digest
 from codctl.config.recipes import copy_recipe, find_recipe, recipes_folder, shipped_recipes
 from codctl.errors import PreflightError, RefusedError, UsageError
-from codctl.stages.preflight import preflight
+from codctl.train.preflight import preflight
 
 ROOT = Path(__file__).parents[2]
 COUNT = 8  # recipes in recipes/; raise it with each new one

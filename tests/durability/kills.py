@@ -274,7 +274,7 @@ class Sealed:
     @classmethod
     def of(cls, run: Path) -> Sealed:
         """Look, also at the content."""
-        from codctl.runs.seal import is_sealed, newest_sealed
+        from codctl.files.seal import is_sealed, newest_sealed
 
         newest, _ = newest_sealed(run / "stages" / "cod_train" / "checkpoints")
         folders = {path.parent for path in run.glob("stages/**/COMPLETE.json") if "step-" not in path.parent.name}

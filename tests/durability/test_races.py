@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from codctl.errors import RefusedError
-from codctl.runs.lock import RunLock
+from codctl.files.lock import RunLock
 from tests.durability import small_run
 from tests.durability.conftest import WITHOUT_MLFLOW
 from tests.durability.processes import Child, Processes

@@ -9,8 +9,8 @@ import pytest
 
 from codctl.cod.conversation import ByteChat
 from codctl.cod.rollout import Player, RolloutSettings
+from codctl.cod.scripted import ScriptedEngine
 from codctl.cod.trajectory import EpisodeRecord
-from codctl.engines.scripted import ScriptedEngine
 from codctl.envs.base import Pack, Situation
 from codctl.envs.registry import get_family
 from tests.envs.gymnasium.worlds import Cliff

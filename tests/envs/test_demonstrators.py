@@ -9,11 +9,11 @@ import pytest
 from codctl.cod.conversation import ByteChat
 from codctl.cod.prompts import parse_answer
 from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.cod.scripted import EachFamily, ScriptedEngine
 from codctl.cod.trajectory import Trajectory
-from codctl.engines.scripted import EachFamily, ScriptedEngine
 from codctl.envs.base import Pack, Rendering
 from codctl.envs.registry import get_family
-from codctl.learn.warm_start import TrueHints
+from codctl.learner.warm_start import TrueHints
 
 WORLDS = [
     ("frozen_lake", "tiny"),

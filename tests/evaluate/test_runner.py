@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from codctl.cod.engine import EngineError, Generation, Weights
+from codctl.cod.references import reference_player
 from codctl.cod.rollout import Player
 from codctl.config.evalspec import EvalSpec
 from codctl.evaluate import runner
-from codctl.evaluate.ceilings import reference_player
-from codctl.evaluate.journal import MemoryJournal, Unit
 from codctl.evaluate.patience import Patience
 from codctl.evaluate.runner import blocks, evaluate, play
-from codctl.evaluate.summary import summarise
+from codctl.results.journal import MemoryJournal, Unit
+from codctl.results.summary import summarise
 
 
 def spec(**changes: Any) -> EvalSpec:

@@ -11,10 +11,10 @@ import pytest
 
 from codctl.config.schema import Config
 from codctl.errors import RefusedError
+from codctl.files.lock import RunLock
+from codctl.files.seal import is_sealed, sealing
 from codctl.runs.clean import Piece, find, remove
 from codctl.runs.directory import RunDirectory
-from codctl.runs.lock import RunLock
-from codctl.runs.seal import is_sealed, sealing
 
 DEAD = 4_194_305  # above the largest process number that Linux gives
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from codctl.dispatch import launch
 from codctl.errors import RefusedError, UsageError
-from codctl.runs import atomic, code, place, seal
+from codctl.files import atomic, seal
+from codctl.jobs import launch
+from codctl.runs import code, place
 from codctl.runs.directory import RunDirectory
-from tests.dispatch.many_trials import make_run
+from tests.jobs.many_trials import make_run
 
 STRANGER = "0123456789abcdef"
 

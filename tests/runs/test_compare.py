@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from codctl.config.schema import Config
-from codctl.runs.atomic import write_json
+from codctl.files.atomic import write_json
 from codctl.runs.compare import compare
 from codctl.runs.directory import RunDirectory
 

@@ -20,7 +20,8 @@ import pytest
 
 from codctl.config.schema import Config
 from codctl.errors import PreflightError, RefusedError, StageError, UsageError
-from codctl.runs import atomic, attempt, directory, lock, manifest, seal
+from codctl.files import atomic, lock, seal
+from codctl.runs import attempt, directory, manifest
 from codctl.runs.directory import RunDirectory, find_run, list_runs
 from codctl.tracking.jsonl import MetricsLog
 
@@ -59,7 +60,7 @@ def test_attempts_are_recorded_and_logged(tmp_path: Path) -> None:
         assert number == 1
         assert run.status() == "running"
         logging.getLogger("codctl").info("hello")
-        logging.getLogger("codctl.learn").warning("odd ✓")
+        logging.getLogger("codctl.learner").warning("odd ✓")
     assert run.status() == "finished"
     text = run.log_path(1).read_text(encoding="utf-8")
     assert text.splitlines()[0].endswith(f"started as process {os.getpid()} on {socket.gethostname()}")

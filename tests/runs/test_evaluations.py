@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from codctl.errors import RefusedError, UsageError
+from codctl.files.lock import RunLock
 from codctl.runs.evaluations import evaluations_of, find_evaluation, list_evaluations, remove
-from codctl.runs.lock import RunLock
-from tests.evaluate.fake_run import fake_run
+from tests.report.fake_run import fake_run
 
 PART = {
     "name": "p",

@@ -25,9 +25,9 @@ kept = clean.find(Path("runs")).kept
 for path in Path("copy").rglob("*"):
     if path.is_file():
         path.write_text("raise RuntimeError('edited meanwhile')")
-import codctl.seeds, codctl.evaluate.statistics, codctl.envs.frozen_lake.text
+import codctl.seeds, codctl.results.statistics, codctl.envs.frozen_lake.text
 from importlib import resources
-print(resources.files("codctl.evaluate.report").joinpath("templates", "style.css").read_text()[:20])
+print(resources.files("codctl.report").joinpath("templates", "style.css").read_text()[:20])
 print(code.digest() == code.snapshot(Path("runs")).digest)
 from codctl.tracking import mirror
 child = mirror.start("codctl.runs.code", [])

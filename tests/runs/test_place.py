@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from codctl.config.schema import Config
-from codctl.dispatch.jobs import Jobs
 from codctl.errors import UsageError
+from codctl.jobs.jobs import Jobs
 from codctl.runs import place
 from codctl.runs.directory import RunDirectory
 

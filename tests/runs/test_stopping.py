@@ -10,10 +10,10 @@ import pytest
 
 from codctl.config.schema import Config
 from codctl.errors import RefusedError, UsageError
+from codctl.files.seal import is_sealed, sealing
 from codctl.runs import attempt, code, heartbeat, stop
 from codctl.runs.directory import RunDirectory, find_run, list_runs, list_sweeps, trials_of
 from codctl.runs.fork import fork
-from codctl.runs.seal import is_sealed, sealing
 
 
 def make(runs_dir: Path, name: str = "tiny", sweep: Path | None = None, **fields: object) -> RunDirectory:

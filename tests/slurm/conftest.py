@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from codctl.files.seal import sha256_of
 from codctl.runs.directory import RunDirectory
-from codctl.runs.seal import sha256_of
 from tests.slurm.cluster import Cluster
 
 # Half a minute of work on one core that changes the weights: long enough to be stopped in the middle.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from codctl.config.schema import ClusterConfig
-from codctl.dispatch import queue, slurm
+from codctl.jobs import queue, slurm
 from codctl.runs.directory import RunDirectory, trials_of
 from tests.slurm.conftest import SHORT, Desk, results
 

@@ -46,7 +46,7 @@ def test_a_learner_process_on_another_node_is_killed(desk: Desk) -> None:
 
 def follower_of(run: Path) -> int:
     """The learner process of a run on its second node, which is this machine too."""
-    wanted = [b"codctl.dispatch.worker", os.fsencode(run.absolute()), b"--follow"]
+    wanted = [b"codctl.jobs.worker", os.fsencode(run.absolute()), b"--follow"]
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             argv = path.read_bytes().split(b"\0")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from codctl.dispatch import queue
+from codctl.jobs import queue
 from codctl.runs import stop
 from codctl.runs.directory import trials_of
 from tests.slurm.conftest import SHORT, Desk

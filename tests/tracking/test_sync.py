@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from codctl.runs import lock
+from codctl.files import lock
 from codctl.runs.directory import RunDirectory
 from codctl.tracking import server
 from codctl.tracking.jsonl import MetricsLog

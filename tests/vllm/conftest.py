@@ -25,9 +25,9 @@ from codctl.config.schema import (
 )
 from codctl.engines.vllm import open_vllm
 from codctl.engines.vllm.engine import VllmEngine
-from codctl.learn.models import load_model, load_tokenizer
-from codctl.learn.tiny import build_folder
-from codctl.stages.setup import rollout_settings
+from codctl.models.models import load_model, load_tokenizer
+from codctl.models.tiny import build_folder
+from codctl.train.setup import rollout_settings
 
 WORLD = WorldConfig(preset="tiny", rendering="full", length=3)
 SIZE: dict[str, Any] = {"layers": 2, "width": 32, "heads": 2, "kv_heads": 1, "ffn": 48, "vocab": 1024}

@@ -12,9 +12,9 @@ import pytest
 
 from codctl.cod.conversation import TemplateChat
 from codctl.cod.engine import Asker, Generation, Sampling, Weights
-from codctl.engines.scripted import EachFamily, ScriptedEngine
+from codctl.cod.scripted import EachFamily, ScriptedEngine
 from codctl.engines.vllm.engine import VllmEngine
-from codctl.learn.models import load_tokenizer
+from codctl.models.models import load_tokenizer
 
 from .conftest import play, player
 

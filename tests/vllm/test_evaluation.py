@@ -9,10 +9,10 @@ import psutil
 import pytest
 
 from codctl.config.evalspec import EvalSpec
-from codctl.evaluate.journal import MemoryJournal
-from codctl.evaluate.summary import summarise
-from codctl.stages.evaluation import _play
-from codctl.stages.subject import Subject, open_subject
+from codctl.evaluate.evaluation import _play
+from codctl.evaluate.subject import Subject, open_subject
+from codctl.results.journal import MemoryJournal
+from codctl.results.summary import summarise
 
 from .conftest import recipe
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from codctl.cod.arms import check_arms
 from codctl.config.evalspec import EvalSpec
 from codctl.config.nearest import unknown
 from codctl.config.suitespec import EntrySpec, SuiteSpec
 from codctl.envs.base import Family
 from codctl.errors import UsageError
-from codctl.evaluate.arms import check_arms
 
 _USUAL_PRESET = "easy"
 

@@ -18,9 +18,9 @@ import pytest
 
 from codctl.cod.conversation import TemplateChat
 from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.cod.scripted import EachFamily, ScriptedEngine
 from codctl.cod.trajectory import Trajectory
 from codctl.engines.openai.engine import EndpointSettings, open_endpoint
-from codctl.engines.scripted import EachFamily, ScriptedEngine
 from codctl.envs.base import Pack
 from codctl.envs.registry import get_family
 from codctl.errors import BackendError
@@ -85,7 +85,7 @@ def teach_the_form(folder: Path) -> None:
     """Train until replies have an answer block, so that episodes are more than one turn long."""
     import torch
 
-    from codctl.learn.models import load_model, load_tokenizer
+    from codctl.models.models import load_model, load_tokenizer
 
     chat = TemplateChat(load_tokenizer(folder))
     player = Player(ScriptedEngine(EachFamily("demonstrator"), chat), chat, RolloutSettings("compact"), seed=0)
@@ -109,7 +109,7 @@ def tiny_packs() -> list[Pack]:
 
 
 def play_here(folder: Path) -> tuple[list[Trajectory], Any]:
-    from codctl.stages.setup import load_speaker, make_engine
+    from codctl.train.setup import load_speaker, make_engine
 
     speaker = load_speaker(folder, "float32", "cpu")
     engine = make_engine(speaker, 16)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from codctl.cod.references import play_policy
 from codctl.envs.alchemy.world import AlchemyWorld
 from codctl.envs.base import SPLITS, Pack
 from codctl.envs.registry import get_family
-from codctl.evaluate.ceilings import play_policy
 
 ALCHEMY = get_family("alchemy")
 KINDS = [(preset, variant) for preset in ALCHEMY.presets for variant in ALCHEMY.variants]

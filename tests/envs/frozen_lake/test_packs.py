@@ -7,12 +7,12 @@ from random import Random
 
 import pytest
 
+from codctl.cod.references import play_policy
 from codctl.envs.base import SPLITS, Pack
 from codctl.envs.frozen_lake.generator import PRESETS, Preset, sample_task
 from codctl.envs.frozen_lake.world import LakeTask
 from codctl.envs.registry import check_world, families, get_family
 from codctl.errors import UsageError
-from codctl.evaluate.ceilings import play_policy
 
 GOLDEN = {
     ("train", 0, 4, "tiny"): "4b4cadb12e793574",

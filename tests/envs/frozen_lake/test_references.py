@@ -7,12 +7,12 @@ from math import sqrt
 
 import pytest
 
+from codctl.cod.references import play_policy
 from codctl.cod.trajectory import Trajectory
 from codctl.envs.frozen_lake.belief import ANY, PERMUTATIONS, Planner, consistent
 from codctl.envs.frozen_lake.names import Cell
 from codctl.envs.frozen_lake.world import LakeTask
 from codctl.envs.registry import get_family
-from codctl.evaluate.ceilings import play_policy
 
 PACKS = {"bayes": 600, "informed": 100, "random": 300}
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import gymnasium
 import pytest
 
+from codctl.cod.references import play_policy
 from codctl.envs.gymnasium.family import GymnasiumFamily
 from codctl.envs.gymnasium.table import CODES, ToyText
 from codctl.envs.gymnasium.world import CodedWorld, StartTask
+from codctl.envtools.env_validation import validate_family
 from codctl.errors import UsageError
-from codctl.evaluate.ceilings import play_policy
-from codctl.stages.env_validation import validate_family
 from tests.envs.gymnasium.worlds import Cliff, Lake, Taxi
 
 FAMILIES = [Lake(), Cliff(), Taxi()]

@@ -9,14 +9,14 @@ import pytest
 
 from codctl.cod.conversation import ByteChat
 from codctl.cod.prompts import parse_answer
+from codctl.cod.references import play_policy
 from codctl.config.schema import Config
 from codctl.envs.base import Rendering, Situation
 from codctl.envs.terminal.family import Terminal
 from codctl.envs.terminal.hints import claims, hint_from
 from codctl.envs.terminal.rules import SLOTS, VERBS
-from codctl.evaluate.ceilings import play_policy
-from codctl.learn.warm_start import demonstrations
-from codctl.stages.setup import rollout_settings
+from codctl.learner.warm_start import demonstrations
+from codctl.train.setup import rollout_settings
 
 FAMILY = Terminal()
 

@@ -6,9 +6,9 @@ import hashlib
 
 import pytest
 
+from codctl.cod.references import play_policy
 from codctl.envs.base import SPLITS
 from codctl.envs.terminal.family import Terminal
-from codctl.evaluate.ceilings import play_policy
 
 FAMILY = Terminal()
 GOLDEN = {

@@ -9,13 +9,13 @@ from random import Random
 
 import pytest
 
+from codctl.cod.references import play_policy
 from codctl.cod.strategies import Strategy, draw_pack
 from codctl.cod.trajectory import Trajectory
 from codctl.envs.base import Situation
 from codctl.envs.terminal.family import Terminal
 from codctl.envs.terminal.policies import InformedPolicy
 from codctl.errors import UsageError
-from codctl.evaluate.ceilings import play_policy
 
 FAMILY = Terminal()
 PACKS, LENGTH = 60, 4

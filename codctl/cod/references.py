@@ -1,0 +1,40 @@
+"""Reference policies on the very packs that a model is evaluated on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from codctl.cod.conversation import ByteChat
+from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.cod.scripted import EachFamily, ScriptedEngine
+from codctl.cod.trajectory import Trajectory
+from codctl.envs.base import Family, Pack, Rendering
+
+UNBOUNDED = 10**9  # tokens: a scripted policy has no budget
+CEILINGS = ("bayes", "informed")
+
+
+def reference_player(policy: str, rendering: Rendering, seed: int) -> Player:
+    """A scripted policy in the place of a model."""
+    chat = ByteChat()
+    settings = RolloutSettings(rendering, solve_tokens=UNBOUNDED, update_tokens=UNBOUNDED, max_chars=UNBOUNDED)
+    return Player(ScriptedEngine(EachFamily(policy), chat), chat, settings, seed)
+
+
+def play_policy(policy: str, packs: Sequence[Pack], rendering: Rendering, seed: int) -> list[Trajectory]:
+    """Let a scripted policy play the packs once each."""
+    return asyncio.run(play_all(reference_player(policy, rendering, seed), packs, 1))
+
+
+def cheapest_rendering(families: Iterable[Family]) -> Rendering:
+    """What scripted policies are played in: `compact` where all of these families have it, else one that all have."""
+    known = [family.renderings for family in families]
+    shared = [rendering for rendering in known[0] if all(rendering in names for names in known)] or list(known[0])
+    return "compact" if "compact" in shared else shared[0]
+
+
+def references(families: Iterable[Family]) -> list[str]:
+    """The reference policies that all of these families have."""
+    known = [set(family.policies) for family in families]
+    return [name for name in CEILINGS if all(name in policies for policies in known)]

@@ -1,0 +1,165 @@
+"""Whether this machine can run codctl, and what to type when it cannot."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codctl.doctor import doctor_services
+from codctl.doctor.findings import Finding, Status
+from codctl.runs import machine
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
+
+_PYTHONS = ((3, 11), (3, 14))  # from, below
+_MEMORY_GB, _DISK_GB, _LEAST_DISK_GB = 3.0, 5.0, 1.0
+# The packages whose versions must fit together; the rest follows from them.
+_TOGETHER = (
+    "torch", "transformers", "trl", "peft", "accelerate", "datasets", "hydra-core", "omegaconf", "mlflow", "pydantic",
+    "typer", "rich", "numpy", "gymnasium", "submitit",
+)  # fmt: skip
+
+
+def examine(runs_dir: Path) -> list[Finding]:
+    """Look at everything."""
+    return [
+        _python(),
+        *_versions(),
+        _torch(),
+        _memory(),
+        _disk(runs_dir),
+        _writable(runs_dir),
+        _recipes(),
+        doctor_services.mlflow(),
+        doctor_services.hub_token(),
+        _vllm(),
+    ]
+
+
+def _python() -> Finding:
+    ok = _PYTHONS[0] <= sys.version_info[:2] < _PYTHONS[1]
+    command = "" if ok else "python3.11 -m venv .venv"
+    return Finding("python", "ok" if ok else "failed", f"{platform.python_version()} ({sys.executable})", command)
+
+
+def _versions() -> Iterator[Finding]:
+    """Installed versions against those that were tested together and those that are allowed at all."""
+    tested, allowed = _constraints(), _requirements()
+    differ = []
+    for name in _TOGETHER:
+        want = f"=={tested[name]}" if name in tested else str(allowed.get(name, ""))
+        command = f'pip install "{name}{want}"'
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            yield Finding(name, "failed", "not installed", command)
+            continue
+        if name in allowed and not allowed[name].contains(version, prereleases=True):
+            yield Finding(name, "failed", f"{version} is installed, codctl needs {allowed[name]}", command)
+        elif name in tested and version.partition("+")[0] != tested[name]:
+            differ.append(f"{name} {version} (tested: {tested[name]})")
+    if differ:
+        hint = "pip install -c constraints.txt -e ."
+        yield Finding("versions", "warning", f"not the tested set: {', '.join(differ)}", hint)
+    else:
+        yield Finding("versions", "ok", f"{len(_TOGETHER)} packages as tested together" if tested else "within bounds")
+
+
+def _requirements() -> dict[str, SpecifierSet]:
+    from packaging.requirements import Requirement
+
+    try:
+        stated = metadata.requires("codctl") or []
+    except metadata.PackageNotFoundError:
+        return {}  # run from a checkout that is not installed
+    return {r.name: r.specifier for r in map(Requirement, stated) if not r.marker}
+
+
+def _constraints() -> dict[str, str]:
+    """The tested versions, which only a checkout has."""
+    path = Path(__file__).resolve().parents[2] / "constraints.txt"
+    if not path.is_file():
+        return {}
+    pins = (line.strip().split("==") for line in path.read_text(encoding="utf-8").splitlines() if "==" in line)
+    return {name.lower(): version for name, version in pins}
+
+
+def _torch() -> Finding:
+    """The build, its GPUs, and whether the two fit together."""
+    try:
+        import torch
+    except Exception as error:  # noqa: BLE001 - a broken build can raise anything
+        return Finding("torch", "failed", f"cannot be imported: {error}", "pip install torch==2.13.0")
+    if torch.cuda.is_available():
+        return _cuda(torch)
+    names = machine.describe()["gpus"]
+    if not names:
+        return Finding("torch", "ok", f"{torch.__version__}, no GPU: the tiny recipes run on the CPU")
+    build = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the CPU only"
+    message = f"{torch.__version__} is {build} and cannot use {', '.join(names)}"
+    # A build for CUDA that finds no device needs a newer driver, or may see none of them.
+    command = "nvidia-smi; echo $CUDA_VISIBLE_DEVICES" if torch.version.cuda else "pip install torch==2.13.0"
+    return Finding("torch", "warning", message, command)
+
+
+def _cuda(torch: Any) -> Finding:
+    names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+    message = f"{torch.__version__}, CUDA {torch.version.cuda}, {names}"
+    try:
+        torch.zeros(1, device="cuda").add_(1).item()  # a build without kernels for this GPU fails only here
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        return Finding("torch", "failed", f"{message}: {reason}", "codctl train RECIPE model.device=cpu")
+    return Finding("torch", "ok", message)
+
+
+def _memory() -> Finding:
+    found = machine.describe()
+    status: Status = "ok" if not found["memory_gb"] or found["memory_gb"] >= _MEMORY_GB else "warning"
+    return Finding("machine", status, f"{found['cores']} cores, {found['memory_gb']} GB of memory, {found['cpu']}")
+
+
+def _disk(runs_dir: Path) -> Finding:
+    place = _existing(runs_dir)
+    free_gb = shutil.disk_usage(place).free / 1e9
+    status: Status = "ok" if free_gb >= _DISK_GB else "warning" if free_gb >= _LEAST_DISK_GB else "failed"
+    command = "" if status == "ok" else f"df -h {place}"
+    return Finding("disk", status, f"{free_gb:.1f} GB free at {place}", command)
+
+
+def _writable(runs_dir: Path) -> Finding:
+    place = _existing(runs_dir)
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return Finding("runs folder", "ok", f"{runs_dir} can be written")
+    except OSError as error:
+        message = f"{place} cannot be written: {error.strerror}"
+        return Finding("runs folder", "failed", message, "export CODCTL_RUNS_DIR=FOLDER")
+
+
+def _existing(path: Path) -> Path:
+    path = path.absolute()
+    return next(p for p in (path, *path.parents) if p.exists())
+
+
+def _recipes() -> Finding:
+    from codctl.config.recipes import recipes_folder, shipped_recipes
+
+    found = shipped_recipes()
+    if not found:
+        return Finding("recipes", "failed", f"none in {recipes_folder()}", "pip install --force-reinstall codctl")
+    return Finding("recipes", "ok", f"{len(found)} in {recipes_folder()}")
+
+
+def _vllm() -> Finding:
+    try:
+        return Finding("vllm", "ok", metadata.version("vllm"))
+    except metadata.PackageNotFoundError:
+        return Finding("vllm", "ok", "not installed (an extra; the transformers engine needs none)")

@@ -1,0 +1,319 @@
+"""Stage: a suite on any subject, in a folder of its own, and continued there when it was interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+import signal
+import threading
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from codctl import __version__
+from codctl.config.compose_eval import load_suite
+from codctl.config.evalspec import EvalSpec
+from codctl.config.suitespec import SuiteSpec
+from codctl.engines.pulse import Pulse
+from codctl.envs.registry import edition_of, families
+from codctl.errors import BackendError, RefusedError, StageError, UsageError
+from codctl.evaluate.runner import play, trajectories
+from codctl.evaluate.subject import Performer, Subject, home_of, identity_of, open_subject
+from codctl.evaluate.suite_result import finished, write_result
+from codctl.evaluate.suites.expansion import expand
+from codctl.evaluate.suites.shipped import find_suite
+from codctl.evaluate.watched import Watch
+from codctl.files import lock
+from codctl.files.atomic import make_folder, write_json
+from codctl.models.models import check_model
+from codctl.results import replies
+from codctl.results.about import FINAL
+from codctl.results.journal import FileJournal
+from codctl.runs import machine
+from codctl.runs.directory import move_aside
+from codctl.runs.evaluations import ABOUT, EVALUATIONS, JOURNAL
+from codctl.runs.progress import Progress, Unfailing, of_arm
+from codctl.runs.signals import STOPS, Terminated
+from codctl.train.setup import read_side_file
+
+# Bump when the same subject and suite start to mean another result.
+IDENTITY_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be played, by which model, and where it is kept.
+
+    Attributes:
+        subject: What is evaluated.
+        suite: With its overrides.
+        parts: What the suite means for this subject.
+        digest: Of subject and parts: the same digest means the same result.
+        folder: Where journal and results lie.
+        command: As typed.
+    """
+
+    subject: Subject
+    suite: SuiteSpec
+    parts: tuple[EvalSpec, ...]
+    digest: str
+    folder: Path
+    command: Sequence[str]
+
+
+def plan(subject: Subject, suite: str, overrides: Sequence[str], runs_dir: Path, command: Sequence[str]) -> Plan:
+    """Work out what a suite means for a subject. Nothing is written.
+
+    Raises:
+        UsageError: All that is wrong with the suite, the overrides or the subject.
+    """
+    file = find_suite(suite)
+    spec = load_suite(file.path, file.shown, overrides)
+    known = families()
+    parts = expand(spec, home_of(subject), known)
+    if subject.kind == "policy":
+        _refuse_sampling(spec)
+        for part in parts:
+            known[part.family].policy(subject.name)  # refuses a name that it does not know
+    digest = _digest(subject, spec, parts)
+    name = folder_name(subject.name, _plain_step(subject), spec.name, digest)
+    return Plan(subject, spec, parts, digest, runs_dir / EVALUATIONS / name, command)
+
+
+def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False, watch: Watch | None = None) -> dict[str, Any]:
+    """Play what is missing and return the result; a finished suite is only read.
+
+    Args:
+        plan: See `plan`.
+        progress: Receives phases and messages.
+        fresh: Move what was played before aside and start anew.
+        watch: Shows the first pack of each arm while it is played.
+
+    Raises:
+        RefusedError: Another process plays it.
+        BackendError: The server cannot be used, or is gone. What was played is kept.
+    """
+    progress = Unfailing(progress)
+    lock_path = plan.folder / "lock"
+    if lock.is_locked(lock_path):
+        raise _in_use(plan.folder)
+    if fresh:
+        move_aside(plan.folder)
+    if (result := finished(plan.folder, plan.digest)) is not None:
+        return result
+    if plan.subject.folder:
+        if plan.subject.kind == "model":
+            check_model(plan.subject.folder)
+        progress.message(_planned(plan))
+    doing = "loading" if plan.subject.kind in ("run", "model") else "preparing"
+    progress.update(f"{doing} {plan.subject.name}", 0, 0, {})
+    asyncio.run(
+        _until_stopped(
+            _session(plan, open_subject(plan.subject, plan.folder / "engine.log", plan.parts), progress, watch)
+        )
+    )
+    done = finished(plan.folder, plan.digest, allow_failed=True)
+    assert done is not None
+    return done
+
+
+def _planned(plan: Plan) -> str:
+    """What it takes of this machine, in a line.
+
+    Raises:
+        PreflightError: It does not fit.
+    """
+    from codctl.plan.evaluation import check_memory
+
+    subject = plan.subject
+    assert subject.folder is not None
+    was_shown = subject.config is not None and subject.config.warm_start.enabled
+    was_shown = was_shown or "world" in read_side_file(subject.folder)
+    return check_memory(subject.settings, subject.folder, plan.parts, was_shown=was_shown).sentence()
+
+
+def _refuse_sampling(suite: SuiteSpec) -> None:
+    """A scripted policy samples nothing, so that what is set of it would count for nothing."""
+    for key in sorted(
+        suite.overridden & {"temperature", "solve_tokens", "update_tokens", "suggested_tokens", "answers"}
+    ):
+        raise UsageError(f"{key} means nothing to a scripted policy", hint=f"leave out {key}=")
+
+
+def refuse_unplayed(result: Mapping[str, Any]) -> None:
+    """Let a suite that brought nothing to score end as an error.
+
+    Raises:
+        BackendError: The server gave no reply that could be scored.
+        StageError: The local engine played nothing.
+    """
+    if not replies.is_unplayed(result):
+        return
+    told = dict.fromkeys(line for part in result["parts"] for line in replies.sentences(part)[-1:])
+    kind = BackendError if result["subject"]["kind"] == "endpoint" else StageError
+    hint = "the same command plays it again" if result["to_play_again"] else "once this is mended, add --fresh"
+    raise kind(f"nothing could be scored: {'; '.join(told)}", where=result["folder"], hint=hint)
+
+
+async def _until_stopped(session: Coroutine[Any, Any, None]) -> None:
+    """Let SIGTERM and SIGHUP end the session as Ctrl-C does: in good order, between two replies."""
+    loop, task, received = asyncio.get_running_loop(), asyncio.current_task(), list[int]()
+    assert task is not None
+
+    def stop(number: int) -> None:
+        received.append(number)
+        task.cancel()
+
+    is_main = threading.current_thread() is threading.main_thread()
+    handled = [number for number in STOPS if is_main and signal.getsignal(number) is signal.SIG_DFL]
+    for number in handled:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        await session
+    except asyncio.CancelledError:
+        if received:
+            raise Terminated(128 + received[0]) from None
+        raise
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)
+
+
+async def _session(plan: Plan, performer: Performer, progress: Progress, watch: Watch | None) -> None:
+    """One go at the suite, from the check of the engine to the written result."""
+    try:
+        if performer.check:
+            await performer.check()
+        make_folder(plan.folder)
+        with _locked(plan.folder), FileJournal(plan.folder / JOURNAL, plan.digest) as journal:
+            head = _head(plan, performer)
+            write_json(plan.folder / ABOUT, _about(plan, head))
+            for note in performer.chat.notes if performer.chat else ():
+                progress.message(note)
+            started_s = time.monotonic()
+            try:
+                await _play(plan, performer, journal, progress, watch)
+            finally:
+                journal.end_session({"seconds": round(time.monotonic() - started_s, 3), "usage": performer.usage()})
+            progress.update("writing results and report", 0, 0, {})
+            write_result(plan.folder, head, plan.parts, journal)
+    finally:
+        if performer.close:
+            await performer.close()
+
+
+async def _play(
+    plan: Plan, performer: Performer, journal: FileJournal, progress: Progress, watch: Watch | None
+) -> None:
+    for number, part in enumerate(plan.parts, start=1):
+        phase = f"{part.name} ({number} of {len(plan.parts)})" if len(plan.parts) > 1 else part.name
+
+        player = performer.player(part)
+
+        def report(arm: str, done: int, total: int, means: dict[str, float], phase: str = phase) -> None:
+            progress.update(phase, done, total, of_arm(arm, means))
+
+        pulse = Pulse(progress, player)
+        begin = partial(_begin, pulse, phase)
+        try:
+            async with pulse:
+                await play(
+                    player,
+                    part,
+                    journal,
+                    report,
+                    at_once=performer.at_once,
+                    retries_failed=performer.retries_failed,
+                    stored_packs=plan.subject.settings.tracking.trajectory_packs,
+                    watch=watch,
+                    begin=begin,
+                )
+            if performer.settle:
+                await performer.settle()
+        except BackendError as error:
+            hint = f"{error.hint}; " if error.hint else ""
+            raise BackendError(
+                error.message,
+                where=error.where,
+                hint=f"{hint}what was played is kept: the same command continues",
+                problems=error.problems,
+            ) from error
+
+
+def _begin(pulse: Pulse, phase: str, arms: str) -> None:
+    pulse.begin(f"{phase}: {arms}")
+
+
+def _head(plan: Plan, performer: Performer) -> dict[str, Any]:
+    """Subject, its chat template, suite, command and machine: the top of a result."""
+    return {
+        "suite": plan.suite.name,
+        "description": plan.suite.description,
+        "digest": plan.digest,
+        "subject": plan.subject.describe(),
+        **({"chat": performer.chat.describe()} if performer.chat else {}),
+        "folder": str(plan.folder),
+        "command": list(plan.command),
+        "codctl_version": __version__,
+        "machine": machine.describe(),
+    }
+
+
+def _about(plan: Plan, head: Mapping[str, Any]) -> dict[str, Any]:
+    """What is played, for those who look before there is a result."""
+    keys = ("name", "family", "preset", "variant", "strategy", "packs", "length")
+    return {
+        "schema": 1,
+        **head,
+        "parts": [{key: getattr(part, key) for key in keys} for part in plan.parts],
+        "trajectories": sum(trajectories(part) for part in plan.parts),
+    }
+
+
+def _digest(subject: Subject, suite: SuiteSpec, parts: Sequence[EvalSpec]) -> str:
+    body = {
+        "version": IDENTITY_VERSION,
+        "subject": identity_of(subject),
+        "suite": suite.name,
+        "parts": [part.identity() for part in parts],
+    }
+    editions = {f"{part.family}/{part.preset}": edition_of(part.family, part.preset, part.variant) for part in parts}
+    if changed := {world: edition for world, edition in editions.items() if edition > 1}:
+        body["editions"] = changed  # left out at 1, so that older digests still hold
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def folder_name(subject: str, step: str, suite: str, digest: str) -> str:
+    """How the folder of an evaluation is called."""
+    return "-".join(filter(None, (_plain(subject), step, _plain(suite), digest[:8])))
+
+
+def _plain(name: str) -> str:
+    """A name that is good for a folder: the end of a path, without special characters."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(name).name).strip("-.") or "subject"
+
+
+def _plain_step(subject: Subject) -> str:
+    """Which model of its run, unless it is the final one."""
+    saved = subject.saved
+    if saved is None or saved.label == FINAL:
+        return ""
+    return f"step-{saved.step}" if saved.checkpoint else saved.label
+
+
+def _locked(folder: Path) -> lock.RunLock:
+    return lock.RunLock(folder / "lock")
+
+
+def _in_use(folder: Path) -> RefusedError:
+    held = lock.in_use(folder / "lock")
+    return RefusedError(
+        held.message.replace("the run", "this evaluation", 1),
+        where=held.where,
+        hint="wait for it: the same command then shows the result",
+    )

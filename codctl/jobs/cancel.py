@@ -1,0 +1,212 @@
+"""Stop runs and sweeps wherever they are: with a request first, by a signal or scancel when there is no answer.
+
+The request lies on disk. A worker finds it between two steps, saves and stops. Jobs whose worker is not up yet have
+nothing to save and are ended at once, as are those that wait in the queue. After the deadline the rest is ended too; it
+can be resumed from its last checkpoint. A run is only said to be cancelled when neither a process nor a job is left.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codctl.errors import CodctlError
+from codctl.files import lock
+from codctl.jobs import holder
+from codctl.jobs.jobs import Jobs
+from codctl.jobs.standing import Seen, look, settle
+from codctl.runs import stop
+from codctl.runs.directory import RunDirectory, trials_of
+from codctl.runs.own_jobs import Job
+
+if TYPE_CHECKING:
+    from codctl.jobs.queue import JobState
+
+END_S = 20.0  # between SIGTERM and SIGKILL, and for the scheduler to end a job
+_KILL_S = 5.0
+_POLL_S = 0.2
+_SAY_EVERY_S = 10.0
+_MANY = 50
+_STOPPABLE = ("planned", "queued", "running", "paused")
+
+
+@dataclass
+class Outcome:
+    """What cancelling came to.
+
+    Attributes:
+        cancelled: Names of the runs that are stopped now and were not before.
+        already: Those that there was nothing to stop of, with their status.
+        left: Those that may still run, with what is left of them.
+    """
+
+    cancelled: list[str] = field(default_factory=list)
+    already: dict[str, str] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
+
+
+def cancel(
+    runs: Sequence[RunDirectory],
+    sweeps: Sequence[Path],
+    jobs: Jobs,
+    *,
+    deadline_s: float,
+    say: Callable[[str], None],
+    poll_s: float = _POLL_S,
+) -> Outcome:
+    """Stop these runs, and these sweeps with all their trials.
+
+    Args:
+        runs: Single runs.
+        sweeps: Folders of sweeps; nothing further of them is started.
+        jobs: The scheduler.
+        deadline_s: Time to save.
+        say: Told what is waited for.
+        poll_s: Between two looks.
+    """
+    every = [*runs, *(trial for sweep in sweeps for trial in trials_of(sweep))]
+    seen = [look(run.path, run.title) for run in every]
+    settle(seen, jobs)
+    for sweep in sweeps:
+        stop.write(sweep, "cancel")
+    targets = [one for one in seen if one.status in _STOPPABLE or _is_unsure(one)]
+    chosen = {one.name for one in targets}
+    outcome = Outcome(already={one.name: one.status for one in seen if one.name not in chosen})
+    for one in targets:
+        RunDirectory(one.path).request_stop("cancel")
+    stopping = _Stopping(targets, sweeps, jobs, say, poll_s)
+    stopping.wake()
+    stopping.end_idle_jobs()
+    for wait_s, number in ((deadline_s, None), (END_S, signal.SIGTERM), (_KILL_S, signal.SIGKILL)):
+        if number is not None:
+            stopping.end(number)
+        if stopping.wait(wait_s):
+            break
+    stopping.end_requeued_jobs()
+    for one in stopping.look():
+        if left := _what_is_left(one):
+            outcome.left[one.name] = left
+        else:
+            outcome.cancelled.append(one.name)
+    for sweep in sweeps:
+        if lock.is_locked(sweep / "lock"):
+            outcome.left[sweep.name] = f"{_who(sweep / 'lock')} is still running it"
+    return outcome
+
+
+class _Stopping:
+    def __init__(
+        self, targets: Sequence[Seen], sweeps: Sequence[Path], jobs: Jobs, say: Callable[[str], None], poll_s: float
+    ) -> None:
+        self._targets, self._sweeps, self._jobs, self._say = targets, sweeps, jobs, say
+        self._poll_s = poll_s if len(targets) < _MANY else 5 * poll_s
+
+    def wake(self) -> None:
+        """Let processes that were stopped go on: otherwise they could not save."""
+        for path in self._locks(self._targets):
+            if found := holder.wake(path):
+                self._say(f"{found} was stopped by a signal: it was woken to save")
+
+    def end_idle_jobs(self) -> None:
+        """End the jobs that have nothing to save, and the job that would sum a sweep up."""
+        idle = [job for one in self._targets for job in _idle_jobs(one)]
+        for sweep in self._sweeps:
+            try:
+                idle += self._jobs.of_sweep(sweep)
+            except CodctlError as error:
+                self._say(f"the job that sums {sweep.name} up could not be found: {error.message}")
+        self._scancel(idle)
+
+    def end_requeued_jobs(self) -> None:
+        """End the jobs that SLURM was about to start again, which run nothing at the moment."""
+        self._scancel([job for one in self.look() for job, state in _pairs(one) if state.is_alive])
+
+    def look(self) -> list[Seen]:
+        """Their state now, by their files and by their scheduler."""
+        found = [look(one.path, one.name) for one in self._targets]
+        for one, before in zip(found, self._targets, strict=True):
+            one.jobs = one.jobs or before.jobs  # also of a worker that has saved: its job takes a moment to end
+        settle(found, self._jobs)
+        return found
+
+    def wait(self, deadline_s: float) -> bool:
+        """Whether all of it stopped in time."""
+        begun_s, said_s = time.monotonic(), float("-inf")
+        while left := self._left():
+            now_s = time.monotonic()
+            if now_s - begun_s >= deadline_s:
+                return False
+            if now_s - said_s >= _SAY_EVERY_S:
+                self._say(f"waiting up to {deadline_s - now_s + begun_s:.0f} s for {_some(left)} to save and stop")
+                said_s = now_s
+            time.sleep(self._poll_s)
+        return True
+
+    def end(self, number: int) -> None:
+        """End what did not stop by itself: by its scheduler, or by a signal on this machine."""
+        running = [one for one in self.look() if _is_running(one)]
+        self._scancel([job for one in running for job in one.jobs])
+        # The launcher of a sweep ends its children itself, and starts no more.
+        for path in self._locks(running):
+            who = _who(path)
+            if holder.send(path, number):
+                holder.wake(path)
+                self._say(f"{who} did not stop: {'ending' if number == signal.SIGTERM else 'killing'} it")
+
+    def _locks(self, runs: Sequence[Seen]) -> list[Path]:
+        return [sweep / "lock" for sweep in self._sweeps] + [one.path / "lock" for one in runs]
+
+    def _scancel(self, jobs: Sequence[Job]) -> None:
+        try:
+            self._jobs.cancel(jobs)
+        except CodctlError as error:
+            self._say(f"jobs {_some([job.id for job in jobs])} could not be cancelled: {error.message}")
+
+    def _left(self) -> list[str]:
+        launchers = [f"the launcher of {sweep.name}" for sweep in self._sweeps if lock.is_locked(sweep / "lock")]
+        return [one.name for one in self.look() if _is_running(one)] + launchers
+
+
+def _is_running(seen: Seen) -> bool:
+    return seen.status == "running" or any(state.holds for state in seen.states)
+
+
+def _is_unsure(seen: Seen) -> bool:
+    """Whether it was cancelled while nobody could say whether its jobs had ended, and that is still so."""
+    return seen.status == "cancelled" and any(state.state == "unknown" for state in seen.states)
+
+
+def _idle_jobs(seen: Seen) -> Iterator[Job]:
+    """Jobs in which no worker has anything to save: they wait, or are still setting up."""
+    is_up = seen.record.get("outcome") == "running"
+    for job, state in _pairs(seen):
+        if state.is_waiting or (state.holds and not is_up):
+            yield job
+
+
+def _pairs(seen: Seen) -> Iterator[tuple[Job, JobState]]:
+    return zip(seen.jobs, seen.states, strict=True)
+
+
+def _what_is_left(seen: Seen) -> str:
+    """Why it cannot be said that it has stopped; empty when it has."""
+    for state in seen.states:
+        if state.holds:
+            return f"its job {state.job} is still {state.state}" + (f" on {state.node}" if state.node else "")
+    if seen.status == "running":
+        return f"{_who(seen.path / 'lock')} is still running it"
+    unknown = [state.job for state in seen.states if state.state == "unknown"]
+    return f"SLURM could not be asked about its job {unknown[0]}, which may still wait or run" if unknown else ""
+
+
+def _who(path: Path) -> str:
+    found = holder.holder_of(path)
+    return str(found) if found else "a process on another machine"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

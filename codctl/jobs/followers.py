@@ -1,0 +1,159 @@
+"""The learner's further processes: those of this node are started here, those of other nodes by their supervisors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import codctl
+from codctl.config.schema import Config
+from codctl.errors import PreflightError
+from codctl.files import atomic, reader
+from codctl.jobs import leash, ranks, worker
+from codctl.jobs.groups import Group
+from codctl.plan.placement import Placement, place
+from codctl.runs import attempt
+from codctl.runs.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from codctl.learner.meeting import Starter
+
+_END_S = 20.0
+_LAST_LINES = 3
+_THIS_NODE = "127.0.0.1"
+
+
+def command(run: Path) -> list[str]:
+    """The command line of a further learner process."""
+    return [*worker.command(run), "--follow"]
+
+
+def starter(run: RunDirectory, config: Config) -> Starter | None:
+    """What starts the further learner processes of a run's attempt; None when there are to be none.
+
+    Raises:
+        PreflightError: Several nodes outside a job.
+    """
+    where = place(config)
+    if where.processes == 1:
+        return None
+    if where.nodes > 1 and "SLURM_JOB_ID" not in os.environ:
+        raise PreflightError(
+            f"the recipe has learner processes on {where.nodes} nodes, but this is not a SLURM job",
+            where="cluster.nodes",
+            hint="add --slurm, or cluster.nodes=1",
+        )
+    return lambda port: started(run, where, port)
+
+
+@contextlib.contextmanager
+def started(run: RunDirectory, where: Placement, port: int) -> Iterator[Local]:
+    """Start this node's learner processes beside this one, and let other nodes know; leaving the block ends them.
+
+    What they say goes into `learner-N.log` beside the log of the attempt.
+    """
+    folder = attempt.folder(run.path, attempt.count(run.path))
+    processes = len(where.learners)
+    nodes = [_THIS_NODE] * where.nodes  # their names do not matter to processes of this one
+    here = worker.environment(Path(codctl.__file__).parents[1])
+    with leash.hold() as leash_fd, contextlib.ExitStack() as stack:
+        if where.nodes > 1:
+            announce(run.path, port)
+        found = []
+        for rank in range(1, processes):
+            own = ranks.environment(nodes=nodes, node=0, processes=processes, local_rank=rank, port=port)
+            log = folder / f"learner-{rank}.log"
+            group = Group.start(
+                command(run.path),
+                env={**here, **own, leash.VARIABLE: str(leash_fd)},
+                log=log,
+                on_exit=lambda: None,
+                pass_fds=(leash_fd,),
+            )
+            stack.callback(_end, group)
+            found.append(Process(rank, group, log))
+        yield Local(found)
+
+
+@dataclass(frozen=True)
+class Process:
+    """A learner process of this node."""
+
+    rank: int
+    group: Group
+    log: Path
+
+
+class Local:
+    """The learner processes of this node beside the one that holds the run."""
+
+    def __init__(self, processes: Sequence[Process]) -> None:
+        self._processes = processes
+
+    def ended(self) -> str:
+        """Why one of them is gone (exit code, last words, where its log is); empty while all live."""
+        for process in self._processes:
+            if (code := process.group.reap(0)) is not None:
+                words = _last_words(process.log)
+                return f"rank {process.rank} with exit code {code}{words} (its log: {process.log})"
+        return ""
+
+
+def announce(run: Path, port: int) -> None:
+    """Tell the other nodes of this job's present start where the learner's processes meet."""
+    _write(run, "meeting", {"port": port})
+
+
+def announced(run: Path) -> int | None:
+    """The port of the meeting, once there is one."""
+    found = _read(run, "meeting")
+    return int(found["port"]) if found else None
+
+
+@contextlib.contextmanager
+def telling_the_end(run: Path) -> Iterator[None]:
+    """Tell the other nodes when the block is over: there is nothing to come that they could wait for."""
+    try:
+        yield
+    finally:
+        _write(run, "over", {})
+
+
+def is_over(run: Path) -> bool:
+    """Whether the first node has ended its part in this start of this job."""
+    return _read(run, "over") is not None
+
+
+def _write(run: Path, what: str, content: Mapping[str, Any]) -> None:
+    path = _file(run, what)
+    atomic.make_folder(path.parent)
+    atomic.write_json(path, {"schema": 1, **content})
+
+
+def _read(run: Path, what: str) -> dict[str, Any] | None:
+    return reader.read(_file(run, what), dict[str, Any], within=run)
+
+
+def _file(run: Path, what: str) -> Path:
+    """Another one for each start of each job, so that nobody minds those of earlier ones."""
+    start = os.environ.get("SLURM_RESTART_COUNT", "0")
+    return run / "slurm" / "nodes" / f"{os.environ['SLURM_JOB_ID']}-{start}-{what}.json"
+
+
+def _end(group: Group) -> None:
+    if group.reap(_END_S if sys.exc_info()[0] is None else 0) is None:
+        group.signal(9)
+        group.reap(_END_S)
+
+
+def _last_words(log: Path) -> str:
+    try:
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return ""
+    return f", its last lines: {' '.join(' / '.join(lines[-_LAST_LINES:]).split())[-400:]}" if lines else ""

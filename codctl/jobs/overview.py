@@ -1,0 +1,244 @@
+"""How runs and sweeps stand, as one answer: counts, newest numbers, signs of life, and what to type next.
+
+Only what is shown is read in full.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codctl.errors import CodctlError, UsageError
+from codctl.files import lock, reader
+from codctl.files.seal import COMPLETE
+from codctl.jobs.jobs import Jobs
+from codctl.jobs.standing import ALIVE, Seen, look, settle
+from codctl.jobs.whereabouts import evaluations_by_run, seconds_since, whereabouts
+from codctl.results.points import means
+from codctl.runs.directory import RunDirectory, list_runs, list_sweeps, read_sweep, trials_of
+from codctl.tracking.latest import Latest, latest
+
+if TYPE_CHECKING:
+    from codctl.files.forms import Sweep
+
+_NEXT = ("planned", "interrupted", "cancelled", "died", "failed", "paused")
+_WRONG = ("failed", "died", "unreadable")
+RECENT = 10
+SHOWN = 20  # trials of one sweep
+
+
+def overview(
+    runs: Sequence[RunDirectory], sweeps: Sequence[Path], jobs: Jobs, *, again: Callable[[str, str], str] | None = None
+) -> dict[str, Any]:
+    """How these runs and sweeps stand.
+
+    Args:
+        runs: Single runs.
+        sweeps: Folders of sweeps.
+        jobs: The scheduler.
+        again: Turns a verb and a name into the command to type.
+
+    Returns:
+        `runs`, `sweeps` and `notes` (what could not be found out).
+    """
+    again = again or (lambda verb, name: shlex.join(["codctl", verb, name]))
+    alone = [look(run.path, _title(run)) for run in runs]
+    problems: list[str] = []
+    plans = [(path, _plan(path, problems)) for path in sweeps]
+    trials = [_trials(path, plan) for path, plan in plans]
+    settle([*alone, *(one for group in trials for one in group)], jobs)
+    folders = {*map(_root, runs), *(path.parents[1] for path in sweeps)}
+    evaluations = sum((evaluations_by_run(folder) for folder in folders), Counter[str]())
+    return {
+        "runs": [_run(one, again, evaluations) for one in alone],
+        "sweeps": [
+            _sweep(path, plan, group, again, evaluations) for (path, plan), group in zip(plans, trials, strict=True)
+        ],
+        "notes": [*jobs.notes, *problems],
+    }
+
+
+def alive_or_recent(runs_dir: Path, jobs: Jobs) -> tuple[list[RunDirectory], list[Path], int]:
+    """What somebody who names nothing wants to see: what is alive, and what ended last. And how many are left out."""
+    runs = {run.path: look(run.path, run.name) for run in list_runs(runs_dir)}
+    settle(list(runs.values()), jobs)
+    ended = sorted((one for one in runs.values() if one.status not in ALIVE), key=lambda one: one.changed)
+    left_out = {one.path for one in ended[:-RECENT]}
+    return [RunDirectory(path) for path in runs if path not in left_out], list_sweeps(runs_dir), len(left_out)
+
+
+def _title(run: RunDirectory) -> str:
+    try:
+        return run.title
+    except CodctlError:
+        return run.name
+
+
+def _root(run: RunDirectory) -> Path:
+    try:
+        return run.root
+    except CodctlError:
+        return run.path.parent
+
+
+def _plan(path: Path, problems: list[str]) -> Sweep | None:
+    """The plan of a sweep; of one that is damaged only the trials that lie in its folder are known."""
+    try:
+        return read_sweep(path)
+    except UsageError as error:
+        problems.append(f"{error.where}: {error.message}; {error.hint}")
+        return None
+
+
+def _trials(path: Path, plan: Sweep | None) -> list[Seen]:
+    """Every trial of the plan, also those that nobody has touched, and what lies beside them."""
+    trials = plan["trials"] if plan else []
+    planned = {trial["name"]: [suite["name"] for suite in trial["suites"]] for trial in trials}
+    if not planned:
+        planned = {run.name: [] for run in trials_of(path)}
+    return [look(path / "trials" / name, f"{path.name}/{name}", suites) for name, suites in planned.items()]
+
+
+def _run(seen: Seen, again: Callable[[str, str], str], evaluations: Mapping[str, int]) -> dict[str, Any]:
+    """The whole entry of a run: its newest numbers and signs of life too, unless it cannot be read."""
+    is_readable = seen.status != "unreadable"
+    newest = latest(seen.path / "metrics.jsonl") if is_readable else Latest()
+    frozen, problem = _frozen(seen)
+    total = _steps(frozen) if newest.phase in ("train", "validation") else None
+    return {
+        "name": seen.name,
+        "path": str(seen.path),
+        "status": seen.status,
+        "where": seen.where,
+        "host": seen.record.get("host"),
+        "jobs": [job.id for job in seen.jobs],
+        "waits_for": seen.waits_for,
+        "attempt": seen.record.get("number"),
+        "phase": _phase(seen, newest.phase) if is_readable else None,
+        "step": newest.step,
+        "steps": total,
+        **((_final(seen) if is_readable else None) or _measured(newest)),
+        **whereabouts(seen),
+        "evaluations": evaluations[seen.name],
+        "lacks": list(seen.lacks),
+        "message": seen.note or ("" if seen.status in ALIVE else str(seen.record.get("message") or "")),
+        "note": seen.note or (problem.message if problem else ""),
+        "next": problem.hint if problem else _next(seen, again),
+    }
+
+
+def _measured(newest: Latest) -> dict[str, Any]:
+    return {
+        "success": list(newest.success),
+        "success_in": newest.measured_in,
+        "success_step": newest.measured_at,
+    }
+
+
+def _final(seen: Seen) -> dict[str, Any] | None:
+    """What the evaluation of a finished run found with its own hints; of a mixture there is no one curve."""
+    path = seen.path / "stages" / "evaluation" / "after" / "result.json"
+    try:
+        curve = reader.parse(reader.read_bytes(path, within=seen.path))["arms"]["own"]["success"]
+        return {"success": means(curve), "success_in": "after", "success_step": None}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _sweep(
+    path: Path,
+    plan: Sweep | None,
+    trials: Sequence[Seen],
+    again: Callable[[str, str], str],
+    evaluations: Mapping[str, int],
+) -> dict[str, Any]:
+    counts = Counter("incomplete" if one.lacks else one.status for one in trials)
+    open_ones = [one for one in trials if one.status != "finished" or one.lacks]
+    shown = _worth_showing(open_ones)
+    each_s, left_s = _pace(trials)
+    at_work = lock.is_locked(path / "lock") or not {one.status for one in trials}.isdisjoint(ALIVE)
+    entries = [_run(one, again, evaluations) for one in shown]
+    for entry in entries:
+        if entry["status"] == "unreadable" and plan:  # resuming the sweep leaves it out
+            entry["next"] = shlex.join([*plan["command"], "--retry-failed"])
+    if at_work:  # whoever launched it starts what is left
+        for entry in entries:
+            entry["next"] = again("logs", entry["name"]) if entry["status"] in _WRONG else None
+    return {
+        "name": path.name,
+        "path": str(path),
+        "created": plan["created"] if plan else None,
+        "at_work": at_work,
+        "trials": len(trials),
+        "counts": dict(counts),
+        "complete": len(trials) - len(open_ones),
+        "open": entries,
+        "open_not_shown": len(open_ones) - len(shown),
+        "seconds_per_trial": each_s,
+        "left_s": left_s,
+        "result": str(path / "report.html") if (path / "report.html").is_file() else None,
+        "next": again("resume", path.name) if open_ones and not at_work else None,
+    }
+
+
+def _worth_showing(trials: Sequence[Seen]) -> list[Seen]:
+    """What went wrong and what moves first; a thousand failures alike do not hide what still runs."""
+    rank = {status: place for place, status in enumerate(("failed", "died", "unreadable", "running", "paused"))}
+    ordered = sorted(trials, key=lambda one: rank.get(one.status, len(rank)))
+    wrong = [one for one in ordered if one.status in _WRONG]
+    kept = [*wrong[: SHOWN // 2], *(one for one in ordered if one.status not in _WRONG)][:SHOWN]
+    return [*kept, *wrong[SHOWN // 2 :][: SHOWN - len(kept)]]
+
+
+def _pace(trials: Sequence[Seen]) -> tuple[float | None, float | None]:
+    """Seconds of a finished trial, and seconds left at the present width; for reading, nothing is decided by them."""
+    took = [float(one.record["seconds"]) for one in trials if one.status == "finished" and one.record.get("seconds")]
+    if not took:
+        return None, None
+    each = sum(took) / len(took)
+    running = [one for one in trials if one.status == "running"]
+    if not running:
+        return round(each, 1), None
+    waiting = sum(1 for one in trials if one.status in ("queued", "paused", "planned"))
+    started = [max(0.0, each - (seconds_since(one.record.get("started")) or 0.0)) for one in running]
+    return round(each, 1), round((each * waiting + sum(started)) / len(running), 1)
+
+
+def _next(seen: Seen, again: Callable[[str, str], str]) -> str | None:
+    if seen.status == "unreadable":
+        return seen.hint or None
+    if seen.status == "failed":
+        return f"{again('logs', seen.name)}, then {again('resume', seen.name)}"
+    if seen.lacks or (seen.status in _NEXT and not (seen.status == "paused" and seen.jobs)):
+        return again("resume", seen.name)
+    return None
+
+
+def _phase(seen: Seen, measured: str | None) -> str | None:
+    """Where it is: what comes after the training leaves no metrics, but the training leaves a sealed model."""
+    if seen.status == "finished":
+        return "finished"
+    if not (seen.path / "stages" / "cod_train" / "final" / COMPLETE).is_file():
+        return measured
+    return "suites" if (seen.path / "suites").is_dir() else "evaluation"
+
+
+def _frozen(seen: Seen) -> tuple[Mapping[str, Any], UsageError | None]:
+    """Its config.json, or what is wrong with that."""
+    run = RunDirectory(seen.path)
+    if seen.status == "unreadable" or not run.manifest_path.is_file():
+        return {}, None
+    try:
+        return run.frozen(), None
+    except UsageError as error:
+        return {}, error
+
+
+def _steps(frozen: Mapping[str, Any]) -> int | None:
+    try:
+        return int(frozen["config"]["train"]["steps"])
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,252 @@
+"""What runs inside a SLURM job: a supervisor that starts the worker, hands on requests to stop, and asks to go on.
+
+submitit pickles these classes, so they hold plain values only. Everything that matters lies in the run's directory:
+after a node failure an old pickle is replayed, and nothing is lost by that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from codctl.errors import CodctlError, StageError
+from codctl.files import lock
+from codctl.jobs import followers, ranks, worker
+from codctl.jobs.children import Children
+from codctl.plan.placement import place
+from codctl.quantities import counted
+from codctl.runs.directory import RunDirectory
+from codctl.runs.stop import PAUSED
+
+log = logging.getLogger("submitit")  # its handlers write into the job's log
+
+_ASK_AGAIN_S = 2.0
+_LOCK_S, _LOCK_POLL_S = 300.0, 2.0
+_LOOK_S = 1.0
+_LAST_WORDS_S = 30.0
+_END_S = 120.0  # longer than KillWait (30 s, usually)
+_TERMINATED = 143
+_OVER = ("finished", "failed", "cancelled")
+
+
+@dataclass
+class StageJob:
+    """Works on one run until it is finished, however many starts that takes.
+
+    On the first node of several it starts the worker, on the others the learner's further processes.
+
+    Attributes:
+        run_dir: The run's directory.
+        code: What belongs on PYTHONPATH.
+        attempts_before: Attempts that there were when it was submitted.
+        grace_s: How long a worker may take to save before it is ended.
+        is_requeued: Whether SLURM starts the job again; otherwise it is one link of a chain.
+        max_attempts: Attempts of this submission.
+        stalled_attempts: Attempts in a row without progress.
+    """
+
+    run_dir: str
+    code: str
+    attempts_before: int = 0
+    grace_s: float = 270.0
+    is_requeued: bool = True
+    max_attempts: int = 100
+    stalled_attempts: int = 3
+
+    def __post_init__(self) -> None:
+        self._children: Children | None = None
+
+    def __call__(self) -> None:
+        """Start what is to run on this node and wait for it. Leaves by SystemExit with its code unless that is 0."""
+        import submitit
+
+        run = RunDirectory.open(Path(self.run_dir))
+        here = submitit.JobEnvironment()
+        if here.node:
+            _learn_along(run, list(here.hostnames), here.node, self.code)
+            return
+        _remove_stale_pickles()
+        with followers.telling_the_end(run.path) if here.num_nodes > 1 else contextlib.nullcontext():
+            self._work(run)
+
+    def _work(self, run: RunDirectory) -> None:
+        job = _job()
+        here = run.attempts()[self.attempts_before :]
+        if run.status() == "cancelled" or (here and here[-1]["outcome"] in _OVER):
+            log.info("nothing to do: the run is %s", run.status())
+            return
+        if reason := given_up(here, run.mark(), self):
+            _fail(run, job, reason)
+        _wait_for_lock(run)
+        with Children(worker.command(run.path, job), [_environment(self.code)]) as self._children:
+            _let_signals_in()
+            code = self._children.wait()
+            if code == _TERMINATED and self.is_requeued and run.stop_requested() != "cancel":
+                _await_the_end()
+                code = PAUSED
+            if code == PAUSED:  # by somebody else's request; the signal's way of asking for another go serves here too
+                os.kill(os.getpid(), signal.SIGUSR2)
+        if code:
+            _leave(code)
+
+    def checkpoint(self) -> Any:
+        """submitit calls this on USR2 (time limit, pre-emption): let the worker save, then ask to be started again.
+
+        Returns:
+            The submission that SLURM is to start again; leaves by SystemExit when it is not to.
+        """
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # one is enough, and this must not be interrupted by itself
+        if self._children is not None:
+            code = self._pause(self._children)
+            if code not in (PAUSED, _TERMINATED, None):
+                _leave(code)
+        if not self.is_requeued:
+            log.info("paused; the next job of the chain continues")
+            _leave(PAUSED)
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(replace(self))
+
+    def _pause(self, children: Children) -> int | None:
+        """Ask until the worker has ended; None when it had to be made to."""
+        run = RunDirectory.open(Path(self.run_dir))
+        deadline = time.monotonic() + self.grace_s
+        if (code := children.wait(0)) is not None:
+            return code
+        while time.monotonic() < deadline:
+            if run.stop_requested() is None:  # a worker that has only just begun takes old requests away
+                run.request_stop("pause", by=f"SLURM job {_job()}")
+            if (code := children.wait(_ASK_AGAIN_S)) is not None:
+                return code
+        log.warning("the worker did not save within %.0f s; the run continues from its last checkpoint", self.grace_s)
+        children.stop()
+        return None
+
+
+@dataclass
+class CommandJob:
+    """Runs a command once, in a job of one node.
+
+    Attributes:
+        argv: The command line.
+        code: What belongs on PYTHONPATH.
+    """
+
+    argv: Sequence[str]
+    code: str
+
+    def __call__(self) -> None:
+        """Run it. Leaves by SystemExit with its code unless that is 0."""
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # it has nothing to save, and submitit would end it
+        with Children(self.argv, [_environment(self.code)]) as children:
+            code = children.wait()
+        if code:
+            _leave(code)
+
+
+def given_up(attempts: Sequence[Mapping[str, Any]], mark: str, job: StageJob) -> str:
+    """Why a run should not be started once more; empty when it should.
+
+    Args:
+        attempts: Records of this submission's attempts so far.
+        mark: How far the run is now.
+        job: Holds the limits.
+    """
+    if len(attempts) >= job.max_attempts:
+        return f"not finished after {counted(len(attempts), 'attempt')} of this submission (cluster.max_attempts)"
+    recent = attempts[-job.stalled_attempts :]
+    if len(recent) == job.stalled_attempts and {attempt["mark"] for attempt in recent} == {mark}:
+        return f"no progress in {counted(len(recent), 'attempt')}: still at {mark}"
+    return ""
+
+
+def _learn_along(run: RunDirectory, nodes: Sequence[str], node: int, code: str) -> None:
+    """Start this node's learner processes when they are wanted, and stay until the first node's work is over.
+
+    Leaves by SystemExit with the code of one that failed, which ends the job on all nodes; but the first node, which
+    notices too, may say why before.
+    """
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # the first node saves
+    while (meeting := followers.announced(run.path)) is None:
+        if followers.is_over(run.path):
+            return
+        time.sleep(_LOOK_S)
+    processes = len(place(run.config()).learners)
+    environments = [
+        _environment(code)
+        | ranks.environment(nodes=nodes, node=node, processes=processes, local_rank=local_rank, port=meeting)
+        for local_rank in range(processes)
+    ]
+    with Children(followers.command(run.path), environments) as children:
+        ended = None
+        while ended is None and not followers.is_over(run.path):
+            ended = children.wait(_LOOK_S)
+    deadline = time.monotonic() + _LAST_WORDS_S
+    while not followers.is_over(run.path) and not (ended and time.monotonic() > deadline):
+        time.sleep(_LOOK_S)
+    if ended:
+        _leave(ended)
+
+
+def _fail(run: RunDirectory, job: str, reason: str) -> NoReturn:
+    """Record an attempt that fails, so that everybody who reads the run's files knows why it stopped."""
+    hint = "a longer cluster.time, or a smaller train.checkpoint_every; see `codctl logs`"
+    try:
+        with run.start_attempt(job):
+            raise StageError(reason, where=str(run.path), hint=hint)
+    except CodctlError as error:
+        log.error("%s", error.message)
+        _leave(error.exit_code)
+    raise AssertionError
+
+
+def _leave(code: int) -> NoReturn:
+    """End the job with this code. Not an exception that submitit would record as its own failure."""
+    raise SystemExit(code)
+
+
+def _let_signals_in() -> None:
+    """From here on submitit's handler answers; until the worker was up, job_entry has held them back."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
+
+
+def _await_the_end() -> None:
+    """The worker got SIGTERM, which this process ignores: SLURM pre-empts, requeues or cancels the job.
+
+    Ending now would look like a failure, and asking for another go might bring a cancelled job back. So SLURM's own end
+    is waited for; when it does not come, the signal was somebody else's.
+    """
+    log.info("the worker was terminated; waiting for SLURM to end the job")
+    time.sleep(_END_S)
+
+
+def _wait_for_lock(run: RunDirectory) -> None:
+    """A worker on a node that SLURM has given up may still be about to end."""
+    deadline = time.monotonic() + _LOCK_S
+    if lock.is_locked(run.lock_path):
+        log.warning("the run is in use; waiting up to %.0f s", _LOCK_S)
+    while lock.is_locked(run.lock_path) and time.monotonic() < deadline:
+        time.sleep(_LOCK_POLL_S)
+
+
+def _environment(code: str) -> dict[str, str]:
+    return worker.environment(Path(code))
+
+
+def _job() -> str:
+    """This job's id as squeue shows it: `12`, of an array `12_3`."""
+    array, element = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{element}" if array else os.environ["SLURM_JOB_ID"]
+
+
+def _remove_stale_pickles() -> None:
+    """submitit refuses to write over what a killed job left half written."""
+    for path in Path(os.environ["SUBMITIT_FOLDER"]).glob(f"{_job()}_*.save_tmp"):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,112 @@
+"""The status of one run: from its files, and from the scheduler when it was submitted to one.
+
+Of a run that has ended only the record of its last attempt is read: a list of a thousand must not take long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codctl.errors import CodctlError
+from codctl.jobs.jobs import Jobs
+from codctl.runs import attempt
+from codctl.runs.directory import RunDirectory, is_linked_trial
+from codctl.runs.own_jobs import Job, jobs_of
+
+if TYPE_CHECKING:
+    from codctl.files.forms import Dispatch
+    from codctl.jobs.queue import JobState
+
+ALIVE = ("running", "queued", "paused")
+
+
+@dataclass
+class Seen:
+    """One run, as far as it was looked at.
+
+    Attributes:
+        name: As it is typed: of a trial `<sweep>/<trial>`.
+        path: Its folder.
+        status: From its files; `settle` may know better.
+        record: Of its last attempt, empty when there was none.
+        jobs: The scheduler's, of a run that may still need them.
+        states: What the scheduler said of them.
+        where: local or slurm, of a run that is not over.
+        waits_for: Why its job waits, in the scheduler's word.
+        lacks: Suites of a finished trial that have no result yet.
+        note: What is wrong with it.
+        hint: What to type about that.
+    """
+
+    name: str
+    path: Path
+    status: str
+    record: dict[str, Any] = field(default_factory=dict)
+    jobs: tuple[Job, ...] = ()
+    states: tuple[JobState, ...] = ()
+    where: str = ""
+    waits_for: str = ""
+    lacks: tuple[str, ...] = ()
+    note: str = ""
+    hint: str = ""
+
+    @property
+    def changed(self) -> str:
+        """When something last happened to it; for the order of a list only."""
+        return str(self.record.get("ended") or self.record.get("started") or "")
+
+
+def look(path: Path, name: str, suites: Sequence[str] = ()) -> Seen:
+    """Look at one run; a damaged one says what is wrong."""
+    run = RunDirectory(path)
+    if is_linked_trial(path):
+        return Seen(name, path, "unreadable", note="it is a link, and links in a sweep are not followed")
+    if not run.manifest_path.is_file():
+        return Seen(name, path, "planned")
+    try:
+        status, number = run.status(), attempt.count(path)
+        seen = Seen(name, path, status, dict(attempt.read(path, number)) if number else {})
+        if status != "finished":
+            run.manifest()  # a run that cannot be used says so here
+        if status not in ("finished", "failed"):
+            sent = run.dispatch()
+            seen.where = sent["where"] if sent else "local" if seen.record else ""
+            if sent and not _has_answered(seen, sent):
+                seen.jobs = jobs_of(path, sent)
+            if seen.status == "queued" and not seen.jobs:
+                seen.status, seen.note = "died", "dispatch.json names no SLURM job of this run"
+        elif status == "finished":
+            seen.lacks = tuple(suite for suite in suites if not (path / "suites" / suite / "result.json").is_file())
+        return seen
+    except (CodctlError, OSError, KeyError, TypeError, ValueError) as error:
+        reason = error.message if isinstance(error, CodctlError) else repr(error)
+        hint = error.hint if isinstance(error, CodctlError) else ""
+        return Seen(name, path, "unreadable", note=reason, hint=hint)
+
+
+def _has_answered(seen: Seen, sent: Dispatch) -> bool:
+    """Whether a worker of the last submission found the request to cancel, and stopped: its job ends by itself."""
+    began = seen.record.get("number", 0) > sent.get("after_attempt", 0)
+    return seen.status == seen.record.get("outcome") == "cancelled" and began
+
+
+def settle(seen: Sequence[Seen], jobs: Jobs) -> None:
+    """Correct what files alone cannot know: one question to the scheduler for all runs in its hands."""
+    asked = [one for one in seen if one.jobs]
+    states = jobs.states([job for one in asked for job in one.jobs]) if asked else {}
+    for one in asked:
+        one.states = tuple(states[job] for job in one.jobs)
+        one.status = jobs.settled(one.status, one.states)
+        one.waits_for = next((state.reason for state in one.states if state.is_waiting), "")
+        if one.status == "cancelled" and not any(state.state == "unknown" or state.is_alive for state in one.states):
+            one.jobs = one.states = ()
+
+
+def status_of(run: RunDirectory, jobs: Jobs) -> str:
+    """How one run stands, also by its scheduler."""
+    seen = look(run.path, run.title)
+    settle([seen], jobs)
+    return seen.status

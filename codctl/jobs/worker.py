@@ -1,0 +1,123 @@
+"""The process that does a run's work wherever it was sent: `python -m codctl.jobs.worker RUN_DIR [--job ID]`.
+
+It reads the frozen config and composes nothing. It ends with 0 (finished), 75 (paused: start it again), 130 (cancelled
+or Ctrl-C), 143 (terminated), or the exit code of the error that it met. With `--follow` it is but one of the learner's
+processes, told what to do by the one that does the run's work, which it finds by torchrun's variables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from codctl.errors import CodctlError, out_of_memory
+from codctl.jobs import leash
+from codctl.log import Lines, log
+from codctl.runs.directory import RunDirectory
+from codctl.startup import begin_process
+
+_LEARNER_GRACE_S = 10.0  # for a learner process to notice by itself that the others have gone
+
+
+def command(run: Path, job: str | None = None) -> list[str]:
+    """The command line of a worker."""
+    return [sys.executable, "-m", "codctl.jobs.worker", str(run.absolute()), *(["--job", job] if job else [])]
+
+
+def environment(code: Path, base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment in which a worker runs the code of a snapshot."""
+    found = dict(os.environ if base is None else base)
+    paths = [str(code), *filter(None, [found.get("PYTHONPATH")])]
+    # Safe path: otherwise `-m` looks for codctl in the working directory first, which may be the checkout being edited.
+    return {**found, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def work(run: RunDirectory, job: str | None = None) -> dict[str, Any]:
+    """One attempt at a run in this process; its progress goes to the attempt's log.
+
+    Raises:
+        CodctlError: A stage failed, or the run is in use.
+        Stopped: Somebody has asked for it.
+    """
+    config = run.config()
+    with run.start_attempt(job):
+        from codctl.jobs import followers  # it starts workers too
+        from codctl.pipeline.pipeline import run_training
+        from codctl.train.preflight import preflight  # heavy: whoever waits for the attempt to begin need not wait
+
+        preflight(config)
+        return run_training(config, run, None, followers.starter(run, config))
+
+
+def learn_along(run: RunDirectory) -> None:
+    """Be one of a run's learner processes until the one that holds the run says it is over, or is gone.
+
+    Raises:
+        CodctlError: It is not there, or what it asked for failed here.
+    """
+    from codctl.learner.group import follow
+    from codctl.learner.meeting import Meeting
+    from codctl.plan.placement import place
+    from codctl.train.setup import prepare_process
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(Lines())
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
+    config = run.config()
+    prepare_process(config.runtime.threads)
+    gpu = place(config).learners[int(os.environ["LOCAL_RANK"])]
+    meeting = Meeting(
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        int(os.environ["RANK"]),
+        int(os.environ["WORLD_SIZE"]),
+    )
+    log.info("learner process %d of %d", meeting.rank, meeting.size)
+    follow(config, meeting, config.model.device if gpu is None else f"cuda:{gpu}")
+
+
+def exit_code_of(task: Callable[[], object]) -> int:
+    """Do a process's whole task; an error ends as one message on stderr and its exit code."""
+    try:
+        task()
+    except CodctlError as error:
+        return _said(error)
+    except KeyboardInterrupt:
+        return 130
+    except (MemoryError, RuntimeError) as error:
+        if explained := out_of_memory(error):
+            return _said(explained)
+        raise
+    return 0
+
+
+def _said(error: CodctlError) -> int:
+    where = f"{error.where}: " if error.where else ""
+    sys.stderr.write(f"error: {where}{error.message}\n" + (f"  → {error.hint}\n" if error.hint else ""))
+    return error.exit_code
+
+
+def main(argv: Sequence[str]) -> int:
+    """Do what the command line says; errors end as one message on stderr."""
+    begin_process()
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # schedulers send it to every process of a job; files say what to do
+    parser = argparse.ArgumentParser(prog="codctl.jobs.worker")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--job")
+    parser.add_argument("--follow", action="store_true")
+    options = parser.parse_args(argv)
+    leash.watch(_LEARNER_GRACE_S if options.follow else leash.GRACE_S)
+    if options.follow:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # likewise; the one that holds the run saves with its help
+    run = RunDirectory.open(options.run)
+    return exit_code_of(lambda: learn_along(run) if options.follow else work(run, options.job))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,246 @@
+"""Sealed training checkpoints: trained weights and the state of AdamW, as safetensors.
+
+One process writes it all where each has the whole model; where it is sharded each writes its own rows, and any number
+of processes can read them again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from codctl.config.schema import Config
+from codctl.errors import StageError
+from codctl.files.seal import newest_sealed, read_info, sealing, sha256_of
+from codctl.learner.learner import Learner
+from codctl.learner.spread import local, local_rows
+from codctl.models.models import load_model, with_adapters
+
+_STATE = ("exp_avg", "exp_avg_sq")
+_PUBLISHED = "published"
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a checkpoint gave back.
+
+    Attributes:
+        step: Rollout steps it was taken after; 0 when there was none.
+        skipped: Why newer ones were passed over.
+        published: Folder of the weights that the engine held, when these were older than the learner's.
+        info: What `save` was given to keep.
+    """
+
+    step: int
+    skipped: list[str] = field(default_factory=list)
+    published: Path | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save(
+    folder: Path,
+    learner: Learner,
+    step: int,
+    *,
+    published: Path | None = None,
+    info: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the checkpoint after `step` rollout steps, whole or not at all. Every process calls it.
+
+    Args:
+        folder: Of all checkpoints.
+        learner: Only its trained parameters are stored; shared ones once.
+        step: Rollout steps made.
+        published: Folder whose content goes along: the engine's weights, when they are older than the learner's.
+        info: Plain values that `load_newest` shall give back.
+    """
+    ranks = learner.ranks
+    if not learner.is_sharded:
+        if ranks.is_chief:
+            with _sealing(folder, step, info, published) as (temp, hashes):
+                hashes |= _write(learner, temp / _file(0, 1))
+        return
+    with contextlib.ExitStack() as stack:
+        temp, hashes = Path(), dict[str, str]()
+        if ranks.is_chief:
+            temp, hashes = stack.enter_context(_sealing(folder, step, info, published))
+        temp = ranks.share(temp)
+        for found in ranks.together(lambda: _write(learner, temp / _file(ranks.rank, ranks.size))):
+            hashes |= found
+
+
+def load_newest(folder: Path, learner: Learner) -> Restored:
+    """Restore the newest checkpoint that is whole. Every process calls it; the chief's look decides.
+
+    Raises:
+        StageError: It does not fit the model, or is of an older codctl.
+    """
+    ranks = learner.ranks
+    newest, skipped = ranks.share(newest_sealed(folder) if ranks.is_chief else None)
+    if newest is None:
+        return Restored(0, skipped)
+    ranks.together(lambda: _read(learner, newest))
+    info = read_info(newest)
+    published = newest / _PUBLISHED
+    return Restored(int(info["step"]), skipped, published if published.is_dir() else None, info.get("kept", {}))
+
+
+def export(checkpoint: Path, start: Path, config: Config, folder: Path) -> None:
+    """Write the model of a checkpoint as `publish` writes that of a learner: for engines, without its optimiser.
+
+    Args:
+        checkpoint: A sealed checkpoint, of one process or several.
+        start: The model folder that its training started from.
+        config: The training's recipe.
+        folder: New, or empty.
+
+    Raises:
+        PreflightError: The start model cannot be loaded.
+        StageError: The checkpoint does not fit it.
+    """
+    model = load_model(start, config.model.dtype, "cpu")
+    if config.model.lora.rank:
+        model = with_adapters(model, config.model.lora, config.seed)
+    with torch.no_grad(), _Files(checkpoint) as files:
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                if config.model.lora.rank:
+                    parameter.data = parameter.data.float()  # adapters are kept as they are trained
+                parameter.copy_(files.rows(f"weight/{name}", parameter))
+    model.save_pretrained(folder)
+
+
+def prune(folder: Path, kept: int | None, *, newest: int) -> None:
+    """Delete all but the last `kept` (None: all) up to step `newest`; what comes later was passed over as broken."""
+    found = sorted(folder.glob("step-*"))
+    past = [path for path in found if path.name <= _name(newest)]
+    for path in found:
+        if path not in past[-(kept or len(past)) :]:
+            shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def _sealing(
+    folder: Path, step: int, info: Mapping[str, Any] | None, published: Path | None
+) -> Iterator[tuple[Path, dict[str, str]]]:
+    hashes: dict[str, str] = {}
+    with sealing(folder / _name(step), {"step": step, "kept": dict(info or {})}, hashes) as temp:
+        yield temp, hashes
+        if published is not None:
+            shutil.copytree(published, temp / _PUBLISHED)
+
+
+def _name(step: int) -> str:
+    return f"step-{step:06d}"
+
+
+def _file(rank: int, size: int) -> str:
+    return f"rank-{rank:05d}-of-{size:05d}.safetensors"
+
+
+def _write(learner: Learner, path: Path) -> dict[str, str]:
+    """Write what this process holds; the file's hash by its name."""
+    tensors = {}
+    for name, parameter in learner.trained():
+        tensors[f"weight/{name}"] = parameter
+        state = learner.optimizer.state.get(parameter, {})
+        tensors |= {f"{key}/{name}": value for key, value in state.items()}
+    save_file({key: local(tensor.detach()).contiguous().cpu() for key, tensor in tensors.items()}, path)
+    return {path.name: sha256_of(path)}
+
+
+@torch.no_grad()
+def _read(learner: Learner, folder: Path) -> None:
+    if (folder / "optimizer.pt").exists():
+        raise StageError(
+            "the checkpoint was written by an older codctl and cannot be continued",
+            where=str(folder),
+            hint="continue with the codctl that started the run, or start over with --fresh",
+        )
+    with _Files(folder) as files:
+        for name, parameter in learner.trained():
+            rows = files.rows(f"weight/{name}", parameter)
+            local(parameter).copy_(rows)
+            if f"step/{name}" not in files:
+                continue  # it has not made a step yet
+            state = {key: torch.zeros_like(parameter, memory_format=torch.preserve_format) for key in _STATE}
+            for key, tensor in state.items():
+                local(tensor).copy_(files.rows(f"{key}/{name}", parameter))
+            learner.optimizer.state[parameter] = {"step": files.first(f"step/{name}"), **state}
+
+
+class _Files(contextlib.ExitStack):
+    """The files of a checkpoint, whose tensors are cut along their first dimension, in the order of the files."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+        self._open = [self.enter_context(_opened(path)) for path in sorted(folder.glob("rank-*.safetensors"))]
+        if not self._open:
+            raise _damaged(folder, "it holds no rank-*.safetensors")
+        self._keys = set.intersection(*(set(file.keys()) for file in self._open))
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._keys
+
+    def first(self, key: str) -> torch.Tensor:
+        """What every file has the same: one number."""
+        found: torch.Tensor = self._open[0].get_tensor(key)
+        if found.dim():
+            raise self._misfit(f"{key} has the shape {list(found.shape)}")
+        return found
+
+    def rows(self, key: str, like: torch.Tensor) -> torch.Tensor:
+        """What this process holds of a tensor.
+
+        Args:
+            key: Of the tensor.
+            like: A parameter of its shape, spread over the processes as they are now.
+
+        Raises:
+            StageError: There is no such tensor of this shape.
+        """
+        if key not in self._keys:
+            raise self._misfit(f"it has no {key}")
+        if not like.dim():
+            return self.first(key)
+        first, end = local_rows(like)
+        parts, seen = [], 0
+        for file in self._open:
+            piece = file.get_slice(key)
+            here, *others = piece.get_shape()
+            if others != list(like.shape[1:]):
+                raise self._misfit(f"{key} has the shape {[here, *others]}")
+            if seen < end and first < seen + here:
+                parts.append(piece[max(first - seen, 0) : min(end - seen, here)])
+            seen += here
+        if seen != like.shape[0]:
+            raise self._misfit(f"{key} has {seen} rows instead of {like.shape[0]}")
+        return torch.cat(parts) if parts else like.new_empty((0, *like.shape[1:]), device="cpu")
+
+    def _misfit(self, why: str) -> StageError:
+        return StageError(f"the checkpoint does not fit the model: {why}", where=str(self._folder))
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return safe_open(path, "pt")
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path.parent, f"{path.name} cannot be read ({error})") from error
+
+
+def _damaged(folder: Path, why: str) -> StageError:
+    return StageError(
+        f"the checkpoint is damaged: {why}",
+        where=str(folder),
+        hint=f"rm -r {shlex.quote(str(folder))} leaves the run's earlier checkpoints and models",
+    )

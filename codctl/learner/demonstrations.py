@@ -1,0 +1,163 @@
+"""Demonstrations as a folder of texts, and as training rows of the model that learns from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codctl.cod.conversation import Chat, converse
+from codctl.cod.prompts import Message
+from codctl.cod.trajectory import EpisodeRecord, Kind
+from codctl.config.schema import Config
+from codctl.envs.base import HintScore, Rendering
+from codctl.envs.registry import check_world
+from codctl.errors import PreflightError, RefusedError
+from codctl.files.seal import read_hashes, read_info, why_not_sealed
+
+FILE, FORMAT = "demonstrations.parquet", 1
+_NO_SCORE = HintScore(0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """One episode that went well.
+
+    Attributes:
+        pack: Id of its pack.
+        rollout: Which of the pack's trajectories it is of.
+        kind: solve or update.
+        position: In the pack.
+        messages: System, user, assistant, user, assistant, …
+    """
+
+    pack: str
+    rollout: int
+    kind: Kind
+    position: int
+    messages: tuple[Message, ...]
+
+
+def prompts_digest(family: str, preset: str, variant: str, rendering: Rendering) -> str:
+    """Changes when the family writes other prompts: those of a few tasks are hashed."""
+    found = check_world(family, preset, variant, rendering)
+    packs = [found.pack("demonstration", number, 2, preset, variant) for number in range(3)]
+    texts = [found.solve_prompt("", rendering, preset)]
+    texts += [slot.begin(rendering).observation for pack in packs for slot in pack.slots]
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
+
+
+def digest_of(folder: Path) -> str:
+    """Tells demonstrations from others, whatever their folder is called."""
+    return read_hashes(folder)[FILE][:16]
+
+
+def other_source(folder: str) -> RefusedError:
+    """Why a warm start that learned from other demonstrations does not go on."""
+    return RefusedError(
+        f"the run began with other demonstrations than {folder} holds now",
+        where="warm_start.demonstrations",
+        hint="put them back, or start over with --fresh or another --name",
+    )
+
+
+def check(config: Config) -> dict[str, Any]:
+    """What `warm_start.demonstrations` was sealed with; it must suit the recipe.
+
+    Raises:
+        PreflightError: There are none, they are damaged, or are of other worlds or prompts.
+    """
+    folder, where = Path(str(config.warm_start.demonstrations)), "warm_start.demonstrations"
+    command = f"codctl env demonstrate {config.world.parts[0].family} --rendering {config.world.rendering} …"
+    if problem := why_not_sealed(folder):
+        raise PreflightError(f"no demonstrations in {folder}: {problem}", where=where, hint=command)
+    info = read_info(folder)
+    if info.get("format") != FORMAT or "spec" not in info:
+        raise PreflightError(f"{folder} holds something else than demonstrations", where=where, hint=command)
+    spec = info["spec"]
+    families = [part.family for part in config.world.parts]
+    if families != [spec["family"]] or config.world.rendering != spec["rendering"]:
+        raise PreflightError(
+            f"the demonstrations are of {spec['family']} in {spec['rendering']}, the recipe trains on "
+            f"{' and '.join(families)} in {config.world.rendering}",
+            where=where,
+            hint=command,
+        )
+    if info["prompts"] != prompts_digest(spec["family"], spec["preset"], spec["variant"], spec["rendering"]):
+        raise PreflightError(
+            f"{spec['family']} writes other prompts than when the demonstrations in {folder} were made",
+            where=where,
+            hint=command,
+        )
+    return info
+
+
+def read(folder: Path) -> list[Demonstration]:
+    """In the order of packs."""
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(folder / FILE).to_pylist()
+    return [
+        Demonstration(row["pack"], row["rollout"], row["kind"], row["position"], tuple(row["messages"])) for row in rows
+    ]
+
+
+@dataclass(frozen=True)
+class Tokenised:
+    """Training rows, and how many demonstrations had a reply that is longer than the recipe's token budgets."""
+
+    episodes: list[EpisodeRecord]
+    too_long: int
+
+
+def of_folder(config: Config, chat: Chat) -> Tokenised:
+    """The demonstrations of a recipe's folder, as its model reads and writes them; of `warm_start.packs` at most."""
+    found = read(Path(str(config.warm_start.demonstrations)))
+    packs = set(list(dict.fromkeys(one.pack for one in found))[: config.warm_start.packs])
+    chosen = [episode_of(one, chat) for one in found if one.pack in packs]
+    budget = {"solve": config.sampling.solve_tokens, "update": config.sampling.update_tokens}
+    fitting = [episode for episode in chosen if max(_reply_lengths(episode)) <= budget[episode.kind]]
+    return Tokenised(fitting, len(chosen) - len(fitting))
+
+
+def episode_of(one: Demonstration, chat: Chat) -> EpisodeRecord:
+    """The tokens of an episode, with a loss on the replies."""
+    first, rest = one.messages[:2], one.messages[2:]
+    conversation = converse(chat, first)
+    for message in rest:
+        if message["role"] == "assistant":
+            ids = chat.reply(message["content"])
+            conversation.add_reply(ids, [0.0] * len(ids))
+        else:
+            conversation.add_observation(message["content"])
+    replies = _contents(rest, "assistant")
+    return EpisodeRecord(
+        kind=one.kind,
+        position=one.position,
+        ids=conversation.ids,
+        loss_mask=conversation.loss_mask,
+        logprobs=conversation.logprobs,
+        turn_ends=conversation.turn_ends,
+        raw_reward=float(one.kind == "solve"),
+        shaped_reward=float(one.kind == "solve"),
+        turns=len(replies),
+        hints="",
+        hint_score=_NO_SCORE,
+        replies=replies,
+        observations=_contents(one.messages, "user"),
+        rendered=not chat.appends,
+    )
+
+
+def _contents(messages: Sequence[Message], role: str) -> tuple[str, ...]:
+    return tuple(message["content"] for message in messages if message["role"] == role)
+
+
+def _reply_lengths(episode: EpisodeRecord) -> Iterator[int]:
+    start = 0
+    for end in episode.turn_ends:
+        yield sum(episode.loss_mask[start:end])
+        start = end

@@ -1,0 +1,258 @@
+"""The learner's processes as one: the chief says what to do, and all of them do it.
+
+The chief is the process that holds the run. The others, followers, do nothing else than learn: they wait for the name
+of a method of `_Member` and its arguments, until they are told to end or rank 0 has ended.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed.distributed_c10d import _abort_process_group
+
+from codctl.config.schema import Config
+from codctl.errors import PreflightError, StageError
+from codctl.learner import checkpoints
+from codctl.learner.batching import Sample
+from codctl.learner.checkpoints import Restored
+from codctl.learner.learner import Judge, Learner
+from codctl.learner.meeting import Followers, Meeting, Starter, attend, await_all, explained, gone, join, listening
+from codctl.learner.publishing import publish
+from codctl.learner.ranks import Ranks
+from codctl.learner.spread import strategy_of
+from codctl.log import log
+from codctl.models.models import pick_device
+from codctl.models.trainable import load_trainable
+
+__all__ = ["LearnerGroup", "Starter", "follow", "open_group"]
+
+
+_STUCK_S = 20.0
+
+
+class _Member:
+    """What each process does at the chief's word."""
+
+    def __init__(self, config: Config, start: Path, pad_id: int, device: str, ranks: Ranks) -> None:
+        self.learner = Learner(
+            load_trainable(start, config, device),
+            config.train,
+            pad_id=pad_id,
+            temperature=config.sampling.temperature,
+            seed=config.seed,
+            ranks=ranks,
+            strategy=strategy_of(config),
+            dtype=getattr(torch, config.model.dtype),
+        )
+
+    def learn(self, samples: Sequence[Sample], step: int, judge: Judge | None = None) -> dict[str, float]:
+        return self.learner.learn(samples, step, judge)
+
+    def score(self, samples: Sequence[Sample]) -> list[list[float]]:
+        return self.learner.score(samples)
+
+    def publish(self, folder: Path) -> None:
+        publish(self.learner, folder)
+
+    def save(self, folder: Path, step: int, published: Path | None, info: Mapping[str, Any] | None) -> None:
+        checkpoints.save(folder, self.learner, step, published=published, info=info)
+
+    def restore(self, folder: Path) -> Restored:
+        return checkpoints.load_newest(folder, self.learner)
+
+
+class LearnerGroup:
+    """The learner, in one process or several; made by `open_group`.
+
+    Every method raises StageError when another process has ended, within a minute.
+    """
+
+    def __init__(self, member: _Member, followers: Followers | None) -> None:
+        self._member, self._followers = member, followers
+        self._ranks = member.learner.ranks
+        self._busy_since: float | None = None
+
+    @property
+    def model(self) -> Any:
+        """This process's model, for an engine that shares it; None when it is sharded."""
+        return None if self._member.learner.is_sharded else self._member.learner.model
+
+    def check(self) -> None:
+        """Raise StageError when another process has ended; cheap, for those who wait for something else."""
+        if self._followers is not None and (why := self._followers.ended()):
+            raise gone(why)
+
+    def learn(self, samples: Sequence[Sample], step: int, judge: Judge | None = None) -> dict[str, float]:
+        """See `Learner.learn`; the judge is asked in this process alone."""
+        found: dict[str, float] = self._all("learn", samples, step, judge=judge)
+        return found
+
+    def score(self, samples: Sequence[Sample]) -> list[list[float]]:
+        """Log-probs of the sampled tokens (`Learner.score`)."""
+        found: list[list[float]] = self._all("score", samples)
+        return found
+
+    def publish(self, folder: Path) -> None:
+        """Write what an engine beside the learner loads (`publishing.publish`) into a folder that is new or empty."""
+        self._all("publish", folder)
+
+    def save(
+        self, folder: Path, step: int, *, published: Path | None = None, info: Mapping[str, Any] | None = None
+    ) -> None:
+        """Seal a checkpoint `step-NNNNNN` in a folder (`checkpoints.save`)."""
+        self._all("save", folder, step, published, info)
+
+    def restore(self, folder: Path) -> Restored:
+        """Continue from the newest whole checkpoint in a folder (`checkpoints.load_newest`)."""
+        found: Restored = self._all("restore", folder)
+        return found
+
+    @property
+    def busy_s(self) -> float:
+        """How long the call that runs has been running; 0 when none does."""
+        since = self._busy_since
+        return time.monotonic() - since if since is not None else 0.0
+
+    def _all(self, method: str, *arguments: Any, **own: Any) -> Any:
+        if self._followers is None:
+            return getattr(self._member, method)(*arguments, **own)
+        self.check()
+        self._busy_since = time.monotonic()
+        with explained(self._followers):
+            self._ranks.share((method, arguments))
+            found = getattr(self._member, method)(*arguments, **own)
+        self._busy_since = None  # not after an error: the followers are then in the middle of something
+        self.check()
+        return found
+
+    def let_go(self) -> None:
+        """Tell the others that it is over, unless they are in the middle of something."""
+        if self._busy_since is None and self._followers is not None and not self._followers.ended():
+            with explained(self._followers):
+                self._ranks.share(None)
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+@contextmanager
+def open_group(
+    config: Config,
+    start: Path,
+    *,
+    pad_id: int,
+    device: str = "auto",
+    processes: int = 1,
+    starter: Starter | None = None,
+) -> Iterator[LearnerGroup]:
+    """Load a model in all processes, and let go of them at the end of the block.
+
+    Args:
+        config: Recipe.
+        start: Model folder; LoRA is added as the recipe says.
+        pad_id: Token that fills short rows.
+        device: Of this process: `cuda:0`, or as in `model.device`.
+        processes: In all, this one included.
+        starter: Starts the others; None when there are none.
+
+    Raises:
+        PreflightError: The model cannot be loaded, or there is no device for each process.
+        StageError: The processes do not come together, or one has ended.
+    """
+    device = _device(device, config, processes)
+    if processes == 1:
+        yield LearnerGroup(_Member(config, start, pad_id, device, Ranks()), None)
+        return
+    if starter is None:
+        raise StageError(
+            f"no launcher was given for the {processes} learner processes", where="cluster.processes_per_node"
+        )
+    with listening(config.cluster.nodes) as store, starter(store.port) as followers:
+        with explained(followers):
+            await_all(store, processes, followers)
+            ranks = join(store, 0, processes, device)
+            ranks.share((start, pad_id))
+            group = LearnerGroup(_Member(config, start, pad_id, device, ranks), followers)
+        try:
+            with _watched(group, device):
+                yield group
+        finally:
+            group.let_go()
+
+
+def follow(config: Config, meeting: Meeting, device: str) -> None:
+    """Do as the chief says until it says to end, or is gone.
+
+    Args:
+        config: Recipe.
+        meeting: Where the others are.
+        device: Of this process.
+
+    Raises:
+        StageError: The chief is not there, or what it asked for failed here.
+    """
+    device = _device(device, config, meeting.size)
+    ranks = attend(meeting, device)
+    start, pad_id = ranks.share()
+    member = _Member(config, start, pad_id, device, ranks)
+    while (order := _next_order(ranks)) is not None:
+        method, arguments = order
+        getattr(member, method)(*arguments)
+    dist.destroy_process_group()
+
+
+def _next_order(ranks: Ranks) -> Any:
+    try:
+        return ranks.share()
+    except RuntimeError:  # its connection is closed; why is for the chief to say
+        log.info("rank 0 has ended")
+        return None
+
+
+def _device(device: str, config: Config, processes: int) -> str:
+    """The device of this process, as torch names it."""
+    found = pick_device(device) if device in ("auto", "cpu", "cuda") else device
+    if found == "cuda" and processes > 1:
+        raise PreflightError(
+            f"{processes} learner processes on one GPU",
+            where="cluster.gpus_per_node",
+            hint=f"cluster.gpus_per_node={config.cluster.processes_per_node}, or model.device=cpu",
+        )
+    if found.startswith("cuda"):
+        torch.cuda.set_device(torch.device(found).index or 0)  # it takes no device without a number
+    return found
+
+
+@contextmanager
+def _watched(group: LearnerGroup, device: str) -> Iterator[None]:
+    """On GPUs, end a call that waits for a process that is gone: NCCL notices nothing by itself."""
+    if device == "cpu":
+        yield
+        return
+    over = threading.Event()
+    threading.Thread(target=_watch, args=(group, over), name="learner-watch", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _watch(group: LearnerGroup, over: threading.Event) -> None:
+    while not over.wait(1.0):
+        try:
+            group.check()
+        except StageError as error:
+            if over.wait(_STUCK_S) or not group.busy_s:
+                return  # the main thread has noticed, or will at its next call
+            log.error("%s", error.message)
+            _abort_process_group()
+            if not over.wait(_STUCK_S) and group.busy_s:
+                os._exit(error.exit_code)  # nothing else ends a kernel that waits for ever
+            return

@@ -1,0 +1,189 @@
+"""Supervised fine-tuning on demonstrations, with the learner of CoD-Train: its micro-batches, memory and checkpoints.
+
+With an advantage of 1 and a sampling probability of 1 the bound of the `rec` loss never binds, and what is left of it
+is the mean negative log-likelihood of the sampled tokens.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from codctl.cod.trajectory import EpisodeRecord
+from codctl.config.defaults import warm_start_lr
+from codctl.config.schema import Config, LossConfig, TrainConfig
+from codctl.learner import checkpoints
+from codctl.learner.batching import Sample, samples_of
+from codctl.learner.demonstrations import other_source
+from codctl.learner.learner import Learner
+
+_MOST_WARMUP_STEPS = 20
+_MOST_KEPT = 2  # checkpoints: they only serve to continue, and are deleted when the warm start ends
+
+
+@dataclass(frozen=True)
+class SftStep:
+    """One optimiser step.
+
+    Attributes:
+        step: From 1.
+        loss: Mean negative log-likelihood of its demonstrated tokens, before the step.
+        lr: Learning rate.
+        grad_norm: Before clipping.
+    """
+
+    step: int
+    loss: float
+    lr: float
+    grad_norm: float
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far the fine-tuning is.
+
+    Attributes:
+        rows: Rows learned from (an episode, or a turn of one), those of the step that is being made included.
+        all_rows: In all epochs.
+        tokens: That the model has read since this attempt began.
+        newest: The last step; None before the first.
+    """
+
+    rows: int
+    all_rows: int
+    tokens: int
+    newest: SftStep | None
+
+
+class Imitation:
+    """Fine-tunes a model in place, and continues where its newest checkpoint ends.
+
+    Args:
+        model: From `trainable.load_trainable`: all its weights train, or its adapters.
+        config: Recipe.
+        pad_id: Token that fills short rows.
+        folder: Of the checkpoints.
+        source: Digest of the demonstrations, where they come from a folder.
+    """
+
+    def __init__(self, model: Any, config: Config, *, pad_id: int, folder: Path, source: str = "") -> None:
+        self._config, self._folder, self._source = config, folder, source
+        self._learner = Learner(
+            model,
+            _settings(config),
+            pad_id=pad_id,
+            temperature=1.0,
+            seed=config.seed,
+            dtype=getattr(torch, config.model.dtype),
+        )
+        self.steps: list[SftStep] = []
+        self._saved_s = time.monotonic()
+
+    def restore(self) -> list[str]:
+        """Load the newest whole checkpoint, if there is one; why newer ones were passed over.
+
+        Raises:
+            RefusedError: It has learned from other demonstrations.
+        """
+        found = checkpoints.load_newest(self._folder, self._learner)
+        if found.step and found.info["source"] != self._source:
+            raise other_source(str(self._config.warm_start.demonstrations))
+        self.steps = [SftStep(**step) for step in found.info.get("steps", ())]
+        return found.skipped
+
+    def train_on(
+        self, episodes: Sequence[EpisodeRecord], report: Callable[[SftStep], None], watch: Callable[[Place], None]
+    ) -> None:
+        """Make all the steps that are left.
+
+        A checkpoint is written every `warm_start.checkpoint_s` seconds, and when a signal or a request ends it early:
+        the order of rows and the learning rate are functions of the recipe, so the rest follows from that.
+
+        Args:
+            episodes: Demonstrations; the loss is on their sampled tokens only.
+            report: Called after each step.
+            watch: Called before the first micro-batch and after each.
+        """
+        batches = list(_batches(episodes, self._config))
+        rows = sum(len(batch) for batch in batches[: len(self.steps)])
+        all_rows = sum(map(len, batches))
+        tokens = 0
+
+        def after(more: Sequence[Sample]) -> None:
+            nonlocal rows, tokens
+            rows += len(more)
+            tokens += sum(len(row.ids) for row in more)
+            watch(Place(rows, all_rows, tokens, self.steps[-1] if self.steps else None))
+
+        after(())
+        try:
+            for batch in batches[len(self.steps) :]:
+                self.steps.append(self._step(batch, len(batches), after))
+                report(self.steps[-1])
+                if time.monotonic() - self._saved_s >= self._config.warm_start.checkpoint_s:
+                    self._save()
+        except (KeyboardInterrupt, SystemExit):
+            if self._made == len(self.steps):  # not in the moment between a step and its record
+                self._save()
+            raise
+
+    def _step(self, batch: Sequence[Sample], total: int, after: Callable[[Sequence[Sample]], None]) -> SftStep:
+        step = len(self.steps) + 1
+        lr = warm_start_lr(self._config) * _lr_factor(step, total)
+        metrics = self._learner.learn(batch, step, lr=lr, after=after)
+        return SftStep(step, metrics["loss"], lr, metrics["grad_norm"])
+
+    @property
+    def _made(self) -> int:
+        """Steps that the optimiser has made."""
+        return next((int(state["step"]) for state in self._learner.optimizer.state.values()), 0)
+
+    def _save(self) -> None:
+        step = len(self.steps)
+        if step:
+            info = {"steps": [asdict(one) for one in self.steps], "source": self._source}
+            checkpoints.save(self._folder, self._learner, step, info=info)
+            kept = min(self._config.train.checkpoints_kept or _MOST_KEPT, _MOST_KEPT)
+            checkpoints.prune(self._folder, kept, newest=step)
+        self._saved_s = time.monotonic()
+
+
+def _settings(config: Config) -> TrainConfig:
+    """The learner's: the memory of the recipe, and plain AdamW on the mean over tokens."""
+    train = config.train
+    return TrainConfig(
+        loss=LossConfig(kind="rec", red=False, mean="token"),
+        grad_clip=1.0,
+        micro_batch_tokens=train.micro_batch_tokens,
+        logprob_chunk=train.logprob_chunk,
+    )
+
+
+def _batches(episodes: Sequence[EpisodeRecord], config: Config) -> Iterator[list[Sample]]:
+    """The rows of each optimiser step; every epoch has an order of its own."""
+    rows = [
+        replace(row, old_logprobs=[0.0] * len(row.ids))
+        for number, episode in enumerate(episodes)
+        for row in samples_of(episode, 1.0, number)
+    ]
+    each = config.warm_start.batch_rows
+    for epoch in range(config.warm_start.epochs):
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(config.seed + epoch)).tolist()
+        for first in range(0, len(order), each):
+            yield [rows[place] for place in order[first : first + each]]
+
+
+def _lr_factor(step: int, total: int) -> float:
+    """It rises from 0 over the first steps, is 1, and falls along a half cosine over the last third."""
+    done, falling = step - 1, max(1, total // 3)
+    rising = min(_MOST_WARMUP_STEPS, total // 3)
+    if done < rising:
+        return done / rising
+    past = done - (total - falling)
+    return 1.0 if past < 0 else (1 + math.cos(math.pi * past / falling)) / 2

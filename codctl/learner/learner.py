@@ -1,0 +1,242 @@
+"""The learner: takes scored episodes of any number and length, makes one or more optimiser steps.
+
+It is blind to packs, positions and worlds: a sample carries its own advantage.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+import torch
+
+from codctl.config.schedule import learning_rate
+from codctl.config.schema import TrainConfig
+from codctl.errors import StageError
+from codctl.learner.batching import Sample, balanced, by_episode, count_tokens, micro_batches
+from codctl.learner.losses import red_weights, row_weights, token_loss
+from codctl.learner.memory import give_back_freed
+from codctl.learner.ranks import Ranks
+from codctl.learner.spread import Spread, Strategy
+from codctl.learner.token_logprobs import TokenLogprobs, collate
+from codctl.runs.signals import blocked
+from codctl.seeds import derive_seed
+
+Judge = Callable[[Mapping[str, float]], bool]
+After = Callable[[Sequence[Sample]], None]
+
+
+@dataclass
+class _Sums:
+    """What one `learn` call adds up over its micro-batches."""
+
+    loss: float = 0.0
+    entropy: float = 0.0
+    gap: float = 0.0
+    gap_k3: float = 0.0
+    tokens: float = 0
+    useful: float = 0
+    forwarded: float = 0
+    gap_max: float = 0.0
+
+    def over(self, ranks: Ranks) -> _Sums:
+        """The same over all processes."""
+        *added, largest = vars(self).values()
+        return _Sums(*ranks.sum(added), *ranks.max([largest]))
+
+    def metrics(self) -> dict[str, float]:
+        tokens = max(self.tokens, 1)
+        return {
+            "loss": self.loss,
+            "entropy": self.entropy / tokens,
+            "logprob_gap/mean": self.gap / tokens,
+            "logprob_gap/max": self.gap_max,
+            "logprob_gap/k3": self.gap_k3 / tokens,
+            "tokens/forwarded": float(self.forwarded),
+            "tokens/useful_fraction": self.useful / max(self.forwarded, 1),
+        }
+
+
+class Learner:
+    """Own training loop. With several processes every one of them calls the same methods with the same samples.
+
+    Args:
+        model: Causal model, or PEFT-wrapped one, on its device; it is trained in place.
+        config: Loss, optimiser and batching.
+        pad_id: Token that fills short rows.
+        temperature: At which the tokens were sampled.
+        seed: Root seed (order of rows over several optimiser steps).
+        ranks: The processes that learn together.
+        strategy: How the model is spread over them.
+        dtype: Of the arithmetic and of what is published (`model.dtype`).
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        config: TrainConfig,
+        *,
+        pad_id: int,
+        temperature: float,
+        seed: int,
+        ranks: Ranks | None = None,
+        strategy: Strategy = "ddp",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.model, self.dtype, self.ranks = model, dtype, ranks or Ranks()
+        self._config, self._pad_id, self._seed = config, pad_id, seed
+        is_sharded = self.ranks.size > 1 and strategy == "fsdp"
+        autocast = None if dtype == torch.float32 or is_sharded else dtype  # shards are gathered in this type
+        self._device = next(model.parameters()).device
+        self._logprobs = TokenLogprobs(model, temperature, chunk=config.logprob_chunk, autocast=autocast)
+        self._spread = Spread(self._logprobs, self.ranks, strategy, dtype)
+        trained = [p for p in model.parameters() if p.requires_grad]  # shards by now, where there are any
+        self.optimizer = torch.optim.AdamW(trained, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each process holds but a part of the model."""
+        return self._spread.is_sharded
+
+    def trained(self) -> list[tuple[str, torch.nn.Parameter]]:
+        """Parameters that train, by the model's own names; shared ones once."""
+        return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+
+    def learn(
+        self,
+        samples: Sequence[Sample],
+        step: int,
+        judge: Judge | None = None,
+        *,
+        lr: float | None = None,
+        after: After = lambda rows: None,
+    ) -> dict[str, float]:
+        """Make the configured number of optimiser steps on these samples.
+
+        Args:
+            samples: Any number; those without sampled tokens are dropped.
+            step: Rollout step, names the order of rows.
+            judge: Asked by the chief before each optimiser step, with the metrics of its rows; no leaves that step out.
+            lr: Learning rate; None is that of the recipe at this step.
+            after: Called after each micro-batch of this process with its rows.
+
+        Returns:
+            Metrics of this call, over all processes. The gap compares sampling and training log-probs before each
+            optimiser step (so it is pure numerical difference only at the first).
+
+        Raises:
+            StageError: The gradient is not finite, and no judge has left the step out.
+        """
+        rows = [sample for sample in samples if sample.loss_tokens]
+        if self._config.loss.red:
+            scaled = red_weights([row.advantage for row in rows], [row.loss_tokens for row in rows])
+            rows = [replace(row, advantage=advantage) for row, advantage in zip(rows, scaled, strict=True)]
+        episodes, steps = by_episode(rows), self._config.optimizer_steps
+        Random(derive_seed(self._seed, "learn", step)).shuffle(episodes)
+        parts = [[row for episode in episodes[i::steps] for row in episode] for i in range(steps)]
+        sums, norms = _Sums(), 0.0
+        lr = learning_rate(self._config, step) if lr is None else lr
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        for part in parts:
+            norms += self._optimizer_step(part, sums, judge, after)
+            if self._device.type == "cpu":
+                give_back_freed()
+        metrics = sums.over(self.ranks).metrics()
+        return {
+            **metrics,
+            "loss": metrics["loss"] / len(parts),
+            "grad_norm": norms / len(parts),
+            "lr": lr,
+        }
+
+    def score(self, samples: Sequence[Sample]) -> list[list[float]]:
+        """Log-probs of each sample's sampled tokens, as the model is now; the same list in every process."""
+        rows_of = {place: replace(sample) for place, sample in enumerate(samples) if sample.loss_tokens}
+        places = {id(row): place for place, row in rows_of.items()}
+        found: dict[int, list[float]] = {}
+        for batch in self._dealt(list(rows_of.values())):
+            rows = collate(batch, [0.0] * len(batch), self._pad_id, self._device, packed=self._logprobs.packed)
+            logprobs, _ = self._spread.score(rows)
+            for sample, own in zip(batch, logprobs.split([s.loss_tokens for s in batch]), strict=True):
+                found[places[id(sample)]] = own.tolist()
+        merged = {place: own for part in self.ranks.together(lambda: found) for place, own in part.items()}
+        return [merged.get(place, []) for place in range(len(samples))]
+
+    def _dealt(self, rows: Sequence[Sample]) -> list[list[Sample]]:
+        """This process's micro-batches; every process gets as many, some of them empty."""
+        packed = self._logprobs.packed
+        batches = micro_batches(rows, self._config.micro_batch_tokens, packed=packed)
+        return balanced(batches, self.ranks.size, packed=packed)[self.ranks.rank]
+
+    def _optimizer_step(self, rows: list[Sample], total: _Sums, judge: Judge | None, after: After) -> float:
+        """Make one step, unless there is nothing to learn or the judge says no; the norm of its gradient."""
+        if not any(row.advantage for row in rows):
+            return 0.0  # nothing to learn; moving by stale momentum would not be learning either
+        weight_of = dict(zip(map(id, rows), row_weights(rows, self._config.loss.mean), strict=True))
+        batches, own = self._dealt(rows), _Sums()
+        self._logprobs.train()
+        for place, batch in enumerate(batches):
+            with self._spread.micro_batch(last=place == len(batches) - 1):
+                self._spread.backward(self._loss(batch, [weight_of[id(row)] for row in batch], (total, own)))
+            after(batch)
+        norm = self._spread.clip(math.inf if self._config.grad_clip is None else self._config.grad_clip)
+        counted = count_tokens(batches, packed=self._logprobs.packed)
+        for sums in (total, own):
+            sums.useful += counted.useful
+            sums.forwarded += counted.forwarded
+        if self._is_good(norm, own, judge):
+            with blocked():  # a signal never leaves half of a step
+                self.optimizer.step()
+        self.optimizer.zero_grad()
+        self._logprobs.eval()
+        return norm
+
+    def _is_good(self, norm: float, own: _Sums, judge: Judge | None) -> bool:
+        """Whether to make the step; the chief decides.
+
+        Raises:
+            StageError: A gradient that is not finite shall reach neither the weights nor a sealed checkpoint.
+        """
+        metrics = own.over(self.ranks).metrics() | {"grad_norm": norm}
+        verdict = self.ranks.share(judge is None or judge(metrics))
+        if verdict and not math.isfinite(norm):
+            raise StageError(
+                f"the gradient is not finite (norm {norm}); nothing was changed by this step",
+                hint="lower train.lr or train.grad_clip; the same command continues from the newest checkpoint",
+            )
+        return bool(verdict)
+
+    def _loss(self, batch: list[Sample], weights: list[float], sums: Sequence[_Sums]) -> torch.Tensor:
+        """Weighted loss of one micro-batch; these add up to the loss of the whole optimiser batch."""
+        rows = collate(batch, weights, self._pad_id, self._device, packed=self._logprobs.packed)
+        logprobs_N, entropies_N = self._spread.forward(rows)
+        chosen = rows.loss_mask_BT
+        old_N = rows.old_logprobs_BT[chosen]
+        losses_N = token_loss(
+            self._config.loss.kind, logprobs_N, old_N, rows.advantages_BT[chosen], self._config.loss.clip
+        )
+        loss = (losses_N * rows.weights_BT[chosen]).sum()
+        with torch.no_grad():
+            _count(float(loss), logprobs_N, entropies_N, old_N, sums)
+        return loss
+
+
+def _count(
+    loss: float, logprobs_N: torch.Tensor, entropies_N: torch.Tensor, old_N: torch.Tensor, sums: Sequence[_Sums]
+) -> None:
+    if not len(logprobs_N):
+        return
+    difference_N = old_N - logprobs_N
+    entropy, gap = float(entropies_N.sum()), float(difference_N.abs().sum())
+    largest, k3 = float(difference_N.abs().max()), float((difference_N.exp() - difference_N - 1).sum())
+    for one in sums:
+        one.loss += loss
+        one.tokens += len(logprobs_N)
+        one.entropy += entropy
+        one.gap += gap
+        one.gap_max = max(one.gap_max, largest)
+        one.gap_k3 += k3

@@ -1,0 +1,127 @@
+"""How a model is spread over the learner's processes: whole copies (DDP), or shards (FSDP2).
+
+torch's own wrappers rather than accelerate's: accelerate shards on GPUs only, so no test without them could see it, and
+it keeps the layout of the processes in a singleton that the warm start has filled before there were several.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+
+from codctl.config.schema import Config
+from codctl.learner.ranks import Ranks
+from codctl.learner.token_logprobs import TokenLogprobs
+
+Strategy = Literal["ddp", "fsdp"]
+
+
+def strategy_of(config: Config) -> Strategy:
+    """How a recipe's learner is spread, when it is several processes.
+
+    `auto` shards full fine-tunes, where the optimiser's state is large.
+    """
+    chosen = config.train.strategy
+    if chosen != "auto":
+        return chosen
+    return "ddp" if config.model.lora.rank else "fsdp"
+
+
+class Spread:
+    """A model that computes log-probs, in as many processes as there are.
+
+    Args:
+        module: It, whole and on its device; with `fsdp` its parameters become shards.
+        ranks: The processes.
+        strategy: How it is spread over them.
+        dtype: Of the arithmetic; what is trained stays in the type that it has.
+    """
+
+    def __init__(self, module: TokenLogprobs, ranks: Ranks, strategy: Strategy, dtype: torch.dtype) -> None:
+        self.module = module
+        self.is_sharded = ranks.size > 1 and strategy == "fsdp"
+        self._size = ranks.size
+        self._called: Any = module
+        device = next(module.parameters()).device
+        if self.is_sharded:
+            _shard(module, ranks.size, device, dtype)
+        elif ranks.size > 1:
+            self._called = DistributedDataParallel(
+                module,
+                device_ids=[device] if device.type == "cuda" else None,
+                forward_sync_buffers=False,
+                gradient_as_bucket_view=True,
+            )
+
+    def forward(self, *arguments: Any, **named: Any) -> Any:
+        """With a graph for `backward`."""
+        return self._called(*arguments, **named)
+
+    def score(self, *arguments: Any, **named: Any) -> Any:
+        """Without one."""
+        with torch.no_grad():
+            return self.module(*arguments, **named)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add to the gradients. The processes take the mean of theirs, and a loss here is a part of the sum."""
+        torch.autograd.backward(loss * self._size if self._size > 1 else loss)
+
+    @contextlib.contextmanager
+    def micro_batch(self, *, last: bool) -> Iterator[None]:
+        """Around the forward and backward pass of a micro-batch.
+
+        Whole copies exchange gradients with the last one. Shards do it each time: FSDP keeps what it has not exchanged
+        unsharded and in float32, four bytes for every parameter of the whole model in every process.
+        """
+        if isinstance(self._called, DistributedDataParallel) and not last:
+            with self._called.no_sync():
+                yield
+        else:
+            yield
+
+    def clip(self, largest: float) -> float:
+        """Bound the norm of the whole gradient; the norm before."""
+        trained = [p for p in self.module.parameters() if p.requires_grad]
+        norm = torch.nn.utils.clip_grad_norm_(trained, largest)
+        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+
+
+def _shard(module: TokenLogprobs, size: int, device: torch.device, dtype: torch.dtype) -> None:
+    mesh = init_device_mesh(device.type, (size,))
+    policy = MixedPrecisionPolicy()
+    if dtype != torch.float32:
+        policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
+    layers = set(module.model._no_split_modules or ())
+    for part in list(module.modules()):
+        if type(part).__name__ in layers:
+            fully_shard(part, mesh=mesh, mp_policy=policy)
+    fully_shard(module, mesh=mesh, mp_policy=policy)
+
+
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """The part of it that this process holds."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """All of it; every process must ask."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def local_rows(tensor: torch.Tensor) -> tuple[int, int]:
+    """Which rows of the whole tensor this process holds, as (first, behind the last)."""
+    rows = tensor.shape[0] if tensor.dim() else 1
+    if not isinstance(tensor, DTensor):
+        return 0, rows
+    mesh = tensor.device_mesh
+    each = math.ceil(rows / mesh.size())
+    first = min(mesh.get_local_rank() * each, rows)
+    return first, min(first + each, rows)

@@ -1,0 +1,163 @@
+"""Log-probabilities of given tokens under a causal language model, computed only where they are needed.
+
+Shapes: B rows, T tokens, V vocabulary, W width, N selected positions, E episodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from codctl.learner.batching import Sample
+from codctl.models.attention import is_packed
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Episodes as tensors: one a row and padded on the right, or packed behind one another in a single row.
+
+    Attributes:
+        ids_BT: Token ids.
+        mask_BT: 1 where there is a token; None when packed, where there is one everywhere.
+        loss_mask_BT: True for sampled tokens (never at the first place of an episode).
+        old_logprobs_BT: Sampling log-probs.
+        advantages_BT: The episode's advantage at every token.
+        weights_BT: The episode's token weight at every token.
+        places_BT: Place of each token in its episode; None when padded.
+        starts: Where the episodes begin, and T; int32, shape (E + 1,); None when padded.
+        longest: Tokens of the longest episode.
+    """
+
+    ids_BT: torch.Tensor
+    mask_BT: torch.Tensor | None
+    loss_mask_BT: torch.Tensor
+    old_logprobs_BT: torch.Tensor
+    advantages_BT: torch.Tensor
+    weights_BT: torch.Tensor
+    places_BT: torch.Tensor | None
+    starts: torch.Tensor | None
+    longest: int
+
+    def model_inputs(self) -> dict[str, Any]:
+        """What the decoder is called with."""
+        if self.starts is None:
+            return {"input_ids": self.ids_BT, "attention_mask": self.mask_BT}
+        return {
+            "input_ids": self.ids_BT,
+            "attention_mask": None,
+            "position_ids": self.places_BT,
+            "cu_seq_lens_q": self.starts,
+            "cu_seq_lens_k": self.starts,
+            "max_length_q": self.longest,
+            "max_length_k": self.longest,
+        }
+
+
+_NOTHING = Sample([0], [0], [0.0], 0.0)  # one token without a loss
+
+
+def collate(
+    samples: Sequence[Sample], weights: Sequence[float], pad_id: int, device: Any, *, packed: bool = False
+) -> MicroBatch:
+    """Samples as tensors, for a model with `is_packed(model) == packed`.
+
+    No samples at all give a batch whose loss is 0, with a gradient of 0 for every parameter: for a process that has to
+    keep step with others.
+    """
+    rows, row_weights = (samples, weights) if samples else ([_NOTHING], [0.0])
+    return _pack(rows, row_weights, device) if packed else _pad(rows, row_weights, pad_id, device)
+
+
+def _pad(samples: Sequence[Sample], weights: Sequence[float], pad_id: int, device: Any) -> MicroBatch:
+    """Pad rows to the longest of them."""
+    longest = max(len(sample.ids) for sample in samples)
+
+    def padded(rows: list[list[Any]], fill: float, dtype: torch.dtype) -> torch.Tensor:
+        return torch.tensor([row + [fill] * (longest - len(row)) for row in rows], dtype=dtype, device=device)
+
+    return MicroBatch(
+        padded([s.ids for s in samples], pad_id, torch.long),
+        padded([[1] * len(s.ids) for s in samples], 0, torch.long),
+        padded([s.loss_mask for s in samples], 0, torch.bool),
+        padded([s.old_logprobs for s in samples], 0.0, torch.float32),
+        torch.tensor([[s.advantage] for s in samples], device=device).expand(-1, longest),
+        torch.tensor([[w] for w in weights], device=device).expand(-1, longest),
+        None,
+        None,
+        longest,
+    )
+
+
+def _pack(samples: Sequence[Sample], weights: Sequence[float], device: Any) -> MicroBatch:
+    """One row, the episodes behind one another."""
+    lengths = [len(sample.ids) for sample in samples]
+
+    def row(parts: Sequence[Sequence[Any]], dtype: torch.dtype) -> torch.Tensor:
+        return torch.tensor([[value for part in parts for value in part]], dtype=dtype, device=device)
+
+    return MicroBatch(
+        row([s.ids for s in samples], torch.long),
+        None,
+        row([s.loss_mask for s in samples], torch.bool),
+        row([s.old_logprobs for s in samples], torch.float32),
+        row([[s.advantage] * n for s, n in zip(samples, lengths, strict=True)], torch.float32),
+        row([[w] * n for w, n in zip(weights, lengths, strict=True)], torch.float32),
+        row([range(n) for n in lengths], torch.long),
+        torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device),
+        max(lengths),
+    )
+
+
+class TokenLogprobs(torch.nn.Module):
+    """Wraps a causal model: a micro-batch in, log-probs and entropies of its sampled tokens out.
+
+    The output layer runs only on the positions that predict a sampled token, so prompts and padding never meet the
+    vocabulary; and on at most `chunk` of them at a time, forward and backward, so the memory for logits grows with the
+    chunk and not with the batch.
+
+    Args:
+        model: Causal model, or PEFT-wrapped one.
+        temperature: At which the tokens were sampled.
+        chunk: Most positions whose logits exist at the same time; what has no more is computed in one piece.
+        autocast: Type of the arithmetic when it is not that of the weights (`trainable.autocast_type`).
+    """
+
+    def __init__(
+        self, model: Any, temperature: float, *, chunk: int = 4096, autocast: torch.dtype | None = None
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.temperature = temperature
+        self.chunk = chunk
+        self.autocast = autocast
+        self.packed = is_packed(model)  # how `collate` must lay out the batches
+
+    def forward(self, rows: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probs and (without gradient) entropies, each of shape (N,), in row-major order of `loss_mask_BT`."""
+        base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        with torch.autocast(rows.ids_BT.device.type, self.autocast, enabled=self.autocast is not None):
+            hidden_BTW = base.get_decoder()(**rows.model_inputs(), use_cache=False).last_hidden_state
+            chosen = rows.loss_mask_BT[:, 1:]
+            hidden_NW, ids_N = hidden_BTW[:, :-1][chosen], rows.ids_BT[:, 1:][chosen]
+            head = base.get_output_embeddings()
+            if len(ids_N) <= self.chunk:
+                return self._read(head, hidden_NW, ids_N)
+            parts = [
+                checkpoint(self._read, head, *part, use_reentrant=False, preserve_rng_state=False)
+                for part in zip(torch.split(hidden_NW, self.chunk), torch.split(ids_N, self.chunk), strict=True)
+            ]
+        logprobs, entropies = zip(*parts, strict=True)
+        return torch.cat(logprobs), torch.cat(entropies)
+
+    def _read(self, head: Any, hidden_NW: torch.Tensor, ids_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits_NV = head(hidden_NW).float() / self.temperature
+        all_logprobs_NV = torch.log_softmax(logits_NV, dim=-1)
+        logprobs_N = all_logprobs_NV.gather(1, ids_N[:, None])[:, 0].clone()  # FSDP hooks what comes out: no view
+        with torch.no_grad():
+            entropies_N = -all_logprobs_NV.exp().mul_(all_logprobs_NV).sum(-1)
+        return logprobs_N, entropies_N

@@ -1,0 +1,163 @@
+"""Refuse a plan that cannot fit, and name what helps most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from codctl.config.schema import Config
+from codctl.errors import PreflightError
+from codctl.plan.devices import Device, machine_memory, uses_gpus
+from codctl.plan.memory import GIB
+from codctl.plan.plan import Plan, make_plan
+
+_SMALLEST_CHUNK = 512
+_BUDGETS = (65_536, 32_768, 16_384, 8_192, 4_096, 2_048)
+_BATCHES = (128, 64, 32, 16, 8)
+_SHOWN = 3
+
+
+def check_plan(config: Config) -> None:
+    """Make sure that a recipe fits the GPUs that it is meant for. A CPU's memory is not judged: it may be elsewhere.
+
+    Raises:
+        PreflightError: It does not fit; the message names the fullest part, the hint what helps.
+    """
+    if uses_gpus(config):
+        refuse_if_too_large(config, make_plan(config))
+
+
+def check_memory(config: Config) -> None:
+    """Make sure that a recipe for the CPU fits the main memory of this machine.
+
+    Raises:
+        PreflightError: As `check_plan`.
+    """
+    if not uses_gpus(config) and (here := machine_memory()):
+        refuse_if_too_large(config, make_plan(config, here), here)
+
+
+def refuse_if_too_large(config: Config, plan: Plan, main_memory: int = 0) -> None:
+    """As `check_plan`, for a plan that is made already; `main_memory` as it was made with."""
+    if problem := _problem(plan):
+        message, where = problem
+        raise PreflightError(message, where=where, hint=_hint(config, plan, main_memory))
+
+
+def _problem(plan: Plan) -> tuple[str, str] | None:
+    room = plan.layout.room
+    if plan.full_devices:
+        device = max(plan.full_devices, key=lambda device: device.need - device.memory)
+        return _too_full(device), ""
+    if room and plan.layout.gpu and room.tokens < room.context:
+        message = f"the KV cache of an engine holds {room.tokens:,} tokens, one sequence may have {room.context:,}"
+        return message, "engine.memory"
+    return None
+
+
+def _too_full(device: Device) -> str:
+    phase = max(device.phases, key=lambda phase: phase.bytes)
+    largest = max(phase.parts, key=lambda part: part.bytes)
+    return (
+        f"{device.name}: to {phase.name} takes {phase.bytes / GIB:.1f} GiB, there are {device.memory / GIB:.1f}; "
+        f"most of it: {largest.name}, {largest.bytes / GIB:.1f} GiB"
+    )
+
+
+def _hint(config: Config, plan: Plan, main_memory: int) -> str:
+    """The single changes after which the plan fits, the gentlest first; else as many together as it takes."""
+    plans = _Plans(main_memory)
+    alone: dict[str, str] = {}
+    for key, value in _candidates(config):
+        if key not in alone and not plans.missing(changed := _with(config, key, value)):
+            alone[key] = f"{key}={_typed(value)}{plans.need(changed, plan)}"
+        if len(alone) == _SHOWN:
+            break
+    if alone:
+        return ", or ".join(alone.values())
+    together: dict[str, str] = {}
+    now, excess = config, _over(plan)
+    while excess:
+        changes = [(key, value, _with(now, key, value)) for key, value in _candidates(now)]
+        key, value, best = min(changes, key=lambda change: plans.missing(change[2]), default=("", None, now))
+        if plans.missing(best) >= excess:
+            what = "this machine: a smaller model, or a larger machine"
+            if plan.layout.gpu:
+                what = "these GPUs: a smaller model, or cluster.gpu=KIND for larger ones"
+            return f"no setting makes it fit {what}"
+        together[key] = f"{key}={_typed(value)}"
+        now, excess = best, plans.missing(best)
+    return f"together: {' '.join(together.values())}{plans.need(now, plan)}"
+
+
+def _typed(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@dataclass
+class _Plans:
+    """Plans of changed recipes."""
+
+    main_memory: int
+
+    def missing(self, config: Config) -> int:
+        """Bytes that are missing; 0 when all fits."""
+        try:
+            return _over(make_plan(config, self.main_memory))
+        except PreflightError:
+            return 1 << 62
+
+    def need(self, config: Config, before: Plan) -> str:
+        """What the devices then need that were too full."""
+        full = {device.name for device in before.full_devices}
+        needs = [device.need for device in make_plan(config, self.main_memory).layout.devices if device.name in full]
+        return f" makes it {max(needs) / GIB:.1f} GiB" if needs else ""
+
+
+def _over(plan: Plan) -> int:
+    missing = sum(max(0, device.need - device.memory) for device in plan.layout.devices if device.memory)
+    room = plan.layout.room
+    return missing + (max(0, room.context - room.tokens) * plan.model.kv_bytes if room and plan.layout.gpu else 0)
+
+
+def _candidates(config: Config) -> Iterator[tuple[str, Any]]:
+    """Single changes that save memory; the first ones change nothing of what is computed."""
+    train, engine, cluster = config.train, config.engine, config.cluster
+    if not train.activation_checkpointing:
+        yield "train.activation_checkpointing", True
+    yield from (("train.micro_batch_tokens", tokens) for tokens in _BUDGETS if tokens < train.micro_batch_tokens)
+    if train.logprob_chunk > _SMALLEST_CHUNK:
+        yield "train.logprob_chunk", max(_SMALLEST_CHUNK, train.logprob_chunk // 4)
+    if engine.kind == "vllm":
+        yield from _engine_candidates(config)
+    else:
+        yield from (("runtime.max_batch", rows) for rows in _BATCHES if rows < config.runtime.max_batch)
+    generating = engine.gpus if engine.kind == "vllm" and engine.placement == "disjoint" else 0
+    if cluster.processes_per_node < cluster.gpus_per_node - generating:
+        yield "cluster.processes_per_node", cluster.gpus_per_node - generating
+    if config.model.dtype == "float32" and config.model.path:
+        yield "model.dtype", "bfloat16"
+    if not config.model.lora.rank:
+        yield "model.lora.rank", 32
+
+
+def _engine_candidates(config: Config) -> Iterator[tuple[str, Any]]:
+    engine, generating = config.engine, config.engine.gpus or config.cluster.gpus_per_node
+    if engine.placement == "colocate":
+        yield from (("engine.memory", share) for share in (0.7, 0.5, 0.35) if share < engine.memory)
+    elif engine.memory < 0.9:
+        yield "engine.memory", 0.92
+    if generating and generating % (2 * engine.tensor_parallel) == 0:
+        yield "engine.tensor_parallel", 2 * engine.tensor_parallel
+    for limit in (32_768, 16_384, 8_192):
+        if limit < (engine.max_tokens or 1 << 30):
+            yield "engine.max_tokens", limit
+
+
+def _with(config: Config, key: str, value: Any) -> Config:
+    section, *rest = key.split(".")
+    if section == "model":
+        lora = config.model.lora.model_copy(update={rest[-1]: value})
+        return config.model_copy(update={section: config.model.model_copy(update={"lora": lora})})
+    return config.model_copy(update={section: getattr(config, section).model_copy(update={rest[0]: value})})

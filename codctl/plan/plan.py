@@ -1,0 +1,163 @@
+"""The plan of a recipe, made without touching a model or a GPU: `codctl train RECIPE --dry-run`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from codctl.config.defaults import lr_warning
+from codctl.config.schema import Config
+from codctl.plan import lengths, sizes, speed, warm_start
+from codctl.plan.devices import Device, Layout, lay_out
+from codctl.plan.engines import context_of
+from codctl.plan.lengths import Lengths
+from codctl.plan.memory import micro_batch
+from codctl.plan.sizes import Model
+from codctl.plan.speed import Speed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe takes. Bytes, seconds and tokens; estimates, each with its formula.
+
+    Attributes:
+        model: What learns.
+        layout: Devices and what lies in them.
+        lengths: Tokens of a step.
+        speed: Time of a step.
+        steps: Rollout steps.
+        kept: Checkpoints on disk at the same time, the one that is being written included.
+        host: Bytes of main memory that the first node needs for handed over weights.
+        engine_lags: Whether the engine's weights may be older than the learner's.
+        notes: What the reader has to know besides.
+        warm_start_tokens: Tokens that the warm start reads; 0 without one.
+        warm_start_steps: Its optimiser steps.
+    """
+
+    model: Model
+    layout: Layout
+    lengths: Lengths
+    speed: Speed
+    steps: int
+    kept: int
+    host: int
+    engine_lags: bool
+    notes: tuple[str, ...]
+    warm_start_tokens: float = 0
+    warm_start_steps: int = 0
+
+    @property
+    def full_devices(self) -> list[Device]:
+        """Devices that would have to hold more than they can."""
+        return [device for device in self.layout.devices if not device.fits]
+
+    @property
+    def gpus(self) -> int:
+        """GPUs in use, on all nodes."""
+        placed = self.layout.placement
+        return (sum(map(len, placed.engines)) if _is_apart(self) else 0) + placed.processes if self.layout.gpu else 0
+
+    @property
+    def hours(self) -> float:
+        """Of the rollout steps."""
+        return self.steps * self.speed.step / 3600
+
+    @property
+    def total_hours(self) -> float:
+        """Warm start, rollout steps and evaluations."""
+        return self.hours + (self.speed.warm_start + self.speed.evaluation) / 3600
+
+    @property
+    def disk(self) -> int:
+        """Bytes of checkpoints, some with the weights that the engine held, and of the trained model."""
+        each = self.model.checkpoint_bytes + (self.model.published_bytes if self.engine_lags else 0)
+        return self.kept * each + self.model.published_bytes
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        layout = self.layout
+        return {
+            "estimate": True,
+            "model": {**asdict(self.model), "parameters": self.model.shape.parameters},
+            "gpu": asdict(layout.gpu) if layout.gpu else None,
+            "placement": asdict(layout.placement),
+            "learner": asdict(layout.split),
+            "devices": [{**asdict(device), "need": device.need, "fits": device.fits} for device in layout.devices],
+            "kv_cache": {**asdict(layout.room), "sequences": layout.room.sequences} if layout.room else None,
+            "tokens": {**asdict(self.lengths), "expected": self.lengths.tokens},
+            "step": asdict(self.speed),
+            "warm_start": {"tokens": self.warm_start_tokens, "steps": self.warm_start_steps},
+            "steps": self.steps,
+            "hours": self.hours,
+            "gpu_hours": self.hours * self.gpus,
+            "total_hours": self.total_hours,
+            "disk": {"checkpoint": self.model.checkpoint_bytes, "kept": self.kept, "bytes": self.disk},
+            "host": self.host,
+            "notes": list(self.notes),
+        }
+
+
+def make_plan(config: Config, main_memory: int = 0) -> Plan:
+    """Work out what a recipe takes. Needs no GPU, no network and no weights.
+
+    Args:
+        config: Recipe.
+        main_memory: Bytes of the machine that it is for, where that runs on a CPU; 0 when it is not known.
+
+    Raises:
+        PreflightError: The model's shape is not known here, or more is to be placed than there is.
+    """
+    model = sizes.find_model(config)
+    tokens = lengths.measure(config, context_of(config, model))
+    layout = lay_out(config, model, tokens, main_memory)
+    return Plan(
+        model,
+        layout,
+        tokens,
+        speed.estimate(config, model, tokens, layout),
+        config.train.steps if config.train.enabled else 0,
+        _checkpoints(config) + 1,
+        _host(config, model, layout),
+        config.engine.lags,
+        tuple(_notes(config, model, layout, tokens)),
+        warm_start.tokens(config, tokens),
+        warm_start.steps(config) if config.warm_start.enabled else 0,
+    )
+
+
+def _checkpoints(config: Config) -> int:
+    """How many are kept at the end."""
+    train = config.train
+    written = -(-train.steps // train.checkpoint_every)
+    return min(written, train.checkpoints_kept or written)
+
+
+def _host(config: Config, model: Model, layout: Layout) -> int:
+    """Two versions of handed over weights lie in memory, and what a sleeping engine keeps of its own."""
+    if config.engine.kind == "transformers":
+        return 0
+    handed = 0 if config.engine.weights_dir else 2 * model.published_bytes
+    asleep = len(layout.placement.engines) if config.engine.placement == "colocate" else 0
+    return handed + asleep * model.number * model.shape.parameters
+
+
+def _notes(config: Config, model: Model, layout: Layout, tokens: Lengths) -> list[str]:
+    found = []
+    budget = micro_batch(config, tokens)
+    if tokens.longest_row > budget:
+        found.append(
+            f"a row may reach {tokens.longest_row:,} tokens where every budget is used up; planned with {budget:,}. "
+            "engine.max_tokens bounds it"
+        )
+    if layout.room and config.engine.kind == "vllm" and 0 < layout.room.tokens < 4 * layout.room.context:
+        found.append(
+            f"the KV cache of an engine holds {layout.room.sequences} sequences of {layout.room.context:,} tokens"
+        )
+    if warning := lr_warning(config):
+        found.append(warning)
+    return found
+
+
+def _is_apart(plan: Plan) -> bool:
+    roles = [device.role for device in plan.layout.devices]
+    return "generate" in roles

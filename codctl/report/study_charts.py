@@ -1,0 +1,187 @@
+"""Maps and curves of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from codctl.cod.strategies import RALPH
+from codctl.quantities import counted, position
+from codctl.quantities import points as whole
+from codctl.quantities import signed_points as signed
+from codctl.report.chart import Chart, Look, Point, Series
+from codctl.report.curves import ARMS, POSITION
+from codctl.report.heat_map import HeatCell, HeatMap
+from codctl.results.study import last_success
+
+_BAYES = Look("c-bayes", "2 4", "ring")
+_OTHERS = (Look("c-before", "5 3", "down"), Look("c-other", "1 3", "plus"), Look("c-history", "2 3", "square"))
+_LEAST_SCALE = 0.1  # a gain of a few points shall not look like a large one
+Cell = Mapping[str, Any]
+Cells = Mapping[tuple[str, str], Cell]  # by setting and evaluation
+
+
+def index(result: Mapping[str, Any]) -> Cells:
+    return {(cell["setting"], cell["evaluation"]): cell for cell in result["cells"]}
+
+
+def incomplete(cell: Cell) -> str:
+    """Why a cell has no mean; empty when it has one or there is nothing to come."""
+    if cell["state"] == "unequal":
+        return "the seeds were not played alike"
+    return (
+        f"incomplete ({len(cell['seeds'])} of {counted(cell['of'], 'seed')})" if cell["state"] == "incomplete" else ""
+    )
+
+
+def names(result: Mapping[str, Any]) -> dict[str, list[str]]:
+    """For each evaluation its name in lines: what was asked, the family, the preset."""
+    several = {
+        one["source"]
+        for one in result["evaluations"]
+        for other in result["evaluations"]
+        if one["source"] == other["source"] and one["entry"] != other["entry"]
+    }
+    found = {}
+    for one in result["evaluations"]:
+        asked = f"{one['source']}, {one['entry']}" if one["source"] in several else one["source"]
+        preset = " ".join(filter(None, (one["preset"], one["variant"])))
+        found[one["key"]] = list(filter(None, (asked, one["family"], preset)))
+    return found
+
+
+def maps(result: Mapping[str, Any]) -> list[HeatMap]:
+    """Gain, and success at the last position, of every setting in every evaluation."""
+    gains = [abs(cell["gain"]["own"]["mean"]) for cell in result["cells"] if "own" in cell.get("gain", {})]
+    scale = max([_LEAST_SCALE, *gains])
+    return [
+        _map(result, "gain", "Gain within a pack, percentage points", lambda cell: _gain(cell, scale)),
+        _map(result, "last", "Success at the last position, %", _last),
+    ]
+
+
+def _map(result: Mapping[str, Any], key: str, title: str, draw: Callable[[Cell], HeatCell]) -> HeatMap:
+    cells, called = index(result), names(result)
+    evaluations = [one["key"] for one in result["evaluations"]]
+
+    def one(setting: str, evaluation: str) -> HeatCell:
+        cell = cells[setting, evaluation]
+        where = f"{setting} → {' '.join(called[evaluation])}"
+        if cell["state"] == "absent":
+            return HeatCell("–", tip=f"{where}: not part of this study")
+        if why := incomplete(cell):
+            text = f"{len(cell['seeds'])} of {cell['of']}" if cell["state"] == "incomplete" else "unequal"
+            return HeatCell(text, tip=f"{where}: {why}", is_open=True)
+        found = draw(cell)
+        return HeatCell(found.text, found.strength, f"{where}: {found.tip}", found.is_sure)
+
+    settings = [setting["title"] for setting in result["settings"]]
+    return HeatMap(
+        f"map-{key}",
+        title,
+        f"{title}: {counted(len(settings), 'setting')} down, {counted(len(evaluations), 'evaluation')} to the right.",
+        [title.split(", ") for title in settings],
+        [called[evaluation] for evaluation in evaluations],
+        [[one(setting, evaluation) for evaluation in evaluations] for setting in settings],
+    )
+
+
+def _gain(cell: Cell, scale: float) -> HeatCell:
+    gain = cell["gain"].get("own")
+    if gain is None:
+        return HeatCell("–", tip="no gain was measured")
+    none = cell["gain"].get("none")
+    without = f"; without hints {signed(none['mean'])}" if none else ""
+    tip = f"{between(gain, signed)} points{by_seed(cell, gain, signed)}{without}"
+    return HeatCell(signed(gain["mean"]), gain["mean"] / scale, tip, gain["low"] > 0 or gain["high"] < 0)
+
+
+def _last(cell: Cell) -> HeatCell:
+    own = last_success(cell)
+    if own is None:
+        return HeatCell("–", tip="own hints were not played")
+    none = last_success(cell, "none")
+    without = f"; without hints {whole(none['mean'])}" if none else ""
+    lead = cell.get("own_less_none")
+    tip = f"{between(own, whole)} %{by_seed(cell, own, whole)}{without}"
+    return HeatCell(whole(own["mean"]), own["mean"], tip, bool(lead and (lead["low"] > 0 or lead["high"] < 0)))
+
+
+def between(estimate: Mapping[str, float], show: Callable[[float], str]) -> str:
+    ends = f"{show(estimate['low'])} to {show(estimate['high'])}"
+    return f"{show(estimate['mean'])} (95 % interval {ends})"
+
+
+def by_seed(cell: Cell, estimate: Mapping[str, Any], show: Callable[[float], str]) -> str:
+    """Each seed's own number; empty when there is only one."""
+    if len(cell["seeds"]) < 2:
+        return ""
+    pairs = zip(cell["seeds"], estimate["by_seed"], strict=True)
+    return ", " + ", ".join(f"seed {seed}: {show(value)}" for seed, value in pairs)
+
+
+def curves(result: Mapping[str, Any], setting: str) -> list[Chart]:
+    """Success by position of one setting and of its ablations: a chart for each evaluation that is complete."""
+    return _charts(result, setting, "curve", is_solved=False)
+
+
+def solved(result: Mapping[str, Any], setting: str) -> list[Chart]:
+    """Tasks of Ralph loops solved at least once by attempt k."""
+    return _charts(result, setting, "solved", is_solved=True)
+
+
+def _charts(result: Mapping[str, Any], setting: str, key: str, *, is_solved: bool) -> list[Chart]:
+    cells, called = index(result), names(result)
+    place = [one["title"] for one in result["settings"]].index(setting)
+    found = []
+    for number, evaluation in enumerate(result["evaluations"]):
+        cell, is_ralph = cells[setting, evaluation["key"]], evaluation["strategy"] in RALPH
+        if cell["state"] != "complete" or (is_solved and not is_ralph):
+            continue
+        others = {
+            name: cells[other, evaluation["key"]]
+            for other, name in _ablations(result, setting).items()
+            if cells[other, evaluation["key"]]["state"] == "complete"
+        }
+        series = _series(cell, others, is_solved=is_solved)
+        if series:
+            asked, *world = called[evaluation["key"]]
+            title = f"{asked}: {' '.join(world)}" if world else asked
+            x_label = "attempt at the same task" if is_ralph else POSITION
+            y_label = "tasks solved at least once" if is_solved else "success, share of packs"
+            xs = sorted({point.x for one in series for point in one.points})
+            ticks = xs if len(xs) <= 8 else xs[:: -(-len(xs) // 8)]
+            found.append(Chart(f"{key}{place}-{number}", title, x_label, y_label, series, x_ticks=ticks))
+    return found
+
+
+def _series(cell: Cell, others: Mapping[str, Cell], *, is_solved: bool) -> list[Series]:
+    def points(one: Cell, name: str) -> list[Point]:
+        if is_solved:
+            return [Point(p["attempt"], p["mean"], p["low"], p["high"]) for p in one["solved_by_attempt"].get(name, ())]
+        curve = (one["arms"] | one["references"]).get(name, ())
+        return [Point(position(p["position"]), p["mean"], p["low"], p["high"]) for p in curve]
+
+    found = [Series("bayes", [Point(p.x, p.y) for p in points(cell, "bayes")], _BAYES)]
+    found.append(Series("no hints", points(cell, "none"), ARMS["none"][1]))
+    found += [
+        Series(f"own, {name}", points(other, "own"), look)
+        for (name, other), look in zip(others.items(), _OTHERS, strict=False)
+    ]
+    found.append(Series("own hints", points(cell, "own"), ARMS["own"][1]))
+    return [one for one in found if one.points]
+
+
+def _ablations(result: Mapping[str, Any], setting: str) -> dict[str, str]:
+    """Titles of the settings that differ from this one in their ablation alone, with the ablation's name."""
+
+    def common(labels: Mapping[str, Any]) -> Sequence[tuple[str, Any]]:
+        return [(key, value) for key, value in labels.items() if key != "ablation"]
+
+    labels: Sequence[Mapping[str, Any]] = result["settings"]
+    mine: Mapping[str, Any] = next(one["labels"] for one in labels if one["title"] == setting)
+    return {
+        one["title"]: str(one["labels"]["ablation"])
+        for one in labels
+        if one["title"] != setting and "ablation" in one["labels"] and common(one["labels"]) == common(mine)
+    }

@@ -1,0 +1,227 @@
+"""Numbers of a sweep or study: one cell for each setting and evaluation, over training seeds and packs.
+
+Success is raw throughout. Shape suffixes: J sampling seeds, P packs, S positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from codctl.cod.strategies import RALPH
+from codctl.results.outcomes import unread
+from codctl.results.statistics import Estimates, Floats, differences, seeds_half_width, shares
+from codctl.results.summary import solved_so_far
+
+Column = tuple[str, str, int]  # measure, arm, place
+_SHARES, _DIFFERENCES = ("success", "solved"), ("gain", "own_less_none")
+_ALIKE = ("family", "preset", "variant", "strategy", "rendering", "packs", "length", "temperature")
+
+METHOD = (
+    "Means over training seeds of raw success. The 95 % intervals cover the choice of seeds and of packs: the part "
+    "of the seeds uses a t quantile, which is wide for few seeds; the part of the packs counts once, since all seeds "
+    "play the same packs. For a single seed it is Wilson's interval over packs, which does not cover other seeds."
+)
+METHOD_OF_SUMMARIES = (
+    "Means over training seeds of raw success. The 95 % intervals add in quadrature a half width for the seeds (a t "
+    "quantile, wide for few seeds) and one for the packs (the mean over seeds of Wilson's half widths, as if a pack "
+    "were equally hard for all seeds). For a single seed it is the interval "
+    "over packs, which does not cover other seeds."
+)
+
+
+@dataclass(frozen=True)
+class Played:
+    """One evaluation of one trained model, pack by pack.
+
+    Attributes:
+        what: The part of the suite's result.
+        success_JPS: For each arm and reference policy; NaN where an episode could not be played.
+    """
+
+    what: Mapping[str, Any]
+    success_JPS: Mapping[str, Floats]
+
+
+def is_alike(parts: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the training seeds of a setting were asked the same: else their mean would mean nothing."""
+    asked = [[*(part.get(key) for key in _ALIKE), len(part["seeds"])] for part in parts]
+    return all(one == asked[0] for one in asked)
+
+
+def cell(played: Sequence[Played]) -> dict[str, Any]:
+    """Sum up one evaluation over the training seeds of a setting.
+
+    Args:
+        played: One for each seed; all were asked the same (`is_alike`).
+
+    Returns:
+        `packs`, `positions`, `unread` (what to say where most replies could not be read; else empty), `arms` and
+        `references` (success by position), `gain` (last less first position, by arm), `own_less_none` (at the last
+        position), and `solved_by_attempt` of a Ralph loop. Every estimate has `mean`, `low`, `high` and `by_seed`.
+    """
+    what = played[0].what
+    tables = [_columns(one) for one in played]
+    columns = [column for column in tables[0] if all(column in table for table in tables)]
+    estimates = {
+        column: found
+        for kind, measure in ((_SHARES, shares), (_DIFFERENCES, differences))
+        for column, found in _estimates(tables, [one for one in columns if one[0] in kind], measure, what).items()
+    }
+    return {**_head([one.what for one in played]), **_sorted_out(what, estimates)}
+
+
+def difference(ours: Sequence[Played], theirs: Sequence[Played]) -> dict[str, Any] | None:
+    """What the own hints of one setting are better by, seed by seed and pack by pack; None when they do not pair."""
+    if len(ours) != len(theirs) or not is_alike([one.what for one in (*ours, *theirs)]):
+        return None
+    tables: list[dict[Column, Floats]] = []
+    for our, their in zip(ours, theirs, strict=True):
+        mine, other = _columns(our), _columns(their)
+        last = max((place for measure, arm, place in mine if (measure, arm) == ("success", "own")), default=None)
+        keys: dict[str, Column] = {"gain": ("gain", "own", 0), "last": ("success", "own", last or 0)}
+        if last is None or any(key not in mine or key not in other for key in keys.values()):
+            return None
+        tables.append({(name, "own", 0): mine[key] - other[key] for name, key in keys.items()})
+    # A gain is a difference itself, so two of them can be 2 apart.
+    reach = {"gain": 2.0, "last": 1.0}
+    found: dict[str, Any] = {}
+    for name, most in reach.items():
+        estimates = _estimates(tables, [(name, "own", 0)], partial(differences, reach=most), ours[0].what)
+        found |= {column[0]: estimate for column, estimate in estimates.items()}
+    return found if len(found) == len(reach) else None
+
+
+def _estimates(
+    tables: Sequence[Mapping[Column, Floats]],
+    columns: Sequence[Column],
+    measure: Callable[..., Estimates],
+    what: Mapping[str, Any],
+) -> dict[Column, dict[str, Any]]:
+    """Every column that is known, with its interval."""
+    if not columns:
+        return {}
+    found = measure([np.stack([table[column] for column in columns], axis=1) for table in tables], _groups(what))
+    return {
+        column: _estimate(found.mean_C[c], found.low_C[c], found.high_C[c], found.mean_KC[:, c])
+        for c, column in enumerate(columns)
+        if not np.isnan(found.mean_C[c])
+    }
+
+
+def cell_of_summaries(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The same as `cell` from the results alone, for sweeps whose rows would take too long to read.
+
+    `own_less_none` is missing: without rows it is not known pack by pack.
+    """
+    arms = [arm for arm in parts[0]["arms"] if all(arm in part["arms"] for part in parts)]
+    found: dict[str, Any] = {"arms": {arm: _over_seeds([p["arms"][arm]["success"] for p in parts]) for arm in arms}}
+    curves = [part.get("ceiling_curves", {}) for part in parts]
+    found["references"] = {
+        name: _over_seeds([curve[name] for curve in curves])
+        for name in curves[0]
+        if all(name in curve for curve in curves)
+    }
+    gains = [part.get("gain", {}) for part in parts]
+    found["gain"] = {
+        arm: _within(_combined([gain[arm] for gain in gains]), "gain")
+        for arm in arms
+        if all(arm in gain for gain in gains)
+    }
+    return {**_head(parts), **found}
+
+
+def last_success(found: Mapping[str, Any], arm: str = "own") -> dict[str, Any] | None:
+    """The estimate at the last position; None when the arm was not played."""
+    curve: Sequence[dict[str, Any]] = found.get("arms", {}).get(arm, ())
+    return curve[-1] if curve else None
+
+
+def _head(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    what = parts[0]
+    return {
+        "packs": what["packs"],
+        "positions": what["positions"],
+        "failed_episodes": sum(part.get("failed_episodes", 0) for part in parts),
+        "unread": unread({**what, "outcomes": [point for part in parts for point in part.get("outcomes") or ()]}),
+    }
+
+
+def _columns(played: Played) -> dict[Column, Floats]:
+    """Everything that is measured of a pack, each as an array over packs."""
+    found: dict[Column, Floats] = {}
+    positions = played.what["positions"]
+    means = {arm: mean_of_known(success_JPS) for arm, success_JPS in played.success_JPS.items()}
+    for arm, success_PS in means.items():
+        found |= {("success", arm, position): success_PS[:, s] for s, position in enumerate(positions)}
+        if len(positions) > 1:
+            found["gain", arm, 0] = success_PS[:, -1] - success_PS[:, 0]
+        if played.what["strategy"] in RALPH:
+            solved_PS = mean_of_known(solved_so_far(played.success_JPS[arm]))
+            found |= {("solved", arm, position + 1): solved_PS[:, s] for s, position in enumerate(positions)}
+    if {"own", "none"} <= set(means):
+        found["own_less_none", "own", 0] = means["own"][:, -1] - means["none"][:, -1]
+    return found
+
+
+def _sorted_out(what: Mapping[str, Any], estimates: Mapping[Column, dict[str, Any]]) -> dict[str, Any]:
+    arms, references = list(what["arms"]), list(what.get("ceiling_curves", {}))
+
+    def curve(measure: str, arm: str, place: str) -> list[dict[str, Any]]:
+        return [{place: key[2], **found} for key, found in estimates.items() if key[:2] == (measure, arm)]
+
+    found: dict[str, Any] = {
+        "arms": {arm: curve("success", arm, "position") for arm in arms},
+        "references": {name: curve("success", name, "position") for name in references},
+        "gain": {arm: estimates["gain", arm, 0] for arm in arms if ("gain", arm, 0) in estimates},
+    }
+    if (lead := estimates.get(("own_less_none", "own", 0))) is not None:
+        found["own_less_none"] = lead
+    if what["strategy"] in RALPH:
+        found["solved_by_attempt"] = {name: curve("solved", name, "attempt") for name in (*arms, *references)}
+    return found
+
+
+def _groups(what: Mapping[str, Any]) -> Floats | None:
+    """Under ralph_full so many packs in a row are tasks of one world, and are drawn together."""
+    if what["strategy"] != "ralph_full" or what["packs"] <= what["length"]:
+        return None
+    groups_P: Floats = np.floor(np.arange(what["packs"]) / what["length"])
+    return groups_P
+
+
+def mean_of_known(values_JPS: Floats) -> Floats:
+    """Mean over the first axis, of what is known."""
+    known_JPS = ~np.isnan(values_JPS)
+    sums_PS, counts_PS = np.where(known_JPS, values_JPS, 0.0).sum(axis=0), known_JPS.sum(axis=0)
+    found: Floats = np.divide(sums_PS, counts_PS, out=np.full(sums_PS.shape, np.nan), where=counts_PS > 0)
+    return found
+
+
+def _estimate(mean: float, low: float, high: float, by_seed: Floats) -> dict[str, Any]:
+    return {"mean": float(mean), "low": float(low), "high": float(high), "by_seed": [float(one) for one in by_seed]}
+
+
+def _within(estimate: dict[str, Any], measure: str) -> dict[str, Any]:
+    """An interval that is widened for few seeds still ends where shares, and differences of shares, end."""
+    least = 0.0 if measure in ("success", "solved") else -1.0
+    return {**estimate, "low": max(least, estimate["low"]), "high": min(1.0, estimate["high"])}
+
+
+def _over_seeds(curves: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Positions that every seed has."""
+    by_position = [{point["position"]: point for point in curve} for curve in curves]
+    common = [position for position in by_position[0] if all(position in points for points in by_position)]
+    return [{"position": p, **_within(_combined([points[p] for points in by_position]), "success")} for p in common]
+
+
+def _combined(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    by_seed = np.array([point["mean"] for point in points], dtype=np.float64)
+    mean, of_seeds = float(by_seed.mean()), seeds_half_width(by_seed)
+    below = float(np.mean([point["mean"] - point["low"] for point in points]))
+    above = float(np.mean([point["high"] - point["mean"] for point in points]))
+    return _estimate(mean, mean - np.hypot(below, of_seeds), mean + np.hypot(above, of_seeds), by_seed)

@@ -1,0 +1,191 @@
+"""What was said in a trajectory, for a reader: prompts as the model saw them, replies, what was read, and answers."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from codctl.cod.conversation import Chat
+from codctl.cod.trajectory import EpisodeRecord, Trajectory
+from codctl.envs.base import Pack, Rendering
+from codctl.files import reader
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One reply and what surrounds it.
+
+    Attributes:
+        prompt: What the model read since its last reply, with special tokens.
+        reply: What it wrote, with special tokens; None when no reply came.
+        read: The action, or the hints, that were read from it; None where it could not be read.
+        answer: What the world said to that.
+        prompt_tokens: Length of `prompt`.
+        reply_tokens: Length of `reply`.
+    """
+
+    prompt: str
+    reply: str | None
+    read: str | None
+    answer: str
+    prompt_tokens: int
+    reply_tokens: int
+
+
+@dataclass(frozen=True)
+class EpisodeTranscript:
+    """One solve or update episode.
+
+    Attributes:
+        kind: `solve`, or the `update` that follows it.
+        position: In the pack, from 0.
+        foreign: Whether the task is a distractor.
+        outcome: How it ended (`codctl.outcomes`).
+        words: What a server said about it.
+        success: Solve: 0 or 1; None for an update, and where it was not played.
+        reward: Shaped reward; None where it was not played.
+        feedback: What the world or the parser said at the end.
+        task: Solve: the task as a person reads it.
+        truth: Solve: the hidden facts, as a hint.
+        hints_before: The hints in force.
+        hints_after: Update: the hints in force afterwards.
+        hint_right: Of `hints_after`, of a solve of `hints_before`: hidden facts that they state, as are the next four.
+        hint_wrong: Facts that they state wrongly.
+        hint_missing: Hidden facts that they do not state.
+        hint_knowable: Hidden facts that follow from what was seen.
+        hint_knowable_right: Those of them that the hints state.
+        weight_version: Of the weights that wrote the last reply.
+        specials: Special tokens that occur in prompts and replies.
+        turns: In order.
+        credit_return: Return, in training only, as are the next two.
+        credit_baseline: What it was compared with.
+        credit_advantage: What the episode was trained with.
+    """
+
+    kind: str
+    position: int
+    foreign: bool
+    outcome: str
+    words: str
+    success: float | None
+    reward: float | None
+    feedback: str
+    task: str
+    truth: str
+    hints_before: str
+    hints_after: str | None
+    hint_right: int
+    hint_wrong: int
+    hint_missing: int
+    hint_knowable: int
+    hint_knowable_right: int
+    weight_version: int
+    specials: tuple[str, ...]
+    turns: tuple[Turn, ...]
+    credit_return: float | None = None
+    credit_baseline: float | None = None
+    credit_advantage: float | None = None
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> EpisodeTranscript:
+        """From plain data; keys of later versions are left out."""
+        known = {key: value for key, value in values.items() if key in cls.__dataclass_fields__}
+        turns = tuple(Turn(**turn) for turn in known["turns"])
+        return cls(**{**known, "turns": turns, "specials": tuple(known["specials"])})
+
+
+def transcribe(
+    trajectory: Trajectory,
+    pack: Pack,
+    chat: Chat,
+    rendering: Rendering,
+    credit_rows: Sequence[dict[str, float]] | None = None,
+) -> list[EpisodeTranscript]:
+    """The transcripts of a trajectory's episodes, in order.
+
+    Args:
+        trajectory: What was played.
+        pack: Its pack.
+        chat: Of the model that played it.
+        rendering: In which it was played.
+        credit_rows: Return, baseline and advantage of each episode.
+    """
+    before = {episode.position: episode.hints for episode in trajectory.of("solve")}
+    found = []
+    for number, episode in enumerate(trajectory.episodes):
+        slot, is_solve, score = pack.slots[episode.position], episode.kind == "solve", episode.hint_score
+        credit = credit_rows[number] if credit_rows else {}
+        found.append(
+            EpisodeTranscript(
+                kind=episode.kind,
+                position=episode.position,
+                foreign=slot.foreign,
+                outcome=episode.outcome,
+                words=episode.fault.words if episode.fault else "",
+                success=episode.raw_reward if is_solve and not episode.failed else None,
+                reward=None if episode.failed else episode.shaped_reward,
+                feedback=episode.feedback,
+                task=slot.family.describe_task(slot.world, slot.task) if is_solve else "",
+                truth=slot.family.truth(slot.world, rendering) if is_solve else "",
+                hints_before=before[episode.position],
+                hints_after=None if is_solve else episode.hints,
+                hint_right=score.right,
+                hint_wrong=score.wrong,
+                hint_missing=score.missing,
+                hint_knowable=score.knowable,
+                hint_knowable_right=score.knowable_right,
+                weight_version=episode.weight_version,
+                specials=tuple(chat.specials(episode.ids)),
+                turns=tuple(_turns(episode, chat)),
+                credit_return=credit.get("return"),
+                credit_baseline=credit.get("baseline"),
+                credit_advantage=credit.get("advantage"),
+            )
+        )
+    return found
+
+
+def packed(episodes: Sequence[EpisodeTranscript]) -> str:
+    """Transcripts as one short word of ASCII, for a line of JSON."""
+    body = json.dumps([asdict(episode) for episode in episodes]).encode()
+    return base64.b85encode(zlib.compress(body, 6)).decode("ascii")
+
+
+def unpacked(word: str) -> list[EpisodeTranscript]:
+    """What `packed` made."""
+    return [EpisodeTranscript.of(values) for values in reader.parse(_unzipped(base64.b85decode(word)))]
+
+
+def _unzipped(data: bytes) -> bytes:
+    """At most so much: a few bytes can stand for gigabytes."""
+    inflater = zlib.decompressobj()
+    found = inflater.decompress(data, reader.LARGE)
+    if inflater.unconsumed_tail:
+        raise reader.UnfitError("it holds trajectories that are too large")
+    return found
+
+
+def _turns(episode: EpisodeRecord, chat: Chat) -> Iterator[Turn]:
+    # Each reply is answered by the next observation, the last one by the feedback.
+    answers = [*episode.observations[1:], episode.feedback]
+    read: Sequence[str] = episode.actions
+    if episode.kind == "update" and episode.outcome == "written":
+        read = (episode.hints,)
+    start = 0
+    for number, end in enumerate(episode.turn_ends):
+        split = next((place for place in range(start, end) if episode.loss_mask[place]), end)
+        yield Turn(
+            prompt=chat.show(episode.ids[start:split]),
+            reply=chat.show(episode.ids[split:end]),
+            read=read[number] if number < len(read) else None,
+            answer=answers[number] if number < len(answers) else "",
+            prompt_tokens=split - start,
+            reply_tokens=end - split,
+        )
+        start = end
+    if start < len(episode.ids):  # the last reply never came
+        yield Turn(chat.show(episode.ids[start:]), None, None, episode.feedback, len(episode.ids) - start, 0)

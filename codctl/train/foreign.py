@@ -1,0 +1,90 @@
+"""What a run that was made elsewhere does not decide: which servers are contacted, and what a job executes.
+
+Somebody may have sent it, so these settings of its config do not count. A copy of a run, and one that was moved here
+from another disk, cannot be told from it: there the user gives them again.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from codctl.errors import RefusedError
+
+if TYPE_CHECKING:
+    from codctl.config.schema import Config
+    from codctl.runs.directory import RunDirectory
+
+_SERVERS = ("engine.servers",)
+_JOB = ("cluster.setup", "cluster.extras")
+
+
+def refuse(run: RunDirectory, config: Config, *, slurm: bool) -> None:
+    """Refuse to continue a run that was made elsewhere, where that would need such a setting.
+
+    Raises:
+        RefusedError: Its config names servers, or what a job executes and `slurm`.
+        PreflightError: Its model would be fetched from the hub.
+    """
+    hint = f"codctl train YOUR_RECIPE --fork {shlex.quote(run.title)} --name NEW continues it with your own settings"
+    found, _ = withheld(run, config)
+    _refuse(found, (*_SERVERS, *(_JOB if slurm else ())), str(run.path / "config.json"), hint)
+    if config.model.path is not None and not run.is_at_home():
+        from codctl.models import hub
+
+        hub.located(config.model.path, config.model.revision, weights=config.model.init == "weights")
+
+
+def withheld(run: RunDirectory, config: Config) -> tuple[dict[str, Any], Config]:
+    """The settings of a run made elsewhere that do not count, by key, and its config without them."""
+    if run.is_at_home():
+        return {}, config
+    found = {key: value for key in (*_SERVERS, *_JOB) if (value := _get(config, key))}
+    if found:
+        engine = config.engine.model_copy(update={"servers": ()})
+        cluster = config.cluster.model_copy(update={"setup": (), "extras": {}})
+        config = config.model_copy(update={"engine": engine, "cluster": cluster})
+    return found, config
+
+
+def refuse_servers(found: Mapping[str, Any], config: Config, where: str) -> None:
+    """Refuse an engine whose servers do not count, unless the user has named others.
+
+    Raises:
+        RefusedError: Says which.
+    """
+    if not config.engine.servers:
+        hint = "codctl eval --run RUN engine.servers=[URL] or engine.kind=transformers chooses another engine"
+        _refuse(found, _SERVERS, where, hint)
+
+
+def refuse_job(found: Mapping[str, Any], config: Config, where: str) -> None:
+    """Refuse a job that would lack its commands or options, unless the user has given others.
+
+    Raises:
+        RefusedError: Says which.
+    """
+    missing = [key for key in _JOB if not _get(config, key)]
+    _refuse(found, missing, where, "leave out --slurm, or add cluster.setup=[...] to the command")
+
+
+def _refuse(found: Mapping[str, Any], keys: Iterable[str], where: str, hint: str) -> None:
+    for key in keys:
+        if key in found:
+            raise RefusedError(
+                f"this run was made in another folder, so its {key} is not used: {_shown(found[key])}",
+                where=where,
+                hint=hint,
+            )
+
+
+def _get(config: Config, key: str) -> Any:
+    section, _, name = key.partition(".")
+    return getattr(getattr(config, section), name)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        value = [f"{name}={one}" for name, one in value.items()]
+    return "; ".join(value)

@@ -1,0 +1,219 @@
+"""The engine of a training: which of the learner's weights it samples with, and when it gets others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import shutil
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codctl.cod.conversation import Chat
+from codctl.cod.engine import Asker, Generation, Sampling, Weights
+from codctl.cod.mixture import Mixture
+from codctl.cod.prompts import solve_messages
+from codctl.config.schema import Config, EngineConfig
+from codctl.envs.base import Pack, Situation
+from codctl.errors import PreflightError, StageError
+from codctl.files import lock
+from codctl.learner.batching import Sample
+from codctl.seeds import derive_seed
+from codctl.train.training_engine import TrainingEngine
+
+if TYPE_CHECKING:
+    from codctl.learner.group import LearnerGroup
+
+_MEMORY = Path("/dev/shm")  # noqa: S108  a folder of one's own below it, closed to others
+_OWNER = "owner"  # file beside the weights: host and run
+_PROBES, _PROBE_TOKENS = 4, 16
+# Largest mean difference of log-probs that rounding explains, on any machine: it follows from the type. A log-prob is a
+# difference of logits; one of size 32 has a rounding step of 0.125 in bfloat16 and of 4e-6 in float32, and what kernels
+# add to it in another order stays within one step in the mean for the first, within some hundred for the second, whose
+# matrix products GPUs may do with ten bits. Other weights, another temperature or raw log-probs are off by more.
+_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.15}
+
+
+def version_for(step: int, engine: EngineConfig) -> int:
+    """Rollout steps that the weights have with which step `step` (from 1) is played: a function of the recipe alone."""
+    learned = max(0, step - 1 - engine.overlap)
+    return learned // engine.sync_every * engine.sync_every
+
+
+class Sampler:
+    """Keeps an engine at the version that a step is to be played with.
+
+    Args:
+        config: Recipe.
+        opened: Samples.
+        group: The learner.
+        run: Folder of the run, after which the folder of handed over weights is called.
+        chat: Of the model.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        opened: TrainingEngine,
+        group: LearnerGroup,
+        *,
+        run: Path,
+        chat: Chat,
+    ) -> None:
+        self.engine, self.apart, self._turns = opened.engine, opened.apart, opened.turns
+        self._config, self._group, self._chat = config, group, chat
+        self._run, self._root = run.resolve(), weights_folder(config.engine, run)
+        if self.apart:
+            remove_abandoned(_MEMORY)
+        self._version = 0
+        self._is_asleep = False
+
+    def folder(self, version: int) -> Path:
+        """Where the weights of a version are handed over."""
+        return self._root / f"v{version:06d}"
+
+    async def use(self, version: int, *, learned: int, keep: int) -> None:
+        """Let the engine sample with the weights of a version. Nothing may be in flight.
+
+        Args:
+            version: Wanted; where nobody has it any more, the learner's is taken.
+            learned: Rollout steps that the learner's weights have.
+            keep: A version that will be wanted again.
+
+        Raises:
+            StageError: The engine does not have the new weights.
+        """
+        if not self.apart:
+            self._version = version
+            await self.engine.update_weights(Weights(version))
+            return
+        if version == self._version:
+            return
+        if not self.folder(version).is_dir():
+            version = learned  # after a fork nobody has the older ones
+            self._publish(version)
+        await self.wake()
+        await self.engine.update_weights(Weights(version, self.folder(version)))
+        self._version = version
+        if version == learned:
+            await self._check()
+        self._forget_all_but({version, keep})
+
+    async def restore(self, version: int, published: Path | None, *, learned: int) -> None:
+        """After a resume: give the engine the weights that it had, those of a checkpoint when the learner is ahead."""
+        if self.apart:
+            self._forget_all_but(set())
+            if published is not None:
+                self._make_root()
+                shutil.copytree(published, self.folder(version))
+            elif version == learned and self._config.engine.lags:
+                self._publish(version)
+        await self.use(version, learned=learned, keep=version)
+
+    async def wake(self) -> None:
+        """Give the engine the memory of the GPUs that it shares with the learner."""
+        if self._turns and self._is_asleep:
+            await self._turns.wake()
+            self._is_asleep = False
+
+    async def rest(self) -> None:
+        """Give that memory to the learner."""
+        if self._turns and not self._is_asleep:
+            await self._turns.sleep()
+            self._is_asleep = True
+
+    async def aclose(self) -> None:
+        """End the engine, and take the handed over weights away."""
+        try:
+            await self.engine.aclose()
+        finally:
+            shutil.rmtree(self._root, ignore_errors=True)
+
+    def _publish(self, version: int) -> None:
+        self._make_root()
+        self._group.publish(self.folder(version))
+
+    def _make_root(self) -> None:
+        _make_private(self._root)
+        owner = f"{socket.gethostname()}\n{self._run}"
+        (self._root / _OWNER).write_text(owner, encoding="utf-8", errors="surrogateescape")
+
+    def _forget_all_but(self, versions: set[int]) -> None:
+        kept = {self._root / _OWNER, *(self.folder(version) for version in versions)}
+        for path in self._root.iterdir() if self._root.is_dir() else ():
+            if path not in kept:
+                shutil.rmtree(path, ignore_errors=True)
+
+    async def _check(self) -> None:
+        """Compare the engine's log-probs of its own replies with the learner's."""
+        packs = Mixture.of(self._config.world).packs("validation", 0, 0, _PROBES)
+        asked = [self._prompt(pack) for pack in packs]
+        async with asyncio.timeout(self._config.sampling.deadline_s):
+            replies = await asyncio.gather(*(self._ask(ids, asker) for ids, asker in asked))
+        rows = [_row(ids, reply) for (ids, _), reply in zip(asked, replies, strict=True)]
+        gaps = [
+            abs(said - scored)
+            for reply, scores in zip(replies, self._group.score(rows), strict=True)
+            for said, scored in zip(reply.logprobs, scores, strict=True)
+        ]
+        gap = sum(gaps) / len(gaps)
+        limit = _TOLERANCE[self._config.model.dtype]
+        if not gap <= limit:
+            raise StageError(
+                f"weight sync failed at step {self._version}: the log-probs of engine and learner differ by {gap:.3g} "
+                f"on average (limit {limit:.3g})",
+                hint="an external server needs the same model and dtype, and --logprobs-mode processed_logprobs",
+            )
+
+    def _prompt(self, pack: Pack) -> tuple[list[int], Asker]:
+        rendering = self._config.world.rendering
+        slot = pack.slots[0]
+        episode = slot.begin(rendering)
+        ids = self._chat.open(solve_messages(slot, "", episode.observation, rendering))
+        return ids, Asker("solve", Situation(pack, 0, episode, (), "", rendering))
+
+    async def _ask(self, ids: Sequence[int], asker: Asker) -> Generation:
+        sampling = Sampling(_PROBE_TOKENS, self._config.sampling.temperature, self._chat.stop_ids)
+        seed = derive_seed("probe", self._version, asker.situation.pack.id)
+        return await self.engine.generate(ids, sampling, seed=seed, asker=asker)
+
+
+def weights_folder(engine: EngineConfig, run: Path) -> Path:
+    """Where a run hands weights over: in memory, where there is such a folder. The same for each attempt at the run."""
+    chosen = Path(engine.weights_dir).expanduser() if engine.weights_dir else _MEMORY
+    root = chosen if engine.weights_dir or os.access(chosen, os.W_OK) else run
+    digest = hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:16]
+    return root / f"codctl-{os.getuid()}-{digest}"
+
+
+def remove_abandoned(memory: Path) -> None:
+    """Delete the weights that runs of this user have left in memory: killed, and not continued since."""
+    for root in memory.glob(f"codctl-{os.getuid()}-*"):
+        with contextlib.suppress(OSError):  # another user's, or of no run that is known
+            host, _, run = (root / _OWNER).read_text(encoding="utf-8", errors="surrogateescape").partition("\n")
+            # Containers may share this memory, and not the disk that the run is on.
+            is_here = host == socket.gethostname() and root.stat().st_uid == os.getuid()
+            if is_here and not lock.is_locked(Path(run) / "lock"):
+                shutil.rmtree(root, ignore_errors=True)
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder that nobody else may look into, or put anything into.
+
+    Raises:
+        PreflightError: There is one that belongs to somebody else.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise PreflightError(
+            "the folder for weights belongs to another user", where=str(folder), hint="engine.weights_dir=FOLDER"
+        )
+
+
+def _row(ids: Sequence[int], reply: Generation) -> Sample:
+    sampled = len(reply.token_ids)
+    mask = [0] * len(ids) + [1] * sampled
+    return Sample([*ids, *reply.token_ids], mask, [0.0] * len(ids) + reply.logprobs, 0.0)

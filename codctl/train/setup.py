@@ -1,0 +1,147 @@
+"""What several stages need: rollout settings, chat, engine and threads of a recipe."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codctl.cod.conversation import TemplateChat
+from codctl.cod.rollout import RolloutSettings
+from codctl.config.schema import Config
+from codctl.models import hub
+from codctl.models.model_check import silence
+from codctl.models.model_checks import check_tokenizer
+from codctl.models.model_files import read_settings
+from codctl.models.models import check_folder, load_chat, load_model, load_tokenizer
+from codctl.models.trainable import use_attention
+
+if TYPE_CHECKING:
+    import torch
+
+    from codctl.engines.transformers_engine import TransformersEngine
+
+SIDE_FILE = "codctl.json"  # beside a model: how it was trained to be prompted
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A model that can be talked to."""
+
+    model: Any
+    tokenizer: Any
+    chat: TemplateChat
+
+    @property
+    def max_tokens(self) -> int:
+        return int(self.model.config.max_position_embeddings)
+
+
+def rollout_settings(config: Config) -> RolloutSettings:
+    """The part of a recipe that the rollout reads."""
+    return RolloutSettings(
+        rendering=config.world.rendering,
+        temperature=config.sampling.temperature,
+        solve_tokens=config.sampling.solve_tokens,
+        update_tokens=config.sampling.update_tokens,
+        on_parse_failure=config.context.on_parse_failure,
+        parse_failure_reward=config.context.parse_failure_reward,
+        max_chars=config.context.max_chars,
+        turn_penalty=config.train.reward.turn_penalty,
+        deadline_s=config.sampling.deadline_s,
+        top_p=config.sampling.top_p,
+        suggested_tokens=config.sampling.suggested_tokens,
+        answers=config.sampling.answers,
+    )
+
+
+def prepare_process(threads: int) -> None:
+    """Make torch repeatable and quiet in this process: thread count, no hub, no telemetry, no progress bars."""
+    hub.stay_offline()
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import torch
+
+    torch.set_num_threads(threads)
+    silence()
+
+
+def load_speaker(folder: Path, dtype: str, device: str) -> Speaker:
+    """Load model, tokenizer and chat of a folder; PreflightError says what is wrong with it."""
+    check_folder(folder)
+    tokenizer = load_tokenizer(folder)
+    check_tokenizer(tokenizer, folder)
+    chat = load_chat(folder, tokenizer)
+    model = load_model(folder, dtype, device)
+    use_attention(model, "auto", dtype)
+    return Speaker(model, tokenizer, chat)
+
+
+def make_engine(
+    speaker: Speaker, max_batch: int, autocast: torch.dtype | None = None, *, is_trained: bool = False
+) -> TransformersEngine:
+    """An engine in this process.
+
+    Args:
+        speaker: Whose model samples.
+        max_batch: Most sequences in one forward pass.
+        autocast: See `TransformersEngine`.
+        is_trained: Whether the optimiser's numbers lie beside the model's.
+    """
+    from codctl.engines.transformers_engine import TransformersEngine
+
+    pad_id = speaker.tokenizer.pad_token_id
+    pad_id = speaker.chat.stop_ids[0] if pad_id is None else pad_id
+    return TransformersEngine(
+        speaker.model,
+        pad_id=pad_id,
+        max_tokens=speaker.max_tokens,
+        max_batch=max_batch,
+        autocast=autocast,
+        memory=_kv_memory(speaker.model, is_trained=is_trained),
+    )
+
+
+def _kv_memory(model: Any, *, is_trained: bool) -> int | None:
+    """Most bytes of keys and values; None when the machine's memory is not known."""
+    import torch
+
+    from codctl.plan.devices import machine_memory
+    from codctl.plan.engines import kv_limit
+    from codctl.plan.sizes import MOMENTS
+
+    device = next(model.parameters()).device
+    memory = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else machine_memory()
+    resident = sum(
+        weights.nbytes + (MOMENTS * weights.numel() if is_trained and weights.requires_grad else 0)
+        for weights in model.parameters()
+    )
+    return kv_limit(memory, resident) if memory else None
+
+
+def export(speaker: Speaker, config: Config, folder: Path) -> None:
+    """Save model and tokenizer as an ordinary Hugging Face folder, with how it wants to be prompted."""
+    speaker.model.save_pretrained(folder, safe_serialization=True)
+    speaker.tokenizer.save_pretrained(folder)
+    write_side_file(config, speaker.chat, folder)
+
+
+def write_side_file(config: Config, chat: TemplateChat, folder: Path) -> None:
+    """Put beside a model how it wants to be prompted, for `read_side_file`."""
+    side = {
+        "schema": 1,
+        "world": config.world.model_dump(mode="json"),
+        "sampling": config.sampling.model_dump(mode="json"),
+        "chat": chat.describe(),
+    }
+    (folder / SIDE_FILE).write_text(json.dumps(side, indent=2) + "\n")
+
+
+def read_side_file(folder: Path) -> dict[str, Any]:
+    """What `write_side_file` put beside the model; empty for a foreign folder."""
+    path = folder / SIDE_FILE
+    if not path.is_file():
+        return {}
+    return read_settings(path)

@@ -1,0 +1,126 @@
+"""The fine-tuning on demonstrations: what it learns from, and that it continues as if it had never been stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from codctl.cod.conversation import TemplateChat
+from codctl.cod.trajectory import EpisodeRecord
+from codctl.config.schema import Config
+from codctl.learner.imitation import Imitation, Place, SftStep
+from codctl.learner.warm_start import demonstrations
+from codctl.models.models import load_model
+from codctl.models.trainable import load_trainable
+from codctl.train.setup import rollout_settings
+
+
+def recipe(folder: Path, rank: int = 0, **warm: Any) -> Config:
+    return Config.model_validate(
+        {
+            "world": {"preset": "tiny", "rendering": "compact", "length": 3},
+            "model": {"path": str(folder), "lora": {"rank": rank}},
+            "sampling": {"solve_tokens": 8, "update_tokens": 12},
+            "warm_start": {"packs": 8, "batch_rows": 8, "lr": 5e-3, "epochs": 2, **warm},
+        }
+    )
+
+
+@pytest.fixture
+def episodes(tiny_folder: Path, tokenizer: Any) -> list[EpisodeRecord]:
+    config = recipe(tiny_folder)
+    return demonstrations(config, TemplateChat(tokenizer), rollout_settings(config))
+
+
+class Stop(KeyboardInterrupt):
+    """Ctrl-C after some micro-batches."""
+
+
+def trained(
+    folder: Path, config: Config, episodes: list[EpisodeRecord], kept: Path, *, micro_batches: int = 10_000
+) -> tuple[dict[str, torch.Tensor], list[SftStep], list[Place]]:
+    """Trained tensors, steps, and what was reported; `Stop` after so many micro-batches."""
+    imitation = Imitation(load_trainable(folder, config, "cpu"), config, pad_id=0, folder=kept)
+    assert imitation.restore() == []
+    places: list[Place] = []
+
+    def watch(place: Place) -> None:
+        places.append(place)
+        if len(places) == micro_batches:
+            raise Stop
+
+    imitation.train_on(episodes, lambda _: None, watch)
+    return dict(imitation._learner.trained()), imitation.steps, places
+
+
+def test_the_loss_falls_and_every_step_is_recorded(
+    tiny_folder: Path, episodes: list[EpisodeRecord], tmp_path: Path
+) -> None:
+    found, steps, places = trained(tiny_folder, recipe(tiny_folder), episodes, tmp_path)
+    assert [step.step for step in steps] == list(range(1, 11))  # 40 episodes, 8 a step, two epochs
+    assert steps[0].lr == 0
+    assert max(step.lr for step in steps) == 5e-3
+    assert steps[-1].loss < 0.8 * steps[0].loss
+    assert (places[-1].rows, places[-1].all_rows) == (80, 80)
+    assert places[-1].tokens == 2 * sum(len(e.ids) for e in episodes)
+    untrained = load_model(tiny_folder, "float32", "cpu")
+    assert mean_nll(untrained, episodes) == pytest.approx(steps[0].loss, rel=0.1)
+    assert any(not torch.equal(found[name], p) for name, p in untrained.named_parameters())
+
+
+@torch.no_grad()
+def mean_nll(model: Any, episodes: list[EpisodeRecord]) -> float:
+    """Of the sampled tokens, one row at a time and with the model's own head."""
+    total = count = 0.0
+    for e in episodes:
+        logprobs = torch.log_softmax(model(input_ids=torch.tensor([e.ids])).logits[0], -1)
+        for place in (i for i, sampled in enumerate(e.loss_mask) if sampled):
+            total -= float(logprobs[place - 1, e.ids[place]])
+            count += 1
+    return total / count
+
+
+def test_prompt_tokens_carry_no_loss(tiny_folder: Path, episodes: list[EpisodeRecord], tmp_path: Path) -> None:
+    """Where only the stop token is demonstrated, only that is learned."""
+    masked = [replace(e, loss_mask=[0] * (len(e.ids) - 1) + [1]) for e in episodes]
+    _, steps, _ = trained(tiny_folder, recipe(tiny_folder), masked, tmp_path)
+    assert steps[-1].loss < 0.5 * steps[0].loss
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+@pytest.mark.parametrize("micro_batches", [4, 10, 15])
+def test_stopped_anywhere_it_continues_to_the_same_bits(
+    tiny_folder: Path, episodes: list[EpisodeRecord], tmp_path: Path, rank: int, micro_batches: int
+) -> None:
+    """Ctrl-C in the middle of an optimiser step: what the steps before it learned is kept."""
+    config = recipe(tiny_folder, rank)
+    config = config.model_copy(update={"train": config.train.model_copy(update={"micro_batch_tokens": 400})})
+    whole, steps, places = trained(tiny_folder, config, episodes, tmp_path / "whole")
+    assert len(places) > 2 * len(steps) - 4  # steps have several micro-batches
+    with pytest.raises(Stop):
+        trained(tiny_folder, config, episodes, tmp_path / "kept", micro_batches=micro_batches)
+    again, steps_again, places_again = trained(tiny_folder, config, episodes, tmp_path / "kept")
+    assert steps_again == steps
+    assert len(places_again) < len(places)
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    if rank:
+        assert all("lora" in name for name in whole)
+
+
+def test_a_damaged_checkpoint_is_passed_over(tiny_folder: Path, episodes: list[EpisodeRecord], tmp_path: Path) -> None:
+    config = recipe(tiny_folder, checkpoint_s=0.0)
+    config = config.model_copy(update={"train": config.train.model_copy(update={"checkpoints_kept": None})})
+    whole, steps, _ = trained(tiny_folder, config, episodes, tmp_path)
+    newest = max(tmp_path.glob("step-*"))
+    assert [path.name for path in sorted(tmp_path.glob("step-*"))] == ["step-000009", "step-000010"]
+    (newest / "rank-00000-of-00001.safetensors").write_bytes(b"")
+    imitation = Imitation(load_trainable(tiny_folder, config, "cpu"), config, pad_id=0, folder=tmp_path)
+    [reason] = imitation.restore()
+    assert "step-000010" in reason
+    imitation.train_on(episodes, lambda _: None, lambda _: None)
+    assert imitation.steps == steps
+    assert all(torch.equal(whole[name], p) for name, p in imitation._learner.trained())

@@ -1,0 +1,69 @@
+"""The headline says what was measured and never more."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from codctl.report.effects import details, effect_of, headline
+from codctl.report.source import EvaluationFolder
+
+
+def _evaluation(arms: dict[str, list[float]], packs: int = 400) -> EvaluationFolder:
+    rng = random.Random(0)
+    rows = [
+        {"arm": arm, "seed": 0, "pack": f"p{i}", "position": j, "success": float(rng.random() < rate)}
+        for arm, rates in arms.items()
+        for i in range(packs)
+        for j, rate in enumerate(rates)
+    ]
+    return EvaluationFolder(
+        {"length": 4, "arms": {arm: {} for arm in arms}, "ceilings": {"bayes": [0.5, 0.9, 1, 1]}}, rows, {}
+    )
+
+
+FLAT = [0.45, 0.45, 0.45, 0.45]
+RISING = [0.45, 0.8, 0.85, 0.9]
+
+
+@pytest.mark.parametrize(
+    ("arms", "start"),
+    [
+        ({"own": RISING, "none": FLAT}, "It learns within unknown worlds from the hints that it writes itself: "),
+        ({"own": RISING}, "It learns within unknown worlds: "),
+        ({"own": RISING, "none": RISING}, "It improves within unknown worlds, but not because of its hints: "),
+        ({"own": FLAT, "none": FLAT}, "No measurable learning within unknown worlds: "),
+        ({"own": RISING[::-1], "none": FLAT}, "No measurable learning within unknown worlds: "),
+    ],
+)
+def test_headline(arms: dict[str, list[float]], start: str) -> None:
+    effect = effect_of(_evaluation(arms))
+    assert effect is not None
+    assert headline(effect).startswith(start)
+    assert f"{100 * effect.last.mean:.0f}\xa0% of the fourth tasks solved" in headline(effect)
+
+
+def test_numbers() -> None:
+    effect = effect_of(_evaluation({"own": RISING, "none": FLAT}))
+    assert effect is not None
+    assert effect.gain.mean == pytest.approx(effect.last.mean - effect.first.mean)
+    assert effect.gain.low < effect.gain.mean < effect.gain.high
+    assert effect.share_of_ceiling == pytest.approx(effect.last.mean)
+    assert effect.none_gain is not None
+    assert effect.none_gain.low < 0 < effect.none_gain.high
+    text = details(effect, effect)
+    assert "95\xa0% interval +" in text
+    assert "Before CoD-Train it solved" in text
+
+
+def test_failed_episodes_are_left_out() -> None:
+    evaluation = _evaluation({"own": [1.0, 1.0, 1.0, 1.0]}, packs=10)
+    evaluation.rows[0]["success"] = None
+    effect = effect_of(evaluation)
+    assert effect is not None
+    assert effect.first.mean == 1.0
+
+
+def test_without_own_there_is_no_effect() -> None:
+    assert effect_of(_evaluation({"none": FLAT})) is None
