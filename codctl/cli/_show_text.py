@@ -13,7 +13,7 @@ from codctl.results.transcript import Turn
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from codctl.envs.base import Situation
+    from codctl.envs.base import PolicyView
 
 
 class Shown:
@@ -22,9 +22,9 @@ class Shown:
     def trajectory(self, arm: str, pack: str) -> str:
         return _text(lambda text: text.append(f"\n{pack}, arm {arm}", "bold"))
 
-    def episode(self, kind: str, situation: Situation) -> str:
-        place = position(situation.position)
-        of_tasks = f"task {place} of {len(situation.pack)}"
+    def episode(self, kind: str, view: PolicyView) -> str:
+        place = position(view.position)
+        of_tasks = f"task {place} of {len(view.pack)}"
         return _text(
             lambda text: text.append(f"\n━━ {of_tasks if kind == 'solve' else f'update after task {place}'}", "bold")
         )

@@ -7,7 +7,6 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from codctl.envs.base import Situation
 from codctl.outcomes import FaultKind, ReplyFault
 
 
@@ -51,20 +50,29 @@ def _ignore() -> None: ...
 
 
 @dataclass(frozen=True)
-class Asker:
-    """Who asks. Scripted engines act on it, messages name it; a model never sees it.
+class RequestTag:
+    """Where a reply belongs, for routing and messages: an engine's replies do not depend on it.
 
     Attributes:
+        pack: Id of the pack.
+        rollout: Number of the pack's trajectory.
+        position: Of the episode in the pack, from 0.
+        turn: Replies of the episode before this one.
         kind: Of the episode.
-        situation: In which it is.
         begin: Called by an engine when it begins to make the reply: its deadline counts from then on.
         wait: Called by an engine that puts a reply which it has begun back into its queue.
     """
 
+    pack: str
+    rollout: int
+    position: int
+    turn: int
     kind: Literal["solve", "update"]
-    situation: Situation
     begin: Callable[[], None] = field(default=_ignore, compare=False)
     wait: Callable[[], None] = field(default=_ignore, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.pack}/{self.rollout}/{self.kind}/{self.position}/{self.turn}"
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ class EngineStats:
     Attributes:
         forwards: Forward passes, where the engine can tell.
         rows: Rows over all of them.
-        seats: Live trajectories at each of them, capped at the most that fit: what a full batch would have held.
+        sessions: Live trajectories at each of them, capped at the most that fit: what a full batch would have held.
         prompt_tokens: Prompt tokens asked for.
         cached_tokens: Of these, found in a cache.
         new_tokens: Tokens sampled.
@@ -97,7 +105,7 @@ class EngineStats:
 
     forwards: int = 0
     rows: int = 0
-    seats: int = 0
+    sessions: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     new_tokens: int = 0
@@ -106,7 +114,7 @@ class EngineStats:
     @property
     def occupancy(self) -> float:
         """Mean share of the live trajectories that a forward pass serves."""
-        return self.rows / self.seats if self.seats else 0.0
+        return self.rows / self.sessions if self.sessions else 0.0
 
     def since(self, earlier: EngineStats) -> EngineStats:
         """What was counted after `earlier`."""
@@ -132,14 +140,14 @@ class PromptTooLongError(EngineError):
 class Engine(Protocol):
     """A batching inference engine. Callers ask for one reply each; the engine decides what runs together."""
 
-    def take_seat(self) -> None:
+    def open_session(self) -> None:
         """A trajectory begins: the engine may wait for its next request before it runs a batch."""
 
-    def leave_seat(self) -> None:
+    def close_session(self) -> None:
         """A trajectory ended: nothing more will come from it."""
 
     async def generate(
-        self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker
+        self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, tag: RequestTag
     ) -> Generation: ...
 
     async def update_weights(self, weights: Weights) -> None:

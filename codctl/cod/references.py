@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from codctl.cod.conversation import ByteChat
 from codctl.cod.rollout import Player, RolloutSettings, play_all
-from codctl.cod.scripted import EachFamily, ScriptedEngine
+from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.trajectory import Trajectory
 from codctl.envs.base import Family, Pack, Rendering
 
@@ -19,7 +19,7 @@ def reference_player(policy: str, rendering: Rendering, seed: int) -> Player:
     """A scripted policy in the place of a model."""
     chat = ByteChat()
     settings = RolloutSettings(rendering, solve_tokens=UNBOUNDED, update_tokens=UNBOUNDED, max_chars=UNBOUNDED)
-    return Player(ScriptedEngine(EachFamily(policy), chat), chat, settings, seed)
+    return Player(ScriptedAgent(EachFamily(policy), chat), chat, settings, seed)
 
 
 def play_policy(policy: str, packs: Sequence[Pack], rendering: Rendering, seed: int) -> list[Trajectory]:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
+from codctl.cod.agent import Agent, agent_of
 from codctl.cod.context import Revision, parse_update, revise
 from codctl.cod.conversation import Chat, Conversation, converse
-from codctl.cod.engine import Asker, Engine, EngineError, Generation, Sampling
+from codctl.cod.engine import Engine, EngineError, Generation, RequestTag, Sampling
 from codctl.cod.prompts import (
     Account,
     AnswerRule,
@@ -25,7 +26,7 @@ from codctl.cod.prompts import (
 )
 from codctl.cod.requests import Request, Requests
 from codctl.cod.trajectory import EpisodeRecord, Kind, Trajectory
-from codctl.envs.base import Episode, HintScore, Pack, Rendering, Situation, Slot
+from codctl.envs.base import Episode, HintScore, Pack, PolicyView, Rendering, Slot
 from codctl.outcomes import FAULTS, UNPLAYED, ReplyFault
 from codctl.seeds import derive_seed
 
@@ -72,9 +73,9 @@ class OwnHints:
 
 @dataclass
 class Player:
-    """Plays packs with one engine. `seed` is the root from which every request's own seed is derived."""
+    """Plays packs with one engine or agent. `seed` is the root from which every request's own seed is derived."""
 
-    engine: Engine
+    engine: Engine | Agent
     chat: Chat
     settings: RolloutSettings
     seed: int
@@ -83,12 +84,12 @@ class Player:
 
     async def play(self, pack: Pack, rollout: int) -> Trajectory:
         """Play one trajectory through the pack."""
-        self.engine.take_seat()
+        self.engine.open_session()
         try:
             return await self._play(pack, rollout)
         finally:
             self.requests.trajectories += 1
-            self.engine.leave_seat()
+            self.engine.close_session()
 
     async def _play(self, pack: Pack, rollout: int) -> Trajectory:
         revisions = [Revision()]
@@ -98,25 +99,25 @@ class Player:
         for position, slot in enumerate(pack.slots):
             hints = self.hints.at(pack, position, revisions[-1], [one.episode for one in told])
             episode = slot.begin(self.settings.rendering)
-            situation = Situation(
+            view = PolicyView(
                 pack, position, episode, tuple(one.episode for one in told), hints, self.settings.rendering
             )
-            record = await self._solve(situation, rollout, past)
+            record = await self._solve(view, rollout, past)
             records.append(record)
             past.append(episode)
             told.append(retold(slot, episode, record, self.settings.rendering))
             if self.hints.updates and position < len(pack) - 1:
-                record, revision = await self._update(situation, told[-1], rollout, revisions[-1], past)
+                record, revision = await self._update(view, told[-1], rollout, revisions[-1], past)
                 records.append(record)
                 revisions.append(revision)
         return Trajectory(pack.id, rollout, tuple(records), tuple(revisions))
 
-    async def _solve(self, situation: Situation, rollout: int, past: Sequence[Episode]) -> EpisodeRecord:
-        episode, slot = situation.episode, situation.slot
+    async def _solve(self, view: PolicyView, rollout: int, past: Sequence[Episode]) -> EpisodeRecord:
+        episode, slot = view.episode, view.slot
         settings = self.settings
         conversation = converse(
             self.chat,
-            solve_messages(slot, situation.hints, episode.observation, settings.rendering, settings.suggested_tokens),
+            solve_messages(slot, view.hints, episode.observation, settings.rendering, settings.suggested_tokens),
         )
         replies: list[str] = []
         observations = [episode.observation]
@@ -124,7 +125,7 @@ class Player:
         version, fault = 0, None
         while not episode.done:
             try:
-                generation = await self._ask("solve", conversation, situation, rollout, len(replies))
+                generation = await self._ask("solve", conversation, view, rollout, len(replies))
             except EngineError as error:
                 fault = error.fault
                 episode.fail("the engine gave no reply")
@@ -145,12 +146,12 @@ class Player:
         failed = _failure(fault)
         return self._record(
             "solve",
-            situation,
+            view,
             conversation,
             raw_reward=episode.reward,
             shaped_reward=self._shaped(episode),
-            hints=situation.hints,
-            hint_score=hint_score(situation, situation.hints, past),
+            hints=view.hints,
+            hint_score=hint_score(view, view.hints, past),
             feedback=episode.feedback,
             format_error=episode.unreadable and not failed,
             outcome=fault.kind if fault else episode.outcome,
@@ -163,18 +164,18 @@ class Player:
         )
 
     async def _update(
-        self, situation: Situation, told: Told, rollout: int, own: Revision, past: Sequence[Episode]
+        self, view: PolicyView, told: Told, rollout: int, own: Revision, past: Sequence[Episode]
     ) -> tuple[EpisodeRecord, Revision]:
-        situation = replace(situation, episode=told.episode)
-        slot, rendering = situation.slot, self.settings.rendering
+        view = replace(view, episode=told.episode)
+        slot, rendering = view.slot, self.settings.rendering
         account = Account(
             told.episode, slot.family.rules(slot.preset, rendering), told.turns, self._shaped(told.episode)
         )
-        messages = update_messages(situation.hints, account, rendering, self.settings.suggested_tokens)
+        messages = update_messages(view.hints, account, rendering, self.settings.suggested_tokens)
         conversation = converse(self.chat, messages)
         version, reply, fault = 0, "", None
         try:
-            generation = await self._ask("update", conversation, situation, rollout, 0)
+            generation = await self._ask("update", conversation, view, rollout, 0)
             version = generation.weight_version
             reply = conversation.add_reply(generation.token_ids, generation.logprobs)
             read = reply if self.settings.reads_strictly else without_reasoning(reply)
@@ -189,19 +190,19 @@ class Player:
         revision = revise(
             own,
             parsed,
-            position=situation.position,
+            position=view.position,
             tokens=0 if parsed.problem else len(self.chat.encode(parsed.text)),
             on_parse_failure=on_failure,
         )
         reward = self.settings.parse_failure_reward if parsed.problem and not failed else 0.0
         record = self._record(
             "update",
-            situation,
+            view,
             conversation,
             raw_reward=reward,
             shaped_reward=reward,
             hints=revision.text,
-            hint_score=hint_score(situation, revision.text, past),
+            hint_score=hint_score(view, revision.text, past),
             feedback=parsed.problem,
             format_error=bool(parsed.problem) and not failed,
             outcome=fault.kind if fault else parsed.kind or "written",
@@ -219,7 +220,7 @@ class Player:
         return max(0.0, episode.reward - penalty) if episode.reward > 0 else 0.0
 
     async def _ask(
-        self, kind: Kind, conversation: Conversation, situation: Situation, rollout: int, turn: int
+        self, kind: Kind, conversation: Conversation, view: PolicyView, rollout: int, turn: int
     ) -> Generation:
         settings = self.settings
         sampling = Sampling(
@@ -228,19 +229,19 @@ class Player:
             self.chat.stop_ids,
             settings.top_p,
         )
-        who = (situation.pack.id, rollout, kind, situation.position, turn)
+        tag = RequestTag(view.pack.id, rollout, view.position, turn, kind)
+        seed = derive_seed(self.seed, tag.pack, rollout, kind, tag.position, turn)
 
         async def ask(request: Request) -> Generation:
-            asker = Asker(kind, situation, request.begin, request.wait)
-            seed = derive_seed(self.seed, *who)
-            return await self.engine.generate(conversation.prompt, sampling, seed=seed, asker=asker)
+            timed = replace(tag, begin=request.begin, wait=request.wait)
+            return await agent_of(self.engine).reply(view, conversation.prompt, sampling, seed=seed, tag=timed)
 
-        return await self.requests.reply(ask, settings.deadline_s, "/".join(map(str, who)))
+        return await self.requests.reply(ask, settings.deadline_s, str(tag))
 
     def _record(
         self,
         kind: Kind,
-        situation: Situation,
+        view: PolicyView,
         conversation: Conversation,
         *,
         raw_reward: float,
@@ -259,7 +260,7 @@ class Player:
     ) -> EpisodeRecord:
         return EpisodeRecord(
             kind=kind,
-            position=situation.position,
+            position=view.position,
             ids=conversation.ids,
             loss_mask=conversation.loss_mask,
             logprobs=conversation.logprobs,
@@ -267,7 +268,7 @@ class Player:
             rendered=not self.chat.appends,
             raw_reward=raw_reward,
             shaped_reward=shaped_reward,
-            turns=situation.episode.turns if kind == "solve" else 1,
+            turns=view.episode.turns if kind == "solve" else 1,
             hints=hints,
             hint_score=hint_score,
             feedback=feedback,
@@ -323,13 +324,13 @@ def retold(slot: Slot, episode: Episode, record: EpisodeRecord, rendering: Rende
     return Told(told, tuple(turns))
 
 
-def hint_score(situation: Situation, hints: str, past: Sequence[Episode]) -> HintScore:
+def hint_score(view: PolicyView, hints: str, past: Sequence[Episode]) -> HintScore:
     """Score hints against the pack's own world as it is at this position and what truly happened in it.
 
     A distractor is not what the hints are about: at its position they are scored against the world around it.
     """
-    slots = situation.pack.slots
-    own = next(slot for slot in (*reversed(slots[: situation.position + 1]), *slots) if not slot.foreign)
+    slots = view.pack.slots
+    own = next(slot for slot in (*reversed(slots[: view.position + 1]), *slots) if not slot.foreign)
     seen = [episode for slot, episode in zip(slots, past, strict=False) if slot.world is own.world]
     return own.family.score_context(own.world, hints, seen)
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from codctl.cod.engine import Asker, EngineError, EngineStats, Generation, PromptTooLongError, Sampling, Weights
+from codctl.cod.engine import EngineError, EngineStats, Generation, PromptTooLongError, RequestTag, Sampling, Weights
 from codctl.engines.budget import BLOCK, blocks_for, tokens_of_a_pass
 from codctl.engines.kv_cache import Content, KvCache, token_bytes
 from codctl.engines.published import load_published
@@ -29,7 +29,7 @@ class _Request:
     sampling: Sampling
     draws: np.ndarray[Any, Any]  # one uniform number per token, from the request's own seed
     future: asyncio.Future[Generation]
-    asker: Asker
+    tag: RequestTag
     content: Content = field(default_factory=Content)
     matches: list[Content] = field(default_factory=list)  # kept when it came: what it may go on from
     token_ids: list[int] = field(default_factory=list)
@@ -75,7 +75,7 @@ class TransformersEngine:
         self._pad_id, self._max_batch = pad_id, max_batch
         parameters = sum(int(weights.numel()) for weights in model.parameters())
         self._pass_tokens = tokens_of_a_pass(parameters, self._device.type)
-        self._seats = 0
+        self._sessions = 0
         self._version = 0
         self._waiting: list[_Request] = []
         self._running: list[_Request] = []
@@ -87,16 +87,18 @@ class TransformersEngine:
 
     # --- what the rollout calls -----------------------------------------------------------------------------------
 
-    def take_seat(self) -> None:
-        self._seats += 1
+    def open_session(self) -> None:
+        self._sessions += 1
 
-    def leave_seat(self) -> None:
-        self._seats -= 1
-        if not self._seats and not self._waiting and not self._running:
+    def close_session(self) -> None:
+        self._sessions -= 1
+        if not self._sessions and not self._waiting and not self._running:
             self._reset_cache()
         self._schedule()
 
-    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
+    async def generate(
+        self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, tag: RequestTag
+    ) -> Generation:
         room = self._max_tokens - len(prompt_ids)
         if room < 1:
             is_memory = self._most_blocks is not None and self._most_blocks * BLOCK == self._max_tokens
@@ -104,7 +106,7 @@ class TransformersEngine:
             raise PromptTooLongError(f"the prompt has {len(prompt_ids)} tokens, {what} {self._max_tokens}")
         budget = min(sampling.max_new_tokens, room)
         draws = np.random.Generator(np.random.Philox(seed)).random(budget)
-        request = _Request(list(prompt_ids), sampling, draws, asyncio.get_running_loop().create_future(), asker)
+        request = _Request(list(prompt_ids), sampling, draws, asyncio.get_running_loop().create_future(), tag)
         request.matches = self._matches(request.prompt_ids)
         for content in request.matches:
             content.wanted += 1
@@ -162,7 +164,7 @@ class TransformersEngine:
         """Prompts wait until enough of them make a batch: one row costs nearly as much as many."""
         if not self._waiting or len(self._running) >= self._max_batch:
             return False
-        everyone_waits = len(self._waiting) + len(self._running) >= min(self._seats, self._max_batch)
+        everyone_waits = len(self._waiting) + len(self._running) >= min(self._sessions, self._max_batch)
         if not self._running:
             return everyone_waits
         return self._is_cut or len(self._waiting) >= max(1, len(self._running) // 2)
@@ -189,7 +191,7 @@ class TransformersEngine:
             self._unclaim(self._waiting.pop(0))
             self._running.append(request)  # from here on, an error reaches whoever waits for it
             batch.append(request)
-            request.asker.begin()
+            request.tag.begin()
             suffixes.append(suffix)
             self.stats.prompt_tokens += len(ids)
             self.stats.cached_tokens += len(ids) - len(suffix)
@@ -201,7 +203,7 @@ class TransformersEngine:
         """Read the next part of a prompt that is too long for one pass. The request waits, and goes on from there."""
         content = request.content
         self._cache.extend(content, len(content.ids) + len(part))
-        request.asker.begin()
+        request.tag.begin()
         self._read([request], [part])
         content.ids.extend(part)
         self.stats.cached_tokens -= len(part)  # it is found in the cache later, and yet was read
@@ -224,7 +226,7 @@ class TransformersEngine:
         self._running.remove(request)
         self._cache.release(request.content)
         request.content = Content()
-        request.asker.wait()
+        request.tag.wait()
         self._waiting.insert(0, request)
 
     # --- kept contents --------------------------------------------------------------------------------------------
@@ -250,7 +252,7 @@ class TransformersEngine:
     def _forget_unwanted(self) -> None:
         """Forget what no conversation goes on from: each has one content at most, running, waited for or just ended."""
         unwanted = [content for content in self._kept.values() if not content.wanted]
-        between_requests = max(0, self._seats - len(self._running) - len(self._waiting))
+        between_requests = max(0, self._sessions - len(self._running) - len(self._waiting))
         for content in unwanted[: max(0, len(unwanted) - between_requests)]:
             self._forget(content)
         if unwanted:
@@ -325,7 +327,7 @@ class TransformersEngine:
             logits_RV: torch.Tensor = head(hidden_RQW[torch.arange(len(rows), device=self._device), last_R])
         self.stats.forwards += 1
         self.stats.rows += len(rows)
-        self.stats.seats += min(self._seats, self._max_batch)
+        self.stats.sessions += min(self._sessions, self._max_batch)
         return logits_RV
 
     def _sample(self, rows: list[_Request], suffixes: list[list[int]], logits_RV: torch.Tensor) -> None:

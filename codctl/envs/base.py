@@ -190,7 +190,7 @@ class HintScore:
 
 
 @dataclass(frozen=True)
-class Situation:
+class PolicyView:
     """All that a scripted policy may look at. Models never see it.
 
     Attributes:
@@ -223,9 +223,9 @@ class Situation:
 class Policy(Protocol):
     """A scripted agent: `solve` returns a whole reply with an answer block, `update` the new hints as text."""
 
-    def solve(self, situation: Situation, rng: Random) -> str: ...
+    def solve(self, view: PolicyView, rng: Random) -> str: ...
 
-    def update(self, situation: Situation, rng: Random) -> str: ...
+    def update(self, view: PolicyView, rng: Random) -> str: ...
 
 
 def undecorated(text: str) -> str:

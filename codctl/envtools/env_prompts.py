@@ -12,7 +12,7 @@ from codctl.cod.conversation import ByteChat
 from codctl.cod.prompts import Message, solve_messages, update_system
 from codctl.cod.references import UNBOUNDED
 from codctl.cod.rollout import Player, RolloutSettings
-from codctl.cod.scripted import EachFamily, ScriptedEngine
+from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.trajectory import EpisodeRecord, Trajectory
 from codctl.envs.base import Family, Pack, Rendering
 from codctl.errors import UsageError
@@ -111,7 +111,7 @@ def _game(family: Family, preset: str, variant: str, settings: RolloutSettings) 
     """A short game that shows something: the first task takes a few turns, and the update writes facts."""
     chat = ByteChat()
     policy = EachFamily("demonstrator" if _demonstrates(family) else "bayes", keep_fact=1.0, wrong_fact=0.0)
-    player = Player(ScriptedEngine(policy, chat), chat, settings, _SEED)
+    player = Player(ScriptedAgent(policy, chat), chat, settings, _SEED)
     found: list[tuple[Pack, Trajectory]] = []
     for index in range(_TRIED):
         pack = family.pack("test", index, 2, preset, variant)

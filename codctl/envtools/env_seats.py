@@ -1,4 +1,4 @@
-"""Who plays a pack in a terminal: a person, a scripted policy or a model. To the rollout each of them is an engine."""
+"""Who plays a pack in a terminal: a person, a scripted policy or a model, each an agent of the rollout."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable, Sequence
 from random import Random
 
+from codctl.cod.agent import Agent, agent_of
 from codctl.cod.context import parse_update
 from codctl.cod.conversation import ByteChat, Chat
-from codctl.cod.engine import Asker, Engine, EngineError, Generation, Sampling, Weights
+from codctl.cod.engine import Engine, EngineError, Generation, RequestTag, Sampling
 from codctl.cod.prompts import Message, parse_answer, update_reply
-from codctl.envs.base import Episode, Policy, Situation
+from codctl.envs.base import Episode, Policy, PolicyView
 from codctl.quantities import counted
 
 Say = Callable[[str], None]
@@ -58,40 +59,33 @@ class Ears:
         return self._chat.specials(ids)
 
 
-class Seat:
-    """An engine that shows what its player reads. Its replies come from `reply`."""
+class Seat(Agent):
+    """An agent that shows what its player reads. Its replies come from `says`."""
 
     def __init__(self, say: Say, chat: Chat | None = None) -> None:
         self.chat = Ears(chat or ByteChat())
         self._say = say
 
-    def take_seat(self) -> None: ...
-
-    def leave_seat(self) -> None: ...
-
-    async def update_weights(self, weights: Weights) -> None: ...
-
-    async def aclose(self) -> None: ...
-
-    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
-        self._show(asker)
-        ids = self.chat.encode(self.reply(asker, seed))
+    async def reply(
+        self, view: PolicyView, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, tag: RequestTag
+    ) -> Generation:
+        self._show(view, tag)
+        ids = self.chat.encode(self.says(view, tag, seed))
         return Generation(ids, [0.0] * len(ids), "stop", 0)
 
-    def reply(self, asker: Asker, seed: int) -> str:
+    def says(self, view: PolicyView, tag: RequestTag, seed: int) -> str:
         raise NotImplementedError
 
-    def _show(self, asker: Asker) -> None:
-        situation = asker.situation
-        if asker.kind == "update":
-            self._say(f"\n{ending(situation.episode)}")
+    def _show(self, view: PolicyView, tag: RequestTag) -> None:
+        if tag.kind == "update":
+            self._say(f"\n{ending(view.episode)}")
             return
-        if situation.episode.turns == 0:
-            self._begin_task(situation)
+        if view.episode.turns == 0:
+            self._begin_task(view)
         self._show_turn()
 
-    def _begin_task(self, situation: Situation) -> None:
-        self._say(f"\n=== task {situation.position + 1} of {len(situation.pack)} ({situation.pack.id}) ===")
+    def _begin_task(self, view: PolicyView) -> None:
+        self._say(f"\n=== task {view.position + 1} of {len(view.pack)} ({view.pack.id}) ===")
 
     def _show_turn(self) -> None:
         self._say("\n\n".join(self.chat.heard))
@@ -105,21 +99,21 @@ class ModelsSeat(Seat):
         self._ask = ask
         self._left = False
 
-    def _show(self, asker: Asker) -> None:
+    def _show(self, view: PolicyView, tag: RequestTag) -> None:
         if self._left:
             raise EngineError("the player left")
-        super()._show(asker)
+        super()._show(view, tag)
 
-    def reply(self, asker: Asker, seed: int) -> str:
-        if asker.kind == "solve":
+    def says(self, view: PolicyView, tag: RequestTag, seed: int) -> str:
+        if tag.kind == "solve":
             answer = self._line("answer> ")
             return answer if "<answer>" in answer else f"<answer>{answer}</answer>"
-        return self._hints(asker.situation)
+        return self._hints(view)
 
-    def _hints(self, situation: Situation) -> str:
-        kept = "Enter keeps them as they are" if situation.hints else "Enter for none"
+    def _hints(self, view: PolicyView) -> str:
+        kept = "Enter keeps them as they are" if view.hints else "Enter for none"
         hints = self._line(f"your hints for the next tasks ({kept})> ").strip()
-        return update_reply(hints or situation.hints, situation.rendering)
+        return update_reply(hints or view.hints, view.rendering)
 
     def _line(self, question: str) -> str:
         answer = self._ask(question)
@@ -142,26 +136,24 @@ class PersonsSeat(ModelsSeat):
         self._rules = ""
         self._quit: tuple[str, ...] = ("quit",)
 
-    def reply(self, asker: Asker, seed: int) -> str:
-        situation = asker.situation
-        if asker.kind == "update":
-            return self._hints(situation)
-        family = situation.slot.family
+    def says(self, view: PolicyView, tag: RequestTag, seed: int) -> str:
+        if tag.kind == "update":
+            return self._hints(view)
+        family = view.slot.family
         while True:
             typed = _TAGS.sub("", self._line(f"{family.asks}> ")).strip()
             if not typed:
                 continue
             try:
-                return f"<answer>{family.typed(situation.episode, typed)}</answer>"
+                return f"<answer>{family.typed(view.episode, typed)}</answer>"
             except ValueError as problem:
                 self._say(f"{problem}. Try again; {_KEYS}")
 
-    def _show(self, asker: Asker) -> None:
-        situation = asker.situation
-        if self._left or asker.kind == "update" or situation.episode.turns:
-            super()._show(asker)
+    def _show(self, view: PolicyView, tag: RequestTag) -> None:
+        if self._left or tag.kind == "update" or view.episode.turns:
+            super()._show(view, tag)
             return
-        slot, pack = situation.slot, situation.pack
+        slot, pack = view.slot, view.pack
         parts = [] if self._explained else [f"{slot.family.title}\nPack {pack.id}, {counted(len(pack), 'task')}."]
         self._rules, self._quit = slot.family.rules(slot.preset), slot.family.quit_words
         if (kind := (slot.family.name, slot.preset)) not in self._explained:
@@ -171,8 +163,8 @@ class PersonsSeat(ModelsSeat):
                 "After each task you may write hints for the next ones. An answer that cannot be read is asked for "
                 f"again (with --strict it ends the task). {_KEYS}"
             )
-        parts.append(f"=== task {situation.position + 1} of {len(pack)} ===")
-        hints = [f"Your hints: {situation.hints}\n"] if situation.hints else []
+        parts.append(f"=== task {view.position + 1} of {len(pack)} ===")
+        hints = [f"Your hints: {view.hints}\n"] if view.hints else []
         self._say("\n" + "\n\n".join(parts))
         self._say("\n".join([*hints, self.chat.heard[-1]]))
 
@@ -193,36 +185,38 @@ class PolicysSeat(Seat):
         super().__init__(say)
         self._policy = policy
 
-    def reply(self, asker: Asker, seed: int) -> str:
+    def says(self, view: PolicyView, tag: RequestTag, seed: int) -> str:
         rng = Random(seed)
-        if asker.kind == "solve":
-            reply = self._policy.solve(asker.situation, rng)
+        if tag.kind == "solve":
+            reply = self._policy.solve(view, rng)
             self._say(f"> {' '.join(reply.split())}")
             return reply
-        hints = self._policy.update(asker.situation, rng)
+        hints = self._policy.update(view, rng)
         self._say(f"hints> {' / '.join(hints.splitlines())}")
-        return update_reply(hints, asker.situation.rendering)
+        return update_reply(hints, view.rendering)
 
 
 class WatchedSeat(Seat):
     """A model, watched: its own engine and chat do the work. Terse prompts come with boards as a person sees them."""
 
-    def __init__(self, engine: Engine, chat: Chat, max_chars: int, say: Say) -> None:
+    def __init__(self, who: Engine | Agent, chat: Chat, max_chars: int, say: Say) -> None:
         super().__init__(say, chat)
-        self._engine, self._max_chars = engine, max_chars
+        self._agent, self._max_chars = agent_of(who), max_chars
         self._twin: Episode | None = None  # the same episode in words,
         self._seen = ""  # and what it showed last
 
-    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
-        self._show(asker)
+    async def reply(
+        self, view: PolicyView, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, tag: RequestTag
+    ) -> Generation:
+        self._show(view, tag)
         try:
-            made = await self._engine.generate(prompt_ids, sampling, seed=seed, asker=asker)
+            made = await self._agent.reply(view, prompt_ids, sampling, seed=seed, tag=tag)
         except EngineError as error:
             self._say(f"(no reply: {error})")
             raise
         reply = self.chat.decode(made.token_ids).strip()
         written = " ".join(reply.split()) + (" … (cut off: all tokens spent)" if made.finish_reason == "length" else "")
-        if asker.kind == "solve":
+        if tag.kind == "solve":
             self._say(f"writes> {written}")
             action = parse_answer(reply)
             if self._twin and not action.problem:
@@ -235,12 +229,12 @@ class WatchedSeat(Seat):
             self._say(f"hints>  {' / '.join(update.text.splitlines())}")
         return made
 
-    def _begin_task(self, situation: Situation) -> None:
+    def _begin_task(self, view: PolicyView) -> None:
         # Where nothing is drawn, the renderings may call things by other names.
-        has_twin = situation.rendering == "compact" and situation.slot.family.colours
-        self._twin = situation.slot.begin("full") if has_twin else None
+        has_twin = view.rendering == "compact" and view.slot.family.colours
+        self._twin = view.slot.begin("full") if has_twin else None
         self._seen = self._twin.observation if self._twin else ""
-        self._say(f"\n=== task {situation.position + 1} of {len(situation.pack)} ===")
+        self._say(f"\n=== task {view.position + 1} of {len(view.pack)} ===")
 
     def _show_turn(self) -> None:
         if self._twin:

@@ -1,57 +1,54 @@
-"""How long an evaluation goes on with an engine that keeps failing."""
+"""How long an evaluation goes on with a model that keeps failing."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from codctl.cod.engine import Asker, Engine, EngineError, Generation, Sampling, Weights
+from codctl.cod.agent import Agent
+from codctl.cod.engine import EngineError, Generation, RequestTag, Sampling
+from codctl.envs.base import PolicyView
 
 
 @dataclass
-class Patience:
-    """An engine that is asked whether it still works after some failures in a row.
+class CircuitBreaker(Agent):
+    """An agent that is asked whether it still works after some failures in a row.
 
     A request may fail for its own sake (a prompt that is too long), and so may many in a row. Only the check tells this
     from a server that is gone.
 
     Attributes:
-        engine: Makes the replies.
-        check: Raises what should end the evaluation; returns when the engine works.
+        agent: Makes the replies.
+        check: Raises what should end the evaluation; returns when the agent works.
         failures: In a row, before it is asked.
     """
 
-    engine: Engine
+    agent: Agent
     check: Callable[[], Awaitable[None]]
     failures: int
     in_a_row: int = 0
 
-    def take_seat(self) -> None:
-        self.engine.take_seat()
+    def open_session(self) -> None:
+        self.agent.open_session()
 
-    def leave_seat(self) -> None:
-        self.engine.leave_seat()
+    def close_session(self) -> None:
+        self.agent.close_session()
 
-    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
+    async def reply(
+        self, view: PolicyView, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, tag: RequestTag
+    ) -> Generation:
         try:
-            generation = await self.engine.generate(prompt_ids, sampling, seed=seed, asker=asker)
+            generation = await self.agent.reply(view, prompt_ids, sampling, seed=seed, tag=tag)
         except EngineError:
             self.in_a_row += 1
             if self.in_a_row >= self.failures:
-                self.in_a_row = 0
-                await self.check()
+                await self.final_check()
             raise
         self.in_a_row = 0
         return generation
 
-    async def settle(self) -> None:
-        """At the end of an evaluation: were its last failures, however few, those of a server that is gone?"""
+    async def final_check(self) -> None:
+        """Were the last failures, however few, those of a server that is gone?"""
         if self.in_a_row:
             self.in_a_row = 0
             await self.check()
-
-    async def update_weights(self, weights: Weights) -> None:
-        await self.engine.update_weights(weights)
-
-    async def aclose(self) -> None:
-        await self.engine.aclose()

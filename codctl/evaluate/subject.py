@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from codctl.cod.agent import Model
 from codctl.cod.conversation import TemplateChat
 from codctl.cod.engine import Engine, Sampling
 from codctl.cod.references import reference_player
@@ -284,7 +285,7 @@ def _model_player(engine: Engine, chat: TemplateChat, config: Config) -> Callabl
 
 def _endpoint(settings: EndpointSettings, parts: Sequence[EvalSpec]) -> Performer:
     from codctl.engines.openai.engine import open_endpoint
-    from codctl.evaluate.patience import Patience
+    from codctl.evaluate.patience import CircuitBreaker
 
     engine, chat = open_endpoint(settings)
     trial = _hardest(parts)
@@ -292,7 +293,7 @@ def _endpoint(settings: EndpointSettings, parts: Sequence[EvalSpec]) -> Performe
     async def check() -> None:
         await (engine.probe(trial) if trial else engine.probe())
 
-    patient = Patience(engine, check, _FAILURES_IN_A_ROW)
+    patient = CircuitBreaker(Model(engine), check, _FAILURES_IN_A_ROW)
 
     def player(spec: EvalSpec) -> Player:
         sampling = replace(
@@ -312,7 +313,7 @@ def _endpoint(settings: EndpointSettings, parts: Sequence[EvalSpec]) -> Performe
         settings.concurrency,
         retries_failed=True,
         check=check,
-        settle=patient.settle,
+        settle=patient.final_check,
         usage=lambda: engine.stats,
         close=engine.aclose,
     )

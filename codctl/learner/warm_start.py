@@ -15,7 +15,7 @@ from codctl.cod.context import Revision
 from codctl.cod.conversation import Chat
 from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, RolloutSettings, play_all
-from codctl.cod.scripted import EachFamily, ScriptedEngine
+from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.trajectory import EpisodeRecord
 from codctl.config.schema import Config
 from codctl.envs.base import Episode, Pack
@@ -52,7 +52,7 @@ def demonstrations(
     warm = config.warm_start
     policy = EachFamily("demonstrator", keep_fact=warm.keep_fact, wrong_fact=warm.wrong_fact)
     hints = TrueHints(config.world.rendering, config.seed)
-    player = Player(ScriptedEngine(policy, chat), chat, settings, config.seed, hints)
+    player = Player(ScriptedAgent(policy, chat), chat, settings, config.seed, hints)
     mixture, found = Mixture.of(config.world), list[EpisodeRecord]()
     for first in range(0, warm.packs, _PACKS_AT_ONCE):
         packs = mixture.packs("demonstration", config.seed, first, min(_PACKS_AT_ONCE, warm.packs - first))

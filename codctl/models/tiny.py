@@ -11,7 +11,7 @@ from codctl.cod.context import END, START
 from codctl.cod.conversation import ByteChat
 from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, RolloutSettings, play_all
-from codctl.cod.scripted import EachFamily, ScriptedEngine
+from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.config.architectures import of_build
 from codctl.config.schema import BuildConfig, WorldConfig
 from codctl.models.random_init import config_of_shape
@@ -100,7 +100,7 @@ def rendered_corpus(world: WorldConfig, packs: int = 100) -> Iterator[str]:
     """Texts that a model of this recipe will read and write, from demonstrations on packs of their own split."""
     chat = ByteChat()
     settings = RolloutSettings(world.rendering, solve_tokens=10**6, update_tokens=10**6)
-    player = Player(ScriptedEngine(EachFamily("demonstrator"), chat), chat, settings, seed=0)
+    player = Player(ScriptedAgent(EachFamily("demonstrator"), chat), chat, settings, seed=0)
     drawn = Mixture.of(world).packs("demonstration", 1, 0, packs * len(world.parts))
     for pack, trajectory in zip(drawn, asyncio.run(play_all(player, drawn, 1)), strict=True):
         slot = pack.slots[0]

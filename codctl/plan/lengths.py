@@ -10,7 +10,7 @@ from pathlib import Path
 from codctl.cod.conversation import ByteChat, TemplateChat
 from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, RolloutSettings, play_all
-from codctl.cod.scripted import EachFamily, ScriptedEngine
+from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.trajectory import EpisodeRecord, Kind
 from codctl.config.schema import Config, WorldConfig
 from codctl.envs.registry import get_family
@@ -174,7 +174,7 @@ def _play(
 ) -> tuple[int, int, list[EpisodeRecord]]:
     """How many packs were played, the turns that a task allows, and every episode."""
     settings = RolloutSettings(world.rendering, solve_tokens=10**6, update_tokens=10**6)
-    player = Player(ScriptedEngine(EachFamily(policy), chat), chat, settings, seed=seed)
+    player = Player(ScriptedAgent(EachFamily(policy), chat), chat, settings, seed=seed)
     packs = Mixture.of(world).packs("train", seed, 0, PACKS * len(world.parts))
     turns = max(slot.begin(world.rendering).max_turns for pack in packs for slot in pack.slots)
     return len(packs), turns, [e for t in asyncio.run(play_all(player, packs, 1)) for e in t.episodes]

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codctl.cod.conversation import Chat
-from codctl.cod.engine import Asker, Generation, Sampling, Weights
+from codctl.cod.engine import Generation, RequestTag, Sampling, Weights
 from codctl.cod.mixture import Mixture
 from codctl.cod.prompts import solve_messages
 from codctl.config.schema import Config, EngineConfig
-from codctl.envs.base import Pack, Situation
+from codctl.envs.base import Pack
 from codctl.errors import PreflightError, StageError
 from codctl.files import lock
 from codctl.learner.batching import Sample
@@ -152,7 +152,7 @@ class Sampler:
         packs = Mixture.of(self._config.world).packs("validation", 0, 0, _PROBES)
         asked = [self._prompt(pack) for pack in packs]
         async with asyncio.timeout(self._config.sampling.deadline_s):
-            replies = await asyncio.gather(*(self._ask(ids, asker) for ids, asker in asked))
+            replies = await asyncio.gather(*(self._ask(ids, tag) for ids, tag in asked))
         rows = [_row(ids, reply) for (ids, _), reply in zip(asked, replies, strict=True)]
         gaps = [
             abs(said - scored)
@@ -168,17 +168,17 @@ class Sampler:
                 hint="an external server needs the same model and dtype, and --logprobs-mode processed_logprobs",
             )
 
-    def _prompt(self, pack: Pack) -> tuple[list[int], Asker]:
+    def _prompt(self, pack: Pack) -> tuple[list[int], RequestTag]:
         rendering = self._config.world.rendering
         slot = pack.slots[0]
         episode = slot.begin(rendering)
         ids = self._chat.open(solve_messages(slot, "", episode.observation, rendering))
-        return ids, Asker("solve", Situation(pack, 0, episode, (), "", rendering))
+        return ids, RequestTag(pack.id, 0, 0, 0, "solve")
 
-    async def _ask(self, ids: Sequence[int], asker: Asker) -> Generation:
+    async def _ask(self, ids: Sequence[int], tag: RequestTag) -> Generation:
         sampling = Sampling(_PROBE_TOKENS, self._config.sampling.temperature, self._chat.stop_ids)
-        seed = derive_seed("probe", self._version, asker.situation.pack.id)
-        return await self.engine.generate(ids, sampling, seed=seed, asker=asker)
+        seed = derive_seed("probe", self._version, tag.pack)
+        return await self.engine.generate(ids, sampling, seed=seed, tag=tag)
 
 
 def weights_folder(engine: EngineConfig, run: Path) -> Path:

@@ -23,7 +23,7 @@ from typing import Any
 
 from machine import machine_line, markdown
 
-from codctl.cod.engine import Asker, Sampling
+from codctl.cod.engine import RequestTag, Sampling
 from codctl.config.architectures import PUBLISHED, Architecture
 from codctl.config.schema import LoraConfig
 from codctl.engines.budget import tokens_of_a_pass
@@ -50,16 +50,16 @@ def measure(name: str, dtype: str, sequences: int, prompt: int, reply: int) -> i
     engine._pass_tokens = tokens_of_a_pass(PUBLISHED[name].architecture.parameters, "cpu")
 
     async def play(sequences: int, prompt: int, reply: int) -> None:
-        asker: Any = Asker("solve", None)  # type: ignore[arg-type]
+        tag = RequestTag("bench", 0, 0, 0, "solve")
         for _ in range(sequences):
-            engine.take_seat()
+            engine.open_session()
         asked = (
-            engine.generate([2 + n + i % 300 for i in range(prompt)], Sampling(reply), seed=n, asker=asker)
+            engine.generate([2 + n + i % 300 for i in range(prompt)], Sampling(reply), seed=n, tag=tag)
             for n in range(sequences)
         )
         await asyncio.gather(*asked)
         for _ in range(sequences):
-            engine.leave_seat()
+            engine.close_session()
 
     asyncio.run(play(sequences, prompt, reply))  # libraries allocate what they need
     gc.collect()

@@ -18,7 +18,7 @@ from gpu_pretrained import pretrained
 from machine import ROOT
 from rows import long_rows
 
-from codctl.cod.engine import Asker, Sampling, Weights
+from codctl.cod.engine import RequestTag, Sampling, Weights
 from codctl.config.schema import Config
 from codctl.engines.transformers_engine import TransformersEngine
 from codctl.learner.learner import Learner
@@ -155,14 +155,14 @@ def generate(setting: dict[str, Any]) -> dict[str, Any]:
 
     async def play(new: int) -> None:
         await engine.update_weights(Weights(0))
-        asker: Any = Asker("solve", None)  # type: ignore[arg-type]
+        tag = RequestTag("bench", 0, 0, 0, "solve")
         for _ in range(rows):
-            engine.take_seat()
+            engine.open_session()
         sampling = Sampling(new)
-        calls = [engine.generate([1 + seed % 300] * prompt, sampling, seed=seed, asker=asker) for seed in range(rows)]
+        calls = [engine.generate([1 + seed % 300] * prompt, sampling, seed=seed, tag=tag) for seed in range(rows)]
         await asyncio.gather(*calls)
         for _ in range(rows):
-            engine.leave_seat()
+            engine.close_session()
 
     whole = min(meter.seconds(lambda: asyncio.run(play(reply)), 2))
     first = min(meter.seconds(lambda: asyncio.run(play(1)), 2))

@@ -9,7 +9,7 @@ from random import Random
 
 from codctl.cod.context import END, START
 from codctl.cod.conversation import Chat
-from codctl.cod.engine import Asker, Engine, Generation, Sampling, Weights
+from codctl.cod.engine import Engine, Generation, RequestTag, Sampling, Weights
 from codctl.cod.prompts import Message
 from codctl.envs.frozen_lake.names import CODES
 
@@ -29,16 +29,18 @@ class DrawnLengths:
     def __init__(self, inner: Engine, *, solve: int, update: int, spread: float) -> None:
         self._inner, self._median, self._spread = inner, {"solve": solve, "update": update}, spread
 
-    def take_seat(self) -> None:
-        self._inner.take_seat()
+    def open_session(self) -> None:
+        self._inner.open_session()
 
-    def leave_seat(self) -> None:
-        self._inner.leave_seat()
+    def close_session(self) -> None:
+        self._inner.close_session()
 
-    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
+    async def generate(
+        self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, tag: RequestTag
+    ) -> Generation:
         factor = min(MOST, math.exp(Random(seed).gauss(0, self._spread)))
-        drawn = replace(sampling, max_new_tokens=max(1, round(self._median[asker.kind] * factor)), stop_ids=())
-        return await self._inner.generate(prompt_ids, drawn, seed=seed, asker=asker)
+        drawn = replace(sampling, max_new_tokens=max(1, round(self._median[tag.kind] * factor)), stop_ids=())
+        return await self._inner.generate(prompt_ids, drawn, seed=seed, tag=tag)
 
     async def update_weights(self, weights: Weights) -> None:
         await self._inner.update_weights(weights)

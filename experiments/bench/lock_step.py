@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
-from codctl.cod.engine import Asker, Engine, EngineError, EngineStats, Generation, Sampling, Weights
+from codctl.cod.engine import Engine, EngineError, EngineStats, Generation, RequestTag, Sampling, Weights
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,12 @@ class Request:
     prompt_ids: Sequence[int]
     sampling: Sampling
     seed: int
-    asker: Asker
+    tag: RequestTag
 
     @property
     def phase(self) -> tuple[int, str]:
         """How far its trajectory is; a solve comes before the update of its position."""
-        return self.asker.situation.position, self.asker.kind
+        return self.tag.position, self.tag.kind
 
 
 class Batches(Protocol):
@@ -44,16 +44,18 @@ class LockStep:
         self._waiting: list[tuple[Request, asyncio.Future[Generation]]] = []
         self._playing: asyncio.Task[None] | None = None
 
-    def take_seat(self) -> None:
+    def open_session(self) -> None:
         self._seats += 1
 
-    def leave_seat(self) -> None:
+    def close_session(self) -> None:
         self._seats -= 1
         self._go_on()
 
-    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
+    async def generate(
+        self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, tag: RequestTag
+    ) -> Generation:
         future: asyncio.Future[Generation] = asyncio.get_running_loop().create_future()
-        self._waiting.append((Request(prompt_ids, sampling, seed, asker), future))
+        self._waiting.append((Request(prompt_ids, sampling, seed, tag), future))
         self._go_on()
         return await future
 
@@ -91,12 +93,12 @@ class OfEngine:
 
     async def play(self, requests: Sequence[Request]) -> list[Generation]:
         for _ in requests:
-            self._engine.take_seat()
+            self._engine.open_session()
         replies = await asyncio.gather(
-            *(self._engine.generate(r.prompt_ids, r.sampling, seed=r.seed, asker=r.asker) for r in requests)
+            *(self._engine.generate(r.prompt_ids, r.sampling, seed=r.seed, tag=r.tag) for r in requests)
         )
         for _ in requests:
-            self._engine.leave_seat()
+            self._engine.close_session()
         return replies
 
 

@@ -18,7 +18,7 @@ from codctl.cod.conversation import Chat
 from codctl.cod.credit import credit_pack
 from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, play_all
-from codctl.cod.scripted import EachFamily, ScriptedEngine
+from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.trajectory import read_parquet
 from codctl.config.compose import load_config
 from codctl.config.schema import Config
@@ -46,7 +46,7 @@ def tiny_speaker(config: Config) -> Speaker:
 def short_rows(config: Config, chat: Chat, packs: int) -> list[Sample]:
     """Rows of the recipe, token for token as its warm start shows them: replies are a few tokens long."""
     policy = EachFamily("demonstrator", keep_fact=config.warm_start.keep_fact, wrong_fact=config.warm_start.wrong_fact)
-    player = Player(ScriptedEngine(policy, chat), chat, rollout_settings(config), config.seed)
+    player = Player(ScriptedAgent(policy, chat), chat, rollout_settings(config), config.seed)
     size = config.train.rollouts
     trajectories = asyncio.run(play_all(player, Mixture.of(config.world).packs("train", config.seed, 0, packs), size))
     found = []

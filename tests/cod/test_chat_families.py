@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from codctl.cod.conversation import PROMPT_DATE, Conversation, TemplateChat, converse
-from codctl.cod.engine import Asker, Sampling
+from codctl.cod.engine import RequestTag, Sampling
 from codctl.cod.rollout import Player, RolloutSettings, play_all
-from codctl.cod.scripted import ScriptedEngine
+from codctl.cod.scripted import ScriptedAgent
 from codctl.envs.registry import get_family
 from tests.chat_families import FAMILIES, PAGE, VOCAB, Family, page, tokenizer_of
 
@@ -20,7 +20,7 @@ LAKE = get_family("frozen_lake")
 SETTINGS = RolloutSettings("compact", solve_tokens=6, update_tokens=6, deadline_s=60)
 TURNS = (("I go up.\n<answer>up</answer>", "b1"), ("<answer>left</answer>", "You see c1"))
 START = [{"role": "system", "content": "The rules."}, {"role": "user", "content": "a1?\n\nGo."}]
-NOBODY = Asker("solve", None)  # type: ignore[arg-type]  # a model engine never looks at the situation
+NOBODY = RequestTag("p", 0, 0, 0, "solve")
 
 Known = tuple[Family, Any, TemplateChat]
 
@@ -151,7 +151,7 @@ def test_every_stop_token_ends_a_reply_of_the_engine(known: Known, llama: Any) -
         with torch.no_grad():
             eager.lm_head.bias.zero_()
             eager.lm_head.bias[token] = 100.0
-        asked = engine.generate([1, 2, 3], Sampling(3, 1.0, chat.stop_ids), seed=0, asker=NOBODY)
+        asked = engine.generate([1, 2, 3], Sampling(3, 1.0, chat.stop_ids), seed=0, tag=NOBODY)
         found = asyncio.run(asked)
         expected = ([other] * 3, "length") if token == other else ([token], "stop")
         assert (found.token_ids, found.finish_reason) == expected
@@ -164,7 +164,7 @@ def test_a_small_model_is_evaluated_and_trained_for_a_step(known: Known, llama: 
 
     _, _, chat = known
     packs = [LAKE.pack("train", 0, 2, "tiny")]
-    demonstrator = Player(ScriptedEngine(LAKE.policy("demonstrator"), chat), chat, RolloutSettings("compact"), 0)
+    demonstrator = Player(ScriptedAgent(LAKE.policy("demonstrator"), chat), chat, RolloutSettings("compact"), 0)
     shown = asyncio.run(play_all(demonstrator, packs, 1))[0].episodes
     shown = sorted(shown, key=lambda episode: len(episode.turn_ends))[:: len(shown) - 1]
     assert [len(episode.turn_ends) > 1 for episode in shown] == [False, True]

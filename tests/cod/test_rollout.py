@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from codctl.cod.agent import Agent
 from codctl.cod.context import START
 from codctl.cod.conversation import ByteChat
 from codctl.cod.credit import credit_pack
-from codctl.cod.engine import Asker, Engine, Generation, Sampling, Weights
+from codctl.cod.engine import EngineError, Generation, RequestTag, Sampling
 from codctl.cod.prompts import update_reply
 from codctl.cod.rollout import Player, RolloutSettings, play_all
-from codctl.cod.scripted import FAULTS, Fault, ScriptedEngine
+from codctl.cod.scripted import FAULTS, Fault, ScriptedAgent
 from codctl.cod.trajectory import Trajectory, read_parquet, write_parquet
-from codctl.envs.base import Pack
+from codctl.envs.base import Pack, PolicyView
 from codctl.envs.registry import get_family
 
 FAMILY = get_family("frozen_lake")
@@ -28,57 +29,55 @@ def packs(count: int, length: int = 3) -> list[Pack]:
     return [FAMILY.pack("train", index, length, "tiny") for index in range(count)]
 
 
-def player(engine: Engine, *, seed: int = 0, settings: RolloutSettings = SETTINGS) -> Player:
+def player(engine: Agent, *, seed: int = 0, settings: RolloutSettings = SETTINGS) -> Player:
     return Player(engine, CHAT, settings, seed)
 
 
-def scripted(policy: str = "random", fault: Fault | None = None, rate: float = 0.0) -> ScriptedEngine:
-    return ScriptedEngine(FAMILY.policy(policy), CHAT, fault=fault, fault_rate=rate)
+def scripted(policy: str = "random", fault: Fault | None = None, rate: float = 0.0) -> ScriptedAgent:
+    return ScriptedAgent(FAMILY.policy(policy), CHAT, fault=fault, fault_rate=rate)
 
 
-class Told:
-    """An engine that says what a function of (kind, position, turn in all) says, and remembers who asked."""
+class Told(Agent):
+    """An agent that says what a function of (kind, position, turn in all) says, and remembers who asked."""
 
-    def __init__(self, reply: Callable[[Asker], str]) -> None:
+    def __init__(self, reply: Callable[[PolicyView, RequestTag], str]) -> None:
         self._reply = reply
         self.asked: list[tuple[str, int]] = []
         self.prompts: list[str] = []
         self.seats = 0
 
-    def take_seat(self) -> None:
+    def open_session(self) -> None:
         self.seats += 1
 
-    def leave_seat(self) -> None:
+    def close_session(self) -> None:
         self.seats -= 1
 
-    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
+    async def reply(
+        self, view: PolicyView, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, tag: RequestTag
+    ) -> Generation:
         await asyncio.sleep(0)
-        self.asked.append((asker.kind, asker.situation.position))
+        self.asked.append((tag.kind, tag.position))
         self.prompts.append(CHAT.decode(prompt_ids))
-        ids = [*CHAT.encode(self._reply(asker)), 256]
+        ids = [*CHAT.encode(self._reply(view, tag)), 256]
         return Generation(ids, [-1.0] * len(ids), "stop", 7)
 
-    async def update_weights(self, weights: Weights) -> None: ...
 
-    async def aclose(self) -> None: ...
-
-
-def informed(asker: Asker) -> str:
+def informed(view: PolicyView, tag: RequestTag) -> str:
     from random import Random
 
     policy = FAMILY.policy("informed")
-    if asker.kind == "solve":
-        return policy.solve(asker.situation, Random(0))
-    return update_reply(f"hint {asker.situation.position}", "compact")
+    if tag.kind == "solve":
+        return policy.solve(view, Random(0))
+    return update_reply(f"hint {view.position}", "compact")
 
 
-def play(engine: Engine, drawn: Sequence[Pack], rollouts: int = 1, **options: object) -> list[Trajectory]:
+def play(engine: Agent, drawn: Sequence[Pack], rollouts: int = 1, **options: object) -> list[Trajectory]:
     return asyncio.run(play_all(player(engine, **options), drawn, rollouts))  # type: ignore[arg-type]
 
 
 def test_what_was_read_from_each_reply_is_kept() -> None:
-    def says(asker: Asker) -> str:
-        return informed(asker) if asker.situation.position == 0 else "I go up."
+    def says(view: PolicyView, tag: RequestTag) -> str:
+        return informed(view, tag) if view.position == 0 else "I go up."
 
     [trajectory] = play(Told(says), packs(1, length=2))
     first, update, second = trajectory.episodes
@@ -204,14 +203,12 @@ def test_an_engine_error_neither_wipes_the_hints_nor_counts_as_a_format_error() 
     settings = RolloutSettings("compact", on_parse_failure="wipe")
 
     class Breaks(Told):
-        async def generate(
-            self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker
+        async def reply(
+            self, view: PolicyView, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, tag: RequestTag
         ) -> Generation:
-            from codctl.cod.engine import EngineError
-
-            if (asker.kind, asker.situation.position) == ("update", 1):
+            if (tag.kind, view.position) == ("update", 1):
                 raise EngineError("the server went away")
-            return await super().generate(prompt_ids, sampling, seed=seed, asker=asker)
+            return await super().reply(view, prompt_ids, sampling, seed=seed, tag=tag)
 
     engine = Breaks(informed)
     [trajectory] = play(engine, packs(1, 4), settings=settings)
@@ -225,8 +222,8 @@ def test_an_engine_error_neither_wipes_the_hints_nor_counts_as_a_format_error() 
     ("on_failure", "hints"), [("keep", ["", "hint 0", "hint 0", "hint 2"]), ("wipe", ["", "hint 0", "", "hint 2"])]
 )
 def test_an_unreadable_update_keeps_or_wipes_the_hints(on_failure: str, hints: list[str]) -> None:
-    def careless(asker: Asker) -> str:
-        return f"{START} oops" if (asker.kind, asker.situation.position) == ("update", 1) else informed(asker)
+    def careless(view: PolicyView, tag: RequestTag) -> str:
+        return f"{START} oops" if (tag.kind, view.position) == ("update", 1) else informed(view, tag)
 
     settings = RolloutSettings("compact", on_parse_failure=on_failure)  # type: ignore[arg-type]
     [trajectory] = play(Told(careless), packs(1, 4), settings=settings)

@@ -10,7 +10,7 @@ import pytest
 
 from codctl.cod.conversation import ByteChat
 from codctl.cod.rollout import Player, RolloutSettings, play_all
-from codctl.cod.scripted import EachFamily, ScriptedEngine
+from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.strategies import STRATEGIES, Strategy, draw_pack
 from codctl.cod.trajectory import Trajectory
 from codctl.config.evalspec import StrategyName
@@ -28,7 +28,7 @@ def draw(strategy: Strategy, index: int = 0, length: int = 6, preset: str = "eas
 
 def play(policy: str, packs: list[Pack], rendering: Rendering = "compact") -> list[Trajectory]:
     settings = RolloutSettings(rendering, solve_tokens=10**6, update_tokens=10**6)
-    return asyncio.run(play_all(Player(ScriptedEngine(EachFamily(policy), CHAT), CHAT, settings, 0), packs, 1))
+    return asyncio.run(play_all(Player(ScriptedAgent(EachFamily(policy), CHAT), CHAT, settings, 0), packs, 1))
 
 
 def success(trajectories: list[Trajectory], position: int) -> float:

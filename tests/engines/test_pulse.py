@@ -10,7 +10,7 @@ import pytest
 
 from codctl.cod.conversation import ByteChat
 from codctl.cod.rollout import Player, RolloutSettings
-from codctl.cod.scripted import EachFamily, ScriptedEngine
+from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.engines import pulse
 from codctl.engines.pulse import Pulse
 
@@ -30,7 +30,7 @@ class Told:
 
 def player() -> Player:
     chat = ByteChat()
-    return Player(ScriptedEngine(EachFamily("bayes"), chat), chat, RolloutSettings("compact"), 0)
+    return Player(ScriptedAgent(EachFamily("bayes"), chat), chat, RolloutSettings("compact"), 0)
 
 
 def test_a_phase_is_named_at_once_and_its_replies_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,19 +7,20 @@ import gc
 import math
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
 
-from codctl.cod.engine import Asker, EngineError, Generation, Sampling, Weights
+from codctl.cod.engine import EngineError, Generation, RequestTag, Sampling, Weights
 from codctl.engines.budget import BLOCK, blocks_for
 from codctl.engines.kv_cache import Content, token_bytes
 from codctl.engines.transformers_engine import TransformersEngine
 from codctl.seeds import derive_seed
 
-NOBODY = Asker("solve", cast("Any", None))  # a model engine never looks at who asks
+NOBODY = RequestTag("p", 0, 0, 0, "solve")
 STOP = 1
 MAX_TOKENS = 128
 
@@ -38,13 +39,13 @@ async def converse(
 ) -> list[tuple[list[int], Generation]]:
     """One trajectory: each prompt is the last one, its reply and something new. Returns (prompt, reply) pairs."""
     ids, found = prompt(number), []
-    engine.take_seat()
+    engine.open_session()
     for turn in range(turns):
         sampling = Sampling(tokens, temperature, (STOP,))
-        reply = await engine.generate(ids, sampling, seed=derive_seed(number, turn), asker=NOBODY)
+        reply = await engine.generate(ids, sampling, seed=derive_seed(number, turn), tag=NOBODY)
         found.append((ids, reply))
         ids = [*ids, *reply.token_ids, *prompt(1000 * number + turn, 1, 5)]
-    engine.leave_seat()
+    engine.close_session()
     return found
 
 
@@ -58,7 +59,7 @@ def together(
 
 
 def ask(engine: TransformersEngine, ids: list[int], tokens: int = 6, seed: int = 0) -> Generation:
-    return asyncio.run(engine.generate(ids, Sampling(tokens, 1.0, (STOP,)), seed=seed, asker=NOBODY))
+    return asyncio.run(engine.generate(ids, Sampling(tokens, 1.0, (STOP,)), seed=seed, tag=NOBODY))
 
 
 @torch.no_grad()
@@ -123,15 +124,15 @@ def test_a_reply_ends_by_length_or_by_its_stop_token(model: Any) -> None:
             assert STOP not in reply.token_ids
     free = new_engine(model)
     every_token = tuple(range(448))
-    reply = asyncio.run(free.generate(prompt(1), Sampling(4, 1.0, every_token), seed=0, asker=NOBODY))
+    reply = asyncio.run(free.generate(prompt(1), Sampling(4, 1.0, every_token), seed=0, tag=NOBODY))
     assert (len(reply.token_ids), reply.finish_reason) == (1, "stop")
-    reply = asyncio.run(free.generate(prompt(1), Sampling(4, 1.0, ()), seed=0, asker=NOBODY))
+    reply = asyncio.run(free.generate(prompt(1), Sampling(4, 1.0, ()), seed=0, tag=NOBODY))
     assert (len(reply.token_ids), reply.finish_reason) == (4, "length")
 
 
 def test_the_context_window_ends_a_reply(model: Any) -> None:
     ids = [5] * (MAX_TOKENS - 2)
-    reply = asyncio.run(new_engine(model).generate(ids, Sampling(50, 1.0, ()), seed=0, asker=NOBODY))
+    reply = asyncio.run(new_engine(model).generate(ids, Sampling(50, 1.0, ()), seed=0, tag=NOBODY))
     assert (len(reply.token_ids), reply.finish_reason) == (2, "length")
 
 
@@ -144,14 +145,14 @@ def test_a_cancelled_request_leaves_the_others_alone(model: Any) -> None:
     engine = new_engine(model, 4)
 
     async def cancelled(ids: list[int]) -> None:
-        engine.take_seat()
-        task = asyncio.ensure_future(engine.generate(ids, Sampling(60, 1.0, ()), seed=0, asker=NOBODY))
+        engine.open_session()
+        task = asyncio.ensure_future(engine.generate(ids, Sampling(60, 1.0, ()), seed=0, tag=NOBODY))
         for _ in range(5):
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        engine.leave_seat()
+        engine.close_session()
 
     async def run() -> list[Any]:
         return list(
@@ -169,11 +170,11 @@ def test_a_deadline_frees_the_slot(model: Any) -> None:
     async def run() -> Generation:
         async def slow() -> None:
             async with asyncio.timeout(0.001):
-                await engine.generate(prompt(3), Sampling(100, 1.0, ()), seed=0, asker=NOBODY)
+                await engine.generate(prompt(3), Sampling(100, 1.0, ()), seed=0, tag=NOBODY)
 
         with pytest.raises(TimeoutError):
             await slow()
-        return await engine.generate(prompt(4), Sampling(3, 1.0, ()), seed=0, asker=NOBODY)
+        return await engine.generate(prompt(4), Sampling(3, 1.0, ()), seed=0, tag=NOBODY)
 
     assert len(asyncio.run(run()).token_ids) == 3
 
@@ -200,7 +201,7 @@ def test_an_error_in_the_model_reaches_every_caller_and_the_engine_works_on(mode
 
     async def run() -> list[Any]:
         calls: list[Awaitable[Any]] = [
-            engine.generate(prompt(n), Sampling(6, 1.0, ()), seed=n, asker=NOBODY) for n in range(4)
+            engine.generate(prompt(n), Sampling(6, 1.0, ()), seed=n, tag=NOBODY) for n in range(4)
         ]
         async with asyncio.timeout(120):
             return list(await asyncio.gather(*calls, return_exceptions=True))
@@ -217,10 +218,8 @@ def test_an_error_while_prompts_are_admitted_reaches_every_caller(model: Any) ->
         raise RuntimeError("no memory for blocks")
 
     async def run() -> list[Any]:
-        askers = [NOBODY, Asker("solve", None, begin=broken)]  # type: ignore[arg-type]
-        calls = [
-            new_engine(model, 2).generate(prompt(0), Sampling(2, 1.0, ()), seed=0, asker=asker) for asker in askers
-        ]
+        tags = [NOBODY, replace(NOBODY, begin=broken)]
+        calls = [new_engine(model, 2).generate(prompt(0), Sampling(2, 1.0, ()), seed=0, tag=tag) for tag in tags]
         async with asyncio.timeout(120):
             return list(await asyncio.gather(*calls, return_exceptions=True))
 
@@ -261,7 +260,7 @@ def test_what_does_not_fit_the_memory_waits(model: Any, tokens: int) -> None:
 
 def test_a_sequence_may_have_as_many_tokens_as_there_is_memory_for(model: Any) -> None:
     engine = TransformersEngine(model, pad_id=0, max_tokens=MAX_TOKENS, memory=of_tokens(model, 3 * BLOCK))
-    reply = asyncio.run(engine.generate(prompt(1), Sampling(100, 1.0, ()), seed=0, asker=NOBODY))
+    reply = asyncio.run(engine.generate(prompt(1), Sampling(100, 1.0, ()), seed=0, tag=NOBODY))
     assert len(prompt(1)) + len(reply.token_ids) == 3 * BLOCK
     with pytest.raises(EngineError, match="the prompt has 48 tokens, there is memory for 48"):
         ask(engine, [5] * 3 * BLOCK)
@@ -364,8 +363,8 @@ def without_garbage_collection() -> Iterator[None]:
 
 async def seated(engine: TransformersEngine) -> list[weakref.ref[torch.Tensor]]:
     """The keys and values of every layer, of a conversation that is going on."""
-    engine.take_seat()
-    await engine.generate(prompt(0), Sampling(4, 1.0, (STOP,)), seed=0, asker=NOBODY)
+    engine.open_session()
+    await engine.generate(prompt(0), Sampling(4, 1.0, (STOP,)), seed=0, tag=NOBODY)
     found = [weakref.ref(memory) for layer in engine._cache.layers for memory in (layer.keys_THD, layer.values_THD)]
     assert all(ref() is not None for ref in found)
     return found
@@ -379,7 +378,7 @@ def test_an_update_frees_the_keys_and_values_of_the_weights_before(model: Any) -
         before = await seated(engine)
         await engine.update_weights(Weights(version))
         assert [ref() for ref in before] == [None] * len(before)
-        engine.leave_seat()
+        engine.close_session()
 
     for version in range(1, 5):
         asyncio.run(play_and_update(version))
@@ -399,7 +398,7 @@ def test_weights_cannot_change_in_the_middle_of_a_reply(model: Any) -> None:
     engine = new_engine(model)
 
     async def run() -> None:
-        waiting = asyncio.ensure_future(engine.generate(prompt(1), Sampling(20, 1.0, ()), seed=0, asker=NOBODY))
+        waiting = asyncio.ensure_future(engine.generate(prompt(1), Sampling(20, 1.0, ()), seed=0, tag=NOBODY))
         await asyncio.sleep(0)
         with pytest.raises(EngineError, match="weights cannot change while replies are being sampled"):
             await engine.update_weights(Weights(1))
@@ -420,7 +419,7 @@ def test_tokens_are_drawn_from_the_softmax(model: Any, temperature: float) -> No
 
     async def run() -> list[Generation]:
         sampling = Sampling(1, temperature, ())
-        return list(await asyncio.gather(*(engine.generate(ids, sampling, seed=s, asker=NOBODY) for s in range(draws))))
+        return list(await asyncio.gather(*(engine.generate(ids, sampling, seed=s, tag=NOBODY) for s in range(draws))))
 
     sampled = torch.tensor([reply.token_ids[0] for reply in asyncio.run(run())])
     with torch.no_grad():
@@ -437,7 +436,7 @@ def test_a_low_temperature_is_greedy(model: Any) -> None:
     ids = prompt(12)
     with torch.no_grad():
         best = int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
-    reply = asyncio.run(new_engine(model).generate(ids, Sampling(1, 1e-4, ()), seed=3, asker=NOBODY))
+    reply = asyncio.run(new_engine(model).generate(ids, Sampling(1, 1e-4, ()), seed=3, tag=NOBODY))
     assert reply.token_ids == [best]
     assert reply.logprobs == pytest.approx([0.0], abs=1e-3)
 
@@ -457,7 +456,7 @@ def first_tokens(model: Any, ids: list[int], top_ps: list[float]) -> list[Genera
 
     async def run() -> list[Generation]:
         asked = [Sampling(1, 0.5, (), top_p) for top_p in top_ps]
-        return list(await asyncio.gather(*(engine.generate(ids, s, seed=i, asker=NOBODY) for i, s in enumerate(asked))))
+        return list(await asyncio.gather(*(engine.generate(ids, s, seed=i, tag=NOBODY) for i, s in enumerate(asked))))
 
     return asyncio.run(run())
 

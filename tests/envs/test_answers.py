@@ -9,9 +9,9 @@ import pytest
 
 from codctl.cod.conversation import ByteChat
 from codctl.cod.rollout import Player, RolloutSettings
-from codctl.cod.scripted import ScriptedEngine
+from codctl.cod.scripted import ScriptedAgent
 from codctl.cod.trajectory import EpisodeRecord
-from codctl.envs.base import Pack, Situation
+from codctl.envs.base import Pack, PolicyView
 from codctl.envs.registry import get_family
 from tests.envs.gymnasium.worlds import Cliff
 from tests.example_world.keypad import Keypad
@@ -21,16 +21,16 @@ class Says:
     def __init__(self, reply: str) -> None:
         self._reply = reply
 
-    def solve(self, situation: Situation, rng: Random) -> str:
+    def solve(self, view: PolicyView, rng: Random) -> str:
         return self._reply
 
-    def update(self, situation: Situation, rng: Random) -> str:
+    def update(self, view: PolicyView, rng: Random) -> str:
         return "nothing"
 
 
 def first(pack: Pack, reply: str, answers: str = "published") -> EpisodeRecord:
     settings = RolloutSettings("full", solve_tokens=10**6, update_tokens=10**6, answers=answers)  # type: ignore[arg-type]
-    player = Player(ScriptedEngine(Says(reply), ByteChat()), ByteChat(), settings, 0)
+    player = Player(ScriptedAgent(Says(reply), ByteChat()), ByteChat(), settings, 0)
     return asyncio.run(player.play(pack, 0)).episodes[0]
 
 

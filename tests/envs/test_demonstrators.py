@@ -9,7 +9,7 @@ import pytest
 from codctl.cod.conversation import ByteChat
 from codctl.cod.prompts import parse_answer
 from codctl.cod.rollout import Player, RolloutSettings, play_all
-from codctl.cod.scripted import EachFamily, ScriptedEngine
+from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.trajectory import Trajectory
 from codctl.envs.base import Pack, Rendering
 from codctl.envs.registry import get_family
@@ -27,7 +27,7 @@ WORLDS = [
 def play(packs: list[Pack], rendering: Rendering) -> list[Trajectory]:
     """As in a warm start: hints are a random part of the truth, so that all that is known is true."""
     settings = RolloutSettings(rendering, solve_tokens=10**6, update_tokens=10**6)
-    engine = ScriptedEngine(EachFamily("demonstrator", wrong_fact=0.0), ByteChat())
+    engine = ScriptedAgent(EachFamily("demonstrator", wrong_fact=0.0), ByteChat())
     player = Player(engine, ByteChat(), settings, 0, TrueHints(rendering, 0))
     return asyncio.run(play_all(player, packs, 1))
 

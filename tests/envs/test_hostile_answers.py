@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from codctl.cod.prompts import Account, parse_answer, update_messages
-from codctl.envs.base import Family, Situation
+from codctl.envs.base import Family, PolicyView
 from codctl.envs.registry import built_in
 
 EXAMPLES = int(os.environ.get("CODCTL_FUZZ_EXAMPLES", "1500"))
@@ -43,9 +43,9 @@ def test_no_answer_breaks_an_episode(family: Family) -> None:
         pack, rendering, policy = rng.choice(packs), rng.choice(family.renderings), rng.choice(policies)
         position = rng.randrange(2)
         episode = pack.slots[position].begin(rendering)
-        situation = Situation(pack, position, episode, (), "", rendering)
+        view = PolicyView(pack, position, episode, (), "", rendering)
         while not episode.done:
-            good = parse_answer(policy.solve(situation, rng)).action
+            good = parse_answer(policy.solve(view, rng)).action
             step = episode.act(hostile(rng, good))
             thrown += 1
             assert bool(step.feedback) == step.done

@@ -9,7 +9,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from codctl.envs.base import Episode, HintScore, Pack, Policy, Rendering, Situation, Step
+from codctl.envs.base import Episode, HintScore, Pack, Policy, PolicyView, Rendering, Step
 from tests.example_world.keypad import Bayes, Chance, Door, Informed, Keypad, Lock, Visit
 
 _CHANCE = Random(1)
@@ -105,8 +105,8 @@ class Obvious(Broken):
 
 
 class Forgetful(Bayes):
-    def belief(self, situation: Situation) -> list[tuple[int, ...]]:
-        return super().belief(replace(situation, past=()))
+    def belief(self, view: PolicyView) -> list[tuple[int, ...]]:
+        return super().belief(replace(view, past=()))
 
 
 class Unlearnable(Broken):
@@ -221,10 +221,10 @@ class Fragile(Broken):
 class Literal(Bayes):
     """Believes everything."""
 
-    def belief(self, situation: Situation) -> list[Any]:
+    def belief(self, view: PolicyView) -> list[Any]:
         from tests.example_world.keypad import DIGITS, permutations, possible_after
 
-        visits = [visit for visit in (situation.episode, *situation.past) if isinstance(visit, Visit)]
+        visits = [visit for visit in (view.episode, *view.past) if isinstance(visit, Visit)]
         return possible_after(visits, list(permutations(DIGITS)))
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from codctl.cod.engine import EngineError, Generation, Weights
+from codctl.cod.agent import Agent, agent_of
+from codctl.cod.engine import EngineError, Generation
 from codctl.cod.references import reference_player
 from codctl.cod.rollout import Player
 from codctl.config.evalspec import EvalSpec
 from codctl.evaluate import runner
-from codctl.evaluate.patience import Patience
+from codctl.evaluate.patience import CircuitBreaker
 from codctl.evaluate.runner import blocks, evaluate, play
 from codctl.results.journal import MemoryJournal, Unit
 from codctl.results.summary import summarise
@@ -109,7 +110,7 @@ def test_a_resume_ends_where_an_uninterrupted_evaluation_does(stop_after: int) -
 
 
 @dataclass
-class Flaky:
+class Flaky(Agent):
     """Fails the first so many requests, then plays."""
 
     player: Player
@@ -117,23 +118,19 @@ class Flaky:
     alive: int = 0
     most_alive: int = 0
 
-    def take_seat(self) -> None:
+    def open_session(self) -> None:
         self.alive += 1
         self.most_alive = max(self.most_alive, self.alive)
 
-    def leave_seat(self) -> None:
+    def close_session(self) -> None:
         self.alive -= 1
 
-    async def generate(self, *args: Any, **options: Any) -> Generation:
+    async def reply(self, *args: Any, **options: Any) -> Generation:
         await asyncio.sleep(0)
         if self.failures:
             self.failures -= 1
             raise EngineError("the server is busy")
-        return await self.player.engine.generate(*args, **options)
-
-    async def update_weights(self, weights: Weights) -> None: ...
-
-    async def aclose(self) -> None: ...
+        return await agent_of(self.player.engine).reply(*args, **options)
 
 
 def flaky(failures: int) -> tuple[Player, Flaky]:
@@ -185,7 +182,7 @@ def test_patience_ends_when_the_check_says_so() -> None:
         raise Gone
 
     player, engine = flaky(failures=10**6)
-    patient = replace(player, engine=Patience(engine, gone, failures=7))
+    patient = replace(player, engine=CircuitBreaker(engine, gone, failures=7))
     journal = MemoryJournal()
     with pytest.raises(Gone):
         asyncio.run(play(patient, spec(), journal, quiet, retries_failed=True))
@@ -199,7 +196,9 @@ def test_patience_goes_on_while_the_check_passes() -> None:
         asked.append(1)
 
     player, _ = flaky(failures=20)
-    asyncio.run(play(replace(player, engine=Patience(player.engine, fine, 7)), spec(), MemoryJournal(), quiet))
+    asyncio.run(
+        play(replace(player, engine=CircuitBreaker(agent_of(player.engine), fine, 7)), spec(), MemoryJournal(), quiet)
+    )
     assert len(asked) == 2
 
 

@@ -11,7 +11,7 @@ from random import Random
 from types import MappingProxyType
 
 from codctl.config.nearest import unknown
-from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering, Situation, Step
+from codctl.envs.base import Episode, Family, HintScore, Policy, PolicyView, Rendering, Step
 
 SYMBOLS = ("sun", "moon", "star", "tree", "fish")
 DIGITS = tuple(range(1, 6))
@@ -89,31 +89,31 @@ class Visit(Episode):
 class Bayes:
     """Tries the likeliest digits under the exact belief, which `past` and the episode in hand give."""
 
-    def solve(self, situation: Situation, rng: Random) -> str:
-        door = situation.slot.task
-        guesses = Counter(tuple(digits[symbol] for symbol in door.shown) for digits in self.belief(situation))
+    def solve(self, view: PolicyView, rng: Random) -> str:
+        door = view.slot.task
+        guesses = Counter(tuple(digits[symbol] for symbol in door.shown) for digits in self.belief(view))
         return answer(guesses.most_common(1)[0][0])
 
-    def belief(self, situation: Situation) -> list[tuple[int, ...]]:
+    def belief(self, view: PolicyView) -> list[tuple[int, ...]]:
         """What is possible. Where accounts contradict each other, the newer ones count."""
         possible = list(permutations(DIGITS))
-        for visit in (situation.episode, *reversed(situation.past)):
+        for visit in (view.episode, *reversed(view.past)):
             if isinstance(visit, Visit):  # others are distractors
                 possible = possible_after([visit], possible) or possible
         return possible
 
-    def update(self, situation: Situation, rng: Random) -> str:
-        return hint(known(self.belief(situation)), situation.rendering)
+    def update(self, view: PolicyView, rng: Random) -> str:
+        return hint(known(self.belief(view)), view.rendering)
 
 
 class Informed:
     """Knows the world."""
 
-    def solve(self, situation: Situation, rng: Random) -> str:
-        return answer([situation.world.digits[symbol] for symbol in situation.slot.task.shown])
+    def solve(self, view: PolicyView, rng: Random) -> str:
+        return answer([view.world.digits[symbol] for symbol in view.slot.task.shown])
 
-    def update(self, situation: Situation, rng: Random) -> str:
-        return hint(dict(enumerate(situation.world.digits)), situation.rendering)
+    def update(self, view: PolicyView, rng: Random) -> str:
+        return hint(dict(enumerate(view.world.digits)), view.rendering)
 
 
 # --8<-- policies
@@ -122,11 +122,11 @@ class Informed:
 class Chance:
     """Types any digits and writes nothing."""
 
-    def solve(self, situation: Situation, rng: Random) -> str:
-        return answer([rng.choice(DIGITS) for _ in situation.slot.task.shown])
+    def solve(self, view: PolicyView, rng: Random) -> str:
+        return answer([rng.choice(DIGITS) for _ in view.slot.task.shown])
 
-    def update(self, situation: Situation, rng: Random) -> str:
-        return hint({}, situation.rendering)
+    def update(self, view: PolicyView, rng: Random) -> str:
+        return hint({}, view.rendering)
 
 
 # --8<-- family

@@ -12,7 +12,7 @@ import pytest
 from codctl.cod.conversation import TemplateChat
 from codctl.cod.credit import credit_pack
 from codctl.cod.rollout import Player, RolloutSettings, play_all
-from codctl.cod.scripted import ScriptedEngine
+from codctl.cod.scripted import ScriptedAgent
 from codctl.cod.trajectory import EpisodeRecord
 from codctl.envs.registry import get_family
 
@@ -25,7 +25,7 @@ Slot = tuple[int, str, int]  # pack, kind, position
 
 def play(chat: TemplateChat) -> dict[Slot, list[tuple[EpisodeRecord, dict[str, float]]]]:
     """The G episodes of each slot with their credit; some have failed."""
-    engine = ScriptedEngine(FAMILY.policy("demonstrator"), chat, fault="error", fault_rate=0.06)
+    engine = ScriptedAgent(FAMILY.policy("demonstrator"), chat, fault="error", fault_rate=0.06)
     player = Player(engine, chat, RolloutSettings("compact"), seed=1)
     packs = [FAMILY.pack("train", index, LENGTH, "tiny") for index in range(PACKS)]
     trajectories = asyncio.run(play_all(player, packs, GROUP))

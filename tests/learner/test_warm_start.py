@@ -7,7 +7,7 @@ from typing import Any
 
 from codctl.cod.context import Revision
 from codctl.cod.conversation import TemplateChat
-from codctl.cod.engine import Asker, Generation, Sampling, Weights
+from codctl.cod.engine import Generation, RequestTag, Sampling, Weights
 from codctl.cod.rollout import Player, play_all
 from codctl.cod.trajectory import EpisodeRecord
 from codctl.config.schema import Config
@@ -32,11 +32,11 @@ class Replay:
     def __init__(self, answers: dict[tuple[int, ...], list[int]]) -> None:
         self._answers = answers
 
-    def take_seat(self) -> None: ...
+    def open_session(self) -> None: ...
 
-    def leave_seat(self) -> None: ...
+    def close_session(self) -> None: ...
 
-    async def generate(self, prompt_ids: Any, sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
+    async def generate(self, prompt_ids: Any, sampling: Sampling, *, seed: int, tag: RequestTag) -> Generation:
         reply = self._answers[tuple(prompt_ids)]
         return Generation(reply, [-1.0] * len(reply), "stop", 0)
 

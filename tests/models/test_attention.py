@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from codctl.cod.engine import Asker, Sampling
+from codctl.cod.engine import RequestTag, Sampling
 from codctl.config.schema import BuildConfig, LoraConfig
 from codctl.engines.transformers_engine import TransformersEngine
 from codctl.errors import PreflightError
@@ -153,8 +153,10 @@ async def replies(model: Any, engine: TransformersEngine | None = None) -> list[
     sampling = Sampling(temperature=1.0, max_new_tokens=12, stop_ids=(1,))
     found = []
     for _ in PROMPTS:
-        engine.take_seat()
-    generations = [engine.generate(p, sampling, seed=i, asker=Asker("solve", None)) for i, p in enumerate(PROMPTS)]
+        engine.open_session()
+    generations = [
+        engine.generate(p, sampling, seed=i, tag=RequestTag("p", i, 0, 0, "solve")) for i, p in enumerate(PROMPTS)
+    ]
     for prompt, reply in zip(PROMPTS, await asyncio.gather(*generations), strict=True):
         mask = [0] * len(prompt) + [1] * len(reply.token_ids)
         found.append(Sample([*prompt, *reply.token_ids], mask, [0.0] * len(prompt) + list(reply.logprobs), 1.0))

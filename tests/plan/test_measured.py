@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, DynamicCache
 
-from codctl.cod.engine import Asker, Sampling
+from codctl.cod.engine import RequestTag, Sampling
 from codctl.config.architectures import PUBLISHED, Architecture
 from codctl.config.schema import Config
 from codctl.engines.transformers_engine import TransformersEngine
@@ -127,10 +127,10 @@ def test_the_memory_of_the_engine_is_that_of_the_plan(
     engine = TransformersEngine(model, pad_id=0, max_tokens=512, max_batch=sequences)
     engine._pass_tokens = 256
     peak = Peak(engine, list(model.parameters()))
-    asker = Asker("solve", cast("Any", None))
+    tag = RequestTag("p", 0, 0, 0, "solve")
 
     async def play() -> None:
-        calls = [engine.generate([2 + n] * prompt, Sampling(reply), seed=n, asker=asker) for n in range(sequences)]
+        calls = [engine.generate([2 + n] * prompt, Sampling(reply), seed=n, tag=tag) for n in range(sequences)]
         await asyncio.gather(*calls)
 
     with peak:

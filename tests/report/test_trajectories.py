@@ -17,7 +17,7 @@ import pytest
 from codctl.cli import _view_text
 from codctl.cli._show_text import Shown as ShownLive
 from codctl.cod.conversation import ByteChat
-from codctl.cod.engine import Asker, EngineError, Generation, Sampling
+from codctl.cod.engine import EngineError, Generation, RequestTag, Sampling
 from codctl.cod.references import play_policy, reference_player
 from codctl.cod.rollout import Player, RolloutSettings
 from codctl.cod.trajectory import Trajectory
@@ -49,15 +49,17 @@ def pack(length: int = 2) -> Pack:
 class Says:
     """An engine with one reply to everything; None for no reply at all."""
 
-    def __init__(self, reply: Callable[[Asker], str | None]) -> None:
+    def __init__(self, reply: Callable[[RequestTag], str | None]) -> None:
         self._reply = reply
 
-    def take_seat(self) -> None: ...
+    def open_session(self) -> None: ...
 
-    def leave_seat(self) -> None: ...
+    def close_session(self) -> None: ...
 
-    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
-        reply = self._reply(asker)
+    async def generate(
+        self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, tag: RequestTag
+    ) -> Generation:
+        reply = self._reply(tag)
         if reply is None:
             raise EngineError("the server is gone")
         ids = [*CHAT.encode(reply), 256]
@@ -66,14 +68,14 @@ class Says:
     async def aclose(self) -> None: ...
 
 
-def played(reply: Callable[[Asker], str | None]) -> Trajectory:
+def played(reply: Callable[[RequestTag], str | None]) -> Trajectory:
     player = Player(Says(reply), CHAT, RolloutSettings("compact"), 0)  # type: ignore[arg-type]
     return asyncio.run(player.play(pack(), 0))
 
 
 def transcript(reply: str = "x", **head: Any) -> Transcript:
     """A trajectory of one task whose texts are all `reply`."""
-    [episode, *_] = transcribe(played(lambda _asker: "<answer> up: K </answer>"), pack(), CHAT, "compact")
+    [episode, *_] = transcribe(played(lambda _tag: "<answer> up: K </answer>"), pack(), CHAT, "compact")
     turns = (replace(episode.turns[0], prompt=reply, reply=reply, read=reply, answer=reply),)
     texts = dict.fromkeys(("words", "feedback", "task", "truth", "hints_before"), reply)
     body = replace(episode, turns=turns, specials=("<|end|>",), **texts)
@@ -102,9 +104,7 @@ def test_every_token_of_every_prompt_and_reply_is_kept() -> None:
 
 
 def test_a_reply_that_is_unreadable_or_never_came_reads_as_nothing() -> None:
-    solve, update, lost = transcribe(
-        played(lambda asker: None if asker.situation.position else "I go up."), pack(), CHAT, "compact"
-    )
+    solve, update, lost = transcribe(played(lambda tag: None if tag.position else "I go up."), pack(), CHAT, "compact")
     assert [(turn.reply, turn.read) for turn in solve.turns] == [("I go up.", None)]
     assert (solve.outcome, update.outcome, update.turns[0].read) == ("no_answer", "no_hints", None)
     assert "could not be used" in solve.turns[0].answer
@@ -309,9 +309,9 @@ def test_packs_that_are_played_together_are_shown_one_after_the_other() -> None:
     assert watch.seen
 
 
-def _slow(asker: Asker) -> str | None:
+def _slow(tag: RequestTag) -> str | None:
     return None
 
 
-def _up(asker: Asker) -> str | None:
+def _up(tag: RequestTag) -> str | None:
     return "\x1b[2J up"

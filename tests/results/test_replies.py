@@ -10,7 +10,7 @@ import pytest
 
 from codctl.cli._suite_table import text
 from codctl.cod.conversation import ByteChat
-from codctl.cod.engine import Asker, EngineError, Generation, PromptTooLongError, Sampling, Weights
+from codctl.cod.engine import EngineError, Generation, PromptTooLongError, RequestTag, Sampling, Weights
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.config.evalspec import EvalSpec
 from codctl.envs.registry import get_family
@@ -33,12 +33,12 @@ class Says:
     solve: Generation | EngineError
     update: Generation | EngineError
 
-    def take_seat(self) -> None: ...
+    def open_session(self) -> None: ...
 
-    def leave_seat(self) -> None: ...
+    def close_session(self) -> None: ...
 
-    async def generate(self, prompt_ids: Any, sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
-        found = self.solve if asker.kind == "solve" else self.update
+    async def generate(self, prompt_ids: Any, sampling: Sampling, *, seed: int, tag: RequestTag) -> Generation:
+        found = self.solve if tag.kind == "solve" else self.update
         if isinstance(found, EngineError):
             raise found
         return found

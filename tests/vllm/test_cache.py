@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from codctl.cod.agent import Agent
 from codctl.cod.conversation import TemplateChat
-from codctl.cod.engine import Asker, Generation, Sampling, Weights
-from codctl.cod.scripted import EachFamily, ScriptedEngine
+from codctl.cod.engine import Generation, RequestTag, Sampling, Weights
+from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.engines.vllm.engine import VllmEngine
+from codctl.envs.base import PolicyView
 from codctl.models.models import load_tokenizer
 
 from .conftest import play, player
@@ -21,27 +23,25 @@ from .conftest import play, player
 pytestmark = pytest.mark.vllm
 
 
-class Prompted:
+class Prompted(Agent):
     """Asks vLLM with every prompt of a rollout, and goes on with what a good player says."""
 
     def __init__(self, engine: VllmEngine, folder: Path) -> None:
         self._engine = engine
-        self._script = ScriptedEngine(EachFamily("bayes"), TemplateChat(load_tokenizer(folder)))
+        self._script = ScriptedAgent(EachFamily("bayes"), TemplateChat(load_tokenizer(folder)))
 
-    def take_seat(self) -> None:
-        self._engine.take_seat()
+    def open_session(self) -> None:
+        self._engine.open_session()
 
-    def leave_seat(self) -> None:
-        self._engine.leave_seat()
+    def close_session(self) -> None:
+        self._engine.close_session()
 
-    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
-        said = await self._script.generate(prompt_ids, sampling, seed=seed, asker=asker)
-        await self._engine.generate(prompt_ids, Sampling(1), seed=seed, asker=asker)
+    async def reply(
+        self, view: PolicyView, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, tag: RequestTag
+    ) -> Generation:
+        said = await self._script.reply(view, prompt_ids, sampling, seed=seed, tag=tag)
+        await self._engine.generate(prompt_ids, Sampling(1), seed=seed, tag=tag)
         return said
-
-    async def update_weights(self, weights: Weights) -> None: ...
-
-    async def aclose(self) -> None: ...
 
 
 def test_most_prompt_tokens_of_a_rollout_are_cached(

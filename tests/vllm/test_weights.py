@@ -6,12 +6,11 @@ import asyncio
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from codctl.cod.engine import Sampling, Weights
+from codctl.cod.engine import RequestTag, Sampling, Weights
 from codctl.engines.vllm.backend import Loaded
 from codctl.engines.vllm.engine import VllmEngine
 from codctl.engines.vllm.http_backend import HttpBackend
@@ -22,7 +21,7 @@ pytestmark = pytest.mark.vllm
 
 _ALLOWED = 1e-4  # float32
 _STALE = 1e-2
-ASKER: Any = SimpleNamespace(situation=SimpleNamespace(pack=SimpleNamespace(id="pack")))
+TAG = RequestTag("pack", 0, 0, 0, "solve")
 
 
 @pytest.fixture(params=["http", "inside"])
@@ -67,7 +66,7 @@ def test_top_p_draws_from_the_likeliest_tokens_alone(served: tuple[VllmEngine, P
 
     async def draws(top_p: float) -> list[tuple[list[int], list[float]]]:
         sampling = Sampling(1, 1.0, (), top_p)
-        found = await asyncio.gather(*(engine.generate([5, 6, 7], sampling, seed=i, asker=ASKER) for i in range(40)))
+        found = await asyncio.gather(*(engine.generate([5, 6, 7], sampling, seed=i, tag=TAG) for i in range(40)))
         return [(g.token_ids, g.logprobs) for g in found]
 
     narrow, wide = loop.run(draws(1e-6)), loop.run(draws(1.0))
@@ -80,7 +79,7 @@ def test_the_same_seed_draws_the_same_reply(served: tuple[VllmEngine, Path], loo
     engine, _ = served
 
     async def ask(seed: int) -> list[int]:
-        return (await engine.generate([5, 6, 7], Sampling(12), seed=seed, asker=ASKER)).token_ids
+        return (await engine.generate([5, 6, 7], Sampling(12), seed=seed, tag=TAG)).token_ids
 
     first, again, other = (loop.run(ask(seed)) for seed in (1, 1, 2))
     assert first == again != other

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from codctl.cod.engine import Asker, Generation, Sampling, Weights
+from codctl.cod.engine import Generation, RequestTag, Sampling, Weights
 from codctl.cod.prompts import Message
 from codctl.engines.openai.chat import MessageChat
 from codctl.engines.openai.client import Client, RequestError
@@ -32,7 +32,7 @@ def open_endpoint(settings: EndpointSettings) -> tuple[OpenAIEngine, MessageChat
 
 
 class OpenAIEngine:
-    """See the module. Trajectories need no seats: the server batches what is in flight."""
+    """See the module. Trajectories need no sessions: the server batches what is in flight."""
 
     def __init__(self, settings: EndpointSettings, chat: MessageChat) -> None:
         key = read_key(settings)
@@ -81,13 +81,15 @@ class OpenAIEngine:
                 error, self._settings, self._client, has_key=self._has_key, has_replied=has_replied
             ) from None
 
-    def take_seat(self) -> None: ...
+    def open_session(self) -> None: ...
 
-    def leave_seat(self) -> None: ...
+    def close_session(self) -> None: ...
 
-    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
+    async def generate(
+        self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, tag: RequestTag
+    ) -> Generation:
         try:
-            completion = await self._complete(self._chat.messages(prompt_ids), sampling, seed=seed, begin=asker.begin)
+            completion = await self._complete(self._chat.messages(prompt_ids), sampling, seed=seed, begin=tag.begin)
         except RequestError:
             self._counts["failed"] += 1
             raise

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from codctl.cod.engine import Asker, EngineError, EngineStats, Generation, PromptTooLongError, Sampling, Weights
+from codctl.cod.engine import EngineError, EngineStats, Generation, PromptTooLongError, RequestTag, Sampling, Weights
 from codctl.engines.vllm.backend import Ask, Backend, Loaded
 from codctl.engines.vllm.guard import Guard
 from codctl.engines.vllm.replica import Replica
@@ -52,14 +52,16 @@ class VllmEngine:
             await self.aclose()
             raise
 
-    def take_seat(self) -> None:
-        self._routes.take_seat()
+    def open_session(self) -> None:
+        self._routes.open_session()
 
-    def leave_seat(self) -> None:
-        self._routes.leave_seat()
+    def close_session(self) -> None:
+        self._routes.close_session()
 
-    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, asker: Asker) -> Generation:
-        replica = await self._routes.find(asker.situation.pack.id)
+    async def generate(
+        self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, tag: RequestTag
+    ) -> Generation:
+        replica = await self._routes.find(tag.pack)
         await replica.until_ready()
         room = replica.max_tokens - len(prompt_ids)
         if room < 1:
@@ -68,7 +70,7 @@ class VllmEngine:
         self._open += 1
         try:
             budget = min(sampling.max_new_tokens, room)
-            reply = await replica.ask(Ask(list(prompt_ids), sampling, budget, seed % 2**63, wanted), asker.begin)
+            reply = await replica.ask(Ask(list(prompt_ids), sampling, budget, seed % 2**63, wanted), tag.begin)
         finally:
             self._open -= 1
         self.stats.prompt_tokens += len(prompt_ids)

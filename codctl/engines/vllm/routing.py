@@ -31,10 +31,10 @@ class Routes(Generic[T]):
         self._of_pack: dict[str, list[int]] = {}
         self._live = 0
 
-    def take_seat(self) -> None:
+    def open_session(self) -> None:
         self._live += 1
 
-    def leave_seat(self) -> None:
+    def close_session(self) -> None:
         self._live -= 1
         if (task := asyncio.current_task()) is not None:
             self._of_task.pop(task, None)
@@ -48,7 +48,7 @@ class Routes(Generic[T]):
         task = asyncio.current_task()
         assert task is not None
         if task not in self._of_task:
-            await asyncio.sleep(0)  # until all trajectories that begin now have taken their seats
+            await asyncio.sleep(0)  # until all trajectories that begin now have opened their sessions
         number = self._of_task.get(task)
         if number is None or not self._replicas[number].is_ready:
             number = self._choose(pack)

@@ -8,7 +8,7 @@ from codctl.envs.alchemy import text, thrift
 from codctl.envs.alchemy.knowledge import Outcomes, believed, recipes_in
 from codctl.envs.alchemy.search import Search
 from codctl.envs.alchemy.world import AlchemyEpisode, Pair
-from codctl.envs.base import Situation
+from codctl.envs.base import PolicyView
 
 
 class BayesPolicy:
@@ -17,18 +17,18 @@ class BayesPolicy:
     Exact with unlimited material; greedy where it is limited.
     """
 
-    def solve(self, situation: Situation, rng: Random) -> str:
-        episode = situation.episode
+    def solve(self, view: PolicyView, rng: Random) -> str:
+        episode = view.episode
         assert isinstance(episode, AlchemyEpisode)
-        known = believed((*situation.past, episode), episode.world)
+        known = believed((*view.past, episode), episode.world)
         pair = _next_pair(episode, known) or _untried(episode, known)
-        return text.reply(episode.words, None, pair, situation.rendering)
+        return text.reply(episode.words, None, pair, view.rendering)
 
-    def update(self, situation: Situation, rng: Random) -> str:
-        assert isinstance(situation.episode, AlchemyEpisode)
-        world = situation.episode.world
-        known = believed((*situation.past, situation.episode), world)
-        return text.hint_from(world, recipes_in(known), situation.rendering)
+    def update(self, view: PolicyView, rng: Random) -> str:
+        assert isinstance(view.episode, AlchemyEpisode)
+        world = view.episode.world
+        known = believed((*view.past, view.episode), world)
+        return text.hint_from(world, recipes_in(known), view.rendering)
 
 
 def _next_pair(episode: AlchemyEpisode, known: Outcomes) -> Pair | None:

@@ -12,29 +12,29 @@ from codctl.envs.alchemy.knowledge import Outcomes, recipes_in, seen_in, told_by
 from codctl.envs.alchemy.thoughts import Source, thought
 from codctl.envs.alchemy.thrift import next_pair, obtain, recipes_by_product
 from codctl.envs.alchemy.world import AlchemyEpisode, AlchemyWorld, Pair
-from codctl.envs.base import Policy, Situation
+from codctl.envs.base import Policy, PolicyView
 
 
-def alchemy(situation: Situation) -> AlchemyEpisode:
-    assert isinstance(situation.episode, AlchemyEpisode)
-    return situation.episode
+def alchemy(view: PolicyView) -> AlchemyEpisode:
+    assert isinstance(view.episode, AlchemyEpisode)
+    return view.episode
 
 
 class InformedPolicy:
     """Knows the recipes and makes what is missing; where material is limited, by the recipes that it suffices for."""
 
-    def solve(self, situation: Situation, rng: Random) -> str:
-        episode = alchemy(situation)
+    def solve(self, view: PolicyView, rng: Random) -> str:
+        episode = alchemy(view)
         wanted, pair = self._next(episode, episode.task.target)
         if episode.is_limited:
             recipes = recipes_by_product(episode.world.products)
             way = obtain([episode.task.target], episode.stock, recipes)
             if way:
                 wanted, pair = episode.world.products[way[0]], way[0]
-        return text.reply(episode.words, wanted, pair, situation.rendering)
+        return text.reply(episode.words, wanted, pair, view.rendering)
 
-    def update(self, situation: Situation, rng: Random) -> str:
-        return text.hint_from(situation.world, all_recipes(situation.world), situation.rendering)
+    def update(self, view: PolicyView, rng: Random) -> str:
+        return text.hint_from(view.world, all_recipes(view.world), view.rendering)
 
     def _next(self, episode: AlchemyEpisode, wanted: int) -> tuple[int, Pair]:
         pair = episode.world.recipes[wanted][0]
@@ -47,14 +47,14 @@ class InformedPolicy:
 class RandomPolicy:
     """Mixes any two elements at hand and never learns."""
 
-    def solve(self, situation: Situation, rng: Random) -> str:
-        episode = alchemy(situation)
+    def solve(self, view: PolicyView, rng: Random) -> str:
+        episode = alchemy(view)
         held = [element for element, count in sorted(episode.stock.items()) if count] or [0]
         first, second = sorted((rng.choice(held), rng.choice(held)))
-        return text.reply(episode.words, None, (first, second), situation.rendering)
+        return text.reply(episode.words, None, (first, second), view.rendering)
 
-    def update(self, situation: Situation, rng: Random) -> str:
-        return text.hint_from(situation.world, [], situation.rendering)
+    def update(self, view: PolicyView, rng: Random) -> str:
+        return text.hint_from(view.world, [], view.rendering)
 
 
 class Demonstrator:
@@ -68,40 +68,40 @@ class Demonstrator:
     def __init__(self, keep_fact: float, wrong_fact: float) -> None:
         self._keep, self._wrong = keep_fact, wrong_fact
 
-    def solve(self, situation: Situation, rng: Random) -> str:
-        episode = alchemy(situation)
-        known = _known(situation)
+    def solve(self, view: PolicyView, rng: Random) -> str:
+        episode = alchemy(view)
+        known = _known(view)
         search = _thrifty if episode.is_limited else _search
         wanted, pair = search(episode, known, episode.task.target, rng)
-        if situation.rendering == "compact":
+        if view.rendering == "compact":
             return text.reply(episode.words, wanted, pair, "compact")
         tier_of = episode.world.tier_of
         source: Source = "none" if pair in known or tier_of[pair[0]] != tier_of[pair[1]] else "untried"
         if known.get(pair) == wanted:
             source = "seen" if pair in seen_in([episode], episode.world) else "hints"
         said = thought(episode, wanted, pair, source, rng)
-        return f"{said}\n{text.reply(episode.words, None, pair, situation.rendering)}"
+        return f"{said}\n{text.reply(episode.words, None, pair, view.rendering)}"
 
-    def update(self, situation: Situation, rng: Random) -> str:
-        world: AlchemyWorld = alchemy(situation).world
-        kept = [recipe for recipe in recipes_in(_known(situation)) if rng.random() < self._keep]
+    def update(self, view: PolicyView, rng: Random) -> str:
+        world: AlchemyWorld = alchemy(view).world
+        kept = [recipe for recipe in recipes_in(_known(view)) if rng.random() < self._keep]
         free = [e for e in world.craftable if e not in {product for _, product in kept}]
         if free and rng.random() < self._wrong:
             product = rng.choice(free)
             first, second = sorted(rng.choices(world.below(product), k=2))
             kept.append(((first, second), product))
         kept.sort(key=lambda recipe: recipe[1])
-        return text.hint_from(world, kept, situation.rendering)
+        return text.hint_from(world, kept, view.rendering)
 
 
 def all_recipes(world: AlchemyWorld) -> list[tuple[Pair, int]]:
     return [(pair, product) for product in world.craftable for pair in world.recipes[product]]
 
 
-def _known(situation: Situation) -> Outcomes:
+def _known(view: PolicyView) -> Outcomes:
     """Outcomes from the hints in force, overruled by what was seen in this episode."""
-    world = alchemy(situation).world
-    return seen_in([situation.episode], world, told_by(situation.hints, world))
+    world = alchemy(view).world
+    return seen_in([view.episode], world, told_by(view.hints, world))
 
 
 def _search(episode: AlchemyEpisode, known: Outcomes, wanted: int, rng: Random) -> tuple[int, Pair]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from random import Random
 
-from codctl.envs.base import Policy, Situation
+from codctl.envs.base import Policy, PolicyView
 from codctl.envs.frozen_lake import text
 from codctl.envs.frozen_lake.belief import ANY, Planner, believe, known_facts
 from codctl.envs.frozen_lake.claims import claims
@@ -14,14 +14,14 @@ from codctl.envs.frozen_lake.thoughts import Source, thought
 from codctl.envs.frozen_lake.world import LakeEpisode, LakeWorld
 
 
-def belief_of(situation: Situation) -> int:
+def belief_of(view: PolicyView) -> int:
     """The exact belief after all that was told in this trajectory.
 
     Where accounts contradict each other (the world changed, or someone lied), the newer ones count: from the newest
     back, an episode that leaves nothing possible ends the memory.
     """
     belief = ANY
-    for episode in (situation.episode, *reversed(situation.past)):
+    for episode in (view.episode, *reversed(view.past)):
         if isinstance(episode, LakeEpisode):  # others are distractors
             narrowed = believe([(episode.task, episode.moves)], belief)
             if not narrowed:
@@ -30,48 +30,48 @@ def belief_of(situation: Situation) -> int:
     return belief
 
 
-def _lake(situation: Situation) -> tuple[LakeEpisode, LakeWorld]:
-    assert isinstance(situation.episode, LakeEpisode)
-    return situation.episode, situation.world
+def _lake(view: PolicyView) -> tuple[LakeEpisode, LakeWorld]:
+    assert isinstance(view.episode, LakeEpisode)
+    return view.episode, view.world
 
 
 class BayesPolicy:
     """Keeps the exact belief through the pack and plans for the current task only; needs no hints."""
 
-    def solve(self, situation: Situation, rng: Random) -> str:
-        episode, _ = _lake(situation)
-        belief = belief_of(situation)
+    def solve(self, view: PolicyView, rng: Random) -> str:
+        episode, _ = _lake(view)
+        belief = belief_of(view)
         planner = Planner(episode.task)
         values = planner.action_values(episode.cell, belief, episode.max_turns - episode.turns)
         best = max(range(4), key=lambda code: values[code])
         if belief & (belief - 1) == 0:  # all is known: take a shortest way, not just any way within the budget
             best = _shortest(episode, known_facts(belief))
-        return text.reply(None, CODES[best], situation.rendering)
+        return text.reply(None, CODES[best], view.rendering)
 
-    def update(self, situation: Situation, rng: Random) -> str:
-        return text.hint_from(dict(sorted(known_facts(belief_of(situation)).items())), situation.rendering)
+    def update(self, view: PolicyView, rng: Random) -> str:
+        return text.hint_from(dict(sorted(known_facts(belief_of(view)).items())), view.rendering)
 
 
 class InformedPolicy:
     """Knows the mapping and walks a shortest path."""
 
-    def solve(self, situation: Situation, rng: Random) -> str:
-        episode, world = _lake(situation)
+    def solve(self, view: PolicyView, rng: Random) -> str:
+        episode, world = _lake(view)
         truth = {direction: world.code_of(direction) for direction in range(4)}
-        return text.reply(None, CODES[_shortest(episode, truth)], situation.rendering)
+        return text.reply(None, CODES[_shortest(episode, truth)], view.rendering)
 
-    def update(self, situation: Situation, rng: Random) -> str:
-        return text.hint_from({d: _lake(situation)[1].code_of(d) for d in range(4)}, situation.rendering)
+    def update(self, view: PolicyView, rng: Random) -> str:
+        return text.hint_from({d: _lake(view)[1].code_of(d) for d in range(4)}, view.rendering)
 
 
 class RandomPolicy:
     """Plays any code and never learns."""
 
-    def solve(self, situation: Situation, rng: Random) -> str:
-        return text.reply(None, rng.choice(CODES), situation.rendering)
+    def solve(self, view: PolicyView, rng: Random) -> str:
+        return text.reply(None, rng.choice(CODES), view.rendering)
 
-    def update(self, situation: Situation, rng: Random) -> str:
-        return text.hint_from({}, situation.rendering)
+    def update(self, view: PolicyView, rng: Random) -> str:
+        return text.hint_from({}, view.rendering)
 
 
 class Demonstrator:
@@ -85,9 +85,9 @@ class Demonstrator:
     def __init__(self, keep_fact: float, wrong_fact: float) -> None:
         self._keep, self._wrong = keep_fact, wrong_fact
 
-    def solve(self, situation: Situation, rng: Random) -> str:
-        episode, _ = _lake(situation)
-        known, seen = self._known(situation), _seen(episode)
+    def solve(self, view: PolicyView, rng: Random) -> str:
+        episode, _ = _lake(view)
+        known, seen = self._known(view), _seen(episode)
         wanted = nearer(episode)
         if not wanted:  # nothing leads nearer (closed in by holes): any direction is as good
             wanted = list(range(4))
@@ -95,26 +95,26 @@ class Demonstrator:
         direction = rng.choice(sure or wanted)
         unused = [code for code in CODES if code not in known.values()]
         code = known.get(direction) or rng.choice(unused or list(CODES))
-        if situation.rendering == "compact":
+        if view.rendering == "compact":
             return text.reply(DIRECTIONS[direction], code, "compact")
         source: Source = "seen" if direction in seen else "hints" if direction in known else "none"
         way = DIRECTIONS[direction]
-        said = thought(episode.cell, episode.task.goal, way, code, source, situation.rendering, rng)
-        return f"{said}\n{text.reply(None, code, situation.rendering)}"
+        said = thought(episode.cell, episode.task.goal, way, code, source, view.rendering, rng)
+        return f"{said}\n{text.reply(None, code, view.rendering)}"
 
-    def update(self, situation: Situation, rng: Random) -> str:
-        known = self._known(situation)
+    def update(self, view: PolicyView, rng: Random) -> str:
+        known = self._known(view)
         kept = {direction: code for direction, code in known.items() if rng.random() < self._keep}
         free = [direction for direction in range(4) if direction not in kept]
         if free and rng.random() < self._wrong:
             kept[rng.choice(free)] = rng.choice(CODES)
-        return text.hint_from(dict(sorted(kept.items())), situation.rendering)
+        return text.hint_from(dict(sorted(kept.items())), view.rendering)
 
-    def _known(self, situation: Situation) -> dict[int, str]:
+    def _known(self, view: PolicyView) -> dict[int, str]:
         """Facts from the hints in force, overruled by what was seen in this episode."""
-        seen = _seen(_lake(situation)[0])
+        seen = _seen(_lake(view)[0])
         # Sorted: the order of a set of texts differs between processes, and random draws follow it.
-        hinted = {DIRECTIONS.index(direction): code for code, direction in sorted(claims(situation.hints))}
+        hinted = {DIRECTIONS.index(direction): code for code, direction in sorted(claims(view.hints))}
         merged = {d: c for d, c in hinted.items() if c not in seen.values() and d not in seen}
         return {**merged, **seen}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from codctl.envs.base import Policy, Situation
+from codctl.envs.base import Policy, PolicyView
 from codctl.envs.gymnasium.table import CODES, Outcome, ToyText
 from codctl.envs.gymnasium.text import hint
 from codctl.envs.gymnasium.world import NOTHING_SEEN, CodedEpisode, constrain, known_facts, possible
@@ -18,10 +18,10 @@ class Bayes:
     or turns, so it is a strong reference and not the optimum.
     """
 
-    def solve(self, situation: Situation, rng: Random) -> str:
-        episode = situation.episode
+    def solve(self, view: PolicyView, rng: Random) -> str:
+        episode = view.episode
         assert isinstance(episode, CodedEpisode)
-        left_over = self._belief(situation)
+        left_over = self._belief(view)
         turns = episode.max_turns - episode.turns - 1
         outcomes = episode.task.source.table.moves[episode.state]
 
@@ -32,14 +32,14 @@ class Bayes:
 
         return f"<answer>{CODES[max(range(len(outcomes)), key=worth)]}</answer>"
 
-    def update(self, situation: Situation, rng: Random) -> str:
-        return _hint(known_facts(self._belief(situation)), situation)
+    def update(self, view: PolicyView, rng: Random) -> str:
+        return _hint(known_facts(self._belief(view)), view)
 
-    def _belief(self, situation: Situation) -> tuple[tuple[int, ...], ...]:
+    def _belief(self, view: PolicyView) -> tuple[tuple[int, ...], ...]:
         """Where accounts contradict each other (the world changed, or someone lied), the newer ones count."""
-        source, actions = _source(situation), len(situation.world.actions)
+        source, actions = _source(view), len(view.world.actions)
         known = NOTHING_SEEN
-        for episode in (situation.episode, *reversed(situation.past)):
+        for episode in (view.episode, *reversed(view.past)):
             if isinstance(episode, CodedEpisode) and episode.task.source == source:  # others are distractors
                 more = constrain(episode.seen, source, known)
                 known = more if possible(actions, more) else known
@@ -49,8 +49,8 @@ class Bayes:
 class Informed:
     """Knows the permutation and walks a shortest way."""
 
-    def solve(self, situation: Situation, rng: Random) -> str:
-        episode = situation.episode
+    def solve(self, view: PolicyView, rng: Random) -> str:
+        episode = view.episode
         assert isinstance(episode, CodedEpisode)
         table = episode.task.source.table
 
@@ -60,28 +60,28 @@ class Informed:
 
         outcomes = table.moves[episode.state]
         best = min(range(len(outcomes)), key=lambda action: ways(outcomes[action]))
-        return f"<answer>{CODES[situation.world.actions.index(best)]}</answer>"
+        return f"<answer>{CODES[view.world.actions.index(best)]}</answer>"
 
-    def update(self, situation: Situation, rng: Random) -> str:
-        return _hint(dict(enumerate(situation.world.actions)), situation)
+    def update(self, view: PolicyView, rng: Random) -> str:
+        return _hint(dict(enumerate(view.world.actions)), view)
 
 
 class Chance:
     """Plays any code and never learns."""
 
-    def solve(self, situation: Situation, rng: Random) -> str:
-        return f"<answer>{rng.choice(CODES[: len(situation.world.actions)])}</answer>"
+    def solve(self, view: PolicyView, rng: Random) -> str:
+        return f"<answer>{rng.choice(CODES[: len(view.world.actions)])}</answer>"
 
-    def update(self, situation: Situation, rng: Random) -> str:
-        return _hint({}, situation)
-
-
-def _hint(facts: dict[int, int], situation: Situation) -> str:
-    return hint(facts, _source(situation).moves, situation.rendering)
+    def update(self, view: PolicyView, rng: Random) -> str:
+        return _hint({}, view)
 
 
-def _source(situation: Situation) -> ToyText:
-    source: ToyText = situation.slot.task.source  # type: ignore[attr-defined]
+def _hint(facts: dict[int, int], view: PolicyView) -> str:
+    return hint(facts, _source(view).moves, view.rendering)
+
+
+def _source(view: PolicyView) -> ToyText:
+    source: ToyText = view.slot.task.source  # type: ignore[attr-defined]
     return source
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from codctl.envs.base import Situation
+from codctl.envs.base import PolicyView
 from codctl.envs.terminal.belief import Belief, believe
 from codctl.envs.terminal.episode import TerminalEpisode
 from codctl.envs.terminal.hints import claims, hint_from
@@ -59,31 +59,31 @@ class Demonstrator:
     def __init__(self, keep_fact: float, wrong_fact: float) -> None:
         self._keep, self._wrong = keep_fact, wrong_fact
 
-    def solve(self, situation: Situation, rng: Random) -> str:
-        episode = situation.episode
+    def solve(self, view: PolicyView, rng: Random) -> str:
+        episode = view.episode
         assert isinstance(episode, TerminalEpisode)
         surface = episode.site.surface
-        noted = _noted(situation.hints, episode, surface, rng) if surface else None
+        noted = _noted(view.hints, episode, surface, rng) if surface else None
         knowledge: Knowledge = noted or Truth(None)
         line = next_line(episode, knowledge)
-        if situation.rendering == "compact":
+        if view.rendering == "compact":
             return f"<answer> {line} </answer>"
-        return f"{_thought(episode, line, noted, is_short=situation.rendering == 'terse')}\n<answer>{line}</answer>"
+        return f"{_thought(episode, line, noted, is_short=view.rendering == 'terse')}\n<answer>{line}</answer>"
 
-    def update(self, situation: Situation, rng: Random) -> str:
-        episode = situation.episode
+    def update(self, view: PolicyView, rng: Random) -> str:
+        episode = view.episode
         assert isinstance(episode, TerminalEpisode)
         surface = episode.site.surface
         if surface is None:
-            return hint_from({}, situation.rendering)
-        noted = _noted(situation.hints, episode, surface, rng)
+            return hint_from({}, view.rendering)
+        noted = _noted(view.hints, episode, surface, rng)
         known = {slot: noted.guess(slot) or "" for slot in SLOTS if noted.is_known(slot)}
         kept = {slot: value for slot, value in known.items() if rng.random() < self._keep}
         free = [slot for slot in SLOTS if slot not in kept]
         if free and rng.random() < self._wrong:
             slot = rng.choice(free)
             kept[slot] = rng.choice(surface.of(slot))
-        return hint_from({slot: kept[slot] for slot in SLOTS if slot in kept}, situation.rendering)
+        return hint_from({slot: kept[slot] for slot in SLOTS if slot in kept}, view.rendering)
 
 
 def _noted(hints: str, episode: TerminalEpisode, surface: Surface, rng: Random) -> Noted:

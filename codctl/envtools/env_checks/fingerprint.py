@@ -11,7 +11,7 @@ from functools import cached_property
 from random import Random
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
-from codctl.envs.base import Episode, Family, Pack, Rendering, Situation, Slot
+from codctl.envs.base import Episode, Family, Pack, PolicyView, Rendering, Slot
 from codctl.seeds import derive_seed
 
 _PLAIN = (str, int, float, complex, bool, bytes, type(None))
@@ -63,17 +63,17 @@ def actions_of(pack: Pack, policy: str, rendering: Rendering) -> list[list[str]]
     found: list[list[str]] = []
     for position, slot in enumerate(pack.slots):
         episode = slot.begin(rendering)
-        situation = Situation(pack, position, episode, tuple(past), hints, rendering)
+        view = PolicyView(pack, position, episode, tuple(past), hints, rendering)
         found.append([])
         while not episode.done:
-            answer = parse_answer(agent.solve(situation, rng))
+            answer = parse_answer(agent.solve(view, rng))
             if answer.problem:
                 episode.fail(answer.problem)
             else:
                 found[-1].append(answer.action)
                 episode.act(answer.action)
         past.append(episode)
-        hints = agent.update(situation, rng)
+        hints = agent.update(view, rng)
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from codctl.cod.prompts import parse_answer
-from codctl.envs.base import SPLITS, Episode, Pack, Policy, Situation
+from codctl.envs.base import SPLITS, Episode, Pack, Policy, PolicyView
 from codctl.envtools.env_checks.check import Finding, Subject
 from codctl.envtools.env_checks.fingerprint import canonical, fingerprint
 from codctl.quantities import counted
@@ -40,7 +40,7 @@ def ends(subject: Subject) -> Finding:
         agent = subject.family.policy("random")
         for position, slot in enumerate(pack.slots):
             episode = slot.begin(subject.rendering)
-            if not _plays_to_the_end(agent, Situation(pack, position, episode, (), "", subject.rendering)):
+            if not _plays_to_the_end(agent, PolicyView(pack, position, episode, (), "", subject.rendering)):
                 return Finding(
                     False,
                     f"{pack.id}, position {position + 1}: not over after its {episode.max_turns} turns",
@@ -111,13 +111,13 @@ def _parts(pack: Pack) -> list[str]:
     return [canonical(pack.world), *(canonical(task) for task in pack.tasks)]
 
 
-def _plays_to_the_end(agent: Policy, situation: Situation) -> bool:
-    episode: Episode = situation.episode
-    rng = Random(derive_seed("validate", situation.pack.id, situation.position))
+def _plays_to_the_end(agent: Policy, view: PolicyView) -> bool:
+    episode: Episode = view.episode
+    rng = Random(derive_seed("validate", view.pack.id, view.position))
     for _ in range(episode.max_turns):
         if episode.done:
             break
-        answer = parse_answer(agent.solve(situation, rng))
+        answer = parse_answer(agent.solve(view, rng))
         if answer.problem:
             episode.fail(answer.problem)
         else:

@@ -52,7 +52,7 @@ def oracle(subject: Subject) -> Finding:
             False,
             f"`informed` fails {len(missed)} of {counted(len(subject.packs) * subject.length, 'task')}, "
             f"the first {missed[0]}",
-            "`informed` may look at `situation.world`: let it play a solution that is known to work",
+            "`informed` may look at `view.world`: let it play a solution that is known to work",
         )
     if missed:
         return Finding(
@@ -105,7 +105,7 @@ def learnable(subject: Subject) -> Finding:
     return Finding(
         rise > SURE * error,
         f"{said} (expected more than {SURE:g} standard errors)",
-        "let tasks of a pack share hidden facts that `bayes` keeps from `situation.past`; "
+        "let tasks of a pack share hidden facts that `bayes` keeps from `view.past`; "
         "if that is not intended, set learnable[variant] = False",
     )
 

@@ -53,7 +53,7 @@ def strategies(subject: Subject) -> Finding:
                 return Finding(
                     False,
                     f"`informed` fails in {lost[0]}",
-                    "`redraw` must leave every task solvable, and policies must use `situation.world`",
+                    "`redraw` must leave every task solvable, and policies must use `view.world`",
                 )
     solved = "" if family.unsolvable else "; `informed` solves them"
     return Finding(True, f"drift, poison, distractor and Ralph packs are played to the end{solved}")

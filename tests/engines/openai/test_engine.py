@@ -10,14 +10,14 @@ import socket
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from codctl.cod.conversation import Conversation
-from codctl.cod.engine import Asker, EngineError, Generation, Sampling
+from codctl.cod.engine import EngineError, Generation, RequestTag, Sampling
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.engines.openai.engine import EndpointSettings, MessageChat, OpenAIEngine, open_endpoint
 from codctl.envs.registry import get_family
@@ -25,7 +25,7 @@ from codctl.errors import BackendError, UsageError
 from codctl.outcomes import ReplyFault
 from tests.engines.openai.fake_server import MODELS, Answer, FakeServer, refuses, says, serving
 
-NOBODY = Asker("solve", cast("Any", None))  # a model engine never looks at who asks
+NOBODY = RequestTag("p", 0, 0, 0, "solve")
 KEY = "sk-very-secret-123"
 CHAT = MessageChat()
 PROMPT = CHAT.open([{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}])
@@ -49,7 +49,7 @@ def engine_at(url: str, **options: Any) -> OpenAIEngine:
 
 
 def ask(engine: OpenAIEngine, prompt: list[int] = PROMPT, seed: int = 7) -> Generation:
-    return asyncio.run(engine.generate(prompt, SAMPLING, seed=seed, asker=NOBODY))
+    return asyncio.run(engine.generate(prompt, SAMPLING, seed=seed, tag=NOBODY))
 
 
 def free_port() -> int:
@@ -166,8 +166,8 @@ def test_a_parameter_that_the_server_refuses_is_written_otherwise_once(
     engine = engine_at(server.url)
 
     async def several() -> None:
-        await asyncio.gather(*(engine.generate(PROMPT, SAMPLING, seed=i, asker=NOBODY) for i in range(4)))
-        await engine.generate(PROMPT, SAMPLING, seed=9, asker=NOBODY)
+        await asyncio.gather(*(engine.generate(PROMPT, SAMPLING, seed=i, tag=NOBODY) for i in range(4)))
+        await engine.generate(PROMPT, SAMPLING, seed=9, tag=NOBODY)
 
     asyncio.run(several())
     assert server.bodies[-1][then] == 20
@@ -263,7 +263,7 @@ def test_no_more_than_the_bound_are_in_flight(server: FakeServer) -> None:
     engine = engine_at(server.url, concurrency=3)
 
     async def many() -> None:
-        await asyncio.gather(*(engine.generate(PROMPT, SAMPLING, seed=i, asker=NOBODY) for i in range(20)))
+        await asyncio.gather(*(engine.generate(PROMPT, SAMPLING, seed=i, tag=NOBODY) for i in range(20)))
 
     asyncio.run(many())
     assert engine.stats["replies"] == 20
@@ -277,7 +277,7 @@ def test_any_number_of_event_loops(server: FakeServer) -> None:
 
     async def closed_and_used_again() -> None:
         await engine.aclose()
-        await engine.generate(PROMPT, SAMPLING, seed=3, asker=NOBODY)
+        await engine.generate(PROMPT, SAMPLING, seed=3, tag=NOBODY)
         await engine.aclose()
 
     asyncio.run(closed_and_used_again())

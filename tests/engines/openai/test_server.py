@@ -18,7 +18,7 @@ import pytest
 
 from codctl.cod.conversation import TemplateChat
 from codctl.cod.rollout import Player, RolloutSettings, play_all
-from codctl.cod.scripted import EachFamily, ScriptedEngine
+from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.trajectory import Trajectory
 from codctl.engines.openai.engine import EndpointSettings, open_endpoint
 from codctl.envs.base import Pack
@@ -88,7 +88,7 @@ def teach_the_form(folder: Path) -> None:
     from codctl.models.models import load_model, load_tokenizer
 
     chat = TemplateChat(load_tokenizer(folder))
-    player = Player(ScriptedEngine(EachFamily("demonstrator"), chat), chat, RolloutSettings("compact"), seed=0)
+    player = Player(ScriptedAgent(EachFamily("demonstrator"), chat), chat, RolloutSettings("compact"), seed=0)
     packs = [get_family("frozen_lake").pack("demonstration", i, 2, "tiny") for i in range(4)]
     episodes = [e for t in asyncio.run(play_all(player, packs, 1)) for e in t.episodes]
     longest = max(len(e.ids) for e in episodes)

@@ -6,12 +6,11 @@ import asyncio
 import dataclasses
 from collections.abc import Coroutine
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from codctl.cod.engine import Asker, EngineError, Generation, Sampling, Weights
+from codctl.cod.engine import EngineError, Generation, RequestTag, Sampling, Weights
 from codctl.engines.vllm.backend import Ask, Loaded, LostError, Reply
 from codctl.engines.vllm.engine import VllmEngine
 from codctl.engines.vllm.guard import Guard
@@ -75,14 +74,14 @@ class Fake:
         self.stops += 1
 
 
-def asker_of(pack: str) -> Asker:
-    return Asker("solve", cast("Any", SimpleNamespace(pack=SimpleNamespace(id=pack))))
+def tag_of(pack: str) -> RequestTag:
+    return RequestTag(pack, 0, 0, 0, "solve")
 
 
 async def ask(engine: VllmEngine, pack: str = "p", deadline_s: float = 5.0) -> Generation:
-    asker = asker_of(pack)
+    tag = tag_of(pack)
     async with asyncio.timeout(deadline_s):
-        return await engine.generate([1, 2, 3], Sampling(8), seed=1, asker=asker)
+        return await engine.generate([1, 2, 3], Sampling(8), seed=1, tag=tag)
 
 
 def with_engine(scenario: Any, *, replicas: int = 1, **changes: Any) -> None:
@@ -171,10 +170,10 @@ def test_others_go_on_while_one_is_away() -> None:
 
 def test_a_trajectory_keeps_its_replica_and_a_pack_shares_one() -> None:
     async def trajectory(engine: VllmEngine, pack: str) -> None:
-        engine.take_seat()
+        engine.open_session()
         for _ in range(3):
             await ask(engine, pack)
-        engine.leave_seat()
+        engine.close_session()
 
     async def scenario(engine: VllmEngine, *fakes: Fake) -> None:
         requests: list[list[Ask]] = [fake.asked for fake in fakes]
@@ -210,10 +209,10 @@ def test_weights_change_between_rollouts_only_and_salt_every_request() -> None:
 
 def test_a_prompt_longer_than_the_window_fails_alone() -> None:
     async def scenario(engine: VllmEngine, fake: Fake) -> None:
-        asker = asker_of("p")
+        tag = tag_of("p")
         with pytest.raises(EngineError, match="64 tokens, the engine reads 64"):
-            await engine.generate([1] * 64, Sampling(8), seed=0, asker=asker)
-        await engine.generate([1] * 60, Sampling(8), seed=0, asker=asker)
+            await engine.generate([1] * 64, Sampling(8), seed=0, tag=tag)
+        await engine.generate([1] * 60, Sampling(8), seed=0, tag=tag)
         assert fake.asked[-1].budget == 4
 
     with_engine(scenario)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codctl.envs.alchemy.world import AlchemyEpisode, AlchemyTask, AlchemyWorld
-from codctl.envs.base import Rendering, Situation, Slot
+from codctl.envs.base import PolicyView, Rendering, Slot
 from codctl.envs.registry import get_family
 
 ALCHEMY = get_family("alchemy")
@@ -113,7 +113,7 @@ def test_an_agent_that_knows_the_recipes_has_rounds_and_material_enough(
         for position, task in enumerate(pack.tasks):
             episode = task.begin(world, "compact")
             while not episode.done:
-                reply = informed.solve(Situation(pack, position, episode, (), "", "compact"), Random(0))
+                reply = informed.solve(PolicyView(pack, position, episode, (), "", "compact"), Random(0))
                 episode.act(reply.removeprefix("<answer>").removesuffix("</answer>").strip())
             assert episode.reward == 1.0
 

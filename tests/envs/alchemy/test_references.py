@@ -17,7 +17,7 @@ from codctl.envs.alchemy.knowledge import Outcomes, believed
 from codctl.envs.alchemy.presets import PRESETS
 from codctl.envs.alchemy.search import Search
 from codctl.envs.alchemy.world import AlchemyTask, AlchemyWorld, Pair
-from codctl.envs.base import HintScore, Pack, Policy, Situation
+from codctl.envs.base import HintScore, Pack, Policy, PolicyView
 from codctl.envs.registry import get_family
 
 ALCHEMY = get_family("alchemy")
@@ -39,13 +39,13 @@ def play(policy: Policy, pack: Pack) -> Played:
     rewards, scores = [], []
     for position, slot in enumerate(pack.slots):
         episode = slot.begin("compact")
-        situation = Situation(pack, position, episode, past, hints, "compact")
+        view = PolicyView(pack, position, episode, past, hints, "compact")
         while not episode.done:
-            answer = parse_answer(policy.solve(situation, rng))
+            answer = parse_answer(policy.solve(view, rng))
             assert not answer.problem
             episode.act(answer.action)
         assert not episode.unreadable
-        hints, past = policy.update(situation, rng), (*past, episode)
+        hints, past = policy.update(view, rng), (*past, episode)
         rewards.append(episode.reward)
         scores.append(slot.family.score_context(slot.world, hints, past))
     return Played(rewards, scores)

@@ -11,7 +11,7 @@ from codctl.cod.conversation import ByteChat
 from codctl.cod.prompts import parse_answer
 from codctl.cod.references import play_policy
 from codctl.config.schema import Config
-from codctl.envs.base import Rendering, Situation
+from codctl.envs.base import PolicyView, Rendering
 from codctl.envs.terminal.family import Terminal
 from codctl.envs.terminal.hints import claims, hint_from
 from codctl.envs.terminal.rules import SLOTS, VERBS
@@ -26,7 +26,7 @@ def played(index: int, hints: str, rendering: Rendering, preset: str = "easy", v
     pack, agent, rng = FAMILY.pack("demonstration", index, 1, preset, variant), FAMILY.policy("demonstrator"), Random(0)
     episode, replies = pack.slots[0].begin(rendering), []
     while not episode.done:
-        replies.append(agent.solve(Situation(pack, 0, episode, (), hints, rendering), rng))
+        replies.append(agent.solve(PolicyView(pack, 0, episode, (), hints, rendering), rng))
         answer = parse_answer(replies[-1])
         assert not answer.problem
         episode.act(answer.action)
@@ -79,10 +79,8 @@ def test_hints_are_written_carelessly(rendering: Rendering) -> None:
     right = wrong = 0
     for index in range(60):
         pack = FAMILY.pack("demonstration", index, 1, "hard")
-        situation = Situation(
-            pack, 0, pack.slots[0].begin(rendering), (), FAMILY.truth(pack.world, rendering), rendering
-        )
-        found = claims(agent.update(situation, rng), pack.world.rules.surface)
+        view = PolicyView(pack, 0, pack.slots[0].begin(rendering), (), FAMILY.truth(pack.world, rendering), rendering)
+        found = claims(agent.update(view, rng), pack.world.rules.surface)
         right += len(found & set(pack.world.rules.truth.items()))
         wrong += len(found - set(pack.world.rules.truth.items()))
     assert right / 60 == pytest.approx(0.5 * len(SLOTS), abs=0.7)

@@ -12,7 +12,7 @@ import pytest
 from codctl.cod.references import play_policy
 from codctl.cod.strategies import Strategy, draw_pack
 from codctl.cod.trajectory import Trajectory
-from codctl.envs.base import Situation
+from codctl.envs.base import PolicyView
 from codctl.envs.terminal.family import Terminal
 from codctl.envs.terminal.policies import InformedPolicy
 from codctl.errors import UsageError
@@ -98,7 +98,7 @@ def test_bayes_moves_by_copying_and_erasing_when_it_knows_only_these() -> None:
     episode, agent = pack.slots[0].begin("compact"), FAMILY.policy("bayes")
     lines = []
     while not episode.done:
-        reply = agent.solve(Situation(pack, 0, episode, (before,), "", "compact"), Random(0))
+        reply = agent.solve(PolicyView(pack, 0, episode, (before,), "", "compact"), Random(0))
         lines.append(reply.split()[1:3])
         episode.act(reply.removeprefix("<answer>").removesuffix("</answer>"))
     assert episode.reward == 1.0

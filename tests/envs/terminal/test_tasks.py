@@ -10,7 +10,7 @@ import pytest
 
 from codctl.cod.prompts import parse_answer
 from codctl.cod.strategies import Strategy, draw_pack
-from codctl.envs.base import Pack, Situation
+from codctl.envs.base import Pack, PolicyView
 from codctl.envs.terminal.episode import TerminalEpisode
 from codctl.envs.terminal.family import Terminal
 from codctl.envs.terminal.generator import PRESETS
@@ -32,8 +32,8 @@ def played(pack: Pack, policy: str, length: int | None = None) -> list[TerminalE
         episode = slot.begin("compact")
         assert isinstance(episode, TerminalEpisode)
         while not episode.done:
-            situation = Situation(pack, position, episode, tuple(past), "", "compact")
-            episode.act(parse_answer(agent.solve(situation, Random(0))).action)
+            view = PolicyView(pack, position, episode, tuple(past), "", "compact")
+            episode.act(parse_answer(agent.solve(view, Random(0))).action)
         past.append(episode)
     return past
 
