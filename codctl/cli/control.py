@@ -194,7 +194,8 @@ def _say_finished(run: RunDirectory, *, as_json: bool) -> None:
 
 def _as_submitted(run: RunDirectory, *, current_code: bool) -> None:
     """Become the codctl that the run was submitted with; returns when it is this one."""
-    from codctl.jobs import launch, worker
+    from codctl.jobs import launch
+    from codctl.processes import python_environment
     from codctl.runs import code
 
     if current_code or run.dispatch() is None:
@@ -205,5 +206,5 @@ def _as_submitted(run: RunDirectory, *, current_code: bool) -> None:
     _output.talk(f"using the code it was submitted with ({snapshot.digest}); --current-code uses today's")
     arguments = [*sys.argv[1:], "--current-code"]
     os.execve(  # noqa: S606  this very command again
-        sys.executable, [sys.executable, "-m", "codctl.cli.main", *arguments], worker.environment(snapshot.path)
+        sys.executable, [sys.executable, "-m", "codctl.cli.main", *arguments], python_environment(snapshot.path)
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from codctl.processes import last_lines, tail
 from codctl.runs import attempt
 from codctl.runs.logs import WORKER_LOG
 
@@ -15,7 +16,6 @@ ALIKE = 3  # as many first jobs with one and the same error speak against the re
 # Finished, paused, cancelled or Ctrl-C, terminated: ended as ordered.
 _ORDERED = (0, 75, 130, 143)
 _SIGNALLED = 128
-_TAIL_BYTES = 8192
 
 
 @dataclass(frozen=True)
@@ -71,22 +71,6 @@ def reason(run: Path, before: Before) -> str:
     """The last line that a failed job said about its end, without the run's own name; empty when it said nothing."""
     number = attempt.count(run)
     message = attempt.read(run, number)["message"] if number > before.attempts else ""
-    lines = last_lines(str(message), 1) or last_lines(tail(run / WORKER_LOG, before.log_bytes), 1)
+    lines = last_lines(str(message)) or last_lines(tail(run / WORKER_LOG, before.log_bytes))
     own = rf"{re.escape(str(run))}|(?<![\w-]){re.escape(run.name)}(?![\w-])"
-    return re.sub(own, "RUN", lines[0]) if lines else ""
-
-
-def tail(path: Path, start: int = 0) -> str:
-    """The end of a log, from byte `start` on at the earliest; empty when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(min(start, size), size - _TAIL_BYTES))
-            return file.read().decode(errors="replace")
-    except OSError:
-        return ""
-
-
-def last_lines(text: str, number: int) -> list[str]:
-    """The last lines that are not blank."""
-    return [line.strip() for line in text.splitlines() if line.strip()][-number:]
+    return re.sub(own, "RUN", lines[-1]) if lines else ""

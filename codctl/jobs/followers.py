@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import codctl
 from codctl.config.schema import Config
 from codctl.errors import PreflightError
 from codctl.files import atomic, reader
-from codctl.jobs import leash, ranks, worker
-from codctl.jobs.groups import Group
+from codctl.jobs import ranks, worker
 from codctl.plan.placement import Placement, place
+from codctl.processes import Child, last_lines, python_environment, tail
 from codctl.runs import attempt
 from codctl.runs.directory import RunDirectory
 
@@ -60,23 +59,17 @@ def started(run: RunDirectory, where: Placement, port: int) -> Iterator[Local]:
     folder = attempt.folder(run.path, attempt.count(run.path))
     processes = len(where.learners)
     nodes = [_THIS_NODE] * where.nodes  # their names do not matter to processes of this one
-    here = worker.environment(Path(codctl.__file__).parents[1])
-    with leash.hold() as leash_fd, contextlib.ExitStack() as stack:
+    here = python_environment()
+    with contextlib.ExitStack() as stack:
         if where.nodes > 1:
             announce(run.path, port)
         found = []
         for rank in range(1, processes):
             own = ranks.environment(nodes=nodes, node=0, processes=processes, local_rank=rank, port=port)
             log = folder / f"learner-{rank}.log"
-            group = Group.start(
-                command(run.path),
-                env={**here, **own, leash.VARIABLE: str(leash_fd)},
-                log=log,
-                on_exit=lambda: None,
-                pass_fds=(leash_fd,),
-            )
-            stack.callback(_end, group)
-            found.append(Process(rank, group, log))
+            child = Child.start(command(run.path), env=here | own, log=log, grace_s=worker.LEARNER_GRACE_S)
+            stack.callback(_end, child)
+            found.append(Process(rank, child, log))
         yield Local(found)
 
 
@@ -85,7 +78,7 @@ class Process:
     """A learner process of this node."""
 
     rank: int
-    group: Group
+    child: Child
     log: Path
 
 
@@ -98,7 +91,7 @@ class Local:
     def ended(self) -> str:
         """Why one of them is gone (exit code, last words, where its log is); empty while all live."""
         for process in self._processes:
-            if (code := process.group.reap(0)) is not None:
+            if (code := process.child.wait(0)) is not None:
                 words = _last_words(process.log)
                 return f"rank {process.rank} with exit code {code}{words} (its log: {process.log})"
         return ""
@@ -145,15 +138,12 @@ def _file(run: Path, what: str) -> Path:
     return run / "slurm" / "nodes" / f"{os.environ['SLURM_JOB_ID']}-{start}-{what}.json"
 
 
-def _end(group: Group) -> None:
-    if group.reap(_END_S if sys.exc_info()[0] is None else 0) is None:
-        group.signal(9)
-        group.reap(_END_S)
+def _end(child: Child) -> None:
+    """Wait for a learner process that has been told to end; after an error it is ended."""
+    if child.wait(_END_S if sys.exc_info()[0] is None else 0) is None:
+        child.end(0)
 
 
 def _last_words(log: Path) -> str:
-    try:
-        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    except OSError:
-        return ""
-    return f", its last lines: {' '.join(' / '.join(lines[-_LAST_LINES:]).split())[-400:]}" if lines else ""
+    lines = last_lines(tail(log))[-_LAST_LINES:]
+    return f", its last lines: {' '.join(' / '.join(lines).split())[-400:]}" if lines else ""

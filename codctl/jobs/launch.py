@@ -10,7 +10,8 @@ from typing import Any
 from codctl.config.schema import ClusterConfig, Config
 from codctl.errors import RefusedError
 from codctl.files import lock
-from codctl.jobs import local, worker
+from codctl.jobs import worker
+from codctl.processes import python_environment, start_detached
 from codctl.runs import attempt, code, place
 from codctl.runs.directory import RunDirectory
 from codctl.runs.logs import WORKER_LOG
@@ -57,9 +58,9 @@ def detached(run: RunDirectory, config: Config, snapshot: code.Snapshot) -> dict
     run.store_config()
     before = attempt.count(run.path)
     run.write_dispatch({"where": "local", "jobs": [], "code": snapshot.digest})
-    pid = local.start_detached(
+    pid = start_detached(
         worker.command(run.path),
-        env=worker.environment(snapshot.path),
+        env=python_environment(snapshot.path),
         log=run.path / WORKER_LOG,
         is_up=lambda: attempt.read(run.path, before + 1).get("pid") is not None,
         deadline_s=_UP_S,

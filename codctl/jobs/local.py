@@ -18,18 +18,17 @@ from types import FrameType
 from typing import Literal
 
 from codctl.errors import CodctlError
-from codctl.jobs import leash, worker
-from codctl.jobs.detach import start_detached
+from codctl.jobs import worker
 from codctl.jobs.failures import Before, Failures, reason
-from codctl.jobs.groups import Group
 from codctl.jobs.slots import Pool, Share, Slots
+from codctl.processes import Child, python_environment
 from codctl.quantities import counted
 from codctl.runs.logs import WORKER_LOG
-from codctl.runs.signals import SAVE_S, Terminated
+from codctl.runs.signals import Terminated
 
-__all__ = ["Job", "Slots", "run_all", "start_detached"]
+__all__ = ["Job", "Slots", "run_all"]
 
-END_S = SAVE_S + 10.0  # for children to save and end when told to
+END_S = worker.GRACE_S  # for children to save and end when asked to, or when this process has died
 _KILL_S = 5.0  # for the kernel to carry out SIGKILL
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -54,7 +53,7 @@ class _Child:
     job: Job
     share: Share
     before: Before
-    group: Group
+    process: Child
 
 
 OnChange = Callable[[Job, int | Literal["started"]], None]
@@ -96,19 +95,18 @@ def run_all(
     """
     slots.require(max((job.gpus for job in jobs), default=0))
     events: Events = queue.SimpleQueue()
-    with leash.hold() as leash_fd, _signals_into(events):
+    with _signals_into(events):
 
         def start(job: Job, share: Share) -> _Child:
             before = Before.of(job.run)
-            environment = worker.environment(code) | share.environment
-            group = Group.start(
+            process = Child.start(
                 command(job.run.absolute()),
-                env={**environment, leash.VARIABLE: str(leash_fd)},
+                env=python_environment(code) | share.environment,
                 log=job.run / WORKER_LOG,
+                grace_s=END_S,
                 on_exit=lambda: events.put(job),
-                pass_fds=(leash_fd,),
             )
-            return _Child(job, share, before, group)
+            return _Child(job, share, before, process)
 
         runner = _Runner(jobs, Pool(slots), events, start, say, on_change, Failures(max_failures), may_start)
         codes = runner.run()
@@ -189,9 +187,9 @@ class _Runner:
 
     def _collect(self, child: _Child, timeout_s: float | None = None) -> None:
         """Take note of a child that has ended."""
-        code = child.group.reap(timeout_s)
+        code = child.process.wait(timeout_s)
         if code is None:
-            self._say(f"process {child.group.pid} of {child.job.run.name} does not end; inspect it with ps")
+            self._say(f"process {child.process.pid} of {child.job.run.name} does not end; inspect it with ps")
             return
         del self._running[child.job]
         self._pool.give_back(child.share)
@@ -205,7 +203,7 @@ class _Runner:
     def _end_in_good_order(self) -> None:
         """Ask all children to stop, and give them time; a second Ctrl-C takes it back."""
         for child in self._running.values():
-            child.group.signal(signal.SIGTERM)
+            child.process.signal(signal.SIGTERM)
         deadline = time.monotonic() + END_S
         with contextlib.suppress(OSError):  # the terminal may be what has gone
             if self._running:
@@ -225,7 +223,7 @@ class _Runner:
     def _kill(self) -> None:
         """End what still runs, now."""
         for child in self._running.values():
-            child.group.signal(signal.SIGKILL)
+            child.process.signal(signal.SIGKILL)
         for child in list(self._running.values()):
             with contextlib.suppress(OSError):
                 self._collect(child, _KILL_S)

@@ -19,8 +19,8 @@ from typing import Any, NoReturn
 from codctl.errors import CodctlError, StageError
 from codctl.files import lock
 from codctl.jobs import followers, ranks, worker
-from codctl.jobs.children import Children
 from codctl.plan.placement import place
+from codctl.processes import Children, python_environment
 from codctl.quantities import counted
 from codctl.runs.directory import RunDirectory
 from codctl.runs.stop import PAUSED
@@ -85,7 +85,8 @@ class StageJob:
         if reason := given_up(here, run.mark(), self):
             _fail(run, job, reason)
         _wait_for_lock(run)
-        with Children(worker.command(run.path, job), [_environment(self.code)]) as self._children:
+        command, environment = worker.command(run.path, job), python_environment(Path(self.code))
+        with Children(command, [environment], grace_s=worker.GRACE_S) as self._children:
             _let_signals_in()
             code = self._children.wait()
             if code == _TERMINATED and self.is_requeued and run.stop_requested() != "cancel":
@@ -145,7 +146,7 @@ class CommandJob:
     def __call__(self) -> None:
         """Run it. Leaves by SystemExit with its code unless that is 0."""
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # it has nothing to save, and submitit would end it
-        with Children(self.argv, [_environment(self.code)]) as children:
+        with Children(self.argv, [python_environment(Path(self.code))], grace_s=worker.GRACE_S) as children:
             code = children.wait()
         if code:
             _leave(code)
@@ -180,11 +181,11 @@ def _learn_along(run: RunDirectory, nodes: Sequence[str], node: int, code: str) 
         time.sleep(_LOOK_S)
     processes = len(place(run.config()).learners)
     environments = [
-        _environment(code)
+        python_environment(Path(code))
         | ranks.environment(nodes=nodes, node=node, processes=processes, local_rank=local_rank, port=meeting)
         for local_rank in range(processes)
     ]
-    with Children(followers.command(run.path), environments) as children:
+    with Children(followers.command(run.path), environments, grace_s=worker.LEARNER_GRACE_S) as children:
         ended = None
         while ended is None and not followers.is_over(run.path):
             ended = children.wait(_LOOK_S)
@@ -234,10 +235,6 @@ def _wait_for_lock(run: RunDirectory) -> None:
         log.warning("the run is in use; waiting up to %.0f s", _LOCK_S)
     while lock.is_locked(run.lock_path) and time.monotonic() < deadline:
         time.sleep(_LOCK_POLL_S)
-
-
-def _environment(code: str) -> dict[str, str]:
-    return worker.environment(Path(code))
 
 
 def _job() -> str:

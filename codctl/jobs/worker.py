@@ -12,30 +12,23 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from codctl.errors import CodctlError, out_of_memory
-from codctl.jobs import leash
 from codctl.log import Lines, log
 from codctl.runs.directory import RunDirectory
+from codctl.runs.signals import SAVE_S
 from codctl.startup import begin_process
 
-_LEARNER_GRACE_S = 10.0  # for a learner process to notice by itself that the others have gone
+# Seconds to end after the process that started it has died; a learner process has nothing to save.
+GRACE_S, LEARNER_GRACE_S = SAVE_S + 10.0, 10.0
 
 
 def command(run: Path, job: str | None = None) -> list[str]:
     """The command line of a worker."""
     return [sys.executable, "-m", "codctl.jobs.worker", str(run.absolute()), *(["--job", job] if job else [])]
-
-
-def environment(code: Path, base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment in which a worker runs the code of a snapshot."""
-    found = dict(os.environ if base is None else base)
-    paths = [str(code), *filter(None, [found.get("PYTHONPATH")])]
-    # Safe path: otherwise `-m` looks for codctl in the working directory first, which may be the checkout being edited.
-    return {**found, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def work(run: RunDirectory, job: str | None = None) -> dict[str, Any]:
@@ -112,7 +105,6 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--job")
     parser.add_argument("--follow", action="store_true")
     options = parser.parse_args(argv)
-    leash.watch(_LEARNER_GRACE_S if options.follow else leash.GRACE_S)
     if options.follow:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # likewise; the one that holds the run saves with its help
     run = RunDirectory.open(options.run)

@@ -19,6 +19,7 @@ from codctl.files import lock
 from codctl.jobs import local, worker
 from codctl.jobs.local import Job, Slots
 from codctl.jobs.slots import visible_gpus
+from codctl.processes import python_environment, start_detached
 from codctl.quantities import counted, is_or_are
 from codctl.runs import attempt, code, stop
 from codctl.runs.directory import TRIALS, RunDirectory
@@ -107,9 +108,9 @@ def run_detached(folder: Path, runs: Sequence[RunDirectory], limits: Limits) -> 
         CodctlError: It ended before, or was not up in time.
     """
     snapshot = note_local(folder, runs, limits)
-    pid = local.start_detached(
+    pid = start_detached(
         [sys.executable, "-m", "codctl.sweeps.sweep_run", str(folder.absolute())],
-        env=worker.environment(snapshot.path),
+        env=python_environment(snapshot.path),
         log=folder / _LOG,
         is_up=lambda: lock.is_locked(folder / "lock"),
         deadline_s=_UP_S,

@@ -10,9 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from codctl.jobs import leash
-
-leash.watch(grace_s=0.5)
 run = Path(sys.argv[1])
 
 

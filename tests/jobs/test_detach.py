@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from codctl.errors import CodctlError, PreflightError, RefusedError, StageError
-from codctl.jobs.local import start_detached
+from codctl.processes import start_detached
 
 ERROR = "error: runs/a: the run is in use by process 7 on here\n  → wait for it or stop it"
 
@@ -23,7 +23,7 @@ ERROR = "error: runs/a: the run is in use by process 7 on here\n  → wait for i
 def start(stand_in: Path, run: Path, *verbs: str) -> int:
     return start_detached(
         [sys.executable, str(stand_in), str(run), *verbs],
-        env={**os.environ, "CODCTL_LEASH": "0"},
+        env=os.environ,
         log=run / "worker.log",
         is_up=(run / "pid").exists,
         deadline_s=30,
@@ -32,12 +32,11 @@ def start(stand_in: Path, run: Path, *verbs: str) -> int:
 
 def test_it_is_up_and_on_its_own_when_it_returns(stand_in: Path, tmp_path: Path, until: Any, lives: Any) -> None:
     gate = tmp_path / "gate"
-    pid = start(stand_in, tmp_path, "say=hello", "environment", "up", f"until={gate}")
+    pid = start(stand_in, tmp_path, "say=hello", "up", f"until={gate}")
     assert int((tmp_path / "pid").read_text()) == pid
     assert os.getsid(pid) == pid
     assert Path(f"/proc/{pid}/cwd").readlink() == Path.cwd()  # relative paths in a recipe stay right
     assert Path(f"/proc/{pid}/fd/0").readlink() == Path("/dev/null")
-    assert "CODCTL_LEASH" not in (tmp_path / "environment").read_text()
     assert (tmp_path / "worker.log").read_text() == "hello\n"
     gate.touch()
     until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the process, collected,")
@@ -83,7 +82,7 @@ def test_a_program_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
 LAUNCHER = """
 import os, sys
 from pathlib import Path
-from codctl.jobs.local import start_detached
+from codctl.processes import start_detached
 run = Path(sys.argv[1])
 pid = start_detached(sys.argv[2:], env=dict(os.environ), log=run / "worker.log", is_up=(run / "pid").exists)
 print(pid, flush=True)

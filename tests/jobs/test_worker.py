@@ -14,6 +14,7 @@ import pytest
 
 from codctl.config.compose import load_config
 from codctl.jobs import worker
+from codctl.processes import python_environment
 from codctl.runs import code
 from codctl.runs.directory import RunDirectory
 
@@ -43,7 +44,7 @@ def make(tmp_path: Path) -> Callable[..., RunDirectory]:
 
 
 def start(run: RunDirectory, command: Sequence[str] | None = None) -> subprocess.Popen[str]:
-    env = {**worker.environment(code.snapshot(run.root).path), "OMP_NUM_THREADS": "1"}
+    env = {**python_environment(code.snapshot(run.root).path), "OMP_NUM_THREADS": "1"}
     argv = command or worker.command(run.path)
     return subprocess.Popen(argv, env=env, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, cwd="/")
 
