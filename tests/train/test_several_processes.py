@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from tests.forked import SERVER_NAME
+from codctl.processes import descendants
 
 RECIPE = Path(__file__).parents[1] / "durability" / "small.yaml"
 COMMAND = [sys.executable, "-m", "codctl.cli.main", "train", str(RECIPE), "tracking.mlflow=false", "model.device=cpu"]
@@ -26,9 +26,8 @@ def codctl_train(folder: Path, *more: str) -> subprocess.Popen[str]:
 
 def follower_of(training: subprocess.Popen[str]) -> int:
     """The process id of its other learner process, once it learns."""
-    children = Path(f"/proc/{training.pid}/task/{training.pid}/children").read_text().split()
-    [found] = [pid for pid in children if Path(f"/proc/{pid}/comm").read_text().strip() != SERVER_NAME]
-    return int(found)
+    [found] = [child for child in descendants(training.pid) if "--follow" in child.cmdline()]
+    return int(found.pid)
 
 
 def weights(folder: Path) -> Path:
