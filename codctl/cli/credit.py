@@ -29,9 +29,9 @@ def credit(
     """
     from codctl.cli import _credit_text
     from codctl.runs.directory import find_run
-    from codctl.train.ledger import read_ledger
+    from codctl.train.rollout_store import read_credit
 
     found = find_run(runs_dir, run)
-    ledger = read_ledger(found.path, step=step, pack=pack)
-    text = _credit_text.summary(ledger, run) if pack is None else _credit_text.in_full(ledger)
-    _output.result("credit", ledger.as_dict(), text, as_json=as_json)
+    table = read_credit(found.path, step=step, pack=pack)
+    text = _credit_text.summary(table, run) if pack is None else _credit_text.in_full(table)
+    _output.result("credit", table.as_dict(), text, as_json=as_json)

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol, cast
 
+import numpy as np
+
 from codctl.cod import chat_layout, template_limits
 from codctl.cod.prompts import Message
 from codctl.errors import PreflightError
@@ -306,6 +308,14 @@ class Conversation:
     def prompt(self) -> list[int]:
         """What the next reply is sampled from."""
         return self.ids
+
+    def arrays(self) -> dict[str, Any]:
+        """The finished conversation as arrays, by the names of `trajectory.TokenRecord`."""
+        return {
+            "ids": np.array(self.ids, np.int32),
+            "loss_mask": np.array(self.loss_mask, np.bool_),
+            "logprobs": np.array(self.logprobs, np.float32),
+        }
 
     def add_reply(self, token_ids: Sequence[int], logprobs: Sequence[float]) -> str:
         """Append a reply as it was sampled; returns its text."""

@@ -259,11 +259,9 @@ class Player:
         actions: tuple[str, ...] = (),
     ) -> EpisodeRecord:
         return EpisodeRecord(
+            **conversation.arrays(),
             kind=kind,
             position=view.position,
-            ids=conversation.ids,
-            loss_mask=conversation.loss_mask,
-            logprobs=conversation.logprobs,
             turn_ends=conversation.turn_ends,
             rendered=not self.chat.appends,
             raw_reward=raw_reward,

@@ -1,31 +1,69 @@
-"""Trajectories as they are kept: every token, mask and log-prob of every episode, and every revision of the hints."""
+"""What a rollout leaves behind: every token, mask and log-prob of every episode, and every revision of the hints."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from codctl.cod.context import Revision
 from codctl.envs.base import HintScore
-from codctl.errors import UsageError
-from codctl.files import reader
 from codctl.outcomes import ReplyFault
 
 Kind = Literal["solve", "update"]
+Ids = NDArray[np.int32]
+Mask = NDArray[np.bool_]
+Logprobs = NDArray[np.float32]
+
+DTYPES = {"ids": np.int32, "loss_mask": np.bool_, "logprobs": np.float32}
 
 
-@dataclass(frozen=True)
-class EpisodeRecord:
+@dataclass(frozen=True, eq=False)
+class TokenRecord:
+    """Tokens that one policy read and sampled, as arrays of the same length.
+
+    Attributes:
+        ids: Token ids, prompt and replies; int32.
+        loss_mask: Whether a token was sampled; bool.
+        logprobs: Sampling log-probs, 0 where nothing was sampled; float32.
+    """
+
+    ids: Ids
+    loss_mask: Mask
+    logprobs: Logprobs
+
+    def __post_init__(self) -> None:
+        for name, dtype in DTYPES.items():
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TokenRecord) or type(self) is not type(other):
+            return NotImplemented
+        tokens = all(np.array_equal(getattr(self, name), getattr(other, name)) for name in DTYPES)
+        return tokens and self._others() == other._others()
+
+    def __hash__(self) -> int:
+        return hash(self._others())
+
+    def _others(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, one.name) for one in fields(self) if one.name not in DTYPES)
+
+    @property
+    def loss_tokens(self) -> int:
+        """How many tokens were sampled."""
+        return int(np.count_nonzero(self.loss_mask))
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeRecord(TokenRecord):
     """One solve or update episode.
 
     Attributes:
         kind: `solve` at this position, or the `update` that follows it (and writes the hints for position + 1).
-        ids: Token ids, prompt and replies.
-        loss_mask: 1 for sampled tokens.
-        logprobs: Sampling log-probs, 0 where nothing was sampled.
         turn_ends: Length of `ids` after each reply.
         raw_reward: Solve: 0 or 1. Update: 0, or the (negative) format reward.
         shaped_reward: Solve: the raw reward less the turn penalty. Update: as raw.
@@ -47,10 +85,7 @@ class EpisodeRecord:
 
     kind: Kind
     position: int
-    ids: list[int]
-    loss_mask: list[int]
-    logprobs: list[float]
-    turn_ends: list[int]
+    turn_ends: Sequence[int]
     raw_reward: float
     shaped_reward: float
     turns: int
@@ -86,66 +121,3 @@ class Trajectory:
 
     def of(self, kind: Kind) -> list[EpisodeRecord]:
         return [episode for episode in self.episodes if episode.kind == kind]
-
-
-def write_parquet(path: Path, trajectories: Iterable[Trajectory], advantages: Sequence[dict[str, float]]) -> None:
-    """Store episodes, one a row, whole or not at all.
-
-    Args:
-        path: File to write.
-        trajectories: In the order in which `advantages` has their episodes.
-        advantages: For each episode `return`, `baseline` and `advantage`.
-    """
-    import io
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from codctl.files.atomic import make_folder, write_bytes
-
-    rows: list[dict[str, Any]] = []
-    for trajectory in trajectories:
-        for episode in trajectory.episodes:
-            row = asdict(episode)
-            score = row.pop("hint_score")
-            row.update({f"hint_{key}": value for key, value in score.items()})
-            row["fault"] = episode.fault.kind if episode.fault else ""
-            row.update(pack=trajectory.pack, rollout=trajectory.rollout, **_revision(trajectory, episode))
-            rows.append(row)
-    for row, credit in zip(rows, advantages, strict=True):
-        row.update(credit)
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows), buffer, compression="zstd")
-    make_folder(path.parent)
-    write_bytes(path, buffer.getvalue())
-
-
-def _revision(trajectory: Trajectory, episode: EpisodeRecord) -> dict[str, Any]:
-    """The revision that an update wrote, or that a solve read (None where hints came from elsewhere)."""
-    number = episode.position + (episode.kind == "update")
-    if number >= len(trajectory.revisions):
-        return {"revision": None, "revision_parent": None, "revision_tokens": None, "revision_parsed": None}
-    revision = trajectory.revisions[number]
-    return {
-        "revision": revision.number,
-        "revision_parent": revision.parent,
-        "revision_tokens": revision.tokens,
-        "revision_parsed": revision.parsed,
-    }
-
-
-def read_parquet(path: Path) -> list[dict[str, Any]]:
-    """The rows that `write_parquet` stored.
-
-    Raises:
-        UsageError: They cannot be read.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with reader.open_file(path) as file:
-            rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise UsageError(f"the trajectories cannot be read: {error}", where=str(path)) from error
-    return rows

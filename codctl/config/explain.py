@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from codctl.config.doors import NameIn
 from codctl.config.nearest import nearest
 from codctl.config.schema import Config, FieldClass
 from codctl.errors import UsageError
@@ -170,6 +171,9 @@ def _walk_lists(model: type[BaseModel], prefix: str) -> Iterator[FieldDoc]:
 
 def _expected(field: FieldInfo) -> str:
     """Say in words what a value must be, for example `a number > 0 and < 1`."""
+    for item in field.metadata:
+        if isinstance(item, NameIn):
+            return item.expected
     bounds = _bounds(field.metadata)
     words = _type_words(field.annotation)
     return f"{words} {bounds}" if bounds else words

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from codctl.config import consistency
 from codctl.config.consistency import MisfitError
 from codctl.config.credentials import has_credentials
+from codctl.config.doors import CREDITS, LOSSES, NameIn
 from codctl.config.names import NAME, refuse_reserved
 from codctl.config.sbatch import check_option, minutes
 from codctl.quantities import counted
@@ -235,19 +236,34 @@ class RewardConfig(Section):
 
 
 class CreditConfig(Section):
-    returns: Literal["mean_to_go", "window", "discounted", "window_of_tasks", "discounted_tasks", "trajectory_sum"] = (
-        training("mean_to_go", "How rewards become returns; the first three as published.")
+    returns: Annotated[str, NameIn(CREDITS)] = training(
+        "mean_to_go", "How rewards become returns; the first three as published."
+    )
+    baseline: Literal["mean", "leave_one_out"] = added(
+        "mean", "What returns are compared with: the mean of the group, or of its other rollouts (RLOO)."
     )
     window: int = training(2, "Rewards in the sliding window (returns=window, window_of_tasks).", ge=1, le=64)
     discount: float = training(0.9, "Discount per position (returns=discounted, discounted_tasks).", ge=0, le=1)
     scale_by_std: bool = training(False, "Divide advantages by the group's standard deviation.")
+    options: dict[str, str | int | float | bool] = added({}, "Further settings of a return rule of your own.")
 
 
 class LossConfig(Section):
-    kind: Literal["rec", "grpo"] = training("rec", "`rec` (paper: no importance weight, one-sided bound) or `grpo`.")
+    kind: Annotated[str, NameIn(LOSSES)] = training(
+        "rec", "`rec` (paper: no importance weight, one-sided bound), `grpo`, `gspo`, `cispo`, or a loss of your own."
+    )
     clip: float = training(0.2, "Bound on the ratio to the sampling policy.", gt=0, lt=1)
+    clip_high: float | None = added(None, "Bound above the ratio 1; null is `clip`.", gt=0, le=1000)
+    kl: float = added(0.0, "Weight of the KL penalty to the model that CoD-Train starts from.", ge=0, le=1000)
+    reference: bool = added(False, "Give the loss that model's log-probs even where kl is 0; for a loss of your own.")
+    options: dict[str, str | int | float | bool] = added({}, "Further settings of a loss of your own.")
     red: bool = training(True, "RED weights: rescale advantages when their token-weighted sum is negative.")
     mean: Literal["token", "episode"] = training("token", "Average over tokens, or over episodes of token means.")
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the learner keeps a copy of the start model's trained weights."""
+        return self.kl > 0 or self.reference
 
 
 class TrainConfig(Section):

@@ -242,7 +242,7 @@ def _kept(trajectory: Trajectory, heard: _Heard) -> Iterator[Demonstration]:
 
 
 def _messages(e: EpisodeRecord, heard: _Heard) -> Iterator[Message]:
-    yield from heard.begun[tuple(e.ids[: e.loss_mask.index(1)])]
+    yield from heard.begun[tuple(e.ids[: int(e.loss_mask.argmax())].tolist())]
     for turn, reply in enumerate(e.replies):
         if turn:
             yield {"role": "user", "content": e.observations[turn]}

@@ -5,38 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codctl.cod.trajectory import EpisodeRecord
+from codctl.cod.trajectory import EpisodeRecord, TokenRecord
 
 EVEN_AT = 16_384  # tokens: at this length attention costs about as much as all else (Qwen3-0.6B: 8k, 8B: 47k)
 
 
-@dataclass(frozen=True)
-class Sample:
+@dataclass(frozen=True, eq=False)
+class Sample(TokenRecord):
     """One training row: an episode, or a turn of one, with the advantage that all its sampled tokens carry.
 
     Attributes:
-        ids: Token ids.
-        loss_mask: 1 for sampled tokens.
-        old_logprobs: Sampling log-probs, 0 elsewhere.
         advantage: Of the episode.
         episode: Number of the episode, where several rows can be of the same.
+        index: Place among the rows of one call of the learner, which sets it.
     """
 
-    ids: list[int]
-    loss_mask: list[int]
-    old_logprobs: list[float]
     advantage: float
     episode: int | None = None
-
-    @property
-    def loss_tokens(self) -> int:
-        return sum(self.loss_mask)
+    index: int = -1
 
 
 def samples_of(episode: EpisodeRecord, advantage: float, number: int) -> list[Sample]:
     """The training rows of an episode; the context window is not checked again, the engine kept to it."""
     return [
-        Sample(episode.ids[row], episode.loss_mask[row], episode.logprobs[row], advantage, number)
+        Sample(
+            ids=episode.ids[row],
+            loss_mask=episode.loss_mask[row],
+            logprobs=episode.logprobs[row],
+            advantage=advantage,
+            episode=number,
+        )
         for row in episode.rows
     ]
 
@@ -44,9 +42,14 @@ def samples_of(episode: EpisodeRecord, advantage: float, number: int) -> list[Sa
 def by_episode(samples: Sequence[Sample]) -> list[list[Sample]]:
     """Rows of the same episode together, in order; a row without a number is an episode of its own."""
     found: dict[tuple[int | None, int], list[Sample]] = {}
-    for place, sample in enumerate(samples):
-        found.setdefault((sample.episode, place if sample.episode is None else 0), []).append(sample)
+    for key, sample in zip(episode_keys(samples), samples, strict=True):
+        found.setdefault(key, []).append(sample)
     return list(found.values())
+
+
+def episode_keys(samples: Sequence[Sample]) -> list[tuple[int | None, int]]:
+    """What rows of the same episode have in common."""
+    return [(sample.episode, place if sample.episode is None else 0) for place, sample in enumerate(samples)]
 
 
 def micro_batches(samples: Sequence[Sample], token_budget: int, *, packed: bool = False) -> list[list[Sample]]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from codctl.cod.conversation import Chat, converse
 from codctl.cod.prompts import Message
 from codctl.cod.trajectory import EpisodeRecord, Kind
@@ -135,11 +137,9 @@ def episode_of(one: Demonstration, chat: Chat) -> EpisodeRecord:
             conversation.add_observation(message["content"])
     replies = _contents(rest, "assistant")
     return EpisodeRecord(
+        **conversation.arrays(),
         kind=one.kind,
         position=one.position,
-        ids=conversation.ids,
-        loss_mask=conversation.loss_mask,
-        logprobs=conversation.logprobs,
         turn_ends=conversation.turn_ends,
         raw_reward=float(one.kind == "solve"),
         shaped_reward=float(one.kind == "solve"),
@@ -159,5 +159,5 @@ def _contents(messages: Sequence[Message], role: str) -> tuple[str, ...]:
 def _reply_lengths(episode: EpisodeRecord) -> Iterator[int]:
     start = 0
     for end in episode.turn_ends:
-        yield sum(episode.loss_mask[start:end])
+        yield int(np.count_nonzero(episode.loss_mask[start:end]))
         start = end

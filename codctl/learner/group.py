@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch.distributed.distributed_c10d import _abort_process_group
 
 from codctl.config.schema import Config
@@ -56,7 +58,7 @@ class _Member:
     def learn(self, samples: Sequence[Sample], step: int, judge: Judge | None = None) -> dict[str, float]:
         return self.learner.learn(samples, step, judge)
 
-    def score(self, samples: Sequence[Sample]) -> list[list[float]]:
+    def score(self, samples: Sequence[Sample]) -> list[NDArray[np.float32]]:
         return self.learner.score(samples)
 
     def publish(self, folder: Path) -> None:
@@ -95,9 +97,9 @@ class LearnerGroup:
         found: dict[str, float] = self._all("learn", samples, step, judge=judge)
         return found
 
-    def score(self, samples: Sequence[Sample]) -> list[list[float]]:
+    def score(self, samples: Sequence[Sample]) -> list[NDArray[np.float32]]:
         """Log-probs of the sampled tokens (`Learner.score`)."""
-        found: list[list[float]] = self._all("score", samples)
+        found: list[NDArray[np.float32]] = self._all("score", samples)
         return found
 
     def publish(self, folder: Path) -> None:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from codctl.cod.trajectory import EpisodeRecord
@@ -168,7 +169,7 @@ def _settings(config: Config) -> TrainConfig:
 def _batches(episodes: Sequence[EpisodeRecord], config: Config) -> Iterator[list[Sample]]:
     """The rows of each optimiser step; every epoch has an order of its own."""
     rows = [
-        replace(row, old_logprobs=[0.0] * len(row.ids))
+        replace(row, logprobs=np.zeros_like(row.logprobs))
         for number, episode in enumerate(episodes)
         for row in samples_of(episode, 1.0, number)
     ]

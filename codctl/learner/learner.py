@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from random import Random
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from codctl.config.doors import LOSSES
 from codctl.config.schedule import learning_rate
 from codctl.config.schema import TrainConfig
 from codctl.errors import StageError
 from codctl.learner.batching import Sample, balanced, by_episode, count_tokens, micro_batches
-from codctl.learner.losses import red_weights, row_weights, token_loss
+from codctl.learner.losses import LossInputs, kl_to_start, red_weights, row_weights
 from codctl.learner.memory import give_back_freed
 from codctl.learner.ranks import Ranks
 from codctl.learner.spread import Spread, Strategy
-from codctl.learner.token_logprobs import TokenLogprobs, collate
+from codctl.learner.token_logprobs import MicroBatch, TokenLogprobs, collate
 from codctl.runs.signals import blocked
 from codctl.seeds import derive_seed
 
@@ -31,25 +34,29 @@ After = Callable[[Sequence[Sample]], None]
 
 @dataclass
 class _Sums:
-    """What one `learn` call adds up over its micro-batches."""
+    """What one `learn` call adds up over its micro-batches; of `gap_max` the largest."""
 
     loss: float = 0.0
     entropy: float = 0.0
     gap: float = 0.0
     gap_k3: float = 0.0
+    gap_max: float = 0.0
+    kl: float = 0.0
     tokens: float = 0
     useful: float = 0
     forwarded: float = 0
-    gap_max: float = 0.0
 
     def over(self, ranks: Ranks) -> _Sums:
         """The same over all processes."""
-        *added, largest = vars(self).values()
-        return _Sums(*ranks.sum(added), *ranks.max([largest]))
+        added = [one.name for one in fields(self) if one.name != "gap_max"]
+        sums = ranks.sum([getattr(self, name) for name in added])
+        [largest] = ranks.max([self.gap_max])
+        return _Sums(**dict(zip(added, sums, strict=True)), gap_max=largest)
 
-    def metrics(self) -> dict[str, float]:
+    def metrics(self, *, has_reference: bool) -> dict[str, float]:
         tokens = max(self.tokens, 1)
         return {
+            **({"kl/start": self.kl / tokens} if has_reference else {}),
             "loss": self.loss,
             "entropy": self.entropy / tokens,
             "logprob_gap/mean": self.gap / tokens,
@@ -95,6 +102,9 @@ class Learner:
         self._spread = Spread(self._logprobs, self.ranks, strategy, dtype)
         trained = [p for p in model.parameters() if p.requires_grad]  # shards by now, where there are any
         self.optimizer = torch.optim.AdamW(trained, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
+        self._token_loss = LOSSES.get(config.loss.kind)
+        # Made before any checkpoint is loaded: after a resume it is the start model again.
+        self._start = self._spread.copy_of_trained() if config.loss.needs_reference else None
 
     @property
     def is_sharded(self) -> bool:
@@ -134,6 +144,8 @@ class Learner:
         if self._config.loss.red:
             scaled = red_weights([row.advantage for row in rows], [row.loss_tokens for row in rows])
             rows = [replace(row, advantage=advantage) for row, advantage in zip(rows, scaled, strict=True)]
+        rows = [replace(row, index=index) for index, row in enumerate(rows)]
+        references = self._reference(rows)
         episodes, steps = by_episode(rows), self._config.optimizer_steps
         Random(derive_seed(self._seed, "learn", step)).shuffle(episodes)
         parts = [[row for episode in episodes[i::steps] for row in episode] for i in range(steps)]
@@ -142,10 +154,10 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         for part in parts:
-            norms += self._optimizer_step(part, sums, judge, after)
+            norms += self._optimizer_step(part, references, sums, judge, after)
             if self._device.type == "cpu":
                 give_back_freed()
-        metrics = sums.over(self.ranks).metrics()
+        metrics = self._metrics(sums)
         return {
             **metrics,
             "loss": metrics["loss"] / len(parts),
@@ -153,18 +165,29 @@ class Learner:
             "lr": lr,
         }
 
-    def score(self, samples: Sequence[Sample]) -> list[list[float]]:
+    def score(self, samples: Sequence[Sample]) -> list[NDArray[np.float32]]:
         """Log-probs of each sample's sampled tokens, as the model is now; the same list in every process."""
-        rows_of = {place: replace(sample) for place, sample in enumerate(samples) if sample.loss_tokens}
-        places = {id(row): place for place, row in rows_of.items()}
-        found: dict[int, list[float]] = {}
-        for batch in self._dealt(list(rows_of.values())):
-            rows = collate(batch, [0.0] * len(batch), self._pad_id, self._device, packed=self._logprobs.packed)
-            logprobs, _ = self._spread.score(rows)
-            for sample, own in zip(batch, logprobs.split([s.loss_tokens for s in batch]), strict=True):
-                found[places[id(sample)]] = own.tolist()
-        merged = {place: own for part in self.ranks.together(lambda: found) for place, own in part.items()}
-        return [merged.get(place, []) for place in range(len(samples))]
+        indexed = [replace(sample, index=index) for index, sample in enumerate(samples)]
+        found: dict[int, NDArray[np.float32]] = {}
+        for batch in self._dealt([row for row in indexed if row.loss_tokens]):
+            logprobs_N, _ = self._spread.score(self._collated(batch, [0.0] * len(batch)))
+            for sample, own in zip(batch, logprobs_N.split([s.loss_tokens for s in batch]), strict=True):
+                found[sample.index] = own.cpu().numpy()
+        merged = {index: own for part in self.ranks.together(lambda: found) for index, own in part.items()}
+        return [merged.get(index, np.zeros(0, np.float32)) for index in range(len(samples))]
+
+    def _reference(self, rows: Sequence[Sample]) -> list[NDArray[np.float32]] | None:
+        """Log-probs of the sampled tokens under the start model, by the rows' indices; None where nobody asks."""
+        if self._start is None:
+            return None
+        with self._spread.exchanged(self._start):
+            return self.score(rows)
+
+    def _collated(self, batch: Sequence[Sample], weights: Sequence[float]) -> MicroBatch:
+        return collate(batch, weights, self._pad_id, self._device, packed=self._logprobs.packed)
+
+    def _metrics(self, sums: _Sums) -> dict[str, float]:
+        return sums.over(self.ranks).metrics(has_reference=self._start is not None)
 
     def _dealt(self, rows: Sequence[Sample]) -> list[list[Sample]]:
         """This process's micro-batches; every process gets as many, some of them empty."""
@@ -172,16 +195,25 @@ class Learner:
         batches = micro_batches(rows, self._config.micro_batch_tokens, packed=packed)
         return balanced(batches, self.ranks.size, packed=packed)[self.ranks.rank]
 
-    def _optimizer_step(self, rows: list[Sample], total: _Sums, judge: Judge | None, after: After) -> float:
+    def _optimizer_step(
+        self,
+        rows: list[Sample],
+        references: Sequence[NDArray[np.float32]] | None,
+        total: _Sums,
+        judge: Judge | None,
+        after: After,
+    ) -> float:
         """Make one step, unless there is nothing to learn or the judge says no; the norm of its gradient."""
-        if not any(row.advantage for row in rows):
+        if not rows or not (self._config.loss.kl or any(row.advantage for row in rows)):
             return 0.0  # nothing to learn; moving by stale momentum would not be learning either
-        weight_of = dict(zip(map(id, rows), row_weights(rows, self._config.loss.mean), strict=True))
+        weights = row_weights(rows, self._config.loss.mean)
+        weight_of = {row.index: weight for row, weight in zip(rows, weights, strict=True)}
         batches, own = self._dealt(rows), _Sums()
         self._logprobs.train()
         for place, batch in enumerate(batches):
             with self._spread.micro_batch(last=place == len(batches) - 1):
-                self._spread.backward(self._loss(batch, [weight_of[id(row)] for row in batch], (total, own)))
+                own_weights = [weight_of[row.index] for row in batch]
+                self._spread.backward(self._loss(batch, own_weights, references, (total, own)))
             after(batch)
         norm = self._spread.clip(math.inf if self._config.grad_clip is None else self._config.grad_clip)
         counted = count_tokens(batches, packed=self._logprobs.packed)
@@ -201,7 +233,7 @@ class Learner:
         Raises:
             StageError: A gradient that is not finite shall reach neither the weights nor a sealed checkpoint.
         """
-        metrics = own.over(self.ranks).metrics() | {"grad_norm": norm}
+        metrics = self._metrics(own) | {"grad_norm": norm}
         verdict = self.ranks.share(judge is None or judge(metrics))
         if verdict and not math.isfinite(norm):
             raise StageError(
@@ -210,30 +242,59 @@ class Learner:
             )
         return bool(verdict)
 
-    def _loss(self, batch: list[Sample], weights: list[float], sums: Sequence[_Sums]) -> torch.Tensor:
+    def _loss(
+        self,
+        batch: list[Sample],
+        weights: list[float],
+        references: Sequence[NDArray[np.float32]] | None,
+        sums: Sequence[_Sums],
+    ) -> torch.Tensor:
         """Weighted loss of one micro-batch; these add up to the loss of the whole optimiser batch."""
-        rows = collate(batch, weights, self._pad_id, self._device, packed=self._logprobs.packed)
+        rows = self._collated(batch, weights)
         logprobs_N, entropies_N = self._spread.forward(rows)
-        chosen = rows.loss_mask_BT
-        old_N = rows.old_logprobs_BT[chosen]
-        losses_N = token_loss(
-            self._config.loss.kind, logprobs_N, old_N, rows.advantages_BT[chosen], self._config.loss.clip
-        )
-        loss = (losses_N * rows.weights_BT[chosen]).sum()
+        inputs = self._inputs(batch, rows, logprobs_N, references)
+        losses_N = self._token_loss(inputs)
+        if self._config.loss.kl:
+            losses_N = losses_N + self._config.loss.kl * kl_to_start(inputs)
+        loss: torch.Tensor = (losses_N * rows.weights_BT[rows.loss_mask_BT]).sum()
         with torch.no_grad():
-            _count(float(loss), logprobs_N, entropies_N, old_N, sums)
+            _count(float(loss), inputs, entropies_N, sums)
         return loss
 
+    def _inputs(
+        self,
+        batch: list[Sample],
+        rows: MicroBatch,
+        logprobs_N: torch.Tensor,
+        references: Sequence[NDArray[np.float32]] | None,
+    ) -> LossInputs:
+        lengths_R = torch.tensor([row.loss_tokens for row in batch] or [0], device=self._device)
+        reference_N = None
+        if references is not None:
+            own = [references[row.index] for row in batch]
+            reference_N = torch.from_numpy(np.concatenate(own) if own else np.zeros(0, np.float32)).to(self._device)
+        chosen = rows.loss_mask_BT
+        return LossInputs(
+            logprobs_N=logprobs_N,
+            sampler_logprobs_N=rows.old_logprobs_BT[chosen],
+            reference_logprobs_N=reference_N,
+            advantages_N=rows.advantages_BT[chosen],
+            row_N=torch.repeat_interleave(lengths_R),
+            lengths_R=lengths_R,
+            settings=self._config.loss,
+        )
 
-def _count(
-    loss: float, logprobs_N: torch.Tensor, entropies_N: torch.Tensor, old_N: torch.Tensor, sums: Sequence[_Sums]
-) -> None:
-    if not len(logprobs_N):
+
+def _count(loss: float, inputs: LossInputs, entropies_N: torch.Tensor, sums: Sequence[_Sums]) -> None:
+    if not len(inputs.logprobs_N):
         return
-    difference_N = old_N - logprobs_N
+    difference_N = inputs.sampler_logprobs_N - inputs.logprobs_N
     entropy, gap = float(entropies_N.sum()), float(difference_N.abs().sum())
     largest, k3 = float(difference_N.abs().max()), float((difference_N.exp() - difference_N - 1).sum())
+    kl = 0.0 if inputs.reference_logprobs_N is None else float(kl_to_start(inputs).sum())
+    logprobs_N = inputs.logprobs_N
     for one in sums:
+        one.kl += kl
         one.loss += loss
         one.tokens += len(logprobs_N)
         one.entropy += entropy

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -86,6 +86,34 @@ class Spread:
                 yield
         else:
             yield
+
+    @torch.no_grad()
+    def copy_of_trained(self) -> list[torch.Tensor]:
+        """What this process holds of the trained weights, as they are now."""
+        return [local(p.detach()).clone() for p in self.module.parameters() if p.requires_grad]
+
+    @contextlib.contextmanager
+    def exchanged(self, copies: Sequence[torch.Tensor]) -> Iterator[None]:
+        """Let the model have other trained weights in the block, of `copy_of_trained`; `copies` keep its own.
+
+        They change places one by one, so that there is never a third copy of more than one of them.
+        """
+        self._exchange(copies)
+        try:
+            yield
+        finally:
+            self._exchange(copies)
+
+    @torch.no_grad()
+    def _exchange(self, copies: Sequence[torch.Tensor]) -> None:
+        trained = (local(p.detach()) for p in self.module.parameters() if p.requires_grad)
+        for own, other in zip(trained, copies, strict=True):
+            kept = own.clone()
+            own.copy_(other)
+            other.copy_(kept)
+        for part in self.module.modules() if self.is_sharded else ():
+            if isinstance(part, FSDPModule):
+                part.reshard()  # what was gathered before a forward pass without a backward pass is out of date
 
     def clip(self, largest: float) -> float:
         """Bound the norm of the whole gradient; the norm before."""

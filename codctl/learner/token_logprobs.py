@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.checkpoint import checkpoint
 
 from codctl.learner.batching import Sample
@@ -58,7 +60,8 @@ class MicroBatch:
         }
 
 
-_NOTHING = Sample([0], [0], [0.0], 0.0)  # one token without a loss
+# One token without a loss.
+_NOTHING = Sample(np.zeros(1, np.int32), np.zeros(1, np.bool_), np.zeros(1, np.float32), advantage=0.0)
 
 
 def collate(
@@ -75,21 +78,25 @@ def collate(
 
 def _pad(samples: Sequence[Sample], weights: Sequence[float], pad_id: int, device: Any) -> MicroBatch:
     """Pad rows to the longest of them."""
-    longest = max(len(sample.ids) for sample in samples)
+    lengths = [len(sample.ids) for sample in samples]
+    longest = max(lengths)
 
-    def padded(rows: list[list[Any]], fill: float, dtype: torch.dtype) -> torch.Tensor:
-        return torch.tensor([row + [fill] * (longest - len(row)) for row in rows], dtype=dtype, device=device)
+    def padded(rows: Sequence[NDArray[Any]], fill: float, dtype: Any) -> torch.Tensor:
+        filled_BT = np.full((len(rows), longest), fill, dtype)
+        for number, row in enumerate(rows):
+            filled_BT[number, : len(row)] = row
+        return torch.from_numpy(filled_BT).to(device)
 
     return MicroBatch(
-        padded([s.ids for s in samples], pad_id, torch.long),
-        padded([[1] * len(s.ids) for s in samples], 0, torch.long),
-        padded([s.loss_mask for s in samples], 0, torch.bool),
-        padded([s.old_logprobs for s in samples], 0.0, torch.float32),
-        torch.tensor([[s.advantage] for s in samples], device=device).expand(-1, longest),
-        torch.tensor([[w] for w in weights], device=device).expand(-1, longest),
-        None,
-        None,
-        longest,
+        ids_BT=padded([s.ids for s in samples], pad_id, np.int64),
+        mask_BT=padded([np.ones(n) for n in lengths], 0, np.int64),
+        loss_mask_BT=padded([s.loss_mask for s in samples], False, np.bool_),
+        old_logprobs_BT=padded([s.logprobs for s in samples], 0.0, np.float32),
+        advantages_BT=torch.tensor([[s.advantage] for s in samples], device=device).expand(-1, longest),
+        weights_BT=torch.tensor([[w] for w in weights], device=device).expand(-1, longest),
+        places_BT=None,
+        starts=None,
+        longest=longest,
     )
 
 
@@ -97,19 +104,22 @@ def _pack(samples: Sequence[Sample], weights: Sequence[float], device: Any) -> M
     """One row, the episodes behind one another."""
     lengths = [len(sample.ids) for sample in samples]
 
-    def row(parts: Sequence[Sequence[Any]], dtype: torch.dtype) -> torch.Tensor:
-        return torch.tensor([[value for part in parts for value in part]], dtype=dtype, device=device)
+    def row(parts: Sequence[NDArray[Any]], dtype: Any) -> torch.Tensor:
+        return torch.from_numpy(np.concatenate(parts).astype(dtype)[None]).to(device)
+
+    def each(values: Sequence[float]) -> torch.Tensor:
+        return torch.from_numpy(np.repeat(np.array(values, np.float32), lengths)[None]).to(device)
 
     return MicroBatch(
-        row([s.ids for s in samples], torch.long),
-        None,
-        row([s.loss_mask for s in samples], torch.bool),
-        row([s.old_logprobs for s in samples], torch.float32),
-        row([[s.advantage] * n for s, n in zip(samples, lengths, strict=True)], torch.float32),
-        row([[w] * n for w, n in zip(weights, lengths, strict=True)], torch.float32),
-        row([range(n) for n in lengths], torch.long),
-        torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device),
-        max(lengths),
+        ids_BT=row([s.ids for s in samples], np.int64),
+        mask_BT=None,
+        loss_mask_BT=row([s.loss_mask for s in samples], np.bool_),
+        old_logprobs_BT=row([s.logprobs for s in samples], np.float32),
+        advantages_BT=each([s.advantage for s in samples]),
+        weights_BT=each(weights),
+        places_BT=row([np.arange(n) for n in lengths], np.int64),
+        starts=torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device),
+        longest=max(lengths),
     )
 
 

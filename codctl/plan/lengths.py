@@ -84,13 +84,13 @@ class _Counter:
         return sampling.solve_tokens if kind == "solve" else sampling.update_tokens
 
     def prompt(self, episode: EpisodeRecord) -> float:
-        return (len(episode.ids) - sum(episode.loss_mask)) / self.per_token
+        return (len(episode.ids) - episode.loss_tokens) / self.per_token
 
     def reply(self, episode: EpisodeRecord) -> float:
         """All replies of an episode: as the policy gives them, or a share of their budgets."""
         most = self.budget(episode.kind) * len(episode.replies)
         if self.is_like_policy:
-            return min(sum(episode.loss_mask) / self.per_token, most)
+            return min(episode.loss_tokens / self.per_token, most)
         return REPLY_SHARE[self.config.world.rendering] * most
 
     def longest(self, episode: EpisodeRecord, turns: int) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 
 from codctl.cod.arms import play_order
 from codctl.cod.conversation import Chat
+from codctl.cod.credit import EpisodeCredit
 from codctl.cod.references import references
 from codctl.cod.trajectory import Trajectory
 from codctl.config.evalspec import EvalSpec
@@ -133,7 +134,7 @@ def of_step(
     arm: str,
     packs: Sequence[Pack],
     trajectories: Sequence[Trajectory],
-    credit_rows: Sequence[dict[str, float]],
+    credits_: Sequence[EpisodeCredit],
     chat: Chat,
     rendering: Rendering,
 ) -> Iterator[Transcript]:
@@ -143,7 +144,7 @@ def of_step(
         arm: What to call it.
         packs: Those to keep.
         trajectories: In the order (pack, rollout).
-        credit_rows: Of their episodes, flat and in the same order; empty where nothing was learned from them.
+        credits_: Of their episodes, flat and in the same order; empty where nothing was learned from them.
         chat: Of the model.
         rendering: Of the prompts.
     """
@@ -153,7 +154,7 @@ def of_step(
         end = start + len(trajectory.episodes)
         number = numbers.get(trajectory.pack)
         if number is not None:
-            episodes = transcribe(trajectory, packs[number], chat, rendering, credit_rows[start:end])
+            episodes = transcribe(trajectory, packs[number], chat, rendering, credits_[start:end])
             yield Transcript("", arm, 0, number, trajectory.pack, trajectory.rollout, tuple(episodes))
         start = end
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from codctl.cod.conversation import Chat
+from codctl.cod.credit import EpisodeCredit
 from codctl.cod.trajectory import EpisodeRecord, Trajectory
 from codctl.envs.base import Pack, Rendering
 from codctl.files import reader
@@ -103,7 +104,7 @@ def transcribe(
     pack: Pack,
     chat: Chat,
     rendering: Rendering,
-    credit_rows: Sequence[dict[str, float]] | None = None,
+    credits_: Sequence[EpisodeCredit] = (),
 ) -> list[EpisodeTranscript]:
     """The transcripts of a trajectory's episodes, in order.
 
@@ -112,13 +113,13 @@ def transcribe(
         pack: Its pack.
         chat: Of the model that played it.
         rendering: In which it was played.
-        credit_rows: Return, baseline and advantage of each episode.
+        credits_: Of each episode; empty where nothing was learned from them.
     """
     before = {episode.position: episode.hints for episode in trajectory.of("solve")}
     found = []
     for number, episode in enumerate(trajectory.episodes):
         slot, is_solve, score = pack.slots[episode.position], episode.kind == "solve", episode.hint_score
-        credit = credit_rows[number] if credit_rows else {}
+        credit = credits_[number] if credits_ else None
         found.append(
             EpisodeTranscript(
                 kind=episode.kind,
@@ -139,11 +140,11 @@ def transcribe(
                 hint_knowable=score.knowable,
                 hint_knowable_right=score.knowable_right,
                 weight_version=episode.weight_version,
-                specials=tuple(chat.specials(episode.ids)),
+                specials=tuple(chat.specials(episode.ids.tolist())),
                 turns=tuple(_turns(episode, chat)),
-                credit_return=credit.get("return"),
-                credit_baseline=credit.get("baseline"),
-                credit_advantage=credit.get("advantage"),
+                credit_return=credit.return_ if credit else None,
+                credit_baseline=credit.baseline if credit else None,
+                credit_advantage=credit.advantage if credit else None,
             )
         )
     return found
@@ -175,17 +176,17 @@ def _turns(episode: EpisodeRecord, chat: Chat) -> Iterator[Turn]:
     read: Sequence[str] = episode.actions
     if episode.kind == "update" and episode.outcome == "written":
         read = (episode.hints,)
-    start = 0
+    ids, start = episode.ids.tolist(), 0
     for number, end in enumerate(episode.turn_ends):
         split = next((place for place in range(start, end) if episode.loss_mask[place]), end)
         yield Turn(
-            prompt=chat.show(episode.ids[start:split]),
-            reply=chat.show(episode.ids[split:end]),
+            prompt=chat.show(ids[start:split]),
+            reply=chat.show(ids[split:end]),
             read=read[number] if number < len(read) else None,
             answer=answers[number] if number < len(answers) else "",
             prompt_tokens=split - start,
             reply_tokens=end - split,
         )
         start = end
-    if start < len(episode.ids):  # the last reply never came
-        yield Turn(chat.show(episode.ids[start:]), None, None, episode.feedback, len(episode.ids) - start, 0)
+    if start < len(ids):  # the last reply never came
+        yield Turn(chat.show(ids[start:]), None, None, episode.feedback, len(ids) - start, 0)

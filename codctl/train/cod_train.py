@@ -9,10 +9,11 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from codctl.cod.credit import EpisodeCredit
 from codctl.cod.engine import EngineStats
 from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, play_all
-from codctl.cod.trajectory import Trajectory, write_parquet
+from codctl.cod.trajectory import Trajectory
 from codctl.config.schema import Config
 from codctl.engines.pulse import Pulse
 from codctl.envs.base import Pack
@@ -33,6 +34,7 @@ from codctl.tracking.tracker import Tracker
 from codctl.train.export import describe
 from codctl.train.health import Health, judge_look
 from codctl.train.memory import MemoryWatch
+from codctl.train.rollout_store import rollouts_folder, write_rollouts
 from codctl.train.sampler import Sampler, version_for
 from codctl.train.scored import (
     Scored,
@@ -356,8 +358,8 @@ class Training:
         finally:  # a sick step is logged as well
             self._tracker.log(step, "train", metrics, timing)
         if step % config.tracking.trajectories_every == 0 or step in (1, config.train.steps):
-            path = self._stage / "rollouts" / f"step-{step:06d}.parquet"
-            write_parquet(path, played.trajectories, scored.credits)
+            path = rollouts_folder(self._run.path) / f"step-{step:06d}.parquet"
+            write_rollouts(path, played.trajectories, scored.credits)
             self._keep("training", step, self._packs(step), played.trajectories, scored.credits)
         return metrics
 
@@ -377,13 +379,13 @@ class Training:
         step: int,
         packs: Sequence[Pack],
         trajectories: Sequence[Trajectory],
-        credit_rows: Sequence[dict[str, float]] = (),
+        credits_: Sequence[EpisodeCredit] = (),
     ) -> None:
         """Store what was said, for `codctl view`."""
         path = self._stage / trajectory_file.FOLDER / f"{name}-{step:06d}.parquet"
         chat, stored = self._player.chat, packs[: self._config.tracking.trajectory_packs]
-        arm = trajectory_file.TRAINING if credit_rows else "own"
-        found = trajectory_file.of_step(arm, stored, trajectories, credit_rows, chat, self._config.world.rendering)
+        arm = trajectory_file.TRAINING if credits_ else "own"
+        found = trajectory_file.of_step(arm, stored, trajectories, credits_, chat, self._config.world.rendering)
         trajectory_file.write(path, found)
 
     # --- keeping --------------------------------------------------------------------------------------------------

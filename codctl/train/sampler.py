@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from codctl.cod.conversation import Chat
 from codctl.cod.engine import Generation, RequestTag, Sampling, Weights
 from codctl.cod.mixture import Mixture
@@ -157,7 +159,7 @@ class Sampler:
         gaps = [
             abs(said - scored)
             for reply, scores in zip(replies, self._group.score(rows), strict=True)
-            for said, scored in zip(reply.logprobs, scores, strict=True)
+            for said, scored in zip(reply.logprobs, scores.tolist(), strict=True)
         ]
         gap = sum(gaps) / len(gaps)
         limit = _TOLERANCE[self._config.model.dtype]
@@ -214,6 +216,10 @@ def _make_private(folder: Path) -> None:
 
 
 def _row(ids: Sequence[int], reply: Generation) -> Sample:
-    sampled = len(reply.token_ids)
-    mask = [0] * len(ids) + [1] * sampled
-    return Sample([*ids, *reply.token_ids], mask, [0.0] * len(ids) + reply.logprobs, 0.0)
+    prompt, sampled = len(ids), len(reply.token_ids)
+    return Sample(
+        ids=np.array([*ids, *reply.token_ids], np.int32),
+        loss_mask=np.repeat([False, True], [prompt, sampled]),
+        logprobs=np.array([0.0] * prompt + reply.logprobs, np.float32),
+        advantage=0.0,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codctl.cod.credit import CreditRule, credit_pack
+from codctl.cod.credit import EpisodeCredit, credit_pack
 from codctl.cod.engine import EngineStats
 from codctl.cod.mixture import Mixture
 from codctl.cod.positions import position_metrics
@@ -27,22 +27,22 @@ class Scored:
     Attributes:
         trajectories: In the order (pack, rollout).
         episodes: Of all trajectories, flat.
-        credits: Return, baseline, advantage and staleness of each episode, in the same order.
+        credits: Of each episode, in the same order.
         groups_without_signal: Share of the groups whose rollouts all have the same return.
     """
 
     trajectories: list[Trajectory]
     episodes: list[EpisodeRecord]
-    credits: list[dict[str, float]]
+    credits: list[EpisodeCredit]
     groups_without_signal: float
 
     def samples(self, max_staleness: int) -> list[Sample]:
         """Training rows: episodes that were played to their end by weights that are not too old."""
         return [
             sample
-            for number, (episode, row) in enumerate(zip(self.episodes, self.credits, strict=True))
-            if not episode.failed and row["staleness"] <= max_staleness
-            for sample in samples_of(episode, row["advantage"], number)
+            for number, (episode, credit) in enumerate(zip(self.episodes, self.credits, strict=True))
+            if not episode.failed and credit.staleness <= max_staleness
+            for sample in samples_of(episode, credit.advantage, number)
         ]
 
 
@@ -54,22 +54,18 @@ def score(config: Config, trajectories: list[Trajectory], learned: int) -> Score
         trajectories: In the order (pack, rollout).
         learned: Rollout steps that the learner has made; an episode is as stale as its weights are behind that.
     """
-    credit = config.train.credit
-    rule = CreditRule(credit.returns, credit.window, credit.discount, credit.scale_by_std)
     size = config.train.rollouts
     groups = [trajectories[i : i + size] for i in range(0, len(trajectories), size)]
-    rows: list[dict[str, float]] = []
+    credits_: list[EpisodeCredit] = []
     silent = slots = 0
     for group in groups:
-        found = credit_pack(group, rule)
-        rows.extend(found.rows(group))
+        found = credit_pack(group, config.train.credit)
+        credits_ += found.of(group, learned)
         for kind in (found.solve, found.update):
             slots += kind.advantages.shape[1]
             silent += int((kind.advantages == 0).all(axis=0).sum())
     episodes = [e for t in trajectories for e in t.episodes]
-    stale = [float(learned - e.weight_version) if not e.failed else 0.0 for e in episodes]
-    rows = [{**row, "staleness": age} for row, age in zip(rows, stale, strict=True)]
-    return Scored(trajectories, episodes, rows, silent / max(slots, 1))
+    return Scored(trajectories, episodes, credits_, silent / max(slots, 1))
 
 
 def refuse_if_engine_is_broken(episodes: Sequence[EpisodeRecord], step: int) -> None:
@@ -100,8 +96,8 @@ def signal_metrics(scored: Scored) -> dict[str, float]:
     """How much there is to learn from: known before any of it is learned."""
     sums = advantage_sums(
         [e.kind for e in scored.episodes],
-        [row["advantage"] for row in scored.credits],
-        [sum(e.loss_mask) for e in scored.episodes],
+        [credit.advantage for credit in scored.credits],
+        [e.loss_tokens for e in scored.episodes],
     )
     return {"groups/without_signal": scored.groups_without_signal, **sums, **reading_metrics(scored.episodes)}
 
@@ -110,7 +106,7 @@ def rollout_metrics(scored: Scored, stats: EngineStats, config: Config) -> dict[
     """Work of the engine, age of the rows, and what could not be used."""
     episodes = scored.episodes
     rows = sum(len(e.ids) for e in episodes)
-    ages = [row["staleness"] for e, row in zip(episodes, scored.credits, strict=True) if not e.failed] or [0.0]
+    ages = [c.staleness for e, c in zip(episodes, scored.credits, strict=True) if not e.failed] or [0.0]
     return {
         **({"engine/occupancy": stats.occupancy} if stats.forwards else {}),
         "engine/cached_prompt_fraction": stats.cached_tokens / max(stats.prompt_tokens, 1),

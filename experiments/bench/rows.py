@@ -19,11 +19,11 @@ from codctl.cod.credit import credit_pack
 from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, play_all
 from codctl.cod.scripted import EachFamily, ScriptedAgent
-from codctl.cod.trajectory import read_parquet
 from codctl.config.compose import load_config
 from codctl.config.schema import Config
 from codctl.learner.batching import Sample, samples_of
 from codctl.models.tiny import build_folder
+from codctl.train.rollout_store import read_rollouts
 from codctl.train.setup import Speaker, load_speaker, rollout_settings
 
 PACKS, LENGTH, GROUP = 2, 4, 8
@@ -53,15 +53,15 @@ def short_rows(config: Config, chat: Chat, packs: int) -> list[Sample]:
     for first in range(0, len(trajectories), size):
         group = trajectories[first : first + size]
         episodes = [episode for trajectory in group for episode in trajectory.episodes]
-        credit = credit_pack(group).rows(group)
+        credit = credit_pack(group, config.train.credit).of(group, learned=0)
         for number, (episode, row) in enumerate(zip(episodes, credit, strict=True)):
-            found += samples_of(episode, row["advantage"], number)
+            found += samples_of(episode, row.advantage, number)
     return found
 
 
 def recorded_rows(path: Path) -> list[Sample]:
     """Rows of a run's own rollouts: `RUN/cod_train/rollouts/step-000001.parquet`."""
-    rows = read_parquet(path)
+    rows = read_rollouts(path)
     return [Sample(r["ids"], r["loss_mask"], r["logprobs"], r["advantage"]) for r in rows if not r["failed"]]
 
 
@@ -98,9 +98,9 @@ def by_turn(samples: Sequence[Sample]) -> list[Sample]:
     """One row for each reply, with all that came before it as its prompt."""
     rows = []
     for sample in samples:
-        for start, end in _replies(sample.loss_mask):
+        for start, end in _replies(sample.loss_mask.tolist()):
             own = [0] * start + [1] * (end - start)
-            kept = [m * p for m, p in zip(own, sample.old_logprobs, strict=False)]
+            kept = [m * p for m, p in zip(own, sample.logprobs, strict=False)]
             rows.append(Sample(sample.ids[:end], own, kept, sample.advantage))
     return rows
 
@@ -120,8 +120,8 @@ def on_policy(model: Any, samples: Sequence[Sample]) -> list[Sample]:
     """The rows with the model's own log-probs, as if it had sampled them at temperature 1."""
     found = []
     for sample in samples:
-        ids_1T = torch.tensor([sample.ids])
+        ids_1T = torch.tensor(sample.ids.tolist())[None]
         logprobs_TV = torch.log_softmax(model(input_ids=ids_1T).logits[0, :-1].float(), -1)
         own = [0.0, *logprobs_TV.gather(1, ids_1T[0, 1:, None])[:, 0].tolist()]
-        found.append(replace(sample, old_logprobs=[m * p for m, p in zip(sample.loss_mask, own, strict=True)]))
+        found.append(replace(sample, logprobs=[m * p for m, p in zip(sample.loss_mask, own, strict=True)]))
     return found

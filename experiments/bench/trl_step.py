@@ -30,7 +30,7 @@ class TrlStep:
     def __init__(
         self, model: Any, tokenizer: Any, rows: Sequence[Sample], *, budget: int, lr: float, work: Path
     ) -> None:
-        splits = [row.loss_mask.index(1) for row in rows]
+        splits = [int(row.loss_mask.argmax()) for row in rows]
         self.width = max(splits) + max(len(row.ids) - n for row, n in zip(rows, splits, strict=True))
         self._batches = math.ceil(len(rows) / max(1, budget // self.width))
         size = math.ceil(len(rows) / self._batches)
@@ -93,9 +93,9 @@ class TrlStep:
 
     def _padded(self, pad_id: int) -> dict[str, torch.Tensor]:
         """What `_generate_and_score_completions` gives for these rows."""
-        splits = [row.loss_mask.index(1) for row in self._rows]
+        splits = [int(row.loss_mask.argmax()) for row in self._rows]
 
-        def padded(rows: list[list[int]], side: str, fill: int = 0) -> torch.Tensor:
+        def padded(rows: Sequence[Sequence[int]], side: str, fill: int = 0) -> torch.Tensor:
             return pad([torch.tensor(row) for row in rows], padding_value=fill, padding_side=side)
 
         pairs = list(zip(self._rows, splits, strict=True))
@@ -104,7 +104,7 @@ class TrlStep:
             "prompt_mask": padded([[1] * n for _, n in pairs], "left"),
             "completion_ids": padded([row.ids[n:] for row, n in pairs], "right", pad_id),
             "completion_mask": padded([[1] * (len(row.ids) - n) for row, n in pairs], "right"),
-            "tool_mask": padded([row.loss_mask[n:] for row, n in pairs], "right"),
+            "tool_mask": padded([row.loss_mask[n:].astype(int) for row, n in pairs], "right"),
             "advantages": torch.tensor([row.advantage for row in self._rows]),
             "num_items_in_batch": torch.tensor(float(self._loss_tokens)),
         }
@@ -112,5 +112,5 @@ class TrlStep:
 
 def _masked(row: Sample) -> Sample:
     """A row that fills a batch and teaches nothing: its advantage is 0, and its token is not counted."""
-    start = row.loss_mask.index(1)
+    start = int(row.loss_mask.argmax())
     return Sample(row.ids[: start + 1], [*[0] * start, 1], [0.0] * (start + 1), 0.0)

@@ -5,22 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from codctl.cli import _credit_text
-from codctl.train.ledger import Entry, Ledger
+from codctl.cod.credit import EpisodeCredit
+from codctl.train.rollout_store import CreditRow, CreditTable
 
 
-def _ledger() -> Ledger:
-    entries = []
+def _table() -> CreditTable:
+    rows = []
     for pack in ("lake/tiny/train/7", "lake/tiny/train/8"):
         for rollout in range(2):
             for place, reward in enumerate((0.0, 0.004, 0.9)):
-                entries.append(Entry(pack, place, "solve", rollout, reward, 0.5, 0.4, 0.1, "old\x1b[31m"))
-            advantage = 0.25 if rollout else -0.25
-            entries.append(Entry(pack, 0, "update", rollout, 0.0, 0.5, 0.5, advantage, f"up=\ufffd\ufffd {pack[-1]}"))
-    return Ledger(100, Path("step.parquet"), ("lake/tiny/train/7", "lake/tiny/train/8"), tuple(entries))
+                rows.append(
+                    CreditRow(pack, place, "solve", rollout, reward, EpisodeCredit(0.5, 0.4, 0.1), "old\x1b[31m")
+                )
+            credit = EpisodeCredit(0.5, 0.5, 0.25 if rollout else -0.25)
+            rows.append(CreditRow(pack, 0, "update", rollout, 0.0, credit, f"up=\ufffd\ufffd {pack[-1]}"))
+    return CreditTable(100, Path("step.parquet"), ("lake/tiny/train/7", "lake/tiny/train/8"), tuple(rows))
 
 
 def test_a_line_for_each_pack_and_the_hints_at_both_ends() -> None:
-    text = _credit_text.summary(_ledger(), "tiny")
+    text = _credit_text.summary(_table(), "tiny")
     lines = text.splitlines()
     assert lines[0] == "step 100, 2 packs"
     assert lines[3].split() == ["lake/tiny/train/7", "2", "0.00", "0.004", "0.90", "0.30", "0.14"]
@@ -32,7 +35,7 @@ def test_a_line_for_each_pack_and_the_hints_at_both_ends() -> None:
 
 
 def test_one_pack_in_full() -> None:
-    text = _credit_text.in_full(_ledger())
+    text = _credit_text.in_full(_table())
     assert "position  kind    rollout  reward  return  baseline  advantage  hint" in text
     assert "       1  solve         0  0.00    0.50    0.40      +0.10      old\\x1b[31m" in text
     assert "       3  solve         1  0.90" in text

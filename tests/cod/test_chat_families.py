@@ -180,7 +180,7 @@ def test_a_small_model_is_evaluated_and_trained_for_a_step(known: Known, llama: 
     samples = [row for number, e in enumerate(episodes) for row in samples_of(e, 1.0 - 2 * (number % 2), number)]
     learner = Learner(model, TrainConfig(lr=1e-3), pad_id=0, temperature=1.0, seed=0)
     for sample, scores in zip(samples[len(shown) :], learner.score(samples[len(shown) :]), strict=True):
-        sampled = [p for p, m in zip(sample.old_logprobs, sample.loss_mask, strict=True) if m]
+        sampled = [p for p, m in zip(sample.logprobs, sample.loss_mask, strict=True) if m]
         assert scores == pytest.approx(sampled, abs=1e-4)  # learned as it was sampled
     before = model.lm_head.weight.detach().clone()
     found = learner.learn(samples, 1)

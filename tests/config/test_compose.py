@@ -97,7 +97,7 @@ FILE_PROBLEMS = {
     "unknown choice": (
         "train: {loss: {kind: ppo}}\n",
         "mine.yaml:1",
-        'train.loss.kind: expected one of rec, grpo, got "ppo"',
+        'train.loss.kind: expected one of rec, grpo, gspo, cispo, or package.module:name, got "ppo"',
     ),
     "list of the wrong thing": (
         "train: {betas: [0.9, x]}\n",

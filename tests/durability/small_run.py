@@ -106,9 +106,9 @@ def _content(path: Path, run: Path) -> bytes:
 
 
 def _rows(path: Path) -> bytes:
-    from codctl.cod.trajectory import read_parquet
+    from codctl.train.rollout_store import read_rollouts
 
-    return json.dumps(read_parquet(path), sort_keys=True).encode()
+    return json.dumps(read_rollouts(path), sort_keys=True).encode()
 
 
 def _without_seconds(value: dict[str, Any]) -> dict[str, Any]:

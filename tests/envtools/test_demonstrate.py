@@ -142,7 +142,7 @@ def test_texts_become_rows_of_the_learners_own_tokens(made: Path, tiny_folder: P
         sampled = [token for token, is_sampled in zip(episode.ids, episode.loss_mask, strict=True) if is_sampled]
         replies = [m["content"] for m in one.messages if m["role"] == "assistant"]
         assert sampled == [token for reply in replies for token in chat.reply(reply)]
-        assert episode.ids[: episode.loss_mask.index(1)] == chat.open(one.messages[:2])
+        assert episode.ids[: int(episode.loss_mask.argmax())].tolist() == chat.open(one.messages[:2])
     few = recipe(made, tiny_folder, sampling={"solve_tokens": 12, "update_tokens": 2})
     updates = sum(one.kind == "update" for one in read(made))
     assert (of_folder(few, chat).too_long, len(of_folder(few, chat).episodes)) == (updates, len(read(made)) - updates)

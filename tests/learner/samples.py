@@ -28,10 +28,10 @@ def on_policy(model: Any, samples: list[Sample], *, noise: float = 0.0, seed: in
     found = []
     for sample in samples:
         with torch.no_grad():
-            logprobs = torch.log_softmax(model(input_ids=torch.tensor([sample.ids])).logits[0].float(), -1)
+            logprobs = torch.log_softmax(model(input_ids=torch.tensor(sample.ids.tolist())[None]).logits[0].float(), -1)
         own = [0.0] + [float(logprobs[t - 1, sample.ids[t]]) for t in range(1, len(sample.ids))]
         old = [m * (p + rng.uniform(-noise, noise)) for m, p in zip(sample.loss_mask, own, strict=True)]
-        found.append(replace(sample, old_logprobs=old))
+        found.append(replace(sample, logprobs=old))
     return found
 
 

@@ -176,7 +176,7 @@ def test_where_each_prompt_is_rendered_anew_each_turn_is_a_row() -> None:
     assert len(whole.turn_ends) > 1
     turns = replace(whole, rendered=True)
     rows = samples_of(turns, 0.5, 3)
-    assert [token for one in rows for token in one.ids] == whole.ids[: whole.turn_ends[-1]]
+    assert [token for one in rows for token in one.ids] == whole.ids[: whole.turn_ends[-1]].tolist()
     assert [len(one.ids) for one in rows] == [end - begin for begin, end in pairwise([0, *whole.turn_ends])]
     assert all(one.loss_mask[-1] == 1 and one.advantage == 0.5 for one in rows)
     assert by_episode([*rows, *samples_of(whole, 0.5, 4)]) == [rows, samples_of(whole, 0.5, 4)]

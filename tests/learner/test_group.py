@@ -27,7 +27,7 @@ def long_sample(seed: int = 0) -> Sample:
     return Sample(
         [token for part in parts for token in part.ids],
         [mask for part in parts for mask in part.loss_mask],
-        [logprob for part in parts for logprob in part.old_logprobs],
+        [logprob for part in parts for logprob in part.logprobs],
         0.7,
     )
 
@@ -81,7 +81,7 @@ def test_scores_are_those_of_the_model(tiny_folder: Path, model: Any) -> None:
     rows = [*on_policy(model, random_samples(5)), Sample([1, 2], [0, 0], [0.0, 0.0], 0.0)]
     with open_group(recipe(), tiny_folder, pad_id=0) as group:
         for row, scores in zip(rows, group.score(rows), strict=True):
-            own = [p for p, m in zip(row.old_logprobs, row.loss_mask, strict=True) if m]
+            own = [p for p, m in zip(row.logprobs, row.loss_mask, strict=True) if m]
             assert scores == pytest.approx(own, abs=1e-5)
 
 

@@ -77,7 +77,7 @@ def mean_nll(model: Any, episodes: list[EpisodeRecord]) -> float:
     """Of the sampled tokens, one row at a time and with the model's own head."""
     total = count = 0.0
     for e in episodes:
-        logprobs = torch.log_softmax(model(input_ids=torch.tensor([e.ids])).logits[0], -1)
+        logprobs = torch.log_softmax(model(input_ids=torch.tensor(e.ids.tolist())[None]).logits[0], -1)
         for place in (i for i, sampled in enumerate(e.loss_mask) if sampled):
             total -= float(logprobs[place - 1, e.ids[place]])
             count += 1

@@ -11,13 +11,14 @@ from typing import Any, Literal
 import pytest
 import torch
 
+from codctl.config.doors import LOSSES
 from codctl.config.schema import LossConfig, TrainConfig
 from codctl.errors import StageError
 from codctl.learner.batching import Sample
 from codctl.learner.learner import Learner
-from codctl.learner.losses import token_loss
 from codctl.models.models import load_model
 from tests.learner.samples import on_policy, random_samples
+from tests.learner.test_losses import loss_inputs
 
 Mean = Literal["token", "episode"]
 
@@ -49,7 +50,7 @@ def gradients(learner: Learner, model: Any, samples: Sequence[Sample]) -> tuple[
 
 
 @pytest.mark.parametrize("mean", ["token", "episode"])
-@pytest.mark.parametrize("kind", ["rec", "grpo"])
+@pytest.mark.parametrize("kind", ["rec", "grpo", "gspo", "cispo"])
 def test_the_split_into_micro_batches_changes_nothing(tiny_folder: Path, model: Any, kind: str, mean: Mean) -> None:
     samples = on_policy(model, random_samples(40), noise=0.3)
     # A small step: where a gradient is almost zero, Adam turns its rounding into a step of up to the learning rate.
@@ -69,8 +70,8 @@ def rows_by_turn(samples: Sequence[Sample]) -> list[Sample]:
     for number, one in enumerate(samples):
         ends = [i + 1 for i, (now, after) in enumerate(pairwise([*one.loss_mask, 0])) if now and not after]
         for begin, end in pairwise([0, *ends]):
-            mask = [0] * begin + one.loss_mask[begin:end]
-            found.append(Sample(one.ids[:end], mask, one.old_logprobs[:end], one.advantage, number))
+            mask = [0] * begin + one.loss_mask[begin:end].tolist()
+            found.append(Sample(one.ids[:end], mask, one.logprobs[:end], one.advantage, number))
     return found
 
 
@@ -96,17 +97,19 @@ def test_the_order_of_the_rows_changes_nothing(tiny_folder: Path, model: Any) ->
 
 
 @pytest.mark.parametrize("mean", ["token", "episode"])
-@pytest.mark.parametrize("kind", ["rec", "grpo"])
-def test_the_loss_is_the_mean_that_its_name_says(model: Any, kind: Literal["rec", "grpo"], mean: Mean) -> None:
+@pytest.mark.parametrize("kind", ["rec", "grpo", "gspo", "cispo"])
+def test_the_loss_is_the_mean_that_its_name_says(model: Any, kind: str, mean: Mean) -> None:
     """Row by row, without batches or padding."""
     samples = on_policy(model, random_samples(10), noise=0.3)
     sums, counts = [], []
     for s in samples:
         with torch.no_grad():
-            logprobs = torch.log_softmax(model(input_ids=torch.tensor([s.ids])).logits[0].float() / 0.7, -1)
+            logprobs = torch.log_softmax(
+                model(input_ids=torch.tensor(s.ids.tolist())[None]).logits[0].float() / 0.7, -1
+            )
         own = torch.tensor([float(logprobs[t - 1, s.ids[t]]) for t in range(len(s.ids)) if s.loss_mask[t]])
-        old = torch.tensor([p for p, m in zip(s.old_logprobs, s.loss_mask, strict=True) if m])
-        sums.append(float(token_loss(kind, own, old, torch.full_like(own, s.advantage), 0.2).sum()))
+        old = torch.tensor([p for p, m in zip(s.logprobs, s.loss_mask, strict=True) if m])
+        sums.append(float(LOSSES.get(kind)(loss_inputs(own, old, s.advantage)).sum()))
         counts.append(s.loss_tokens)
     expected = (
         sum(sums) / sum(counts) if mean == "token" else sum(a / n for a, n in zip(sums, counts, strict=True)) / 10
@@ -170,9 +173,7 @@ def test_learning_makes_good_rows_likelier(model: Any) -> None:
     for step in range(1, 6):
         learner.learn(samples, step)
     after = on_policy(model, samples)
-    moved = [
-        (sum(new.old_logprobs) - sum(old.old_logprobs)) * old.advantage for old, new in zip(samples, after, strict=True)
-    ]
+    moved = [(new.logprobs.sum() - old.logprobs.sum()) * old.advantage for old, new in zip(samples, after, strict=True)]
     assert sum(moved) > 0
 
 

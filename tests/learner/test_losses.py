@@ -3,51 +3,111 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codctl.config.doors import LOSSES
+from codctl.config.schema import LossConfig
 from codctl.learner.batching import Sample
-from codctl.learner.losses import RED_RANGE, red_weights, row_weights, token_loss
+from codctl.learner.losses import RED_RANGE, LossInputs, kl_to_start, red_weights, row_weights
 
 OLD = torch.log(torch.tensor([0.5, 0.5, 0.5, 0.5, 0.5, 0.5]))
 NEW = torch.log(torch.tensor([0.5, 0.59, 0.61, 0.5, 0.41, 0.39]))  # ratios 1, 1.18, 1.22, 1, 0.82, 0.78
 UP, DOWN = torch.full((6,), 2.0), torch.full((6,), -2.0)
 
 
+def loss_inputs(
+    logprobs: torch.Tensor,
+    old: torch.Tensor,
+    advantages: torch.Tensor | float,
+    lengths: Sequence[int] | None = None,
+    reference: torch.Tensor | None = None,
+    **settings: Any,
+) -> LossInputs:
+    """Tokens of rows of these lengths; by default of one row."""
+    lengths_R = torch.tensor(lengths or [len(logprobs)])
+    return LossInputs(
+        logprobs_N=logprobs,
+        sampler_logprobs_N=old,
+        reference_logprobs_N=reference,
+        advantages_N=torch.as_tensor(advantages).expand(len(logprobs)),
+        row_N=torch.repeat_interleave(lengths_R),
+        lengths_R=lengths_R,
+        settings=LossConfig(**settings),
+    )
+
+
+def losses(kind: str, advantages: torch.Tensor, new: torch.Tensor = NEW, **more: Any) -> list[float]:
+    found: list[float] = LOSSES.get(kind)(loss_inputs(new, OLD, advantages, **more)).tolist()
+    return found
+
+
 def test_rec_by_hand() -> None:
     minus_log = [-math.log(p) for p in (0.5, 0.59, 0.61, 0.5, 0.41, 0.39)]
-    up = token_loss("rec", NEW, OLD, UP, 0.2)
-    assert up.tolist() == pytest.approx([2 * x for x in minus_log[:2]] + [0.0] + [2 * x for x in minus_log[3:]])
-    down = token_loss("rec", NEW, OLD, DOWN, 0.2)
-    assert down.tolist() == pytest.approx([-2 * x for x in minus_log[:5]] + [0.0])
+    assert losses("rec", UP) == pytest.approx([2 * x for x in minus_log[:2]] + [0.0] + [2 * x for x in minus_log[3:]])
+    assert losses("rec", DOWN) == pytest.approx([-2 * x for x in minus_log[:5]] + [0.0])
 
 
 def test_grpo_by_hand() -> None:
-    assert token_loss("grpo", NEW, OLD, UP, 0.2).tolist() == pytest.approx([-2, -2.36, -2.4, -2, -1.64, -1.56])
-    assert token_loss("grpo", NEW, OLD, DOWN, 0.2).tolist() == pytest.approx([2, 2.36, 2.44, 2, 1.64, 1.6])
+    assert losses("grpo", UP) == pytest.approx([-2, -2.36, -2.4, -2, -1.64, -1.56])
+    assert losses("grpo", DOWN) == pytest.approx([2, 2.36, 2.44, 2, 1.64, 1.6])
+    assert losses("grpo", UP, clip_high=0.25)[2] == pytest.approx(-2.44)  # above 1.2, not above 1.25
 
 
-def gradient(kind: str, advantages: torch.Tensor) -> list[float]:
+def test_gspo_by_hand() -> None:
+    """Two rows of three tokens: the geometric means of their ratios are (1·1.18·1.22)^⅓ and (1·0.82·0.78)^⅓."""
+    first, second = (1.18 * 1.22) ** (1 / 3), (0.82 * 0.78) ** (1 / 3)
+    assert 1.1 < first < 1.2
+    assert 0.8 < second < 0.9
+    up = losses("gspo", UP, lengths=[3, 3], clip=0.1)
+    assert up == pytest.approx([-2 * 1.1] * 3 + [-2 * second] * 3)
+    down = losses("gspo", DOWN, lengths=[3, 3], clip=0.1)
+    assert down == pytest.approx([2 * first] * 3 + [2 * 0.9] * 3)
+    assert losses("gspo", UP, lengths=[3, 3], clip=0.1, clip_high=0.5)[0] == pytest.approx(-2 * first)
+
+
+def test_cispo_by_hand() -> None:
+    """The weight is the ratio, 1.2 at most, and has no gradient of its own."""
+    logs = [math.log(p) for p in (0.5, 0.59, 0.61, 0.5, 0.41, 0.39)]
+    weights = [1, 1.18, 1.2, 1, 0.82, 0.78]
+    assert losses("cispo", UP) == pytest.approx([-2 * w * x for w, x in zip(weights, logs, strict=True)])
+    assert losses("cispo", DOWN) == pytest.approx([2 * w * x for w, x in zip(weights, logs, strict=True)])
+
+
+def test_the_kl_penalty_by_hand() -> None:
+    """k3 of a token that the start model gives 0.5 and the learner p: 0.5/p − log(0.5/p) − 1."""
+    found = kl_to_start(loss_inputs(NEW, OLD, UP, reference=OLD))
+    ratios = [0.5 / p for p in (0.5, 0.59, 0.61, 0.5, 0.41, 0.39)]
+    assert found.tolist() == pytest.approx([r - math.log(r) - 1 for r in ratios], abs=1e-6)
+    assert found.min() >= 0
+
+
+def gradient(kind: str, advantages: torch.Tensor, **more: Any) -> list[float]:
     logprobs = NEW.clone().requires_grad_()
-    token_loss(kind, logprobs, OLD, advantages, 0.2).sum().backward()  # type: ignore[arg-type]
+    LOSSES.get(kind)(loss_inputs(logprobs, OLD, advantages, **more)).sum().backward()
     assert logprobs.grad is not None
     return logprobs.grad.tolist()
 
 
 def test_gradients() -> None:
-    """`rec` pulls every token inside its bound alike; `grpo` in proportion to its ratio."""
+    """`rec` pulls every token inside its bound alike, `grpo` in proportion to its ratio, `cispo` those outside too."""
     assert gradient("rec", UP) == pytest.approx([-2, -2, 0, -2, -2, -2])
     assert gradient("rec", DOWN) == pytest.approx([2, 2, 2, 2, 2, 0])
     assert gradient("grpo", UP) == pytest.approx([-2, -2.36, 0, -2, -1.64, -1.56])
     assert gradient("grpo", DOWN) == pytest.approx([2, 2.36, 2.44, 2, 1.64, 0])
+    assert gradient("cispo", UP) == pytest.approx([-2, -2.36, -2.4, -2, -1.64, -1.56])
+    second = (0.82 * 0.78) ** (1 / 3)
+    assert gradient("gspo", UP, lengths=[3, 3], clip=0.1) == pytest.approx([0] * 3 + [-2 * second] * 3)
 
 
-@pytest.mark.parametrize("kind", ["rec", "grpo"])
+@pytest.mark.parametrize("kind", ["rec", "grpo", "gspo", "cispo"])
 def test_no_advantage_no_gradient(kind: str) -> None:
     assert not any(gradient(kind, torch.zeros(6)))
 

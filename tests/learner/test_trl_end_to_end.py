@@ -14,6 +14,7 @@ from codctl.cod.credit import credit_pack
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.cod.scripted import ScriptedAgent
 from codctl.cod.trajectory import EpisodeRecord
+from codctl.config.schema import CreditConfig
 from codctl.envs.registry import get_family
 
 PACKS, LENGTH, GROUP = 2, 3, 4
@@ -32,7 +33,7 @@ def play(chat: TemplateChat) -> dict[Slot, list[tuple[EpisodeRecord, dict[str, f
     found: dict[Slot, list[tuple[EpisodeRecord, dict[str, float]]]] = {}
     for pack in range(PACKS):
         group = trajectories[pack * GROUP : (pack + 1) * GROUP]
-        rows = iter(credit_pack(group).rows(group))
+        rows = iter(credit_pack(group, CreditConfig()).of(group, learned=0))
         for trajectory in group:
             for episode in trajectory.episodes:
                 found.setdefault((pack, episode.kind, episode.position), []).append((episode, next(rows)))
@@ -60,12 +61,12 @@ def test_trl_finds_the_same_advantages(
             pack, kind, position = prompt.split()
             episode, credit = slots[int(pack), kind, int(position)][number]
             # A failed episode may have sampled nothing; TRL wants at least one token, which the mask takes out.
-            split = episode.loss_mask.index(1) if 1 in episode.loss_mask else len(episode.ids) - 1
-            found["prompt_ids"].append(episode.ids[:split])
-            found["completion_ids"].append(episode.ids[split:])
+            split = int(episode.loss_mask.argmax()) if episode.loss_tokens else len(episode.ids) - 1
+            found["prompt_ids"].append(episode.ids[:split].tolist())
+            found["completion_ids"].append(episode.ids[split:].tolist())
             found["logprobs"].append(episode.logprobs[split:])
-            found["env_mask"].append([0 if episode.failed else m for m in episode.loss_mask[split:]])
-            found["cod_return"].append(None if episode.failed else credit["return"])
+            found["env_mask"].append([0 if episode.failed else int(m) for m in episode.loss_mask[split:]])
+            found["cod_return"].append(None if episode.failed else credit.return_)
         return found
 
     def reward(cod_return: list[float | None], **_: Any) -> list[float | None]:
@@ -113,7 +114,7 @@ def test_trl_finds_the_same_advantages(
         slots[pack, kind, position][g] for pack in range(PACKS) for kind, position in SLOTS for g in range(GROUP)
     ]
     assert any(episode.failed for episode, _ in ordered)
-    assert sum(credit["advantage"] != 0 for _, credit in ordered) > rows / 3
-    expected = [credit["advantage"] for _, credit in ordered]
+    assert sum(credit.advantage != 0 for _, credit in ordered) > rows / 3
+    expected = [credit.advantage for _, credit in ordered]
     assert output["advantages"].tolist() == pytest.approx(expected, abs=1e-6)
     assert all(math.isfinite(log["loss"]) for log in trainer.state.log_history if "loss" in log)

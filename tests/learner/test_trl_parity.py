@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,14 +45,14 @@ def new_trainer(model: Any, tokenizer: Any, work: Path, loss_type: str) -> Any:
 
 def as_trl(samples: list[Sample], old: bool) -> dict[str, torch.Tensor]:
     """Prompts padded on the left, everything from the first sampled token on padded on the right."""
-    splits = [s.loss_mask.index(1) for s in samples]
+    splits = [int(s.loss_mask.argmax()) for s in samples]
     width, rest = max(splits), max(len(s.ids) - n for s, n in zip(samples, splits, strict=True))
 
-    def left(rows: list[list[int]]) -> torch.Tensor:
-        return torch.tensor([[0] * (width - len(row)) + row for row in rows])
+    def left(rows: list[Sequence[Any]]) -> torch.Tensor:
+        return torch.tensor([[0] * (width - len(row)) + list(row) for row in rows])
 
-    def right(rows: list[list[Any]]) -> torch.Tensor:
-        return torch.tensor([row + [0] * (rest - len(row)) for row in rows])
+    def right(rows: list[Sequence[Any]]) -> torch.Tensor:
+        return torch.tensor([list(row) + [0] * (rest - len(row)) for row in rows])
 
     pairs = list(zip(samples, splits, strict=True))
     found = {
@@ -59,12 +60,12 @@ def as_trl(samples: list[Sample], old: bool) -> dict[str, torch.Tensor]:
         "prompt_mask": left([[1] * n for _, n in pairs]),
         "completion_ids": right([s.ids[n:] for s, n in pairs]),
         "completion_mask": right([[1] * (len(s.ids) - n) for s, n in pairs]),
-        "tool_mask": right([s.loss_mask[n:] for s, n in pairs]),
+        "tool_mask": right([s.loss_mask[n:].astype(int) for s, n in pairs]),
         "advantages": torch.tensor([s.advantage for s in samples]),
         "num_items_in_batch": torch.tensor(float(sum(s.loss_tokens for s in samples))),
     }
     if old:
-        found["old_per_token_logps"] = right([s.old_logprobs[n:] for s, n in pairs])
+        found["old_per_token_logps"] = right([s.logprobs[n:].tolist() for s, n in pairs])
     return found
 
 
@@ -110,9 +111,9 @@ def test_rec_equals_trl_without_its_importance_weight(model: Any, tokenizer: Any
     shifted = [
         replace(
             s,
-            old_logprobs=[
+            logprobs=[
                 m * (p + (log(1.5) if s.advantage > 0 else -log(1.5)))
-                for p, m in zip(s.old_logprobs, s.loss_mask, strict=True)
+                for p, m in zip(s.logprobs, s.loss_mask, strict=True)
             ],
         )
         for s in samples

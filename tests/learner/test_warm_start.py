@@ -59,7 +59,11 @@ def test_rows_are_those_of_the_rollout(tokenizer: Any) -> None:
         [trajectory] = asyncio.run(play_all(player, [FAMILY.pack("demonstration", number, 3, "tiny")], 1))
         replayed += 1
         for e, found in zip(expected, trajectory.episodes, strict=True):
-            assert (found.ids, found.loss_mask, found.turn_ends) == (e.ids, e.loss_mask, e.turn_ends)
+            assert (found.ids.tolist(), found.loss_mask.tolist(), found.turn_ends) == (
+                e.ids.tolist(),
+                e.loss_mask.tolist(),
+                e.turn_ends,
+            )
     assert replayed >= 3
 
 
@@ -70,7 +74,7 @@ def turns(e: EpisodeRecord) -> list[tuple[tuple[int, ...], list[int]]]:
         start = end
         while e.loss_mask[start - 1]:
             start -= 1
-        found.append((tuple(e.ids[:start]), e.ids[start:end]))
+        found.append((tuple(e.ids[:start].tolist()), e.ids[start:end].tolist()))
     return found
 
 

@@ -17,6 +17,7 @@ import pytest
 from codctl.cli import _view_text
 from codctl.cli._show_text import Shown as ShownLive
 from codctl.cod.conversation import ByteChat
+from codctl.cod.credit import EpisodeCredit
 from codctl.cod.engine import EngineError, Generation, RequestTag, Sampling
 from codctl.cod.references import play_policy, reference_player
 from codctl.cod.rollout import Player, RolloutSettings
@@ -91,7 +92,7 @@ def test_every_token_of_every_prompt_and_reply_is_kept() -> None:
     episodes = transcribe(trajectory, pack(3), CHAT, "full")
     assert [(e.kind, e.position) for e in episodes] == [(e.kind, e.position) for e in trajectory.episodes]
     for kept, record in zip(episodes, trajectory.episodes, strict=True):
-        assert "".join(turn.prompt + (turn.reply or "") for turn in kept.turns) == CHAT.show(record.ids)
+        assert "".join(turn.prompt + (turn.reply or "") for turn in kept.turns) == CHAT.show(record.ids.tolist())
         assert sum(turn.prompt_tokens + turn.reply_tokens for turn in kept.turns) == len(record.ids)
         assert len(kept.turns) == len(record.replies)
     first, update, *_ = episodes
@@ -114,7 +115,7 @@ def test_a_reply_that_is_unreadable_or_never_came_reads_as_nothing() -> None:
 
 def test_credit_is_kept_where_there_is_any() -> None:
     [trajectory] = play_policy("bayes", [pack()], "compact", 0)
-    credit = [{"return": float(n), "baseline": 0.5, "advantage": -1.0, "staleness": 0.0} for n in range(3)]
+    credit = [EpisodeCredit(float(n), 0.5, -1.0) for n in range(3)]
     found = list(trajectory_file.of_step("training", [pack()], [trajectory], credit, CHAT, "compact"))
     assert [episode.credit_return for episode in found[0].episodes] == [0.0, 1.0, 2.0]
     assert found[0].episodes[0].credit_advantage == -1.0

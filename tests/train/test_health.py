@@ -167,7 +167,7 @@ def test_rows_of_another_policy_leave_weights_and_optimiser_bit_for_bit(model: A
     health.after_step(1, {})
     before = state_of(learner, model)
     assert len(before) > len(list(model.parameters()))  # the optimiser has a state by now
-    strange = [replace(s, old_logprobs=[p - 1.0 for p in s.old_logprobs]) for s in on_policy(model, samples)]
+    strange = [replace(s, logprobs=s.logprobs - 1.0) for s in on_policy(model, samples)]
     metrics = learner.learn(strange, 2, health.before_step)
     assert metrics["logprob_gap/mean"] == pytest.approx(1.0, abs=1e-3)
     assert all(torch.equal(a, b) for a, b in zip(before, state_of(learner, model), strict=True))
@@ -181,7 +181,7 @@ def test_rows_of_another_policy_leave_weights_and_optimiser_bit_for_bit(model: A
 
 def test_a_warning_lets_the_learner_learn(model: Any) -> None:
     health, learner = new_health(), learner_of(model)
-    samples = [replace(s, old_logprobs=[p - 1.0 for p in s.old_logprobs]) for s in on_policy(model, random_samples(8))]
+    samples = [replace(s, logprobs=s.logprobs - 1.0) for s in on_policy(model, random_samples(8))]
     before = state_of(learner, model)
     learner.learn(samples, 1, health.before_step)
     assert health.after_step(1, {})["health/gap_mean"] == 1.0

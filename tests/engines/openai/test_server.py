@@ -92,8 +92,8 @@ def teach_the_form(folder: Path) -> None:
     packs = [get_family("frozen_lake").pack("demonstration", i, 2, "tiny") for i in range(4)]
     episodes = [e for t in asyncio.run(play_all(player, packs, 1)) for e in t.episodes]
     longest = max(len(e.ids) for e in episodes)
-    ids = torch.tensor([e.ids + [0] * (longest - len(e.ids)) for e in episodes])
-    mask = torch.tensor([e.loss_mask + [0] * (longest - len(e.ids)) for e in episodes])
+    ids = torch.tensor([e.ids.tolist() + [0] * (longest - len(e.ids)) for e in episodes])
+    mask = torch.tensor([e.loss_mask.tolist() + [0] * (longest - len(e.ids)) for e in episodes])
     model = load_model(folder, "float32", "cpu")
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     labels = ids.masked_fill(mask == 0, -100)

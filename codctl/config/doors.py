@@ -1,0 +1,52 @@
+"""What a recipe names and packages may add: a registry for each kind. What a name means is imported when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from codctl.errors import UsageError
+from codctl.registry import Registry, a_function
+
+LOSSES: Registry[Callable[..., Any]] = Registry(
+    "loss",
+    "codctl.losses",
+    {name: f"codctl.learner.losses:{name}" for name in ("rec", "grpo", "gspo", "cispo")},
+    make=a_function,
+)
+"""Policy losses: `codctl.learner.losses.Loss`."""
+
+_RETURNS = ("mean_to_go", "window", "discounted", "window_of_tasks", "discounted_tasks", "trajectory_sum")
+CREDITS: Registry[Callable[..., Any]] = Registry(
+    "return rule",
+    "codctl.credits",
+    {name: f"codctl.cod.credit:{name}" for name in _RETURNS},
+    make=a_function,
+)
+"""How rewards become returns: `codctl.cod.credit.ReturnRule`."""
+
+
+@dataclass(frozen=True)
+class NameIn:
+    """Metadata of a text field of the schema: it must be a name of this registry, or import a thing of its own."""
+
+    registry: Registry[Any]
+
+    @property
+    def expected(self) -> str:
+        """What may stand there, in words."""
+        return f"one of {', '.join(self.registry.names())}, or package.module:name"
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def _checked(self, name: str) -> str:
+        try:
+            self.registry.check(name)
+        except UsageError as error:
+            raise PydanticCustomError("unknown_name", "{reason}", {"reason": error.message}) from error
+        return name
