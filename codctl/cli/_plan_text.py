@@ -66,11 +66,11 @@ def _generating(config: Config, plan: Plan) -> str:
     if engine.servers:
         return f"vllm, {counted(len(engine.servers), 'server')}, started outside codctl"
     if not engines:
-        return f"vllm ({engine.transport}), one engine on the CPU"
+        return "vllm, one engine on the CPU"
     each = f" × {engine.tensor_parallel} GPUs" if engine.tensor_parallel > 1 else ""
     places = f"GPUs {engines[0][0]}–{engines[-1][-1]}" if len(engines) > 1 or each else f"GPU {engines[0][0]}"
     count = counted(len(engines), "engine")
-    return f"vllm ({engine.transport}), {engine.placement}: {count}{each} on {places} of the first node"
+    return f"vllm, {engine.placement}: {count}{each} on {places} of the first node"
 
 
 def _training(plan: Plan) -> str:

@@ -129,7 +129,3 @@ def _servers(config: Config) -> None:
             raise MisfitError(key, f'expected URLs, got "{server}"', "engine.servers=[http://localhost:8000]")
     if engine.servers and engine.kind != "vllm":
         raise MisfitError(key, f"servers need engine.kind=vllm, got engine.kind={engine.kind}", "engine.kind=vllm")
-    if engine.servers and engine.transport != "http":
-        raise MisfitError(
-            key, "servers need engine.transport=http, got engine.transport=inside", "engine.transport=http"
-        )

@@ -20,7 +20,8 @@ from codctl.errors import Problem, UsageError
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-
+# Keys of earlier versions, and what to know of them.
+_GONE = {"engine.transport": "vLLM is always reached over HTTP now"}
 _NUMBER_TYPES = ("int_type", "float_type", "bool_type")
 _NUMBER = re.compile(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?|true|false")
 
@@ -85,6 +86,8 @@ def usage_error(what: str, problems: Sequence[Problem]) -> UsageError:
 def _problem(detail: ErrorDetails, places: Places) -> Problem:
     key, value, kind = _key(detail), detail["input"], detail["type"]
     where, model = places.of(key, _numbered(detail)), places.model
+    if kind == "extra_forbidden" and model is Config and key in _GONE:
+        return Problem(f"{key}: {_GONE[key]}", where, "delete the key")
     if kind == "extra_forbidden":
         near = nearest_key(key, model)
         message = f"unknown key {key}" + (f"; did you mean {near}?" if near else "")

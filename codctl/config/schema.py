@@ -310,9 +310,6 @@ class EngineConfig(Section):
     kind: Literal["transformers", "vllm"] = added(
         "transformers", "`transformers` samples with the learner's own model, `vllm` with separate engines."
     )
-    transport: Literal["http", "inside"] = resource(
-        "http", "vllm: `http` starts one `vllm serve` per replica; `inside` runs one engine without a server."
-    )
     servers: Annotated[tuple[str, ...], Field(strict=False)] = resource(
         (), "vllm: URLs of servers that run already; empty: codctl starts its own."
     )

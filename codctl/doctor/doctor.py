@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 
 _PYTHONS = ((3, 11), (3, 14))  # from, below
 _MEMORY_GB, _DISK_GB, _LEAST_DISK_GB = 3.0, 5.0, 1.0
-# The packages whose versions must fit together; the rest follows from them.
-_TOGETHER = (
-    "torch", "transformers", "trl", "peft", "accelerate", "datasets", "hydra-core", "omegaconf", "mlflow", "pydantic",
-    "typer", "rich", "numpy", "gymnasium", "submitit",
-)  # fmt: skip
 
 
 def examine(runs_dir: Path) -> list[Finding]:
@@ -50,45 +45,51 @@ def _python() -> Finding:
 
 
 def _versions() -> Iterator[Finding]:
-    """Installed versions against those that were tested together and those that are allowed at all."""
-    tested, allowed = _constraints(), _requirements()
+    """Installed versions of what codctl declares, against its bounds and against those that were tested together."""
+    allowed, tested = _requirements(), _constraints()
+    if not allowed:
+        yield Finding("versions", "warning", "codctl itself is not installed", "pip install -c constraints.txt -e .")
+        return
     differ = []
-    for name in _TOGETHER:
-        want = f"=={tested[name]}" if name in tested else str(allowed.get(name, ""))
-        command = f'pip install "{name}{want}"'
+    for name, bounds in allowed.items():
+        command = f'pip install "{name}{f"=={tested[name]}" if name in tested else bounds}"'
         try:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
             yield Finding(name, "failed", "not installed", command)
             continue
-        if name in allowed and not allowed[name].contains(version, prereleases=True):
-            yield Finding(name, "failed", f"{version} is installed, codctl needs {allowed[name]}", command)
+        if not bounds.contains(version, prereleases=True):
+            yield Finding(name, "failed", f"{version} is installed, codctl needs {bounds}", command)
         elif name in tested and version.partition("+")[0] != tested[name]:
             differ.append(f"{name} {version} (tested: {tested[name]})")
     if differ:
         hint = "pip install -c constraints.txt -e ."
         yield Finding("versions", "warning", f"not the tested set: {', '.join(differ)}", hint)
     else:
-        yield Finding("versions", "ok", f"{len(_TOGETHER)} packages as tested together" if tested else "within bounds")
+        yield Finding("versions", "ok", f"{len(allowed)} packages as tested together" if tested else "within bounds")
 
 
 def _requirements() -> dict[str, SpecifierSet]:
+    """What codctl declares, without its extras; nothing in a checkout that is not installed."""
     from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
 
     try:
         stated = metadata.requires("codctl") or []
     except metadata.PackageNotFoundError:
-        return {}  # run from a checkout that is not installed
-    return {r.name: r.specifier for r in map(Requirement, stated) if not r.marker}
+        return {}
+    return {canonicalize_name(r.name): r.specifier for r in map(Requirement, stated) if not r.marker}
 
 
 def _constraints() -> dict[str, str]:
     """The tested versions, which only a checkout has."""
+    from packaging.utils import canonicalize_name
+
     path = Path(__file__).resolve().parents[2] / "constraints.txt"
     if not path.is_file():
         return {}
     pins = (line.strip().split("==") for line in path.read_text(encoding="utf-8").splitlines() if "==" in line)
-    return {name.lower(): version for name, version in pins}
+    return {canonicalize_name(name): version for name, version in pins}
 
 
 def _torch() -> Finding:

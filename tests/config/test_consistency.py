@@ -51,11 +51,11 @@ TABLE = {
         "servers need engine.kind=vllm",
         "engine.kind=vllm",
     ),
-    "servers inside": (
-        VLLM + "  transport: inside\n  servers: ['http://gpu1:8000']\n",
-        (4, "engine.servers"),
-        "servers need engine.transport=http",
-        "engine.transport=http",
+    "a key of earlier versions": (
+        VLLM + "  transport: http\n",
+        (3, "engine.transport"),
+        "engine.transport: vLLM is always reached over HTTP now",
+        "delete the key",
     ),
     "adapter on a tied head": (
         "model:\n  build:\n    tie_embeddings: true\n  lora:\n    rank: 4\n    target: '.*(q_proj|embed_tokens)'\n",

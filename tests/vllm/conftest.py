@@ -71,9 +71,10 @@ def http_engine(loop: asyncio.Runner, models: dict[str, Path], tmp_path_factory:
 
 
 @pytest.fixture(scope="session")
-def inside_engine(loop: asyncio.Runner, models: dict[str, Path], tmp_path: Any = None) -> Iterator[VllmEngine]:
-    """The untied model in this process's own charge."""
-    yield from running(loop, open_vllm(recipe(transport="inside"), models["untied"], engines=(), log=Path("unused")))
+def untied_engine(loop: asyncio.Runner, models: dict[str, Path], tmp_path_factory: Any) -> Iterator[VllmEngine]:
+    """The untied model behind a server of one's own."""
+    log = tmp_path_factory.mktemp("untied") / "vllm.log"
+    yield from running(loop, open_vllm(recipe(), models["untied"], engines=(), log=log))
 
 
 def running(loop: asyncio.Runner, engine: VllmEngine) -> Iterator[VllmEngine]:

@@ -24,12 +24,11 @@ _STALE = 1e-2
 TAG = RequestTag("pack", 0, 0, 0, "solve")
 
 
-@pytest.fixture(params=["http", "inside"])
+@pytest.fixture(params=["tied", "untied"])
 def served(request: Any, models: dict[str, Path]) -> tuple[VllmEngine, Path]:
     """An engine and the model that it was started with."""
-    is_http = request.param == "http"
-    engine = request.getfixturevalue("http_engine" if is_http else "inside_engine")
-    return engine, models["tied" if is_http else "untied"]
+    engine = request.getfixturevalue("http_engine" if request.param == "tied" else "untied_engine")
+    return engine, models[request.param]
 
 
 def test_log_probs_hold_after_every_update(

@@ -1,4 +1,4 @@
-"""vLLM as the engine: servers that codctl starts, servers by URL, or an engine in this process's own charge.
+"""vLLM as the engine: servers that codctl starts, or servers by URL.
 
 Nothing heavy is imported before an engine is opened.
 """
@@ -45,14 +45,8 @@ def open_vllm(
         return VllmEngine(backends, settings, guard)
     check_installed()
     gpus = engines or ((),)
-    if config.engine.transport == "inside":
-        from codctl.engines.vllm.inside import Inside, check_single
+    from codctl.engines.vllm.served import Served
 
-        check_single(gpus)
-        backends = [Inside(settings, gpus[0], guard)]
-    else:
-        from codctl.engines.vllm.served import Served
-
-        logs = [log if len(gpus) == 1 else log.with_stem(f"{log.stem}-{i}") for i in range(len(gpus))]
-        backends = [Served(i, settings, own, guard, path) for i, (own, path) in enumerate(zip(gpus, logs, strict=True))]
+    logs = [log if len(gpus) == 1 else log.with_stem(f"{log.stem}-{i}") for i in range(len(gpus))]
+    backends = [Served(i, settings, own, guard, path) for i, (own, path) in enumerate(zip(gpus, logs, strict=True))]
     return VllmEngine(backends, settings, guard)

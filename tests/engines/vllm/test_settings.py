@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from codctl.config.schema import Config, EngineConfig, ModelConfig
-from codctl.engines.vllm import open_vllm
 from codctl.engines.vllm.served import environment
 from codctl.engines.vllm.settings import settings_of
 from codctl.errors import PreflightError
@@ -61,12 +60,6 @@ def test_memory_is_handed_over_only_where_gpus_are_shared(tiny_folder: Path) -> 
     assert shared.options["enable_sleep_mode"] is True
     assert not apart.sleeps
     assert "block_size" not in shared.options  # what only a CPU needs
-
-
-def test_one_engine_at_most_is_inside(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codctl.engines.vllm.settings.check_installed", lambda: None)
-    with pytest.raises(PreflightError, match=r"2 engines, but engine\.transport=inside runs only one"):
-        open_vllm(config(transport="inside"), tiny_folder, engines=((0,), (1,)), log=Path("log"))
 
 
 def test_an_engine_sees_its_own_gpus_and_nothing_of_the_learner(
