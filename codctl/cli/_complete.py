@@ -43,7 +43,7 @@ def recipes(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 @_quiet
 def studies(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     from codctl.config.recipes import shipped_recipes
-    from codctl.config.studies import shipped_studies
+    from codctl.sweeps.study_file import shipped_studies
 
     return [
         *shipped_studies(),

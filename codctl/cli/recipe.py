@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,11 +107,17 @@ def _explained(docs: Sequence[FieldDoc]) -> str:
     from codctl.config.schema import CLASSES
 
     about = section_descriptions()
+    by_section: dict[str, list[str]] = {}
+    for doc in docs:
+        names = doc.key.split(".")[:-1]
+        for depth in range(len(names)):  # an outer section comes before those inside it
+            by_section.setdefault(".".join(names[: depth + 1]), [])
+        by_section.setdefault(".".join(names), []).append(f"{doc.key}\n{_output.prose(_meaning(doc))}")
     parts = []
-    for section, group in groupby(docs, key=lambda doc: doc.key.partition(".")[0] if "." in doc.key else ""):
-        keys = "\n".join(f"{doc.key}\n{_output.prose(_meaning(doc))}" for doc in group)
+    for section, keys in by_section.items():
         is_headed = section in about and len(docs) > 1
-        parts.append(f"{_output.bold(f'{section}: {about[section]}')}\n{keys}" if is_headed else keys)
+        head = [_output.bold(f"{section}: {about[section]}")] if is_headed else []
+        parts += ["\n".join([*head, *keys])] if keys else []
     used = {doc.field_class for doc in docs}
     parts.append(_output.facts([(name, meaning) for name, meaning in CLASSES.items() if name in used]))
     return "\n\n".join(parts)

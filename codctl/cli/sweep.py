@@ -116,8 +116,8 @@ def sweep(
 
 def _what_could_run(overrides: Sequence[str]) -> UsageError:
     """Nothing was named: an hour of trainings does not start by itself."""
-    from codctl.config.studies import USUAL, shipped_studies
     from codctl.errors import Problem, UsageError
+    from codctl.sweeps.study_file import USUAL, shipped_studies
 
     typed = shlex.join(overrides)
     lines = [f"codctl sweep {study} {typed}".rstrip() for study in shipped_studies()]

@@ -14,13 +14,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from codctl.config.environment import guard_variables, refusal, secrets_in
-from codctl.config.findings import Places, findings, usage_error
+from codctl.config.credentials import guard_variables, refusal, secrets_in
 from codctl.config.overrides import Override, parse_overrides
+from codctl.config.problems import Places, findings, usage_error
 from codctl.config.recipes import Recipe, find_recipe
 from codctl.config.schema import Config
-from codctl.config.search import search_path, standing_choices
-from codctl.config.source import Source, read_source
+from codctl.config.search import read_within_limits, search_path, standing_choices
+from codctl.config.yaml_files import Source, interpolates_too_much, read_source
 from codctl.errors import Problem, UsageError
 
 
@@ -146,12 +146,9 @@ def _compose(
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from codctl.config import group_files
-    from codctl.config.yaml_limits import interpolates_too_much
-
     name = recipe.path.stem
-    group_files.bound()
-    GlobalHydra.instance().clear()
+    read_within_limits()
+    GlobalHydra.instance().clear()  # of whatever else in this process uses Hydra
     guard_variables()
     try:
         with initialize_config_dir(str(recipe.path.parent), version_base="1.3"):
@@ -173,8 +170,6 @@ def _compose(
         return {}, {}, _problem(error, Places(shown, source.lines, overrides))
     except HydraException as error:
         return {}, {}, refusal(error, "", shown) or Problem(_in_short(error), shown)
-    finally:
-        GlobalHydra.instance().clear()
     # OmegaConf also admits numbers as keys; the schema refuses them by name.
     return _named(values), _named(template), None
 

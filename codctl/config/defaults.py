@@ -1,8 +1,10 @@
-"""Defaults that follow from other settings of a recipe."""
+"""Values that follow from other settings of a recipe."""
 
 from __future__ import annotations
 
-from codctl.config.schema import Config
+import math
+
+from codctl.config.schema import Config, TrainConfig
 
 BUILT_LR, ADAPTER_LR, FULL_LR = 2e-3, 2e-4, 2e-5
 
@@ -45,3 +47,12 @@ def trains_adapters_from_the_start(config: Config) -> bool:
     result.
     """
     return config.model.lora.rank > 0 and is_pretrained(config)
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Learning rate of a rollout step, counted from 1: a pure function, so a resumed run needs no schedule state."""
+    if step <= config.lr_warmup_steps:
+        return config.lr * step / config.lr_warmup_steps
+    done = (step - 1 - config.lr_warmup_steps) / max(config.steps - config.lr_warmup_steps, 1)
+    factors = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
+    return config.lr * factors[config.lr_schedule]

@@ -56,8 +56,8 @@ def sections(model: type[BaseModel] = Config) -> dict[str, tuple[str, ...]]:
 
 @cache
 def section_descriptions(model: type[BaseModel] = Config) -> dict[str, str]:
-    """What each section on the top level is about."""
-    return {name: field.description or "" for name, field in model.model_fields.items() if _subsection(field)}
+    """What each section is about, by its dotted key."""
+    return dict(_described(model, ""))
 
 
 @cache
@@ -140,6 +140,13 @@ def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, tuple[
         inner = _subsection(field)
         if inner:
             yield from _sections(inner, f"{prefix}{name}.")
+
+
+def _described(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
+    for name, field in model.model_fields.items():
+        if inner := _subsection(field):
+            yield f"{prefix}{name}", field.description or ""
+            yield from _described(inner, f"{prefix}{name}.")
 
 
 def _walk(model: type[BaseModel], prefix: str) -> Iterator[FieldDoc]:

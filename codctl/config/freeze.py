@@ -52,7 +52,7 @@ def digest(config: Config) -> str:
 
 
 def training_digest(config: Config) -> str:
-    """Hash what a training step depends on; the same for any number of steps (but see `config.schedule`)."""
+    """Hash what a training step depends on; the same for any number of steps (but see `config.defaults`)."""
     return _hash(training_fields(config))
 
 

@@ -13,13 +13,13 @@ from codctl.cod.conversation import TemplateChat
 from codctl.cod.engine import Engine, Sampling
 from codctl.cod.references import reference_player
 from codctl.cod.rollout import Player
-from codctl.config.architectures import of_folder
 from codctl.config.evalspec import EvalSpec
 from codctl.config.schema import Config, SamplingConfig, WorldConfig
 from codctl.evaluate.suites.expansion import Home, World
 from codctl.files.atomic import temp_sibling
 from codctl.files.seal import read_hashes, sha256_of
 from codctl.models import hub
+from codctl.models.architectures import of_folder
 from codctl.models.model_check import check_finite, stored_tensors
 from codctl.models.model_checks import check_tokenizer
 from codctl.models.model_files import understood

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from codctl import __version__
-from codctl.config.compose_eval import load_suite
 from codctl.config.evalspec import EvalSpec
-from codctl.config.suitespec import SuiteSpec
+from codctl.config.suite_file import SuiteSpec, load_suite
 from codctl.engines.pulse import Pulse
 from codctl.envs.registry import edition_of, families
 from codctl.errors import BackendError, RefusedError, StageError, UsageError

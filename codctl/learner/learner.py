@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from codctl.config.defaults import learning_rate
 from codctl.config.doors import LOSSES
-from codctl.config.schedule import learning_rate
 from codctl.config.schema import TrainConfig
 from codctl.errors import StageError
 from codctl.learner.batching import Sample, balanced, by_episode, count_tokens, micro_batches

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codctl.config import architectures
 from codctl.errors import PreflightError
+from codctl.models import architectures
 from codctl.models.model_files import (
     ADAPTER,
     ADAPTER_WEIGHTS,

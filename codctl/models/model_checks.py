@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from codctl.cod.conversation import TemplateChat
-from codctl.config import architectures
 from codctl.config.consistency import targets_head, tied_head
 from codctl.config.schema import ModelConfig
 from codctl.errors import PreflightError
-from codctl.models import hub
+from codctl.models import architectures, hub
 from codctl.models.model_files import read_settings
 from codctl.models.models import base_folder, check_model, load_chat, load_tokenizer, named_stops
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from codctl.config.architectures import PUBLISHED, Architecture
 from codctl.config.schema import Config
 from codctl.models import hub
+from codctl.models.architectures import PUBLISHED, Architecture
 from codctl.models.model_check import read_config
 from codctl.models.models import load_tokenizer, pick_device
 from codctl.seeds import derive_seed

@@ -12,8 +12,8 @@ from codctl.cod.conversation import ByteChat
 from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.cod.scripted import EachFamily, ScriptedAgent
-from codctl.config.architectures import of_build
 from codctl.config.schema import BuildConfig, WorldConfig
+from codctl.models.architectures import of_build
 from codctl.models.random_init import config_of_shape
 from codctl.seeds import derive_seed
 

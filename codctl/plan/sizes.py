@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from codctl.config.architectures import PUBLISHED, Architecture, of_build, of_folder
 from codctl.config.schema import BuildConfig, Config, LoraConfig, ModelConfig, WorldConfig
 from codctl.errors import CodctlError
+from codctl.models.architectures import PUBLISHED, Architecture, of_build, of_folder
 
 MASTER = 4  # bytes of a number that is trained
 MOMENTS = 8  # AdamW keeps two of them in float32

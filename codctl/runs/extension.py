@@ -80,7 +80,7 @@ def _check_steps(run: Path, old: Config, new: Config, *, extend: bool) -> None:
 
 def _jump(old: Config, new: Config, done: int) -> str:
     """What more steps do to a learning rate that falls over the length of a run; empty when nothing."""
-    from codctl.config.schedule import learning_rate
+    from codctl.config.defaults import learning_rate
 
     before, after = (learning_rate(config.train, done) for config in (old, new))
     if before == after:

@@ -7,16 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from codctl.config.axes import Axis, Typed, parse_typed
-from codctl.config.compose_study import load_study
-from codctl.config.findings import usage_error
 from codctl.config.names import NAME, why_reserved
 from codctl.config.nearest import did_you_mean
 from codctl.config.overrides import Override
+from codctl.config.problems import usage_error
 from codctl.config.recipes import find_recipe
-from codctl.config.studies import StudyRef, find_study
 from codctl.errors import UsageError
+from codctl.sweeps.axes import Axis, Typed, parse_typed
 from codctl.sweeps.plan import Base, Plan, Suite, base_identities, make_trials
+from codctl.sweeps.study_file import StudyRef, find_study, load_study
 from codctl.sweeps.suites import check_suites, suite_of
 
 _CHOICES = ("size", "seeds", "seed", "train", "ablations", "evaluate")  # of a study, on the command line

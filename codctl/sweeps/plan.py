@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from codctl.config.axes import Axis, combinations
 from codctl.config.compose import Draft, draft
 from codctl.config.explain import sections
-from codctl.config.findings import usage_error
 from codctl.config.freeze import digest, identity_fields
 from codctl.config.overrides import Override, override_text
+from codctl.config.problems import usage_error
 from codctl.config.schema import Config
 from codctl.config.search import whole_groups
 from codctl.errors import Problem, UsageError
+from codctl.sweeps.axes import Axis, combinations
 
 MOST_TRIALS = 10_000
 _MOST_PROBLEMS = 20

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from codctl.config.compose_eval import load_suite
-from codctl.config.findings import usage_error
+from codctl.config.problems import usage_error
+from codctl.config.suite_file import load_suite
 from codctl.errors import Problem, UsageError
 from codctl.files import atomic
 from codctl.pipeline.trial import SWEEPS_FOLDER

@@ -24,9 +24,9 @@ from typing import Any
 from machine import machine_line, markdown
 
 from codctl.cod.engine import RequestTag, Sampling
-from codctl.config.architectures import PUBLISHED, Architecture
 from codctl.config.schema import LoraConfig
 from codctl.engines.budget import tokens_of_a_pass
+from codctl.models.architectures import PUBLISHED, Architecture
 from codctl.plan import engines
 from codctl.plan.sizes import Model
 

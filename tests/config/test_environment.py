@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from codctl.config.compose import draft, load_config
-from codctl.config.environment import is_secret
+from codctl.config.credentials import is_secret
 from codctl.config.overrides import Override
 from codctl.errors import UsageError
 

@@ -10,16 +10,15 @@ import pytest
 from pydantic import BaseModel
 
 from codctl.config.compose import Draft, draft, load_config
-from codctl.config.compose_eval import load_suite
 from codctl.config.evalspec import EvalSpec
 from codctl.config.freeze import digest, frozen_file, thaw
 from codctl.config.overrides import parse_overrides
+from codctl.config.problems import SectionReader
 from codctl.config.schema import Config
-from codctl.config.sections import SectionReader
-from codctl.config.suitespec import SuiteEntry
-from codctl.config.sweepspec import EvaluationSpec, SizeSpec, StudyFile
+from codctl.config.suite_file import SuiteEntry, load_suite
 from codctl.errors import CodctlError, UsageError
 from codctl.plan.plan import make_plan
+from codctl.sweeps.study_file import EvaluationSpec, SizeSpec, StudyFile
 from codctl.train.preflight import preflight_elsewhere
 from tests.cli.conftest import MICRO
 from tests.config.numeric_fields import Numeric, numeric_fields

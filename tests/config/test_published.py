@@ -6,15 +6,15 @@ import re
 
 import pytest
 
-from codctl.config.architectures import PUBLISHED
 from codctl.config.compose import load_config
 from codctl.config.recipes import copy_recipe, find_recipe
 from codctl.config.schema import Config
 from codctl.config.search import whole_groups
-from codctl.config.studies import shipped_studies
+from codctl.models.architectures import PUBLISHED
 from codctl.plan.fit import check_plan
 from codctl.plan.placement import place
 from codctl.sweeps.plan import value_at
+from codctl.sweeps.study_file import shipped_studies
 
 # arXiv 2606.20002; examples/research_cod/exp_plan_final/train/frozen_lake_obscure.yaml of agentscope-ai/Trinity-RFT.
 SETTING_A = {

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from codctl.config.compose_eval import load_suite
-from codctl.config.suitespec import STRATEGY_KEYS, SuiteEntry
+from codctl.config.suite_file import STRATEGY_KEYS, SuiteEntry, load_suite
 from codctl.errors import UsageError
 
 GOOD = """\

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from codctl.config.compose import load_config
-from codctl.config.compose_eval import load_suite
-from codctl.config.compose_study import load_study
-from codctl.config.studies import find_study
-from codctl.config.yaml_limits import MOST_VALUES, excess_of, interpolates_too_much
+from codctl.config.suite_file import load_suite
+from codctl.config.yaml_files import MOST_VALUES, excess_of, interpolates_too_much
 from codctl.errors import UsageError
+from codctl.sweeps.study_file import find_study, load_study
 
 ALIASES = "a: &a0 [x, x, x]\n" + "".join(f"b{n}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(11))
 INTERPOLATIONS = "a0: text\n" + "".join(f"a{n + 1}: '{f'${{a{n}}}' * 9}'\n" for n in range(11))

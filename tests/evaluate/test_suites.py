@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from codctl.config.compose_eval import load_suite
 from codctl.config.evalspec import EvalSpec
+from codctl.config.suite_file import load_suite
 from codctl.envs.alchemy.family import Alchemy
 from codctl.envs.frozen_lake.family import FrozenLake
 from codctl.envs.registry import families

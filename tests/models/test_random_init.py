@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from codctl.cod.conversation import TemplateChat
-from codctl.config.architectures import PUBLISHED, Architecture, Published, of_folder
 from codctl.config.schema import Config
 from codctl.errors import PreflightError
+from codctl.models.architectures import PUBLISHED, Architecture, Published, of_folder
 from codctl.models.models import load_model, load_tokenizer
 from codctl.models.random_init import build_random_folder, config_of, random_model
 

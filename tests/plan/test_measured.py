@@ -13,12 +13,12 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM, DynamicCache
 
 from codctl.cod.engine import RequestTag, Sampling
-from codctl.config.architectures import PUBLISHED, Architecture
 from codctl.config.schema import Config
 from codctl.engines.transformers_engine import TransformersEngine
 from codctl.learner import checkpoints
 from codctl.learner.batching import Sample
 from codctl.learner.learner import Learner
+from codctl.models.architectures import PUBLISHED, Architecture
 from codctl.models.models import add_lora
 from codctl.models.random_init import config_of_shape
 from codctl.models.trainable import checkpoint_activations, use_attention

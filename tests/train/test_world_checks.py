@@ -9,7 +9,7 @@ import pytest
 from codctl.cod.references import cheapest_rendering, play_policy
 from codctl.config.evalspec import EvalSpec
 from codctl.config.schema import Config
-from codctl.config.suitespec import EntrySpec, SuiteSpec
+from codctl.config.suite_file import EntrySpec, SuiteSpec
 from codctl.envs.frozen_lake.family import FrozenLake
 from codctl.envs.registry import families, get_family
 from codctl.envtools.env_ceilings import ceilings_of

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from codctl.config.environment import secrets_in
+from codctl.config.credentials import secrets_in
 from codctl.errors import UsageError
 
 USUAL_KEY_ENV = "OPENAI_API_KEY"

@@ -9,7 +9,7 @@ from typing import Any
 from codctl.cod.arms import check_arms
 from codctl.config.evalspec import EvalSpec
 from codctl.config.nearest import unknown
-from codctl.config.suitespec import EntrySpec, SuiteSpec
+from codctl.config.suite_file import EntrySpec, SuiteSpec
 from codctl.envs.base import Family
 from codctl.errors import UsageError
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from codctl.config.compose_eval import load_suite
 from codctl.config.nearest import nearest
+from codctl.config.suite_file import load_suite
 from codctl.errors import UsageError
 
 _FOLDER = Path(__file__).parent

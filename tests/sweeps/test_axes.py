@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from codctl.config.axes import combinations, parse_typed
 from codctl.config.overrides import override_text, parse_overrides
+from codctl.sweeps.axes import combinations, parse_typed
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from codctl.config.compose_study import load_study
-from codctl.config.studies import find_study, shipped_studies
 from codctl.errors import UsageError
+from codctl.sweeps.study_file import find_study, load_study, shipped_studies
 
 STUDY = """\
 name: small

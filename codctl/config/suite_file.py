@@ -1,18 +1,87 @@
-"""A suite file and the `key=value` of `codctl eval`, validated together; or the list of all that is wrong with them."""
+"""A suite file: evaluations, each with its worlds and whatever else it sets; read together with the `key=value` of
+`codctl eval`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from codctl.config.findings import usage_error
+from pydantic import Field
+
+from codctl.config.evalspec import EvalSpec
 from codctl.config.overrides import Override, parse_overrides
-from codctl.config.sections import SectionReader
-from codctl.config.source import read_source
-from codctl.config.suitespec import STRATEGY_KEYS, EntrySpec, SuiteEntry, SuiteHead, SuiteSpec, WorldChoice
+from codctl.config.problems import SectionReader, usage_error
+from codctl.config.schema import Section, cosmetic, evaluation
+from codctl.config.yaml_files import read_source, values_of
 from codctl.errors import Problem
+
+WORLD_KEYS = ("family", "preset", "variant")
+# Keys that mean something to one strategy only.
+STRATEGY_KEYS = {
+    "drift_at": "drift",
+    "poison": "poison",
+    "foreign_family": "distractor",
+    "foreign_preset": "distractor",
+}
+
+
+class WorldChoice(Section):
+    """One kind of world. What is left out, the subject's training or the family decides."""
+
+    family: str = Field(description="Family of worlds (`codctl env list`).")
+    preset: str | None = evaluation(None, "Difficulty preset of the family.")
+    variant: str | None = evaluation(None, "Distribution of worlds; null is the family's first.")
+
+
+class SuiteEntry(EvalSpec):
+    """One evaluation of a suite. Every key but the name may be left out."""
+
+    name: str = Field(description="What its results are called.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    worlds: Literal["trained", "harder", "others"] = evaluation(
+        "trained", "Worlds of the training, their harder presets, or other families; or a list of worlds."
+    )
+
+
+class SuiteHead(Section):
+    """The top of a suite file, without its evaluations."""
+
+    name: str = Field(description="Name of the suite.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = cosmetic("", "What it asks, in one line.")
+
+
+@dataclass(frozen=True)
+class EntrySpec:
+    """One evaluation of a suite, checked.
+
+    Attributes:
+        name: Of the evaluation.
+        worlds: Which worlds it wants.
+        given: The keys of an evaluation that the file or the command line set.
+    """
+
+    name: str
+    worlds: Literal["trained", "harder", "others"] | tuple[WorldChoice, ...]
+    given: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SuiteSpec:
+    """A suite with the overrides of the command line, checked; the worlds are not looked up yet.
+
+    Attributes:
+        name: Of the suite.
+        description: What it asks.
+        entries: Its evaluations.
+        overridden: Keys that the command line set.
+    """
+
+    name: str
+    description: str
+    entries: tuple[EntrySpec, ...]
+    overridden: frozenset[str] = frozenset()
+
 
 _COMMAND_LINE = "the command line"
 _LIST = "evaluations"
@@ -33,7 +102,7 @@ def load_suite(path: Path, shown: str, overrides: Sequence[str] = ()) -> SuiteSp
     source = read_source(path, shown, "suite")
     if source.problem:
         raise usage_error(shown, [source.problem, *problems])
-    values = _values(path)
+    values = values_of(path)
     naming = [override for override in parsed if override.key == "name"]
     problems += [Problem("name: the suite names its evaluations", f"override {o.text}") for o in naming]
     parsed = [override for override in parsed if override not in naming]
@@ -46,13 +115,6 @@ def load_suite(path: Path, shown: str, overrides: Sequence[str] = ()) -> SuiteSp
         from_file = any(not problem.where.startswith("override ") for problem in found)
         raise usage_error(shown if from_file else _COMMAND_LINE, found)
     return SuiteSpec(head.name, head.description, tuple(entries), frozenset(override.key for override in parsed))
-
-
-def _values(path: Path) -> dict[str, Any]:
-    from omegaconf import OmegaConf
-
-    values: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    return {str(key): value for key, value in values.items()}
 
 
 @dataclass

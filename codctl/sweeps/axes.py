@@ -16,6 +16,7 @@ from codctl.errors import Problem
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override as HydraOverride
 
+
 _LONGEST = 10_000
 
 
@@ -129,7 +130,10 @@ def _ranges(key: str, value: str, text: str) -> Axis | Problem:
 def _listed(parsed: HydraOverride, text: str) -> Axis | Problem:
     key, where = parsed.key_or_group, f"override {text}"
     try:
-        values = list(islice(parsed.sweep_iterator(parsed._convert_value), _LONGEST + 1))
+        if parsed.is_range_sweep():
+            values: list[Any] = list(islice(parsed.sweep_iterator(), _LONGEST + 1))
+        else:
+            values = [_plain(value) for value in islice(parsed.sweep_string_iterator(), _LONGEST + 1)]
     except ValueError as error:
         return Problem(f"{key}: {error}", where, f"{key}=0..2")
     if not values:
@@ -139,6 +143,13 @@ def _listed(parsed: HydraOverride, text: str) -> Axis | Problem:
     if parsed.is_range_sweep():
         values = [float(f"{value:.12g}") if isinstance(value, float) else value for value in values]  # 0.3, not 0.30…04
     return Axis(key, tuple(v for n, v in enumerate(values) if not _is_in(v, values[:n])), text)
+
+
+def _plain(text: str) -> Any:
+    """A value as Hydra's grammar reads it."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return OverridesParser.create().parse_override(f"key={text}").value()
 
 
 def _refusal(parsed: HydraOverride, where: str) -> Problem | None:

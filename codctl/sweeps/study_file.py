@@ -1,4 +1,4 @@
-"""Read a study file: the matrix that it spans at one size, or the list of all that is wrong with it."""
+"""A study file: training sets × ablations × seeds, and what every trained model is asked afterwards."""
 
 from __future__ import annotations
 
@@ -6,18 +6,188 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field, field_validator
+
+from codctl.config.evalspec import Seed
 from codctl.config.explain import sections
-from codctl.config.findings import usage_error
-from codctl.config.names import NAME
+from codctl.config.names import NAME, refuse_reserved
 from codctl.config.nearest import did_you_mean
 from codctl.config.overrides import Override, override_text
-from codctl.config.recipes import find_recipe
-from codctl.config.sections import SectionReader
-from codctl.config.source import read_source
-from codctl.config.sweepspec import Evaluation, EvaluationSpec, SizeSpec, Study, StudyFile, Training, TrainingSpec
+from codctl.config.problems import SectionReader, usage_error
+from codctl.config.recipes import find_recipe, recipes_folder
+from codctl.config.schema import Config, Section, cosmetic, evaluation, training
+from codctl.config.yaml_files import excess_of, read_source, values_of
 from codctl.errors import UsageError
+
+_Seeds = Annotated[tuple[Seed, ...], Field(strict=False)]
+
+
+class StudyFile(Section):
+    """The top of a study file; what is inside train, ablations, evaluate and sizes is looked at one by one."""
+
+    name: str = Field(description="Name of the study.", pattern=NAME)
+    description: str = cosmetic("", "What it asks, in one line.")
+    size: str = cosmetic("tiny", "The size that is used when none is named.")
+    seeds: _Seeds = training((0,), "Training seeds.", min_length=1)
+    train: dict[str, Any] = training({}, "Training sets by name.")
+    ablations: dict[str, Any] = training({"cod": {}}, "Overrides by name; each training set is trained with each.")
+    evaluate: dict[str, Any] = evaluation({}, "Suites by name; every trained model plays each.")
+    sizes: dict[str, Any] = training({}, "What is different at each size.")
+
+    _name_is_not_reserved = field_validator("name")(refuse_reserved)
+
+
+class TrainingSpec(Section):
+    """One training set."""
+
+    recipe: str | None = training(None, "Recipe to start from; null starts from the defaults of every key.")
+    overrides: dict[str, Any] = training({}, "Keys of a recipe and their values.")
+
+
+class EvaluationSpec(Section):
+    """One suite that every trained model plays."""
+
+    suite: str = Field(description="A shipped suite, or a YAML file beside the study.")
+    overrides: dict[str, Any] = evaluation({}, "Keys of an evaluation and their values.")
+    limit: int | None = evaluation(None, "Packs of each evaluation; null keeps those of the suite.", ge=2, le=1_000_000)
+
+
+class SizeSpec(Section):
+    """One size of a study: what it leaves out is as at the top."""
+
+    description: str = cosmetic("", "What it is for, in one line.")
+    overrides: dict[str, Any] = training({}, "Keys of a recipe and their values, for every training set.")
+    seeds: Annotated[tuple[Seed, ...] | None, Field(strict=False)] = training(
+        None, "Training seeds; null is those at the top.", min_length=1
+    )
+    train: dict[str, Any] | None = training(None, "Training sets by name; null is those at the top.")
+    evaluate: dict[str, Any] | None = evaluation(None, "Suites by name; null is those at the top.")
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training set, checked.
+
+    Attributes:
+        recipe: As a command line names it; None for the defaults of every key.
+        overrides: In the order in which they are set.
+        place: Where it stands.
+    """
+
+    recipe: str | None
+    overrides: tuple[Override, ...]
+    place: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One suite, checked as far as the study file goes.
+
+    Attributes:
+        suite: Name of a shipped one, or path of a file.
+        overrides: `key=value` each.
+        place: Where it stands.
+    """
+
+    suite: str
+    overrides: tuple[Override, ...]
+    place: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study at one size.
+
+    Attributes:
+        name: Of the study.
+        description: What it asks.
+        size: Which one.
+        is_default_size: Whether it is meant when none is named.
+        seeds: Training seeds.
+        trainings: By name.
+        ablations: Overrides by name.
+        evaluations: By name.
+    """
+
+    name: str
+    description: str
+    size: str
+    is_default_size: bool
+    seeds: tuple[int, ...]
+    trainings: Mapping[str, Training]
+    ablations: Mapping[str, tuple[Override, ...]]
+    evaluations: Mapping[str, Evaluation]
+
+
+USUAL = "generalization"
+_FILE = "study.yaml"
+_OWN_KEYS = frozenset(StudyFile.model_fields) - frozenset(Config.model_fields)
+
+
+@dataclass(frozen=True)
+class StudyRef:
+    """A study file, and how messages name it."""
+
+    path: Path
+    shown: str
+
+
+def studies_folder() -> Path:
+    """The shipped studies: beside the recipes, in a checkout as when installed."""
+    recipes = recipes_folder()
+    return recipes.parent / ("_experiments" if recipes.name.startswith("_") else "experiments")
+
+
+def shipped_studies() -> dict[str, Path]:
+    """The file of each shipped study, by name."""
+    return {path.parent.name: path for path in sorted(studies_folder().glob(f"*/{_FILE}"))}
+
+
+def find_study(name_or_path: str | None) -> StudyRef | None:
+    """The study that a user means; None when a recipe is meant. Nothing named means the usual one.
+
+    Raises:
+        UsageError: It is neither a study nor a recipe.
+    """
+    shipped = shipped_studies()
+    if name_or_path is None:
+        if USUAL not in shipped:
+            raise UsageError(
+                f"the study {USUAL!r} is not installed",
+                where=str(studies_folder()),
+                hint="codctl sweep RECIPE seed=0,1",
+            )
+        return StudyRef(shipped[USUAL], f"{USUAL}/{_FILE}")
+    path = Path(name_or_path)
+    if path.is_dir() and (path / _FILE).is_file():
+        return StudyRef(path / _FILE, str(path / _FILE))
+    if path.is_file() and _is_study(path):
+        return StudyRef(path, name_or_path)
+    name = path.name if path.parent.name == "experiments" else name_or_path
+    if name in shipped and not path.is_file():
+        return StudyRef(shipped[name], f"{name}/{_FILE}")
+    try:
+        find_recipe(name_or_path)
+    except UsageError as error:
+        known = f" (studies: {', '.join(shipped)})" if shipped else ""
+        raise UsageError(error.message + known, where=error.where, hint=error.hint) from None
+    return None
+
+
+def _is_study(path: Path) -> bool:
+    """By its name, or by a key that no recipe has. A file that cannot be read is left to the reader of recipes."""
+    if path.name == _FILE:
+        return True
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = None if excess_of(text) else yaml.compose(text, Loader=yaml.SafeLoader)
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    return isinstance(node, yaml.MappingNode) and any(str(key.value) in _OWN_KEYS for key, _ in node.value)
 
 
 def load_study(path: Path, shown: str, size: str | None = None) -> Study:
@@ -35,17 +205,10 @@ def load_study(path: Path, shown: str, size: str | None = None) -> Study:
     if source.problem:
         raise usage_error(shown, [source.problem])
     reader = _Reader(shown, source.lines, folder=path.parent)
-    study = reader.study(_values(path), size)
+    study = reader.study(values_of(path), size)
     if study is None or reader.problems:
         raise usage_error(shown, list(dict.fromkeys(reader.problems)))
     return study
-
-
-def _values(path: Path) -> dict[str, Any]:
-    from omegaconf import OmegaConf
-
-    values: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    return {str(key): value for key, value in values.items()}
 
 
 @dataclass
