@@ -57,7 +57,7 @@ def _together(*lists: Mapping[Any, str]) -> dict[str, str]:
 
 SOLVE_OUTCOMES = _together(PLAYED, ANSWER_PROBLEMS, FAULTS)
 UPDATE_OUTCOMES = _together({"written": "wrote new hints"}, UPDATE_PROBLEMS, FAULTS)
-# The model's replies that nobody could use.
+# Replies of the model that could not be used.
 UNREADABLE = {
     kind: words
     for kind, words in _together(ANSWER_PROBLEMS, UPDATE_PROBLEMS, _EARLIER, FAULTS).items()

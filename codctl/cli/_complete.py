@@ -27,7 +27,7 @@ def _quiet(find: Callable[[typer.Context, str], Iterable[str]]) -> _Completer:
         try:
             found = [text for text in find(ctx, incomplete) if text.startswith(incomplete)]
             return [text for text in found if text == visible_line(text)]
-        except Exception:  # noqa: BLE001 - a traceback in the middle of a command line helps nobody
+        except Exception:  # noqa: BLE001 - a traceback in the middle of a command line does not help
             return []
 
     return complete

@@ -30,7 +30,7 @@ class MovedError(StageError):
     """A locked folder was moved, deleted or replaced.
 
     Attributes:
-        found: Where the folder is now; None when it is gone, or nobody knows.
+        found: Where the folder is now; None when it is gone or unknown.
     """
 
     def __init__(self, folder: Path, found: Path | None) -> None:
@@ -133,13 +133,13 @@ def is_locked(path: Path, *, shared: bool = False) -> bool:
     """Whether a live process holds the lock; with `shared`, also one that shares it."""
     try:
         descriptor = open_lock(path, os.O_RDONLY)
-    except (FileNotFoundError, RefusedError):  # nobody can hold what is no file
+    except (FileNotFoundError, RefusedError):  # what is no file cannot be held
         return False
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_EX if shared else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # a file system without locks: nobody can hold one
+    except OSError:  # a file system without locks
         return False
     finally:
         os.close(descriptor)

@@ -134,7 +134,7 @@ def first_link(folder: Path, *, besides: str = "") -> Path | None:
 
     Args:
         folder: To be looked through.
-        besides: A pattern of links that nobody reads.
+        besides: A pattern of links that are not read.
     """
     todo = [folder]
     while todo:

@@ -28,7 +28,7 @@ def run_training(
         config: Recipe.
         run: Where everything is written.
         progress: Shows how far it is; the run's log has it anyway.
-        starter: Starts the learner's further processes (`dispatch.followers`); None where it is one.
+        starter: Starts the learner's further processes (see `codctl.jobs`); None where it is one.
 
     Raises:
         Stopped: Somebody has asked for it; all that was sealed is kept.

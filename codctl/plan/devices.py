@@ -135,7 +135,7 @@ def split_of(config: Config, processes: int, device: str) -> Split:
 
 
 def _shared(layout: Layout, config: Config, model: Model, lengths: Lengths) -> Layout:
-    """The transformers engine beside the learner, in the chief's process."""
+    """The transformers engine beside the learner, in the process of rank 0."""
     own_copy = layout.split.sharded or config.engine.lags
     resident = memory.resident(model, layout.split)
     limit = engines.kv_limit(layout.gpu.memory if layout.gpu else machine_memory(), memory.total(resident))

@@ -27,7 +27,7 @@ class Plan:
         speed: Time of a step.
         steps: Rollout steps.
         kept: Checkpoints on disk at the same time, the one that is being written included.
-        host: Bytes of main memory that the first node needs for handed over weights.
+        host: Bytes of main memory that the first node needs for published weights.
         engine_lags: Whether the engine's weights may be older than the learner's.
         notes: What the reader has to know besides.
         warm_start_tokens: Tokens that the warm start reads; 0 without one.
@@ -133,7 +133,7 @@ def _checkpoints(config: Config) -> int:
 
 
 def _host(config: Config, model: Model, layout: Layout) -> int:
-    """Two versions of handed over weights lie in memory, and what a sleeping engine keeps of its own."""
+    """Two versions of published weights lie in memory, and what a sleeping engine keeps of its own."""
     if config.engine.kind == "transformers":
         return 0
     handed = 0 if config.engine.weights_dir else 2 * model.published_bytes

@@ -1,4 +1,4 @@
-"""What a runs folder holds that nobody needs, and its removal. Stdlib only.
+"""What a runs folder holds and no run needs, and its removal. Stdlib only.
 
 Nothing of a run that is in use is touched, nothing outside the runs folder, and no final model but that of a run which
 `--fresh` moved aside: names that end in `.old-N` are reserved for those. While a run cannot be read, its code stays.

@@ -53,7 +53,7 @@ def snapshot(runs_dir: Path, *, durable: bool = True) -> Snapshot:
 
     Raises:
         StageError: It cannot be written.
-        RefusedError: The package was edited meanwhile, or another launcher copies for ever.
+        RefusedError: The package was edited meanwhile, or another launcher never ends its copy.
     """
     found = find(runs_dir, digest())
     if not why_not_usable(found):

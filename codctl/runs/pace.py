@@ -30,7 +30,7 @@ class Pace:
         phase: Its name.
         started_s: When its work began.
         done: Units that are finished.
-        total: Units in all; 0 while nobody knows.
+        total: Units in all; 0 while unknown.
         changed_s: When it last reported.
         measure: reward in training, success in an evaluation.
         curves: Family or arm, "" for all → position → history.

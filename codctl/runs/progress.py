@@ -56,7 +56,7 @@ class Logged:
     """Passes everything on, and keeps it in the run's log: each message, and a line of progress every few seconds.
 
     Args:
-        progress: What shows it elsewhere; None where nobody looks.
+        progress: What shows it elsewhere; None where nothing else shows it.
         every_s: Seconds between two lines of progress.
     """
 

@@ -69,7 +69,7 @@ def cod_train(
         config: Recipe.
         start: Model folder to start from.
         tracker: For metrics.
-        progress: For whoever watches.
+        progress: Shown to the user.
         starter: Starts the learner's further processes, where there are to be several.
     """
     if not config.train.enabled:
@@ -128,7 +128,7 @@ class Training:
         player: Plays with it.
         runner: Of the loop that the engine lives in.
         tracker: For metrics.
-        progress: For whoever watches.
+        progress: Shown to the user.
     """
 
     def __init__(

@@ -79,7 +79,7 @@ two tasks it rewrites a short text of hints for itself (Connect the Dots, {_PAPE
 
 
 def _start(config: Config) -> str:
-    """What training began with; of a folder only its name, since where it lay is nobody's business."""
+    """What training began with; of a folder only its name, since where it lay is private."""
     path = config.model.path
     if path is None:
         return "a small Qwen3 built from scratch"

@@ -52,7 +52,7 @@ class Sampler:
         config: Recipe.
         opened: Samples.
         group: The learner.
-        run: Folder of the run, after which the folder of handed over weights is called.
+        run: Folder of the run, after which the folder of published weights is named.
         chat: Of the model.
     """
 
@@ -74,14 +74,14 @@ class Sampler:
         self._is_asleep = False
 
     def folder(self, version: int) -> Path:
-        """Where the weights of a version are handed over."""
+        """Where the weights of a version are published."""
         return self._root / f"v{version:06d}"
 
     async def use(self, version: int, *, learned: int, keep: int) -> None:
         """Let the engine sample with the weights of a version. Nothing may be in flight.
 
         Args:
-            version: Wanted; where nobody has it any more, the learner's is taken.
+            version: Wanted; where it is gone, the learner's is taken.
             learned: Rollout steps that the learner's weights have.
             keep: A version that will be wanted again.
 
@@ -95,7 +95,7 @@ class Sampler:
         if version == self._version:
             return
         if not self.folder(version).is_dir():
-            version = learned  # after a fork nobody has the older ones
+            version = learned  # after a fork the older ones are gone
             self._publish(version)
         await self.wake()
         await self.engine.update_weights(Weights(version, self.folder(version)))
@@ -128,7 +128,7 @@ class Sampler:
             self._is_asleep = True
 
     async def aclose(self) -> None:
-        """End the engine, and take the handed over weights away."""
+        """End the engine, and remove the published weights."""
         try:
             await self.engine.aclose()
         finally:
@@ -203,7 +203,7 @@ def remove_abandoned(memory: Path) -> None:
 
 
 def _make_private(folder: Path) -> None:
-    """Make a folder that nobody else may look into, or put anything into.
+    """Make a folder that no other user may read or write.
 
     Raises:
         PreflightError: There is one that belongs to somebody else.

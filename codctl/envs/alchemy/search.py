@@ -2,7 +2,7 @@
 
 What makes it small:
 
-* Pairs of a tier that nobody has tried are exchangeable: each is equally likely to make each unknown element. So are
+* Untried pairs of a tier are exchangeable: each is equally likely to make each unknown element. So are
   the unknown elements of a tier, because an element of unknown recipe was never at hand.
 * Trying a pair that could make the target tells nothing else that matters. The chance of success is therefore the
   expected number of such pairs tried, divided by all that are untried; and they can be tried last.
@@ -107,7 +107,7 @@ class Search:
 
     @cached_property
     def _untried(self) -> Counts:
-        """Pairs that nobody has tried, by the tier that they could make."""
+        """Untried pairs, by the tier that they could make."""
         pairs = [pairs_of(size) for size in self._world.sizes]
         tiers = self._world.tier_of
         for first, second in self._known:

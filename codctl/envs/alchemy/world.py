@@ -123,7 +123,7 @@ class AlchemyTask:
             need = world.published_need(self.target)
             count = max(need, int(need * self.surplus + 0.5))
         elif self.is_limited:
-            # Enough for whatever the recipes are, so that nothing can be told from it: each tier doubles the need.
+            # Enough for whatever the recipes are, so that it reveals nothing: each tier doubles the need.
             count = 2 ** world.tier_of[self.target]
         return dict.fromkeys(world.tiers[0], count)
 

@@ -35,7 +35,7 @@ def drawn(subject: Subject) -> Finding:
 
 
 def ends(subject: Subject) -> Finding:
-    """Whether an episode is over when its turns are spent. Without that every later check might run for ever."""
+    """Whether an episode is over when its turns are spent. Without that every later check might run forever."""
     for pack in subject.packs[:_ORDERED]:
         agent = subject.family.policy("random")
         for position, slot in enumerate(pack.slots):
