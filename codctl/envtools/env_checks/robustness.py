@@ -33,7 +33,7 @@ def hostile(subject: Subject) -> Finding:
 
 
 def strategies(subject: Subject) -> Finding:
-    """Drift, lies and strangers: no policy may fail with an error, and one that knows the world at each position still solves it."""
+    """Drift, lies and strangers: no policy fails with an error, and one that knows the world still solves each task."""
     family, foreign = subject.family, _foreign(subject)
     hard = [
         Strategy("drift", drift_at=1),
