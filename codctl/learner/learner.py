@@ -20,7 +20,7 @@ from codctl.config.doors import LOSSES
 from codctl.config.schema import TrainConfig
 from codctl.errors import StageError
 from codctl.learner.batching import Sample, balanced, by_episode, count_tokens, micro_batches
-from codctl.learner.losses import LossInputs, kl_to_start, red_weights, row_weights
+from codctl.learner.losses import LossInputs, kl_penalty, kl_to_start, red_weights, row_weights
 from codctl.learner.memory import give_back_freed
 from codctl.learner.ranks import Ranks
 from codctl.learner.spread import Spread, Strategy
@@ -255,7 +255,7 @@ class Learner:
         inputs = self._inputs(batch, rows, logprobs_N, references)
         losses_N = self._token_loss(inputs)
         if self._config.loss.kl:
-            losses_N = losses_N + self._config.loss.kl * kl_to_start(inputs)
+            losses_N = losses_N + self._config.loss.kl * kl_penalty(inputs)
         loss: torch.Tensor = (losses_N * rows.weights_BT[rows.loss_mask_BT]).sum()
         with torch.no_grad():
             _count(float(loss), inputs, entropies_N, sums)

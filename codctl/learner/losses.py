@@ -116,6 +116,14 @@ def _clipped(ratio_N: torch.Tensor, inputs: LossInputs) -> torch.Tensor:
     return -torch.minimum(ratio_N * inputs.advantages_N, clipped_N * inputs.advantages_N)
 
 
+def kl_penalty(inputs: LossInputs) -> torch.Tensor:
+    """KL(π ‖ π_start) by token, times the ratio to the sampling policy: then its gradient has no bias.
+
+    Source: arXiv 2512.02556, section 3.1; TRL's `use_bias_correction_kl`; deviations: none.
+    """
+    return inputs.ratios() * kl_to_start(inputs)
+
+
 def kl_to_start(inputs: LossInputs) -> torch.Tensor:
     """The k3 estimate of KL(π ‖ π_start) by token: exp(d) − d − 1 with d = log π_start − log π.
 

@@ -106,14 +106,14 @@ class Spread:
 
     @torch.no_grad()
     def _exchange(self, copies: Sequence[torch.Tensor]) -> None:
+        for part in self.module.modules():
+            if isinstance(part, FSDPModule):
+                part.reshard()  # after a forward pass without a backward pass some weights are still gathered
         trained = (local(p.detach()) for p in self.module.parameters() if p.requires_grad)
         for own, other in zip(trained, copies, strict=True):
             kept = own.clone()
             own.copy_(other)
             other.copy_(kept)
-        for part in self.module.modules() if self.is_sharded else ():
-            if isinstance(part, FSDPModule):
-                part.reshard()  # what was gathered before a forward pass without a backward pass is out of date
 
     def clip(self, largest: float) -> float:
         """Bound the norm of the whole gradient; the norm before."""

@@ -102,7 +102,7 @@ def _placed(config: Config, model: Model, lengths: Lengths) -> Layout:
     gpu = find_gpu(config.cluster) if uses_gpus(config) else None
     split = split_of(config, placement.processes, "cuda" if gpu else "cpu")
     learner = memory.learning(model, split, config, lengths)
-    resting = memory.resident(model, split)
+    resting = memory.resident(model, split, config.train.loss)
     if config.engine.kind == "transformers":
         return _shared(Layout(gpu, placement, split, (), None), config, model, lengths)
     if config.engine.servers or gpu is None or not placement.engines:
@@ -137,7 +137,7 @@ def split_of(config: Config, processes: int, device: str) -> Split:
 def _shared(layout: Layout, config: Config, model: Model, lengths: Lengths) -> Layout:
     """The transformers engine beside the learner, in the process of rank 0."""
     own_copy = layout.split.sharded or config.engine.lags
-    resident = memory.resident(model, layout.split)
+    resident = memory.resident(model, layout.split, config.train.loss)
     limit = engines.kv_limit(layout.gpu.memory if layout.gpu else machine_memory(), memory.total(resident))
     (cache, *kept), room = engines.shared_parts(
         model, config, lengths, layout.split.device, own_copy=own_copy, limit=limit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from codctl.config.schema import Config
+from codctl.config.schema import Config, LossConfig
 from codctl.models.attention import EAGER_LONGEST
 from codctl.plan.lengths import Lengths
 from codctl.plan.sizes import MASTER, MOMENTS, Model
@@ -55,13 +55,16 @@ class Split:
         return f" ÷ {self.shards} processes" if self.shards > 1 else ""
 
 
-def resident(model: Model, split: Split) -> list[Part]:
-    """What a learner holds at all times: weights and both moments of AdamW."""
+def resident(model: Model, split: Split, loss: LossConfig) -> list[Part]:
+    """What a learner holds at all times: weights, both moments of AdamW, and the start model for a KL penalty."""
     n = split.shards
     parts = [
         Part("weights, trained", MASTER * model.trained // n, f"{model.trained:,} × 4 B (float32){split.shown}"),
         Part("optimiser", MOMENTS * model.trained // n, f"{model.trained:,} × 8 B (AdamW, two moments){split.shown}"),
     ]
+    if loss.needs_reference:
+        copied = f"{model.trained:,} × 4 B (float32, for train.loss.kl){split.shown}"
+        parts.append(Part("start weights", MASTER * model.trained // n, copied))
     if model.frozen:
         frozen = Part(
             "weights, frozen", model.number * model.frozen // n, f"{model.frozen:,} × {model.number} B{split.shown}"
@@ -73,7 +76,7 @@ def resident(model: Model, split: Split) -> list[Part]:
 def learning(model: Model, split: Split, config: Config, lengths: Lengths) -> list[Part]:
     """What a learner holds at its peak, in the backward pass of a micro-batch."""
     tokens = micro_batch(config, lengths)
-    parts = [*resident(model, split), _gradients(model, split)]
+    parts = [*resident(model, split, config.train.loss), _gradients(model, split)]
     if model.number < MASTER:
         parts.append(compute_copy(model, split))
     activations = _activations(model, split, config, tokens)

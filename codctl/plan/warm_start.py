@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from codctl.config.defaults import trains_adapters_from_the_start
-from codctl.config.schema import Config
+from codctl.config.schema import Config, LossConfig
 from codctl.plan import memory
 from codctl.plan.lengths import Lengths
 from codctl.plan.memory import Part, Split
@@ -22,7 +22,9 @@ def trained_model(model: Model, config: Config) -> Model:
 
 def parts(model: Model, config: Config, lengths: Lengths, device: str) -> list[Part]:
     """What lies in the memory of its process; micro-batches are those of CoD-Train."""
-    return memory.learning(trained_model(model, config), Split(1, False, device), config, lengths)
+    train = config.train.model_copy(update={"loss": LossConfig()})  # without a KL penalty
+    alone = config.model_copy(update={"train": train})
+    return memory.learning(trained_model(model, config), Split(1, False, device), alone, lengths)
 
 
 def trajectories(config: Config) -> int:

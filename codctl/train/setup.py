@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from codctl.cod.conversation import TemplateChat
 from codctl.cod.rollout import RolloutSettings
-from codctl.config.schema import Config
+from codctl.config.schema import Config, LossConfig
 from codctl.models import hub
 from codctl.models.model_check import silence
 from codctl.models.model_checks import check_tokenizer
@@ -80,7 +80,7 @@ def load_speaker(folder: Path, dtype: str, device: str) -> Speaker:
 
 
 def make_engine(
-    speaker: Speaker, max_batch: int, autocast: torch.dtype | None = None, *, is_trained: bool = False
+    speaker: Speaker, max_batch: int, autocast: torch.dtype | None = None, *, beside: int = 0
 ) -> TransformersEngine:
     """An engine in this process.
 
@@ -88,7 +88,7 @@ def make_engine(
         speaker: Whose model samples.
         max_batch: Most sequences in one forward pass.
         autocast: See `TransformersEngine`.
-        is_trained: Whether the optimiser's numbers lie beside the model's.
+        beside: Bytes that a learner keeps beside each number that it trains.
     """
     from codctl.engines.transformers_engine import TransformersEngine
 
@@ -100,23 +100,28 @@ def make_engine(
         max_tokens=speaker.max_tokens,
         max_batch=max_batch,
         autocast=autocast,
-        memory=_kv_memory(speaker.model, is_trained=is_trained),
+        memory=_kv_memory(speaker.model, beside),
     )
 
 
-def _kv_memory(model: Any, *, is_trained: bool) -> int | None:
+def learner_bytes(loss: LossConfig) -> int:
+    """Bytes that a learner keeps beside each number that it trains: AdamW's moments, and where it was at the start."""
+    from codctl.plan.sizes import MASTER, MOMENTS
+
+    return MOMENTS + (MASTER if loss.needs_reference else 0)
+
+
+def _kv_memory(model: Any, beside: int) -> int | None:
     """Most bytes of keys and values; None when the machine's memory is not known."""
     import torch
 
     from codctl.plan.devices import machine_memory
     from codctl.plan.engines import kv_limit
-    from codctl.plan.sizes import MOMENTS
 
     device = next(model.parameters()).device
     memory = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else machine_memory()
     resident = sum(
-        weights.nbytes + (MOMENTS * weights.numel() if is_trained and weights.requires_grad else 0)
-        for weights in model.parameters()
+        weights.nbytes + (beside * weights.numel() if weights.requires_grad else 0) for weights in model.parameters()
     )
     return kv_limit(memory, resident) if memory else None
 

@@ -12,7 +12,7 @@ from codctl.models.models import base_folder, load_model, with_adapters
 from codctl.models.trainable import autocast_type
 from codctl.plan.placement import place
 from codctl.seeds import derive_seed
-from codctl.train.setup import Speaker, make_engine
+from codctl.train.setup import Speaker, learner_bytes, make_engine
 
 if TYPE_CHECKING:
     from codctl.cod.conversation import TemplateChat
@@ -73,5 +73,7 @@ async def open_engine(
         if config.model.lora.rank:
             model = with_adapters(model, config.model.lora, derive_seed(config.seed, "lora")).eval()
     speaker, autocast = Speaker(model, tokenizer, chat), autocast_type(config.model.dtype)
-    engine = make_engine(speaker, config.runtime.max_batch, autocast, is_trained=not apart)
+    engine = make_engine(
+        speaker, config.runtime.max_batch, autocast, beside=0 if apart else learner_bytes(config.train.loss)
+    )
     return TrainingEngine(engine, apart)

@@ -35,14 +35,16 @@ def steps(model: Any, learner: Any, numbers: range) -> None:
 
 @pytest.mark.parametrize("lora", [False, True])
 def test_continuing_equals_not_stopping(tiny_folder: Path, tmp_path: Path, lora: bool) -> None:
+    """Also with a penalty for leaving the start model, which no checkpoint holds."""
+    settings = {"lr": 1e-3, "lr_schedule": "cosine", "steps": 5, "loss": {"kl": 0.5}}
     through = load(tiny_folder, lora)
-    learner = new_learner(through, lr=1e-3, lr_schedule="cosine", steps=5)
+    learner = new_learner(through, **settings)
     steps(through, learner, range(1, 3))
     checkpoints.save(tmp_path, learner, 2)
     steps(through, learner, range(3, 6))
 
     resumed = load(tiny_folder, lora)
-    learner = new_learner(resumed, lr=1e-3, lr_schedule="cosine", steps=5)
+    learner = new_learner(resumed, **settings)
     assert checkpoints.load_newest(tmp_path, learner) == checkpoints.Restored(2)
     steps(resumed, learner, range(3, 6))
     assert largest_difference(weights_of(through), weights_of(resumed)) == 0

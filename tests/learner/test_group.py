@@ -51,11 +51,11 @@ def learned(group: LearnerGroup, steps: list[list[Sample]], folder: Path) -> tup
     ("loss", "settings"),
     [
         ({"kind": "rec", "mean": "token"}, {"strategy": "ddp"}),
-        ({"kind": "grpo", "mean": "episode"}, {"strategy": "ddp"}),
-        ({"kind": "grpo", "mean": "token"}, {"lora": 4}),
-        ({"kind": "rec", "mean": "episode", "red": False}, {"lora": 4}),
-        ({"kind": "rec", "mean": "token"}, {"strategy": "fsdp"}),
-        ({"kind": "grpo", "mean": "episode"}, {"strategy": "fsdp"}),
+        ({"kind": "grpo", "mean": "episode", "kl": 0.5}, {"strategy": "ddp"}),
+        ({"kind": "gspo", "mean": "token"}, {"lora": 4}),
+        ({"kind": "rec", "mean": "episode", "red": False, "kl": 0.5}, {"lora": 4}),
+        ({"kind": "cispo", "mean": "token"}, {"strategy": "fsdp"}),
+        ({"kind": "grpo", "mean": "episode", "kl": 0.5}, {"strategy": "fsdp"}),
     ],
 )
 def test_two_processes_learn_as_one(

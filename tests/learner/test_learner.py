@@ -160,6 +160,37 @@ def test_optimiser_steps_do_not_depend_on_the_number_of_rows(model: Any) -> None
         assert steps[0] == min(3, rows)
 
 
+def test_a_kl_penalty_holds_the_model_at_its_start(tiny_folder: Path) -> None:
+    """Nothing is rewarded: without the penalty nothing moves, with it the model comes back."""
+    model = load_model(tiny_folder, "float32", "cpu")
+    samples = [replace(s, advantage=0.0) for s in random_samples(12)]
+    free, held = new_learner(model), new_learner(model, lr=1e-3, loss={"kl": 1.0})
+    start = weights_of(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    moved = weights_of(model)
+    assert "kl/start" not in free.learn(samples, 1)
+    assert largest_difference(moved, weights_of(model)) == 0
+    distances = [held.learn(samples, step)["kl/start"] for step in range(1, 9)]
+    assert 0 < distances[-1] < distances[0] / 2
+    assert largest_difference(start, moved) > 0.01
+
+
+def test_the_reference_is_the_start_model_to_the_bit(tiny_folder: Path) -> None:
+    model = load_model(tiny_folder, "float32", "cpu")
+    learner = new_learner(model, lr=1e-2, loss={"kl": 0.1})
+    samples = random_samples(12)
+    before = learner.score(samples)
+    assert learner.learn(samples, 1)["kl/start"] == pytest.approx(0, abs=1e-6)
+    trained = weights_of(model)
+    reference = learner._reference([replace(s, index=i) for i, s in enumerate(samples)])
+    assert reference is not None
+    assert all((own == other).all() for own, other in zip(before, reference, strict=True))
+    assert any((own != other).any() for own, other in zip(before, learner.score(samples), strict=True))
+    assert largest_difference(trained, weights_of(model)) == 0
+
+
 def test_the_learning_rate_follows_rollout_steps(model: Any) -> None:
     learner = new_learner(model, lr=1e-4, lr_schedule="linear", steps=4, optimizer_steps=2)
     samples = on_policy(model, random_samples(4))

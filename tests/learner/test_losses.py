@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from codctl.config.doors import LOSSES
 from codctl.config.schema import LossConfig
 from codctl.learner.batching import Sample
-from codctl.learner.losses import RED_RANGE, LossInputs, kl_to_start, red_weights, row_weights
+from codctl.learner.losses import RED_RANGE, LossInputs, kl_penalty, kl_to_start, red_weights, row_weights
 
 OLD = torch.log(torch.tensor([0.5, 0.5, 0.5, 0.5, 0.5, 0.5]))
 NEW = torch.log(torch.tensor([0.5, 0.59, 0.61, 0.5, 0.41, 0.39]))  # ratios 1, 1.18, 1.22, 1, 0.82, 0.78
@@ -87,6 +87,8 @@ def test_the_kl_penalty_by_hand() -> None:
     ratios = [0.5 / p for p in (0.5, 0.59, 0.61, 0.5, 0.41, 0.39)]
     assert found.tolist() == pytest.approx([r - math.log(r) - 1 for r in ratios], abs=1e-6)
     assert found.min() >= 0
+    weighted = kl_penalty(loss_inputs(NEW, OLD, UP, reference=OLD))
+    assert weighted.tolist() == pytest.approx([k / r for k, r in zip(found.tolist(), ratios, strict=True)])
 
 
 def gradient(kind: str, advantages: torch.Tensor, **more: Any) -> list[float]:

@@ -17,15 +17,14 @@ from tests.learner.test_learner import gradients, new_learner
 NAMES = {"token": "dapo", "episode": "grpo"}  # what TRL calls the two means
 
 
-def new_trainer(model: Any, tokenizer: Any, work: Path, loss_type: str) -> Any:
+def new_trainer(model: Any, tokenizer: Any, work: Path, loss_type: str, **more: Any) -> Any:
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
+    settings = {"beta": 0.0, "epsilon": 0.2, **more}
     arguments = GRPOConfig(
         output_dir=str(work),
         loss_type=loss_type,
-        beta=0.0,
-        epsilon=0.2,
         temperature=0.8,
         num_generations=2,
         per_device_train_batch_size=2,
@@ -34,6 +33,7 @@ def new_trainer(model: Any, tokenizer: Any, work: Path, loss_type: str) -> Any:
         bf16=False,
         use_cpu=True,
         report_to=[],
+        **settings,
     )
     rows = Dataset.from_dict({"prompt": ["x", "y"]})
     trainer = GRPOTrainer(
@@ -97,6 +97,55 @@ def test_grpo_equals_trl(model: Any, tokenizer: Any, tmp_path: Path, mean: str) 
     ours, our_gradients = gradients(learner, model, samples)
     assert ours == pytest.approx(theirs, rel=1e-4)
     assert_equal(our_gradients, their_gradients)
+
+
+@pytest.mark.parametrize(
+    ("loss", "theirs"),
+    [
+        ({"kind": "gspo", "mean": "episode"}, {"loss_type": "grpo", "importance_sampling_level": "sequence"}),
+        ({"kind": "cispo", "mean": "token"}, {"loss_type": "cispo", "epsilon_high": 1.2}),
+    ],
+)
+def test_gspo_and_cispo_equal_trl(
+    model: Any, tokenizer: Any, tmp_path: Path, loss: dict[str, Any], theirs: dict[str, Any]
+) -> None:
+    samples = on_policy(model, random_samples(12), noise=0.5)
+    loss_of, gradients_of = trl_gradients(
+        new_trainer(model, tokenizer, tmp_path, **theirs), model, as_trl(samples, old=True)
+    )
+    learner = new_learner(model, temperature=0.8, budget=128, grad_clip=1e6, loss={"red": False, **loss})
+    ours, our_gradients = gradients(learner, model, samples)
+    assert ours == pytest.approx(loss_of, rel=1e-4)
+    assert_equal(our_gradients, gradients_of)
+
+
+def test_the_kl_penalty_equals_trl(model: Any, tokenizer: Any, tmp_path: Path) -> None:
+    """The model has moved since its start; TRL is told the start model's log-probs."""
+    settings = {"kind": "grpo", "red": False, "mean": "token", "kl": 0.3}
+    learner = new_learner(model, temperature=0.8, budget=128, grad_clip=1e6, loss=settings)
+    drawn = random_samples(12)
+    at_start = [replace(s, logprobs=_spread_out(s, own)) for s, own in zip(drawn, learner.score(drawn), strict=True)]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    samples = on_policy(model, drawn, noise=0.5)
+    inputs = as_trl(samples, old=True)
+    inputs["ref_per_token_logps"] = as_trl(at_start, old=True)["old_per_token_logps"]
+    trainer = new_trainer(model, tokenizer, tmp_path, "dapo")
+    trainer.beta = 0.3  # as an argument it would make a copy of the model, which nothing here reads
+    theirs, their_gradients = trl_gradients(trainer, model, inputs)
+    ours, our_gradients = gradients(learner, model, samples)
+    assert ours == pytest.approx(theirs, rel=1e-4)
+    assert_equal(our_gradients, their_gradients)
+
+
+def _spread_out(sample: Sample, sampled: Any) -> Any:
+    """Log-probs of the sampled tokens, at their places."""
+    import numpy as np
+
+    found = np.zeros(len(sample.ids), np.float32)
+    found[sample.loss_mask] = sampled
+    return found
 
 
 @pytest.mark.parametrize("mean", ["token", "episode"])
