@@ -126,7 +126,7 @@ def test_there_is_one_way_to_the_terminal_and_one_to_a_page() -> None:
 
 
 def test_escape_sequences_are_written_in_one_file() -> None:
-    reads = {"envtools/env_seats.py", "envs/gymnasium/table.py", "envtools/env_checks/robustness.py", "visible.py"}
+    reads = {"envtools/seats.py", "envs/gymnasium/table.py", "envtools/validate/robustness.py", "visible.py"}
     for path in sorted(PACKAGE.rglob("*.py")):
         if path.relative_to(PACKAGE).as_posix() in {*reads, "cli/_output.py"}:
             continue

@@ -9,7 +9,7 @@ from typing import Literal
 
 from codctl.cli import _output
 from codctl.envs.base import Pack
-from codctl.envtools.env_play import Game
+from codctl.envtools.play import Game
 from codctl.quantities import counted
 
 _WIDEST = 100  # columns in which sentences still read well

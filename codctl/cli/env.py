@@ -27,7 +27,7 @@ from codctl.config.names import StrategyName
 if TYPE_CHECKING:
     from codctl.config.evalspec import EvalSpec
     from codctl.envs.base import Family, Pack
-    from codctl.envtools.env_checks.check import Check
+    from codctl.envtools.validate.check import Finding
     from codctl.evaluate.subject import Subject
 
 app = typer.Typer(
@@ -125,7 +125,7 @@ def play(
     You see what a model sees and are scored as it is. ? shows the rules, quit or Ctrl-D stops.
     """
     from codctl.cli import _play_text
-    from codctl.envtools.env_play import play_by_hand, play_by_policy
+    from codctl.envtools.play import play_by_hand, play_by_policy
     from codctl.errors import UsageError
 
     watched = [option for option, value in (("--policy", policy), ("--run", run), ("--model", model)) if value]
@@ -143,7 +143,7 @@ def play(
     pack = _drawn(spec, strategy, split, index)
     say = _play_text.shower(pack, say_raw, to_stderr=as_json)
     if subject:
-        from codctl.envtools.env_watch import watch
+        from codctl.envtools.play import watch
 
         say(f"{subject.describe()['title']}, plays {pack.id}")
         game = watch(subject, spec, pack, say)
@@ -183,7 +183,7 @@ def _spec(
     from codctl.config.evalspec import EvalSpec
 
     if subject:
-        from codctl.envtools.env_watch import Wanted, spec_of
+        from codctl.envtools.play import Wanted, spec_of
 
         return spec_of(subject, family, Wanted(preset, variant, length, rendering))
     return EvalSpec(
@@ -222,7 +222,7 @@ def generate(
 
     Seeds and prompts as parquet, for the datasets library. The same command again finds it done.
     """
-    from codctl.envtools.env_generation import DatasetSpec, generate_dataset
+    from codctl.envtools.generate import DatasetSpec, generate_dataset
 
     found, chosen = _choose(family, preset, variant)
     spec = DatasetSpec(found.name, chosen, variant or found.variants[0], split, packs, length, rendering)
@@ -342,7 +342,7 @@ def validate(
 
     Tasks can be solved and learned from, packs are the same in every process, splits share nothing, nothing raises.
     """
-    from codctl.envtools.env_validation import validate_family
+    from codctl.envtools.validate.family import validate_family
     from codctl.errors import PreflightError
 
     found, chosen = _choose(family, preset, variant)
@@ -387,7 +387,7 @@ def prompts(
     A demonstrator plays a short pack: system prompts, observations, replies and the update, as a model gets them.
     """
     from codctl.envs.registry import check_world, families, get_family
-    from codctl.envtools.env_prompts import Example, examples_of, markdown, other_rules, write_page
+    from codctl.envtools.prompts import Example, examples_of, markdown, other_rules, write_page
 
     shown: list[Example] = []
     for found in [get_family(family)] if family else families().values():
@@ -425,7 +425,7 @@ def ceilings(
     Success of the reference policies by position, as a Markdown table with 95 % intervals.
     """
     from codctl.envs.registry import families, get_family
-    from codctl.envtools.env_ceilings import block, ceilings_of, page_of, write_block
+    from codctl.envtools.ceilings import block, ceilings_of, page_of, write_block
 
     chosen = [get_family(family)] if family else list(families().values())
     pages = {found.name: page_of(found, write) for found in chosen} if write else {}
@@ -460,7 +460,7 @@ def _described(family: Family) -> dict[str, Any]:
     }
 
 
-def _findings(checks: list[Check]) -> str:
+def _findings(checks: list[Finding]) -> str:
     """A line for each check, then every failure in full with what to change."""
     table = _output.table(["", "check", "finding"], [[check.status, check.name, check.reason] for check in checks])
     failed = [f"{check.name}: {check.reason}\n  → {check.fix}" for check in checks if check.ok is False]

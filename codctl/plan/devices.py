@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from codctl.config.schema import Config
 from codctl.plan import engines, memory, warm_start
 from codctl.plan.engines import Room
-from codctl.plan.gpus import Gpu, find_gpu, has_gpu
+from codctl.plan.hardware import Gpu, find_gpu, has_gpu
 from codctl.plan.lengths import Lengths
 from codctl.plan.memory import Part, Split
 from codctl.plan.placement import Placement, place

@@ -13,7 +13,7 @@ from codctl.errors import PreflightError
 from codctl.plan import engines, memory, sizes, speed
 from codctl.plan.devices import Device, Layout, Phase, machine_memory, uses_gpus
 from codctl.plan.engines import Room
-from codctl.plan.gpus import Gpu, find_gpu, has_gpu
+from codctl.plan.hardware import Gpu, find_gpu, has_gpu
 from codctl.plan.lengths import Lengths, measure
 from codctl.plan.memory import GIB, Part, Split
 from codctl.plan.placement import Placement

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from codctl.config.schema import Config
-from codctl.plan import cpu, warm_start
+from codctl.plan import warm_start
 from codctl.plan.devices import Layout
+from codctl.plan.hardware import cores, flops_per_thread
 from codctl.plan.lengths import Lengths
 from codctl.plan.memory import Split
 from codctl.plan.sizes import Model
 
-# Assumed shares of the peak, and times that no peak explains.
+# Assumed efficiencies, and overheads that no peak explains.
 LEARN_SHARE = 0.35  # of FLOP/s, in learner steps
 PREFILL_SHARE = 0.4  # of FLOP/s, for prompts
 DECODE_SHARE = 0.5  # of memory bandwidth, for replies
-DECODE_S = {"vllm": 0.005, "transformers": 0.001}  # beside it: of a step; of a step and layer
-SLOWEST = 1.5  # replies of the longest trajectory against the mean one's
+# Overhead in seconds: of a decoding step (vllm), of a step and layer (transformers).
+DECODE_S = {"vllm": 0.005, "transformers": 0.001}
+SLOWEST = 1.5  # length of the longest trajectory, relative to the mean
 HANDOVER = 1e9  # bytes/s from the learner into the engines
 CPU_SHARE = 0.6  # of the FLOP/s of a large matrix product, in learner steps and prompts on a CPU
 CPU_BANDWIDTH = 10e9
@@ -131,8 +133,8 @@ def generating(config: Config, model: Model, lengths: Lengths, layout: Layout) -
     """
     engines, split = max(1, len(layout.placement.engines)), config.engine.tensor_parallel
     together = lengths.trajectories / engines
-    seats = min(together, config.runtime.max_batch, _fitting(layout, lengths))
-    steps = max(lengths.chain * SLOWEST, lengths.chain * together / max(seats, 1))
+    sequences = min(together, config.runtime.max_batch, _fitting(layout, lengths))
+    steps = max(lengths.chain * SLOWEST, lengths.chain * together / max(sequences, 1))
     weights = model.number * model.shape.parameters
     if layout.gpu:
         speed = layout.gpu.bandwidth * DECODE_SHARE * split
@@ -140,13 +142,13 @@ def generating(config: Config, model: Model, lengths: Lengths, layout: Layout) -
     else:
         speed = CPU_BANDWIDTH
         prefill = 2 * model.matrices * lengths.prompt / (_peak(config, layout) * CPU_SHARE)
-    beside = DECODE_S["vllm"] if config.engine.kind == "vllm" else DECODE_S["transformers"] * model.shape.layers
-    step_s = (weights + seats * lengths.row * model.kv_bytes) / speed + beside
+    overhead = DECODE_S["vllm"] if config.engine.kind == "vllm" else DECODE_S["transformers"] * model.shape.layers
+    step_s = (weights + sequences * lengths.row * model.kv_bytes) / speed + overhead
     if not layout.gpu:
-        step_s += 2 * (model.matrices + model.head) * seats / (_peak(config, layout) * CPU_SHARE)
+        step_s += 2 * (model.matrices + model.head) * sequences / (_peak(config, layout) * CPU_SHARE)
     formula = (
-        f"{steps:,.0f} decoding steps × {step_s * 1e3:,.1f} ms ({seats:,.0f} sequences, weights and KV cache at "
-        f"{speed / 1e9:,.0f} GB/s, {beside * 1e3:g} ms overhead), prompts {prefill:,.1f} s"
+        f"{steps:,.0f} decoding steps × {step_s * 1e3:,.1f} ms ({sequences:,.0f} sequences, weights and KV cache at "
+        f"{speed / 1e9:,.0f} GB/s, {overhead * 1e3:g} ms overhead), prompts {prefill:,.1f} s"
     )
     return Term("generate", steps * step_s + prefill, formula)
 
@@ -169,5 +171,5 @@ def _sync(config: Config, model: Model) -> Term:
 def _peak(config: Config, layout: Layout) -> float:
     """FLOP/s of one device; float32 runs at about half of bfloat16 (TF32)."""
     if not layout.gpu:
-        return cpu.flops_per_thread() * min(config.runtime.threads, cpu.cores())
+        return flops_per_thread() * min(config.runtime.threads, cores())
     return layout.gpu.flops / (2 if config.model.dtype == "float32" else 1)

@@ -10,7 +10,7 @@ from codctl.models import hub
 from codctl.models.model_checks import check_files, check_shape
 from codctl.plan.engines import context_of
 from codctl.plan.fit import check_memory, check_plan
-from codctl.plan.gpus import has_gpu
+from codctl.plan.hardware import has_gpu
 from codctl.plan.placement import place
 from codctl.plan.sizes import find_model
 from codctl.quantities import counted

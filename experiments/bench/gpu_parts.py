@@ -25,7 +25,7 @@ from codctl.learner.learner import Learner
 from codctl.models.random_init import config_of_shape, random_model
 from codctl.models.trainable import loaded_dtype, make_trainable
 from codctl.plan import engines, lengths, memory, sizes
-from codctl.plan.gpus import find_gpu
+from codctl.plan.hardware import find_gpu
 from codctl.plan.speed import flops_per_token
 from codctl.train.setup import prepare_process
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from codctl.cli._output import table
 from codctl.envs.base import Family, Pack
 from codctl.envs.registry import families
-from codctl.envtools.env_checks.fingerprint import actions_of
+from codctl.envtools.validate.fingerprint import actions_of
 
 TURNS_PER_S = {"terminal": 5_000}  # commands, each of which runs a simulated shell
 TURNS_PER_S_ELSEWHERE = 20_000

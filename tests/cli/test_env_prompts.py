@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from codctl.envs.registry import built_in
-from codctl.envtools.env_prompts import MARK, write_page
+from codctl.envtools.prompts import MARK, write_page
 from codctl.errors import UsageError
 
 PAGE = Path(__file__).parents[2] / "docs" / "prompts.md"

@@ -8,14 +8,14 @@ import sys
 
 import pytest
 
-NO_GPU = "from codctl.plan import gpus; gpus._visible = tuple\n"
+NO_GPU = "from codctl.plan import hardware; hardware._visible = tuple\n"
 
 
 @pytest.fixture(autouse=True)
 def _no_gpu_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    from codctl.plan import gpus
+    from codctl.plan import hardware
 
-    monkeypatch.setattr(gpus, "_visible", tuple)
+    monkeypatch.setattr(hardware, "_visible", tuple)
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(cli, home, micro: str) -> None:

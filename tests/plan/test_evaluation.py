@@ -11,7 +11,7 @@ import pytest
 from codctl.config.evalspec import EvalSpec
 from codctl.config.schema import Config
 from codctl.errors import PreflightError
-from codctl.plan import evaluation, gpus
+from codctl.plan import evaluation, hardware
 from codctl.plan.evaluation import check_memory, make_plan
 
 SPEC = EvalSpec(preset="tiny", rendering="compact", packs=8, length=2, solve_tokens=8, update_tokens=8, arms=("own",))
@@ -19,7 +19,7 @@ SPEC = EvalSpec(preset="tiny", rendering="compact", packs=8, length=2, solve_tok
 
 @pytest.fixture(autouse=True)
 def _this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpus, "_visible", tuple)
+    monkeypatch.setattr(hardware, "_visible", tuple)
     monkeypatch.setattr(evaluation, "machine_memory", lambda: 4 << 30)
 
 

@@ -13,9 +13,9 @@ from codctl.config.schema import Config, GpuName, WarmStartConfig
 from codctl.errors import PreflightError
 from codctl.learner.warm_start import demonstrations
 from codctl.models.models import load_chat
-from codctl.plan import gpus
+from codctl.plan import hardware
 from codctl.plan.fit import check_memory, check_plan
-from codctl.plan.gpus import KINDS
+from codctl.plan.hardware import KINDS
 from codctl.plan.lengths import Lengths
 from codctl.plan.plan import make_plan
 from codctl.train.setup import rollout_settings
@@ -26,7 +26,7 @@ ONE_GPU = ["cluster.gpus_per_node=1", "cluster.processes_per_node=1"]
 
 @pytest.fixture(autouse=True)
 def _no_gpu_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpus, "_visible", tuple)
+    monkeypatch.setattr(hardware, "_visible", tuple)
 
 
 def recipe(name: str, *overrides: str) -> Config:
@@ -148,9 +148,9 @@ def test_every_kind_that_a_recipe_may_name_is_known() -> None:
     ],
 )
 def test_the_gpu_of_this_machine_is_planned_for(seen: str, speed_of: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpus, "_visible", lambda: ((seen.replace("-", " "), 1000),))
-    found = gpus.find_gpu(recipe("tiny").cluster)
-    assert (found.memory, found.flops) == (1000 * gpus.MIB, KINDS[speed_of].flops)
+    monkeypatch.setattr(hardware, "_visible", lambda: ((seen.replace("-", " "), 1000),))
+    found = hardware.find_gpu(recipe("tiny").cluster)
+    assert (found.memory, found.flops) == (1000 * hardware.MIB, KINDS[speed_of].flops)
 
 
 def test_a_plan_can_be_written_as_json() -> None:

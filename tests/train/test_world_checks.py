@@ -12,7 +12,7 @@ from codctl.config.schema import Config
 from codctl.config.suite_file import EntrySpec, SuiteSpec
 from codctl.envs.frozen_lake.family import FrozenLake
 from codctl.envs.registry import families, get_family
-from codctl.envtools.env_ceilings import ceilings_of
+from codctl.envtools.ceilings import ceilings_of
 from codctl.errors import PreflightError, UsageError
 from codctl.evaluate.suites.expansion import Home, expand
 from codctl.train.preflight import check_machine, check_recipe

@@ -12,7 +12,7 @@ from codctl.cod.references import play_policy
 from codctl.envs.gymnasium.family import GymnasiumFamily
 from codctl.envs.gymnasium.table import CODES, ToyText
 from codctl.envs.gymnasium.world import CodedWorld, StartTask
-from codctl.envtools.env_validation import validate_family
+from codctl.envtools.validate.family import validate_family
 from codctl.errors import UsageError
 from tests.envs.gymnasium.worlds import Cliff, Lake, Taxi
 

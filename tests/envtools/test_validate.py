@@ -10,9 +10,9 @@ import pytest
 
 from codctl.envs.base import Family
 from codctl.envs.frozen_lake.family import FrozenLake
-from codctl.envtools.env_checks import process
-from codctl.envtools.env_checks.check import Check, Subject, run_check
-from codctl.envtools.env_validation import CHECKS, FIRST, validate_family
+from codctl.envtools.validate import process
+from codctl.envtools.validate.check import Finding, Subject, run_check
+from codctl.envtools.validate.family import CHECKS, FIRST, validate_family
 from tests.envtools import broken_worlds as broken
 from tests.example_world.keypad import Keypad
 
@@ -47,7 +47,7 @@ CAUGHT: list[tuple[str, type[Family], str]] = [
 ]
 
 
-def check(name: str, family: Family, *, packs: int = 20, length: int = 3) -> Check:
+def check(name: str, family: Family, *, packs: int = 20, length: int = 3) -> Finding:
     subject = Subject(family, family.presets[0], family.variants[0], packs, length)
     return run_check(name, ALL[name], subject, {})
 
@@ -106,7 +106,7 @@ def test_one_error_is_one_failure() -> None:
 
     [first, *others] = [c for c in validate_family(Raising(), "easy", packs=10, length=2) if c.ok is not True]
     assert (first.name, first.ok) == ("packs drawn", False)
-    assert first.reason.startswith("it raises RuntimeError: no truth today (test_env_validation.py, line ")
+    assert first.reason.startswith("it raises RuntimeError: no truth today (test_validate.py, line ")
     assert first.reason.endswith("in truth)")
     assert not others
 

@@ -6,8 +6,8 @@ from random import Random
 
 from codctl.cod.prompts import parse_answer
 from codctl.envs.base import SPLITS, Episode, Pack, Policy, PolicyView
-from codctl.envtools.env_checks.check import Finding, Subject
-from codctl.envtools.env_checks.fingerprint import canonical, fingerprint
+from codctl.envtools.validate.check import Finding, Subject
+from codctl.envtools.validate.fingerprint import canonical, fingerprint
 from codctl.quantities import counted
 from codctl.seeds import derive_seed
 

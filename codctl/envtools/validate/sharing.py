@@ -7,8 +7,8 @@ import sys
 from random import Random
 
 from codctl.envs.base import Pack, Rendering, Slot
-from codctl.envtools.env_checks.check import POLICIES, Finding, Subject, package_of
-from codctl.envtools.env_checks.fingerprint import actions_of, canonical, course, fingerprint
+from codctl.envtools.validate.check import POLICIES, Finding, Subject, package_of
+from codctl.envtools.validate.fingerprint import actions_of, canonical, course, fingerprint
 from codctl.seeds import derive_seed
 
 _PACKS = 4

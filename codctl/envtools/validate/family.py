@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from codctl.envs.base import Family
-from codctl.envtools.env_checks import packs, process, references, robustness, sharing, texts
-from codctl.envtools.env_checks.check import Check, Checker, Subject, run_check
+from codctl.envtools.validate import packs, process, references, robustness, sharing, texts
+from codctl.envtools.validate.check import Checker, Finding, Subject, run_check
 
 # Without these nothing else can be tried.
 FIRST: dict[str, Checker] = {"packs drawn": packs.drawn, "episodes end": packs.ends}
@@ -31,7 +31,7 @@ CHECKS: dict[str, Checker] = {
 
 def validate_family(
     family: Family, preset: str, variant: str | None = None, *, packs: int = 100, length: int = 4
-) -> list[Check]:
+) -> list[Finding]:
     """Run every check on the first test packs of a preset and variant."""
     variant = variant or family.variants[0]
     subject = Subject(family.in_variant(variant), preset, variant, packs, length)

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import codctl
-from codctl.envtools.env_checks.check import POLICIES, Finding, Subject
-from codctl.envtools.env_checks.fingerprint import everything
+from codctl.envtools.validate.check import POLICIES, Finding, Subject
+from codctl.envtools.validate.fingerprint import everything
 from codctl.errors import PreflightError
 
 _TIMEOUT_S = 120.0
@@ -24,7 +24,7 @@ _FIX = (
 _PROGRAM = """
 import importlib, sys
 module, name, preset, variant, packs, length, *policies = sys.argv[1:]
-from codctl.envtools.env_checks.fingerprint import everything
+from codctl.envtools.validate.fingerprint import everything
 family = getattr(importlib.import_module(module), name)()
 print("\\n".join(everything(family, preset, variant, int(packs), int(length), policies)))
 """

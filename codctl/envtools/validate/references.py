@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from codctl.cod.references import play_policy
 from codctl.cod.trajectory import Trajectory
-from codctl.envtools.env_checks.check import POLICIES, Finding, Subject
+from codctl.envtools.validate.check import POLICIES, Finding, Subject
 from codctl.quantities import counted, is_or_are, share
 
 LEAST_TO_LEARN = 0.05

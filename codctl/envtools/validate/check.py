@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from traceback import extract_tb
@@ -24,21 +24,13 @@ class Finding:
         ok: None when it could not be checked.
         reason: What was seen, and what was expected.
         fix: What to change; empty unless it failed.
+        name: Of the check.
     """
 
     ok: bool | None
     reason: str
     fix: str = ""
-
-
-@dataclass(frozen=True)
-class Check:
-    """A finding with the name of its check."""
-
-    name: str
-    ok: bool | None
-    reason: str
-    fix: str = ""
+    name: str = ""
 
     @property
     def status(self) -> str:
@@ -83,7 +75,7 @@ class Subject:
 Checker = Callable[[Subject], Finding]
 
 
-def run_check(name: str, checker: Checker, subject: Subject, raised: dict[str, str]) -> Check:
+def run_check(name: str, checker: Checker, subject: Subject, raised: dict[str, str]) -> Finding:
     """Run one check; what the family raises is a finding, once.
 
     Args:
@@ -95,14 +87,13 @@ def run_check(name: str, checker: Checker, subject: Subject, raised: dict[str, s
     try:
         found = checker(subject)
     except Exception as error:  # noqa: BLE001 - a family under test may raise anything
-        told = (
-            f"it raises {type(error).__name__}: {' '.join(str(error).split())[:200]} ({_place(error, subject.family)})"
-        )
-        if told in raised:
-            return Check(name, None, f"stopped by the same error as {raised[told]!r}")
-        raised[told] = name
-        return Check(name, False, told, "fix the exception: no input and no pack may make the family raise")
-    return Check(name, found.ok, found.reason, found.fix if found.ok is False else "")
+        message = " ".join(str(error).split())[:200]
+        reason = f"it raises {type(error).__name__}: {message} ({_place(error, subject.family)})"
+        if reason in raised:
+            return Finding(None, f"stopped by the same error as {raised[reason]!r}", name=name)
+        raised[reason] = name
+        found = Finding(False, reason, "fix the exception: no input and no pack may make the family raise")
+    return replace(found, name=name, fix=found.fix if found.ok is False else "")
 
 
 def package_of(family: Family) -> str:

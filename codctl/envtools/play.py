@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from codctl.cod.positions import position_metrics
 from codctl.cod.references import UNBOUNDED, play_policy, references
 from codctl.cod.rollout import Player, RolloutSettings
 from codctl.cod.scripted import EachFamily
 from codctl.cod.trajectory import Trajectory
-from codctl.envs.base import Pack, Rendering
-from codctl.envtools.env_seats import Ask, ModelsSeat, PersonsSeat, PolicysSeat, Say, Seat, WatchedSeat
-
-if TYPE_CHECKING:
-    from codctl.evaluate.subject import Performer
+from codctl.config.evalspec import EvalSpec
+from codctl.envs.base import Family, Pack, Rendering
+from codctl.envtools.seats import Ask, ModelsSeat, PersonsSeat, PolicysSeat, Say, Seat, WatchedSeat
+from codctl.evaluate.subject import Performer, Subject, home_of, open_subject
 
 _SEED = 0
 
@@ -143,3 +144,33 @@ def _ceilings(pack: Pack, rendering: Rendering) -> dict[str, list[float]]:
     names = references(slot.family for slot in pack.slots)
     played = {name: play_policy(name, [pack], rendering, _SEED)[0] for name in names}
     return {name: [episode.raw_reward for episode in trajectory.of("solve")] for name, trajectory in played.items()}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What was typed; None where the training decides."""
+
+    preset: str | None
+    variant: str | None
+    length: int | None
+    rendering: Rendering | None
+
+
+def spec_of(subject: Subject, family: Family, wanted: Wanted) -> EvalSpec:
+    """How a model plays packs of a family."""
+    home = home_of(subject)
+    trained = next((world for world in home.worlds if world.family == family.name), None)
+    preset = trained.preset if trained and trained.preset in family.presets else family.presets[0]
+    values = dict(home.defaults) | {"family": family.name, "preset": preset}
+    values["variant"] = trained.variant if trained else None
+    return EvalSpec.model_validate(values | {key: value for key, value in vars(wanted).items() if value is not None})
+
+
+def watch(subject: Subject, spec: EvalSpec, pack: Pack, say: Say) -> Game:
+    """Load the model and let it play."""
+    from codctl.train.setup import prepare_process
+
+    prepare_process(subject.config.runtime.threads if subject.config else 2)
+    with TemporaryDirectory(prefix="codctl-play-") as scratch:
+        performer = open_subject(subject, Path(scratch) / "engine.log")
+        return play_by_model(pack, performer, performer.player(spec), say=say)

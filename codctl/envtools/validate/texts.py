@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from codctl.cod.prompts import Account, update_messages
 from codctl.cod.references import play_policy
 from codctl.envs.base import HintScore, Pack, Rendering
-from codctl.envtools.env_checks.check import Finding, Subject
+from codctl.envtools.validate.check import Finding, Subject
 
 LONGEST_PROMPT_CHARS = 40_000  # about 10,000 tokens, max_prompt_tokens of the published trainings
 _PLAYED = 10

@@ -8,8 +8,8 @@ from codctl.cod.references import play_policy
 from codctl.cod.strategies import Strategy, draw_pack
 from codctl.envs.base import Family, Pack, Rendering
 from codctl.envs.registry import families
-from codctl.envtools.env_checks.check import POLICIES, Finding, Subject
-from codctl.envtools.env_checks.fingerprint import actions_of
+from codctl.envtools.validate.check import POLICIES, Finding, Subject
+from codctl.envtools.validate.fingerprint import actions_of
 from codctl.outcomes import SOLVE_OUTCOMES
 
 _PACKS = 5
