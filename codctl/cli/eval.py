@@ -132,8 +132,8 @@ def evaluate(
 
 def _play(planned: Plan, runs_dir: Path, *, fresh: bool, opens: bool, shows: bool, as_json: bool) -> None:
     from codctl.cli._progress import open_display
-    from codctl.cli._show_text import Shown
     from codctl.cli._suite_table import text
+    from codctl.cli._trajectory_text import Shown
     from codctl.evaluate.suite import refuse_unplayed, run_suite
     from codctl.evaluate.suite_result import finished
     from codctl.evaluate.watched import Watch

@@ -86,7 +86,7 @@ def view(
 
     Without a selection you get an index. A pack, an outcome, a position or a text selects what is shown in full.
     """
-    from codctl.cli import _view_text
+    from codctl.cli import _trajectory_text
     from codctl.report.trajectory_sources import find
     from codctl.results.selection import Selection
 
@@ -125,7 +125,7 @@ def view(
     if not is_full:
         _index(found, shown, chosen, limit or _IN_INDEX)
         return
-    text = _view_text.in_full(chosen)
+    text = _trajectory_text.in_full(chosen)
     _output.paged(text)
     if total > len(chosen):
         _output.talk(f"{len(chosen)} of {counted(total, 'trajectory')} shown; --limit, --arm and --pack choose others")
@@ -142,12 +142,14 @@ def _in_full(chosen: list[Chosen], wanted: Selection, ranks: list[Rank]) -> list
 
 
 def _index(found: Found, shown: Source, chosen: list[Chosen], most: int) -> None:
-    from codctl.cli import _rich, _view_text
+    from codctl.cli import _rich, _trajectory_text
 
     blocks = [f"{found.title}: {shown.title}"]
     if len(found.sources) > 1:
-        blocks.append(f"{_view_text.sources(found.sources)}\n\nbelow: {shown.title}; --source and --step choose others")
-    blocks += [_view_text.outcomes(chosen), _view_text.index(chosen, most)]
+        blocks.append(
+            f"{_trajectory_text.sources(found.sources)}\n\nbelow: {shown.title}; --source and --step choose others"
+        )
+    blocks += [_trajectory_text.outcomes(chosen), _trajectory_text.index(chosen, most)]
     if len(chosen) > most:
         blocks[-1] += f"\n{len(chosen) - most} more: --limit {len(chosen)}, or --open for a page with all of them"
     asked = f" --source {shown.name}" if len(found.sources) > 1 else ""
@@ -157,7 +159,7 @@ def _index(found: Found, shown: Source, chosen: list[Chosen], most: int) -> None
 
 
 def _hints(found: Found, pack: str, wanted: Selection, *, as_json: bool) -> None:
-    from codctl.cli import _view_text
+    from codctl.cli import _trajectory_text
     from codctl.report.trajectory_sources import follow
 
     arm = wanted.arms[0] if wanted.arms else None
@@ -176,7 +178,7 @@ def _hints(found: Found, pack: str, wanted: Selection, *, as_json: bool) -> None
         ]
         _output.result("view", {"name": found.name, "title": found.title, "steps": rows}, "", as_json=True)
         return
-    _output.paged(_view_text.over_steps(followed))
+    _output.paged(_trajectory_text.over_steps(followed))
 
 
 def _page(

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from codctl.cli import _view_text
-from codctl.cli._show_text import Shown as ShownLive
+from codctl.cli import _trajectory_text
+from codctl.cli._trajectory_text import Shown as ShownLive
 from codctl.cod.conversation import ByteChat
 from codctl.cod.credit import EpisodeCredit
 from codctl.cod.engine import EngineError, Generation, RequestTag, Sampling
@@ -210,7 +210,7 @@ def test_hostile_texts_are_only_text_on_page_and_terminal() -> None:
     page = trajectories_page.render(HOSTILE, [Shown("after", 3, hostile)]).html
     assert page.count("<script>") == page.count("</script>") == 1
     assert "<img" not in page
-    text = _view_text.in_full(Selection().of([hostile])).plain
+    text = _trajectory_text.in_full(Selection().of([hostile])).plain
     for shown in (page, text, *data_of(page)["texts"]):
         controls = {c for c in shown if (ord(c) < 32 and c != "\n") or 0x7F <= ord(c) < 0xA0 or c in "\u202e\ud800"}
         assert not controls, shown[:80]
@@ -247,13 +247,13 @@ def test_a_page_is_bounded_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_changes_are_marked_in_words() -> None:
-    text = _view_text.in_full(Selection().of([transcript("up=K")])).plain
+    text = _trajectory_text.in_full(Selection().of([transcript("up=K")])).plain
     assert "hints, changed" in text
     assert "up=K {+new+}" in text
 
 
 def test_special_tokens_have_a_colour_of_their_own() -> None:
-    text = _view_text.in_full(Selection().of([transcript("go<|end|>")]))
+    text = _trajectory_text.in_full(Selection().of([transcript("go<|end|>")]))
     marked = {text.plain[span.start : span.end] for span in text.spans if span.style == "magenta"}
     assert marked == {"<|end|>"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from codctl.cli import _credit_text
+from codctl.cli import credit as credit_command
 from codctl.cod.credit import EpisodeCredit
 from codctl.train.rollout_store import CreditRow, CreditTable
 
@@ -23,7 +23,7 @@ def _table() -> CreditTable:
 
 
 def test_a_line_for_each_pack_and_the_hints_at_both_ends() -> None:
-    text = _credit_text.summary(_table(), "tiny")
+    text = credit_command.summary(_table(), "tiny")
     lines = text.splitlines()
     assert lines[0] == "step 100, 2 packs"
     assert lines[3].split() == ["lake/tiny/train/7", "2", "0.00", "0.004", "0.90", "0.30", "0.14"]
@@ -35,7 +35,7 @@ def test_a_line_for_each_pack_and_the_hints_at_both_ends() -> None:
 
 
 def test_one_pack_in_full() -> None:
-    text = _credit_text.in_full(_table())
+    text = credit_command.in_full(_table())
     assert "position  kind    rollout  reward  return  baseline  advantage  hint" in text
     assert "       1  solve         0  0.00    0.50    0.40      +0.10      old\\x1b[31m" in text
     assert "       3  solve         1  0.90" in text

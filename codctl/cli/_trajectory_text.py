@@ -1,24 +1,28 @@
-"""Trajectories in words: an index of them, one in full, and how the hints of a pack changed over the training."""
+"""Trajectories in words: an index of them, one in full, one while it is played, and how the hints of a pack changed."""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from codctl.cli import _output
 from codctl.quantities import counted, number, position, share
 from codctl.report.words import difference
 from codctl.results.trajectory_file import TRAINING
+from codctl.results.transcript import Turn
 
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from codctl.envs.base import PolicyView
     from codctl.report.trajectory_sources import Source
     from codctl.results.selection import Chosen
     from codctl.results.trajectory_file import Transcript
     from codctl.results.transcript import EpisodeTranscript, Turn
+
 
 _SOLVED, _FAILED, _UNPLAYED = "✓", "✗", "–"
 _EDGE = {"prompt": ("│ ", "dim"), "reply": ("▌ ", "cyan"), "answer": ("→ ", "yellow"), "hint": ("  ", "")}
@@ -228,3 +232,40 @@ def _credit(episode: EpisodeTranscript) -> str:
 def _score(episode: EpisodeTranscript) -> str:
     knowable = f"{episode.hint_knowable_right} of {episode.hint_knowable} that could be known"
     return f"{episode.hint_right} right, {episode.hint_wrong} wrong, {episode.hint_missing} missing ({knowable})"
+
+
+class Shown:
+    """Texts of a watched pack, in colour where stderr shows it."""
+
+    def trajectory(self, arm: str, pack: str) -> str:
+        return _text(lambda text: text.append(f"\n{pack}, arm {arm}", "bold"))
+
+    def episode(self, kind: str, view: PolicyView) -> str:
+        place = position(view.position)
+        of_tasks = f"task {place} of {len(view.pack)}"
+        return _text(
+            lambda text: text.append(f"\n━━ {of_tasks if kind == 'solve' else f'update after task {place}'}", "bold")
+        )
+
+    def prompt(self, turn: Turn, specials: Sequence[str], number: int) -> str:
+        return _text(lambda text: prompt(text, turn, specials, number=number))
+
+    def reply(self, turn: Turn, specials: Sequence[str], *, was_cut: bool) -> str:
+        def write(text: Text) -> None:
+            reply(text, turn, specials)
+            if was_cut:
+                text.append("cut off: the reply used all of its tokens", "red")
+
+        return _text(write)
+
+    def end(self, feedback: str, reward: float) -> str:
+        return _text(lambda text: text.append(f"→ {feedback} Reward {reward:g}.", "bold"))
+
+
+def _text(write: Callable[[Text], object]) -> str:
+    from codctl.cli import _rich
+
+    text = _rich.Words()
+    write(text)
+    text.rstrip()
+    return _rich.as_text(text) if _output.use_colour(sys.stderr) else text.plain
