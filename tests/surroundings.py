@@ -7,11 +7,11 @@ import signal
 
 # What a terminal, a scheduler or somebody's shell may say, and no test expects.
 _FOREIGN = (
-    "CLICOLOR", "CLICOLOR_FORCE", "CODCTL_CLUSTER", "CODCTL_MLFLOW_SERVERS", "CODCTL_RUNS_DIR",
+    "CLICOLOR", "CLICOLOR_FORCE", "CODCTL_CLUSTER", "CODCTL_RUNS_DIR", "CODCTL_TRACKERS",
     "CUDA_DEVICE_ORDER", "FORCE_COLOR", "HF_TOKEN", "LANGUAGE", "LINES", "NO_COLOR", "PYTHONPATH", "PYTHONSAFEPATH",
     "PYTHONWARNINGS", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
 )  # fmt: skip
-_FOREIGN_STARTS = ("GOMP_", "KMP_", "LC_", "MKL_", "MLFLOW_", "OMP_", "SLURM_", "SUBMITIT_")
+_FOREIGN_STARTS = ("GOMP_", "KMP_", "LC_", "MKL_", "MLFLOW_", "OMP_", "SLURM_", "SUBMITIT_", "WANDB_")
 _SET = {
     "COLUMNS": "80",
     "HF_HUB_OFFLINE": "1",  # no test asks the real hub
@@ -19,7 +19,7 @@ _SET = {
     "OMP_NUM_THREADS": "1",
     "TERM": "xterm",
     "XDG_CONFIG_HOME": "/nonexistent",  # recipes and cluster profiles of whoever runs the tests
-    "XDG_STATE_HOME": "/dev/null/none",  # nor the MLflow servers that he has chosen
+    "XDG_STATE_HOME": "/dev/null/none",  # nor the trackers that were chosen there
 }
 
 _HEARD = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)

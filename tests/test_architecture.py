@@ -31,7 +31,7 @@ ROOMS = [
 ]
 SHARED = ["tracking", "runs", "config", "files"]
 ALONE = {"errors", "log", "outcomes", "processes", "quantities", "registry", "seeds", "startup", "visible"}
-HEAVY = {"accelerate", "mlflow", "peft", "submitit", "torch", "transformers", "trl", "vllm"}
+HEAVY = {"accelerate", "mlflow", "peft", "submitit", "tensorboard", "torch", "transformers", "trl", "vllm", "wandb"}
 EVERYWHERE, AT_THE_TOP = "everywhere", "at the top"
 
 
@@ -86,7 +86,7 @@ def test_models_are_imported_inside_functions_outside_their_rooms() -> None:
 PRINTERS = {
     "print": {},
     "input": {"cli/_output.py"},
-    "sys.stdout.write": {"models/hub_client.py", "tracking/prepare.py"},  # children that answer through a pipe
+    "sys.stdout.write": {"models/hub_client.py"},  # children that answer through a pipe
     "sys.stderr.write": {"jobs/worker.py", "sweeps/sweep_run.py", "models/hub_client.py"},  # `startup.Talk`
     "sys.stdout.buffer": {},
     "sys.stderr.buffer": {},

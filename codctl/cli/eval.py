@@ -148,7 +148,7 @@ def _play(planned: Plan, runs_dir: Path, *, fresh: bool, opens: bool, shows: boo
     with open_display(10.0) as display:
         watch = Watch(Shown(), _output.talk) if shows else None
         found = run_suite(planned, display, fresh=fresh, watch=watch)
-        _mirror(planned)
+        _track(planned)
     if watch and not watch.seen:
         _output.talk(f"it was played before: codctl view {planned.digest[:8]} --pack 0 shows it")
     with result_file.shown(planned.folder / "result.json"):
@@ -162,8 +162,8 @@ def _play(planned: Plan, runs_dir: Path, *, fresh: bool, opens: bool, shows: boo
         _output.result("eval", found, "", as_json=True)
 
 
-def _mirror(planned: Plan) -> None:
-    """Let MLflow show an evaluation below its run."""
+def _track(planned: Plan) -> None:
+    """Let the trackers of a run show its evaluation."""
     from codctl.runs.directory import RunDirectory
     from codctl.tracking.sync import evaluated
 
@@ -206,7 +206,7 @@ def _every(
     code.fix(runs_dir)
     with open_display(10.0) as display:
         found: dict[str, Any] = run_every(planned, display, fresh=fresh)
-        _mirror(planned.plans[0])
+        _track(planned.plans[0])
     _output.result("eval", found, text(found), as_json=as_json)
     if opens:
         open_page(planned.folder / "report.html")

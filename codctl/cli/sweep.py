@@ -209,7 +209,7 @@ def _ready(
     from codctl.jobs.jobs import Jobs
     from codctl.sweeps import record as records
     from codctl.sweeps import sweep as sweeps
-    from codctl.tracking import servers
+    from codctl.tracking import sinks
 
     folder = records.folder_of(runs_dir, plan.name)
     sweeps.refuse_if_in_use(folder)
@@ -224,7 +224,7 @@ def _ready(
     make_folder(folder)
     held.enter_context(sweeps.locked(folder))
     say_counts(plan.name, standings, kept=record.kept, repeated=plan.repeated)
-    servers.remember(trial.config.tracking.mlflow_uri for trial in plan.trials)
+    sinks.remember(trial.config.tracking for trial in plan.trials)
     runs = sweeps.prepare(plan, record, todo, runs_dir, command, _output.talk)
     return _Ready(folder, tuple(standings), tuple(runs))
 

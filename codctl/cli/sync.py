@@ -1,4 +1,4 @@
-"""codctl sync: bring MLflow up to what the runs folder holds."""
+"""codctl sync: bring the trackers up to what the runs folder holds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sync(
         ),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also check runs that are already complete in MLflow.")
+        bool, typer.Option("--all", help="Also ask the trackers about runs of which all was sent.")
     ] = False,
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="SECONDS", help="Time limit for everything together.", min=1)
@@ -29,15 +29,15 @@ def sync(
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
-    """Send to MLflow what it has missed.
+    """Send to the trackers of each run what they have missed: MLflow, Weights & Biases, TensorBoard, plug-ins.
 
-    Metrics, parameters, status, evaluations and files; nothing is sent twice.
+    Numbers, settings, status, evaluations and files; nothing is sent twice.
     """
     from codctl.tracking.sync import Sync, described, select
 
     work = Sync(deadline_s=timeout, thorough=everything, say=_output.talk).work(select(runs_dir, runs or []))
     outcomes = list(work)
-    rows = [[outcome.run, outcome.status, described(outcome)] for outcome in outcomes]
+    rows = [[outcome.run, outcome.tracker or "-", outcome.status, described(outcome)] for outcome in outcomes]
     found: dict[str, Any] = {"runs": [outcome.as_json() for outcome in outcomes]}
-    text = _output.table(["run", "status", "sent"], rows) if rows else f"no runs in {runs_dir}"
+    text = _output.table(["run", "tracker", "status", "sent"], rows) if rows else f"no runs in {runs_dir}"
     _output.result("sync", found, text, as_json=as_json)

@@ -62,7 +62,7 @@ def train(
     """
     from codctl.config.compose import load_config
     from codctl.errors import UsageError
-    from codctl.tracking import servers
+    from codctl.tracking import sinks
     from codctl.train.preflight import check_recipe, preflight, preflight_elsewhere
 
     if slurm and detach:
@@ -85,7 +85,7 @@ def train(
         slurm_checks.ask(_job_script(config, runs_dir), config.cluster)  # what SLURM refuses leaves nothing behind
     else:
         preflight(config)
-    servers.remember([config.tracking.mlflow_uri])
+    sinks.remember([config.tracking])
     run = _directory(config, runs_dir, recipe, command, fresh=fresh, fork=fork, extend=extend)
     if slurm or detach:
         _send(run, config, slurm=slurm, as_json=as_json)

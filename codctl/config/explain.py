@@ -223,6 +223,8 @@ def _type_words(annotation: Any) -> str:
             return _LISTED + ", ".join(args[0].model_fields)
         number = "" if args[-1] is Ellipsis else f"{len(args)} "
         return f"a list of {number}{_plural(args[0])}"
+    if origin is dict and typing.get_origin(args[1]) is dict:
+        return "a mapping of names to mappings"
     if origin is dict and args[1] is Any:
         return "a mapping of keys to values"
     if origin is dict:

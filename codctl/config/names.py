@@ -10,7 +10,7 @@ StrategyName = Literal["cod", "ralph_full", "ralph_sample", "drift", "distractor
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of a run or a sweep: it becomes a folder
 
 _RESERVED = re.compile(
-    r"(?P<aside>.+\.old-\d+)|(?P<own>sweeps|evaluations|mlflow-artifacts|mlflow\.db.*|lock)"
+    r"(?P<aside>.+\.old-\d+)|(?P<own>sweeps|evaluations|mlflow-artifacts|mlflow\.db.*|wandb|lock)"
     r"|(?P<file>.+\.(?:lock|json|jsonl))",
     re.IGNORECASE,
 )

@@ -476,11 +476,17 @@ class EvaluationConfig(Section):
 
 
 class TrackingConfig(Section):
-    mlflow: bool = cosmetic(True, "Mirror metrics and artifacts to MLflow.")
+    mlflow: bool = cosmetic(True, "Send copies of numbers, settings, evaluations and small files to MLflow.")
     mlflow_uri: str | None = cosmetic(
         None, "MLflow tracking URI; null is that of MLFLOW_TRACKING_URI, else a sqlite file in the runs folder."
     )
     experiment: str = cosmetic("codctl", "MLflow experiment.")
+    sinks: Annotated[tuple[str, ...], Field(strict=False)] = cosmetic(
+        (), "Trackers beside MLflow: wandb, tensorboard, or one of a plug-in."
+    )
+    options: dict[str, dict[str, str | int | float | bool]] = cosmetic(
+        {}, "What a tracker takes, by its name: `wandb: {project: lake, mode: offline}`."
+    )
     trajectories_every: int = resource(10, "Steps between stored rollouts, token for token.", ge=1, le=_MOST_STEPS)
     trajectory_packs: int = resource(
         1000, "Packs of each evaluation and stored step whose texts are kept for `codctl view`.", ge=0, le=_MOST_PACKS

@@ -60,7 +60,7 @@ Digest = Annotated[str, _matching(r"[0-9a-f]{16}", "a digest of 16 hex digits")]
 Sha256 = Annotated[str, _matching(r"[0-9a-f]{64}", "a hash of 64 hex digits")]
 JOB_ID = r"[1-9]\d{0,9}(_\d{1,9})?"
 JobId = Annotated[str, _matching(JOB_ID, "a job id such as 12 or 12_3")]
-MlflowId = Annotated[str, _matching(r"[A-Za-z0-9_-]{1,100}", "an id of letters and digits")]
+TrackerKey = Annotated[str, _matching(r"[0-9a-f]{32}", "a key of 32 hex digits")]
 InsidePath = Annotated[str, Field(max_length=4096), _inside()]
 SuitePath = Annotated[
     str,
@@ -153,34 +153,17 @@ class Stop(TypedDict):
     at: Word
 
 
-class MlflowRun(TypedDict):
-    """mlflow.json, of a run or a sweep"""
+class TrackerState(TypedDict):
+    """trackers/NAME.json, of a run or a sweep"""
 
-    schema: NotRequired[Count]
-    run_id: MlflowId | None
-    uri: Annotated[str, Field(max_length=4096)] | None
-    experiment: Word
-    key: NotRequired[MlflowId | Literal[""]]
+    schema: Literal[1]
+    key: TrackerKey
+    memory: Annotated[dict[Word, Annotated[str, Field(max_length=4096)] | None], Field(max_length=100)]
+    steps: dict[Text, int]
+    evaluations: dict[Text, Word]
+    files: dict[Text, Word]
+    status: Word
     place: NotRequired[Place]
-
-
-class MlflowNested(TypedDict):
-    """The MLflow run of an evaluation."""
-
-    stamp: Word
-    run_id: MlflowId
-
-
-class MlflowSent(TypedDict):
-    """mlflow-sent.json"""
-
-    run_id: MlflowId | Literal[""]
-    steps: NotRequired[dict[Word, int]]
-    params: NotRequired[bool]
-    status: NotRequired[Word]
-    evaluations: NotRequired[dict[Text, MlflowNested]]
-    artifacts: NotRequired[dict[Text, Word]]
-    in_doubt: NotRequired[bool]
 
 
 class Doing(TypedDict):

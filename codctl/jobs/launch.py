@@ -51,9 +51,6 @@ def detached(run: RunDirectory, config: Config, snapshot: code.Snapshot) -> dict
     Raises:
         StageError: It ended before, or was not up in time; the message holds the end of its log.
     """
-    from codctl.tracking.prepare import prepare
-
-    prepare([run], config.tracking)
     run.clear_stop()
     run.store_config()
     before = attempt.count(run.path)
@@ -78,9 +75,7 @@ def on_slurm(run: RunDirectory, config: Config, snapshot: code.Snapshot) -> dict
         RefusedError: SLURM refuses the job.
     """
     from codctl.jobs import slurm
-    from codctl.tracking.prepare import prepare
 
-    prepare([run], config.tracking)
     run.store_config()
     jobs = slurm.submit([run.path], config.cluster, folder=folder_of(run.path), name=run.name, code=snapshot.path)
     return {"run": str(run.path), "where": "slurm", "jobs": jobs, "code": snapshot.digest}

@@ -26,7 +26,7 @@ Kind = Literal["leftover", "code", "stage", "checkpoints", "old", "evaluation"]
 _LEFTOVER = re.compile(r"\..+\.tmp-(?P<pid>\d+)-[0-9a-f]{8}")
 _OLD = re.compile(r".+\.old-\d+")
 _OF_A_RUN = ("manifest.json", "sweep.json", "journal.jsonl")  # one of them lies in whatever was moved aside
-_FOREIGN = ("mlflow-artifacts",)  # the tracker's own
+_FOREIGN = ("mlflow-artifacts", "wandb")  # of trackers
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ SWEEPS, TRIALS = "sweeps", "trials"
 _LINKS_OF_SUBMITIT = "slurm/.submission_file_*.sh"  # left behind by earlier versions; only sbatch has read them
 # What only the holder of the lock writes; beside it others may be writing, a request to stop for one.
 _FOLDERS_OF_ATTEMPTS = ("stages", "suites", "attempts")
-_FILES_OF_ATTEMPTS = ("heartbeat.json", "metrics.jsonl", "metrics.rewound.jsonl", "report.html")
+_FILES_OF_ATTEMPTS = ("heartbeat.json", "metrics.jsonl", "report.html")
 
 
 class RunDirectory:

@@ -188,8 +188,6 @@ def prepare(
     Raises:
         RefusedError, PreflightError: As for a run's directory.
     """
-    from codctl.tracking.prepare import prepare as prepare_tracking
-
     stop.clear(record.folder)
     records.write(record)
     keep_suites(record.folder, plan.suites)
@@ -201,7 +199,6 @@ def prepare(
             say(f"{len(runs)} of {len(wanted)} run directories")
     if runs:
         os.sync()  # one for all that was written
-        prepare_tracking(runs, runs[0].config().tracking, parent=record.folder)
     return runs
 
 

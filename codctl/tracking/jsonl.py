@@ -1,4 +1,4 @@
-"""The metrics of a run on disk: one JSON object a line. This file is the truth, every tracker mirrors it."""
+"""The metrics of a run on disk: one JSON object a line. This file is the truth, trackers get copies."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from codctl.files import atomic, reader
-
-REWOUND = "metrics.rewound.jsonl"  # beside the log: records that were dropped, since a tracker may have seen them
 
 
 class MetricsLog:
@@ -41,20 +39,10 @@ class MetricsLog:
             _append(self.path, line.encode())
 
     def rewind(self, phase: str, step: int) -> None:
-        """Drop the records of `phase` with a later step, and a torn last line: what a resumed run writes again.
-
-        What is dropped is kept beside the log: a tracker that was sent it must be sent the same again, and not more.
-        """
-        if not self.path.exists():
-            return
-        records = self.read()
-        dropped = [record for record in records if record["phase"] == phase and record["step"] > step]
-        if dropped:
-            lines = "".join(json.dumps(record) + "\n" for record in dropped)
-            with atomic.storage_errors(self.path):
-                _append(self.path.with_name(REWOUND), lines.encode())
-        kept = [record for record in records if record["phase"] != phase or record["step"] <= step]
-        atomic.write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
+        """Drop the records of `phase` with a later step, and a torn last line: what a resumed run writes again."""
+        if self.path.exists():
+            kept = [record for record in self.read() if record["phase"] != phase or record["step"] <= step]
+            atomic.write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
 
     def read(self) -> list[dict[str, Any]]:
         return read(self.path)
@@ -84,10 +72,10 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def parse(line: bytes) -> dict[str, Any] | None:
     """One line as a record; None when it is torn or is none."""
-    from codctl.files import forms as files
+    from codctl.files import forms
 
     try:
         found = reader.parse(line)
-        return {**reader.check({"metrics": {}, "timing": {}, **found}, files.Metrics)}
+        return {**reader.check({"metrics": {}, "timing": {}, **found}, forms.Metrics)}
     except (ValueError, TypeError):
         return None

@@ -1,11 +1,7 @@
-"""The numbers of a run as a tracker gets them: every (key, step) has one value and one time, whatever happened.
+"""The numbers of a run as trackers get them.
 
-MLflow keeps two points that differ in key, step, time or value, and one of those that are the same. So what may have
-been sent once is only ever sent again unchanged: a record that a resumed run wrote again keeps, for the tracker, the
-time and the values that it had at first.
-
-A tracker gets what a chart can show: of each phase the first 100 records, every second one of the next 100, every
-fourth of the next 200, and so on; and the newest, once the run has ended. metrics.jsonl keeps every record.
+They get what a chart can show: of each phase the first 100 records, every second one of the next 100, every fourth of
+the next 200, and so on; and the newest, once the run has ended. metrics.jsonl keeps every record.
 """
 
 from __future__ import annotations
@@ -14,29 +10,14 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from codctl.files import reader
 from codctl.tracking import jsonl
+from codctl.tracking.sink import Point
 
 EVERY_RECORD_UP_TO = 100
 _LATEST_MS = 2**53
-
-
-class Point(NamedTuple):
-    """One number of one step.
-
-    Attributes:
-        key: Phase and name: `train/loss`.
-        step: Of the phase.
-        value: Finite.
-        at_ms: Wall time, milliseconds.
-    """
-
-    key: str
-    step: int
-    value: float
-    at_ms: int
 
 
 class PointsReader:
@@ -44,13 +25,12 @@ class PointsReader:
 
     Args:
         path: metrics.jsonl.
-        created_ms: Time of records that have none (of an older codctl).
+        created_ms: Time of records that have none.
     """
 
     def __init__(self, path: Path, created_ms: int = 0) -> None:
         self._path, self._created_ms = path, created_ms
         self._file: BinaryIO | None = None
-        self._first: dict[tuple[str, int], Point] = {}
         self._counts: Counter[str] = Counter()
         self._newest: dict[str, Mapping[str, Any]] = {}
 
@@ -63,11 +43,16 @@ class PointsReader:
         whole, newline, _ = self._file.read().rpartition(b"\n")  # the last line may still be on its way
         self._file.seek(start + len(whole) + len(newline))
         records = (jsonl.parse(line) for line in whole.splitlines())
-        return self._as_first(record for record in records if record is not None and self._is_kept(record))
+        return self._points(record for record in records if record is not None and self._is_kept(record))
 
     def newest(self) -> list[Point]:
         """Points of the last record of each phase, where they are not among the others."""
-        return self._as_first(self._newest.values())
+        return self._points(self._newest.values())
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _is_kept(self, record: Mapping[str, Any]) -> bool:
         phase = record["phase"]
@@ -78,14 +63,6 @@ class PointsReader:
         self._newest[phase] = record
         return False
 
-    def _as_first(self, records: Iterable[Mapping[str, Any]]) -> list[Point]:
-        return [self._first.get((point.key, point.step), point) for point in self._points(records)]
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
     def _is_same_file(self) -> bool:
         # While it is open its inode cannot be given to another file.
         try:
@@ -94,7 +71,7 @@ class PointsReader:
             return False
 
     def _open(self) -> bool:
-        """Begin at the start, as after a rewind: what was dropped by then is read first."""
+        """Begin at the start, as after a rewind."""
         self.close()
         self._counts.clear()
         self._newest.clear()
@@ -102,8 +79,6 @@ class PointsReader:
             self._file = reader.open_file(self._path)
         except (FileNotFoundError, reader.UnfitError):
             return False
-        for point in self._points(jsonl.read(self._path.with_name(jsonl.REWOUND))):
-            self._first.setdefault((point.key, point.step), point)
         return True
 
     def _points(self, records: Iterable[Mapping[str, Any]]) -> list[Point]:
@@ -119,12 +94,12 @@ def stride(number: int) -> int:
     return 1 << ((number - 1) // EVERY_RECORD_UP_TO).bit_length()
 
 
-def _at_ms(record: Mapping[str, Any], otherwise: int) -> int:
-    found = record.get("at_ms", otherwise)
-    return found if isinstance(found, int) and 0 <= found <= _LATEST_MS else otherwise
-
-
 def flat(record: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a record with the phase in front; nulls (not finite) are left out."""
     values = {**record.get("metrics", {}), **record.get("timing", {})}
     return {f"{record['phase']}/{name}": float(value) for name, value in values.items() if value is not None}
+
+
+def _at_ms(record: Mapping[str, Any], otherwise: int) -> int:
+    found = record.get("at_ms", otherwise)
+    return found if isinstance(found, int) and 0 <= found <= _LATEST_MS else otherwise

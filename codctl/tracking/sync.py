@@ -1,4 +1,4 @@
-"""`codctl sync`: bring MLflow up to what the runs folder holds, once and only once."""
+"""`codctl sync`: bring the trackers up to what the runs folder holds, once and only once."""
 
 from __future__ import annotations
 
@@ -7,44 +7,50 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from codctl.errors import BackendError, CodctlError, Problem, UsageError
 from codctl.log import log
 from codctl.runs.directory import SWEEPS, RunDirectory, find_run, list_runs, list_sweeps, trials_of
-from codctl.tracking import identity, server, sweeps
-from codctl.tracking import uri as uris
-from codctl.tracking.push import Push, Sent, tracking_of
-from codctl.tracking.sender import sending
+from codctl.tracking import feed, sinks, state
+from codctl.tracking.feed import Feed, Sent, tracking_of
+from codctl.tracking.sender import first_line
+from codctl.tracking.sink import Status
 
 _SAID_SINGLY = 20  # of more, only those with news
-_GONE_HINT = "start the server, or correct tracking.mlflow_uri; then repeat the command: nothing is lost"
-_REFUSED_HINT = "see the server's log; then repeat the command: nothing is lost"
+_HINT = "when it can be reached again, repeat the command: nothing is lost"
+_GOES_ON = ("running", "queued", "paused", "planned")
 
 
 @dataclass
 class Outcome:
-    """What happened to one run.
+    """What happened to one run or sweep and one tracker.
 
     Attributes:
         run: As the command line names it.
+        tracker: Empty for a run without one.
         status: How the run stands.
         sent: What was sent.
         note: Why nothing was, or what went wrong.
+        problems: What went wrong, with what to do.
     """
 
     run: str
+    tracker: str
     status: str
     sent: Sent = field(default_factory=Sent)
     note: str = ""
+    problems: list[Problem] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        return {"run": self.run, "status": self.status, "sent": asdict(self.sent), "note": self.note}
+        found = asdict(self)
+        del found["problems"]
+        return found
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Runs, and the sweeps whose own MLflow run is to be brought up to date, too."""
+    """Runs, and the sweeps whose own entry is to be brought up to date, too."""
 
     runs: Sequence[RunDirectory]
     sweeps: Sequence[Path]
@@ -72,12 +78,164 @@ def select(runs_dir: Path, names: Sequence[str]) -> Selection:
 
 
 def conclude(sweep: Path, *, deadline_s: float = 60.0) -> None:
-    """A sweep has ended or was summed up: send what MLflow lacks of it. A tracker that is down costs one warning."""
-    work = Sync(deadline_s=deadline_s, thorough=False, say=log.debug)
+    """A sweep has ended or was summed up: send what is missing. A tracker that is down costs one warning."""
+    _quietly(Selection(_readable(trials_of(sweep)), [sweep]), sweep.name, deadline_s)
+
+
+def evaluated(run: RunDirectory, *, deadline_s: float = 30.0) -> None:
+    """An evaluation of a run has ended: send it to where the run was. A tracker that is down costs one warning."""
+    with contextlib.suppress(CodctlError):
+        if any(state.load(run.path, run.root, name) for name in sinks.names(tracking_of(run))):
+            _quietly(Selection([run], []), run.title, deadline_s)
+
+
+def _quietly(selection: Selection, name: str, deadline_s: float) -> None:
     try:
-        list(work.work(Selection(_readable(trials_of(sweep)), [sweep])))
-    except BackendError as error:
-        log.warning("%s. Nothing is lost: `codctl sync %s` sends the rest", error.message, sweep.name)
+        list(Sync(deadline_s=deadline_s, thorough=False, say=log.debug).work(selection))
+    except CodctlError as error:
+        log.warning("%s. Nothing is lost: `codctl sync %s` sends the rest", error.message, name)
+
+
+class Sync:
+    """Sends what is missing, run by run.
+
+    Args:
+        deadline_s: For everything together, in seconds.
+        thorough: Ask the trackers also about runs of which all was sent.
+        say: For progress.
+    """
+
+    def __init__(self, *, deadline_s: float, thorough: bool, say: Callable[[str], None]) -> None:
+        self._ends_s, self._deadline_s = time.monotonic() + deadline_s, deadline_s
+        self._thorough, self._say = thorough, say
+        self._gone: dict[tuple[str, str], CodctlError] = {}
+
+    def work(self, selection: Selection) -> Iterator[Outcome]:
+        """The outcomes of each run, then of each sweep.
+
+        Raises:
+            BackendError: At the end, when a tracker was not there, said no, or was too slow. What it took is kept.
+        """
+        problems: list[Problem] = []
+        total = len(selection.runs) + len(selection.sweeps)
+        everything: list[RunDirectory | Path] = [*selection.runs, *selection.sweeps]
+        try:
+            for number, one in enumerate(everything, start=1):
+                for outcome in self._outcomes(one):
+                    problems += outcome.problems
+                    if outcome.sent or total <= _SAID_SINGLY:
+                        to = f" to {sinks.title(outcome.tracker)}" if outcome.tracker else ""
+                        self._say(f"{number} of {total}  {outcome.run}{to}: {described(outcome)}")
+                    yield outcome
+        except _TooSlowError:
+            problems.append(Problem(f"not done within {self._deadline_s:g} s", hint="the same command continues"))
+        if problems:
+            raise _failure(problems)
+
+    def _outcomes(self, one: RunDirectory | Path) -> Iterator[Outcome]:
+        """Of each of its trackers; one that fails keeps nothing from the others."""
+        title = one.title if isinstance(one, RunDirectory) else one.name
+        try:
+            trials = [one] if isinstance(one, RunDirectory) else _readable(trials_of(one))
+            status = one.status() if isinstance(one, RunDirectory) else _status_of(trials)
+            names = sinks.names(tracking_of(trials[0])) if trials else ()
+        except CodctlError as error:
+            yield _failed(Outcome(title, "", ""), error)
+            return
+        if not names:
+            yield Outcome(title, "", status, note="no tracker is switched on for it (tracking.mlflow, tracking.sinks)")
+        for name in names:
+            outcome = Outcome(title, name, status)
+            try:
+                if isinstance(one, RunDirectory):
+                    self._send_run(one, outcome)
+                elif not self._send_sweep(one, trials, outcome):
+                    continue
+            except CodctlError as error:
+                _failed(outcome, error)
+            yield outcome
+
+    def _send_run(self, run: RunDirectory, outcome: Outcome) -> None:
+        self._check()
+        tracker, status = outcome.tracker, cast("Status", outcome.status)
+        known = state.load(run.path, run.root, tracker)
+        if status == "running":
+            outcome.note = "in use: the process that runs it sends its numbers"
+            return
+        if status in ("planned", "queued") and known is None:
+            outcome.note = "not started yet"
+            return
+        with state.sending(run.path, tracker) as is_alone:
+            if not is_alone:
+                outcome.note = "in use: another process is sending it"
+                return
+            one = Feed(run, tracker, self._check)
+            outcome.sent = one.sent
+            try:
+                if self._thorough or not one.is_complete(status):
+                    with self._explained(tracker, one):
+                        one.attach(thorough=self._thorough)
+                        one.everything(status)
+            finally:
+                one.close()
+
+    def _send_sweep(self, folder: Path, trials: Sequence[RunDirectory], outcome: Outcome) -> bool:
+        """False for a tracker that shows no sweeps."""
+        self._check()
+        run, tracker, status = trials[0], outcome.tracker, cast("Status", outcome.status)
+        if not sinks.open_sink(tracker, tracking_of(run)).has_sweeps:
+            return False
+        if state.load(folder, run.root, tracker) is None:
+            outcome.note = "none of its trials has started"
+            return True
+        with self._explained(tracker):
+            outcome.sent = feed.send_sweep(folder, run, tracker, status, thorough=self._thorough)
+        return True
+
+    @contextlib.contextmanager
+    def _explained(self, tracker: str, one: Feed | None = None) -> Iterator[None]:
+        """Turn a tracker's errors into ours; one that is not there is asked once."""
+        where = (one.address if one else None) or ""
+        if reason := self._gone.get((tracker, where)):
+            raise reason
+        try:
+            yield
+        except (CodctlError, _TooSlowError):
+            raise
+        except Exception as error:
+            what = "refuses" if sinks.has_answered(tracker, error) else "cannot be reached"
+            found = BackendError(f"{sinks.title(tracker)} {what}: {first_line(error)}", where=where, hint=_HINT)
+            if what != "refuses":
+                self._gone[tracker, where] = found
+            raise found from error
+
+    def _check(self) -> None:
+        if time.monotonic() > self._ends_s:
+            raise _TooSlowError
+
+
+class _TooSlowError(Exception):
+    """The deadline has passed."""
+
+
+def described(outcome: Outcome) -> str:
+    """An outcome in words."""
+    if outcome.note:
+        return outcome.note
+    sent = outcome.sent
+    counts = {"numbers": sent.points, "evaluations": sent.evaluations, "files": sent.files}
+    words = [f"{name} {count}" for name, count in counts.items() if count]
+    words += [f"status {sent.status}"] if sent.status else []
+    return ", ".join(words) or "nothing to send"
+
+
+def _status_of(trials: Sequence[RunDirectory]) -> str:
+    """finished when all trials are; as long as one goes on, so does the sweep; else the worst that happened to one."""
+    found = {trial.status() for trial in trials}
+    if found & {*_GOES_ON}:
+        return "running"
+    worst = [word for word in ("failed", "died", "interrupted", "cancelled") if word in found]
+    return worst[0] if worst else "finished"
 
 
 def _readable(runs: list[RunDirectory]) -> list[RunDirectory]:
@@ -91,169 +249,15 @@ def _readable(runs: list[RunDirectory]) -> list[RunDirectory]:
     return found
 
 
-def evaluated(run: RunDirectory, *, deadline_s: float = 30.0) -> None:
-    """An evaluation of a run has ended: send it if MLflow knows the run. A tracker that is down costs one warning."""
-    known = identity.read(run.path, run.root)
-    if known is None or known.run_id is None:
-        return
-    try:
-        list(Sync(deadline_s=deadline_s, thorough=False, say=log.debug).work(Selection([run], [])))
-    except CodctlError as error:
-        log.warning("%s. Nothing is lost: `codctl sync %s` sends the rest", error.message, run.title)
-
-
-class Sync:
-    """Sends what is missing, run by run.
-
-    Args:
-        deadline_s: For everything together, in seconds.
-        thorough: Ask MLflow also about runs of which all was confirmed.
-        say: For progress.
-    """
-
-    def __init__(self, *, deadline_s: float, thorough: bool, say: Callable[[str], None]) -> None:
-        self._ends_s, self._deadline_s = time.monotonic() + deadline_s, deadline_s
-        self._thorough, self._say = thorough, say
-        self._clients: dict[tuple[str | None, Path], Any] = {}
-        self._gone: dict[tuple[str | None, Path], str] = {}
-
-    def work(self, selection: Selection) -> Iterator[Outcome]:
-        """Each run's outcome, then each sweep's.
-
-        Raises:
-            BackendError: At the end, when a server was not there, said no, or was too slow. What it took is kept.
-        """
-        problems: list[Problem] = []
-        total = len(selection.runs) + len(selection.sweeps)
-        everything: list[RunDirectory | Path] = [*selection.runs, *selection.sweeps]
-        for number, one in enumerate(everything, start=1):
-            try:
-                outcome = self._run(one) if isinstance(one, RunDirectory) else self._sweep(one)
-            except _TooSlowError:
-                problems.append(Problem(f"not done within {self._deadline_s:g} s", hint="the same command continues"))
-                break
-            except CodctlError as error:
-                problems.append(Problem(error.message, error.where or one.name, error.hint))
-                outcome = Outcome(one.name, "", note=error.message)
-            if outcome.sent or total <= _SAID_SINGLY:
-                self._say(f"{number} of {total}  {outcome.run}: {described(outcome)}")
-            yield outcome
-        if problems:
-            raise _failure(problems)
-
-    def _run(self, run: RunDirectory) -> Outcome:
-        status = run.status()
-        outcome = Outcome(run.title, status)
-        tracking = tracking_of(run)
-        known = identity.read(run.path, run.root)
-        if not tracking.mlflow:
-            outcome.note = "MLflow is switched off for this run (tracking.mlflow)"
-        elif status == "running":
-            outcome.note = "in use: the process that runs it sends its numbers"
-        elif status in ("planned", "queued") and not (known and known.run_id):
-            outcome.note = "not started yet"
-        else:
-            with sending(run.path) as is_alone:
-                if is_alone:
-                    outcome.sent = self._push(run, status)
-                else:
-                    outcome.note = "in use: another process is sending it"
-        return outcome
-
-    def _push(self, run: RunDirectory, status: str) -> Sent:
-        stored, _ = identity.settle(run.path, tracking_of(run), run.root)
-        push = Push(run, lambda: self._client(stored.uri, run.root), self._check)
-        try:
-            with self._explained(stored.uri, run.root):
-                if self._thorough or not push.is_complete(status):
-                    push.attach(thorough=self._thorough)
-                    push.everything(status)
-        finally:
-            push.close()
-        return push.sent
-
-    def _sweep(self, folder: Path) -> Outcome:
-        trials = _readable(trials_of(folder))
-        status = sweeps.status(trials)
-        outcome = Outcome(folder.name, status)
-        if not trials or not tracking_of(trials[0]).mlflow:
-            outcome.note = "none of its trials is mirrored to MLflow"
-            return outcome
-        root = trials[0].root
-        known = identity.read(folder, root)
-        if known is None or not known.run_id:
-            outcome.note = "none of its trials has started"
-            return outcome
-        with self._explained(known.uri, root):
-            connect = lambda: self._client(known.uri, root)  # noqa: E731
-            outcome.sent = sweeps.push(folder, known, root, status, connect, thorough=self._thorough)
-        return outcome
-
-    def _client(self, stored: str | None, root: Path) -> Any:
-        self._check()
-        if reason := self._gone.get((stored, root)):
-            raise BackendError(reason)
-        uris.to_connect(stored, root)  # lends this server's password, and takes back that of another
-        if (stored, root) not in self._clients:
-            self._say(f"connecting to {server.shown(stored, root)}")
-            client = server.connect(stored, root, timeout_s=server.SYNC_TIMEOUT_S)
-            self._clients[stored, root] = _InTime(client, self._check)
-        return self._clients[stored, root]
-
-    @contextlib.contextmanager
-    def _explained(self, stored: str | None, root: Path) -> Iterator[None]:
-        """Turn MLflow's errors into ours; a server that is not there is asked once."""
-        try:
-            yield
-        except (CodctlError, _TooSlowError):
-            raise
-        except Exception as error:
-            where, first = server.shown(stored, root), server.first_line(error)
-            if server.answered(error):
-                raise BackendError(f"MLflow refuses: {first}", where=where, hint=_REFUSED_HINT) from error
-            self._gone[stored, root] = f"MLflow cannot be reached at {where}"
-            raise BackendError(f"MLflow cannot be reached: {first}", where=where, hint=_GONE_HINT) from error
-
-    def _check(self) -> None:
-        if time.monotonic() > self._ends_s:
-            raise _TooSlowError
-
-
-class _TooSlowError(Exception):
-    """The deadline has passed."""
-
-
-class _InTime:
-    """A client that checks the deadline before each call: a slow server must not stretch it by every request."""
-
-    def __init__(self, client: Any, check: Callable[[], None]) -> None:
-        self._client, self._check_deadline = client, check
-
-    def __getattr__(self, name: str) -> Any:
-        self._check_deadline()
-        return getattr(self._client, name)
-
-
-def described(outcome: Outcome) -> str:
-    """An outcome in words."""
-    if outcome.note:
-        return outcome.note
-    sent = outcome.sent
-    counts = {
-        "settings": sent.params,
-        "numbers": sent.points,
-        "evaluations": sent.evaluations,
-        "files": sent.artifacts,
-        "duplicates removed": sent.removed,
-    }
-    words = [f"{name} {count}" for name, count in counts.items() if count]
-    words += [f"status {sent.status}"] if sent.status else []
-    return ", ".join(words) or "nothing to send"
-
-
 def _sweep_folder(runs_dir: Path, name: str) -> Path | None:
     places = (runs_dir / SWEEPS / name, Path(name))
     return next((path for path in places if path.name and (path / "sweep.json").is_file()), None)
+
+
+def _failed(outcome: Outcome, error: CodctlError) -> Outcome:
+    outcome.note = error.message
+    outcome.problems = [Problem(error.message, error.where or outcome.run, error.hint)]
+    return outcome
 
 
 def _failure(problems: Sequence[Problem]) -> BackendError:

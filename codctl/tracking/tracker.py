@@ -1,14 +1,16 @@
-"""Where a stage sends its numbers: the log on disk. A mirror, if there is one, reads them there."""
+"""Where a stage sends its numbers: the log on disk. The trackers of the recipe get them from there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from codctl.log import watching_only
 from codctl.runs.directory import RunDirectory
+from codctl.tracking import sinks
 from codctl.tracking.jsonl import MetricsLog
-from codctl.tracking.mirror import Mirror
+from codctl.tracking.sender import Sender
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config
@@ -19,15 +21,16 @@ class Tracker:
 
     Args:
         run: The run, whose lock this process holds.
-        config: Its config; `tracking` says whether it is mirrored to MLflow.
+        config: Its config; `tracking` says which trackers get copies.
     """
 
     def __init__(self, run: RunDirectory, config: Config) -> None:
-        self._log = MetricsLog(run.metrics_path)
-        self._mirror: Mirror | None = None
-        if config.tracking.mlflow:
-            with watching_only("the MLflow mirror"):
-                self._mirror = Mirror(run.path, run.title, run.report_trouble)
+        self._run, self._log = run, MetricsLog(run.metrics_path)
+        self._trouble: dict[str, str] = {}
+        self._senders: list[Sender] = []
+        with watching_only("the trackers"):
+            for name in sinks.names(config.tracking):
+                self._senders.append(Sender(run.path, run.title, name, partial(self._report, name)))
 
     def log(
         self, step: int, phase: str, metrics: Mapping[str, float], timing: Mapping[str, float] | None = None
@@ -48,7 +51,14 @@ class Tracker:
         return [record["step"] for record in self.records(phase)]
 
     def finish(self, status: str) -> None:
-        """End with finished, failed, interrupted, cancelled or paused; waits for the mirror only a little."""
-        if self._mirror:
-            with watching_only("the MLflow mirror"):
-                self._mirror.finish(status)
+        """End with finished, failed, interrupted, cancelled or paused; waits for the trackers only a little."""
+        with watching_only("the trackers"):
+            for sender in self._senders:
+                sender.end(status)
+            for sender in self._senders:
+                sender.wait()
+
+    def _report(self, name: str, trouble: str) -> None:
+        """Let `codctl status` show what is wrong with the trackers at the moment."""
+        self._trouble[name] = trouble
+        self._run.report_trouble("; ".join(text for text in self._trouble.values() if text))

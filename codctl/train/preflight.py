@@ -14,6 +14,7 @@ from codctl.plan.hardware import has_gpu
 from codctl.plan.placement import place
 from codctl.plan.sizes import find_model
 from codctl.quantities import counted
+from codctl.tracking import sinks
 from codctl.train.world_checks import check_prompts, check_worlds
 
 
@@ -33,6 +34,8 @@ def check_recipe(config: Config) -> None:
 
     A model folder is looked into, and a hub id where the cache has it.
     """
+    for name in sinks.names(config.tracking):
+        sinks.TRACKERS.check(name)
     check_worlds(config)
     check_arms(config.evaluation.arms)
     if not config.model.path and not config.warm_start.enabled and config.train.enabled:
@@ -59,6 +62,7 @@ def check_machine(config: Config) -> None:
     model, engine = config.model, config.engine
     if engine.kind == "vllm" and not engine.servers:
         check_installed()
+    sinks.check_installed(config.tracking)
     _check_device(config)
     check_plan(_on_this_machine(config))
     if not model.path or hub.find(model.path, model.revision, weights=False):

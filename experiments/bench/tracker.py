@@ -2,10 +2,10 @@
 
     .venv/bin/python experiments/bench/tracker.py [--rounds 4] [--steps 10]
 
-Blocks of steps follow each other in one process: no tracker, a sqlite file, a real MLflow server, the same behind a
-proxy that adds 5 s to every answer, and an address where nobody is. All mirrors are started first; during a block only
-its own is awake (SIGCONT, SIGSTOP). Printed is the median over rounds of (mean or median step of the block / that
-without a tracker in the same round).
+Blocks of steps follow each other in one process: no tracker, MLflow's sqlite file, TensorBoard, Weights & Biases
+offline, and an MLflow server where nobody is. All senders are started first; during a block only its own is awake
+(SIGCONT, SIGSTOP). Printed is the median over rounds of (mean or median step of the block / that without a tracker in
+the same round).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,24 +27,21 @@ from codctl.cli._output import table
 from codctl.config.schema import Config
 from codctl.runs.directory import RunDirectory
 from codctl.tracking.jsonl import MetricsLog
-from codctl.tracking.mirror import Mirror
-from tests.tracking.faults import Server
+from codctl.tracking.sender import Sender
 
 NONE = "none"
-SLOW_S = 5.0
 UP_S = 60.0
 _REST_S, _LEAST_S = 1.0, 1.0
-_PROXY = """
-import sys, time
-from tests.tracking.faults import Proxy
-proxy = Proxy(int(sys.argv[1]))
-proxy.delay_s = float(sys.argv[2])
-print(proxy.uri, flush=True)
-time.sleep(1e6)
-"""
+TRACKERS: dict[str, tuple[str, dict[str, Any]]] = {
+    NONE: ("", {"mlflow": False}),
+    "sqlite": ("mlflow", {}),
+    "tensorboard": ("tensorboard", {"mlflow": False, "sinks": ["tensorboard"]}),
+    "wandb": ("wandb", {"mlflow": False, "sinks": ["wandb"], "options": {"wandb": {"mode": "offline"}}}),
+    "dead": ("mlflow", {"mlflow_uri": "http://127.0.0.1:9"}),
+}
 
 
-def recipe(steps: int, name: str, uri: str | None) -> Config:
+def recipe(steps: int, name: str, tracking: Mapping[str, Any]) -> Config:
     return Config.model_validate(
         {
             "name": name,
@@ -53,7 +49,7 @@ def recipe(steps: int, name: str, uri: str | None) -> Config:
             "model": {"build": {"layers": 2, "width": 64, "heads": 2, "kv_heads": 2, "ffn": 128}},
             "sampling": {"solve_tokens": 8, "update_tokens": 12},
             "train": {"steps": steps, "packs": 8, "rollouts": 4, "lr": 1e-4, "checkpoint_every": 10**6},
-            "tracking": {"mlflow": name != NONE, "mlflow_uri": uri, "trajectories_every": 10**6},
+            "tracking": {**tracking, "trajectories_every": 10**6},
             "runtime": {"threads": 1},
         }
     )
@@ -62,13 +58,15 @@ def recipe(steps: int, name: str, uri: str | None) -> Config:
 class Turns:
     """Stands in for the tracker of a run, and is another one for each block of steps."""
 
-    def __init__(self, folder: Path, uris: Mapping[str, str | None], steps: int) -> None:
+    def __init__(self, folder: Path, steps: int) -> None:
         self._steps, self._done, self._block = steps, 0, 0
-        self._runs = {name: self._run(folder / name, name, uri) for name, uri in uris.items()}
-        self._mirrors = {name: Mirror(run.path, run.name) for name, run in self._runs.items() if name != NONE}
-        for mirror in self._mirrors.values():
-            _wait_until_at_work(mirror)
-            _send(mirror, signal.SIGSTOP)
+        self._runs = {name: self._run(folder / name, name, tracking) for name, (_, tracking) in TRACKERS.items()}
+        self._senders = {
+            name: Sender(run.path, run.name, TRACKERS[name][0]) for name, run in self._runs.items() if name != NONE
+        }
+        for sender in self._senders.values():
+            _wait_until_at_work(sender)
+            _send(sender, signal.SIGSTOP)
         self.times: dict[str, list[list[float]]] = defaultdict(list)
         self._begin()
 
@@ -86,13 +84,14 @@ class Turns:
         pass
 
     def end(self) -> None:
-        for mirror in self._mirrors.values():
-            _send(mirror, signal.SIGCONT)
-            mirror.finish("interrupted", deadline_s=0.1)
+        for sender in self._senders.values():
+            _send(sender, signal.SIGCONT)
+            sender.end("interrupted", deadline_s=0.1)
+            sender.wait()
 
     def _sleep(self) -> None:
-        if self._current.name in self._mirrors:
-            _send(self._mirrors[self._current.name], signal.SIGSTOP)
+        if self._current.name in self._senders:
+            _send(self._senders[self._current.name], signal.SIGSTOP)
 
     @property
     def _current(self) -> RunDirectory:
@@ -101,18 +100,18 @@ class Turns:
     def _begin(self) -> None:
         run = self._current
         self.times[run.name].append([])
-        if run.name in self._mirrors:
-            _send(self._mirrors[run.name], signal.SIGCONT)
+        if run.name in self._senders:
+            _send(self._senders[run.name], signal.SIGCONT)
         self._started_s = time.perf_counter()
 
     @staticmethod
-    def _run(root: Path, name: str, uri: str | None) -> RunDirectory:
-        return RunDirectory.create_or_continue(root, recipe(1, name, uri), recipe="bench", command=["bench"])
+    def _run(root: Path, name: str, tracking: Mapping[str, Any]) -> RunDirectory:
+        return RunDirectory.create_or_continue(root, recipe(1, name, tracking), recipe="bench", command=["bench"])
 
 
-def _wait_until_at_work(mirror: Mirror) -> None:
+def _wait_until_at_work(sender: Sender) -> None:
     """Imports are done when the process has used the processor and then rests; what follows is the tracker."""
-    process = mirror._process
+    process = sender._process
     assert process is not None
     deadline_s, used_s = time.monotonic() + UP_S, 0.0
     while time.monotonic() < deadline_s and process.poll() is None:
@@ -122,9 +121,9 @@ def _wait_until_at_work(mirror: Mirror) -> None:
             return
 
 
-def _send(mirror: Mirror, number: int) -> None:
-    if mirror._process is not None and mirror._process.poll() is None:
-        mirror._process.send_signal(number)
+def _send(sender: Sender, number: int) -> None:
+    if sender._process is not None and sender._process.poll() is None:
+        sender._process.send_signal(number)
 
 
 def _cpu_s(pid: int) -> float:
@@ -132,15 +131,15 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def measure(rounds: int, steps: int, folder: Path, uris: Mapping[str, str | None]) -> Turns:
+def measure(rounds: int, steps: int, folder: Path) -> Turns:
     from codctl.models.build_model import build_model
     from codctl.train.cod_train import cod_train
     from codctl.train.setup import prepare_process
 
     prepare_process(threads=1)
-    config = recipe(rounds * steps * len(uris), "training", None)
+    config = recipe(rounds * steps * len(TRACKERS), "training", {"mlflow": False})
     run = RunDirectory.create_or_continue(folder, config, recipe="bench", command=["bench"])
-    turns = Turns(folder, uris, steps)
+    turns = Turns(folder, steps)
     quiet: Any = _Quiet()
     try:
         cod_train(run, config, build_model(run, config, quiet), turns, quiet)  # type: ignore[arg-type]
@@ -162,22 +161,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--steps", type=int, default=10)
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that server, proxy and mirrors end, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that senders end, too
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        server = Server(folder)
-        server.start()
-        command = [sys.executable, "-c", _PROXY, str(server.port), str(SLOW_S)]
-        proxy = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
-        try:
-            slow = proxy.stdout.readline().strip()
-            direct = f"http://127.0.0.1:{server.port}"
-            uris = {NONE: None, "sqlite": None, "server": direct, "slow": slow, "dead": "http://127.0.0.1:9"}
-            turns = measure(options.rounds, options.steps, folder, uris)
-        finally:
-            proxy.kill()
-            proxy.wait()
-            server.kill()
+        turns = measure(options.rounds, options.steps, Path(name))
     rows = []
     for mode, blocks in turns.times.items():
         pairs = list(zip(blocks, turns.times[NONE], strict=False))

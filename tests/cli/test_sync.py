@@ -39,8 +39,10 @@ def test_nothing_to_do(cli: Any, home: Path) -> None:
     _run(home, "off", mlflow=False)
     found = cli("sync", "--json")
     assert found.code == 0
-    assert found.json["result"]["runs"][0]["note"] == "MLflow is switched off for this run (tracking.mlflow)"
-    assert not (home / "runs" / "off" / "mlflow.json").exists()
+    assert (
+        found.json["result"]["runs"][0]["note"] == "no tracker is switched on for it (tracking.mlflow, tracking.sinks)"
+    )
+    assert not (home / "runs" / "off" / "trackers").exists()
 
 
 def test_no_such_run(cli: Any, home: Path) -> None:
@@ -59,7 +61,7 @@ def test_the_server_is_away(cli: Any, home: Path, monkeypatch: pytest.MonkeyPatc
     found = cli("sync")
     assert found.code == 7
     assert f"error: {uri}: MLflow cannot be reached" in found.err
-    assert "start the server, or correct tracking.mlflow_uri; then repeat the command" in found.err
+    assert "when it can be reached again, repeat the command: nothing is lost" in found.err
     error = cli("sync", "a", "--json").json["error"]
     assert (error["kind"], error["where"]) == ("backend", uri)
 
@@ -68,7 +70,7 @@ def test_a_server_that_only_the_folder_names(cli: Any, home: Path) -> None:
     _run(home, "gift", mlflow_uri="http://stranger:5000")
     found = cli("sync")
     assert found.code == 7
-    assert "http://stranger:5000 is not contacted: only the run's folder names this MLflow server" in found.err
+    assert "http://stranger:5000 is not contacted: only the run's folder names this tracker" in found.err
     assert "→ if you trust it: export MLFLOW_TRACKING_URI=http://stranger:5000" in found.err
 
 
@@ -81,7 +83,7 @@ def test_a_file_system_without_locks(cli: Any, home: Path, monkeypatch: pytest.M
     monkeypatch.setattr("fcntl.flock", no_locks)
     found = cli("sync")
     assert found.code == 7
-    assert f"error: {run.path.relative_to(home)}/mlflow.lock: cannot lock: No locks available" in found.err
+    assert f"error: {run.path.relative_to(home)}/trackers/mlflow.lock: cannot lock: No locks available" in found.err
     assert cli("status").code == 0
     (run.path / "stages" / "cod_train" / "checkpoints").mkdir(parents=True)
     cleaned = cli("runs", "clean", "--checkpoints", "--yes")
@@ -114,14 +116,7 @@ def test_sent_once(cli: Any, home: Path) -> None:
     _run(home, "tiny")
     first = cli("sync", "tiny")
     assert first.code == 0
-    assert "numbers 1, files 1, status FINISHED" in first.out
-    assert "connecting to sqlite:///" in first.err
-    assert cli("sync", "--json").json["result"]["runs"][0]["sent"] == {
-        "made": 0,
-        "params": 0,
-        "points": 0,
-        "evaluations": 0,
-        "artifacts": 0,
-        "removed": 0,
-        "status": "",
-    }
+    assert "numbers 1, files 1, status finished" in first.out
+    assert "1 of 1  tiny to MLflow: numbers 1" in first.err
+    [found] = cli("sync", "--json").json["result"]["runs"]
+    assert (found["tracker"], found["sent"]) == ("mlflow", {"points": 0, "evaluations": 0, "files": 0, "status": ""})

@@ -112,7 +112,7 @@ def a_report_that_cannot_be_written(setting: Setting) -> None:
 
 
 def _with_sender(setting: Setting, seconds: int) -> list[subprocess.Popen[bytes]]:
-    from codctl.tracking import mirror
+    from codctl.tracking import sender
 
     started: list[subprocess.Popen[bytes]] = []
 
@@ -124,8 +124,8 @@ def _with_sender(setting: Setting, seconds: int) -> list[subprocess.Popen[bytes]
         started.append(process)
         return process
 
-    setting.patch.setattr(mirror, "start", start)
-    setting.patch.setattr(mirror, "_FINISH_DEADLINE_S", 0.2)
+    setting.patch.setattr(sender, "start", start)
+    setting.patch.setattr(sender, "_FINISH_DEADLINE_S", 0.2)
     setting.overrides.append("tracking.mlflow=true")
     return started
 
@@ -140,13 +140,13 @@ def a_tracking_server_that_does_not_answer_any_more(setting: Setting) -> None:
 
 
 def a_tracker_that_raises(setting: Setting) -> None:
-    from codctl.tracking.mirror import Mirror
+    from codctl.tracking.sender import Sender
 
     def fail(*_: object) -> None:
         raise RuntimeError("a tracker with a fault of its own")
 
     _with_sender(setting, 0)
-    setting.patch.setattr(Mirror, "finish", fail)
+    setting.patch.setattr(Sender, "end", fail)
 
 
 WAYS = {

@@ -61,7 +61,7 @@ def tracked(runs_dir: str) -> dict[str, Any]:
 
     run = folder(Path(runs_dir))
     client = MlflowClient(tracking_uri=f"sqlite:///{Path(runs_dir).resolve() / 'mlflow.db'}")
-    stored = json.loads((run / "mlflow.json").read_text())["run_id"]
+    stored = json.loads((run / "trackers" / "mlflow.json").read_text())["memory"]["run_id"]
     mine = client.get_run(stored)
     everything = client.search_runs([mine.info.experiment_id])
     expected = {

@@ -20,7 +20,7 @@ from codctl.evaluate.suite import refuse_unplayed
 from codctl.outcomes import FAULTS, UNREADABLE, ReplyFault
 from codctl.report.suite_answer import headline
 from codctl.results import replies
-from codctl.tracking.evaluations import Evaluation, points
+from codctl.tracking.contents import points_of
 
 CHAT = ByteChat()
 HINTS = "--- Start of updated hints --- x --- End of updated hints ---"
@@ -187,6 +187,6 @@ def test_results_from_before_replies_were_counted_can_be_shown() -> None:
 
 def test_a_tracker_gets_the_counts() -> None:
     result = played(reply("", cut=True))["parts"][0]
-    found = {(p.key, p.step): p.value for p in points(Evaluation("suites/s", "", result, ()), 0)}
+    found = {(p.key, p.step): p.value for p in points_of(result, 0)}
     assert found["replies/cut", 0] == 12
     assert found["own/replies/solve_cut", 1] == 3

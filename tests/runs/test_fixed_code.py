@@ -29,8 +29,8 @@ import codctl.seeds, codctl.results.statistics, codctl.envs.frozen_lake.text
 from importlib import resources
 print(resources.files("codctl.report").joinpath("templates", "style.css").read_text()[:20])
 print(code.digest() == code.snapshot(Path("runs")).digest)
-from codctl.tracking import mirror
-child = mirror.start("codctl.runs.code", [])
+from codctl.tracking import sender
+child = sender.start("codctl.runs.code")
 print(child.wait(), codctl.__file__)
 print(*kept)
 """

@@ -1,27 +1,24 @@
-"""Runs made of files alone, a database that is made once, a real server behind a proxy that fails on command."""
+"""Runs made of files alone, and a database that is made once."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
-import sys
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from codctl.config.schema import Config
 from codctl.runs.directory import RunDirectory
-from codctl.tracking import server, servers
+from codctl.tracking import mlflow_server, sinks
 from codctl.tracking.jsonl import MetricsLog
 from codctl.tracking.points import flat
 
-_OURS = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+_OURS = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "WANDB_MODE", "CODCTL_TRACKERS")
 _SET = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT")
 
 
@@ -39,7 +36,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tables")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        server.connect(None, folder, timeout_s=10)
+        mlflow_server.connect(None, folder)
     return folder / "mlflow.db"
 
 
@@ -52,61 +49,17 @@ def runs_dir(tmp_path: Path, tables: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def faults() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tracking_faults", Path(__file__).parent / "faults.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["tracking_faults"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def mlflow_server(faults: ModuleType, tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(tables, folder / "server.db")
-    found = faults.Server(folder)
-    try:
-        found.start()
-        yield found
-    finally:
-        found.kill()
-
-
-@pytest.fixture(scope="module")
-def _proxy(faults: ModuleType, mlflow_server: Any) -> Iterator[Any]:
-    found = faults.Proxy(mlflow_server.port)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def proxy(_proxy: Any) -> Any:
-    _proxy.reset()
-    return _proxy
-
-
 MakeRun = Callable[..., RunDirectory]
 
 
 @pytest.fixture
-def make_run(runs_dir: Path) -> MakeRun:
+def make_run(tmp_path: Path) -> MakeRun:
     """A run as training leaves it, but for its models."""
 
-    def make(
-        name: str = "tiny",
-        *,
-        uri: str | None = None,
-        steps: int = 3,
-        sweep: Path | None = None,
-        into: Path = runs_dir,
-    ) -> RunDirectory:
-        tracking = {"mlflow_uri": uri, "experiment": f"codctl-{runs_dir.parent.name}"}
-        config = Config.model_validate({"name": name, "tracking": tracking})
-        servers.remember([uri])  # as `codctl train` does
-        run = RunDirectory.create_or_continue(into, config, recipe="tiny", command=["codctl"], sweep=sweep)
+    def make(name: str = "tiny", *, steps: int = 3, sweep: Path | None = None, **tracking: Any) -> RunDirectory:
+        config = Config.model_validate({"name": name, "tracking": {"experiment": tmp_path.name, **tracking}})
+        sinks.remember([config.tracking])  # as `codctl train` does
+        run = RunDirectory.create_or_continue(tmp_path / "runs", config, recipe="tiny", command=["codctl"], sweep=sweep)
         train(run, 1, steps)
         return run
 
@@ -144,11 +97,11 @@ def ended() -> Callable[[RunDirectory, str], None]:
 
 
 @pytest.fixture
-def mirrored() -> Callable[[Any, RunDirectory], dict[str, list[tuple[int, float]]]]:
+def in_mlflow() -> Callable[[Any, RunDirectory], dict[str, list[tuple[int, float]]]]:
     """All that MLflow holds of a run's numbers: of each key every point, doubled ones too."""
 
     def read(client: Any, run: RunDirectory) -> dict[str, list[tuple[int, float]]]:
-        run_id = json.loads((run.path / "mlflow.json").read_text())["run_id"]
+        run_id = json.loads((run.path / "trackers" / "mlflow.json").read_text())["memory"]["run_id"]
         keys = client.get_run(run_id).data.metrics
         return {key: sorted((m.step, m.value) for m in client.get_metric_history(run_id, key)) for key in keys}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from codctl.errors import StageError
-from codctl.tracking.jsonl import REWOUND, MetricsLog, read
+from codctl.tracking.jsonl import MetricsLog, read
 
 
 def _filled(path: Path, steps: int) -> MetricsLog:
@@ -64,14 +64,6 @@ def test_rewind_and_repeat_gives_the_same_but_for_the_time(tmp_path: Path) -> No
 
 def _without_time(metrics: MetricsLog) -> list[dict[str, object]]:
     return [{key: value for key, value in record.items() if key != "at_ms"} for record in metrics.read()]
-
-
-def test_what_is_dropped_is_kept_beside_the_log(tmp_path: Path) -> None:
-    metrics = _filled(tmp_path / "m.jsonl", 3)
-    dropped = metrics.read()[-1]
-    metrics.rewind("train", 2)
-    metrics.rewind("train", 2)
-    assert read(tmp_path / REWOUND) == [dropped]
 
 
 @pytest.mark.parametrize("cut", [1, 5, 40])

@@ -15,7 +15,8 @@ import pytest
 
 from codctl.errors import BackendError
 from codctl.runs.directory import RunDirectory
-from codctl.tracking import server, servers, uri
+from codctl.tracking import mlflow_server as uri
+from codctl.tracking import trust
 from codctl.tracking.sync import Outcome, Sync, select
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow and its friends warn about each other
@@ -52,18 +53,18 @@ def _sync(runs_dir: Path, *names: str) -> dict[str, Outcome]:
 
 
 def _written(run: RunDirectory) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((run.path / "mlflow.json").read_text())
+    found: dict[str, Any] = json.loads((run.path / "trackers" / "mlflow.json").read_text())
     return found
 
 
-def _write(run: RunDirectory, **changes: Any) -> None:
-    (run.path / "mlflow.json").write_text(json.dumps({**_written(run), **changes}))
+def _write_(run: RunDirectory, **changes: Any) -> None:
+    (run.path / "trackers" / "mlflow.json").write_text(json.dumps({**_written(run), **changes}))
 
 
 def test_a_server_that_only_the_folder_names_gets_no_request_and_no_password(
     make_run: Any, ended: Callable[..., None], stranger: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = make_run("gift", uri=stranger.uri)
+    run = make_run("gift", mlflow_uri=stranger.uri)
     ended(run, "finished")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
@@ -71,7 +72,7 @@ def test_a_server_that_only_the_folder_names_gets_no_request_and_no_password(
     shutil.rmtree(os.environ["XDG_STATE_HOME"])
     with pytest.raises(BackendError) as refused:
         _sync(run.root, "gift")
-    assert refused.value.message == (f"{stranger.uri} is not contacted: only the run's folder names this MLflow server")
+    assert refused.value.message == (f"{stranger.uri} is not contacted: only the run's folder names this tracker")
     assert refused.value.hint == f"if you trust it: export MLFLOW_TRACKING_URI={stranger.uri}"
     assert stranger.heard == []
     monkeypatch.setenv("MLFLOW_TRACKING_URI", stranger.uri)
@@ -84,7 +85,7 @@ def test_a_password_in_the_environments_address_is_for_that_server_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:pw@company/x")
-    servers.remember(["http://mine:5000/"])
+    trust.remember(["http://mine:5000/", "https://me:pw@company/x"])
     assert uri.to_connect("https://company/x", tmp_path) == "https://company/x"
     assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "pw"
     assert uri.to_connect("http://mine:5000", tmp_path) == "http://mine:5000"
@@ -97,28 +98,27 @@ def test_a_password_in_the_environments_address_is_for_that_server_alone(
 
 
 def test_a_home_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CODCTL_MLFLOW_SERVERS", "")
+    monkeypatch.setenv("CODCTL_TRACKERS", "")
     monkeypatch.setenv("XDG_STATE_HOME", "/dev/null/none")
-    servers.remember(["http://mine:5000"])
+    trust.remember(["http://mine:5000"])
     assert uri.to_connect("http://mine:5000", tmp_path) == "http://mine:5000"
 
 
 @pytest.mark.parametrize(
     "forged",
     [
-        lambda theirs, _: {"run_id": theirs["run_id"]},
-        lambda theirs, _: {"run_id": theirs["run_id"], "key": theirs["key"]},
-        lambda theirs, _: {"run_id": theirs["run_id"], "key": ""},
-        lambda theirs, _: {"run_id": None, "key": theirs["key"]},
+        lambda theirs, _: {"memory": theirs["memory"]},
+        lambda theirs, _: {"memory": theirs["memory"], "key": theirs["key"]},
+        lambda theirs, _: {"memory": {}, "key": theirs["key"]},
         lambda theirs, gift: {**theirs, "place": {**theirs["place"], "inode": gift.path.stat().st_ino}},
     ],
-    ids=["its id", "its id and key", "as of an older codctl", "its key", "the file with this folder's inode"],
+    ids=["its id", "its id and key", "its key", "the file with this folder's inode"],
 )
 def test_the_mlflow_run_of_another_folder_is_left_alone(
     runs_dir: Path,
     make_run: Any,
     ended: Callable[..., None],
-    mirrored: Callable[..., Any],
+    in_mlflow: Callable[..., Any],
     forged: Callable[..., dict[str, Any]],
 ) -> None:
     original = make_run("original", steps=2)
@@ -128,37 +128,36 @@ def test_the_mlflow_run_of_another_folder_is_left_alone(
     gift = make_run("gift", steps=5)
     ended(gift, "failed")
     (gift.path / "report.html").write_text("the gift's")
-    (gift.path / "mlflow.json").write_text(json.dumps({**_written(original), **forged(_written(original), gift)}))
+    (gift.path / "trackers").mkdir()
+    written = {**_written(original), "key": "0" * 32, **forged(_written(original), gift)}
+    (gift.path / "trackers" / "mlflow.json").write_text(json.dumps(written))
     _sync(runs_dir)
-    client = server.connect(None, runs_dir, timeout_s=10)
-    ours = client.get_run(_written(original)["run_id"])
+    client = uri.connect(None, runs_dir)
+    ours = client.get_run(_written(original)["memory"]["run_id"])
     assert (ours.info.status, ours.info.run_name, ours.info.lifecycle_stage) == ("FINISHED", "original", "active")
-    assert len(mirrored(client, original)["train/loss"]) == 2
+    assert len(in_mlflow(client, original)["train/loss"]) == 2
     assert _page(client, original) == "the original's"
-    assert _written(gift)["run_id"] != _written(original)["run_id"]
-    assert len(mirrored(client, gift)["train/loss"]) == 5
+    assert _written(gift)["memory"]["run_id"] != _written(original)["memory"]["run_id"]
+    assert len(in_mlflow(client, gift)["train/loss"]) == 5
     assert _page(client, gift) == "the gift's"
 
 
-def test_receipts_that_name_the_mlflow_runs_of_others(
-    runs_dir: Path, make_run: Any, ended: Callable[..., None], evaluate: Callable[..., None]
+def test_a_plug_in_that_only_the_folder_names_is_not_imported(
+    make_run: Any, ended: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, gift = make_run("original"), make_run("gift")
-    for run in (original, gift):
-        ended(run, "finished")
-        evaluate(run, "stages/evaluation/after")
-    _sync(runs_dir)
-    theirs = json.loads((original.path / "mlflow-sent.json").read_text())["evaluations"]["stages/evaluation/after"]
-    sent = json.loads((gift.path / "mlflow-sent.json").read_text())
-    sent["evaluations"]["stages/evaluation/after"]["run_id"] = theirs["run_id"]
-    (gift.path / "mlflow-sent.json").write_text(json.dumps(sent))
-    evaluate(gift, "stages/evaluation/after", digest="another")
-    (gift.path / "stages/evaluation/after/report.html").write_text("the gift's")
-    _sync(runs_dir, "gift")
-    client = server.connect(None, runs_dir, timeout_s=10)
-    nested = client.get_run(theirs["run_id"])
-    assert (nested.info.lifecycle_stage, nested.data.params["digest"]) == ("active", "d1")
-    assert [file.path for file in client.list_artifacts(theirs["run_id"])] == ["result.json"]
+    (tmp_path / "stranger.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another home"))
+    run = RunDirectory(make_run("gift", mlflow=False).path)
+    config = json.loads((run.path / "config.json").read_text())
+    config["config"]["tracking"]["sinks"] = ["stranger:Sink"]
+    (run.path / "config.json").write_text(json.dumps(config))
+    ended(run, "finished")
+    with pytest.raises(BackendError) as refused:
+        _sync(run.root, "gift")
+    assert refused.value.message.startswith("tracker stranger:Sink is not contacted")
+    assert refused.value.hint == "if you trust it: export CODCTL_TRACKERS='tracker stranger:Sink'"
+    assert not (tmp_path / "imported").exists()
 
 
 def test_links_are_not_followed(
@@ -178,7 +177,7 @@ def test_links_are_not_followed(
     assert {path.name for path in sent} == {"config.json", "result.json"}
 
 
-def test_numbers_that_are_none(runs_dir: Path, make_run: Any, ended: Callable[..., None], mirrored: Any) -> None:
+def test_numbers_that_are_none(runs_dir: Path, make_run: Any, ended: Callable[..., None], in_mlflow: Any) -> None:
     run = make_run(steps=1)
     ended(run, "finished")
     strange = [{"a": "x", "b": [1], "c": 10**400, "d": True}, [1], None]
@@ -187,12 +186,12 @@ def test_numbers_that_are_none(runs_dir: Path, make_run: Any, ended: Callable[..
             record = {"step": step, "phase": "train", "metrics": metrics, "timing": "no", "at_ms": "now"}
             file.write(json.dumps(record) + "\n" + json.dumps({**record, "step": 10**40, "metrics": {"d": 1}}) + "\n")
     _sync(runs_dir)
-    client = server.connect(None, runs_dir, timeout_s=10)
-    assert mirrored(client, run)["train/loss"] == [(1, 1.0)]
+    client = uri.connect(None, runs_dir)
+    assert in_mlflow(client, run)["train/loss"] == [(1, 1.0)]
 
 
 def _page(client: Any, run: RunDirectory) -> str:
     from tests.tracking.test_sync import _forget_files
 
     _forget_files()
-    return Path(client.download_artifacts(_written(run)["run_id"], "report.html")).read_text()
+    return Path(client.download_artifacts(_written(run)["memory"]["run_id"], "report.html")).read_text()

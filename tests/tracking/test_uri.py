@@ -9,7 +9,7 @@ import pytest
 
 from codctl.config.credentials import has_credentials, redacted, without_credentials
 from codctl.config.schema import TrackingConfig
-from codctl.tracking import uri
+from codctl.tracking import mlflow_server as uri
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
-"""What MLflow shows of an evaluation."""
+"""What trackers get of an evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from codctl.tracking import evaluations
+from codctl.tracking import contents
 
 
 def _run(make_run: Any) -> Any:
@@ -15,9 +15,9 @@ def _run(make_run: Any) -> Any:
 def test_curves_by_position_gain_and_digest(make_run: Any, evaluate: Callable[..., None]) -> None:
     run = _run(make_run)
     evaluate(run, "stages/evaluation/after")
-    (found,) = evaluations.find(run.path)
+    (found,) = contents.evaluations(run)
     assert (found.place, found.name) == ("stages/evaluation/after", "after")
-    points = {(p.key, p.step): p.value for p in evaluations.points(found, 5)}
+    points = {(p.key, p.step): p.value for p in found.points}
     assert points == {
         ("own/success", 0): 0.25,
         ("own/success", 1): 0.75,
@@ -28,7 +28,7 @@ def test_curves_by_position_gain_and_digest(make_run: Any, evaluate: Callable[..
         ("own/gain_high", 0): 0.6,
         ("failed_episodes", 0): 0.0,
     }
-    assert evaluations.params(found) == {
+    assert found.settings == {
         "digest": "d1",
         "family": "frozen_lake",
         "preset": "tiny",
@@ -46,8 +46,8 @@ def test_parts_of_a_suite_and_ralph_loops(make_run: Any, evaluate: Callable[...,
         {"name": "odd (näme)", "foreign": {"arms": {"own": {"success": [point]}}}},
     ]
     evaluate(run, "suites/loops", suite="loops", parts=parts)
-    (found,) = evaluations.find(run.path)
-    keys = [(p.key, p.step, p.value) for p in evaluations.points(found, 5)]
+    (found,) = contents.evaluations(run)
+    keys = [(p.key, p.step, p.value) for p in found.points]
     assert keys == [("ralph/lake/own/solved_by_attempt", 1, 0.5), ("odd _n_me_/foreign/own/success", 0, 1.0)]
 
 
@@ -56,4 +56,4 @@ def test_half_written_and_foreign_files_are_no_results(make_run: Any) -> None:
     for place, text in (("suites/a", '{"x": '), ("suites/b", "[]"), ("suites/.c.tmp-1", "{}")):
         (run.path / place).mkdir(parents=True)
         (run.path / place / "result.json").write_text(text)
-    assert evaluations.find(run.path) == []
+    assert contents.evaluations(run) == []

@@ -1,7 +1,7 @@
-"""Which MLflow servers the user has chosen: only these are contacted, and only these get his password.
+"""Which trackers the user has chosen: only these are used and contacted, and only these get his password.
 
-A run's folder may have been handed over, so the address in it decides nothing. What counts is MLFLOW_TRACKING_URI, and
-what the user's own recipes and command lines have named: that is written down in his home, as ssh does with hosts.
+A run's folder may have been handed over, so what it names decides nothing. What counts is the environment, and what the
+user's own recipes and command lines have named: that is written down in his home, as ssh does with hosts.
 """
 
 from __future__ import annotations
@@ -17,20 +17,18 @@ from codctl.config.credentials import without_credentials
 from codctl.errors import BackendError, CodctlError
 from codctl.files import atomic
 
-URI = "MLFLOW_TRACKING_URI"
-_HERE = "CODCTL_MLFLOW_SERVERS"
+TRUSTED = "CODCTL_TRACKERS"  # further addresses, one a line
 _WEB_PORTS = {"http": 80, "https": 443}
 _MOST_BYTES = 100_000
 
 
 def remember(addresses: Iterable[str | None]) -> None:
-    """Note the servers that the user's own recipe, command line or environment names, for when the run is resumed.
+    """Note what the user's own recipe, command line or environment names, for when the run is resumed.
 
     Where his home cannot be written to, only the processes that this one starts know them.
     """
     known = _known()
-    chosen = [*addresses, os.environ.get(URI)]
-    named = {server_of(address) for address in chosen if address and address.isprintable()}
+    named = {server_of(address) for address in addresses if address and address.isprintable()}
     if named - known:
         text = "\n".join(sorted(known | named))
         try:
@@ -38,21 +36,25 @@ def remember(addresses: Iterable[str | None]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic.write_text(path, f"{text}\n")
         except (CodctlError, OSError, RuntimeError):
-            os.environ[_HERE] = text
+            os.environ[TRUSTED] = text
 
 
-def check(address: str) -> None:
-    """Refuse a server that only a run's folder names.
+def check(address: str, variable: str = TRUSTED) -> None:
+    """Refuse what only a run's folder names.
+
+    Args:
+        address: Of a server, or another name for what is contacted.
+        variable: The environment variable with which a user chooses it.
 
     Raises:
         BackendError: The user has not chosen it.
     """
-    server, given = server_of(address), os.environ.get(URI)
+    server, given = server_of(address), os.environ.get(variable)
     if not (given and server_of(given) == server) and server not in _known():
         shown = without_credentials(address)
         raise BackendError(
-            f"{shown or 'an empty address'} is not contacted: only the run's folder names this MLflow server",
-            hint=f"if you trust it: export {URI}={shlex.quote(shown)}",
+            f"{shown or 'an empty address'} is not contacted: only the run's folder names this tracker",
+            hint=f"if you trust it: export {variable}={shlex.quote(shown)}",
         )
 
 
@@ -69,11 +71,11 @@ def server_of(address: str) -> str:
 
 
 def _file() -> Path:
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "codctl" / "mlflow-servers"
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "codctl" / "trackers"
 
 
 def _known() -> set[str]:
-    found = set(os.environ.get(_HERE, "").splitlines())
+    found = {server_of(line) for line in os.environ.get(TRUSTED, "").splitlines()}
     with contextlib.suppress(OSError, ValueError, RuntimeError), _file().open(encoding="utf-8") as file:
         found |= set(file.read(_MOST_BYTES).splitlines())
     return found

@@ -1,0 +1,207 @@
+"""What trackers get of a run beside its numbers: settings, evaluations, small files. Never a secret.
+
+Job scripts may hold secrets, so they stay here, and so does what a link in the folder leads to.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from codctl.config.credentials import redacted
+from codctl.files import reader
+from codctl.runs.compare import model_of_evaluation
+from codctl.runs.directory import RunDirectory
+from codctl.runs.evaluations import EVALUATIONS, RESULT, evaluations_of
+from codctl.tracking.sink import Artifact, Evaluation, Point
+
+_LARGEST_BYTES = 10_000_000
+_PRIVATE = {"cluster": {"setup", "extras"}}
+_PLACES = ("stages/evaluation", "suites")
+_FILES = ("result.json", "report.html", "walkthrough.json")
+_OF_SWEEPS = ("sweep.json", "result.json", "table.csv", "report.html")
+_WHAT = (
+    *("digest", "suite", "family", "preset", "variant", "strategy", "rendering", "split", "packs", "length"),
+    *("drift_at", "poison", "temperature", "solve_tokens", "update_tokens", "suggested_tokens", "answers", "seeds"),
+)
+_NOT_IN_A_NAME = re.compile(r"[^\w./ :-]", re.ASCII)
+_ENDS = (("", "mean"), ("_low", "low"), ("_high", "high"))
+
+
+def settings(run: RunDirectory) -> dict[str, object]:
+    """The digest and every key of the config, dotted.
+
+    Raises:
+        UsageError: The run's config cannot be read.
+    """
+    frozen = run.frozen()
+    return {"digest": frozen["digest"], **_flatten(_public(frozen["config"])), "name": run.name}
+
+
+def about(run: RunDirectory) -> dict[str, str]:
+    """Where a run comes from: command, commit, user, description, digest."""
+    manifest, frozen = run.manifest(), run.frozen()
+    found = {
+        "command": redacted(shlex.join(manifest["command"])),
+        "commit": str(manifest["machine"].get("commit") or "").partition(" ")[0],
+        "user": _user(),
+        "description": redacted(str(frozen["config"].get("description") or "")),
+        "digest": str(manifest["digest"]),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def files(run: RunDirectory) -> list[Artifact]:
+    """config.json as it may be shown, the run's page, first and last stored rollouts."""
+    frozen = run.frozen()
+    shown = {**frozen, "config": _public(frozen["config"])}
+    config = Artifact(run.path / "config.json", text=redacted(json.dumps(shown, indent=2, ensure_ascii=False)))
+    stored = sorted((run.stage("cod_train") / "rollouts").glob("step-*.parquet"))
+    rollouts = [Artifact(path, "rollouts") for path in dict.fromkeys([*stored[:1], *stored[-1:]])]
+    found = [file for file in [Artifact(run.path / "report.html"), *rollouts] if _is_file_of(run.path, file.path)]
+    return [config, *(file for file in found if file.path.stat().st_size <= _LARGEST_BYTES)]
+
+
+def files_of_sweep(folder: Path) -> list[Artifact]:
+    """Plan, results and page of a sweep."""
+    return [Artifact(path) for name in _OF_SWEEPS if _is_file_of(folder, path := folder / name)]
+
+
+def evaluations(run: RunDirectory) -> list[Evaluation]:
+    """All finished evaluations of a run: of its training and of its sweep, by place, then those of `codctl eval`.
+
+    One that is being written is not there yet.
+    """
+    inside = (path for place in _PLACES for path in sorted(run.path.glob(f"{place}/[!.]*/{RESULT}")))
+    found = [_read(path, path.parent.relative_to(run.path).as_posix(), run.path) for path in inside]
+    played = (one for one in evaluations_of(run) if one.state == "finished")
+    found += [_read(one.path / RESULT, f"{EVALUATIONS}/{one.name}", one.path) for one in played]
+    return [evaluation for evaluation in found if evaluation is not None]
+
+
+def digest(content: bytes) -> str:
+    """Changes with the content."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def milliseconds(moment: str) -> int:
+    """Of a time as codctl writes it; 0 for what is none."""
+    try:
+        return int(datetime.fromisoformat(moment).timestamp() * 1000)
+    except ValueError:
+        return 0
+
+
+def _public(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: {name: inner for name, inner in value.items() if name not in _PRIVATE.get(key, ())}
+        if isinstance(value, Mapping)
+        else value
+        for key, value in config.items()
+    }
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = redacted(value) if isinstance(value, str) else value
+    return flat
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a number without a name, as in some containers
+        return ""
+
+
+def _is_file_of(folder: Path, path: Path) -> bool:
+    """Whether a file lies in a folder, and no link leads out of it: it might lead to somebody's keys."""
+    try:
+        return path.is_file() and path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):
+        return False
+
+
+def _read(path: Path, place: str, within: Path) -> Evaluation | None:
+    from codctl.runs import result_file
+
+    if not _is_file_of(within, path):
+        return None
+    try:
+        content = reader.read_bytes(path, most_bytes=reader.LARGE)
+        result: Mapping[str, Any] = reader.check(reader.parse(content), result_file.Result)
+    except (OSError, ValueError):
+        return None
+    name, ended_ms = path.parent.name, path.stat().st_mtime_ns // 1_000_000
+    if place.startswith(f"{EVALUATIONS}/"):  # by its suite and the beginning of its digest
+        name = f"{result.get('suite')}-{name.rpartition('-')[2]}"
+    return Evaluation(
+        place=place,
+        name=name,
+        stamp=digest(content),
+        settings={**_played(result, path.parent), "place": place},
+        points=points_of(result, ended_ms),
+        command=result.get("command", ()),
+        files=tuple(file for name in _FILES if _is_file_of(path.parent, file := path.with_name(name))),
+        ended_ms=ended_ms,
+    )
+
+
+def _played(result: Mapping[str, Any], folder: Path) -> dict[str, object]:
+    parts = _parts(result)
+    found = {f"{prefix}{key}": part[key] for prefix, part in parts for key in _WHAT if part.get(key) is not None}
+    top = {key: result[key] for key in ("suite", "digest") if key in result}
+    model: Mapping[str, Any] = result.get("subject") or model_of_evaluation(folder) or {}
+    known = {f"model.{key}": model[key] for key in ("checkpoint", "step") if model.get(key) is not None}
+    return {**found, **top, **known}
+
+
+def points_of(result: Mapping[str, Any], at_ms: int) -> list[Point]:
+    """The numbers of an evaluation; the step is the position in the pack, or the attempt."""
+    found = [
+        Point(_NOT_IN_A_NAME.sub("_", f"{prefix}{key}"), step, float(value), at_ms)
+        for prefix, part in _parts(result)
+        for key, step, value in _numbers(part)
+        if value is not None
+    ]
+    return list({(point.key, point.step): point for point in found}.values())
+
+
+def _parts(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    parts = result.get("parts") or [result]
+    return [(f"{part['name']}/" if len(parts) > 1 else "", part) for part in parts]
+
+
+def _numbers(part: Mapping[str, Any]) -> Iterable[tuple[str, int, float | None]]:
+    for arm, curves in part.get("arms", {}).items():
+        for measure, curve in curves.items():
+            yield from ((f"{arm}/{measure}", point["position"], point["mean"]) for point in curve)
+    for name, curve in part.get("ceiling_curves", {}).items():
+        yield from ((f"ceiling/{name}", point["position"], point["mean"]) for point in curve)
+    for name, curve in part.get("solved_by_attempt", {}).items():
+        yield from ((f"{name}/solved_by_attempt", point["attempt"], point["mean"]) for point in curve)
+    for measure in ("gain", "regret"):
+        for arm, estimate in part.get(measure, {}).items():
+            yield from ((f"{arm}/{measure}{end}", 0, estimate[of]) for end, of in _ENDS if of in estimate)
+    if "failed_episodes" in part:
+        yield "failed_episodes", 0, part["failed_episodes"]
+    counts = part.get("replies") or {"faults": {}, "by_position": ()}
+    yield from ((f"replies/{kind}", 0, count) for kind, count in counts["faults"].items())
+    for point in counts["by_position"]:
+        yield f"{point['arm']}/replies/{point['episode']}_{point['kind']}", point["position"], point["count"]
+    for point in part.get("outcomes", ()):
+        name = f"{point['arm']}/outcome/{point['episode']}/{point['outcome']}"
+        yield name, point["position"], point["count"] / point["of"]
+    if foreign := part.get("foreign"):
+        yield from ((f"foreign/{key}", step, value) for key, step, value in _numbers(foreign))
