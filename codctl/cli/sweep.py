@@ -211,6 +211,7 @@ def _ready(
     from codctl.sweeps import sweep as sweeps
     from codctl.tracking import sinks
 
+    sinks.remember(trial.config.tracking for trial in plan.trials)
     folder = records.folder_of(runs_dir, plan.name)
     sweeps.refuse_if_in_use(folder)
     if fresh:
@@ -224,7 +225,6 @@ def _ready(
     make_folder(folder)
     held.enter_context(sweeps.locked(folder))
     say_counts(plan.name, standings, kept=record.kept, repeated=plan.repeated)
-    sinks.remember(trial.config.tracking for trial in plan.trials)
     runs = sweeps.prepare(plan, record, todo, runs_dir, command, _output.talk)
     return _Ready(folder, tuple(standings), tuple(runs))
 

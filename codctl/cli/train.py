@@ -78,6 +78,7 @@ def train(
     if not fresh and (done := _finished(config, runs_dir)):
         _output.result("train", done, text(done), as_json=as_json)
         return
+    sinks.remember([config.tracking])
     if slurm:
         from codctl.jobs import slurm_checks
 
@@ -85,7 +86,6 @@ def train(
         slurm_checks.ask(_job_script(config, runs_dir), config.cluster)  # what SLURM refuses leaves nothing behind
     else:
         preflight(config)
-    sinks.remember([config.tracking])
     run = _directory(config, runs_dir, recipe, command, fresh=fresh, fork=fork, extend=extend)
     if slurm or detach:
         _send(run, config, slurm=slurm, as_json=as_json)

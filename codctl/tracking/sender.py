@@ -22,6 +22,7 @@ from typing import cast
 from codctl.config.credentials import redacted
 from codctl.errors import CodctlError
 from codctl.log import log
+from codctl.processes import python_environment
 from codctl.runs.directory import RunDirectory
 from codctl.tracking import sinks
 from codctl.tracking.feed import Feed
@@ -139,16 +140,12 @@ class Sender:
 
 def start(module: str, *arguments: str) -> subprocess.Popen[bytes]:
     """A Python process with this codctl, and pipes to it."""
-    import codctl
-
-    home = str(Path(codctl.__file__).resolve().parents[1])
-    path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(  # noqa: S603  our own module
         [sys.executable, "-W", "ignore", "-m", module, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
+        env=python_environment(),
     )
 
 

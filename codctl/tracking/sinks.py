@@ -66,6 +66,8 @@ def check_installed(tracking: TrackingConfig) -> None:
         PreflightError: Its package is missing; names what to type.
     """
     for name in names(tracking):
+        if (plug_in := _plug_in(name)) and not trust.is_chosen(plug_in):
+            continue  # not imported; what sends to it will say so
         kind = TRACKERS.get(name)
         if kind.package and importlib.util.find_spec(kind.package) is None:
             raise PreflightError(

@@ -49,13 +49,18 @@ def check(address: str, variable: str = TRUSTED) -> None:
     Raises:
         BackendError: The user has not chosen it.
     """
-    server, given = server_of(address), os.environ.get(variable)
-    if not (given and server_of(given) == server) and server not in _known():
+    if not is_chosen(address, variable):
         shown = without_credentials(address)
         raise BackendError(
             f"{shown or 'an empty address'} is not contacted: only the run's folder names this tracker",
             hint=f"if you trust it: export {variable}={shlex.quote(shown)}",
         )
+
+
+def is_chosen(address: str, variable: str = TRUSTED) -> bool:
+    """Whether the user's recipes, command lines or environment name it."""
+    server, given = server_of(address), os.environ.get(variable)
+    return bool(given and server_of(given) == server) or server in _known()
 
 
 def server_of(address: str) -> str:
