@@ -58,6 +58,16 @@ def open_sink(name: str, tracking: TrackingConfig) -> Sink:
     return sink
 
 
+def check_names(tracking: TrackingConfig) -> None:
+    """See that there are such trackers; nothing is imported.
+
+    Raises:
+        UsageError: There is none of this name; names the nearest.
+    """
+    for name in names(tracking):
+        TRACKERS.check(name)
+
+
 def check_installed(tracking: TrackingConfig) -> None:
     """See that the trackers of a recipe can be used here.
 
@@ -65,6 +75,7 @@ def check_installed(tracking: TrackingConfig) -> None:
         UsageError: There is none of this name.
         PreflightError: Its package is missing; names what to type.
     """
+    check_names(tracking)
     for name in names(tracking):
         if (plug_in := _plug_in(name)) and not trust.is_chosen(plug_in):
             continue  # not imported; what sends to it will say so

@@ -34,8 +34,7 @@ def check_recipe(config: Config) -> None:
 
     A model folder is looked into, and a hub id where the cache has it.
     """
-    for name in sinks.names(config.tracking):
-        sinks.TRACKERS.check(name)
+    sinks.check_names(config.tracking)
     check_worlds(config)
     check_arms(config.evaluation.arms)
     if not config.model.path and not config.warm_start.enabled and config.train.enabled:
