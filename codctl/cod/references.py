@@ -35,6 +35,11 @@ def cheapest_rendering(families: Iterable[Family]) -> Rendering:
 
 
 def references(families: Iterable[Family]) -> list[str]:
-    """The reference policies that all of these families have."""
+    """The reference policies that all of these families have; a family may have none."""
     known = [set(family.policies) for family in families]
     return [name for name in CEILINGS if all(name in policies for policies in known)]
+
+
+def usual_policy(families: Iterable[Family]) -> str:
+    """The policy that plays most as a model would, of those that all of these families have."""
+    return next(iter(references(families)), "random")

@@ -26,7 +26,7 @@ from codctl.cod.prompts import (
 )
 from codctl.cod.requests import Request, Requests
 from codctl.cod.trajectory import EpisodeRecord, Kind, Trajectory
-from codctl.envs.base import Episode, HintScore, Pack, PolicyView, Rendering, Slot
+from codctl.envs.base import Episode, HintScore, Pack, PolicyView, Rendering, Slot, Step
 from codctl.outcomes import FAULTS, UNPLAYED, ReplyFault
 from codctl.seeds import derive_seed
 
@@ -105,7 +105,7 @@ class Player:
             record = await self._solve(view, rollout, past)
             records.append(record)
             past.append(episode)
-            told.append(retold(slot, episode, record, self.settings.rendering))
+            told.append(await retold(slot, episode, record, self.settings.rendering))
             if self.hints.updates and position < len(pack) - 1:
                 record, revision = await self._update(view, told[-1], rollout, revisions[-1], past)
                 records.append(record)
@@ -139,7 +139,12 @@ class Player:
             else:
                 action = answer.action if settings.reads_strictly else slot.family.answered(episode, answer.action)
                 actions.append(action)
-                step = episode.act(action)
+                try:
+                    step = await _act(episode, action)
+                except WorldError as error:
+                    fault = ReplyFault("lost", str(error))
+                    episode.fail("the world gave no answer")
+                    break
             if not step.done:
                 conversation.add_observation(step.observation)
                 observations.append(step.observation)
@@ -295,6 +300,24 @@ def _failure(fault: ReplyFault | None) -> str:
     return (fault.words or FAULTS[fault.kind]) if fault and fault.kind in UNPLAYED else ""
 
 
+class WorldError(Exception):
+    """A world that waits for something has not answered; says why on one line."""
+
+
+async def _act(episode: Episode, action: str) -> Step:
+    """Play one action, and wait for what it leads to where the world does."""
+    step = episode.act(action)
+    if isinstance(step, Step):
+        return step
+    try:
+        async with asyncio.timeout(episode.deadline_s):
+            return await step
+    except TimeoutError as error:
+        raise WorldError(f"the world gave no answer within {episode.deadline_s:g} s") from error
+    except OSError as error:
+        raise WorldError(f"the world gave no answer: {' '.join(str(error).split())}") from error
+
+
 @dataclass(frozen=True)
 class Told:
     """What the agent learns of its own episode when it updates: the truth, unless the pack is poisoned."""
@@ -303,12 +326,12 @@ class Told:
     turns: tuple[Turn, ...]
 
 
-def retold(slot: Slot, episode: Episode, record: EpisodeRecord, rendering: Rendering) -> Told:
+async def retold(slot: Slot, episode: Episode, record: EpisodeRecord, rendering: Rendering) -> Told:
     """An episode as it was or, with poison, what the same actions lead to in the slot's `told_world`."""
     if slot.told_world is None or episode.unreadable:
         pairs = zip(record.observations, record.replies, strict=False)  # the engine may have failed to reply
         return Told(episode, tuple(Turn(*turn) for turn in pairs))
-    told = slot.task.begin(slot.told_world, rendering)
+    told = slot.family.begin(slot.told_world, slot.task, rendering)
     turns: list[Turn] = []
     observation = told.observation
     for action in record.actions:
@@ -316,7 +339,10 @@ def retold(slot: Slot, episode: Episode, record: EpisodeRecord, rendering: Rende
             break
         # Without the reasoning, which may give the truth away.
         turns.append(Turn(observation, f"<answer>{action}</answer>"))
-        observation = told.act(action).observation
+        try:
+            observation = (await _act(told, action)).observation
+        except WorldError:
+            break
     if not told.done:
         told.end(0.0, f"{observation}\nThe task was broken off here.")
     return Told(told, tuple(turns))

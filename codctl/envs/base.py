@@ -6,10 +6,14 @@ attempt at one task. All are plain Python objects without global state; hundreds
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Awaitable, Mapping, Sequence, Set
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
+from inspect import iscoroutinefunction
 from random import Random
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
@@ -56,10 +60,13 @@ class Episode(ABC):
         unreadable: Whether a reply that could not be read ended it.
         outcome: How it ended, once it is over: one of `codctl.outcomes.SOLVE_OUTCOMES` or of its family's `losses`.
         has_turn_penalty: Whether turns reduce the shaped reward of a success, as `train.reward.turn_penalty` says.
+        deadline_s: Seconds that one action may take where `act` is a coroutine function. An episode that takes longer
+            has no score, as when an engine gives no reply.
     """
 
     observation: str
     has_turn_penalty = True
+    deadline_s = 60.0
 
     def __init__(self, max_turns: int) -> None:
         self.turns = 0
@@ -71,8 +78,17 @@ class Episode(ABC):
         self.outcome = ""
 
     @abstractmethod
-    def act(self, action: str) -> Step:
-        """Play one action (the text inside the answer block). Counts the turn, and ends with `end` or `fail`."""
+    def act(self, action: str) -> Step | Awaitable[Step]:
+        """Play one action (the text inside the answer block). Counts the turn, and ends with `end` or `fail`.
+
+        `async def act` may wait for a container or a service while other episodes go on. An OSError that it raises, or
+        its deadline, leaves the episode without a score.
+        """
+
+    @property
+    def waits(self) -> bool:
+        """Whether its actions may take long and have effects elsewhere, so that none is tried on a copy."""
+        return iscoroutinefunction(self.act)
 
     @abstractmethod
     def transcript(self) -> str:
@@ -103,10 +119,23 @@ class Episode(ABC):
         return Step("", reward, True, feedback, info)
 
 
-class Task(Protocol):
-    """One problem inside a world."""
+def act_now(episode: Episode, action: str) -> Step:
+    """Play one action and wait for what it leads to, where no event loop runs."""
+    step = episode.act(action)
+    return step if isinstance(step, Step) else _loop().run_until_complete(_in_time(step, episode.deadline_s))
 
-    def begin(self, world: Any, rendering: Rendering) -> Episode: ...
+
+async def _in_time(step: Awaitable[Step], deadline_s: float) -> Step:
+    async with asyncio.timeout(deadline_s):
+        return await step
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """One for all actions: what an episode holds open belongs to the loop in which it was opened."""
+    loop = asyncio.new_event_loop()
+    atexit.register(loop.close)
+    return loop
 
 
 @dataclass(frozen=True)
@@ -125,12 +154,12 @@ class Slot:
     family: Family
     preset: str
     world: Any
-    task: Task
+    task: Any
     foreign: bool = False
     told_world: Any = None
 
     def begin(self, rendering: Rendering) -> Episode:
-        return self.task.begin(self.world, rendering)
+        return self.family.begin(self.world, self.task, rendering)
 
 
 @dataclass(frozen=True)
@@ -158,7 +187,7 @@ class Pack:
         return self.slots[0].world
 
     @property
-    def tasks(self) -> tuple[Task, ...]:
+    def tasks(self) -> tuple[Any, ...]:
         return tuple(slot.task for slot in self.slots)
 
     def __len__(self) -> int:
@@ -243,8 +272,10 @@ class Family(ABC):
         variants: Distributions of worlds, the default first.
         renderings: How its prompts can be written: `full` for language models, `terse` for small ones (`full` will do
             where a family has no shorter text), `compact` for models of half a million parameters.
-        policies: Scripted agents: `bayes` (the strongest uninformed reference), `informed` (knows the world), `random`
-            and whatever else it has. `demonstrator` exists besides these when a warm start is to work.
+        policies: Scripted agents: `random`, which every family has, and any others. The references `bayes` (the
+            strongest uninformed one) and `informed` (knows the world) may be missing: evaluations then have no
+            ceilings, and `env validate` cannot check whether tasks can be solved. `demonstrator`, which is not listed
+            here, is for a warm start.
         reference: What `bayes` is here, in one line: exact, or how it falls short of it.
         losses: Its own reasons to lose a task, with words for them. Every world may also end with the turns used up, or
             without success for no reason that it names.
@@ -297,8 +328,12 @@ class Family(ABC):
         return 1
 
     @abstractmethod
-    def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[Any, tuple[Task, ...]]:
-        """Draw a world and `length` tasks."""
+    def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[Any, tuple[Any, ...]]:
+        """Draw a world and `length` tasks: objects of the family's own, frozen, since episodes share them."""
+
+    @abstractmethod
+    def begin(self, world: Any, task: Any, rendering: Rendering) -> Episode:
+        """Start an attempt at a task."""
 
     @abstractmethod
     def redraw(self, world: Any, rng: Random) -> Any:
@@ -341,11 +376,13 @@ class Family(ABC):
         return "\n\n".join(kept or paragraphs)
 
     def typed(self, episode: Episode, text: str) -> str:
-        """What a person typed, as an action, in whichever case fits.
+        """What a person typed, as an action, in whichever case fits; as it is where the episode waits.
 
         Raises:
             ValueError: It is no action; says why.
         """
+        if episode.waits:
+            return text
         problem = ""
         for action in dict.fromkeys((text, text.upper(), text.lower())):
             trial = deepcopy(episode)  # only acting tells whether an action can be read
@@ -358,16 +395,16 @@ class Family(ABC):
     def answered(self, episode: Episode, text: str) -> str:
         """An answer as a model may write it, as an action: without Markdown, quotes and a full stop around it.
 
-        By default only where the text as it is cannot be read, which is tried on a copy of the episode. Strict reading
-        (`sampling.answers`) does without it.
+        By default only where the text as it is cannot be read, which is tried on a copy of the episode, unless the
+        episode waits. Strict reading (`sampling.answers`) does without it.
         """
         plain = undecorated(text)
-        if plain == text:
+        if plain == text or episode.waits:
             return text
         trial = deepcopy(episode)
         trial.act(text)
         return plain if trial.unreadable else text
 
-    @abstractmethod
     def describe_task(self, world: Any, task: Any) -> str:
         """The task as a person reads it (always the full rendering)."""
+        return self.begin(world, task, "full").observation

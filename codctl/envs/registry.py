@@ -12,7 +12,7 @@ from codctl.config.nearest import unknown
 from codctl.envs.base import Family
 from codctl.registry import Broken, Registry, UnusableError, an_instance_of
 
-_NEEDED_POLICIES = ("bayes", "informed", "random")
+_NEEDED_POLICIES = ("random",)
 
 
 def _family(name: str, loaded: Any) -> Family:

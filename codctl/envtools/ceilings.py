@@ -60,13 +60,23 @@ def markdown(curves: list[Curve]) -> str:
 
 def block(family: Family, curves: list[Curve], packs: int) -> str:
     """Table, the command that makes it, and what the reference is."""
+    if not curves:
+        return "The family has neither `bayes` nor `informed`, so there are no ceilings.\n"
     length = len(curves[0].mean)
     command = f"codctl env ceilings {family.name} --packs {packs} --length {length} --write docs/worlds"
     return (
         f"Success by position (raw, 95 % interval over {packs} test packs).\n"
-        f"`bayes`: {family.reference or 'the strongest uninformed reference'}. `informed` knows the world.\n\n"
+        f"{_meaning(family)}\n\n"
         f"{markdown(curves)}\n\n```sh\n{command}\n```\n"
     )
+
+
+def _meaning(family: Family) -> str:
+    said = {
+        "bayes": f"`bayes`: {family.reference or 'the strongest uninformed reference'}.",
+        "informed": "`informed` knows the world.",
+    }
+    return " ".join(said[name] for name in references([family]))
 
 
 def page_of(family: Family, docs: Path) -> Path:

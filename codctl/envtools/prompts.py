@@ -10,7 +10,7 @@ from typing import Any
 
 from codctl.cod.conversation import ByteChat
 from codctl.cod.prompts import Message, solve_messages, update_system
-from codctl.cod.references import UNBOUNDED
+from codctl.cod.references import UNBOUNDED, usual_policy
 from codctl.cod.rollout import Player, RolloutSettings
 from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.trajectory import EpisodeRecord, Trajectory
@@ -110,7 +110,8 @@ def write_page(page: Path, text: str) -> None:
 def _game(family: Family, preset: str, variant: str, settings: RolloutSettings) -> tuple[Pack, Trajectory]:
     """A short game that shows something: the first task takes a few turns, and the update writes facts."""
     chat = ByteChat()
-    policy = EachFamily("demonstrator" if _demonstrates(family) else "bayes", keep_fact=1.0, wrong_fact=0.0)
+    name = "demonstrator" if _demonstrates(family) else usual_policy([family])
+    policy = EachFamily(name, keep_fact=1.0, wrong_fact=0.0)
     player = Player(ScriptedAgent(policy, chat), chat, settings, _SEED)
     found: list[tuple[Pack, Trajectory]] = []
     for index in range(_TRIED):

@@ -11,7 +11,7 @@ from codctl.cod.context import parse_update
 from codctl.cod.conversation import ByteChat, Chat
 from codctl.cod.engine import Engine, EngineError, Generation, RequestTag, Sampling
 from codctl.cod.prompts import Message, parse_answer, update_reply
-from codctl.envs.base import Episode, Policy, PolicyView
+from codctl.envs.base import Episode, Policy, PolicyView, act_now
 from codctl.quantities import counted
 
 Say = Callable[[str], None]
@@ -220,7 +220,7 @@ class WatchedSeat(Seat):
             self._say(f"writes> {written}")
             action = parse_answer(reply)
             if self._twin and not action.problem:
-                self._seen = self._twin.act(action.action).observation
+                self._seen = act_now(self._twin, action.action).observation
             return made
         update = parse_update(reply, self._max_chars)
         if update.problem:
@@ -231,7 +231,7 @@ class WatchedSeat(Seat):
 
     def _begin_task(self, view: PolicyView) -> None:
         # Where nothing is drawn, the renderings may call things by other names.
-        has_twin = view.rendering == "compact" and view.slot.family.colours
+        has_twin = view.rendering == "compact" and view.slot.family.colours and not view.episode.waits
         self._twin = view.slot.begin("full") if has_twin else None
         self._seen = self._twin.observation if self._twin else ""
         self._say(f"\n=== task {view.position + 1} of {len(view.pack)} ===")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from codctl.cod.conversation import ByteChat, TemplateChat
 from codctl.cod.mixture import Mixture
+from codctl.cod.references import usual_policy
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.trajectory import EpisodeRecord, Kind
@@ -116,7 +117,8 @@ def measure(config: Config, context: int) -> Lengths:
     world = config.world
     chat, per_token, counted = _chat(config)
     is_shown = config.warm_start.enabled and all(_demonstrates(part.family) for part in world.parts)
-    packs, turns, episodes = _play(world, config.seed, "demonstrator" if is_shown else "bayes", chat)
+    policy = "demonstrator" if is_shown else usual_policy(get_family(part.family) for part in world.parts)
+    packs, turns, episodes = _play(world, config.seed, policy, chat)
     count = _Counter(config, chat, per_token, is_like_policy=is_shown)
     rows = [min(count.prompt(episode) + count.reply(episode), context) for episode in episodes]
     trajectories = config.train.packs * config.train.rollouts

@@ -106,7 +106,7 @@ def test_suggested_length(tokens: int | None) -> None:
 
 def played(codes: str, rendering: str) -> LakeEpisode:
     task = LakeTask(3, frozenset(), (0, 0), (0, 2), 3)
-    episode = task.begin(LakeWorld((3, 0, 2, 1)), rendering)  # type: ignore[arg-type]
+    episode = LakeEpisode(LakeWorld((3, 0, 2, 1)), task, rendering)  # type: ignore[arg-type]
     for code in codes:
         episode.act(code)
     return episode

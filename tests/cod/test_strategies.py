@@ -96,7 +96,7 @@ def test_a_lie_is_told_to_the_update_and_not_in_the_episode() -> None:
     [played] = play("demonstrator", [draw(Strategy("poison", poison=1.0), preset="tiny")], "full")
     [slot, *_] = draw(Strategy("poison", poison=1.0), preset="tiny").slots
     solve, update = played.episodes[:2]
-    lie = slot.task.begin(slot.told_world, "full")
+    lie = slot.family.begin(slot.told_world, slot.task, "full")
     observations = [lie.observation, *(lie.act(action).observation for action in solve.actions if not lie.done)]
     for seen in filter(None, observations):
         assert seen in update.observations[0]

@@ -35,9 +35,9 @@ PLUGINS: dict[str, tuple[str, str]] = {
     ),
     "renamed": (GOOD, r"it calls itself 'pond' and its entry point 'renamed'; make them the same"),
     "bare": (
-        GOOD.replace('name = "pond"', 'name = "bare"; title = ""; presets = []; policies = ("random",)'),
+        GOOD.replace('name = "pond"', 'name = "bare"; title = ""; presets = []; policies = ("bayes",)'),
         r"its attribute 'title' must be a text, and is ''; its attribute 'presets' must be a tuple with at least one "
-        r"name, and is \[\]; its policies lack bayes, informed",
+        r"name, and is \[\]; its policies lack random",
     ),
     "frozen_lake": (GOOD, r"the name 'frozen_lake' is taken by codctl itself; choose another"),
 }

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from codctl.envs.frozen_lake.world import LakeTask, LakeWorld
+from codctl.envs.frozen_lake.world import LakeEpisode, LakeTask, LakeWorld
 from codctl.envs.registry import get_family
 
 FAMILIES = ("frozen_lake", "alchemy", "terminal")
@@ -37,7 +37,7 @@ def test_hints_in_words_are_read_back(name: str) -> None:
 
 def test_frozen_lake() -> None:
     holes = frozenset({(0, 1), (1, 2)})
-    episode = LakeTask(3, holes, (0, 0), (1, 1), 4).begin(LakeWorld((3, 0, 1, 2)), "terse")
+    episode = LakeEpisode(LakeWorld((3, 0, 1, 2)), LakeTask(3, holes, (0, 0), (1, 1), 4), "terse")
     assert episode.observation == (
         "Rows are a, b, c from the top, columns 1, 2, 3 from the left. Holes: a2, b3. You are at a1. "
         "The goal is 1 down, 1 right. Hole next to you: right. 4 turns left."
@@ -47,6 +47,6 @@ def test_frozen_lake() -> None:
     )
     assert episode.act("X").observation == "X moved you down. You are at b1. The goal is 1 right. 2 turns left."
     assert episode.transcript() == "Q ran into the border. X moved you down."
-    assert LakeTask(3, frozenset(), (0, 0), (2, 1), 1).begin(LakeWorld((3, 0, 1, 2)), "terse").observation == (
+    assert LakeEpisode(LakeWorld((3, 0, 1, 2)), LakeTask(3, frozenset(), (0, 0), (2, 1), 1), "terse").observation == (
         "The goal is 2 down, 1 right. 1 turn left."
     )

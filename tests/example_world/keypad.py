@@ -42,9 +42,6 @@ class Door:
 
     shown: tuple[int, ...]
 
-    def begin(self, world: Lock, rendering: Rendering) -> Visit:
-        return Visit(world, self, rendering)
-
 
 # --8<-- world
 
@@ -146,6 +143,9 @@ class Keypad(Family):
             pass
         return other
 
+    def begin(self, world: Lock, task: Door, rendering: Rendering) -> Visit:
+        return Visit(world, task, rendering)
+
     # --8<-- family
 
     def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
@@ -177,9 +177,6 @@ class Keypad(Family):
         if name not in policies:
             raise unknown(f"policy of {self.name}", name, list(policies), "codctl env list")
         return policies[name]()
-
-    def describe_task(self, world: Lock, task: Door) -> str:
-        return task.begin(world, "full").observation
 
 
 def answer(digits: Sequence[int]) -> str:

@@ -16,7 +16,7 @@ from codctl.envs.alchemy.policies import all_recipes, make_policy
 from codctl.envs.alchemy.presets import PAPER_PRESETS, PRESETS
 from codctl.envs.alchemy.text import typed_mix
 from codctl.envs.alchemy.world import AlchemyEpisode, AlchemyTask, AlchemyWorld
-from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering, Task
+from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering
 
 _SHORTEST_CLASS = 8
 
@@ -40,7 +40,9 @@ class Alchemy(Family):
     def edition(self, preset: str, variant: str) -> int:
         return 2 if preset == "hard" or (preset, variant) == ("easy", "paper") else 1
 
-    def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[AlchemyWorld, tuple[Task, ...]]:
+    def sample(
+        self, rng: Random, length: int, preset: str, variant: str
+    ) -> tuple[AlchemyWorld, tuple[AlchemyTask, ...]]:
         """`default` has a different target for each task; `paper` draws as published, with few elements."""
         bounds = PAPER_PRESETS[preset] if variant == "paper" else replace(PRESETS[preset], targets="all")
         if bounds.published:
@@ -48,6 +50,9 @@ class Alchemy(Family):
             return world, published.sample_tasks(rng, world, length)
         world = generator.sample_world(rng, bounds, 0 if preset == "tiny" else length_class(length))
         return world, generator.sample_tasks(rng, world, length)
+
+    def begin(self, world: AlchemyWorld, task: AlchemyTask, rendering: Rendering) -> AlchemyEpisode:
+        return AlchemyEpisode(world, task, rendering)
 
     def redraw(self, world: AlchemyWorld, rng: Random) -> AlchemyWorld:
         return published.redraw(rng, world) if world.preset.published else generator.redraw(rng, world)
@@ -95,9 +100,6 @@ class Alchemy(Family):
         if name not in (*self.policies, "demonstrator"):
             raise unknown(f"policy of {self.name}", name, list(self.policies), "codctl env list")
         return make_policy(name, options)
-
-    def describe_task(self, world: AlchemyWorld, task: AlchemyTask) -> str:
-        return task.begin(world, "full").observation
 
 
 class PaperAlchemy(Alchemy):

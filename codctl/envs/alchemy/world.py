@@ -113,9 +113,6 @@ class AlchemyTask:
     is_limited: bool = False
     surplus: float = 0.0
 
-    def begin(self, world: AlchemyWorld, rendering: Rendering) -> AlchemyEpisode:
-        return AlchemyEpisode(world, self, rendering)
-
     def stock(self, world: AlchemyWorld) -> dict[int, int]:
         """Pieces of each element at the start; of unlimited material there is one that is never used up."""
         count = 1

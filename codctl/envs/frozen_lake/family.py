@@ -7,7 +7,7 @@ from random import Random
 from types import MappingProxyType
 
 from codctl.config.nearest import unknown
-from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering, Task
+from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering
 from codctl.envs.frozen_lake import text
 from codctl.envs.frozen_lake.belief import believe, known_facts
 from codctl.envs.frozen_lake.claims import claims
@@ -34,10 +34,13 @@ class FrozenLake(Family):
     def edition(self, preset: str, variant: str) -> int:
         return 2 if variant == "paper" else 1
 
-    def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[LakeWorld, tuple[Task, ...]]:
+    def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[LakeWorld, tuple[LakeTask, ...]]:
         """`paper` accepts the maps that the published search accepts; `tiny`, which is not published, has one rule."""
         bounds, as_published = PRESETS[preset], variant == "paper" and preset != "tiny"
         return sample_world(rng), tuple(sample_task(rng, bounds, as_published=as_published) for _ in range(length))
+
+    def begin(self, world: LakeWorld, task: LakeTask, rendering: Rendering) -> LakeEpisode:
+        return LakeEpisode(world, task, rendering)
 
     def redraw(self, world: LakeWorld, rng: Random) -> LakeWorld:
         while (other := sample_world(rng)) == world:

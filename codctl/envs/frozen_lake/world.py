@@ -35,9 +35,6 @@ class LakeTask:
     goal: Cell
     max_turns: int
 
-    def begin(self, world: LakeWorld, rendering: Rendering) -> LakeEpisode:
-        return LakeEpisode(world, self, rendering)
-
     def move(self, cell: Cell, direction: int) -> Cell:
         """Where a step in this direction leads; unchanged at the border."""
         row, column = cell[0] + DELTAS[direction][0], cell[1] + DELTAS[direction][1]

@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium
 from gymnasium.spaces import Text
 
-from codctl.envs.base import Episode, Rendering, Split
+from codctl.envs.base import Episode, Rendering, Split, act_now
 from codctl.envs.registry import check_world, get_family
 from codctl.errors import UsageError
 
@@ -83,7 +83,7 @@ class EpisodeEnv(gymnasium.Env[str, str]):  # type: ignore[misc]
         """Play one action: the text that a model would write inside the answer block."""
         if self._episode is None or self._episode.done:
             raise UsageError("the episode is over, or never began", hint="call reset() first")
-        step = self._episode.act(action)
+        step = act_now(self._episode, action)
         # A spent turn budget is part of the task, which shows it: terminated, not truncated.
         return step.observation or step.feedback, float(step.reward), step.done, False, dict(step.info)
 

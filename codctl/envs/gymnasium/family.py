@@ -11,7 +11,7 @@ from random import Random
 from types import MappingProxyType
 
 from codctl.config.nearest import unknown
-from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering, Task
+from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering
 from codctl.envs.gymnasium.policies import POLICIES
 from codctl.envs.gymnasium.table import CODES, ToyText
 from codctl.envs.gymnasium.text import answered, claims, hint, rules
@@ -36,7 +36,7 @@ class GymnasiumFamily(Family):
     asks = "action code"
     quit_words = ("quit",)  # Q is a code
 
-    def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[CodedWorld, tuple[Task, ...]]:
+    def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[CodedWorld, tuple[StartTask, ...]]:
         actions = list(range(len(self.source.moves)))
         rng.shuffle(actions)
         fewest, most = self.shortest
@@ -44,6 +44,9 @@ class GymnasiumFamily(Family):
         starts = sorted(state for state, distance in distances.items() if fewest <= distance <= most)
         chosen = [rng.choice(starts) for _ in range(length)]
         return CodedWorld(tuple(actions)), tuple(StartTask(s, distances[s] + self.slack, self.source) for s in chosen)
+
+    def begin(self, world: CodedWorld, task: StartTask, rendering: Rendering) -> CodedEpisode:
+        return CodedEpisode(world, task, rendering)
 
     def redraw(self, world: CodedWorld, rng: Random) -> CodedWorld:
         while (other := CodedWorld(tuple(rng.sample(world.actions, len(world.actions))))) == world:
@@ -75,6 +78,3 @@ class GymnasiumFamily(Family):
         if name not in POLICIES:
             raise unknown(f"policy of {self.name}", name, list(POLICIES), "codctl env list")
         return POLICIES[name]()
-
-    def describe_task(self, world: CodedWorld, task: StartTask) -> str:
-        return task.begin(world, "full").observation

@@ -81,7 +81,7 @@ def _hint(facts: dict[int, int], view: PolicyView) -> str:
 
 
 def _source(view: PolicyView) -> ToyText:
-    source: ToyText = view.slot.task.source  # type: ignore[attr-defined]
+    source: ToyText = view.slot.task.source
     return source
 
 

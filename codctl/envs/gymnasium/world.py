@@ -27,9 +27,6 @@ class StartTask:
     max_turns: int
     source: ToyText
 
-    def begin(self, world: CodedWorld, rendering: Rendering) -> CodedEpisode:
-        return CodedEpisode(world, self, rendering)
-
 
 @dataclass(frozen=True)
 class Seen:

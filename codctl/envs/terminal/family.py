@@ -8,7 +8,7 @@ from random import Random
 from types import MappingProxyType
 
 from codctl.config.nearest import unknown
-from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering, Task
+from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering
 from codctl.envs.terminal import text
 from codctl.envs.terminal.belief import believe
 from codctl.envs.terminal.demonstrator import Demonstrator
@@ -33,7 +33,9 @@ class Terminal(Family):
     learnable = MappingProxyType({"shared_world": True, "paper": False})
     asks = "command"
 
-    def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[TerminalWorld, tuple[Task, ...]]:
+    def sample(
+        self, rng: Random, length: int, preset: str, variant: str
+    ) -> tuple[TerminalWorld, tuple[TerminalTask, ...]]:
         world = draw_world(rng, PRESETS[preset]) if variant == "shared_world" else TerminalWorld()
         return world, tuple(draw_task(rng, PRESETS[preset], world) for _ in range(length))
 
@@ -42,6 +44,9 @@ class Terminal(Family):
 
     def edition(self, preset: str, variant: str) -> int:
         return 2 if variant == "paper" else 1
+
+    def begin(self, world: TerminalWorld, task: TerminalTask, rendering: Rendering) -> TerminalEpisode:
+        return TerminalEpisode(world, task, rendering)
 
     def redraw(self, world: TerminalWorld, rng: Random) -> TerminalWorld:
         if world.rules is None:

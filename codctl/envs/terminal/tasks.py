@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from codctl.envs.base import Rendering
 from codctl.envs.terminal.filesystem import Parts
 from codctl.envs.terminal.rules import HouseRules
 from codctl.envs.terminal.sites import Side, Site
-
-if TYPE_CHECKING:
-    from codctl.envs.terminal.episode import TerminalEpisode
 
 DROP = "<drop>"  # stands in paths for the name of the drop folder
 MAX_STEPS = 12
@@ -60,11 +55,6 @@ class TerminalTask:
     kind: str
     steps: tuple[Step, ...]
     site: Site | None = None
-
-    def begin(self, world: TerminalWorld, rendering: Rendering) -> TerminalEpisode:
-        from codctl.envs.terminal.episode import TerminalEpisode
-
-        return TerminalEpisode(world, self, rendering)
 
     def site_in(self, world: TerminalWorld) -> Site:
         site = self.site or world.site

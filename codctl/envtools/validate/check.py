@@ -13,7 +13,7 @@ from codctl.cod.references import cheapest_rendering, play_policy
 from codctl.cod.trajectory import Trajectory
 from codctl.envs.base import Family, Pack, Rendering
 
-POLICIES = ("informed", "bayes", "random")
+_POLICIES = ("informed", "bayes", "random")
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,13 @@ class Subject:
 
     @cached_property
     def played(self) -> dict[str, list[Trajectory]]:
-        """Every pack by every reference policy."""
-        return {name: play_policy(name, self.packs, self.rendering, 0) for name in POLICIES}
+        """Every pack by each of the policies."""
+        return {name: play_policy(name, self.packs, self.rendering, 0) for name in self.policies}
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """Those of the family that every family may have."""
+        return tuple(name for name in _POLICIES if name in self.family.policies)
 
     @property
     def rendering(self) -> Rendering:
@@ -70,6 +75,11 @@ class Subject:
 
     def draw(self, index: int, *, split: Any = "test", length: int | None = None) -> Pack:
         return self.family.pack(split, index, length or self.length, self.preset, self.variant)
+
+    def without(self, *policies: str) -> Finding | None:
+        """What a check finds that needs policies which the family has not."""
+        missing = [f"`{name}`" for name in policies if name not in self.policies]
+        return Finding(None, f"the family has no policy {' and no '.join(missing)}") if missing else None
 
 
 Checker = Callable[[Subject], Finding]

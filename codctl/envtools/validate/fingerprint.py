@@ -11,7 +11,7 @@ from functools import cached_property
 from random import Random
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
-from codctl.envs.base import Episode, Family, Pack, PolicyView, Rendering, Slot
+from codctl.envs.base import Episode, Family, Pack, PolicyView, Rendering, Slot, act_now
 from codctl.seeds import derive_seed
 
 _PLAIN = (str, int, float, complex, bool, bytes, type(None))
@@ -47,7 +47,7 @@ def course(slot: Slot, actions: Sequence[str], rendering: Rendering) -> str:
     for action in actions:
         if episode.done:
             break
-        step = episode.act(action)
+        step = act_now(episode, action)
         said += [step.observation, repr((step.reward, step.done)), step.feedback]
     return "\0".join([*said, episode.transcript()])
 
@@ -71,7 +71,7 @@ def actions_of(pack: Pack, policy: str, rendering: Rendering) -> list[list[str]]
                 episode.fail(answer.problem)
             else:
                 found[-1].append(answer.action)
-                episode.act(answer.action)
+                act_now(episode, answer.action)
         past.append(episode)
         hints = agent.update(view, rng)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from codctl.cod.prompts import parse_answer
-from codctl.envs.base import SPLITS, Episode, Pack, Policy, PolicyView
+from codctl.envs.base import SPLITS, Episode, Pack, Policy, PolicyView, act_now
 from codctl.envtools.validate.check import Finding, Subject
 from codctl.envtools.validate.fingerprint import canonical, fingerprint
 from codctl.quantities import counted
@@ -103,7 +103,7 @@ def redraw(subject: Subject) -> Finding:
             return Finding(False, f"{pack.id}: the redrawn world {said}", "draw again until the truth differs")
         for slot in pack.slots:
             for rendering in family.renderings:
-                slot.task.begin(other, rendering)
+                family.begin(other, slot.task, rendering)
     return Finding(True, "a redrawn world has other facts, and its tasks can start")
 
 
@@ -121,5 +121,5 @@ def _plays_to_the_end(agent: Policy, view: PolicyView) -> bool:
         if answer.problem:
             episode.fail(answer.problem)
         else:
-            episode.act(answer.action)
+            act_now(episode, answer.action)
     return episode.done and episode.turns <= episode.max_turns

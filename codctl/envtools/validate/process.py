@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import codctl
-from codctl.envtools.validate.check import POLICIES, Finding, Subject
+from codctl.envtools.validate.check import Finding, Subject
 from codctl.envtools.validate.fingerprint import everything
 from codctl.errors import PreflightError
 
@@ -87,7 +87,7 @@ def _differences(subject: Subject, executable: str, path: list[str]) -> list[str
     world = (subject.preset, subject.variant, str(min(_PACKS, subject.count)), str(subject.length))
     try:
         done = subprocess.run(  # noqa: S603 - a Python and our own program
-            [executable, "-c", _PROGRAM, kind.__module__, kind.__qualname__, *world, *POLICIES],
+            [executable, "-c", _PROGRAM, kind.__module__, kind.__qualname__, *world, *subject.policies],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONHASHSEED": "4711"},
             capture_output=True,
             text=True,
@@ -98,7 +98,7 @@ def _differences(subject: Subject, executable: str, path: list[str]) -> list[str
         raise PreflightError(f"no answer within {_TIMEOUT_S:g} s") from error
     if done.returncode:
         raise PreflightError((done.stderr.strip().splitlines() or ["no message"])[-1])
-    here = everything(subject.family, *world[:2], int(world[2]), int(world[3]), POLICIES)
+    here = everything(subject.family, *world[:2], int(world[2]), int(world[3]), subject.policies)
     there = done.stdout.splitlines()
     return [f"{a!r} here, {b!r} there" for a, b in zip(here, there, strict=True) if a != b]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from codctl.cod.references import play_policy
 from codctl.cod.trajectory import Trajectory
-from codctl.envtools.validate.check import POLICIES, Finding, Subject
+from codctl.envtools.validate.check import Finding, Subject
 from codctl.quantities import counted, is_or_are, share
 
 LEAST_TO_LEARN = 0.05
@@ -29,6 +29,8 @@ def rewards(subject: Subject) -> Finding:
 
 def solvable(subject: Subject) -> Finding:
     """Whether anyone solves each task; that the informed policy does is another check."""
+    if nothing := subject.without("informed"):
+        return nothing  # the others may fail what can be solved
     tasks = len(subject.packs) * subject.length
     unsolved = [where for where, by in _solvers(subject) if not by]
     if len(unsolved) > _tolerated(subject):
@@ -46,6 +48,8 @@ def solvable(subject: Subject) -> Finding:
 
 
 def oracle(subject: Subject) -> Finding:
+    if nothing := subject.without("informed"):
+        return nothing
     missed = [where for where, by in _solvers(subject) if "informed" not in by]
     if len(missed) > _tolerated(subject):
         return Finding(
@@ -72,6 +76,8 @@ def _declared(subject: Subject) -> str:
 
 
 def cold(subject: Subject) -> Finding:
+    if nothing := subject.without("informed", "bayes"):
+        return nothing
     informed, bayes = (_success(subject, name)[:, 0].mean() for name in ("informed", "bayes"))
     said = f"`bayes` solves {bayes:.1%} of the first tasks, `informed` {informed:.1%}"
     if not subject.is_learnable:
@@ -86,6 +92,8 @@ def cold(subject: Subject) -> Finding:
 
 def learnable(subject: Subject) -> Finding:
     """Whether the reference gets better along the pack; a slow rise gets more packs before it is called none."""
+    if nothing := subject.without("bayes"):
+        return nothing
     bayes_PS = _success(subject, "bayes")
     rise, error = _rise(bayes_PS)
     if subject.is_learnable and rise <= SURE * error:
@@ -138,7 +146,7 @@ def _table(trajectories: Sequence[Trajectory]) -> NDArray[np.float64]:
 def _solvers(subject: Subject) -> Iterator[tuple[str, list[str]]]:
     """Each task with the policies that solve it; a task that `informed` fails says what it was told."""
     for p, pack in enumerate(subject.packs):
-        episodes = {name: subject.played[name][p].of("solve") for name in POLICIES}
+        episodes = {name: subject.played[name][p].of("solve") for name in subject.policies}
         for position, told in enumerate(episodes["informed"]):
             where = f"{pack.id}, position {position + 1}: {told.feedback!r}"
-            yield where, [name for name in POLICIES if episodes[name][position].raw_reward >= 1.0]
+            yield where, [name for name in subject.policies if episodes[name][position].raw_reward >= 1.0]

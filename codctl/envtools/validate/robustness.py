@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from codctl.cod.references import play_policy
 from codctl.cod.strategies import Strategy, draw_pack
-from codctl.envs.base import Family, Pack, Rendering
+from codctl.envs.base import Family, Pack, Rendering, act_now
 from codctl.envs.registry import families
-from codctl.envtools.validate.check import POLICIES, Finding, Subject
+from codctl.envtools.validate.check import Finding, Subject
 from codctl.envtools.validate.fingerprint import actions_of
 from codctl.outcomes import SOLVE_OUTCOMES
 
@@ -24,7 +24,7 @@ HOSTILE = (
 def hostile(subject: Subject) -> Finding:
     for pack in subject.packs[:_PACKS]:
         for rendering in subject.family.renderings:
-            for text in (*HOSTILE, *_near_misses(pack, rendering)):
+            for text in (*HOSTILE, *_near_misses(pack, subject.policies[0], rendering)):
                 if problem := _answered(pack, text, rendering) or _hinted(pack, text, rendering):
                     return Finding(False, f"{pack.id}, {rendering}, {text[:40]!r}: {problem}", _FIX)
     return Finding(
@@ -46,7 +46,7 @@ def strategies(subject: Subject) -> Finding:
             draw_pack(family, strategy, "test", index, subject.length, subject.preset, subject.variant)
             for index in range(_PACKS)
         ]
-        for policy in POLICIES:
+        for policy in subject.policies:
             played = play_policy(policy, packs, subject.rendering, 0)
             lost = [t.pack for t in played if not all(e.raw_reward >= 1.0 for e in t.of("solve"))]
             if policy == "informed" and lost and not family.unsolvable:
@@ -55,7 +55,7 @@ def strategies(subject: Subject) -> Finding:
                     f"`informed` fails in {lost[0]}",
                     "`redraw` must leave every task solvable, and policies must use `view.world`",
                 )
-    solved = "" if family.unsolvable else "; `informed` solves them"
+    solved = "" if family.unsolvable or subject.without("informed") else "; `informed` solves them"
     return Finding(True, f"drift, poison, distractor and Ralph packs are played to the end{solved}")
 
 
@@ -68,7 +68,7 @@ def _answered(pack: Pack, text: str, rendering: Rendering) -> str:
     """What goes wrong when this is answered again and again."""
     episode = pack.slots[0].begin(rendering)
     for _ in range(episode.max_turns):
-        step = episode.act(text)
+        step = act_now(episode, text)
         if step.done != episode.done:
             return f"the step says done={step.done}, the episode {episode.done}"
         if step.done:
@@ -94,9 +94,9 @@ def _hinted(pack: Pack, text: str, rendering: Rendering) -> str:
     return ""
 
 
-def _near_misses(pack: Pack, rendering: Rendering) -> Iterator[str]:
+def _near_misses(pack: Pack, policy: str, rendering: Rendering) -> Iterator[str]:
     """Answers that are nearly right: the likeliest to get past a reader that is not careful."""
-    for actions in actions_of(pack, "informed", rendering):
+    for actions in actions_of(pack, policy, rendering):
         for action in actions[:2]:
             yield from (
                 action * 2,

@@ -7,7 +7,7 @@ import sys
 from random import Random
 
 from codctl.envs.base import Pack, Rendering, Slot
-from codctl.envtools.validate.check import POLICIES, Finding, Subject, package_of
+from codctl.envtools.validate.check import Finding, Subject, package_of
 from codctl.envtools.validate.fingerprint import actions_of, canonical, course, fingerprint
 from codctl.seeds import derive_seed
 
@@ -20,7 +20,7 @@ def sharing(subject: Subject) -> Finding:
     for pack in subject.packs[:_PACKS]:
         second = subject.draw(pack.index)
         second_before = fingerprint(second)
-        for policy in POLICIES:
+        for policy in subject.policies:
             for position, actions in enumerate(actions_of(pack, policy, subject.rendering)):
                 if trace := _trace(pack, position, actions, subject.rendering):
                     return Finding(False, f"{pack.id}, position {position + 1}: {trace}", _FIX)
@@ -36,7 +36,7 @@ def randomness(subject: Subject) -> Finding:
     before = _generators(subject)
     for index in range(_PACKS):
         pack = subject.draw(index)
-        for policy in POLICIES:
+        for policy in subject.policies:
             actions_of(pack, policy, subject.rendering)
         subject.family.redraw(pack.world, Random(derive_seed("validate", index)))
         subject.family.score_context(pack.world, subject.family.truth(pack.world, subject.rendering), [])

@@ -69,7 +69,7 @@ def _problems(subject: Subject, rendering: Rendering) -> Iterator[str]:
             yield f"`describe_task` says nothing about position {position + 1}"
     if family.facts(pack.world) and not family.truth(pack.world, rendering).strip():
         yield "`truth` is empty though there are hidden facts"
-    for policy in ("informed", "random"):
+    for policy in dict.fromkeys((subject.policies[0], "random")):
         for trajectory in play_policy(policy, subject.packs[:_PLAYED], rendering, 0):
             for episode in trajectory.of("solve"):
                 if not all(observation.strip() for observation in episode.observations):

@@ -19,7 +19,7 @@ EXAMPLES = int(os.environ.get("CODCTL_FUZZ_EXAMPLES", "4000"))
 
 
 def play(world: AlchemyWorld, task: AlchemyTask, *actions: str, rendering: Rendering = "compact") -> AlchemyEpisode:
-    episode = task.begin(world, rendering)
+    episode = AlchemyEpisode(world, task, rendering)
     for action in actions:
         episode.act(action)
     return episode
@@ -79,7 +79,7 @@ def test_what_is_no_mix_of_two_ends_the_episode(world, task, action: str) -> Non
     ],
 )
 def test_every_mix_is_answered_and_costs_a_round(world, task, action: str, said: str) -> None:
-    step = task.begin(world, "full").act(action)
+    step = AlchemyEpisode(world, task, "full").act(action)
     assert step.observation.splitlines()[0] == f"Round 2 of 8. {said}"
     assert not step.done
 
@@ -111,7 +111,7 @@ def test_an_agent_that_knows_the_recipes_has_rounds_and_material_enough(
         pack = ALCHEMY.pack("train", index, 8, preset, variant)
         world = ALCHEMY.redraw(pack.world, Random(index)) if redrawn else pack.world
         for position, task in enumerate(pack.tasks):
-            episode = task.begin(world, "compact")
+            episode = AlchemyEpisode(world, task, "compact")
             while not episode.done:
                 reply = informed.solve(PolicyView(pack, position, episode, (), "", "compact"), Random(0))
                 episode.act(reply.removeprefix("<answer>").removesuffix("</answer>").strip())

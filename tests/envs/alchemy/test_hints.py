@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from codctl.envs.alchemy.claims import claims
 from codctl.envs.alchemy.text import hint_from
-from codctl.envs.alchemy.world import AlchemyWorld
+from codctl.envs.alchemy.world import AlchemyEpisode, AlchemyWorld
 from codctl.envs.base import Rendering
 from codctl.envs.registry import get_family
 
@@ -230,7 +230,7 @@ def test_hints_that_we_write_are_read_back(index: int, preset: str, rendering: R
     ],
 )
 def test_score(world, task, hint: str, actions: str, expected: tuple[int, ...]) -> None:
-    episode = task.begin(world, "compact")
+    episode = AlchemyEpisode(world, task, "compact")
     for action in actions.split():
         episode.act(action)
     score = ALCHEMY.score_context(world, hint, [episode])
@@ -257,7 +257,7 @@ def test_the_truth_scores_fully_and_a_part_of_it_is_never_wrong(preset: str, ren
 @pytest.mark.parametrize("rendering", ["compact", "full"])
 def test_raw_trajectories_claim_what_they_showed(world, task, rendering: Rendering) -> None:
     """The `history` arm gives transcripts as hints."""
-    episode = task.begin(world, rendering)
+    episode = AlchemyEpisode(world, task, rendering)
     words = episode.words
     for first, second in ((0, 0), (0, 1), (3, 4), (2, 2), (1, 1)):
         episode.act(f"{words[first]} + {words[second]}")

@@ -16,7 +16,7 @@ from codctl.cod.strategies import Strategy, StrategyName, draw_pack
 from codctl.envs.alchemy.knowledge import Outcomes, believed
 from codctl.envs.alchemy.presets import PRESETS
 from codctl.envs.alchemy.search import Search
-from codctl.envs.alchemy.world import AlchemyTask, AlchemyWorld, Pair
+from codctl.envs.alchemy.world import AlchemyEpisode, AlchemyTask, AlchemyWorld, Pair
 from codctl.envs.base import HintScore, Pack, Policy, PolicyView
 from codctl.envs.registry import get_family
 
@@ -137,7 +137,7 @@ def test_bayes_recovers_from_drift() -> None:
 
 def test_memory_ends_where_accounts_contradict_each_other(world, task) -> None:
     def episode(recipes: tuple[tuple[Pair, ...], ...], *actions: str):
-        begun = task.begin(AlchemyWorld(world.preset, world.sizes, world.names, recipes), "compact")
+        begun = AlchemyEpisode(AlchemyWorld(world.preset, world.sizes, world.names, recipes), task, "compact")
         for action in actions:
             begun.act(action)
         return begun

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from codctl.envs.alchemy import text
+from codctl.envs.alchemy.world import AlchemyEpisode
 from codctl.envs.registry import get_family
 
 ALCHEMY = get_family("alchemy")
@@ -28,7 +29,7 @@ Round 3: You mixed opal + opal: it made nothing."""
 
 
 def test_full(world, task) -> None:
-    episode = task.begin(world, "full")
+    episode = AlchemyEpisode(world, task, "full")
     assert episode.observation == FULL_FIRST == ALCHEMY.describe_task(world, task)
     assert episode.act("kir + vol").observation == (
         "Round 2 of 8. You mixed kir + vol: it made opal.\nTarget: zemqu (tier 2)\nYou have: kir, vol, tham, opal"
@@ -39,13 +40,13 @@ def test_full(world, task) -> None:
 
 
 def test_full_with_limited_material(scarce_world, scarce_task) -> None:
-    episode = scarce_task.begin(scarce_world, "full")
+    episode = AlchemyEpisode(scarce_world, scarce_task, "full")
     assert episode.observation.splitlines()[-1] == "You have: kir ×4, vol ×4, tham ×4"
     assert episode.act("kir + vol").observation.splitlines()[-1] == "You have: kir ×3, vol ×3, tham ×4, opal ×1"
 
 
 def test_compact(world, task) -> None:
-    episode = task.begin(world, "compact")
+    episode = AlchemyEpisode(world, task, "compact")
     assert episode.observation == "make A 8 tiers 3 2 1"
     assert episode.transcript() == "none"
     assert episode.act("m: a+b").observation == "m=a+b make A 7 have m"

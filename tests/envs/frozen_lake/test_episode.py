@@ -14,7 +14,7 @@ TASK = LakeTask(3, frozenset({(1, 1)}), (0, 0), (2, 2), 5)
 
 
 def begin(rendering: Rendering = "compact", task: LakeTask = TASK) -> LakeEpisode:
-    return task.begin(WORLD, rendering)
+    return LakeEpisode(WORLD, task, rendering)
 
 
 def play(episode: LakeEpisode, codes: str) -> list[str]:
@@ -163,7 +163,7 @@ def test_compact_prompts_are_short(preset: str) -> None:
     family = get_family("frozen_lake")
     for index in range(50):
         pack = family.pack("train", index, 1, preset)
-        episode = pack.tasks[0].begin(pack.world, "compact")
+        episode = LakeEpisode(pack.world, pack.tasks[0], "compact")
         read = [family.solve_prompt(family.truth(pack.world, "compact"), "compact", preset), episode.observation]
         codes = iter("KQXZ" * 5)
         while not episode.done:
@@ -177,4 +177,4 @@ def test_compact_prompts_are_short(preset: str) -> None:
 def test_describe_task_is_always_the_full_rendering() -> None:
     family = get_family("frozen_lake")
     pack = family.pack("test", 0, 2, "easy")
-    assert family.describe_task(pack.world, pack.tasks[1]) == pack.tasks[1].begin(pack.world, "full").observation
+    assert family.describe_task(pack.world, pack.tasks[1]) == LakeEpisode(pack.world, pack.tasks[1], "full").observation

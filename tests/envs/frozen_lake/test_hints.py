@@ -142,7 +142,7 @@ def test_true_facts_are_right_in_whichever_words(mapping: list[int], rng: Random
 
 
 def episode(codes: str, rendering: Rendering = "compact") -> LakeEpisode:
-    begun = TASK.begin(WORLD, rendering)
+    begun = LakeEpisode(WORLD, TASK, rendering)
     for code in codes:
         begun.act(code)
     return begun

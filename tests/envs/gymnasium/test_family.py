@@ -11,7 +11,7 @@ import pytest
 from codctl.cod.references import play_policy
 from codctl.envs.gymnasium.family import GymnasiumFamily
 from codctl.envs.gymnasium.table import CODES, ToyText
-from codctl.envs.gymnasium.world import CodedWorld, StartTask
+from codctl.envs.gymnasium.world import CodedEpisode, CodedWorld, StartTask
 from codctl.envtools.validate.family import validate_family
 from codctl.errors import UsageError
 from tests.envs.gymnasium.worlds import Cliff, Lake, Taxi
@@ -77,12 +77,12 @@ def test_the_belief_holds_what_agrees_with_every_step_and_nothing_else() -> None
     task = StartTask(0, 10, family.source)
     truth = CodedWorld((2, 0, 3, 1))
     codes = ["K", "Q", "K", "Z"]
-    episode = task.begin(truth, "compact")
+    episode = CodedEpisode(truth, task, "compact")
     for code in codes:
         episode.act(code)
 
     def same(actions: tuple[int, ...]) -> bool:
-        other = task.begin(CodedWorld(actions), "compact")
+        other = CodedEpisode(CodedWorld(actions), task, "compact")
         for code in codes:
             if other.done:
                 return False

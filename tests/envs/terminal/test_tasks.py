@@ -104,7 +104,7 @@ def test_shared_worlds_have_one_site() -> None:
 
 def begin(kind: str, variant: str = "paper") -> TerminalEpisode:
     episode = first(kind, variant)
-    return episode.task.begin(TerminalWorld(episode.site, episode.shell.rules), "full")
+    return TerminalEpisode(TerminalWorld(episode.site, episode.shell.rules), episode.task, "full")
 
 
 def test_moving_away_is_not_deleting() -> None:
@@ -204,7 +204,7 @@ def test_no_text_gives_a_hidden_fact_away(kind: str) -> None:
     rules = episode.shell.rules
     assert rules is not None
     for rendering in ("full", "compact"):
-        fresh = episode.task.begin(TerminalWorld(episode.site, rules), rendering)
+        fresh = TerminalEpisode(TerminalWorld(episode.site, rules), episode.task, rendering)
         texts = [fresh.observation, FAMILY.solve_prompt("", rendering, "easy")]
         while not fresh.done:
             fresh.act("pwd")

@@ -28,7 +28,7 @@ HOUSE = (
 
 
 def begin(shell: Shell, steps: tuple[Step, ...], rendering: Rendering) -> TerminalEpisode:
-    return TerminalTask("some", steps).begin(TerminalWorld(shell.site, shell.rules), rendering)
+    return TerminalEpisode(TerminalWorld(shell.site, shell.rules), TerminalTask("some", steps), rendering)
 
 
 FULL_FIRST = """\
