@@ -67,12 +67,20 @@ class Registry(Generic[T]):
         built_in: Ours: name → `module:object`.
         make: Turns a name and the imported object into the thing, and raises `UnusableError` if it cannot be one.
         hint: What to type to see what there is.
+        by_path: Whether `package.module:object` is a name, too.
     """
 
     def __init__(
-        self, kind: str, group: str, built_in: Mapping[str, str], *, make: Callable[[str, Any], T], hint: str = ""
+        self,
+        kind: str,
+        group: str,
+        built_in: Mapping[str, str],
+        *,
+        make: Callable[[str, Any], T],
+        hint: str = "",
+        by_path: bool = True,
     ) -> None:
-        self.kind, self.group = kind, group
+        self.kind, self.group, self.by_path = kind, group, by_path
         self.built_in = dict(built_in)
         self._make, self._hint = make, hint
         self._made: dict[str, T | Broken] = {}
@@ -88,9 +96,9 @@ class Registry(Generic[T]):
             UsageError: Names the nearest.
         """
         # The built-in ones come first: looking for plug-ins takes as long as importing some modules.
-        if name in self.built_in or _IMPORT.fullmatch(name) or name in self._plugins[0]:
+        if name in self.built_in or (self.by_path and _IMPORT.fullmatch(name)) or name in self._plugins[0]:
             return
-        if ":" in name:
+        if self.by_path and ":" in name:
             raise UsageError(f"{name!r} is not the import path of a {self.kind}", hint="package.module:object")
         raise unknown(self.kind, name, list(self.names()), self._hint)
 

@@ -33,6 +33,7 @@ FAMILIES: Registry[Family] = Registry(
     },
     make=_family,
     hint="codctl env list",
+    by_path=False,  # results and packs hold a family's own name, by which it is found again
 )
 
 

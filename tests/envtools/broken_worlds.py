@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -21,20 +21,11 @@ class Broken(Keypad):
     visit: type[Visit] = Visit
     agents: ClassVar[dict[str, type[Policy]]] = {}
 
-    def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[Lock, tuple[Door, ...]]:
-        lock, doors = super().sample(rng, length, preset, variant)
-        return lock, tuple(OtherDoor(door.shown, type(self)) for door in doors)
+    def begin(self, world: Lock, task: Door, rendering: Rendering) -> Visit:
+        return self.visit(world, task, rendering)
 
     def policy(self, name: str, **options: float) -> Policy:
         return self.agents[name]() if name in self.agents else super().policy(name, **options)
-
-
-@dataclass(frozen=True)
-class OtherDoor(Door):
-    family: type[Broken]
-
-    def begin(self, world: Lock, rendering: Rendering) -> Visit:
-        return self.family.visit(world, self, rendering)
 
 
 # --- packs ------------------------------------------------------------------------------------------------------------
