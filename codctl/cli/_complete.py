@@ -53,6 +53,13 @@ def studies(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 
 
 @_quiet
+def strategies(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    from codctl.config.doors import STRATEGIES
+
+    return STRATEGIES.names()
+
+
+@_quiet
 def runs(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     """Runs; with a name and a slash, the trials of a sweep."""
     folder = _runs_dir(ctx)

@@ -35,9 +35,9 @@ def _title(name: str, step: int | None) -> str:
 
 
 def _table(title: str, arms: Mapping[str, Sequence[Any]], ceilings: Mapping[str, Sequence[Any]]) -> str:
-    from codctl.cod.arms import NAMES
+    from codctl.cod.arms import title_of
 
-    named = [(NAMES.get(arm, arm), curve) for arm, curve in arms.items()]
+    named = [(title_of(arm), curve) for arm, curve in arms.items()]
     named += [(name, ceilings[key]) for key, name in _CEILINGS.items() if key in ceilings]
     longest = max((len(curve) for _, curve in named), default=0)
     rows = [[name, *(map(_share, curve)), *[None] * (longest - len(curve))] for name, curve in named]

@@ -134,7 +134,7 @@ def _why(attempt: dict[str, Any]) -> str:
 
 
 def compared(found: dict[str, Any]) -> str:
-    from codctl.cod.arms import NAMES
+    from codctl.cod.arms import title_of
 
     runs = found["runs"]
     names = [run["name"] for run in runs]
@@ -151,7 +151,7 @@ def compared(found: dict[str, Any]) -> str:
         places = sorted({place for curve in curves for place in curve})
         points: list[list[object]] = [["model", *map(_model, entry["models"])]]
         points += [[str(position(place)), *(curve.get(place) for curve in curves)] for place in places]
-        title = f"success, {entry['evaluation']}, {NAMES.get(entry['arm'], entry['arm'])} (95 % interval)"
+        title = f"success, {entry['evaluation']}, {title_of(entry['arm'])} (95 % interval)"
         blocks.append(f"{title}\n{_output.table(['position', *names], points)}")
     return "\n\n".join(blocks)
 

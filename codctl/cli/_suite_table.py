@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from codctl.cli import _output
-from codctl.quantities import counted, difference, number, position, share, with_interval
+from codctl.cod.strategies import of_result
+from codctl.quantities import counted, difference, number, position, with_interval
 from codctl.results import outcomes, replies
 from codctl.results.about import subject_title
 from codctl.results.statistics import FEW_PACKS
@@ -27,7 +28,8 @@ def _part(suite: str, part: Mapping[str, Any], *, alone: bool) -> str:
     packs = counted(part["packs"], "pack")
     what = f"{head}: {part['family']} {part['preset']}{variant}, {packs} of {part['length']}"
     why = outcomes.sentences(part)
-    lines = [what + _strategy(part), *(f"why: {line}" for line in why)]
+    special = of_result(part).describe()
+    lines = [what + (f", {special}" if special else ""), *(f"why: {line}" for line in why)]
     lines += [*(f"warning: {line}" for line in replies.sentences(part)), _curves(part, part), *_ended(part)]
     if part["packs"] < FEW_PACKS:
         lines.append(f"with only {packs} the intervals are wide and rule out little")
@@ -40,21 +42,10 @@ def _part(suite: str, part: Mapping[str, Any], *, alone: bool) -> str:
     return "\n".join(lines)
 
 
-def _strategy(part: Mapping[str, Any]) -> str:
-    said = {
-        "drift": f", the facts change at position {position(part.get('drift_at') or 0)}",
-        "poison": f", an account is false with probability {share(part.get('poison', 0))}",
-        "distractor": ", every other task is foreign",
-        "ralph_full": ", one task again and again",
-        "ralph_sample": ", the first task again and again",
-    }
-    return said.get(part["strategy"], "")
-
-
 def _curves(part: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     rows = [row for arm in found["arms"] for row in _arm(part, found, arm)]
     # Where accounts are false or facts change, someone else may do better than this policy.
-    kind = "reference" if part["strategy"] in ("drift", "poison") else "ceiling"
+    kind = "ceiling" if of_result(part).has_ceiling else "reference"
     rows += [(name, kind, curve) for name, curve in found["ceiling_curves"].items()]
     if "solved_by_attempt" in part:
         return _table(rows, {p: str(position(p)) for p in found["positions"]}, "position", "attempt")

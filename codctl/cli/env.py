@@ -22,7 +22,6 @@ from codctl.cli._options import (
     ModelName,
     RunsDir,
 )
-from codctl.config.names import StrategyName
 
 if TYPE_CHECKING:
     from codctl.config.evalspec import EvalSpec
@@ -88,7 +87,12 @@ def play(
         int | None, typer.Option("--length", metavar="N", min=1, max=64, help="Tasks in the pack; 4 by default.")
     ] = None,
     split: Split = "train",
-    strategy: Annotated[StrategyName, typer.Option("--strategy", help="How the tasks are put together.")] = "cod",
+    strategy: Annotated[
+        str,
+        typer.Option(
+            "--strategy", metavar="NAME", autocompletion=complete.strategies, help="How the tasks are put together."
+        ),
+    ] = "cod",
     rendering: Annotated[
         Literal["full", "terse", "compact"] | None,
         typer.Option("--rendering", help="How texts are written; full by default, for a run as it was trained."),
@@ -195,14 +199,13 @@ def _spec(
     )
 
 
-def _drawn(spec: EvalSpec, strategy: StrategyName, split: str, index: int) -> Pack:
-    from codctl.cod.strategies import Strategy, draw_pack
+def _drawn(spec: EvalSpec, strategy: str, split: str, index: int) -> Pack:
+    from codctl.cod.strategies import draw_pack, strategy_class, strategy_of
     from codctl.envs.registry import families, get_family
     from codctl.evaluate.suites.expansion import next_family
 
-    known = families()
-    foreign = known[next_family(spec.family, known)] if strategy == "distractor" else None
-    order = Strategy(strategy, poison=spec.poison, foreign=(foreign, foreign.presets[0]) if foreign else None)
+    other = next_family(spec.family, families()) if strategy_class(strategy).wants_another_family else None
+    order = strategy_of(spec.model_copy(update={"strategy": strategy, "foreign_family": other}))
     return draw_pack(get_family(spec.family), order, split, index, spec.length, spec.preset, spec.variant)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from codctl.cod.agent import Agent, agent_of
+from codctl.cod.arms import OwnHints
 from codctl.cod.context import Revision, parse_update, revise
 from codctl.cod.conversation import Chat, Conversation, converse
 from codctl.cod.engine import Engine, EngineError, Generation, RequestTag, Sampling
@@ -60,15 +61,6 @@ class Hints(Protocol):
     def updates(self) -> bool: ...
 
     def at(self, pack: Pack, position: int, own: Revision, past: Sequence[Episode]) -> str: ...
-
-
-class OwnHints:
-    """CoD as it is: what the agent itself wrote last."""
-
-    updates = True
-
-    def at(self, pack: Pack, position: int, own: Revision, past: Sequence[Episode]) -> str:
-        return own.text
 
 
 @dataclass

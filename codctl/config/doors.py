@@ -29,6 +29,34 @@ CREDITS: Registry[Callable[..., Any]] = Registry(
 )
 """How rewards become returns: `codctl.cod.credit.ReturnRule`."""
 
+_STRATEGIES = {
+    "cod": "Cod",
+    "ralph_full": "RalphFull",
+    "ralph_sample": "RalphSample",
+    "drift": "Drift",
+    "distractor": "Distractor",
+    "poison": "Poison",
+    "long": "Long",
+}
+STRATEGIES: Registry[Any] = Registry(
+    "strategy",
+    "codctl.strategies",
+    {name: f"codctl.cod.strategies:{owner}" for name, owner in _STRATEGIES.items()},
+    make=a_function,
+)
+"""How the tasks of a pack are put together: subclasses of `codctl.cod.strategies.Strategy`."""
+
+_ARMS = {"own": "OwnHints", "none": "NoHints", "shuffled": "ShuffledHints", "oracle": "OracleHints"}
+_ARMS |= {"history": "HistoryHints"}
+ARMS: Registry[Any] = Registry(
+    "arm",
+    "codctl.arms",
+    {name: f"codctl.cod.arms:{owner}" for name, owner in _ARMS.items()},
+    make=a_function,
+    hint="arms=[own,none]",
+)
+"""Control contexts of evaluations: subclasses of `codctl.cod.arms.Arm`."""
+
 
 @dataclass(frozen=True)
 class NameIn:

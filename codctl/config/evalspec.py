@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from codctl.config.names import StrategyName
+from codctl.config.doors import STRATEGIES, NameIn
 from codctl.config.schema import MOST_SEED, Section, evaluation
 
 Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
@@ -24,7 +24,7 @@ class EvalSpec(Section):
         "full", "Prompt text: `full` for LLMs, `terse` for small pretrained ones, `compact` for tiny ones."
     )
     length: int = evaluation(4, "Pack length: tasks per world.", ge=1, le=64)
-    strategy: StrategyName = evaluation("cod", "How the tasks of a pack are put together.")
+    strategy: Annotated[str, NameIn(STRATEGIES)] = evaluation("cod", "How the tasks of a pack are put together.")
     drift_at: int | None = evaluation(
         None,
         "First position, counted from 0, with other hidden facts (strategy=drift); null is the middle.",
@@ -38,6 +38,7 @@ class EvalSpec(Section):
         None, "Family of the distractors (strategy=distractor); null is the next one."
     )
     foreign_preset: str | None = evaluation(None, "Their preset; null is `easy`, or the family's first.")
+    strategy_options: dict[str, str | int | float | bool] = evaluation({}, "Settings of a strategy of your own.")
     split: Literal["validation", "test"] = evaluation("test", "Which held-out packs.")
     packs: int = evaluation(500, "Packs.", ge=1, le=1_000_000)
     seeds: Annotated[tuple[Seed, ...], Field(strict=False)] = evaluation(
@@ -70,4 +71,12 @@ class EvalSpec(Section):
         return ((key, value) for key, value in super().__repr_args__() if key not in _ADDED or value != _ADDED[key])
 
 
-_ADDED = {"suggested_tokens": None, "answers": "auto"}
+_ADDED: dict[str, Any] = {"suggested_tokens": None, "answers": "auto", "strategy_options": {}}
+
+# Keys that mean something to one strategy only.
+STRATEGY_KEYS = {
+    "drift_at": "drift",
+    "poison": "poison",
+    "foreign_family": "distractor",
+    "foreign_preset": "distractor",
+}

@@ -1,11 +1,8 @@
-"""Closed lists of names that the command line shows without loading what is behind them."""
+"""Names of runs and sweeps: what they look like, and which are reserved."""
 
 from __future__ import annotations
 
 import re
-from typing import Literal
-
-StrategyName = Literal["cod", "ralph_full", "ralph_sample", "drift", "distractor", "poison", "long"]
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of a run or a sweep: it becomes a folder
 

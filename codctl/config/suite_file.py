@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from codctl.config.evalspec import EvalSpec
+from codctl.config.evalspec import STRATEGY_KEYS, EvalSpec
 from codctl.config.overrides import Override, parse_overrides
 from codctl.config.problems import SectionReader, usage_error
 from codctl.config.schema import Section, cosmetic, evaluation
@@ -18,13 +18,6 @@ from codctl.config.yaml_files import read_source, values_of
 from codctl.errors import Problem
 
 WORLD_KEYS = ("family", "preset", "variant")
-# Keys that mean something to one strategy only.
-STRATEGY_KEYS = {
-    "drift_at": "drift",
-    "poison": "poison",
-    "foreign_family": "distractor",
-    "foreign_preset": "distractor",
-}
 
 
 class WorldChoice(Section):

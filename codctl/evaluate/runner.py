@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
-from codctl.cod.arms import hints_for, play_order
+from codctl.cod.arms import arm_class, play_order
 from codctl.cod.positions import row
 from codctl.cod.references import cheapest_rendering, reference_player, references
 from codctl.cod.rollout import Player
-from codctl.cod.strategies import Strategy, draw_pack
+from codctl.cod.strategies import draw_pack, strategy_of
 from codctl.config.evalspec import EvalSpec
 from codctl.envs.base import Pack
 from codctl.envs.registry import get_family
@@ -94,13 +94,7 @@ def _families(spec: EvalSpec) -> list[str]:
 def draw(spec: EvalSpec, numbers: Iterable[int]) -> list[Pack]:
     """Packs of an evaluation by number, the same for every arm and every subject."""
     family = get_family(spec.family)
-    foreign = get_family(spec.foreign_family) if spec.foreign_family else None
-    strategy = Strategy(
-        spec.strategy,
-        drift_at=spec.drift_at,
-        poison=spec.poison,
-        foreign=(foreign, spec.foreign_preset or foreign.presets[0]) if foreign else None,
-    )
+    strategy = strategy_of(spec)
     return [draw_pack(family, strategy, spec.split, n, spec.length, spec.preset, spec.variant) for n in numbers]
 
 
@@ -118,6 +112,11 @@ class _Leg:
     seed: int
     player: Player
     is_reference: bool = False
+
+    @property
+    def borrows(self) -> bool:
+        """Whether it hands out what the arm `own` wrote."""
+        return not self.is_reference and arm_class(self.arm).borrows
 
 
 def _legs(player: Player, spec: EvalSpec) -> list[_Leg]:
@@ -165,13 +164,13 @@ class _Playing:
                 await _together((play for of_pack in zip_longest(*plays) for play in of_pack if play), at_once)
 
     def _groups(self, legs: Sequence[_Leg]) -> list[list[_Leg]]:
-        """Legs that are played together: `shuffled` needs what `own` wrote; what is shown comes in turn."""
+        """Legs that are played together; those that borrow hints come after `own`; what is shown comes in turn."""
         if self.watch:
             return [[leg] for leg in legs]
         apart = [leg for leg in legs if leg.is_reference]
-        shuffled = [leg for leg in legs if leg.arm == "shuffled" and not leg.is_reference]
-        others = [leg for leg in legs if leg not in apart and leg not in shuffled]
-        return [group for group in (others, shuffled, apart) if group]
+        borrowing = [leg for leg in legs if leg.borrows]
+        others = [leg for leg in legs if leg not in apart and leg not in borrowing]
+        return [group for group in (others, borrowing, apart) if group]
 
     def _waves(self, group: Sequence[_Leg], block: range) -> list[range]:
         """What is played from begin to end before more is: all, or what always has to be batched alike."""
@@ -193,7 +192,7 @@ class _Playing:
     def _leg(self, leg: _Leg, packs: Mapping[int, Pack], block: range) -> Iterator[Coroutine[Any, Any, None]]:
         donors = self._donors(leg, packs, block)
         donated = {packs[number].id: own.hints or [] for number, own in donors.items()}
-        hints = leg.player.hints if leg.is_reference else hints_for(leg.arm, self.spec.rendering, donated)
+        hints = leg.player.hints if leg.is_reference else arm_class(leg.arm)(self.spec.rendering, donated)
         player = replace(leg.player, hints=CountedHints(hints, self.tally, leg.arm))
         return (self._one(leg, player, n, pack, donors.get(n)) for n, pack in packs.items())
 
@@ -227,11 +226,10 @@ class _Playing:
         return Unit(self.spec.name, leg.arm, leg.seed, number)
 
     def _donors(self, leg: _Leg, packs: Iterable[int], block: range) -> dict[int, Record]:
-        """For the arm `shuffled`, who gives the hints: the next pack of the block, the first after the last."""
-        if leg.arm != "shuffled":
+        """For an arm that borrows, who gives the hints: the next pack of the block, the first after the last."""
+        if not leg.borrows:
             return {}
-        # Under ralph_full so many packs in a row are of one world.
-        step = self.spec.length % len(block) if self.spec.strategy == "ralph_full" else 1
+        step = strategy_of(self.spec).packs_per_world(self.spec.length) % len(block)
         found = {}
         for number in packs:
             donor = block[(block.index(number) + (step or 1)) % len(block)]

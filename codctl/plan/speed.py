@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from codctl.cod.arms import play_order
 from codctl.config.schema import Config
 from codctl.plan import warm_start
 from codctl.plan.devices import Layout
@@ -100,7 +101,7 @@ def _evaluated(config: Config) -> float:
     evaluation, families = config.evaluation, len(config.world.parts)
     if not evaluation.enabled:
         return 0
-    train, arms = config.train, set(evaluation.arms) | ({"own"} if "shuffled" in evaluation.arms else set())
+    train, arms = config.train, play_order(evaluation.arms)
     before = 2 if train.enabled else 0
     long = 2 * evaluation.long_length / config.world.length
     times = train.steps // evaluation.every + 1 if evaluation.every and train.enabled else 0

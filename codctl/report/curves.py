@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from codctl.cod.arms import title_of
 from codctl.quantities import number, position
 from codctl.report.chart import Chart, Look, Point, Series
 from codctl.report.source import EvaluationFolder
@@ -15,7 +16,7 @@ ARMS = {
     "shuffled": ("shuffled", Look("c-shuffled", "8 3 2 3", "cross")),
     "none": ("no hints", Look("c-none", "4 3", "up")),
 }
-_OTHER_ARM = Look("c-other", "1 3", "plus")
+OTHER_ARM = Look("c-other", "1 3", "plus")
 _BEFORE = Look("c-before", "5 3", "down")
 _CEILINGS = {"bayes": Look("c-bayes", "2 4", "ring"), "informed": Look("c-informed", "1 4", "plus")}
 POSITION = "position in the pack"
@@ -57,7 +58,7 @@ def by_arm(evaluation: EvaluationFolder | None, key: str, measure: str, title: s
     series = _ceilings(evaluation, ("bayes",)) if measure == "success" else []
     known = [arm for arm in ARMS if arm in evaluation.result["arms"]]
     for arm in [*known, *sorted(set(evaluation.result["arms"]) - set(ARMS))]:
-        name, look = ARMS.get(arm, (arm, _OTHER_ARM))
+        name, look = ARMS.get(arm, (title_of(arm), OTHER_ARM))
         series.append(Series(name, _points(evaluation, arm, measure), look))
     chart = _by_position(key, title, y_label, series)
     if chart is None or measure == "success":

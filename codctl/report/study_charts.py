@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from codctl.cod.strategies import RALPH
+from codctl.cod.strategies import of_result
 from codctl.quantities import counted, position
 from codctl.quantities import points as whole
 from codctl.quantities import signed_points as signed
@@ -135,7 +135,7 @@ def _charts(result: Mapping[str, Any], setting: str, key: str, *, is_solved: boo
     place = [one["title"] for one in result["settings"]].index(setting)
     found = []
     for number, evaluation in enumerate(result["evaluations"]):
-        cell, is_ralph = cells[setting, evaluation["key"]], evaluation["strategy"] in RALPH
+        cell, is_ralph = cells[setting, evaluation["key"]], of_result(evaluation).kind == "loop"
         if cell["state"] != "complete" or (is_solved and not is_ralph):
             continue
         others = {

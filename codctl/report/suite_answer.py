@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from codctl.cod.strategies import RALPH
+from codctl.cod.strategies import of_result
 from codctl.quantities import percent
 from codctl.report.effects import ordinal
 from codctl.results import replies
@@ -13,7 +13,6 @@ from codctl.results.outcomes import sentences, unread
 from codctl.results.study import last_success
 from codctl.results.study_findings import claim
 
-_DISTURBED = ("drift", "poison", "distractor")
 _WITHIN = {
     "learns": "It learns within unknown worlds",
     "improves": "It improves within unknown worlds, but not because of its hints",
@@ -45,14 +44,14 @@ def headline(result: Mapping[str, Any]) -> str:
 
 def _claim(part: Mapping[str, Any]) -> str:
     lead = part.get("own_less_none")
-    if part["strategy"] in _DISTURBED and lead is not None:
+    if of_result(part).kind == "disturbed" and lead is not None:
         if lead["low"] > 0:
             return "Its own hints still help at the end"
         return "Its own hints mislead it at the end" if lead["high"] < 0 else "No measurable help from its own hints"
     found = claim(part)
     if not found:
         return "Its own hints were not measured"
-    said = (_LOOP if part["strategy"] in RALPH else _WITHIN)[found]
+    said = (_LOOP if of_result(part).kind == "loop" else _WITHIN)[found]
     return f"{said} from the hints that it writes itself" if found == "learns" and lead is not None else said
 
 
@@ -62,9 +61,9 @@ def _numbers(part: Mapping[str, Any]) -> str:
         return ""
     first = part["arms"]["own"]["success"][0]
     nth = ordinal(last["position"])
-    if part["strategy"] in RALPH:
+    if of_result(part).kind == "loop":
         return f": {percent(last['mean'])} solved in the {nth} attempt, {percent(first['mean'])} in the first"
-    if part["strategy"] in _DISTURBED and (none := part["arms"].get("none", {}).get("success")):
+    if of_result(part).kind == "disturbed" and (none := part["arms"].get("none", {}).get("success")):
         return f": {percent(last['mean'])} of the {nth} tasks solved, {percent(none[-1]['mean'])} without hints"
     return f": {percent(last['mean'])} of the {nth} tasks solved, {percent(first['mean'])} of the first"
 

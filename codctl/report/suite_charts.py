@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from codctl.cod.arms import title_of
 from codctl.quantities import number, position
 from codctl.report.chart import Chart, Look, Point, Series
-from codctl.report.curves import ARMS, POSITION
+from codctl.report.curves import ARMS, OTHER_ARM, POSITION
 
 _REFERENCES = {"informed": Look("c-informed", "1 4", "plus"), "bayes": Look("c-bayes", "2 4", "ring")}
 _ATTEMPTS = "attempt at the same task"
@@ -64,8 +65,9 @@ def _solved(key: str, part: Mapping[str, Any]) -> Chart:
 
 
 def _arms(curves: Mapping[str, Sequence[Mapping[str, Any]]], axis: str) -> list[Series]:
-    known = [arm for arm in ARMS if arm in curves]
-    return [Series(ARMS[arm][0], _points(curves[arm], axis), ARMS[arm][1]) for arm in reversed(known)]
+    others = {arm: (title_of(arm), OTHER_ARM) for arm in curves if arm not in ARMS}
+    known = {**others, **dict(reversed(ARMS.items()))}
+    return [Series(name, _points(curves[arm], axis), look) for arm, (name, look) in known.items() if arm in curves]
 
 
 def _references(curves: Mapping[str, Sequence[Mapping[str, Any]]], axis: str = "position") -> list[Series]:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from codctl.cod.strategies import of_result
 from codctl.quantities import position
 from codctl.quantities import signed_points as signed
 from codctl.report import story, suite_answer
@@ -17,13 +18,6 @@ from codctl.results import outcomes, replies
 from codctl.results.about import subject_title
 from codctl.results.statistics import FEW_PACKS
 
-_STRATEGIES = {
-    "drift": "the hidden facts change at position {changed}, without notice",
-    "poison": "the report of an episode that an update reads is false with probability {poison:g}",
-    "distractor": "every other task is of another world",
-    "ralph_full": "one task attempted again and again; every task of the regular packs gets its turn",
-    "ralph_sample": "the first task of each pack attempted again and again",
-}
 _KINDS = {"run": "Run", "model": "Model", "policy": "Scripted policy", "endpoint": "Served model"}
 
 
@@ -77,12 +71,10 @@ def _part(key: str, part: Mapping[str, Any], told: dict[str, Any]) -> dict[str, 
 def _about(part: Mapping[str, Any]) -> str:
     world = " ".join(filter(None, (part["family"], part["preset"], part["variant"])))
     text = f"{world}, {part['packs']} held-out packs of {part['length']}"
-    said = _STRATEGIES.get(part["strategy"])
+    special = of_result(part).describe()
     seeds = f"; sampling seeds {', '.join(map(str, part['seeds']))}" if len(part["seeds"]) > 1 else ""
     few = "; too few for narrow intervals" if part["packs"] < FEW_PACKS else ""
-    return (
-        text + few + (f"; {said.format(**part, changed=position(part.get('drift_at') or 0))}" if said else "") + seeds
-    )
+    return text + few + (f"; {special}" if special else "") + seeds
 
 
 def _verdict(part: Mapping[str, Any]) -> str:
@@ -108,7 +100,7 @@ def _gains(part: Mapping[str, Any]) -> list[tuple[str, dict[str, float], dict[st
 
 def _tables(part: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Positions down, arms and references to the right: that fits packs of any length."""
-    kind = "reference" if part["strategy"] in ("drift", "poison") else "ceiling"
+    kind = "ceiling" if of_result(part).has_ceiling else "reference"
     measures = {"success": "success", "hint_correctness": "hints right", "shaped_reward": "shaped reward"}
     found = []
     for title, source in (("", part), ("Distractor tasks", part.get("foreign"))):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from codctl.cod.strategies import of_result
 from codctl.errors import UsageError
 from codctl.results.statistics import Estimates, Floats, differences, shares
 
@@ -105,9 +106,9 @@ def _common_packs(tables: Iterable[_Table]) -> list[tuple[int, str]]:
 
 
 def _worlds(part: Mapping[str, Any], packs: Sequence[tuple[int, str]]) -> list[int] | None:
-    """Under ralph_full so many packs in a row are tasks of one world, and count as one; unless it is a single world."""
+    """Packs in a row that are of one world count as one; unless it is a single world."""
     numbers = [number // part["length"] for number, _ in packs]
-    return numbers if part["strategy"] == "ralph_full" and len(set(numbers)) > 1 else None
+    return numbers if of_result(part).packs_per_world(part["length"]) > 1 and len(set(numbers)) > 1 else None
 
 
 def _values(table: _Table, packs: Sequence[tuple[int, str]], positions: Sequence[int]) -> Floats:

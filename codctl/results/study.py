@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from codctl.cod.strategies import RALPH
+from codctl.cod.strategies import of_result
 from codctl.results.outcomes import unread
 from codctl.results.statistics import Estimates, Floats, differences, seeds_half_width, shares
 from codctl.results.summary import solved_so_far
@@ -160,7 +160,7 @@ def _columns(played: Played) -> dict[Column, Floats]:
         found |= {("success", arm, position): success_PS[:, s] for s, position in enumerate(positions)}
         if len(positions) > 1:
             found["gain", arm, 0] = success_PS[:, -1] - success_PS[:, 0]
-        if played.what["strategy"] in RALPH:
+        if of_result(played.what).kind == "loop":
             solved_PS = mean_of_known(solved_so_far(played.success_JPS[arm]))
             found |= {("solved", arm, position + 1): solved_PS[:, s] for s, position in enumerate(positions)}
     if {"own", "none"} <= set(means):
@@ -181,14 +181,14 @@ def _sorted_out(what: Mapping[str, Any], estimates: Mapping[Column, dict[str, An
     }
     if (lead := estimates.get(("own_less_none", "own", 0))) is not None:
         found["own_less_none"] = lead
-    if what["strategy"] in RALPH:
+    if of_result(what).kind == "loop":
         found["solved_by_attempt"] = {name: curve("solved", name, "attempt") for name in (*arms, *references)}
     return found
 
 
 def _groups(what: Mapping[str, Any]) -> Floats | None:
-    """Under ralph_full so many packs in a row are tasks of one world, and are drawn together."""
-    if what["strategy"] != "ralph_full" or what["packs"] <= what["length"]:
+    """Packs in a row that are of one world are drawn together."""
+    if of_result(what).packs_per_world(what["length"]) == 1 or what["packs"] <= what["length"]:
         return None
     groups_P: Floats = np.floor(np.arange(what["packs"]) / what["length"])
     return groups_P

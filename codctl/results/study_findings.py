@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from codctl.cod.strategies import RALPH
+from codctl.cod.strategies import of_result
 from codctl.envs.registry import families
 from codctl.quantities import counted, is_or_are, percent, points
 from codctl.results.study import last_success
@@ -36,10 +36,10 @@ def relation(what: Mapping[str, Any], trained: Sequence[tuple[str, str]]) -> str
         what: The part of a suite's result.
         trained: Family and preset of each world of the training.
     """
-    strategy = what["strategy"]
-    if strategy in RALPH:
+    strategy, kind = what["strategy"], of_result(what).kind
+    if kind == "loop":
         return "ralph"
-    if strategy in ("drift", "distractor", "poison"):
+    if kind == "disturbed":
         return "disturbed"
     if not trained:
         return ""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from codctl.cod.references import references
-from codctl.cod.strategies import RALPH
+from codctl.cod.strategies import strategy_of
 from codctl.config.evalspec import EvalSpec
 from codctl.envs.registry import get_family
 from codctl.results import outcomes, replies
@@ -54,9 +54,9 @@ def summarise(spec: EvalSpec, journal: Journal) -> Evaluation:
         "replies": replies.count(rows, ended),
         "outcomes": ended,
     }
-    if spec.strategy in RALPH:
+    if strategy_of(spec).kind == "loop":
         result["solved_by_attempt"] = home.solved_by_attempt()
-    if spec.strategy == "distractor":
+    if strategy_of(spec).wants_another_family:
         foreign = _Positions(spec, rows, reference_rows, foreign=True)
         result["foreign"] = {"family": spec.foreign_family, "preset": spec.foreign_preset, **foreign.summary()}
     return Evaluation(result, rows, reference_rows, typical([one.told for one in told if one and one.told]))
@@ -109,8 +109,8 @@ class _Positions:
         self._references = _by_arm(row for row in reference_rows if row["foreign"] == foreign)
         played = [row for rows in (*self._rows.values(), *self._references.values()) for row in rows]
         self.positions = sorted({row["position"] for row in played})
-        # Under ralph_full so many packs in a row are tasks of one world. A single world alone has no interval.
-        is_shared = spec.strategy == "ralph_full" and spec.packs > spec.length
+        # A single world alone has no interval.
+        is_shared = strategy_of(spec).packs_per_world(spec.length) > 1 and spec.packs > spec.length
         self._groups_P = np.arange(spec.packs) // spec.length if is_shared else None
 
     def summary(self) -> dict[str, Any]:

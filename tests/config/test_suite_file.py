@@ -53,7 +53,8 @@ BROKEN = {
     "unknown strategy": (
         ("strategy: drift", "strategy: drfit"),
         "mine.yaml:6",
-        'strategy: expected one of cod, ralph_full, ralph_sample, drift, distractor, poison, long, got "drfit"',
+        "strategy: expected one of cod, ralph_full, ralph_sample, drift, distractor, poison, long, or "
+        'package.module:name, got "drfit"',
     ),
     "wrong type": (
         ("length: 6", "length: six"),

@@ -73,7 +73,7 @@ def in_validation_4() -> None:
 def in_evaluation() -> None:
     from codctl.evaluate import runner
 
-    wrap(runner, "hints_for", lambda arm, *rest: stop() if arm == "shuffled" else None)
+    wrap(runner._Playing, "_leg", lambda self, leg, *rest: stop() if leg.arm == "shuffled" else None)
 
 
 def in_arm_none() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from codctl.cod.references import play_policy
-from codctl.cod.strategies import Strategy, draw_pack
+from codctl.cod.strategies import Distractor, Drift, Poison, RalphFull, Strategy, draw_pack
 from codctl.envs.base import Family, Pack, Rendering, act_now
 from codctl.envs.registry import families
 from codctl.envtools.validate.check import Finding, Subject
@@ -34,13 +34,8 @@ def hostile(subject: Subject) -> Finding:
 
 def strategies(subject: Subject) -> Finding:
     """Drift, lies and strangers: no policy fails with an error, and one that knows the world still solves each task."""
-    family, foreign = subject.family, _foreign(subject)
-    hard = [
-        Strategy("drift", drift_at=1),
-        Strategy("poison", poison=1.0),
-        Strategy("distractor", foreign=foreign),
-        Strategy("ralph_full"),
-    ]
+    family = subject.family
+    hard: list[Strategy] = [Drift(1), Poison(1.0), Distractor(_other_family(subject)), RalphFull()]
     for strategy in hard:
         packs = [
             draw_pack(family, strategy, "test", index, subject.length, subject.preset, subject.variant)
@@ -108,8 +103,7 @@ def _near_misses(pack: Pack, policy: str, rendering: Rendering) -> Iterator[str]
             )
 
 
-def _foreign(subject: Subject) -> tuple[Family, str]:
+def _other_family(subject: Subject) -> Family:
     """Another family for the distractors; its own when there is no other."""
     others = [family for name, family in families().items() if name != subject.family.name]
-    other = (others or [subject.family])[0]
-    return other, other.presets[0]
+    return (others or [subject.family])[0]

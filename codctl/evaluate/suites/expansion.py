@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from codctl.cod.arms import check_arms
+from codctl.cod.arms import arm_class, check_arms
+from codctl.cod.strategies import strategy_of
 from codctl.config.evalspec import EvalSpec
 from codctl.config.nearest import unknown
 from codctl.config.suite_file import EntrySpec, SuiteSpec
@@ -147,26 +148,20 @@ def _part(suite: SuiteSpec, entry: EntrySpec, world: World, home: Home, known: M
     label = "-".join(filter(None, (world.family, world.preset, world.variant)))
     spec = EvalSpec(**{**values, "name": f"{entry.name}/{label}"})
     check_arms(spec.arms)
-    if spec.packs == 1 and "shuffled" in spec.arms:
-        spec = _without_shuffled(spec, is_wanted="arms" in suite.overridden)
-    if spec.strategy == "drift":
-        spec = spec.model_copy(update={"drift_at": spec.drift_at or spec.length // 2})
-        if not 0 < (spec.drift_at or 0) < spec.length:
-            raise UsageError(
-                f"{spec.name}: drift_at must be between 1 and {spec.length - 1} for packs of {spec.length}, "
-                f"got {spec.drift_at}",
-                hint=f"drift_at={max(1, spec.length // 2)}",
-            )
-    if spec.strategy == "distractor":
+    if spec.packs == 1 and any(arm_class(arm).borrows for arm in spec.arms):
+        spec = _without_borrowing(spec, is_wanted="arms" in suite.overridden)
+    strategy = strategy_of(spec)
+    if strategy.wants_another_family:
         return _with_distractors(spec, home, known)
-    return spec
+    return spec.model_copy(update=strategy.completed(spec.length))
 
 
-def _without_shuffled(spec: EvalSpec, *, is_wanted: bool) -> EvalSpec:
+def _without_borrowing(spec: EvalSpec, *, is_wanted: bool) -> EvalSpec:
     """With a single pack there are no hints of another one."""
-    left = tuple(arm for arm in spec.arms if arm != "shuffled")
+    left = tuple(arm for arm in spec.arms if not arm_class(arm).borrows)
     if is_wanted or not left:
-        raise UsageError(f"{spec.name}: the arm shuffled needs the hints of another pack", hint="packs=2 or more")
+        borrowing = next(arm for arm in spec.arms if arm not in left)
+        raise UsageError(f"{spec.name}: the arm {borrowing} needs the hints of another pack", hint="packs=2 or more")
     return spec.model_copy(update={"arms": left})
 
 

@@ -12,7 +12,8 @@ from random import Random
 import pytest
 
 from codctl.cod.prompts import parse_answer
-from codctl.cod.strategies import Strategy, StrategyName, draw_pack
+from codctl.cod.strategies import Drift, draw_pack, strategy_of
+from codctl.config.evalspec import EvalSpec
 from codctl.envs.alchemy.knowledge import Outcomes, believed
 from codctl.envs.alchemy.presets import PRESETS
 from codctl.envs.alchemy.search import Search
@@ -112,8 +113,10 @@ def test_a_demonstrator_that_keeps_everything_learns_and_one_that_keeps_nothing_
 @pytest.mark.parametrize("policy", [*ALCHEMY.policies, "demonstrator"])
 @pytest.mark.parametrize("preset", ALCHEMY.presets)
 @pytest.mark.parametrize("strategy", ["drift", "poison", "distractor", "ralph_full"])
-def test_no_strategy_confuses_a_scripted_agent(policy: str, preset: str, strategy: StrategyName) -> None:
-    options = Strategy(strategy, drift_at=3, poison=0.5, foreign=(ALCHEMY, "hard"))
+def test_no_strategy_confuses_a_scripted_agent(policy: str, preset: str, strategy: str) -> None:
+    options = strategy_of(
+        EvalSpec(strategy=strategy, drift_at=3, poison=0.5, foreign_family="alchemy", foreign_preset="hard")
+    )
     for index in range(8):
         pack = draw_pack(ALCHEMY, options, "test", index, 6, preset)
         told = [replace(slot, world=slot.told_world or slot.world) for slot in pack.slots]
@@ -127,7 +130,7 @@ def test_a_distractor_of_another_family_is_no_knowledge(world) -> None:
 
 
 def test_bayes_recovers_from_drift() -> None:
-    strategy = Strategy("drift", drift_at=5)
+    strategy = Drift(5)
     packs = [draw_pack(ALCHEMY, strategy, "test", index, 10, "tiny") for index in range(COUNT)]
     found = mean([play(ALCHEMY.policy("bayes"), pack) for pack in packs])
     assert found[4] > 0.85

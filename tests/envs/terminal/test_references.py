@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from codctl.cod.references import play_policy
-from codctl.cod.strategies import Strategy, draw_pack
+from codctl.cod.strategies import Cod, Distractor, Drift, Poison, Strategy, draw_pack
 from codctl.cod.trajectory import Trajectory
 from codctl.envs.base import PolicyView
 from codctl.envs.terminal.family import Terminal
@@ -69,15 +69,15 @@ def strategic(strategy: Strategy, length: int = 4) -> list[float]:
 
 
 def test_bayes_recovers_when_the_rules_change() -> None:
-    found = strategic(Strategy("drift", drift_at=2), 5)
+    found = strategic(Drift(2), 5)
     assert found[1] > 0.75 > found[2]
     assert found[4] > 0.75
 
 
 def test_bayes_survives_lies_and_strangers() -> None:
-    honest, lied_to = strategic(Strategy()), strategic(Strategy("poison", poison=0.5))
+    honest, lied_to = strategic(Cod()), strategic(Poison(0.5))
     assert sum(lied_to) < sum(honest)
-    assert min(strategic(Strategy("distractor", foreign=(FAMILY, "hard")))) > 0.2
+    assert min(strategic(Distractor(FAMILY, "hard"))) > 0.2
 
 
 def test_bayes_moves_by_copying_and_erasing_when_it_knows_only_these() -> None:

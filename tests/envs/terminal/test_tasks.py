@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from codctl.cod.prompts import parse_answer
-from codctl.cod.strategies import Strategy, draw_pack
+from codctl.cod.strategies import Drift, draw_pack
 from codctl.envs.base import Pack, PolicyView
 from codctl.envs.terminal.episode import TerminalEpisode
 from codctl.envs.terminal.family import Terminal
@@ -80,7 +80,7 @@ def test_every_task_is_open_at_first_and_done_by_informed(preset: str, variant: 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_redrawn_world_has_other_rules_for_the_same_tasks(preset: str) -> None:
     for pack in packs(preset, "shared_world", 25):
-        changed = draw_pack(FAMILY, Strategy("drift", drift_at=1), "validation", pack.index, 4, preset)
+        changed = draw_pack(FAMILY, Drift(1), "validation", pack.index, 4, preset)
         world, other = changed.slots[0].world, changed.slots[1].world
         assert world.site is other.site
         assert world.rules != other.rules
