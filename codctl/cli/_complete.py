@@ -34,6 +34,13 @@ def _quiet(find: Callable[[typer.Context, str], Iterable[str]]) -> _Completer:
 
 
 @_quiet
+def launchers(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    from codctl.jobs.launcher import LAUNCHERS
+
+    return LAUNCHERS.names()
+
+
+@_quiet
 def recipes(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     from codctl.config.recipes import shipped_recipes
 

@@ -38,6 +38,16 @@ RunsDir = Annotated[
     typer.Option("--runs-dir", metavar="DIR", envvar="CODCTL_RUNS_DIR", callback=_in_utf8, help="Folder of the runs."),
 ]
 RUNS_DIR = Path("runs")
+Slurm = Annotated[bool, typer.Option("--slurm", help="Submit to SLURM and return; the same as --on slurm.")]
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="LAUNCHER",
+        autocompletion=complete.launchers,
+        help="Submit to a launcher and return: slurm, local (here, in the background), or one that a package adds.",
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
@@ -72,3 +82,26 @@ Deadline = Annotated[
     float | None,
     typer.Option("--deadline", metavar="SECONDS", help="Most time for one reply of the server; 300 when left out."),
 ]
+
+
+def launcher_of(on: str | None, *, slurm: bool = False, detach: bool = False) -> str | None:
+    """The launcher that was asked for; None for this terminal.
+
+    Raises:
+        UsageError: There is none of this name, or two were asked for.
+    """
+    if slurm and detach:
+        raise UsageError("--slurm and --detach cannot be combined", hint="--slurm returns at once by itself")
+    short = "slurm" if slurm else "local" if detach else None
+    if on is None:
+        return short
+    from codctl.jobs.launcher import LAUNCHERS
+
+    if ":" in on:  # a run's files name it, and what they name is imported
+        raise UsageError(f"{on!r} is not the name of a launcher", hint="a package registers it: docs/launchers.md")
+    LAUNCHERS.check(on)
+    if short not in (None, on):
+        raise UsageError(
+            f"--on {on} and {'--slurm' if slurm else '--detach'} cannot be combined", hint="leave one of them out"
+        )
+    return on

@@ -48,7 +48,8 @@ def show(
     runs_dir: Path,
     command: Sequence[str],
     *,
-    slurm: Limits | None,
+    where: str | None,
+    limits: Limits,
     fresh: bool,
     retry_failed: bool,
     as_json: bool,
@@ -59,7 +60,8 @@ def show(
         plan: What was asked.
         runs_dir: The runs folder.
         command: As typed.
-        slurm: How wide it would run on SLURM; None when it would run here.
+        where: The launcher that would get it; None when it would run here.
+        limits: How wide it would run there.
         fresh: Whether an earlier sweep would be moved aside.
         retry_failed: Whether failed trials would run again.
         as_json: Print one JSON object.
@@ -74,7 +76,7 @@ def show(
     record = records.reconcile(plan, folder.with_name(f".{plan.name}.fresh") if fresh else folder, command)
     entries = [(trial.name, records.suites_of(record, trial)) for trial in record.asked]
     standings = sweeps.stand(record.folder, entries, Jobs(), retry_failed=retry_failed)
-    refused = _refusal(record.asked, here=slurm is None)
+    refused = _refusal(record.asked, here=where in (None, "local"))
     value: dict[str, Any] = {"sweep": str(folder), "plan": record.content, "states": [vars(s) for s in standings]}
     text = [_plan_table(plan, record, standings), *_suite_lines(record)]
     todo = {one.name for one in standings if one.verdict == "run"}
@@ -83,12 +85,13 @@ def show(
         text.append(_needs_text(needs))
     if refused is not None:
         value["preflight"] = refused
-    if slurm is not None:
+    if where not in (None, "local"):
         clusters = sweep_run.by_shape(
             (trial.config.cluster, folder / TRIALS / trial.name) for trial in record.asked if trial.name in todo
         )
-        value["sbatch"] = sweep_run.scripts(folder, clusters, slurm, runs_dir)
-        text += value["sbatch"]
+        scripts = sweep_run.scripts(where, folder, clusters, limits, runs_dir)
+        value["sbatch" if where == "slurm" else "scripts"] = scripts
+        text += scripts
     say_counts(plan.name, standings, kept=record.kept, repeated=plan.repeated)
     if refused is not None:
         _output.talk(f"this sweep would be refused: {refused['message']}")

@@ -12,7 +12,7 @@ import typer
 from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._foreground import carry_out
-from codctl.cli._options import RUNS_DIR, Json, RunsDir
+from codctl.cli._options import RUNS_DIR, Json, On, RunsDir, Slurm, launcher_of
 from codctl.cli._result_text import text
 from codctl.quantities import counted
 
@@ -70,8 +70,9 @@ def cancel(
 
 def resume(
     name: Name,
-    slurm: Annotated[bool, typer.Option("--slurm", help="Submit to SLURM and return.")] = False,
-    local: Annotated[bool, typer.Option("--local", help="Run here, even if it ran on SLURM before.")] = False,
+    slurm: Slurm = False,
+    on: On = None,
+    local: Annotated[bool, typer.Option("--local", help="Run here, even if it ran elsewhere before.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Run here, in the background.")] = False,
     current_code: Annotated[
         bool, typer.Option("--current-code", help="Use today's code instead of the code it was submitted with.")
@@ -81,18 +82,21 @@ def resume(
 ) -> None:
     """Continue a run or sweep from its last checkpoint.
 
-    With its frozen config and, unless told otherwise, where it ran before: here, in the background or on SLURM.
+    With its frozen config and, unless told otherwise, where it ran before: here, in the background or on a launcher.
     """
     from codctl.errors import UsageError
     from codctl.jobs.targets import find_targets
 
     if slurm and (local or detach):
         raise UsageError("--slurm cannot be combined with --local or --detach", hint=f"codctl resume {name} --slurm")
+    if on is not None and local:
+        raise UsageError("--on cannot be combined with --local", hint=f"codctl resume {name} --on {on}")
+    where = launcher_of(on, slurm=slurm, detach=detach)
     targets = find_targets(runs_dir, [name])
     if targets.sweeps:
         from codctl.cli.sweep import resume_sweep
 
-        resume_sweep(targets.sweeps[0], slurm=slurm, local=local, detach=detach, as_json=as_json)
+        resume_sweep(targets.sweeps[0], where, local=local, as_json=as_json)
         return
     run = targets.runs[0]
     status = _status(run)
@@ -100,11 +104,13 @@ def resume(
         _say_finished(run, as_json=as_json)
         return
     _refuse_alive(run, status)
-    place = _place(run, slurm=slurm, local=local, detach=detach)
-    if place == "foreground":
+    before = run.dispatch()
+    if where is None and before is not None and not local:
+        where = before["where"]
+    if where is None:
         _in_foreground(run, current_code=current_code, as_json=as_json)
     else:
-        _send(run, place, current_code=current_code, as_json=as_json)
+        _send(run, where, current_code=current_code, as_json=as_json)
 
 
 def _refuse(left: dict[str, str], cancelled: list[str]) -> None:
@@ -141,25 +147,15 @@ def _refuse_alive(run: RunDirectory, status: str) -> None:
     )
 
 
-def _place(run: RunDirectory, *, slurm: bool, local: bool, detach: bool) -> str:
-    """foreground, detached or slurm: as asked, else as before."""
-    if slurm or detach:
-        return "slurm" if slurm else "detached"
-    before = run.dispatch()
-    if local or before is None:
-        return "foreground"
-    return "slurm" if before["where"] == "slurm" else "detached"
-
-
-def _send(run: RunDirectory, place: str, *, current_code: bool, as_json: bool) -> None:
+def _send(run: RunDirectory, where: str, *, current_code: bool, as_json: bool) -> None:
     from codctl.jobs import launch
     from codctl.train import foreign
 
     config, snapshot = run.config(), launch.snapshot_for(run, current_code=current_code)
-    foreign.refuse(run, config, slurm=place == "slurm")
+    foreign.refuse(run, config, as_job=where != "local")
     run.clear_stop()
-    found = (launch.on_slurm if place == "slurm" else launch.detached)(run, config, snapshot)
-    who = f"job {', '.join(found['jobs'])}" if place == "slurm" else f"process {found['pid']}"
+    found = launch.send(run, config, snapshot, where)
+    who = f"process {found['pid']}" if where == "local" else f"job {', '.join(found['jobs'])}"
     lines = [f"run     {found['run']}", f"started {who}", f"follow  codctl status {run.title}"]
     _output.result("resume", found, "\n".join(lines), as_json=as_json)
 
@@ -170,7 +166,7 @@ def _in_foreground(run: RunDirectory, *, current_code: bool, as_json: bool) -> N
     from codctl.train.preflight import preflight
 
     config = run.config()
-    foreign.refuse(run, config, slurm=False)
+    foreign.refuse(run, config, as_job=False)
     preflight(config)
     result = carry_out(run, config)
     _output.result("resume", result, text(result), as_json=as_json)

@@ -22,8 +22,11 @@ from codctl.cli._options import (
     Json,
     ModelFolder,
     ModelName,
+    On,
     OpenPage,
     RunsDir,
+    Slurm,
+    launcher_of,
 )
 from codctl.errors import UsageError
 
@@ -92,7 +95,8 @@ def evaluate(
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Play N packs.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Print the first pack of each arm while it is played.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Play anew; earlier results are moved aside.")] = False,
-    slurm: Annotated[bool, typer.Option("--slurm", help="Submit to SLURM and return.")] = False,
+    slurm: Slurm = False,
+    on: On = None,
     list_suites: Annotated[bool, typer.Option("--list", help="Show the shipped suites.")] = False,
     opens: OpenPage = False,
     runs_dir: RunsDir = RUNS_DIR,
@@ -107,14 +111,15 @@ def evaluate(
         return
     asked = Asked(run, step, model, policy, endpoint, model_name, api_key_env, concurrency, price, deadline)
     values = _limited(overrides or [], limit)
-    if slurm and opens:
+    where = launcher_of(on, slurm=slurm)
+    if where and opens:
         raise UsageError("--open has nothing to open with --slurm", hint="leave one of them out")
-    if show and (slurm or every):
+    if show and (where or every):
         raise UsageError(
             "--show prints packs of one model that is played here", hint="leave out --slurm and --every-checkpoint"
         )
     if every:
-        _every(asked, suite, values, runs_dir, fresh=fresh, slurm=slurm, opens=opens, as_json=as_json)
+        _every(asked, suite, values, runs_dir, fresh=fresh, where=where, opens=opens, as_json=as_json)
         return
     from codctl.config.resources import split
     from codctl.evaluate.suite import plan
@@ -124,8 +129,8 @@ def evaluate(
     subject = subject_of(asked, suite, runs_dir, resources)
     say_of_an_unknown_training(subject)
     planned = plan(subject, suite or _USUAL, values, runs_dir, command)
-    if slurm:
-        _submit(planned, runs_dir, fresh=fresh, as_json=as_json)
+    if where:
+        _submit(planned, runs_dir, where, fresh=fresh, as_json=as_json)
         return
     _play(planned, runs_dir, fresh=fresh, opens=opens, shows=show, as_json=as_json)
 
@@ -181,7 +186,7 @@ def _every(
     runs_dir: Path,
     *,
     fresh: bool,
-    slurm: bool,
+    where: str | None,
     opens: bool,
     as_json: bool,
 ) -> None:
@@ -199,8 +204,8 @@ def _every(
     command = ["codctl", *sys.argv[1:]]
     planned = plan_every(run, suite or _USUAL, overrides, runs_dir, command, resources)
     settings = planned.plans[0].subject.settings
-    if slurm:
-        _send([], ["--run", run.title], planned.plans[0].subject, planned.folder, runs_dir, as_json=as_json)
+    if where:
+        _send([], ["--run", run.title], planned.plans[0].subject, planned.folder, runs_dir, where, as_json=as_json)
         return
     _prepare(settings)
     code.fix(runs_dir)
@@ -228,7 +233,7 @@ def _limited(overrides: Sequence[str], limit: int | None) -> list[str]:
     return [*overrides, f"packs={limit}"]
 
 
-def _submit(planned: Plan, runs_dir: Path, *, fresh: bool, as_json: bool) -> None:
+def _submit(planned: Plan, runs_dir: Path, where: str, *, fresh: bool, as_json: bool) -> None:
     """Let a job type the same command, with the cluster of the run; a finished suite is not played again."""
     from codctl.evaluate.suite_result import finished
     from codctl.runs.directory import move_aside
@@ -242,22 +247,42 @@ def _submit(planned: Plan, runs_dir: Path, *, fresh: bool, as_json: bool) -> Non
     subject = planned.subject
     # Until the job begins, the run may have saved a newer model: it plays the one that was found now.
     chosen = ["--run", subject.name, "--step", subject.saved.label] if subject.saved else []
-    _send([subject.describe()["title"]], chosen, subject, planned.folder, runs_dir, as_json=as_json)
+    _send([subject.describe()["title"]], chosen, subject, planned.folder, runs_dir, where, as_json=as_json)
 
 
 def _send(
-    head: Sequence[str], chosen: Sequence[str], subject: Subject, folder: Path, runs_dir: Path, *, as_json: bool
+    head: Sequence[str],
+    chosen: Sequence[str],
+    subject: Subject,
+    folder: Path,
+    runs_dir: Path,
+    where: str,
+    *,
+    as_json: bool,
 ) -> None:
     """Submit this very command, with the options that name what was chosen."""
-    from codctl.jobs.launch import command_on_slurm
+    from codctl.jobs.launch import send_command
     from codctl.train import foreign
 
     cluster = subject.settings.cluster
     foreign.refuse_job(subject.withheld, subject.settings, subject.name)
-    argv = [*(word for word in sys.argv[1:] if word not in ("--slurm", "--fresh")), *chosen]
-    sent = command_on_slurm(argv, cluster, folder=folder, name=folder.name, runs_dir=runs_dir)
-    lines = [*head, f"results  {sent['folder']}", f"started  job {sent['jobs'][0]}"]
-    _output.result("eval", sent, "\n".join([*lines, "result   the same command without --slurm"]), as_json=as_json)
+    argv = [*_without_launcher(sys.argv[1:]), *chosen]
+    sent = send_command(argv, cluster, folder=folder, name=folder.name, runs_dir=runs_dir, where=where)
+    who = f"process {sent['pid']}" if where == "local" else f"job {sent['jobs'][0]}"
+    option = "--slurm" if "--slurm" in sys.argv else "--on"
+    lines = [*head, f"results  {sent['folder']}", f"started  {who}", f"result   the same command without {option}"]
+    _output.result("eval", sent, "\n".join(lines), as_json=as_json)
+
+
+def _without_launcher(argv: Sequence[str]) -> list[str]:
+    """A command line without what sends it away; `--fresh` was done already."""
+    found, words = [], iter(argv)
+    for word in words:
+        if word == "--on":
+            next(words, None)
+        elif word not in ("--slurm", "--fresh") and not word.startswith("--on="):
+            found.append(word)
+    return found
 
 
 def _list(as_json: bool) -> None:

@@ -15,7 +15,7 @@ import typer
 from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._browser import open_page
-from codctl.cli._options import RUNS_DIR, Json, OpenPage, Overrides, RunsDir
+from codctl.cli._options import RUNS_DIR, Json, On, OpenPage, Overrides, RunsDir, launcher_of
 from codctl.cli._sweep_plan import say_counts, show
 from codctl.quantities import counted, was_or_were
 
@@ -40,8 +40,7 @@ Source = Annotated[
 class _Way:
     """How the trials are run, as typed."""
 
-    slurm: bool
-    detach: bool
+    where: str | None  # a launcher; None for this terminal
     limits: Limits
     opens: bool = False
 
@@ -61,6 +60,7 @@ def sweep(
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=2, help="Packs for each suite.")] = None,
     slurm: Annotated[bool, typer.Option("--slurm/--local", help="Submit to SLURM and return; or run here.")] = False,
+    on: On = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Run in the background and return once it is running.")
     ] = False,
@@ -84,16 +84,14 @@ def sweep(
     KEY=A,B and seed=0..2 (0, 1 and 2) make the combinations. The same command again continues: it skips what is
     complete and adds what is new. With --slurm and nothing named it is the study of generalization.
     """
-    from codctl.errors import UsageError
     from codctl.sweeps import record as records
     from codctl.sweeps.ask import ask
     from codctl.sweeps.sweep_run import Limits
 
-    if slurm and detach:
-        raise UsageError("--slurm and --detach cannot be combined", hint="--slurm returns at once by itself")
+    where = launcher_of(on, slurm=slurm, detach=detach)
     if source is not None and "=" in source:  # only overrides were typed
         overrides, source = [source, *(overrides or [])], None
-    if source is None and not (slurm or dry_run):
+    if source is None and not (where not in (None, "local") or dry_run):
         raise _what_could_run(overrides or [])
     plan = ask(
         source,
@@ -103,14 +101,24 @@ def sweep(
         limit=limit,
         earlier_axes=lambda found: [] if fresh else records.axes_of(records.folder_of(runs_dir, found)),
     )
-    way = _Way(slurm, detach, Limits(max_parallel, max_failures), opens)
+    way = _Way(where, Limits(max_parallel, max_failures), opens)
     command = ["codctl", *sys.argv[1:]]
     if dry_run:
-        limits = way.limits if slurm else None
-        show(plan, runs_dir, command, slurm=limits, fresh=fresh, retry_failed=retry_failed, as_json=as_json)
+        show(
+            plan,
+            runs_dir,
+            command,
+            where=where,
+            limits=way.limits,
+            fresh=fresh,
+            retry_failed=retry_failed,
+            as_json=as_json,
+        )
         return
     with ExitStack() as held:
-        ready = _ready(plan, runs_dir, command, held, here=not way.slurm, fresh=fresh, retry_failed=retry_failed)
+        ready = _ready(
+            plan, runs_dir, command, held, here=where in (None, "local"), fresh=fresh, retry_failed=retry_failed
+        )
         _go(ready, way, held, as_json=as_json)
 
 
@@ -129,14 +137,13 @@ def _what_could_run(overrides: Sequence[str]) -> UsageError:
     )
 
 
-def resume_sweep(folder: Path, *, slurm: bool, local: bool, detach: bool, as_json: bool) -> None:
+def resume_sweep(folder: Path, where: str | None, *, local: bool, as_json: bool) -> None:
     """Go on with what is not complete, failed trials too, from the frozen configs alone.
 
     Args:
         folder: Of the sweep.
-        slurm: Submit.
-        local: Run here, even if it ran on SLURM before.
-        detach: Here, in the background.
+        where: The launcher that was asked for; None for the one that it ran on before, or this terminal.
+        local: Run here, even if it ran elsewhere before.
         as_json: Print one JSON object.
     """
     from codctl.errors import UsageError
@@ -151,7 +158,8 @@ def resume_sweep(folder: Path, *, slurm: bool, local: bool, detach: bool, as_jso
     if content is None:
         raise UsageError("not a sweep: sweep.json is missing", where=str(folder), hint="codctl status")
     sent = read_dispatch(folder)
-    slurm = slurm or (sent.get("where") == "slurm" and not (local or detach))
+    if where is None and not local and sent.get("where") != "local":
+        where = sent.get("where")
     entries = [(entry["name"], entry["suites"]) for entry in content["trials"]]
     with ExitStack() as held:
         held.enter_context(sweeps.locked(folder))
@@ -174,11 +182,11 @@ def resume_sweep(folder: Path, *, slurm: bool, local: bool, detach: bool, as_jso
         stop.clear(folder)
         runs = [RunDirectory.open(folder / TRIALS / name) for name in todo]
         for run in runs:
-            foreign.refuse(run, run.config(), slurm=slurm)
+            foreign.refuse(run, run.config(), as_job=where not in (None, "local"))
             run.clear_stop()
         limits = Limits(sent.get("max_parallel"), sent.get("max_failures"))
         again = remake if damaged or unmade else ""
-        _go(_Ready(folder, tuple(standings), tuple(runs), again), _Way(slurm, detach, limits), held, as_json=as_json)
+        _go(_Ready(folder, tuple(standings), tuple(runs), again), _Way(where, limits), held, as_json=as_json)
 
 
 @dataclass(frozen=True)
@@ -231,7 +239,7 @@ def _ready(
 
 def _go(ready: _Ready, way: _Way, held: ExitStack, *, as_json: bool) -> None:
     """Run the trials in the way that was typed, or say that there is nothing to do."""
-    if not (way.slurm or way.detach):
+    if way.where is None:
         _here(ready, way, as_json=as_json)
     elif ready.runs:
         held.close()  # the launcher in the background takes it
@@ -249,9 +257,12 @@ def _away(folder: Path, runs: Sequence[RunDirectory], way: _Way, *, as_json: boo
     """Hand the trials over and return."""
     from codctl.sweeps import sweep_run
 
-    send = sweep_run.run_on_slurm if way.slurm else sweep_run.run_detached
-    found = send(folder, runs, way.limits)
-    who = _jobs(found) if way.slurm else f"process {found['pid']}"
+    if way.where in (None, "local"):
+        found = sweep_run.run_detached(folder, runs, way.limits)
+        who = f"process {found['pid']}"
+    else:
+        found = sweep_run.run_on(str(way.where), folder, runs, way.limits)
+        who = _jobs(found)
     lines = {"sweep": folder, "started": f"{counted(len(runs), 'trial')}, {who}"}
     lines |= {verb: f"codctl {command} {folder.name}" for verb, command in (("follow", "status"), ("stop", "cancel"))}
     text = "\n".join(f"{word:<7}  {line}" for word, line in lines.items())
@@ -260,7 +271,7 @@ def _away(folder: Path, runs: Sequence[RunDirectory], way: _Way, *, as_json: boo
 
 
 def _jobs(found: dict[str, Any]) -> str:
-    arrays = sorted({job.partition("_")[0] for job in found["jobs"]}, key=int)
+    arrays = dict.fromkeys(job.partition("_")[0] for job in found["jobs"])
     return f"job {', '.join(arrays)}; job {found['sum_up_job']} sums up"
 
 

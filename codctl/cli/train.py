@@ -11,11 +11,12 @@ import typer
 from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._foreground import carry_out
-from codctl.cli._options import RUNS_DIR, Json, Overrides, RecipeName, RunsDir
+from codctl.cli._options import RUNS_DIR, Json, On, Overrides, RecipeName, RunsDir, Slurm, launcher_of
 from codctl.cli._result_text import text
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config
+    from codctl.jobs.launcher import Batch, Launcher
     from codctl.runs.directory import RunDirectory
 
 
@@ -37,7 +38,8 @@ def train(
             help="Start from the newest checkpoint of another run.",
         ),
     ] = None,
-    slurm: Annotated[bool, typer.Option("--slurm", help="Submit to SLURM and return.")] = False,
+    slurm: Slurm = False,
+    on: On = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Run in the background and return once it is running.")
     ] = False,
@@ -61,34 +63,32 @@ def train(
     The same command again continues, or does nothing when all is done.
     """
     from codctl.config.compose import load_config
-    from codctl.errors import UsageError
     from codctl.tracking import sinks
     from codctl.train.preflight import check_recipe, preflight, preflight_elsewhere
 
-    if slurm and detach:
-        raise UsageError("--slurm and --detach cannot be combined", hint="--slurm returns at once by itself")
+    where = launcher_of(on, slurm=slurm, detach=detach)
     config = load_config(recipe, [*(overrides or []), *([f'name="{name}"'] if name else [])])
     command = ["codctl", *sys.argv[1:]]
     if fork is not None:
         _check_fork(config, runs_dir, fork, fresh=fresh)
     if dry_run:
         check_recipe(config)
-        _dry_run(config, runs_dir, recipe, command, fresh=fresh, extend=extend, slurm=slurm, as_json=as_json)
+        _dry_run(config, runs_dir, recipe, command, fresh=fresh, extend=extend, where=where, as_json=as_json)
         return
     if not fresh and (done := _finished(config, runs_dir)):
         _output.result("train", done, text(done), as_json=as_json)
         return
     sinks.remember([config.tracking])
-    if slurm:
-        from codctl.jobs import slurm_checks
-
-        preflight_elsewhere(config)
-        slurm_checks.ask(_job_script(config, runs_dir), config.cluster)  # what SLURM refuses leaves nothing behind
-    else:
+    if where in (None, "local"):
         preflight(config)
+    else:
+        preflight_elsewhere(config)
+        _warn_of_time(config, where)
+        launcher, batch = _batch(config, runs_dir, where)
+        launcher.check(batch)  # what is refused leaves nothing behind
     run = _directory(config, runs_dir, recipe, command, fresh=fresh, fork=fork, extend=extend)
-    if slurm or detach:
-        _send(run, config, slurm=slurm, as_json=as_json)
+    if where is not None:
+        _send(run, config, where, as_json=as_json)
         return
 
     result = carry_out(run, config)
@@ -165,7 +165,7 @@ def _dry_run(
     *,
     fresh: bool,
     extend: bool,
-    slurm: bool,
+    where: str | None,
     as_json: bool,
 ) -> None:
     from codctl.cli import _plan_text
@@ -178,42 +178,58 @@ def _dry_run(
     place = runs_dir / config.name
     if place.exists() and not fresh:  # continuing writes nothing before the first attempt
         RunDirectory.create_or_continue(runs_dir, config, recipe=recipe, command=command, extend=extend)
-    # The job of --slurm may have more memory than this machine.
-    here = 0 if slurm or uses_gpus(config) else machine_memory()
+    # A job elsewhere may have more memory than this machine.
+    here = machine_memory() if where in (None, "local") and not uses_gpus(config) else 0
     plan = make_plan(config, here)
     if not as_json:
         _output.data(_plan_text.render(config, plan, digest(config)))
     refuse_if_too_large(config, plan, here)
     found: dict[str, Any] = {"digest": digest(config), "config": freeze(config), "plan": plan.as_dict()}
-    if slurm:
-        found["sbatch"] = _job_script(config, runs_dir)
-        _ask_slurm(found["sbatch"], config)
-    _output.result("train", found, f"\n{found['sbatch']}" if slurm else "", as_json=as_json)
+    script = ""
+    if where not in (None, "local"):
+        script = _checked_script(config, runs_dir, where)
+        found["sbatch" if where == "slurm" else "script"] = script
+    _output.result("train", found, f"\n{script}" if script else "", as_json=as_json)
 
 
-def _ask_slurm(script: str, config: Config) -> None:
-    """Let SLURM check a job script, where there is a SLURM."""
+def _checked_script(config: Config, runs_dir: Path, where: str) -> str:
+    """What the launcher would start, checked by it where it is there."""
     from codctl.errors import BackendError
-    from codctl.jobs import slurm_checks
 
+    launcher, batch = _batch(config, runs_dir, where)
+    _warn_of_time(config, where)
+    script = launcher.script(batch)
     try:
-        slurm_checks.ask(script, config.cluster)
+        launcher.check(batch)
     except BackendError as error:
-        _output.talk(f"not checked with SLURM: {error.message}")
+        who = "SLURM" if where == "slurm" else where
+        _output.talk(f"not checked with {who}: {error.message}")
+    return script
 
 
-def _job_script(config: Config, runs_dir: Path) -> str:
-    """The text that sbatch would get."""
-    from codctl.jobs import slurm
+def _warn_of_time(config: Config, where: str) -> None:
+    """Say when little of a job's time is left to train."""
+    limit_s, delay_s = config.cluster.minutes * 60, config.cluster.signal_delay_s
+    if where == "slurm" and delay_s < limit_s < 2 * delay_s:
+        _output.talk(
+            f"cluster.time leaves {limit_s - delay_s} s of {limit_s} s to work: a run saves {delay_s} s before the end "
+            "(cluster.signal_delay_s)"
+        )
+
+
+def _batch(config: Config, runs_dir: Path, where: str) -> tuple[Launcher, Batch]:
+    """The launcher, and what it would get."""
+    from codctl.jobs import launch
+    from codctl.jobs.launcher import LAUNCHERS
     from codctl.runs import code
+    from codctl.runs.own_jobs import folder_of
 
-    place = runs_dir / config.name
-    path = code.find(runs_dir, code.digest()).path
-    return slurm.script([place], config.cluster, folder=place / "slurm", name=config.name, code=path)
+    run, snapshot = runs_dir / config.name, code.find(runs_dir, code.digest())
+    return LAUNCHERS.get(where), launch.batch_of([run], config.cluster, config.name, folder_of(run), snapshot)
 
 
-def _send(run: RunDirectory, config: Config, *, slurm: bool, as_json: bool) -> None:
-    """Hand the run over."""
+def _send(run: RunDirectory, config: Config, where: str, *, as_json: bool) -> None:
+    """Submit the run."""
     from codctl.jobs import launch
     from codctl.jobs.jobs import Jobs
     from codctl.jobs.standing import ALIVE, status_of
@@ -221,8 +237,8 @@ def _send(run: RunDirectory, config: Config, *, slurm: bool, as_json: bool) -> N
     if (status := status_of(run, Jobs())) in ALIVE:
         _refuse_alive(run, status)
     snapshot = launch.snapshot_for(run)
-    found = launch.on_slurm(run, config, snapshot) if slurm else launch.detached(run, config, snapshot)
-    who = f"job {', '.join(found['jobs'])}" if slurm else f"process {found['pid']}"
+    found = launch.send(run, config, snapshot, where)
+    who = f"process {found['pid']}" if where == "local" else f"job {', '.join(found['jobs'])}"
     lines = [f"run     {found['run']}", f"started {who}"]
     lines += [f"follow  codctl status {run.title}, codctl logs -f {run.title}", f"stop    codctl cancel {run.title}"]
     _output.result("train", found, "\n".join(lines), as_json=as_json)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from codctl.config.schema import ClusterConfig
 from codctl.doctor.findings import Finding, Status
-from codctl.errors import CodctlError
+from codctl.errors import BackendError, CodctlError
 from codctl.files import atomic
 from codctl.jobs import clients, slurm_checks
 from codctl.quantities import counted
@@ -141,22 +140,10 @@ def _node(runs_dir: Path, cluster: ClusterConfig) -> Iterator[Finding]:
 def _run_there(here: Path, there: Path, cluster: ClusterConfig) -> dict[str, str] | None:
     """Look around on a node; None when none was free in time."""
     gpus = [f"--gpus-per-node={cluster.gpus_per_node}"] if cluster.gpus_per_node else []
-    ask = [
-        "srun",
-        "--quiet",
-        "--chdir=/",
-        f"--immediate={_FREE_S}",
-        "--time=2",
-        "--ntasks=1",
-        "--job-name=codctl-doctor",
-    ]
     look = ["sh", "-c", _LOOK, "sh", sys.executable, str(here), str(there), _ASK_GPU if gpus else _ASK]
     try:
-        done = subprocess.run(  # noqa: S603 - a fixed script; paths are arguments, not text in it
-            [*ask, *slurm_checks.options(cluster), *gpus, *look],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_JOB_S, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
+        done = slurm_checks.on_node([*gpus, *look], cluster, name="codctl-doctor", free_s=_FREE_S, deadline_s=_JOB_S)
+    except BackendError:
         return None
     if "allocate resources" in done.stderr and "Immediate" in done.stderr:
         return None

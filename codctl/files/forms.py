@@ -58,8 +58,8 @@ Real = int | float | None
 Name = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}", "a name of letters, digits, '.', '_' and '-'")]
 Digest = Annotated[str, _matching(r"[0-9a-f]{16}", "a digest of 16 hex digits")]
 Sha256 = Annotated[str, _matching(r"[0-9a-f]{64}", "a hash of 64 hex digits")]
-JOB_ID = r"[1-9]\d{0,9}(_\d{1,9})?"
-JobId = Annotated[str, _matching(JOB_ID, "a job id such as 12 or 12_3")]
+SLURM_JOB_ID = r"[1-9]\d{0,9}(_\d{1,9})?"
+JobId = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "a job id such as 12 or 12_3")]
 TrackerKey = Annotated[str, _matching(r"[0-9a-f]{32}", "a key of 32 hex digits")]
 InsidePath = Annotated[str, Field(max_length=4096), _inside()]
 SuitePath = Annotated[
@@ -131,7 +131,7 @@ class Manifest(TypedDict):
 class Dispatch(TypedDict):
     """dispatch.json, of a run or a sweep"""
 
-    where: Literal["local", "slurm"]
+    where: Name  # of a launcher
     jobs: Annotated[list[JobId], Field(max_length=100_000)]
     code: NotRequired[Digest]
     submitted: NotRequired[Word]

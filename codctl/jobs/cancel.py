@@ -24,7 +24,7 @@ from codctl.runs.directory import RunDirectory, trials_of
 from codctl.runs.own_jobs import Job
 
 if TYPE_CHECKING:
-    from codctl.jobs.queue import JobState
+    from codctl.jobs.launcher import JobState
 
 END_S = 20.0  # between SIGTERM and SIGKILL, and for the scheduler to end a job
 _KILL_S = 5.0
@@ -200,7 +200,8 @@ def _what_is_left(seen: Seen) -> str:
     if seen.status == "running":
         return f"{_who(seen.path / 'lock')} is still running it"
     unknown = [state.job for state in seen.states if state.state == "unknown"]
-    return f"SLURM could not be asked about its job {unknown[0]}, which may still wait or run" if unknown else ""
+    who = "SLURM" if seen.where == "slurm" else seen.where
+    return f"{who} could not be asked about its job {unknown[0]}, which may still wait or run" if unknown else ""
 
 
 def _who(path: Path) -> str:

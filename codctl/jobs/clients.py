@@ -28,12 +28,13 @@ def silent(words: str) -> BackendError:
     return BackendError(f"the SLURM controller does not respond: {words}", hint="scontrol ping")
 
 
-def run(command: Sequence[str], *, text: str | None = None) -> subprocess.CompletedProcess[str]:
+def run(command: Sequence[str], *, text: str = "", deadline_s: float = DEADLINE_S) -> subprocess.CompletedProcess[str]:
     """Run a client to its end; how it ended is the caller's business.
 
     Args:
         command: The client and its arguments.
         text: Its standard input.
+        deadline_s: How long it may take.
 
     Raises:
         BackendError: It is not here, or takes longer than it may.
@@ -42,10 +43,10 @@ def run(command: Sequence[str], *, text: str | None = None) -> subprocess.Comple
         raise absent(command[0])
     try:
         return subprocess.run(  # noqa: S603 - SLURM's own clients, no shell
-            command, input=text or "", capture_output=True, text=True, timeout=DEADLINE_S, check=False
+            command, input=text, capture_output=True, text=True, timeout=deadline_s, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise silent(f"{command[0]} took more than {DEADLINE_S:.0f} s") from error
+        raise silent(f"{command[0]} took more than {deadline_s:.0f} s") from error
 
 
 def must(command: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Send a run away: to a process of its own on this machine, or to SLURM. Both return as soon as it is in good hands."""
+"""Send a run or a command to a launcher, with the code as it is now or as it was submitted the last time."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from codctl.config.schema import ClusterConfig, Config
-from codctl.errors import RefusedError
-from codctl.files import lock
+from codctl.errors import CodctlError, RefusedError
 from codctl.jobs import worker
-from codctl.processes import python_environment, start_detached
+from codctl.jobs.launcher import LAUNCHERS, Batch, Submitted, Task
 from codctl.runs import attempt, code, place
 from codctl.runs.directory import RunDirectory
 from codctl.runs.logs import WORKER_LOG
 from codctl.runs.own_jobs import folder_of
-
-_UP_S = 60.0
 
 
 def snapshot_for(run: RunDirectory, *, current_code: bool = True) -> code.Snapshot:
@@ -45,56 +42,87 @@ def snapshot_for(run: RunDirectory, *, current_code: bool = True) -> code.Snapsh
     return found
 
 
-def detached(run: RunDirectory, config: Config, snapshot: code.Snapshot) -> dict[str, Any]:
-    """Start a worker that outlives this terminal; returns when its attempt has begun.
+def send(run: RunDirectory, config: Config, snapshot: code.Snapshot, where: str) -> dict[str, Any]:
+    """Submit a run to a launcher.
 
     Raises:
-        StageError: It ended before, or was not up in time; the message holds the end of its log.
+        CodctlError: The launcher cannot be reached, refuses the run, or could not start it.
     """
-    run.clear_stop()
     run.store_config()
-    before = attempt.count(run.path)
-    run.write_dispatch({"where": "local", "jobs": [], "code": snapshot.digest})
-    pid = start_detached(
-        worker.command(run.path),
-        env=python_environment(snapshot.path),
-        log=run.path / WORKER_LOG,
-        is_up=lambda: attempt.read(run.path, before + 1).get("pid") is not None,
-        deadline_s=_UP_S,
-    )
-    if attempt.read(run.path, before + 1).get("pid") not in (None, pid):
-        raise lock.in_use(run.lock_path)  # another launcher was faster
-    return {"run": str(run.path), "where": "local", "pid": pid, "log": str(run.log_path(before + 1))}
+    sent = submit([run], batch_of([run.path], config.cluster, run.name, folder_of(run.path), snapshot), where, snapshot)
+    jobs = [] if where == "local" else [("jobs", list(sent.jobs[0])), ("code", snapshot.digest)]
+    return {"run": str(run.path), "where": where, **dict(jobs), **sent.shown}
 
 
-def on_slurm(run: RunDirectory, config: Config, snapshot: code.Snapshot) -> dict[str, Any]:
-    """Submit a run.
-
-    Raises:
-        BackendError: There is no SLURM here, or its controller does not answer.
-        RefusedError: SLURM refuses the job.
-    """
-    from codctl.jobs import slurm
-
-    run.store_config()
-    jobs = slurm.submit([run.path], config.cluster, folder=folder_of(run.path), name=run.name, code=snapshot.path)
-    return {"run": str(run.path), "where": "slurm", "jobs": jobs, "code": snapshot.digest}
-
-
-def command_on_slurm(
-    argv: Sequence[str], cluster: ClusterConfig, *, folder: Path, name: str, runs_dir: Path
+def send_command(
+    argv: Sequence[str], cluster: ClusterConfig, *, folder: Path, name: str, runs_dir: Path, where: str
 ) -> dict[str, Any]:
-    """Run a codctl command line in a job of its own; its log goes below `folder`.
+    """Submit a codctl command line; its log goes below `folder`.
 
     Raises:
-        BackendError, RefusedError: As `on_slurm`.
+        CodctlError: As `send`.
     """
-    from codctl.jobs import slurm, slurm_checks
-
-    slurm_checks.check_time(cluster)
-    slurm_checks.check_partition(cluster)
-    slurm_checks.check_shared(folder_of(folder), cluster)
-    command = [sys.executable, "-m", "codctl.cli.main", *argv]
     snapshot = code.snapshot(runs_dir)
-    job = slurm.submit_command(command, cluster, folder=folder_of(folder), name=name, code=snapshot.path)
-    return {"folder": str(folder), "where": "slurm", "jobs": [job], "code": snapshot.digest}
+    command = [sys.executable, "-m", "codctl.cli.main", *argv]
+    batch = command_batch(command, cluster, name, folder_of(folder), snapshot, gpus=cluster.gpus_per_node)
+    sent = LAUNCHERS.get(where).submit(batch)
+    return {"folder": str(folder), "where": where, "jobs": list(sent.jobs[0]), "code": snapshot.digest, **sent.shown}
+
+
+def submit(runs: Sequence[RunDirectory], batch: Batch, where: str, snapshot: code.Snapshot) -> Submitted:
+    """Submit the runs of a batch, and note in each run's dispatch.json where it went.
+
+    Raises:
+        CodctlError: As `send`.
+    """
+    launcher, before = LAUNCHERS.get(where), [attempt.count(run.path) for run in runs]
+    for run in runs:
+        run.clear_stop()
+    sent = launcher.submit(batch)
+    about = {"where": where, "code": snapshot.digest, **sent.record}
+    try:
+        for run, jobs, number in zip(runs, sent.jobs, before, strict=True):
+            run.write_dispatch({**about, "jobs": list(jobs), "after_attempt": number})
+    except CodctlError:  # jobs that no run knows of could not be cancelled later
+        launcher.cancel([job for jobs in sent.jobs for job in jobs])
+        raise
+    return sent
+
+
+def batch_of(
+    runs: Sequence[Path],
+    cluster: ClusterConfig,
+    name: str,
+    folder: Path,
+    snapshot: code.Snapshot,
+    max_parallel: int | None = None,
+) -> Batch:
+    """The batch that works on these runs."""
+    tasks = tuple(Task(tuple(worker.command(run)), run / WORKER_LOG, run) for run in runs)
+    return Batch(tasks, cluster, name, folder, snapshot.path, max_parallel)
+
+
+def command_batch(
+    argv: Sequence[str],
+    cluster: ClusterConfig,
+    name: str,
+    folder: Path,
+    snapshot: code.Snapshot,
+    *,
+    gpus: int,
+    after: Sequence[str] = (),
+) -> Batch:
+    """The batch that runs one command once, as a single process on one node.
+
+    Args:
+        argv: The command line.
+        cluster: Of a training; what else a job needs to be accepted.
+        name: Of the job.
+        folder: For its log.
+        snapshot: The code.
+        gpus: That it uses.
+        after: Ids of jobs that must have ended before.
+    """
+    alone = cluster.model_copy(update={"nodes": 1, "processes_per_node": 1, "gpus_per_node": gpus})
+    task = Task(tuple(argv), folder / f"{name}.log")
+    return Batch((task,), alone, name, folder, snapshot.path, after=tuple(after))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import socket
-import subprocess
 from collections.abc import Sequence
 
-_ASK_S = 10.0
+from codctl.errors import BackendError
+from codctl.jobs import clients
 
 
 def environment(
@@ -49,11 +49,8 @@ def address(node: str) -> str:
 
 def _slurms_address(node: str) -> str:
     try:
-        done = subprocess.run(  # noqa: S603 - SLURM's own client, a node's name
-            ["scontrol", "show", "node", "--oneliner", node],  # noqa: S607
-            capture_output=True, text=True, timeout=_ASK_S, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
+        shown = clients.run(["scontrol", "show", "node", "--oneliner", node]).stdout
+    except BackendError:
         return ""
-    found = re.search(r"\bNodeAddr=(\S+)", done.stdout)
+    found = re.search(r"\bNodeAddr=(\S+)", shown)
     return found[1] if found else ""

@@ -1,9 +1,10 @@
-"""Runs as SLURM jobs, by submitit: the job script, what is checked before it goes, submission and cancelling."""
+"""The launcher `slurm`: runs as SLURM jobs, by submitit."""
 
 from __future__ import annotations
 
 import os
 import shlex
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,9 @@ from typing import Any, ClassVar
 from codctl.config.schema import ClusterConfig
 from codctl.errors import CodctlError, RefusedError
 from codctl.jobs import clients, queue, slurm_checks
+from codctl.jobs.launcher import Batch, JobState, Launcher, Submitted, Task
 from codctl.jobs.stage_job import CommandJob, StageJob
 from codctl.runs import attempt
-from codctl.runs.directory import RunDirectory
 from codctl.runs.own_jobs import is_id
 
 _NEVER = 10**6  # submitit's budget of time-outs; ours counts attempts
@@ -24,126 +25,64 @@ _PLACEHOLDERS = ("%j", "%t", "%A", "%a")  # submitit puts a job's numbers in the
 _SIGNAL_ERROR_S = 30  # SLURM looks at limits twice a minute
 
 
-def script(
-    runs: Sequence[Path],
-    cluster: ClusterConfig,
-    *,
-    folder: Path,
-    name: str,
-    code: Path,
-    max_parallel: int | None = None,
-) -> str:
-    """The text that sbatch gets, as `submit` would give it; needs no SLURM.
+class Slurm(Launcher):
+    """Tasks as SLURM jobs, one array for those that are submitted together."""
 
-    Raises:
-        RefusedError: A time limit that leaves no time to work.
-    """
-    slurm_checks.check_time(cluster)
-    executor = _executor(cluster, folder=folder, name=name, code=code, max_parallel=max_parallel)
-    return _text(executor, len(runs))
+    def check(self, batch: Batch) -> None:
+        slurm_checks.check_time(batch.cluster)
+        slurm_checks.ask(self.script(batch), batch.cluster)
 
+    def script(self, batch: Batch) -> str:
+        """The text that sbatch gets, as `submit` would give it; needs no SLURM.
 
-def submit(
-    runs: Sequence[Path],
-    cluster: ClusterConfig,
-    *,
-    folder: Path,
-    name: str,
-    code: Path,
-    max_parallel: int | None = None,
-) -> list[str]:
-    """Hand runs to SLURM, as one array when there are several, and note the jobs in each run's dispatch.json.
+        Raises:
+            RefusedError: A time limit that leaves no time to work.
+        """
+        slurm_checks.check_time(batch.cluster)
+        return _text(_executor(batch), len(batch.tasks))
 
-    Args:
-        runs: Run directories, which every node must see under the same path.
-        cluster: Shape and limits of a job.
-        folder: Where the jobs' scripts and logs go.
-        name: Of the jobs.
-        code: What belongs on PYTHONPATH: a sealed snapshot (runs.code).
-        max_parallel: Most runs at once; `cluster.max_parallel` otherwise.
+    def submit(self, batch: Batch) -> Submitted:
+        """See `Launcher`; of a chain all links are the jobs of a run.
 
-    Returns:
-        The jobs' ids, `12` or `12_3`; of a chain all links, in order.
+        Raises:
+            BackendError: There is no SLURM here, or its controller does not answer.
+            RefusedError: SLURM would not take or never start the job, or its nodes do not see the runs.
+        """
+        slurm_checks.check_time(batch.cluster)
+        executor = _executor(batch)
+        if not batch.after:  # what comes after others was checked with them
+            slurm_checks.check(_text(executor, len(batch.tasks)), batch.cluster, folder=batch.folder)
+        work = [_job(task, batch) for task in batch.tasks]
+        is_chain = not batch.cluster.requeue and all(task.run for task in batch.tasks)
+        links = _links(executor, work, batch.cluster.chain if is_chain else 1)
+        record = {"cluster": queue.cluster(), "scripts": list(executor.scripts)}  # tell its jobs from others (own_jobs)
+        return Submitted([[link[place] for link in links] for place in range(len(work))], record)
 
-    Raises:
-        BackendError: There is no SLURM here, or its controller does not answer.
-        RefusedError: SLURM would not take or never start the job, or its nodes do not see the runs.
-    """
-    slurm_checks.check_time(cluster)
-    executor = _executor(cluster, folder=folder, name=name, code=code, max_parallel=max_parallel)
-    slurm_checks.check(_text(executor, len(runs)), cluster, folder=folder)
-    before = {run: attempt.count(run) for run in runs}
-    work = [_stage_job(run, cluster, code, before[run]) for run in runs]
-    for run in runs:
-        RunDirectory(run).clear_stop()
-    links = _links(executor, work, 1 if cluster.requeue else cluster.chain)
-    jobs = [job for link in links for job in link]
-    about = {"where": "slurm", "code": code.name, **_identity(executor)}
-    try:
-        for place, run in enumerate(runs):
-            mine = [link[place] for link in links]
-            RunDirectory(run).write_dispatch({**about, "jobs": mine, "after_attempt": before[run]})
-    except CodctlError:  # jobs that no run knows of could not be cancelled later
-        cancel(jobs)
-        raise
-    return jobs
+    def states(self, jobs: Sequence[str]) -> dict[str, JobState]:
+        return queue.states(jobs)
+
+    def cancel(self, jobs: Sequence[str]) -> None:
+        """See `Launcher`.
+
+        Args:
+            jobs: Ids that sbatch has just given, or that were seen to be a run's own (`Jobs.cancel`).
+
+        Raises:
+            BackendError: There is no SLURM here, or its controller does not answer.
+            RefusedError: One of them is no id of a job.
+        """
+        strange = [job for job in jobs if not is_id(job)]
+        if strange:
+            raise RefusedError(f"{strange[0]!r} is not the id of a SLURM job")
+        if jobs:
+            clients.must(["scancel", "--quiet", "--", *jobs])
+
+    def unavailable(self) -> str:
+        no_slurm = "no squeue on this machine: the status of jobs is taken from the files of their runs"
+        return "" if shutil.which("squeue") else no_slurm
 
 
-def submit_after(
-    jobs: Sequence[str], argv: Sequence[str], cluster: ClusterConfig, *, folder: Path, name: str, code: Path
-) -> dict[str, Any]:
-    """Run a command in a job of its own once these jobs have ended, however they ended; on one node, without GPUs.
-
-    Returns:
-        What dispatch.json has to say of it: its id in `jobs`, and what it can be told by.
-
-    Raises:
-        BackendError, RefusedError: As `submit`.
-    """
-    executor = _executor(_for_a_command(cluster, gpus=0), folder=folder, name=name, code=code)
-    mains = sorted({job.partition("_")[0] for job in jobs}, key=int)
-    if mains:
-        executor.update_parameters(dependency=f"afterany:{':'.join(mains)}")
-    return {"jobs": _hand_over(executor, [CommandJob(list(argv), str(code.absolute()))]), **_identity(executor)}
-
-
-def submit_command(argv: Sequence[str], cluster: ClusterConfig, *, folder: Path, name: str, code: Path) -> str:
-    """Run a command once in a job of its own, on one node with the GPUs that a node of the cluster has.
-
-    Returns:
-        The job's id.
-
-    Raises:
-        BackendError, RefusedError: As `submit`.
-    """
-    small = _for_a_command(cluster, gpus=cluster.gpus_per_node)
-    executor = _executor(small, folder=folder, name=name, code=code)
-    return _hand_over(executor, [CommandJob(list(argv), str(code.absolute()))])[0]
-
-
-def _for_a_command(cluster: ClusterConfig, *, gpus: int) -> ClusterConfig:
-    """The cluster of a training as one that runs a single process needs it."""
-    return cluster.model_copy(update={"nodes": 1, "processes_per_node": 1, "gpus_per_node": gpus})
-
-
-def cancel(jobs: Sequence[str]) -> None:
-    """Take jobs out of the queue, or end them; those that have ended are passed over.
-
-    Args:
-        jobs: Ids that sbatch has just given, or that were seen to be a run's own (`Jobs.cancel`).
-
-    Raises:
-        BackendError: There is no SLURM here, or its controller does not answer.
-        RefusedError: One of them is no id of a job.
-    """
-    strange = [job for job in jobs if not is_id(job)]
-    if strange:
-        raise RefusedError(f"{strange[0]!r} is not the id of a SLURM job")
-    if jobs:
-        clients.must(["scancel", "--quiet", "--", *jobs])
-
-
-def _links(executor: Any, work: Sequence[StageJob], number: int) -> list[list[str]]:
+def _links(executor: Any, work: Sequence[StageJob | CommandJob], number: int) -> list[list[str]]:
     """Hand the same work over several times, each job to begin after the one before; all of them or none."""
     links: list[list[str]] = []
     try:
@@ -152,22 +91,20 @@ def _links(executor: Any, work: Sequence[StageJob], number: int) -> list[list[st
                 executor.update_parameters(dependency=f"afterany:{links[-1][0].partition('_')[0]}")
             links.append(_hand_over(executor, work))
     except CodctlError:
-        cancel([job for link in links for job in link])
+        Slurm().cancel([job for link in links for job in link])
         raise
     return links
 
 
-def _identity(executor: Any) -> dict[str, Any]:
-    """What tells the jobs of a submission from others that may have the same ids (see own_jobs)."""
-    return {"cluster": queue.cluster(), "scripts": list(executor.scripts)}
-
-
-def _stage_job(run: Path, cluster: ClusterConfig, code: Path, attempts_before: int) -> StageJob:
+def _job(task: Task, batch: Batch) -> StageJob | CommandJob:
+    code, cluster = str(batch.code.absolute()), batch.cluster
+    if task.run is None:
+        return CommandJob(list(task.argv), code)
     delay = cluster.signal_delay_s
     return StageJob(
-        str(run.absolute()),
-        str(code.absolute()),
-        attempts_before=attempts_before,
+        str(task.run.absolute()),
+        code,
+        attempts_before=attempt.count(task.run),
         grace_s=max(delay - _SIGNAL_ERROR_S, delay * _LEAST_GRACE),
         is_requeued=cluster.requeue,
         max_attempts=cluster.max_attempts,
@@ -175,7 +112,7 @@ def _stage_job(run: Path, cluster: ClusterConfig, code: Path, attempts_before: i
     )
 
 
-def _executor(cluster: ClusterConfig, *, folder: Path, name: str, code: Path, max_parallel: int | None = None) -> Any:
+def _executor(batch: Batch) -> Any:
     """submitit's executor with everything set. Made without SLURM too: a job script can be looked at anywhere."""
     from submitit.slurm.slurm import SlurmExecutor
 
@@ -205,10 +142,11 @@ def _executor(cluster: ClusterConfig, *, folder: Path, name: str, code: Path, ma
                 self.folder = given
             return text.replace(_PERCENT, "%%")  # how SLURM writes it in the name of a file
 
-    _refuse_placeholders(folder)
-    executor = Executor(folder=folder, max_num_timeout=_NEVER)
+    cluster, code = batch.cluster, batch.code
+    _refuse_placeholders(batch.folder)
+    executor = Executor(folder=batch.folder, max_num_timeout=_NEVER)
     executor.update_parameters(
-        job_name=name,
+        job_name=batch.name,
         partition=cluster.partition,
         account=cluster.account,
         qos=cluster.qos,
@@ -222,11 +160,14 @@ def _executor(cluster: ClusterConfig, *, folder: Path, name: str, code: Path, ma
         signal_delay_s=cluster.signal_delay_s,
         stderr_to_stdout=True,
         wckey=None,
-        array_parallelism=max_parallel or cluster.max_parallel or _NEVER,
+        array_parallelism=batch.max_parallel or cluster.max_parallel or _NEVER,
         setup=[*cluster.setup, f"export PYTHONPATH={shlex.quote(str(code.absolute()))}${{PYTHONPATH:+:$PYTHONPATH}}"],
         srun_args=_srun_args(cluster),
         additional_parameters={"requeue" if cluster.requeue else "no-requeue": True, **_flags(cluster.extras)},
     )
+    if batch.after:
+        mains = sorted({job.partition("_")[0] for job in batch.after}, key=int)
+        executor.update_parameters(dependency=f"afterany:{':'.join(mains)}")
     return executor
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from codctl.config.schema import ClusterConfig
@@ -124,17 +125,8 @@ def look_from_node(folder: Path, cluster: ClusterConfig) -> bool | None:
     marker = folder / f".{_SEEN}-{secrets.token_hex(4)}"
     marker.touch()
     see = f'if [ -e "$1" ]; then echo {_SEEN}; else echo absent; fi'
-    ask = [
-        "srun",
-        "--quiet",
-        "--chdir=/",
-        f"--immediate={_PROBE_S}",
-        "--time=1",
-        "--ntasks=1",
-        "--job-name=codctl-probe",
-    ]
     try:
-        done = clients.run([*ask, *options(cluster), "sh", "-c", see, "sh", str(marker)])
+        done = on_node(["sh", "-c", see, "sh", str(marker)], cluster, name="codctl-probe", free_s=_PROBE_S)
     except CodctlError:
         return None
     finally:
@@ -142,7 +134,26 @@ def look_from_node(folder: Path, cluster: ClusterConfig) -> bool | None:
     return {_SEEN: True, "absent": False}.get(done.stdout.strip())
 
 
-def options(cluster: ClusterConfig) -> Iterator[str]:
+def on_node(
+    command: Sequence[str], cluster: ClusterConfig, *, name: str, free_s: int, deadline_s: float = clients.DEADLINE_S
+) -> subprocess.CompletedProcess[str]:
+    """Run a command once on a compute node, and wait for it.
+
+    Args:
+        command: What to run.
+        cluster: Chooses the node.
+        name: Of the job.
+        free_s: How long a node may take to be free.
+        deadline_s: How long all of it may take.
+
+    Raises:
+        BackendError: There is no srun here, or it takes too long.
+    """
+    srun = ["srun", "--quiet", "--chdir=/", f"--immediate={free_s}", "--time=2", "--ntasks=1", f"--job-name={name}"]
+    return clients.run([*srun, *_options(cluster), *command], deadline_s=deadline_s)
+
+
+def _options(cluster: ClusterConfig) -> Iterator[str]:
     """What chooses the same nodes, for a job that needs next to nothing."""
     for name in ("partition", "account", "qos", "constraint"):
         if value := getattr(cluster, name):

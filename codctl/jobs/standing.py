@@ -18,7 +18,7 @@ from codctl.runs.own_jobs import Job, jobs_of
 
 if TYPE_CHECKING:
     from codctl.files.forms import Dispatch
-    from codctl.jobs.queue import JobState
+    from codctl.jobs.launcher import JobState
 
 ALIVE = ("running", "queued", "paused")
 
@@ -34,7 +34,7 @@ class Seen:
         record: Of its last attempt, empty when there was none.
         jobs: The scheduler's, of a run that may still need them.
         states: What the scheduler said of them.
-        where: local or slurm, of a run that is not over.
+        where: The launcher, of a run that is not over.
         waits_for: Why its job waits, in the scheduler's word.
         lacks: Suites of a finished trial that have no result yet.
         note: What is wrong with it.
@@ -77,7 +77,7 @@ def look(path: Path, name: str, suites: Sequence[str] = ()) -> Seen:
             if sent and not _has_answered(seen, sent):
                 seen.jobs = jobs_of(path, sent)
             if seen.status == "queued" and not seen.jobs:
-                seen.status, seen.note = "died", "dispatch.json names no SLURM job of this run"
+                seen.status, seen.note = "died", "dispatch.json names no job of this run"
         elif status == "finished":
             seen.lacks = tuple(suite for suite in suites if not (path / "suites" / suite / "result.json").is_file())
         return seen
@@ -99,10 +99,41 @@ def settle(seen: Sequence[Seen], jobs: Jobs) -> None:
     states = jobs.states([job for one in asked for job in one.jobs]) if asked else {}
     for one in asked:
         one.states = tuple(states[job] for job in one.jobs)
-        one.status = jobs.settled(one.status, one.states)
+        one.status = reconcile(one.status, one.states)
         one.waits_for = next((state.reason for state in one.states if state.is_waiting), "")
         if one.status == "cancelled" and not any(state.state == "unknown" or state.is_alive for state in one.states):
             one.jobs = one.states = ()
+
+
+def reconcile(status: str, jobs: Sequence[JobState]) -> str:
+    """How a run stands that its files and its jobs know about.
+
+    Args:
+        status: What the files say (RunDirectory.status).
+        jobs: Its jobs, in the order of submission; of a chain the most alive one counts.
+
+    Returns:
+        One of the words of RunDirectory.status.
+    """
+    if status == "cancelled" and any(job.holds for job in jobs):  # by a request that nobody has answered yet
+        return "running" if any(job.is_at_work for job in jobs) else "queued"
+    if status in ("finished", "failed", "cancelled", "planned") or not jobs:
+        return status
+    if status == "running":  # its lock is held, and that is the better witness
+        return status
+    if any(job.is_at_work for job in jobs):
+        return "running"
+    if any(job.is_waiting for job in jobs):
+        # Between two attempts: `paused` says that something is already done, `queued` that it starts from nothing.
+        return "paused" if status == "paused" else "queued"
+    last = jobs[-1].state
+    if last == "unknown":
+        return status
+    if last.startswith("CANCELLED"):
+        return "cancelled"
+    if status == "queued":  # its job ended, and no attempt ever began
+        return "died" if last in ("gone", "COMPLETED") else "failed"
+    return "interrupted" if status == "paused" else status
 
 
 def status_of(run: RunDirectory, jobs: Jobs) -> str:

@@ -203,7 +203,7 @@ class RunDirectory:
     def status(self) -> str:
         """How it stands, from its files alone.
 
-        planned (nothing happened yet, or nothing since it was extended), queued (handed to SLURM), running, finished,
+        planned (nothing happened yet, or nothing since it was extended), queued (at a launcher), running, finished,
         failed, interrupted, cancelled, paused (its scheduler will start it again), or died: recorded as running but
         nobody holds the lock.
         """
@@ -220,7 +220,7 @@ class RunDirectory:
         if request and request.kind == "cancel" and request.after_attempt >= number:
             return "cancelled"
         dispatched = self.dispatch()
-        if dispatched and dispatched.get("where") == "slurm" and dispatched.get("after_attempt", 0) >= number:
+        if dispatched and dispatched.get("where") != "local" and dispatched.get("after_attempt", 0) >= number:
             return "queued"
         return {"": "planned", "finished": "planned", "running": "died"}.get(outcome, str(outcome))
 

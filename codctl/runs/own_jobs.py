@@ -10,10 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codctl.errors import UsageError
+from codctl.runs import place
 from codctl.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ class Job:
 
     Attributes:
         id: `12`, or `12_3` of an array.
+        launcher: The name of the launcher that knows it.
         cluster: The cluster that it was submitted to; empty when that was not noted.
         owners: Ids of the users who may have submitted it.
         folders: Where its script may lie.
@@ -35,6 +39,7 @@ class Job:
     """
 
     id: str
+    launcher: str = "slurm"
     cluster: str = ""
     owners: frozenset[int] = frozenset()
     folders: tuple[Path, ...] = ()
@@ -53,10 +58,10 @@ class Job:
 
 
 def is_id(text: Any) -> bool:
-    """Whether this is the id of a job or of an element of an array."""
-    from codctl.files.forms import JOB_ID
+    """Whether this is the id of a SLURM job or of an element of an array."""
+    from codctl.files.forms import SLURM_JOB_ID
 
-    return isinstance(text, str) and re.fullmatch(JOB_ID, text, re.ASCII) is not None
+    return isinstance(text, str) and re.fullmatch(SLURM_JOB_ID, text, re.ASCII) is not None
 
 
 def folder_of(path: Path) -> Path:
@@ -65,7 +70,7 @@ def folder_of(path: Path) -> Path:
 
 
 def jobs_of(path: Path, sent: Dispatch | None = None) -> tuple[Job, ...]:
-    """The jobs that a run or sweep was sent to SLURM as.
+    """The jobs that a run or sweep was sent to a launcher as.
 
     Args:
         path: The folder of the run or sweep.
@@ -76,11 +81,20 @@ def jobs_of(path: Path, sent: Dispatch | None = None) -> tuple[Job, ...]:
     """
     run = RunDirectory(path)
     sent = sent or run.dispatch()
-    if sent is None or sent["where"] != "slurm":
+    if sent is None or sent["where"] == "local":
         return ()
+    if sent["where"] != "slurm":  # an id alone proves nothing, but a run that was submitted from this very folder does
+        is_own = place.is_at_home(path, sent.get("place"))
+        return tuple(Job(job, sent["where"]) for job in sent["jobs"]) if is_own else ()
+    if strange := [job for job in sent["jobs"] if not is_id(job)]:
+        raise UsageError(
+            f"jobs: {strange[0]!r} is not the id of a SLURM job",
+            where=str(path / _FILE),
+            hint=f"rm {shlex.quote(str(path / _FILE))}",
+        )
     scripts, owners = frozenset(sent.get("scripts", ())), _owners(path / _FILE)
     folders = tuple(_folders(run, sent.get("place") if scripts else None))
-    return tuple(Job(job, sent.get("cluster", ""), owners, folders, scripts) for job in sent["jobs"])
+    return tuple(Job(job, "slurm", sent.get("cluster", ""), owners, folders, scripts) for job in sent["jobs"])
 
 
 def _owners(path: Path) -> frozenset[int]:
@@ -96,7 +110,7 @@ def _folders(run: RunDirectory, before: Place | None) -> list[Path]:
     if before is not None and before["inode"] == run.path.stat().st_ino:
         places.append(Path(before["path"]))
     levels = (0, 1) if run.sweep else (0,)
-    return [folder_of(place.parents[1] if level else place) for place in places for level in levels]
+    return [folder_of(one.parents[1] if level else one) for one in places for level in levels]
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -17,6 +17,7 @@ from codctl.config.schema import ClusterConfig
 from codctl.errors import SweepError, UsageError
 from codctl.files import lock
 from codctl.jobs import local, worker
+from codctl.jobs.launcher import LAUNCHERS
 from codctl.jobs.local import Job, Slots
 from codctl.jobs.slots import visible_gpus
 from codctl.processes import python_environment, start_detached
@@ -118,44 +119,43 @@ def run_detached(folder: Path, runs: Sequence[RunDirectory], limits: Limits) -> 
     return {"where": "local", "pid": pid, "log": str(folder / _LOG)}
 
 
-def run_on_slurm(folder: Path, runs: Sequence[RunDirectory], limits: Limits) -> dict[str, Any]:
-    """Submit trials, one array for each shape of job, and a last job that sums the sweep up.
+def run_on(where: str, folder: Path, runs: Sequence[RunDirectory], limits: Limits) -> dict[str, Any]:
+    """Submit trials to a launcher, one array for each shape of job, and a last job that sums the sweep up.
 
     Raises:
         BackendError: There is no SLURM here, or its controller does not answer.
         RefusedError: SLURM refuses a job.
     """
-    from codctl.jobs import slurm
+    from codctl.jobs import launch
 
     snapshot, place = code.snapshot(runs[0].root), folder_of(folder)
     jobs: list[str] = []
     for cluster, paths in by_shape((run.config().cluster, run.path) for run in runs):
-        jobs += slurm.submit(
-            paths,
-            cluster,
-            folder=place,
-            name=folder.name,
-            code=snapshot.path,
-            max_parallel=limits.max_parallel,
-        )
+        batch = launch.batch_of(paths, cluster, folder.name, place, snapshot, limits.max_parallel)
+        sent = launch.submit([RunDirectory(path) for path in paths], batch, where, snapshot)
+        jobs += [job for link in zip(*sent.jobs, strict=True) for job in link]
     argv = [sys.executable, "-m", "codctl.sweeps.sweep_run", str(folder.absolute()), "--sum-up"]
-    cluster = runs[0].config().cluster
-    last = slurm.submit_after(jobs, argv, cluster, folder=place, name=f"{folder.name}-sum-up", code=snapshot.path)
-    content = {"where": "slurm", **last, "trials": [run.name for run in runs]}
+    cluster, name = runs[0].config().cluster, f"{folder.name}-sum-up"
+    last = LAUNCHERS.get(where).submit(launch.command_batch(argv, cluster, name, place, snapshot, gpus=0, after=jobs))
+    content = {"where": where, **last.record, "jobs": list(last.jobs[0]), "trials": [run.name for run in runs]}
     _write_dispatch(folder, {**content, **vars(limits), "code": snapshot.digest})
-    return {"where": "slurm", "jobs": jobs, "sum_up_job": last["jobs"][0]}
+    return {"where": where, "jobs": jobs, "sum_up_job": last.jobs[0][0]}
 
 
 def scripts(
-    folder: Path, clusters: Sequence[tuple[ClusterConfig, Sequence[Path]]], limits: Limits, runs_dir: Path
+    where: str,
+    folder: Path,
+    clusters: Sequence[tuple[ClusterConfig, Sequence[Path]]],
+    limits: Limits,
+    runs_dir: Path,
 ) -> list[str]:
-    """The sbatch text of each shape of job, as `run_on_slurm` would submit it."""
-    from codctl.jobs import slurm
+    """The script of each shape of job, as `run_on` would submit it."""
+    from codctl.jobs import launch
 
-    snapshot = code.find(runs_dir, code.digest())
+    launcher, snapshot = LAUNCHERS.get(where), code.find(runs_dir, code.digest())
     place, width = folder_of(folder), limits.max_parallel
     return [
-        slurm.script(paths, cluster, folder=place, name=folder.name, code=snapshot.path, max_parallel=width)
+        launcher.script(launch.batch_of(paths, cluster, folder.name, place, snapshot, width))
         for cluster, paths in clusters
     ]
 

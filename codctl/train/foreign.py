@@ -20,16 +20,16 @@ _SERVERS = ("engine.servers",)
 _JOB = ("cluster.setup", "cluster.extras")
 
 
-def refuse(run: RunDirectory, config: Config, *, slurm: bool) -> None:
+def refuse(run: RunDirectory, config: Config, *, as_job: bool) -> None:
     """Refuse to continue a run that was made elsewhere, where that would need such a setting.
 
     Raises:
-        RefusedError: Its config names servers, or what a job executes and `slurm`.
+        RefusedError: Its config names servers, or what a job executes and `as_job`.
         PreflightError: Its model would be fetched from the hub.
     """
     hint = f"codctl train YOUR_RECIPE --fork {shlex.quote(run.title)} --name NEW continues it with your own settings"
     found, _ = withheld(run, config)
-    _refuse(found, (*_SERVERS, *(_JOB if slurm else ())), str(run.path / "config.json"), hint)
+    _refuse(found, (*_SERVERS, *(_JOB if as_job else ())), str(run.path / "config.json"), hint)
     if config.model.path is not None and not run.is_at_home():
         from codctl.models import hub
 
@@ -66,7 +66,7 @@ def refuse_job(found: Mapping[str, Any], config: Config, where: str) -> None:
         RefusedError: Says which.
     """
     missing = [key for key in _JOB if not _get(config, key)]
-    _refuse(found, missing, where, "leave out --slurm, or add cluster.setup=[...] to the command")
+    _refuse(found, missing, where, "leave out --slurm or --on, or add cluster.setup=[...] to the command")
 
 
 def _refuse(found: Mapping[str, Any], keys: Iterable[str], where: str, hint: str) -> None:

@@ -111,11 +111,12 @@ def test_a_job_plays_the_model_that_was_found_when_it_was_submitted(
 ) -> None:
     sent: list[list[str]] = []
 
-    def submit(argv: list[str], cluster: object, *, folder: Path, name: str, runs_dir: Path) -> dict[str, object]:
+    def submit(argv: list[str], cluster: object, *, folder: Path, where: str, **_: object) -> dict[str, object]:
+        assert where == "slurm"
         sent.append(argv)
         return {"folder": str(folder), "jobs": ["7"]}
 
-    monkeypatch.setattr("codctl.jobs.launch.command_on_slurm", submit)
+    monkeypatch.setattr("codctl.jobs.launch.send_command", submit)
     shutil.rmtree(micro_run / "stages" / "cod_train" / "final")
     argv = ["eval", "--suite", "ralph-loop", *(["--every-checkpoint"] if every else []), "--slurm"]
     monkeypatch.setattr("sys.argv", ["codctl", *argv])

@@ -37,7 +37,10 @@ def test_known_keys_are_given_back_and_others_left_out(tmp_path: Path) -> None:
         ({"jobs": "12"}, "jobs: it should be a valid list, but it is '12'"),
         ({"jobs": None}, "jobs: it should be a valid list, but it is None"),
         ({"code": "../../x"}, "code: it should be a digest of 16 hex digits, but it is '../../x'"),
-        ({"where": "moon"}, "where: it should be 'local' or 'slurm', but it is 'moon'"),
+        (
+            {"where": "os:system"},
+            "where: it should be a name of letters, digits, '.', '_' and '-', but it is 'os:system'",
+        ),
         ({"after_attempt": -1}, "after_attempt: it should be greater than or equal to 0, but it is -1"),
         ({"after_attempt": True}, "after_attempt: it should be a valid integer, but it is True"),
         ({"after_attempt": 10**15}, "after_attempt: it should be less than or equal to 999999, but it is 10000000000…"),

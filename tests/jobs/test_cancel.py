@@ -340,7 +340,7 @@ def test_what_is_no_id_reaches_no_program(tmp_path: Path, clients: Clients, stra
     assert not (tmp_path / "asked").exists()
     assert clients.scancelled == []
     with pytest.raises(RefusedError, match="is not the id of a SLURM job"):
-        slurm.cancel(["7", strange])
+        slurm.Slurm().cancel(["7", strange])
 
 
 def test_a_copied_run_has_no_jobs(tmp_path: Path, clients: Clients) -> None:

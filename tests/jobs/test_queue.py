@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from codctl.jobs import queue
-from codctl.jobs.queue import _BETWEEN, JobState
+from codctl.jobs.launcher import JobState
+from codctl.jobs.queue import _BETWEEN
+from codctl.jobs.standing import reconcile
 
 ME = "0|root|many"
 SCRIPT = "/runs/my | many/slurm/.submission_file_0a.sh"
@@ -122,4 +124,4 @@ def test_nobody_answers_and_nothing_is_known(clients: Path) -> None:
     ],
 )
 def test_files_and_jobs_together(files: str, jobs: list[str], status: str) -> None:
-    assert queue.reconcile(files, [JobState(str(i), state) for i, state in enumerate(jobs)]) == status
+    assert reconcile(files, [JobState(str(i), state) for i, state in enumerate(jobs)]) == status

@@ -16,7 +16,9 @@ from codctl.cli import train
 from codctl.config.schema import ClusterConfig, Config
 from codctl.errors import BackendError, CodctlError, RefusedError
 from codctl.jobs import launch, ranks, slurm, slurm_checks
+from codctl.jobs.launcher import Batch
 from codctl.jobs.stage_job import StageJob, given_up
+from codctl.runs.code import Snapshot
 from codctl.runs.directory import RunDirectory
 from tests.jobs.conftest import Clients, squeue_line
 
@@ -53,10 +55,14 @@ srun --unbuffered --output '/data/my runs/mine/slurm/%j_%t_log.out' --cpus-per-t
 """
 
 
+def batch(runs: list[Path], cluster: ClusterConfig, folder: Path, name: str = "x", code: Path = Path("/c")) -> Batch:
+    return launch.batch_of(runs, cluster, name, folder, Snapshot("abc", code))
+
+
 def script(cluster: ClusterConfig, runs: int = 1) -> str:
     root = Path("/data/my runs")
     places = [root / f"mine-{number}" for number in range(runs)]
-    return slurm.script(places, cluster, folder=root / "mine" / "slurm", name="mine", code=root / ".code" / "abc")
+    return slurm.Slurm().script(batch(places, cluster, root / "mine" / "slurm", "mine", root / ".code" / "abc"))
 
 
 def test_the_job_script() -> None:
@@ -90,7 +96,7 @@ def test_several_nodes_have_a_supervisor_each_and_fail_together() -> None:
 
 
 def test_a_percent_sign_in_a_path_is_no_placeholder() -> None:
-    text = slurm.script([Path("r%20 x")], ClusterConfig(), folder=Path("/r%20 x/slurm"), name="x", code=Path("/c"))
+    text = slurm.Slurm().script(batch([Path("r%20 x")], ClusterConfig(), Path("/r%20 x/slurm")))
     assert "#SBATCH --output='/r%%20 x/slurm/%j_0_log.out'" in text
     assert "--output '/r%%20 x/slurm/%j_%t_log.out'" in text
     assert "job_entry '/r%20 x/slurm'" in text
@@ -98,7 +104,7 @@ def test_a_percent_sign_in_a_path_is_no_placeholder() -> None:
 
 def test_a_path_that_names_a_jobs_number_is_refused() -> None:
     with pytest.raises(RefusedError, match="would replace %j"):
-        slurm.script([Path("r%j")], ClusterConfig(), folder=Path("/r%j/slurm"), name="x", code=Path("/c"))
+        slurm.Slurm().script(batch([Path("r%j")], ClusterConfig(), Path("/r%j/slurm")))
 
 
 def test_a_time_limit_that_leaves_no_time_to_work() -> None:
@@ -110,12 +116,12 @@ def test_no_slurm_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     run = new_run(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BackendError, match="there is no sbatch on this machine") as caught:
-        slurm.submit([run.path], ClusterConfig(), folder=run.path / "slurm", name="x", code=tmp_path)
+        slurm.Slurm().submit(batch([run.path], ClusterConfig(), run.path / "slurm"))
     assert caught.value.exit_code == 7
     assert "--detach" in caught.value.hint
     assert run.status() == "planned"
     with pytest.raises(BackendError, match="there is no scancel"):
-        slurm.cancel(["12"])
+        slurm.Slurm().cancel(["12"])
 
 
 @pytest.mark.parametrize(
@@ -178,9 +184,12 @@ def test_a_command_runs_once_whatever_the_training_needs(tmp_path: Path, monkeyp
     cluster = ClusterConfig(nodes=2, processes_per_node=4, gpus_per_node=4, cpus_per_task=8)
     played = tmp_path / "played"
     argv = [sys.executable, "-c", f"open({str(played)!r}, 'a').write('once')"]
-    assert slurm.submit_command(argv, cluster, folder=tmp_path, name="eval", code=Path.cwd()) == "7"
-    sent = slurm.submit_after(["1"], argv, cluster, folder=tmp_path, name="sum-up", code=Path.cwd())
-    assert sent["jobs"] == ["7"]
+    monkeypatch.setattr(slurm_checks, "check", lambda *_, **__: None)
+    snapshot = Snapshot("abc", Path.cwd())
+    for name, gpus, after in (("eval", 4, []), ("sum-up", 0, ["1"])):
+        command = launch.command_batch(argv, cluster, name, tmp_path, snapshot, gpus=gpus, after=after)
+        assert slurm.Slurm().submit(command).jobs == [["7"]]
+    assert handed[1][0]["dependency"] == "afterany:1"
     assert [(found["nodes"], found["gpus_per_node"]) for found, _ in handed] == [(1, 4), (1, None)]
     before = signal.getsignal(signal.SIGUSR2)
     try:
@@ -201,12 +210,12 @@ def test_a_run_is_not_submitted_twice_but_again_when_its_job_is_gone(
     run = new_run(tmp_path)
     run.write_dispatch({"where": "slurm", "jobs": ["7"]})
     clients.queued(squeue_line("7", "PENDING", run.path))
-    monkeypatch.setattr(launch, "on_slurm", lambda run, *_: {"run": str(run.path), "jobs": ["8"]})
+    monkeypatch.setattr(launch, "send", lambda run, *_: {"run": str(run.path), "jobs": ["8"]})
     monkeypatch.setattr(launch, "snapshot_for", lambda _: None)
     with pytest.raises(RefusedError, match=r"run 'mine' is already queued \(7\)"):
-        train._send(run, run.config(), slurm=True, as_json=False)
+        train._send(run, run.config(), "slurm", as_json=False)
     clients.queued()
-    train._send(run, run.config(), slurm=True, as_json=False)
+    train._send(run, run.config(), "slurm", as_json=False)
 
 
 def test_the_time_limits_signal_pauses_the_worker_and_asks_for_another_go(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from codctl.config.schema import ClusterConfig
-from codctl.jobs import queue, slurm
+from codctl.jobs import launch, queue, slurm
+from codctl.runs.code import Snapshot
 from codctl.runs.directory import RunDirectory, trials_of
 from tests.slurm.conftest import SHORT, Desk, results
 
@@ -160,7 +161,8 @@ def test_a_command_is_one_process_whatever_the_training_needs(desk: Desk) -> Non
     (folder / "seen.py").write_text(SEEN)
     cluster = ClusterConfig(nodes=2, processes_per_node=2, cpus_per_task=1, time=5)
     argv = [sys.executable, str(folder / "seen.py")]
-    job = slurm.submit_command(argv, cluster, folder=folder, name="seen", code=Path.cwd())
+    batch = launch.command_batch(argv, cluster, "seen", folder, Snapshot("abc", Path.cwd()), gpus=0)
+    [[job]] = slurm.Slurm().submit(batch).jobs
     desk.until(lambda: desk.account(job) == "COMPLETED", "it ends")
     assert [path.read_text() for path in folder.glob("process-*")] == ["1 1 none"]
 
