@@ -14,7 +14,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("codctl train tiny --name short train.steps=20", "Other values, under another name."),
         ("codctl train tiny --dry-run", "Memory, time and every check; writes nothing."),
         ("codctl train my.yaml --detach", "In the background; codctl logs -f my follows it."),
-        ("codctl train qwen3-8b --slurm", "Submit to SLURM."),
+        ("codctl train qwen3-8b --slurm", "Submit to SLURM; --on NAME is any launcher."),
     ],
     "sweep": [
         ("codctl sweep tiny seed=0..2", "Three seeds of one recipe."),
