@@ -47,20 +47,20 @@ def config(sections: dict[str, Any]) -> Config:
 def test_what_would_be_obeyed_is_refused(
     mine: RunDirectory, gift: RunDirectory, sections: dict[str, Any], slurm: bool, named: str
 ) -> None:
-    foreign.refuse(mine, config(sections), slurm=slurm)
+    foreign.refuse(mine, config(sections), as_job=slurm)
     with pytest.raises(RefusedError, match=named) as caught:
-        foreign.refuse(gift, config(sections), slurm=slurm)
+        foreign.refuse(gift, config(sections), as_job=slurm)
     assert "codctl train YOUR_RECIPE --fork gift --name NEW" in caught.value.hint
 
 
 def test_a_job_script_matters_only_to_a_job(gift: RunDirectory) -> None:
-    foreign.refuse(gift, config({"cluster": {**SHELL["cluster"], **OPTIONS["cluster"]}}), slurm=False)
+    foreign.refuse(gift, config({"cluster": {**SHELL["cluster"], **OPTIONS["cluster"]}}), as_job=False)
 
 
 def test_its_model_is_not_fetched(mine: RunDirectory, gift: RunDirectory) -> None:
-    foreign.refuse(mine, config(MODEL), slurm=False)
+    foreign.refuse(mine, config(MODEL), as_job=False)
     with pytest.raises(PreflightError, match="the cache of hub models does not hold it") as caught:
-        foreign.refuse(gift, config(MODEL), slurm=False)
+        foreign.refuse(gift, config(MODEL), as_job=False)
     assert caught.value.hint == "hf download stranger/never-fetched"
 
 
