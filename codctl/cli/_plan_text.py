@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from codctl.cli import _output
 from codctl.config.schema import Config
+from codctl.engines.provider import provider_of
 from codctl.plan.devices import Device
 from codctl.plan.memory import GIB, micro_batch
 from codctl.plan.plan import Plan
@@ -60,17 +61,7 @@ def _trained(config: Config, plan: Plan) -> str:
 
 
 def _generating(config: Config, plan: Plan) -> str:
-    engine, engines = config.engine, plan.layout.placement.engines
-    if engine.kind == "transformers":
-        return "transformers engine in the rank-0 process"
-    if engine.servers:
-        return f"vllm, {counted(len(engine.servers), 'server')}, started outside codctl"
-    if not engines:
-        return "vllm, one engine on the CPU"
-    each = f" × {engine.tensor_parallel} GPUs" if engine.tensor_parallel > 1 else ""
-    places = f"GPUs {engines[0][0]}–{engines[-1][-1]}" if len(engines) > 1 or each else f"GPU {engines[0][0]}"
-    count = counted(len(engines), "engine")
-    return f"vllm, {engine.placement}: {count}{each} on {places} of the first node"
+    return provider_of(config).where(config, plan.layout.placement.engines)
 
 
 def _training(plan: Plan) -> str:
@@ -118,7 +109,7 @@ def _tokens(config: Config, plan: Plan) -> str:
             f"{size(plan.disk)} on disk at most, with the trained model",
         ],
     ]
-    if room and config.engine.kind == "vllm":
+    if room and not provider_of(config).in_process:
         of_longest = f"{counted(room.sequences, 'sequence')} of {room.context:,}, each engine"
         rows.append(["KV cache", f"{room.tokens:,} tokens", of_longest])
     if plan.warm_start_steps:

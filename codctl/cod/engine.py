@@ -154,10 +154,3 @@ class Engine(Protocol):
         """Sample with these from now on, and forget all that was computed with the old ones."""
 
     async def aclose(self) -> None: ...
-
-
-class MeteredEngine(Engine, Protocol):
-    """An engine that counts what it does."""
-
-    @property
-    def stats(self) -> EngineStats: ...

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from codctl.config.credentials import has_credentials
+from codctl.config.doors import ENGINES
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config
 
-VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 ALL_LINEAR = "all-linear"  # PEFT's word for every linear layer but the output head
 _HEADS = ("lm_head", "model.embed_tokens")
 _LINEAR = (*(f"self_attn.{name}_proj" for name in "qkvo"), *(f"mlp.{name}_proj" for name in ("gate", "up", "down")))
-_TARGET_HINT = "model.lora.target=all-linear, or a pattern that matches full module names, such as '.*\\.(q|v)_proj'"
+TARGET_HINT = "model.lora.target=all-linear, or a pattern that matches full module names, such as '.*\\.(q|v)_proj'"
 
 
 class MisfitError(ValueError):
@@ -35,7 +35,7 @@ class MisfitError(ValueError):
 
 def check(config: Config) -> None:
     """Raise MisfitError for the first contradiction."""
-    for rule in (_home, _top_p, _lora_rank, _lora_target, _overlap, _servers):
+    for rule in (_home, _top_p, _lora_target, _engine, _overlap, _servers):
         rule(config)
 
 
@@ -50,7 +50,7 @@ def tied_head(target: str) -> MisfitError:
         "model.lora.target",
         f'"{target}" puts an adapter on the output head or the embeddings, which are one matrix in this model: '
         "the adapter would change only one of its two uses",
-        _TARGET_HINT,
+        TARGET_HINT,
     )
 
 
@@ -72,16 +72,6 @@ def _top_p(config: Config) -> None:
         )
 
 
-def _lora_rank(config: Config) -> None:
-    rank = config.model.lora.rank
-    if config.engine.kind == "vllm" and rank and rank not in VLLM_RANKS:
-        nearest = min(VLLM_RANKS, key=lambda taken: abs(taken - rank))
-        ranks = ", ".join(map(str, VLLM_RANKS))
-        raise MisfitError(
-            "model.lora.rank", f"vLLM supports the ranks {ranks}, got {rank}", f"model.lora.rank={nearest}"
-        )
-
-
 def _lora_target(config: Config) -> None:
     target, key = config.model.lora.target, "model.lora.target"
     if not config.model.lora.rank or target == ALL_LINEAR:
@@ -91,23 +81,23 @@ def _lora_target(config: Config) -> None:
         names = [f"model.layers.{i}.{name}" for i in range(config.model.build.layers) for name in _LINEAR]
         is_known = any(re.fullmatch(target, name) for name in (*_HEADS, *names))
     except re.error as error:
-        raise MisfitError(key, f'"{target}" is not a regular expression: {error}', _TARGET_HINT) from error
+        raise MisfitError(key, f'"{target}" is not a regular expression: {error}', TARGET_HINT) from error
     if config.model.path is None and not is_known:
-        raise MisfitError(key, f'no module of the model is called "{target}"; PEFT compares full names', _TARGET_HINT)
-    if is_on_head and config.engine.kind == "vllm":
-        raise MisfitError(
-            key,
-            f'vLLM does not support adapters on the output head or the embeddings, which "{target}" matches',
-            _TARGET_HINT,
-        )
+        raise MisfitError(key, f'no module of the model is called "{target}"; PEFT compares full names', TARGET_HINT)
     if is_on_head and config.model.path is None and config.model.build.tie_embeddings:
         raise tied_head(target)
+
+
+def _engine(config: Config) -> None:
+    provider = ENGINES.get(config.engine.kind)
+    provider.read_options(config)
+    provider.check(config)
 
 
 def _overlap(config: Config) -> None:
     engine = config.engine
     on_gpus = config.cluster.gpus_per_node > 0 and config.model.device != "cpu"
-    if engine.overlap and engine.kind == "vllm" and engine.placement != "disjoint" and on_gpus and not engine.servers:
+    if engine.overlap and engine.placement != "disjoint" and on_gpus and ENGINES.get(engine.kind).takes_gpus(config):
         raise MisfitError(
             "engine.overlap",
             "engines on the learner's GPUs cannot sample while it learns",
@@ -127,5 +117,5 @@ def _servers(config: Config) -> None:
             )
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise MisfitError(key, f'expected URLs, got "{server}"', "engine.servers=[http://localhost:8000]")
-    if engine.servers and engine.kind != "vllm":
+    if engine.servers and ENGINES.get(engine.kind).in_process:
         raise MisfitError(key, f"servers need engine.kind=vllm, got engine.kind={engine.kind}", "engine.kind=vllm")

@@ -10,7 +10,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from codctl.errors import UsageError
-from codctl.registry import Registry, a_function
+from codctl.registry import Registry, UnusableError, a_function
 
 LOSSES: Registry[Callable[..., Any]] = Registry(
     "loss",
@@ -56,6 +56,21 @@ ARMS: Registry[Any] = Registry(
     hint="arms=[own,none]",
 )
 """Control contexts of evaluations: subclasses of `codctl.cod.arms.Arm`."""
+
+
+def _an_engine(name: str, loaded: Any) -> Any:
+    if not (isinstance(loaded, type) and any(base.__name__ == "EngineProvider" for base in loaded.__mro__)):
+        raise UnusableError("it is not a subclass of codctl.engines.provider.EngineProvider")
+    return loaded()
+
+
+ENGINES: Registry[Any] = Registry(
+    "engine",
+    "codctl.engines",
+    {"transformers": "codctl.engines.provider:Transformers", "vllm": "codctl.engines.vllm.provider:Vllm"},
+    make=_an_engine,
+)
+"""What samples: `codctl.engines.provider.EngineProvider`."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from codctl.config import consistency
 from codctl.config.consistency import MisfitError
 from codctl.config.credentials import has_credentials
-from codctl.config.doors import CREDITS, LOSSES, NameIn
+from codctl.config.doors import CREDITS, ENGINES, LOSSES, NameIn
 from codctl.config.names import NAME, refuse_reserved
 from codctl.config.sbatch import check_option, minutes
 from codctl.quantities import counted
@@ -307,29 +307,31 @@ class TrainConfig(Section):
 class EngineConfig(Section):
     """Who samples (`codctl docs scaling`)."""
 
-    kind: Literal["transformers", "vllm"] = added(
-        "transformers", "`transformers` samples with the learner's own model, `vllm` with separate engines."
+    kind: Annotated[str, NameIn(ENGINES)] = added(
+        "transformers", "`transformers` samples with the learner's own model, `vllm` and others beside it."
     )
+    options: dict[str, str | int | float | bool] = resource({}, "Keys of the engine's own, where it has some.")
     servers: Annotated[tuple[str, ...], Field(strict=False)] = resource(
-        (), "vllm: URLs of servers that run already; empty: codctl starts its own."
+        (), "URLs of servers that run already; empty: codctl starts its own (vllm)."
     )
     placement: Literal["colocate", "disjoint"] = resource(
-        "colocate", "vllm: share the learner's GPUs, taking turns, or use GPUs of their own."
+        "colocate",
+        "An engine beside the learner shares its GPUs, taking turns, or has GPUs of its own.",
     )
-    gpus: int = resource(0, "vllm, disjoint: GPUs of each node that generate; the others train.", ge=0, le=64)
-    tensor_parallel: int = resource(1, "vllm: GPUs of one engine.", ge=1, le=64)
+    gpus: int = resource(0, "placement=disjoint: GPUs of each node that generate; the others train.", ge=0, le=64)
+    tensor_parallel: int = resource(1, "GPUs of one engine (vllm).", ge=1, le=64)
     memory: float = resource(
-        0.85, "vllm: share of a GPU's memory for weights and KV cache of an engine.", ge=0.01, le=0.99
+        0.85, "Share of a GPU's memory for weights and KV cache of an engine (vllm).", ge=0.01, le=0.99
     )
     max_tokens: int | None = added(
         None, "Longest sequence of the engine, in tokens; null is the model's limit.", ge=16, le=_MOST_TOKENS
     )
-    start_s: float = resource(900.0, "vllm: longest wait for an engine to start.", ge=1, le=_MOST_SECONDS)
+    start_s: float = resource(900.0, "Longest wait for an engine to start (vllm).", ge=1, le=_MOST_SECONDS)
     restarts: int = resource(
-        3, "vllm: restarts of an engine, without a reply in between, before the run ends.", ge=0, le=1_000_000
+        3, "Restarts of an engine (vllm), without a reply in between, before the run ends.", ge=0, le=1_000_000
     )
     weights_dir: str | None = resource(
-        None, "vllm: folder through which weights reach the engines; null is memory (/dev/shm) where there is one."
+        None, "Folder through which weights reach the engines; null is memory (/dev/shm) where there is one."
     )
     sync_every: int = added(1, "Rollout steps between two updates of the engine's weights.", ge=1, le=_MOST_STEPS)
     overlap: bool = added(

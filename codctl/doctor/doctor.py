@@ -34,7 +34,7 @@ def examine(runs_dir: Path) -> list[Finding]:
         _recipes(),
         doctor_services.mlflow(),
         doctor_services.hub_token(),
-        _vllm(),
+        *_engines(),
     ]
 
 
@@ -159,8 +159,12 @@ def _recipes() -> Finding:
     return Finding("recipes", "ok", f"{len(found)} in {recipes_folder()}")
 
 
-def _vllm() -> Finding:
-    try:
-        return Finding("vllm", "ok", metadata.version("vllm"))
-    except metadata.PackageNotFoundError:
-        return Finding("vllm", "ok", "not installed (an extra; the transformers engine needs none)")
+def _engines() -> Iterator[Finding]:
+    """What can be installed beside codctl to sample with, and plug-ins that cannot be used."""
+    from codctl.config.doors import ENGINES
+
+    for name, engine in ENGINES.usable().items():
+        if version := engine.version():
+            yield Finding(name, "ok", version)
+    for broken in ENGINES.broken():
+        yield Finding(broken.name, "warning", f"this engine cannot be used: {broken.reason}", f"# {broken.source}")

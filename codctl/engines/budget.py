@@ -7,6 +7,17 @@ _SPARE = 16  # one block in so many is allocated ahead: each growth copies a lay
 _GPU_PASS_TOKENS = 16_384
 _CPU_PASS_FLOP = 100 * 10**9
 _SHORTEST_PASS = 256  # tokens
+_KV_SHARE = 0.7  # of what weights leave of a memory
+
+
+def kv_limit(memory: int, resident: int) -> int:
+    """Most bytes of keys and values that are kept; what needs more waits.
+
+    Args:
+        memory: Of the machine or GPU.
+        resident: What lies in it anyway: weights, and the optimiser's moments where the model is trained.
+    """
+    return max(0, round(_KV_SHARE * (memory - resident)))
 
 
 def blocks_for(tokens: int) -> int:

@@ -20,6 +20,7 @@ import torch
 from codctl.cod.engine import EngineError, EngineStats, Generation, PromptTooLongError, RequestTag, Sampling, Weights
 from codctl.engines.budget import BLOCK, blocks_for, tokens_of_a_pass
 from codctl.engines.kv_cache import Content, KvCache, token_bytes
+from codctl.engines.provider import OpenEngine
 from codctl.engines.published import load_published
 
 
@@ -40,7 +41,7 @@ class _Request:
         return self.prompt_ids + self.token_ids
 
 
-class TransformersEngine:
+class TransformersEngine(OpenEngine):
     """See the module.
 
     `model` may be the learner's own, and go on being trained between batches; say so with `update_weights`. A copy
@@ -65,6 +66,7 @@ class TransformersEngine:
         autocast: torch.dtype | None = None,
         memory: int | None = None,
     ) -> None:
+        super().__init__()
         self._model, self._autocast = model, autocast
         self._base = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._device = next(model.parameters()).device
@@ -82,7 +84,6 @@ class TransformersEngine:
         self._is_cut = False  # whether the last admission was more than one pass may read
         self._scheduled = False
         self._cache = KvCache(self._base.config.get_text_config().num_hidden_layers, autocast)
-        self.stats = EngineStats()
         self._reset_cache()
 
     # --- what the rollout calls -----------------------------------------------------------------------------------

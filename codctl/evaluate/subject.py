@@ -15,6 +15,7 @@ from codctl.cod.references import reference_player
 from codctl.cod.rollout import Player
 from codctl.config.evalspec import EvalSpec
 from codctl.config.schema import Config, SamplingConfig, WorldConfig
+from codctl.engines.provider import Opening, provider_of
 from codctl.evaluate.suites.expansion import Home, World
 from codctl.files.atomic import temp_sibling
 from codctl.files.seal import read_hashes, sha256_of
@@ -29,7 +30,7 @@ from codctl.results.about import subject_title
 from codctl.runs.directory import RunDirectory
 from codctl.train import foreign
 from codctl.train.saved_models import NEWEST, SavedModel, choose, lay_out
-from codctl.train.setup import SIDE_FILE, load_speaker, make_engine, read_side_file, rollout_settings
+from codctl.train.setup import SIDE_FILE, load_speaker, open_in_process, read_side_file, rollout_settings
 from codctl.train.world_checks import check_prompt
 
 if TYPE_CHECKING:
@@ -235,12 +236,12 @@ def _open(subject: Subject, log: Path, parts: Sequence[EvalSpec] = ()) -> Perfor
         return _endpoint(subject.endpoint, parts)
     assert subject.folder is not None
     config = subject.settings
-    if config.engine.kind == "vllm":
+    if not provider_of(config).in_process:
         foreign.refuse_servers(subject.withheld, config, subject.name)
         return _served(subject.folder, config, log, parts)
     speaker = load_speaker(subject.folder, config.model.dtype, config.model.device)
     _check_prompts(parts, speaker.chat, speaker.max_tokens, subject.folder)
-    player = _model_player(make_engine(speaker, config.runtime.max_batch), speaker.chat, config)
+    player = _model_player(open_in_process(config, speaker), speaker.chat, config)
     # Those that are alive keep what they have computed.
     return Performer(player, min(AT_ONCE, config.runtime.max_batch), chat=speaker.chat)
 
@@ -252,7 +253,6 @@ def _check_prompts(parts: Sequence[EvalSpec], chat: TemplateChat, context: int, 
 
 def _served(folder: Path, config: Config, log: Path, parts: Sequence[EvalSpec]) -> Performer:
     """A model with an engine beside this process, which then loads no model itself."""
-    from codctl.engines.vllm import open_vllm
     from codctl.evaluate.runner import AT_ONCE
 
     check_model(folder)
@@ -262,7 +262,7 @@ def _served(folder: Path, config: Config, log: Path, parts: Sequence[EvalSpec]) 
     chat = load_chat(folder, tokenizer)
     context = of_folder(base).max_tokens
     _check_prompts(parts, chat, min(config.engine.max_tokens or context, context), folder)
-    engine = open_vllm(config, folder, engines=place(config).engines, log=log, base=base)
+    engine = provider_of(config).open(Opening(config, folder, base, place(config).engines, log))
     return Performer(_model_player(engine, chat, config), AT_ONCE, check=engine.start, close=engine.aclose, chat=chat)
 
 

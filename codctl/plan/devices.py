@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from codctl.config.schema import Config
+from codctl.engines.budget import kv_limit
+from codctl.engines.provider import KvSpace, Part, provider_of
 from codctl.plan import engines, memory, warm_start
-from codctl.plan.engines import Room
 from codctl.plan.hardware import Gpu, find_gpu, has_gpu
 from codctl.plan.lengths import Lengths
-from codctl.plan.memory import Part, Split
+from codctl.plan.memory import Split
 from codctl.plan.placement import Placement, place
 from codctl.plan.sizes import MASTER, Model
 from codctl.runs import machine
@@ -68,7 +69,7 @@ class Layout:
     placement: Placement
     split: Split
     devices: tuple[Device, ...]
-    room: Room | None
+    room: KvSpace | None
 
 
 def lay_out(config: Config, model: Model, lengths: Lengths, main_memory: int = 0) -> Layout:
@@ -103,12 +104,13 @@ def _placed(config: Config, model: Model, lengths: Lengths) -> Layout:
     split = split_of(config, placement.processes, "cuda" if gpu else "cpu")
     learner = memory.learning(model, split, config, lengths)
     resting = memory.resident(model, split, config.train.loss)
-    if config.engine.kind == "transformers":
+    provider = provider_of(config)
+    if provider.in_process:
         return _shared(Layout(gpu, placement, split, (), None), config, model, lengths)
-    if config.engine.servers or gpu is None or not placement.engines:
+    if gpu is None or not placement.engines:
         devices = (_device(placement.learners, "train", gpu, {"learn": learner}),)
         return Layout(gpu, placement, split, devices, None)
-    sampling, room = engines.vllm_parts(model, config, gpu.memory)
+    sampling, room = provider.memory(config, engines.model_size(config, model), gpu.memory)
     generating = tuple(place for engine in placement.engines for place in engine)
     if config.engine.placement == "disjoint":
         both = (
@@ -138,7 +140,7 @@ def _shared(layout: Layout, config: Config, model: Model, lengths: Lengths) -> L
     """The transformers engine beside the learner, in the process of rank 0."""
     own_copy = layout.split.sharded or config.engine.lags
     resident = memory.resident(model, layout.split, config.train.loss)
-    limit = engines.kv_limit(layout.gpu.memory if layout.gpu else machine_memory(), memory.total(resident))
+    limit = kv_limit(layout.gpu.memory if layout.gpu else machine_memory(), memory.total(resident))
     (cache, *kept), room = engines.shared_parts(
         model, config, lengths, layout.split.device, own_copy=own_copy, limit=limit
     )

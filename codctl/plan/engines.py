@@ -1,39 +1,16 @@
-"""What sampling takes: the memory of engines, and how many sequences it holds. Bytes."""
+"""What the transformers engine takes, and how many sequences it holds; others say so themselves. Bytes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from codctl.config.schema import Config
 from codctl.engines.budget import BLOCK, blocks_for, blocks_resident, tokens_of_a_pass
+from codctl.engines.provider import KvSpace, ModelSize, Part
 from codctl.plan.lengths import Lengths
-from codctl.plan.memory import ENGINE, GIB, Part
+from codctl.plan.memory import GIB
 from codctl.plan.sizes import MASTER, Model
 from codctl.quantities import counted
 
-KV_SHARE = 0.7  # of what weights leave of a memory, for the transformers engine's keys and values
 _SCORE = 2 * MASTER + 2  # bytes of one in models/attention.py: float32, softmax, and that in bfloat16
-_LORA_SLOTS = 2  # adapters that a vLLM engine holds: the one in use and the next
-
-
-@dataclass(frozen=True)
-class Room:
-    """The KV cache of one engine.
-
-    Attributes:
-        bytes: On each of its GPUs.
-        tokens: That fit; 0 when not even the weights do.
-        context: Longest sequence it is asked for.
-    """
-
-    bytes: int
-    tokens: int
-    context: int
-
-    @property
-    def sequences(self) -> int:
-        """Sequences of the longest kind that fit at the same time."""
-        return self.tokens // self.context
 
 
 def context_of(config: Config, model: Model) -> int:
@@ -41,38 +18,10 @@ def context_of(config: Config, model: Model) -> int:
     return min(config.engine.max_tokens or model.shape.max_tokens, model.shape.max_tokens)
 
 
-def vllm_parts(model: Model, config: Config, gpu_memory: int) -> tuple[list[Part], Room]:
-    """One GPU of a vLLM engine: `engine.memory` of it, of which the KV cache gets what weights and work leave."""
-    engine, context = config.engine, context_of(config, model)
-    split = engine.tensor_parallel
-    shown = f" ÷ {split} GPUs" if split > 1 else ""
-    base, lora = (
-        model.number * model.shape.parameters,
-        model.number * model.trained * _LORA_SLOTS if model.adapter else 0,
-    )
-    weights = (base + lora) // split
-    budget = round(engine.memory * gpu_memory)
-    cache = max(0, budget - weights - ENGINE)
-    of_token = model.kv_bytes // min(split, model.shape.kv_heads)
-    room = Room(cache, cache // of_token, context)
-    parts = [
-        Part(
-            "weights", weights, f"{model.shape.parameters:,} × {model.number} B{' and adapters' if lora else ''}{shown}"
-        ),
-        Part("engine", ENGINE, "assumed: CUDA context and graphs, one forward pass"),
-        Part("KV cache", cache, f"the rest of {engine.memory:g} of the GPU: {room.tokens:,} tokens × {of_token:,} B"),
-    ]
-    return parts, room
-
-
-def kv_limit(memory: int, resident: int) -> int:
-    """Most bytes of keys and values that the transformers engine keeps; what needs more waits.
-
-    Args:
-        memory: Of the machine or GPU.
-        resident: What lies in it anyway: weights, and the optimiser's moments where the model is trained.
-    """
-    return max(0, round(KV_SHARE * (memory - resident)))
+def model_size(config: Config, model: Model) -> ModelSize:
+    """The model as an engine beside the learner holds it."""
+    shape, adapter = model.shape, model.trained if model.adapter else 0
+    return ModelSize(shape.parameters, model.number, adapter, model.kv_bytes, shape.kv_heads, context_of(config, model))
 
 
 def kv_bytes(model: Model, sequences: int, row: float, device: str) -> int:
@@ -120,7 +69,7 @@ def pass_bytes(model: Model, sequences: int, long_row: int, most: int, device: s
 
 def shared_parts(
     model: Model, config: Config, lengths: Lengths, device: str, *, own_copy: bool, limit: int = 0
-) -> tuple[list[Part], Room]:
+) -> tuple[list[Part], KvSpace]:
     """The transformers engine, beside the learner.
 
     Args:
@@ -144,7 +93,7 @@ def shared_parts(
     if own_copy:
         weights = model.number * model.shape.parameters
         parts.append(Part("weights, sampled with", weights, f"{model.shape.parameters:,} × {model.number} B"))
-    return parts, Room(cache, cache // model.kv_bytes, lengths.long_row)
+    return parts, KvSpace(cache, cache // model.kv_bytes, lengths.long_row)
 
 
 def pass_parts(model: Model, config: Config, lengths: Lengths, device: str, limit: int = 0) -> list[Part]:

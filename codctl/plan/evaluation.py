@@ -9,13 +9,14 @@ from typing import Any
 
 from codctl.config.evalspec import EvalSpec
 from codctl.config.schema import Config, LoraConfig, WorldConfig
+from codctl.engines.budget import kv_limit
+from codctl.engines.provider import KvSpace, Part, provider_of
 from codctl.errors import PreflightError
 from codctl.plan import engines, memory, sizes, speed
 from codctl.plan.devices import Device, Layout, Phase, machine_memory, uses_gpus
-from codctl.plan.engines import Room
 from codctl.plan.hardware import Gpu, find_gpu, has_gpu
 from codctl.plan.lengths import Lengths, measure
-from codctl.plan.memory import GIB, Part, Split
+from codctl.plan.memory import GIB, Split
 from codctl.plan.placement import Placement
 
 _MINUTES_FROM_S, _HOURS_FROM_S = 90, 7200
@@ -146,7 +147,7 @@ def _part(config: Config) -> EvaluationPlan:
     parts, room = _engine(config, model, lengths, gpu, split)
     layout = Layout(gpu, Placement((), (None,)), split, (), room)
     device = Device("the GPU" if gpu else "this machine", "generate", 0, (Phase("generate", tuple(parts)),))
-    if config.engine.kind == "transformers" or gpu:
+    if gpu or provider_of(config).in_process:
         device = Device(device.name, device.role, gpu.memory if gpu else machine_memory(), device.phases)
     generate = speed.generating(config, model, lengths, layout)
     return EvaluationPlan(device, lengths.calls, lengths.prompt, lengths.reply, generate.seconds)
@@ -154,16 +155,19 @@ def _part(config: Config) -> EvaluationPlan:
 
 def _engine(
     config: Config, model: sizes.Model, lengths: Lengths, gpu: Gpu | None, split: Split
-) -> tuple[list[Part], Room | None]:
-    if config.engine.kind == "vllm":
-        return engines.vllm_parts(model, config, gpu.memory) if gpu else ([Part("engine", 0, "vLLM's own")], None)
+) -> tuple[list[Part], KvSpace | None]:
+    provider = provider_of(config)
+    if not provider.in_process:
+        if gpu and provider.takes_gpus(config):
+            return provider.memory(config, engines.model_size(config, model), gpu.memory)
+        return [Part("engine", 0, f"{provider.title or config.engine.kind}'s own")], None
     weights = model.number * model.shape.parameters
     held = [
         Part("weights", weights, f"{model.shape.parameters:,} × {model.number} B"),
         *memory.fixed(split),
     ]
     whole = gpu.memory if gpu else machine_memory()
-    limit = engines.kv_limit(whole, weights) if whole else 0
+    limit = kv_limit(whole, weights) if whole else 0
     kept, room = engines.shared_parts(model, config, lengths, split.device, own_copy=False, limit=limit)
     return [*held, *kept, *engines.pass_parts(model, config, lengths, split.device, limit)], room
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codctl.config.schema import Config
+from codctl.engines.provider import provider_of
 from codctl.errors import PreflightError
 from codctl.plan.devices import Device, machine_memory, uses_gpus
 from codctl.plan.memory import GIB
@@ -14,7 +15,6 @@ from codctl.plan.plan import Plan, make_plan
 
 _SMALLEST_CHUNK = 512
 _BUDGETS = (65_536, 32_768, 16_384, 8_192, 4_096, 2_048)
-_BATCHES = (128, 64, 32, 16, 8)
 _SHOWN = 3
 
 
@@ -129,30 +129,15 @@ def _candidates(config: Config) -> Iterator[tuple[str, Any]]:
     yield from (("train.micro_batch_tokens", tokens) for tokens in _BUDGETS if tokens < train.micro_batch_tokens)
     if train.logprob_chunk > _SMALLEST_CHUNK:
         yield "train.logprob_chunk", max(_SMALLEST_CHUNK, train.logprob_chunk // 4)
-    if engine.kind == "vllm":
-        yield from _engine_candidates(config)
-    else:
-        yield from (("runtime.max_batch", rows) for rows in _BATCHES if rows < config.runtime.max_batch)
-    generating = engine.gpus if engine.kind == "vllm" and engine.placement == "disjoint" else 0
+    provider = provider_of(config)
+    yield from provider.smaller(config)
+    generating = engine.gpus if not provider.in_process and engine.placement == "disjoint" else 0
     if cluster.processes_per_node < cluster.gpus_per_node - generating:
         yield "cluster.processes_per_node", cluster.gpus_per_node - generating
     if config.model.dtype == "float32" and config.model.path:
         yield "model.dtype", "bfloat16"
     if not config.model.lora.rank:
         yield "model.lora.rank", 32
-
-
-def _engine_candidates(config: Config) -> Iterator[tuple[str, Any]]:
-    engine, generating = config.engine, config.engine.gpus or config.cluster.gpus_per_node
-    if engine.placement == "colocate":
-        yield from (("engine.memory", share) for share in (0.7, 0.5, 0.35) if share < engine.memory)
-    elif engine.memory < 0.9:
-        yield "engine.memory", 0.92
-    if generating and generating % (2 * engine.tensor_parallel) == 0:
-        yield "engine.tensor_parallel", 2 * engine.tensor_parallel
-    for limit in (32_768, 16_384, 8_192):
-        if limit < (engine.max_tokens or 1 << 30):
-            yield "engine.max_tokens", limit
 
 
 def _with(config: Config, key: str, value: Any) -> Config:

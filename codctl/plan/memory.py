@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from codctl.config.schema import Config, LossConfig
+from codctl.engines.provider import Part
 from codctl.models.attention import EAGER_LONGEST
 from codctl.plan.lengths import Lengths
 from codctl.plan.sizes import MASTER, MOMENTS, Model
@@ -14,21 +15,11 @@ GIB = 1 << 30
 # Assumed, not derived.
 CONTEXT = {"cpu": round(1.7 * GIB), "cuda": GIB}  # libraries; CUDA's context, cuBLAS and kernels
 NCCL = GIB  # buffers between GPUs
-ENGINE = 2 * GIB  # of a vLLM engine, beside weights and KV cache: CUDA context and graphs, a forward pass of 8k tokens
-ASLEEP = round(1.5 * GIB)  # of a vLLM engine that has handed its memory over
-SPLINTERS = 0.05  # of activations and logits: what the allocator cannot use
+ASLEEP = round(1.5 * GIB)  # of an engine that has given its memory to the learner
+FRAGMENTATION = 0.05  # of activations and logits: what the allocator cannot use
 
 LOGIT_COPIES = 3  # logits, log-probs and one temporary, or their gradients, in float32
 _MATRICES = 7  # with an adapter, in each layer
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some bytes of a device and where the number comes from."""
-
-    name: str
-    bytes: int
-    formula: str
 
 
 @dataclass(frozen=True)
@@ -82,9 +73,10 @@ def learning(model: Model, split: Split, config: Config, lengths: Lengths) -> li
     activations = _activations(model, split, config, tokens)
     logits = _logits(model, config, tokens)
     beside = _beside(model, split, config, tokens)
-    waste = round(SPLINTERS * (activations.bytes + max(logits.bytes, beside.bytes))) if split.device == "cuda" else 0
-    parts += [activations, *_scores(model, split, config, lengths), max(logits, beside, key=lambda part: part.bytes)]
-    return [*parts, Part("fragmentation", waste, f"{SPLINTERS:.0%} of the two above")] if waste else parts
+    largest = max(logits, beside, key=lambda part: part.bytes)
+    waste = round(FRAGMENTATION * (activations.bytes + largest.bytes)) if split.device == "cuda" else 0
+    parts += [activations, *_scores(model, split, config, lengths), largest]
+    return [*parts, Part("fragmentation", waste, f"{FRAGMENTATION:.0%} of the two above")] if waste else parts
 
 
 def micro_batch(config: Config, lengths: Lengths) -> int:

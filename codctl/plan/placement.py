@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from codctl.config.schema import Config
+from codctl.engines.provider import provider_of
 from codctl.errors import PreflightError
 from codctl.quantities import counted
 
@@ -46,8 +47,10 @@ def place(config: Config) -> Placement:
         )
     if config.model.device == "cpu" or not gpus:
         return Placement((), (None,) * processes, cluster.nodes)
-    first = engine.gpus if engine.placement == "disjoint" and engine.kind == "vllm" else 0
-    if engine.placement == "disjoint" and engine.kind == "vllm" and not engine.servers and not first:
+    provider = provider_of(config)
+    takes = provider.takes_gpus(config)
+    first = 0 if provider.in_process or engine.placement != "disjoint" else engine.gpus
+    if takes and engine.placement == "disjoint" and not first:
         raise PreflightError(
             "the engines have no GPU of their own",
             where="engine.gpus",
@@ -66,7 +69,7 @@ def place(config: Config) -> Placement:
             hint=f"cluster.processes_per_node={gpus - first}",
         )
     generating = first or gpus
-    if engine.kind != "vllm" or engine.servers:
+    if not takes:
         engines: tuple[tuple[int, ...], ...] = ()
     elif generating % engine.tensor_parallel:
         raise PreflightError(

@@ -7,6 +7,7 @@ from typing import Any
 
 from codctl.config.defaults import lr_warning
 from codctl.config.schema import Config
+from codctl.engines.provider import provider_of
 from codctl.plan import lengths, sizes, speed, warm_start
 from codctl.plan.devices import Device, Layout, lay_out
 from codctl.plan.engines import context_of
@@ -134,7 +135,7 @@ def _checkpoints(config: Config) -> int:
 
 def _host(config: Config, model: Model, layout: Layout) -> int:
     """Two versions of published weights lie in memory, and what a sleeping engine keeps of its own."""
-    if config.engine.kind == "transformers":
+    if provider_of(config).in_process:
         return 0
     handed = 0 if config.engine.weights_dir else 2 * model.published_bytes
     asleep = len(layout.placement.engines) if config.engine.placement == "colocate" else 0
@@ -149,7 +150,7 @@ def _notes(config: Config, model: Model, layout: Layout, tokens: Lengths) -> lis
             f"a row may reach {tokens.longest_row:,} tokens where every budget is used up; planned with {budget:,}. "
             "engine.max_tokens bounds it"
         )
-    if layout.room and config.engine.kind == "vllm" and 0 < layout.room.tokens < 4 * layout.room.context:
+    if layout.room and not provider_of(config).in_process and 0 < layout.room.tokens < 4 * layout.room.context:
         found.append(
             f"the KV cache of an engine holds {layout.room.sequences} sequences of {layout.room.context:,} tokens"
         )

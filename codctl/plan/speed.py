@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from codctl.cod.arms import play_order
 from codctl.config.schema import Config
+from codctl.engines.provider import provider_of
 from codctl.plan import warm_start
 from codctl.plan.devices import Layout
 from codctl.plan.hardware import cores, flops_per_thread
@@ -17,8 +18,6 @@ from codctl.plan.sizes import Model
 LEARN_SHARE = 0.35  # of FLOP/s, in learner steps
 PREFILL_SHARE = 0.4  # of FLOP/s, for prompts
 DECODE_SHARE = 0.5  # of memory bandwidth, for replies
-# Overhead in seconds: of a decoding step (vllm), of a step and layer (transformers).
-DECODE_S = {"vllm": 0.005, "transformers": 0.001}
 SLOWEST = 1.5  # length of the longest trajectory, relative to the mean
 HANDOVER = 1e9  # bytes/s from the learner into the engines
 CPU_SHARE = 0.6  # of the FLOP/s of a large matrix product, in learner steps and prompts on a CPU
@@ -143,7 +142,7 @@ def generating(config: Config, model: Model, lengths: Lengths, layout: Layout) -
     else:
         speed = CPU_BANDWIDTH
         prefill = 2 * model.matrices * lengths.prompt / (_peak(config, layout) * CPU_SHARE)
-    overhead = DECODE_S["vllm"] if config.engine.kind == "vllm" else DECODE_S["transformers"] * model.shape.layers
+    overhead = provider_of(config).step_overhead_s(model.shape.layers)
     step_s = (weights + sequences * lengths.row * model.kv_bytes) / speed + overhead
     if not layout.gpu:
         step_s += 2 * (model.matrices + model.head) * sequences / (_peak(config, layout) * CPU_SHARE)
@@ -159,7 +158,7 @@ def _fitting(layout: Layout, lengths: Lengths) -> float:
 
 
 def _sync(config: Config, model: Model) -> Term:
-    if config.engine.kind == "transformers":
+    if provider_of(config).in_process:
         return Term("weights", 0.0, "the engine samples with the learner's weights")
     size = model.published_bytes
     seconds = size / HANDOVER / config.engine.sync_every

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from codctl.config.defaults import trains_adapters_from_the_start
 from codctl.config.schema import Config, LossConfig
+from codctl.engines.provider import Part
 from codctl.plan import memory
 from codctl.plan.lengths import Lengths
-from codctl.plan.memory import Part, Split
+from codctl.plan.memory import Split
 from codctl.plan.sizes import Model, find_model
 
 NAME = "warm-start"

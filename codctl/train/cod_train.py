@@ -15,6 +15,7 @@ from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, play_all
 from codctl.cod.trajectory import Trajectory
 from codctl.config.schema import Config
+from codctl.engines.provider import provider_of
 from codctl.engines.pulse import Pulse
 from codctl.envs.base import Pack
 from codctl.files.seal import is_whole, sealing
@@ -256,7 +257,7 @@ class Training:
         """Play, and look for a request to stop all the while: a step of a large model takes longer than its notice."""
         await self._sampler.wake()
         config = self._config
-        at_once = config.runtime.max_batch if config.engine.kind == "transformers" else None
+        at_once = config.runtime.max_batch if provider_of(config).in_process else None
         playing = asyncio.ensure_future(play_all(player, packs, rollouts, at_once))
         try:
             async with Pulse(self._progress, player, f"CoD-Train: {what}", len(packs) * rollouts):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from codctl.config.schema import Config
     from codctl.runs.directory import RunDirectory
 
-_SERVERS = ("engine.servers",)
+_SERVERS = ("engine.servers", "engine.options")
 _JOB = ("cluster.setup", "cluster.extras")
 
 
@@ -42,7 +42,7 @@ def withheld(run: RunDirectory, config: Config) -> tuple[dict[str, Any], Config]
         return {}, config
     found = {key: value for key in (*_SERVERS, *_JOB) if (value := _get(config, key))}
     if found:
-        engine = config.engine.model_copy(update={"servers": ()})
+        engine = config.engine.model_copy(update={"servers": (), "options": {}})
         cluster = config.cluster.model_copy(update={"setup": (), "extras": {}})
         config = config.model_copy(update={"engine": engine, "cluster": cluster})
     return found, config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from codctl.cod.arms import check_arms
 from codctl.config.schema import Config
-from codctl.engines.vllm.settings import check_installed
+from codctl.engines.provider import provider_of
 from codctl.errors import PreflightError
 from codctl.models import hub
 from codctl.models.model_checks import check_files, check_shape
@@ -58,9 +58,8 @@ def preflight_elsewhere(config: Config) -> None:
 
 def check_machine(config: Config) -> None:
     """Check what this machine must have: GPUs with room, packages, and the model or the way to it."""
-    model, engine = config.model, config.engine
-    if engine.kind == "vllm" and not engine.servers:
-        check_installed()
+    model = config.model
+    provider_of(config).check_machine(config)
     sinks.check_installed(config.tracking)
     _check_device(config)
     check_plan(_on_this_machine(config))

@@ -65,7 +65,7 @@ class Sampler:
         run: Path,
         chat: Chat,
     ) -> None:
-        self.engine, self.apart, self._turns = opened.engine, opened.apart, opened.turns
+        self.engine, self.apart, self._shares_gpus = opened.engine, opened.apart, opened.shares_gpus
         self._config, self._group, self._chat = config, group, chat
         self._run, self._root = run.resolve(), weights_folder(config.engine, run)
         if self.apart:
@@ -117,14 +117,14 @@ class Sampler:
 
     async def wake(self) -> None:
         """Give the engine the memory of the GPUs that it shares with the learner."""
-        if self._turns and self._is_asleep:
-            await self._turns.wake()
+        if self._shares_gpus and self._is_asleep:
+            await self.engine.wake()
             self._is_asleep = False
 
     async def rest(self) -> None:
         """Give that memory to the learner."""
-        if self._turns and not self._is_asleep:
-            await self._turns.sleep()
+        if self._shares_gpus and not self._is_asleep:
+            await self.engine.sleep()
             self._is_asleep = True
 
     async def aclose(self) -> None:

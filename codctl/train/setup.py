@@ -21,7 +21,7 @@ from codctl.models.trainable import use_attention
 if TYPE_CHECKING:
     import torch
 
-    from codctl.engines.transformers_engine import TransformersEngine
+    from codctl.engines.provider import OpenEngine
 
 SIDE_FILE = "codctl.json"  # beside a model: how it was trained to be prompted
 
@@ -79,29 +79,29 @@ def load_speaker(folder: Path, dtype: str, device: str) -> Speaker:
     return Speaker(model, tokenizer, chat)
 
 
-def make_engine(
-    speaker: Speaker, max_batch: int, autocast: torch.dtype | None = None, *, beside: int = 0
-) -> TransformersEngine:
-    """An engine in this process.
+def open_in_process(
+    config: Config, speaker: Speaker, autocast: torch.dtype | None = None, *, beside: int = 0
+) -> OpenEngine:
+    """An engine that samples with a model of this process.
 
     Args:
+        config: Names the engine, and says how many sequences run at the same time.
         speaker: Whose model samples.
-        max_batch: Most sequences in one forward pass.
-        autocast: See `TransformersEngine`.
+        autocast: Type of the arithmetic when it is not that of the weights.
         beside: Bytes that a learner keeps beside each number that it trains.
     """
-    from codctl.engines.transformers_engine import TransformersEngine
+    from codctl.engines.provider import LoadedModel, Opening, provider_of
 
     pad_id = speaker.tokenizer.pad_token_id
-    pad_id = speaker.chat.stop_ids[0] if pad_id is None else pad_id
-    return TransformersEngine(
+    loaded = LoadedModel(
         speaker.model,
-        pad_id=pad_id,
+        pad_id=speaker.chat.stop_ids[0] if pad_id is None else pad_id,
         max_tokens=speaker.max_tokens,
-        max_batch=max_batch,
         autocast=autocast,
-        memory=_kv_memory(speaker.model, beside),
+        kv_memory=_kv_memory(speaker.model, beside),
     )
+    folder = Path(speaker.model.name_or_path)
+    return provider_of(config).open(Opening(config, folder, folder, (), Path("engine.log"), loaded))
 
 
 def learner_bytes(loss: LossConfig) -> int:
@@ -115,11 +115,11 @@ def _kv_memory(model: Any, beside: int) -> int | None:
     """Most bytes of keys and values; None when the machine's memory is not known."""
     import torch
 
-    from codctl.plan.devices import machine_memory
-    from codctl.plan.engines import kv_limit
+    from codctl.engines.budget import kv_limit
+    from codctl.runs import machine
 
     device = next(model.parameters()).device
-    memory = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else machine_memory()
+    memory = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else machine.memory_bytes()
     resident = sum(
         weights.nbytes + (beside * weights.numel() if weights.requires_grad else 0) for weights in model.parameters()
     )

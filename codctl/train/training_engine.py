@@ -1,30 +1,22 @@
-"""The engine that a training samples with: the learner's own model, a copy of it, or vLLM."""
+"""The engine that a training samples with: the learner's own model, a copy of it, or one beside the learner."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from codctl.cod.engine import MeteredEngine
 from codctl.config.schema import Config
+from codctl.engines.provider import OpenEngine, Opening, provider_of
 from codctl.models.models import base_folder, load_model, with_adapters
 from codctl.models.trainable import autocast_type
 from codctl.plan.placement import place
 from codctl.seeds import derive_seed
-from codctl.train.setup import Speaker, learner_bytes, make_engine
+from codctl.train.setup import Speaker, learner_bytes, open_in_process
 
 if TYPE_CHECKING:
     from codctl.cod.conversation import TemplateChat
     from codctl.learner.group import LearnerGroup
-
-
-class Turns(Protocol):
-    """An engine on the learner's GPUs: they have their memory in turns."""
-
-    async def sleep(self) -> None: ...
-
-    async def wake(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -34,12 +26,12 @@ class TrainingEngine:
     Attributes:
         engine: Has the weights that the training starts from.
         apart: Whether it has weights of its own. If not, it samples with the learner's model.
-        turns: The same engine, where it must leave the GPUs before the learner goes on.
+        shares_gpus: Whether it must leave the GPUs before the learner goes on.
     """
 
-    engine: MeteredEngine
+    engine: OpenEngine
     apart: bool
-    turns: Turns | None = None
+    shares_gpus: bool = False
 
 
 async def open_engine(
@@ -55,17 +47,23 @@ async def open_engine(
         chat: Likewise.
         log: Where an engine of other processes writes.
     """
-    if config.engine.kind == "vllm":
-        from codctl.engines.vllm import open_vllm
-
+    if provider_of(config).in_process:
+        opened = _in_process(config, group, start, tokenizer, chat)
+    else:
         gpus = place(config).engines
-        vllm = open_vllm(config, start, engines=gpus, log=log, base=base_folder(start))
-        try:
-            await vllm.start()
-        except BaseException:
-            await vllm.aclose()
-            raise
-        return TrainingEngine(vllm, True, vllm if gpus and config.engine.placement == "colocate" else None)
+        beside = provider_of(config).open(Opening(config, start, base_folder(start), gpus, log))
+        opened = TrainingEngine(beside, True, bool(gpus) and config.engine.placement == "colocate")
+    try:
+        await opened.engine.start()
+    except BaseException:
+        await opened.engine.aclose()
+        raise
+    return opened
+
+
+def _in_process(
+    config: Config, group: LearnerGroup, start: Path, tokenizer: object, chat: TemplateChat
+) -> TrainingEngine:
     apart = config.engine.lags or group.model is None
     model = group.model
     if apart:
@@ -73,7 +71,5 @@ async def open_engine(
         if config.model.lora.rank:
             model = with_adapters(model, config.model.lora, derive_seed(config.seed, "lora")).eval()
     speaker, autocast = Speaker(model, tokenizer, chat), autocast_type(config.model.dtype)
-    engine = make_engine(
-        speaker, config.runtime.max_batch, autocast, beside=0 if apart else learner_bytes(config.train.loss)
-    )
-    return TrainingEngine(engine, apart)
+    beside = 0 if apart else learner_bytes(config.train.loss)
+    return TrainingEngine(open_in_process(config, speaker, autocast, beside=beside), apart)

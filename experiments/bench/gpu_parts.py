@@ -20,6 +20,7 @@ from rows import long_rows
 
 from codctl.cod.engine import RequestTag, Sampling, Weights
 from codctl.config.schema import Config
+from codctl.engines.provider import Part
 from codctl.engines.transformers_engine import TransformersEngine
 from codctl.learner.learner import Learner
 from codctl.models.random_init import config_of_shape, random_model
@@ -115,7 +116,7 @@ def learn(setting: dict[str, Any], config: Config) -> dict[str, Any]:
     }
 
 
-def memory_beside(meter: Meter, planned: Sequence[memory.Part]) -> dict[str, Any]:
+def memory_beside(meter: Meter, planned: Sequence[Part]) -> dict[str, Any]:
     used, plan = meter.used_gib(), memory.total(planned) / memory.GIB
     return {
         "used_gib": used,
@@ -170,8 +171,8 @@ def generate(setting: dict[str, Any]) -> dict[str, Any]:
         lengths.measure(config, prompt + reply), trajectories=rows, row=prompt + reply, long_row=prompt + reply
     )
     planned = [
-        memory.Part("weights", model.number * model.shape.parameters, ""),
-        memory.Part("context", memory.CONTEXT[setting["device"]], ""),
+        Part("weights", model.number * model.shape.parameters, ""),
+        Part("context", memory.CONTEXT[setting["device"]], ""),
         *engines.shared_parts(model, config, own, own_copy=False)[0],
         *engines.pass_parts(model, config, own, setting["device"]),
     ]

@@ -30,7 +30,7 @@ from codctl.cod.engine import Engine, EngineStats, Weights
 from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, play_all
 from codctl.config.schema import Config
-from codctl.train.setup import Speaker, make_engine, prepare_process, rollout_settings
+from codctl.train.setup import Speaker, open_in_process, prepare_process, rollout_settings
 
 TARGET = 1.5
 SPREAD = 0.6
@@ -122,12 +122,12 @@ def measure(spread: float, rounds: int) -> list[Way]:
 
 
 def _interleaved(config: Config, speaker: Speaker, spread: float) -> Rollout:
-    engine = make_engine(speaker, config.runtime.max_batch)
+    engine = open_in_process(config, speaker)
     return Rollout(config, speaker, engine, engine, spread)
 
 
 def _per_turn(config: Config, speaker: Speaker, spread: float, *, by_phase: bool) -> Rollout:
-    engine = make_engine(speaker, config.runtime.max_batch)
+    engine = open_in_process(config, speaker)
     return Rollout(config, speaker, LockStep(OfEngine(engine), by_phase=by_phase), engine, spread)
 
 

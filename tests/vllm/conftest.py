@@ -23,8 +23,9 @@ from codctl.config.schema import (
     SamplingConfig,
     WorldConfig,
 )
-from codctl.engines.vllm import open_vllm
+from codctl.engines.provider import Opening
 from codctl.engines.vllm.engine import VllmEngine
+from codctl.engines.vllm.provider import Vllm
 from codctl.models.models import load_model, load_tokenizer
 from codctl.models.tiny import build_folder
 from codctl.train.setup import rollout_settings
@@ -75,6 +76,10 @@ def untied_engine(loop: asyncio.Runner, models: dict[str, Path], tmp_path_factor
     """The untied model behind a server of one's own."""
     log = tmp_path_factory.mktemp("untied") / "vllm.log"
     yield from running(loop, open_vllm(recipe(), models["untied"], engines=(), log=log))
+
+
+def open_vllm(config: Config, folder: Path, *, engines: tuple[tuple[int, ...], ...], log: Path) -> VllmEngine:
+    return Vllm().open(Opening(config, folder, folder, engines, log))
 
 
 def running(loop: asyncio.Runner, engine: VllmEngine) -> Iterator[VllmEngine]:

@@ -16,12 +16,11 @@ import psutil
 import pytest
 
 from codctl.cod.engine import Weights
-from codctl.engines.vllm import open_vllm
 from codctl.engines.vllm.engine import VllmEngine
 from codctl.engines.vllm.served import command
 from codctl.engines.vllm.settings import settings_of
 
-from .conftest import failures, gap, play, player, recipe, running
+from .conftest import failures, gap, open_vllm, play, player, recipe, running
 
 pytestmark = pytest.mark.vllm
 
@@ -107,8 +106,7 @@ def test_a_server_by_url_trains_the_same(
 
 def test_nothing_outlives_a_killed_process(models: dict[str, Path], tmp_path: Path) -> None:
     script = (
-        "import asyncio\nfrom pathlib import Path\nfrom tests.vllm.conftest import recipe\n"
-        "from codctl.engines.vllm import open_vllm\n"
+        "import asyncio\nfrom pathlib import Path\nfrom tests.vllm.conftest import open_vllm, recipe\n"
         f"folder, log = Path({str(models['tied'])!r}), Path({str(tmp_path / 'log')!r})\n"
         "engine = open_vllm(recipe(), folder, engines=(), log=log)\n"
         "asyncio.run(engine.start())\n"

@@ -10,9 +10,9 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from codctl.cod.engine import EngineError, EngineStats, Generation, PromptTooLongError, RequestTag, Sampling, Weights
+from codctl.cod.engine import EngineError, Generation, PromptTooLongError, RequestTag, Sampling, Weights
+from codctl.engines.provider import OpenEngine
 from codctl.engines.vllm.backend import Ask, Backend, Loaded
-from codctl.engines.vllm.guard import Guard
 from codctl.engines.vllm.replica import Replica
 from codctl.engines.vllm.routing import Routes
 from codctl.engines.vllm.settings import EngineSettings, is_adapter
@@ -20,17 +20,17 @@ from codctl.engines.vllm.settings import EngineSettings, is_adapter
 _CLOSE_S = 60.0
 
 
-class VllmEngine:
+class VllmEngine(OpenEngine):
     """See the module. `start` comes first, and all is used in one event loop, until `aclose`."""
 
-    def __init__(self, backends: Sequence[Backend], settings: EngineSettings, guard: Guard) -> None:
-        self._backends, self._settings, self._guard = backends, settings, guard
+    def __init__(self, backends: Sequence[Backend], settings: EngineSettings) -> None:
+        super().__init__()
+        self._backends, self._settings = backends, settings
         self._word = secrets.token_hex(4)  # servers by URL may know other runs
         self._wanted = self._named(0, 0, settings.adapter)
         self._replicas: list[Replica] = []
         self._routes: Routes[Replica] = Routes([])
         self._open = 0
-        self.stats = EngineStats()
 
     async def start(self) -> None:
         """Start or find every replica.
@@ -107,11 +107,8 @@ class VllmEngine:
 
     async def aclose(self) -> None:
         """End all that was started; what does not end in time is killed."""
-        try:
-            async with asyncio.timeout(_CLOSE_S):
-                await asyncio.gather(*(replica.aclose() for replica in self._replicas), return_exceptions=True)
-        finally:
-            await asyncio.to_thread(self._guard.close)
+        async with asyncio.timeout(_CLOSE_S):
+            await asyncio.gather(*(replica.aclose() for replica in self._replicas), return_exceptions=True)
 
     def _count_restart(self) -> None:
         self.stats.restarts += 1

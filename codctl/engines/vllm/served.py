@@ -14,17 +14,16 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from codctl.cod.engine import EngineError
-from codctl.engines.vllm.guard import Guard, tell_of_self
 from codctl.engines.vllm.http_backend import HttpBackend
 from codctl.engines.vllm.settings import EngineSettings
 from codctl.errors import BackendError, PreflightError
+from codctl.processes import HOME, Child
 
 _LOOK_S = 0.2
-_TERM_S, _KILL_S = 15.0, 10.0
-_ROOT = Path(__file__).parents[3]  # where codctl is imported from
+_TERM_S = 15.0
 _TAIL = 4000
 _OF_A_LEARNER = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 
@@ -36,15 +35,15 @@ class Served(HttpBackend):
         number: Among the replicas.
         settings: Of every replica.
         gpus: Places of its GPUs among those of this process; empty for all.
-        guard: Ends it when this process dies.
         log: What it prints.
     """
 
-    def __init__(self, number: int, settings: EngineSettings, gpus: tuple[int, ...], guard: Guard, log: Path) -> None:
+    def __init__(self, number: int, settings: EngineSettings, gpus: tuple[int, ...], log: Path) -> None:
         where = f" on GPU {', '.join(map(str, gpus))}" if gpus else ""
         super().__init__(f"vLLM engine {number}{where}", settings)
-        self._gpus, self._guard, self._log = gpus, guard, log
-        self._process: asyncio.subprocess.Process | None = None
+        self._gpus, self._log = gpus, log
+        self._process: Child | None = None
+        self._has_ended = asyncio.Event()
         self._folder: Path | None = None
 
     @property
@@ -57,8 +56,15 @@ class Served(HttpBackend):
         self._folder = Path(tempfile.mkdtemp(prefix="codctl-"))  # open to this user alone
         socket = self._folder / "vllm.sock"
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("ab") as log:
-            self._process = await self._spawn(command(self._settings, socket), log)
+        self._has_ended = has_ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self._process = Child.start(
+            command(self._settings, socket),
+            env={**environment(self._settings, self._gpus), "VLLM_SERVER_DEV_MODE": "1"},
+            log=self._log,
+            grace_s=0,
+            on_exit=lambda: _tell(loop, has_ended),
+        )
         try:
             async with asyncio.timeout(self._settings.start_s):
                 await self._wait_until_ready(socket)
@@ -67,50 +73,29 @@ class Served(HttpBackend):
 
     async def ended(self) -> str:
         assert self._process is not None
-        return f"ended with {_code(await self._process.wait())}; its log is {self._log}"
+        process = self._process
+        await self._has_ended.wait()
+        return f"ended with {_code(process.exit_code())}; its log is {self._log}"
 
     async def stop(self, *, gently: bool = True) -> None:
         await self._disconnect()
         if self._process is not None:
             process, self._process = self._process, None
-            await self._end(process, gently=gently)
-            self._guard.release(process.pid)
+            await asyncio.to_thread(process.end, _TERM_S if gently else 0)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
-    async def _spawn(self, argv: list[str], log: IO[bytes]) -> asyncio.subprocess.Process:
-        pipe = self._guard.start()
-        return await asyncio.create_subprocess_exec(
-            *argv,
-            env={**environment(self._settings, self._gpus), "VLLM_SERVER_DEV_MODE": "1"},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            preexec_fn=lambda: tell_of_self(pipe),
-        )
-
     async def _wait_until_ready(self, socket: Path) -> None:
         assert self._process is not None
         while True:
-            if self._process.returncode is not None:
-                raise self._failed(f"ended with {_code(self._process.returncode)} while it started", "read the log")
+            if (code := self._process.exit_code()) is not None:
+                raise self._failed(f"ended with {_code(code)} while it started", "read the log")
             if socket.exists():
                 with contextlib.suppress(EngineError):
                     await self._connect("http://vllm", str(socket))
                     return
             await asyncio.sleep(_LOOK_S)
-
-    async def _end(self, process: asyncio.subprocess.Process, *, gently: bool) -> None:
-        """End it, and whatever is left of its group."""
-        for number, patience_s in ((signal.SIGTERM, _TERM_S if gently else 0), (signal.SIGKILL, _KILL_S)):
-            if process.returncode is None and patience_s:
-                _signal(process.pid, number)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(patience_s):
-                        await process.wait()
-        _signal(process.pid, signal.SIGKILL)
 
     def _failed(self, what: str, hint: str) -> BackendError:
         return BackendError(f"{self.name} {what}: {last_error(self._log)}", where=str(self._log), hint=hint)
@@ -143,7 +128,7 @@ def environment(settings: EngineSettings, gpus: tuple[int, ...]) -> dict[str, st
         )
     devices = {"CUDA_VISIBLE_DEVICES": ",".join(seen[i] if seen else str(i) for i in gpus)} if gpus else {}
     inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_LEARNER}
-    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(HOME), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **settings.environment,
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
@@ -172,10 +157,12 @@ def _flags(options: dict[str, Any]) -> list[str]:
     return found
 
 
-def _signal(group: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
+def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    """From another thread."""
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+        loop.call_soon_threadsafe(event.set)
 
 
-def _code(code: int) -> str:
-    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+def _code(code: int | None) -> str:
+    """As a shell counts: above 128 stands a signal."""
+    return signal.Signals(code - 128).name if code is not None and code > 128 else f"exit code {code}"

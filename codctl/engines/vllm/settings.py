@@ -8,11 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from codctl.config.consistency import VLLM_RANKS
 from codctl.config.schema import Config
 from codctl.engines.vllm import cpu
 from codctl.errors import PreflightError
 
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # of adapters
 _ADAPTERS = 2  # the one in use and the one before it
 _ADAPTER = "adapter_config.json"
 
@@ -102,13 +102,13 @@ def is_adapter(folder: Path) -> bool:
 
 
 def _lora(rank: int) -> dict[str, Any]:
-    if rank > VLLM_RANKS[-1]:
+    if rank > RANKS[-1]:
         raise PreflightError(
-            f"vLLM serves adapters up to rank {VLLM_RANKS[-1]}, not {rank}",
+            f"vLLM serves adapters up to rank {RANKS[-1]}, not {rank}",
             where="model.lora.rank",
-            hint=f"model.lora.rank={VLLM_RANKS[-1]} or less, or engine.kind=transformers",
+            hint=f"model.lora.rank={RANKS[-1]} or less, or engine.kind=transformers",
         )
-    least = next(allowed for allowed in VLLM_RANKS if allowed >= rank)
+    least = next(allowed for allowed in RANKS if allowed >= rank)
     return {"enable_lora": True, "max_lora_rank": least, "max_loras": _ADAPTERS, "max_cpu_loras": _ADAPTERS}
 
 

@@ -109,10 +109,11 @@ def tiny_packs() -> list[Pack]:
 
 
 def play_here(folder: Path) -> tuple[list[Trajectory], Any]:
-    from codctl.train.setup import load_speaker, make_engine
+    from codctl.config.schema import Config
+    from codctl.train.setup import load_speaker, open_in_process
 
     speaker = load_speaker(folder, "float32", "cpu")
-    engine = make_engine(speaker, 16)
+    engine = open_in_process(Config.model_validate({"runtime": {"max_batch": 16}}), speaker)
     settings = RolloutSettings("compact", temperature=GREEDY, solve_tokens=16, update_tokens=24)
     return asyncio.run(play_all(Player(engine, speaker.chat, settings, seed=3), tiny_packs(), 1)), engine.stats
 

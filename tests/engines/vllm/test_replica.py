@@ -13,7 +13,6 @@ import pytest
 from codctl.cod.engine import EngineError, Generation, RequestTag, Sampling, Weights
 from codctl.engines.vllm.backend import Ask, Loaded, LostError, Reply
 from codctl.engines.vllm.engine import VllmEngine
-from codctl.engines.vllm.guard import Guard
 from codctl.engines.vllm.settings import EngineSettings
 from codctl.errors import BackendError
 
@@ -87,7 +86,7 @@ async def ask(engine: VllmEngine, pack: str = "p", deadline_s: float = 5.0) -> G
 def with_engine(scenario: Any, *, replicas: int = 1, **changes: Any) -> None:
     async def main() -> None:
         fakes = [Fake(f"fake {i}") for i in range(replicas)]
-        engine = VllmEngine(fakes, dataclasses.replace(SETTINGS, **changes), Guard())
+        engine = VllmEngine(fakes, dataclasses.replace(SETTINGS, **changes))
         await engine.start()
         try:
             await scenario(engine, *fakes)
