@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from codctl.config.nearest import nearest
 from codctl.errors import UsageError
 from codctl.registry import Registry, UnusableError, a_function
 
@@ -91,5 +92,6 @@ class NameIn:
         try:
             self.registry.check(name)
         except UsageError as error:
-            raise PydanticCustomError("unknown_name", "{reason}", {"reason": error.message}) from error
+            near = nearest(name, self.registry.names(), cutoff=0.5) or ""
+            raise PydanticCustomError("unknown_name", "{reason}", {"reason": error.message, "near": near}) from error
         return name

@@ -102,7 +102,9 @@ def _problem(detail: ErrorDetails, places: Places) -> Problem:
     if kind == "missing" and key in docs:
         return Problem(f"{key} is missing; expected {docs[key].expected}", where)
     if key in docs:
-        hint = _way_off(key) if kind == "finite_number" else _other_type(key, value, kind, places)
+        near = detail.get("ctx", {}).get("near")  # of a name that does not exist
+        hint = f"did you mean {key}={near}?" if near else _other_type(key, value, kind, places)
+        hint = _way_off(key) if kind == "finite_number" else hint
         return Problem(f"{key}: expected {docs[key].expected}, got {_said(value)}", where, hint)
     if key in sections(model):
         inside = ", ".join(sections(model)[key])
