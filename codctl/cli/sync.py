@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -33,10 +34,13 @@ def sync(
 
     Numbers, settings, status, evaluations and files; nothing is sent twice.
     """
+    from codctl.jobs.jobs import Jobs
+    from codctl.jobs.standing import statuses
     from codctl.tracking.sync import Sync, described, select
 
-    work = Sync(deadline_s=timeout, thorough=everything, say=_output.talk).work(select(runs_dir, runs or []))
-    outcomes = list(work)
+    ask = partial(statuses, jobs=Jobs())
+    work = Sync(deadline_s=timeout, thorough=everything, say=_output.talk, statuses=ask)
+    outcomes = list(work.work(select(runs_dir, runs or [])))
     rows = [[outcome.run, outcome.tracker or "-", outcome.status, described(outcome)] for outcome in outcomes]
     found: dict[str, Any] = {"runs": [outcome.as_json() for outcome in outcomes]}
     text = _output.table(["run", "tracker", "status", "sent"], rows) if rows else f"no runs in {runs_dir}"

@@ -136,8 +136,13 @@ def reconcile(status: str, jobs: Sequence[JobState]) -> str:
     return "interrupted" if status == "paused" else status
 
 
+def statuses(runs: Sequence[RunDirectory], jobs: Jobs) -> list[str]:
+    """The status of each run, also by its launcher."""
+    seen = [look(run.path, run.title) for run in runs]
+    settle(seen, jobs)
+    return [one.status for one in seen]
+
+
 def status_of(run: RunDirectory, jobs: Jobs) -> str:
-    """How one run stands, also by its scheduler."""
-    seen = look(run.path, run.title)
-    settle([seen], jobs)
-    return seen.status
+    """The status of one run, also by its launcher."""
+    return statuses([run], jobs)[0]

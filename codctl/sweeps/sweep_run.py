@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -187,11 +188,13 @@ def outcome(folder: Path, names: Sequence[str], codes: Mapping[str, int]) -> dic
 
 def _summed_up(folder: Path) -> dict[str, Any]:
     """Write the table and page of what there is, and let the tracker know."""
+    from codctl.jobs.jobs import Jobs
+    from codctl.jobs.standing import statuses
     from codctl.sweeps.study_results import sum_up
     from codctl.tracking.sync import conclude
 
     result = sum_up(folder)
-    conclude(folder)
+    conclude(folder, partial(statuses, jobs=Jobs()))
     return result
 
 

@@ -20,6 +20,12 @@ from codctl.tracking.sink import Status
 _SAID_SINGLY = 20  # of more, only those with news
 _HINT = "when it can be reached again, repeat the command: nothing is lost"
 _GOES_ON = ("running", "queued", "paused", "planned")
+Statuses = Callable[[Sequence[RunDirectory]], Sequence[str]]
+
+
+def by_files(runs: Sequence[RunDirectory]) -> list[str]:
+    """Statuses of runs without their launchers."""
+    return [run.status() for run in runs]
 
 
 @dataclass
@@ -77,9 +83,9 @@ def select(runs_dir: Path, names: Sequence[str]) -> Selection:
     return Selection(runs, found)
 
 
-def conclude(sweep: Path, *, deadline_s: float = 60.0) -> None:
+def conclude(sweep: Path, statuses: Statuses, *, deadline_s: float = 60.0) -> None:
     """A sweep has ended or was summed up: send what is missing. A tracker that is down costs one warning."""
-    _quietly(Selection(_readable(trials_of(sweep)), [sweep]), sweep.name, deadline_s)
+    _quietly(Selection(_readable(trials_of(sweep)), [sweep]), sweep.name, deadline_s, statuses)
 
 
 def evaluated(run: RunDirectory, *, deadline_s: float = 30.0) -> None:
@@ -89,9 +95,9 @@ def evaluated(run: RunDirectory, *, deadline_s: float = 30.0) -> None:
             _quietly(Selection([run], []), run.title, deadline_s)
 
 
-def _quietly(selection: Selection, name: str, deadline_s: float) -> None:
+def _quietly(selection: Selection, name: str, deadline_s: float, statuses: Statuses = by_files) -> None:
     try:
-        list(Sync(deadline_s=deadline_s, thorough=False, say=log.debug).work(selection))
+        list(Sync(deadline_s=deadline_s, thorough=False, say=log.debug, statuses=statuses).work(selection))
     except CodctlError as error:
         log.warning("%s. Nothing is lost: `codctl sync %s` sends the rest", error.message, name)
 
@@ -103,11 +109,14 @@ class Sync:
         deadline_s: For everything together, in seconds.
         thorough: Ask the trackers also about runs of which all was sent.
         say: For progress.
+        statuses: Of a sweep's trials, also by what their launchers say.
     """
 
-    def __init__(self, *, deadline_s: float, thorough: bool, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, *, deadline_s: float, thorough: bool, say: Callable[[str], None], statuses: Statuses = by_files
+    ) -> None:
         self._ends_s, self._deadline_s = time.monotonic() + deadline_s, deadline_s
-        self._thorough, self._say = thorough, say
+        self._thorough, self._say, self._statuses = thorough, say, statuses
         self._gone: dict[tuple[str, str], CodctlError] = {}
 
     def work(self, selection: Selection) -> Iterator[Outcome]:
@@ -137,7 +146,7 @@ class Sync:
         title = one.title if isinstance(one, RunDirectory) else one.name
         try:
             trials = [one] if isinstance(one, RunDirectory) else _readable(trials_of(one))
-            status = one.status() if isinstance(one, RunDirectory) else _status_of(trials)
+            status = one.status() if isinstance(one, RunDirectory) else _status_of(self._statuses(trials))
             names = sinks.names(tracking_of(trials[0])) if trials else ()
         except CodctlError as error:
             yield _failed(Outcome(title, "", ""), error)
@@ -229,9 +238,9 @@ def described(outcome: Outcome) -> str:
     return ", ".join(words) or "nothing to send"
 
 
-def _status_of(trials: Sequence[RunDirectory]) -> str:
+def _status_of(trials: Sequence[str]) -> str:
     """finished when all trials are; as long as one goes on, so does the sweep; else the worst that happened to one."""
-    found = {trial.status() for trial in trials}
+    found = {*trials}
     if found & {*_GOES_ON}:
         return "running"
     worst = [word for word in ("failed", "died", "interrupted", "cancelled") if word in found]
