@@ -9,7 +9,7 @@ from codctl.errors import UsageError
 
 @pytest.mark.parametrize("doc", field_docs(), ids=lambda doc: doc.key)
 def test_every_key_has_a_class_a_description_and_a_type_in_words(doc) -> None:
-    assert doc.field_class in CLASSES, f"classify {doc.key} in codctl/config/schema.py"
+    assert doc.field_class in CLASSES, f"classify {doc.key} in codctl/config/schema/"
     assert doc.description.endswith("."), f"describe {doc.key} in one sentence"
     assert doc.expected
 

@@ -8,8 +8,8 @@ import pytest
 
 from codctl.config.compose import load_config
 from codctl.config.freeze import digest
-from codctl.config.sbatch import check_option, minutes
 from codctl.config.schema import ClusterConfig, Config
+from codctl.config.schema.cluster import check_option, minutes
 from codctl.errors import UsageError
 
 

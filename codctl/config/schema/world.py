@@ -1,0 +1,49 @@
+"""The worlds of a recipe, and how hints are kept in them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from codctl.config.schema.fields import Section, training
+
+
+class WorldPart(Section):
+    family: str = training("frozen_lake", "Family of worlds (`codctl env list`).")
+    preset: str = training("tiny", "Difficulty preset of the family.")
+    variant: str | None = training(None, "Distribution of worlds; null is the family's first.")
+    weight: float = training(1.0, "Share of the packs, relative to the other families.", ge=1e-6, le=1e6)
+
+
+class WorldConfig(Section):
+    family: str = training("frozen_lake", "Family of worlds to train on (`codctl env list`).")
+    preset: str = training("tiny", "Difficulty preset of the family.")
+    variant: str | None = training(None, "Distribution of worlds; null is the family's first.")
+    mixture: Annotated[tuple[WorldPart, ...], Field(strict=False)] = training(
+        (), "Several families with weights; replaces family, preset and variant."
+    )
+    rendering: Literal["full", "terse", "compact"] = training(
+        "full", "Prompt text: `full` for LLMs, `terse` for small pretrained ones, `compact` for tiny ones."
+    )
+    length: int = training(4, "Pack length S: tasks per world.", ge=1, le=64)
+
+    @model_validator(mode="after")
+    def _each_family_once(self) -> WorldConfig:
+        names = [part.family for part in self.mixture]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"the mixture has the family {twice} twice; results are kept by family")
+        return self
+
+    @property
+    def parts(self) -> tuple[WorldPart, ...]:
+        """The families with their weights; one when there is no mixture."""
+        return self.mixture or (WorldPart(family=self.family, preset=self.preset, variant=self.variant),)
+
+
+class ContextConfig(Section):
+    on_parse_failure: Literal["keep", "wipe"] = training(
+        "keep", "What a malformed update does to the hints (`wipe` in the paper)."
+    )
+    parse_failure_reward: float = training(-0.1, "Reward of a malformed update.", ge=-1000, le=0)
+    max_chars: int = training(4000, "Longest hint text; longer counts as malformed.", ge=16, le=10_000_000)
