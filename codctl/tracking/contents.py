@@ -59,14 +59,15 @@ def about(run: RunDirectory) -> dict[str, str]:
 
 
 def files(run: RunDirectory) -> list[Artifact]:
-    """config.json as it may be shown, the run's page, first and last stored rollouts."""
+    """config.json as it may be shown, the run's page, first and last stored rollouts, files of its evaluations."""
     frozen = run.frozen()
     shown = {**frozen, "config": _public(frozen["config"])}
     config = Artifact(run.path / "config.json", text=redacted(json.dumps(shown, indent=2, ensure_ascii=False)))
     stored = sorted((run.stage("cod_train") / "rollouts").glob("step-*.parquet"))
     rollouts = [Artifact(path, "rollouts") for path in dict.fromkeys([*stored[:1], *stored[-1:]])]
     found = [file for file in [Artifact(run.path / "report.html"), *rollouts] if _is_file_of(run.path, file.path)]
-    return [config, *(file for file in found if file.path.stat().st_size <= _LARGEST_BYTES)]
+    small = [file for file in found if file.path.stat().st_size <= _LARGEST_BYTES]
+    return [config, *small, *(Artifact(path, evaluation=one.place) for one in evaluations(run) for path in one.files)]
 
 
 def files_of_sweep(folder: Path) -> list[Artifact]:

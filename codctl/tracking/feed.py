@@ -1,4 +1,4 @@
-"""One run's or sweep's way to one tracker. It may be cut off anywhere, and done again: nothing is doubled."""
+"""The way of one run or sweep to one tracker. It may be cut off anywhere, and done again: nothing is doubled."""
 
 from __future__ import annotations
 
@@ -43,39 +43,53 @@ class Feed:
         run: The run.
         tracker: Its name.
         check: Called before each call of the tracker; raises to give up.
+        sweep: With this, a sweep's folder, its own entry is sent instead; `run` is one of its trials.
     """
 
-    def __init__(self, run: RunDirectory, tracker: str, check: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        run: RunDirectory,
+        tracker: str,
+        check: Callable[[], None] = lambda: None,
+        sweep: Path | None = None,
+    ) -> None:
         self.sent = Sent()
-        self._run, self._tracker, self._check = run, tracker, check
-        self._state = load(run.path, run.root, tracker)
+        self._run, self._tracker, self._check, self._sweep = run, tracker, check, sweep
+        self._folder = sweep or run.path
+        self._state = load(self._folder, run.root, tracker) or State(self._folder, run.root, tracker)
         self._reader = PointsReader(run.metrics_path, contents.milliseconds(run.manifest()["created"]))
         self._waiting: list[Point] = []
         self._saved_s = time.monotonic()
 
+    @property
+    def address(self) -> str:
+        """What is contacted; empty when all stays in the runs folder."""
+        if "uri" in self._state.memory:
+            return self._state.memory["uri"] or ""
+        return sinks.open_sink(self._tracker, tracking_of(self._run)).address() or ""
+
     def is_complete(self, status: str) -> bool:
         """Whether all was sent, as far as codctl remembers; the tracker is not asked."""
-        state = self._state
-        if state is None or state.was_moved or state.status != status:
+        if self._state.was_moved or self._state.status != status:
             return False
-        self._read(state, at_end=True)
-        return not (self._waiting or self._new_evaluations(state) or self._new_files(state))
+        self._read(at_end=True)
+        return not (self._waiting or self._new_evaluations() or self._new_files())
 
     def attach(self, *, thorough: bool = False) -> None:
         """Find or begin the run there.
 
         Args:
-            thorough: Forget which evaluations were sent.
+            thorough: Forget which evaluations and which status were sent.
         """
-        tracking = tracking_of(self._run)
-        sink = sinks.open_sink(self._tracker, tracking)
+        sink, state = sinks.open_sink(self._tracker, tracking_of(self._run)), self._state
+        if state.is_new:
+            state.save()
         self._check()
-        state = self._state = load_or_begin(self._run.path, self._run.root, self._tracker)
-        steps = sink.attach(_subject_of_run(self._run, state))
-        if not steps:
+        steps = sink.attach(Subject("sweep", state) if self._sweep else _subject(self._run, state))
+        if not (steps or self._sweep):
             state.forget()
         elif thorough:
-            state.evaluations.clear()
+            state.evaluations, state.status = {}, ""
         state.steps = dict(steps)
         self._reader.close()  # what it has read is looked at again: less may have arrived than codctl remembers
         self._waiting = []
@@ -84,10 +98,10 @@ class Feed:
 
     def status(self, status: Status) -> None:
         """How the run stands."""
-        if self._attached.status != status:
+        if self._state.status != status:
             self._check()
             self._sink.status(status)
-            self._attached.status = self.sent.status = status
+            self._state.status = self.sent.status = status
 
     def numbers(self, *, at_end: bool = False) -> None:
         """Points and evaluations that were not sent yet.
@@ -95,8 +109,8 @@ class Feed:
         Args:
             at_end: The run has ended: also the newest point of each phase.
         """
-        state = self._attached
-        self._read(state, at_end=at_end)
+        state = self._state
+        self._read(at_end=at_end)
         while self._waiting:
             batch = self._waiting[:_POINTS_PER_CALL]
             self._check()
@@ -104,15 +118,15 @@ class Feed:
             state.steps |= {point.key: point.step for point in batch}
             self._waiting = self._waiting[_POINTS_PER_CALL:]
             self.sent.points += len(batch)
-            self._save(state)
-        for evaluation in self._new_evaluations(state):
+            self._save_now_and_then()
+        for evaluation in self._new_evaluations():
             self._check()
             self._sink.evaluation(evaluation)
             state.evaluations[evaluation.place] = evaluation.stamp
             for path in evaluation.files:
                 state.files.pop(self._name(path), None)
             self.sent.evaluations += 1
-            self._save(state)
+            self._save_now_and_then()
 
     def everything(self, status: Status) -> None:
         """All that is missing. Files come last: a store that takes none costs only them.
@@ -120,83 +134,43 @@ class Feed:
         That it is complete is remembered when all has arrived.
         """
         self.numbers(at_end=True)
-        self._attached.save()
+        self._state.save()
         self.status(status)
-        for artifact in self._new_files(self._attached):
+        for artifact in self._new_files():
             self._check()
             self._sink.artifact(artifact)
-            self._attached.files[self._name(artifact.path)] = _stamp(artifact)
+            self._state.files[self._name(artifact.path)] = _stamp(artifact)
             self.sent.files += 1
         self._check()
         self._sink.close()
-        self._attached.save()
+        self._state.save()
 
     def close(self) -> None:
         """Read no more."""
         self._reader.close()
 
-    @property
-    def address(self) -> str | None:
-        """What is contacted, for people; None when all stays in the runs folder."""
-        if self._state is not None and "uri" in self._state.memory:
-            return self._state.memory["uri"]
-        return sinks.open_sink(self._tracker, tracking_of(self._run)).address()
+    def _read(self, *, at_end: bool) -> None:
+        if not self._sweep:
+            found = [*self._reader.new(), *(self._reader.newest() if at_end else [])]
+            known = {(point.key, point.step) for point in self._waiting}
+            new = [point for point in found if (point.key, point.step) not in known]
+            self._waiting += [point for point in new if point.step > self._state.steps.get(point.key, -1)]
 
-    @property
-    def _attached(self) -> State:
-        assert self._state is not None
-        return self._state
+    def _new_evaluations(self) -> list[Evaluation]:
+        found = [] if self._sweep else contents.evaluations(self._run)
+        return [one for one in found if self._state.evaluations.get(one.place) != one.stamp]
 
-    def _read(self, state: State, *, at_end: bool) -> None:
-        found = [*self._reader.new(), *(self._reader.newest() if at_end else [])]
-        known = {(point.key, point.step) for point in self._waiting}
-        new = [p for p in found if p.step > state.steps.get(p.key, -1) and (p.key, p.step) not in known]
-        self._waiting += new
-
-    def _new_evaluations(self, state: State) -> list[Evaluation]:
-        return [one for one in contents.evaluations(self._run) if state.evaluations.get(one.place) != one.stamp]
-
-    def _new_files(self, state: State) -> list[Artifact]:
-        found = contents.files(self._run)
-        for one in contents.evaluations(self._run):
-            found += [Artifact(path, evaluation=one.place) for path in one.files]
-        return [file for file in found if state.files.get(self._name(file.path)) != _stamp(file)]
+    def _new_files(self) -> list[Artifact]:
+        found = contents.files_of_sweep(self._sweep) if self._sweep else contents.files(self._run)
+        return [file for file in found if self._state.files.get(self._name(file.path)) != _stamp(file)]
 
     def _name(self, path: Path) -> str:
-        return Path(os.path.relpath(path, self._run.path)).as_posix()
+        return Path(os.path.relpath(path, self._folder)).as_posix()
 
-    def _save(self, state: State) -> None:
+    def _save_now_and_then(self) -> None:
         if time.monotonic() > self._saved_s + _SAVE_EVERY_S:
-            state.save()
+            self._state.save()
             self._saved_s = time.monotonic()
-
-
-def send_sweep(folder: Path, trial: RunDirectory, tracker: str, status: Status, *, thorough: bool = False) -> Sent:
-    """Bring a sweep's own entry up to date: status, plan, results and page.
-
-    Args:
-        folder: The sweep's.
-        trial: One of its trials: it says which trackers there are.
-        tracker: One that shows sweeps.
-        status: See `sync`.
-        thorough: Set the status also when it was sent before.
-    """
-    sent, state = Sent(), load_or_begin(folder, trial.root, tracker)
-    files = [file for file in contents.files_of_sweep(folder) if state.files.get(file.path.name) != _stamp(file)]
-    if not (files or thorough or state.status != status):
-        return sent
-    sink = sinks.open_sink(tracker, tracking_of(trial))
-    sink.attach(Subject("sweep", state))
-    if thorough or state.status != status:
-        sink.status(status)
-        state.status = sent.status = status
-    for file in files:
-        sink.artifact(file)
-        state.files[file.path.name] = _stamp(file)
-        sent.files += 1
-    sink.close()
-    state.save()
-    return sent
 
 
 def tracking_of(run: RunDirectory) -> TrackingConfig:
@@ -209,7 +183,7 @@ def tracking_of(run: RunDirectory) -> TrackingConfig:
         raise BackendError(f"its tracking settings cannot be read: {error}", where=str(run.path)) from error
 
 
-def _subject_of_run(run: RunDirectory, state: State) -> Subject:
+def _subject(run: RunDirectory, state: State) -> Subject:
     ended = [contents.milliseconds(attempt["ended"]) for attempt in run.attempts() if attempt["ended"]]
     sweep = run.sweep
     return Subject(

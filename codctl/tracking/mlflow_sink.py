@@ -170,7 +170,7 @@ class MlflowSink(Sink):
     def _sweep(self, subject: Subject) -> Any:
         """The MLflow run of a sweep. Its trials, wherever they run, make it once."""
         state, memory = subject.state, self._subject.state.memory
-        with sending(state.folder, state.tracker, _LOCK_WAIT_S) as is_alone:
+        with sending(state.folder, f"{state.tracker}-parent", _LOCK_WAIT_S) as is_alone:
             if not is_alone:
                 raise BackendError(f"another process has been creating this sweep's run for {_LOCK_WAIT_S:g} s")
             state.reload()  # another trial may have been quicker

@@ -12,7 +12,7 @@ from typing import Any, cast
 from codctl.errors import BackendError, CodctlError, Problem, UsageError
 from codctl.log import log
 from codctl.runs.directory import SWEEPS, RunDirectory, find_run, list_runs, list_sweeps, trials_of
-from codctl.tracking import feed, sinks, state
+from codctl.tracking import sinks, state
 from codctl.tracking.feed import Feed, Sent, tracking_of
 from codctl.tracking.sender import first_line
 from codctl.tracking.sink import Status
@@ -54,48 +54,41 @@ class Outcome:
         return found
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Runs, and the sweeps whose own entry is to be brought up to date, too."""
-
-    runs: Sequence[RunDirectory]
-    sweeps: Sequence[Path]
-
-
-def select(runs_dir: Path, names: Sequence[str]) -> Selection:
-    """The runs and sweeps that a user names; all of the runs folder when none is named.
+def select(runs_dir: Path, names: Sequence[str]) -> list[RunDirectory | Path]:
+    """The runs and the folders of sweeps that a user names, runs first; all of the runs folder when none is named.
 
     Raises:
         UsageError: There is no such run or sweep.
     """
     if not names:
-        folders = list_sweeps(runs_dir)
-        return Selection([*list_runs(runs_dir), *(run for folder in folders for run in trials_of(folder))], folders)
+        sweeps = list_sweeps(runs_dir)
+        return [*list_runs(runs_dir), *(run for folder in sweeps for run in trials_of(folder)), *sweeps]
     runs: list[RunDirectory] = []
-    found: list[Path] = []
+    sweeps = []
     for name in names:
-        folder = _sweep_folder(runs_dir, name)
-        if folder:
-            found.append(folder)
+        if folder := _sweep_folder(runs_dir, name):
+            sweeps.append(folder)
             runs += trials_of(folder)
         else:
             runs.append(find_run(runs_dir, name))
-    return Selection(runs, found)
+    return [*runs, *sweeps]
 
 
 def conclude(sweep: Path, statuses: Statuses, *, deadline_s: float = 60.0) -> None:
     """A sweep has ended or was summed up: send what is missing. A tracker that is down costs one warning."""
-    _quietly(Selection(_readable(trials_of(sweep)), [sweep]), sweep.name, deadline_s, statuses)
+    _quietly([*_readable(trials_of(sweep)), sweep], sweep.name, deadline_s, statuses)
 
 
 def evaluated(run: RunDirectory, *, deadline_s: float = 30.0) -> None:
     """An evaluation of a run has ended: send it to where the run was. A tracker that is down costs one warning."""
     with contextlib.suppress(CodctlError):
         if any(state.load(run.path, run.root, name) for name in sinks.names(tracking_of(run))):
-            _quietly(Selection([run], []), run.title, deadline_s)
+            _quietly([run], run.title, deadline_s)
 
 
-def _quietly(selection: Selection, name: str, deadline_s: float, statuses: Statuses = by_files) -> None:
+def _quietly(
+    selection: Sequence[RunDirectory | Path], name: str, deadline_s: float, statuses: Statuses = by_files
+) -> None:
     try:
         list(Sync(deadline_s=deadline_s, thorough=False, say=log.debug, statuses=statuses).work(selection))
     except CodctlError as error:
@@ -119,17 +112,16 @@ class Sync:
         self._thorough, self._say, self._statuses = thorough, say, statuses
         self._gone: dict[tuple[str, str], CodctlError] = {}
 
-    def work(self, selection: Selection) -> Iterator[Outcome]:
-        """The outcomes of each run, then of each sweep.
+    def work(self, selection: Sequence[RunDirectory | Path]) -> Iterator[Outcome]:
+        """The outcomes of each run and sweep.
 
         Raises:
             BackendError: At the end, when a tracker was not there, said no, or was too slow. What it took is kept.
         """
         problems: list[Problem] = []
-        total = len(selection.runs) + len(selection.sweeps)
-        everything: list[RunDirectory | Path] = [*selection.runs, *selection.sweeps]
+        total = len(selection)
         try:
-            for number, one in enumerate(everything, start=1):
+            for number, one in enumerate(selection, start=1):
                 for outcome in self._outcomes(one):
                     problems += outcome.problems
                     if outcome.sent or total <= _SAID_SINGLY:
@@ -155,56 +147,42 @@ class Sync:
             yield Outcome(title, "", status, note="no tracker is switched on for it (tracking.mlflow, tracking.sinks)")
         for name in names:
             outcome = Outcome(title, name, status)
+            sweep = one if isinstance(one, Path) else None
             try:
-                if isinstance(one, RunDirectory):
-                    self._send_run(one, outcome)
-                elif not self._send_sweep(one, trials, outcome):
+                if sweep and not sinks.open_sink(name, tracking_of(trials[0])).has_sweeps:
                     continue
+                self._send(trials[0], sweep, outcome)
             except CodctlError as error:
                 _failed(outcome, error)
             yield outcome
 
-    def _send_run(self, run: RunDirectory, outcome: Outcome) -> None:
+    def _send(self, run: RunDirectory, sweep: Path | None, outcome: Outcome) -> None:
         self._check()
-        tracker, status = outcome.tracker, cast("Status", outcome.status)
-        known = state.load(run.path, run.root, tracker)
-        if status == "running":
+        status, folder = cast("Status", outcome.status), sweep or run.path
+        if status == "running" and not sweep:
             outcome.note = "in use: the process that runs it sends its numbers"
             return
-        if status in ("planned", "queued") and known is None:
-            outcome.note = "not started yet"
+        if (sweep or status in ("planned", "queued")) and not state.load(folder, run.root, outcome.tracker):
+            outcome.note = "none of its trials has started" if sweep else "not started yet"
             return
-        with state.sending(run.path, tracker) as is_alone:
+        with state.sending(folder, outcome.tracker) as is_alone:
             if not is_alone:
                 outcome.note = "in use: another process is sending it"
                 return
-            one = Feed(run, tracker, self._check)
+            one = Feed(run, outcome.tracker, self._check, sweep)
             outcome.sent = one.sent
             try:
                 if self._thorough or not one.is_complete(status):
-                    with self._explained(tracker, one):
+                    with self._explained(outcome.tracker, one):
                         one.attach(thorough=self._thorough)
                         one.everything(status)
             finally:
                 one.close()
 
-    def _send_sweep(self, folder: Path, trials: Sequence[RunDirectory], outcome: Outcome) -> bool:
-        """False for a tracker that shows no sweeps."""
-        self._check()
-        run, tracker, status = trials[0], outcome.tracker, cast("Status", outcome.status)
-        if not sinks.open_sink(tracker, tracking_of(run)).has_sweeps:
-            return False
-        if state.load(folder, run.root, tracker) is None:
-            outcome.note = "none of its trials has started"
-            return True
-        with self._explained(tracker):
-            outcome.sent = feed.send_sweep(folder, run, tracker, status, thorough=self._thorough)
-        return True
-
     @contextlib.contextmanager
-    def _explained(self, tracker: str, one: Feed | None = None) -> Iterator[None]:
+    def _explained(self, tracker: str, one: Feed) -> Iterator[None]:
         """Turn a tracker's errors into ours; one that is not there is asked once."""
-        where = (one.address if one else None) or ""
+        where = one.address
         if reason := self._gone.get((tracker, where)):
             raise reason
         try:
@@ -238,9 +216,9 @@ def described(outcome: Outcome) -> str:
     return ", ".join(words) or "nothing to send"
 
 
-def _status_of(trials: Sequence[str]) -> str:
+def _status_of(statuses: Sequence[str]) -> str:
     """finished when all trials are; as long as one goes on, so does the sweep; else the worst that happened to one."""
-    found = {*trials}
+    found = {*statuses}
     if found & {*_GOES_ON}:
         return "running"
     worst = [word for word in ("failed", "died", "interrupted", "cancelled") if word in found]
