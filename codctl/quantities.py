@@ -7,7 +7,8 @@ into 0, or a share into 1, that is not exactly that: 0.004 is not 0.00, and 99.7
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 _SAME = 1e-9  # nearer than this is equal: what is left is the arithmetic's own rounding
 _ONE_SHARE, _ALL_POINTS = 1.0, 100.0
@@ -52,9 +53,22 @@ def signed_points(value: float) -> str:
     return f"+{text}" if value > _SAME else text
 
 
-def with_interval(estimate: Mapping[str, float], show: Callable[[float], str] = share) -> str:
+class Interval(Protocol):
+    """A mean with the ends of its interval."""
+
+    @property
+    def mean(self) -> float: ...
+
+    @property
+    def low(self) -> float: ...
+
+    @property
+    def high(self) -> float: ...
+
+
+def with_interval(estimate: Interval, show: Callable[[float], str] = share) -> str:
     """Mean and 95 % interval, which no table wraps: 0.45 [0.42 0.48]."""
-    return f"{show(estimate['mean'])} [{show(estimate['low'])}{_NO_BREAK}{show(estimate['high'])}]"
+    return f"{show(estimate.mean)} [{show(estimate.low)}{_NO_BREAK}{show(estimate.high)}]"
 
 
 def counted(count: int, noun: str) -> str:

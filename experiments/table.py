@@ -6,43 +6,53 @@ over the runs, its 95 % interval over training seeds and packs, and ± the stand
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from codctl.results.rows import read_rows
 from codctl.results.statistics import Estimates, differences, shares
+from codctl.runs import eval_result
 from codctl.runs.directory import RunDirectory
+from codctl.runs.eval_result import PartResult
 from codctl.tracking.jsonl import read
 
 SHOWN = ("own", "none", "shuffled", "oracle", "history")
 
 
-def rows_of(run: RunDirectory, evaluation: str) -> list[dict[str, Any]]:
-    path = run.stage("evaluation") / evaluation / "rows.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()]
+@dataclass(frozen=True)
+class Evaluation:
+    """What a run's evaluation (`before`, `after`, `after-long`) measured on one family."""
 
+    run: RunDirectory
+    name: str
+    family: str
 
-def matrix(rows: Iterable[dict[str, Any]], arm: str, measure: str) -> np.ndarray[Any, Any]:
-    """Packs × positions of one arm; NaN where there is nothing to measure."""
-    chosen = [row for row in rows if row["arm"] == arm]
-    packs = {pack: i for i, pack in enumerate(dict.fromkeys(row["pack"] for row in chosen))}
-    values = np.full((len(packs), max(row["position"] for row in chosen) + 1), np.nan)
-    for row in chosen:
+    @property
+    def part(self) -> PartResult:
+        result = eval_result.read(self.run.stage("evaluation") / self.name / eval_result.RESULT)
+        assert isinstance(result, eval_result.EvalResult)
+        return next(part for part in result.parts if part.family == self.family)
+
+    def matrix(self, arm: str, measure: str) -> np.ndarray[Any, Any]:
+        """Packs × positions of one arm; NaN where there is nothing to measure."""
+        part, needed = self.part, [measure]
         if measure == "hint_correctness":
-            known = row["hint_knowable"]
-            value = row["hint_knowable_right"] / known if known else np.nan
-        else:
-            value = row[measure]
-        values[packs[row["pack"]], row["position"]] = value
-    return values
+            needed = ["hint_knowable_right", "hint_knowable"]
+        columns = ["arm", "number", "position", *needed]
+        rows = read_rows(self.run.stage("evaluation") / self.name, part.name, columns).to_pandas()
+        rows = rows[rows["arm"] == arm]
+        found = rows[needed[0]] / rows[needed[1]] if len(needed) > 1 else rows[measure]
+        values = np.full((part.packs, part.length), np.nan)
+        values[rows["number"], rows["position"]] = found
+        return values
 
 
-def summary(runs: list[RunDirectory], evaluation: str, arm: str, measure: str, positions: slice) -> Estimates:
-    return shares([matrix(rows_of(run, evaluation), arm, measure)[:, positions] for run in runs])
+def summary(found: list[Evaluation], arm: str, measure: str, positions: slice) -> Estimates:
+    return shares([one.matrix(arm, measure)[:, positions] for one in found])
 
 
 def line(name: str, found: Estimates) -> str:
@@ -62,38 +72,41 @@ def table(title: str, first: int, count: int, lines: list[str]) -> None:
     print("\n".join(lines))
 
 
-def gain(runs: list[RunDirectory], evaluation: str, arm: str, last: int) -> Estimates:
+def gain(found: list[Evaluation], arm: str, last: int) -> Estimates:
     """Success at the last position less that at the first, within the same packs."""
-    return differences(
-        [np.diff(matrix(rows_of(run, evaluation), arm, "success")[:, [0, last]], axis=1) for run in runs]
-    )
+    return differences([np.diff(one.matrix(arm, "success")[:, [0, last]], axis=1) for one in found])
 
 
-def family_tables(runs: list[RunDirectory], suffix: str) -> None:
-    """All tables of one family; `suffix` ends the names of its evaluations."""
+def family_tables(runs: list[RunDirectory], family: str) -> None:
+    """All tables of one family."""
     config = runs[0].config()
     length, long, everything = config.world.length, config.evaluation.long_length, slice(None)
-    before, after, after_long = f"before{suffix}", f"after{suffix}", f"after-long{suffix}"
-    result = json.loads((runs[0].stage("evaluation") / after / "result.json").read_text())
+    before, after, after_long = (
+        [Evaluation(run, name, family) for run in runs] for name in ("before", "after", "after-long")
+    )
+    part = after[0].part
     success = [
-        *(line(f"warm start, {a}", summary(runs, before, a, "success", everything)) for a in ("own", "none")),
-        *(line(f"CoD-Train, {a}", summary(runs, after, a, "success", everything)) for a in SHOWN),
-        *(f"| ceiling {n} | " + " | ".join(f"{v:.3f}" for v in vs) + " |" for n, vs in result["ceilings"].items()),
+        *(line(f"warm start, {a}", summary(before, a, "success", everything)) for a in ("own", "none")),
+        *(line(f"CoD-Train, {a}", summary(after, a, "success", everything)) for a in SHOWN),
+        *(
+            f"| ceiling {name} | " + " | ".join(f"{point.mean:.3f}" for point in curve) + " |"
+            for name, curve in part.ceiling_curves.items()
+        ),
     ]
-    table(f"Success (raw), {result['packs']} test packs, {len(runs)} training seeds", 0, length, success)
-    gains = [line(f"gain, {arm}", gain(runs, after, arm, length - 1)) for arm in ("own", "none")]
+    table(f"Success (raw), {part.packs} test packs, {len(runs)} training seeds", 0, length, success)
+    gains = [line(f"gain, {arm}", gain(after, arm, length - 1)) for arm in ("own", "none")]
     print(f"\n**Gain from position 1 to {length}**\n\n| | gain |\n|---|---|\n" + "\n".join(gains))
-    shaped = [line(f"CoD-Train, {arm}", summary(runs, after, arm, "shaped_reward", everything)) for arm in SHOWN]
+    shaped = [line(f"CoD-Train, {arm}", summary(after, arm, "shaped_reward", everything)) for arm in SHOWN]
     table("Shaped reward", 0, length, shaped)
     hints = [
-        line(name, summary(runs, stage, "own", "hint_correctness", slice(1, None)))
+        line(name, summary(stage, "own", "hint_correctness", slice(1, None)))
         for name, stage in (("warm start", before), ("CoD-Train", after))
     ]
     table("Hint correctness: share of what could be known", 1, length - 1, hints)
     if long:
-        lines = [line(f"CoD-Train, {a}", summary(runs, after_long, a, "success", everything)) for a in ("own", "none")]
+        lines = [line(f"CoD-Train, {a}", summary(after_long, a, "success", everything)) for a in ("own", "none")]
         table(f"Success in packs of {long}", 0, long, lines)
-        long_hints = [line("CoD-Train", summary(runs, after_long, "own", "hint_correctness", slice(1, None)))]
+        long_hints = [line("CoD-Train", summary(after_long, "own", "hint_correctness", slice(1, None)))]
         table(f"Hint correctness in packs of {long}", 1, long - 1, long_hints)
 
 
@@ -114,7 +127,7 @@ def main(folders: list[str]) -> None:
     for part in world.parts:
         if world.mixture:
             print(f"\n### {part.family}, preset {part.preset}")
-        family_tables(runs, f"-{part.family}" if world.mixture else "")
+        family_tables(runs, part.family)
     health(runs)
 
 

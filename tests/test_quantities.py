@@ -8,6 +8,7 @@ import pytest
 
 from codctl import quantities
 from codctl.quantities import difference, number, percent, share, signed_points
+from codctl.runs.eval_result import Estimate
 
 
 @pytest.mark.parametrize(
@@ -65,8 +66,8 @@ def test_percentage_points(value: float, text: str) -> None:
 
 
 def test_an_estimate_and_a_position() -> None:
-    assert quantities.with_interval({"mean": 1.0, "low": 0.51, "high": 1.0}) == "1.00 [0.51\xa01.00]"
-    assert quantities.with_interval({"mean": 0.1, "low": -0.2, "high": 0.4}, difference) == "+0.10 [-0.20\xa0+0.40]"
+    assert quantities.with_interval(Estimate(1.0, 0.51, 1.0)) == "1.00 [0.51\xa01.00]"
+    assert quantities.with_interval(Estimate(0.1, -0.2, 0.4), difference) == "+0.10 [-0.20\xa0+0.40]"
     assert quantities.position(0) == 1
 
 

@@ -14,7 +14,7 @@ from codctl.errors import CodctlError, Problem, UsageError
 
 if TYPE_CHECKING:
     from codctl.engines.openai.settings import EndpointSettings
-    from codctl.evaluate.subject import Subject
+    from codctl.evaluate.subject import PolicyUnderTest
     from codctl.runs.directory import RunDirectory
 
 _CONCURRENCY = 8
@@ -43,7 +43,7 @@ class Asked:
         return [option for option, value in given.items() if value is not None]
 
 
-def subject_of(asked: Asked, suite: str | None, runs_dir: Path, resources: Sequence[str] = ()) -> Subject:
+def subject_of(asked: Asked, suite: str | None, runs_dir: Path, resources: Sequence[str] = ()) -> PolicyUnderTest:
     """What is evaluated.
 
     Without an option that names it, a suite is played by the only finished run.
@@ -63,7 +63,7 @@ def subject_of(asked: Asked, suite: str | None, runs_dir: Path, resources: Seque
     return with_resources(found, resources) if resources else found
 
 
-def with_resources(subject: Subject, typed: Sequence[str]) -> Subject:
+def with_resources(subject: PolicyUnderTest, typed: Sequence[str]) -> PolicyUnderTest:
     """The subject with resource keys of the command line.
 
     Raises:
@@ -89,14 +89,14 @@ def _refuse_for_no_model(kind: str, name: str, typed: Sequence[str]) -> None:
     raise UsageError(f"{given} would change nothing: {reason}", hint=hints.get(kind, "leave it out"))
 
 
-def _named(asked: Asked, suite: str | None, runs_dir: Path) -> Subject:
-    from codctl.evaluate.subject import Subject
+def _named(asked: Asked, suite: str | None, runs_dir: Path) -> PolicyUnderTest:
+    from codctl.evaluate.subject import PolicyUnderTest
 
     if asked.endpoint is not None:
         settings = _endpoint(asked, asked.endpoint)
-        return Subject("endpoint", settings.model, endpoint=settings)
+        return PolicyUnderTest("endpoint", settings.model, endpoint=settings)
     if asked.policy is not None:
-        return Subject("policy", asked.policy)
+        return PolicyUnderTest("policy", asked.policy)
     if asked.model is not None:
         return _model(asked.model)
     return _run(run_of(asked.run, suite, runs_dir), asked.step)
@@ -145,7 +145,7 @@ def _nothing_named(suite: str | None, runs: list[RunDirectory], runs_dir: Path) 
 
 def _saved(run: RunDirectory) -> list[str]:
     """The models of a run, in words."""
-    from codctl.results.about import FINAL
+    from codctl.runs.eval_result import FINAL
     from codctl.train.saved_models import saved_models
 
     try:
@@ -158,14 +158,14 @@ def _saved(run: RunDirectory) -> list[str]:
     return [*kept, *([f"steps {', '.join(steps)}"] if steps else [])]
 
 
-def _run(run: RunDirectory, step: str | None) -> Subject:
+def _run(run: RunDirectory, step: str | None) -> PolicyUnderTest:
     from codctl.evaluate.subject import subject_of_run
     from codctl.train.saved_models import NEWEST
 
     return subject_of_run(run, step or NEWEST)
 
 
-def _model(path: Path) -> Subject:
+def _model(path: Path) -> PolicyUnderTest:
     from codctl.evaluate.subject import subject_of_model
     from codctl.runs.directory import RunDirectory
     from codctl.train.saved_models import checkpoint_named
@@ -174,7 +174,7 @@ def _model(path: Path) -> Subject:
     return _run(RunDirectory(found[0]), found[1]) if found else subject_of_model(str(path))
 
 
-def say_of_an_unknown_training(subject: Subject) -> None:
+def say_of_an_unknown_training(subject: PolicyUnderTest) -> None:
     """Say which world a model plays by default whose folder does not say what it was trained on."""
     from codctl.train.setup import SIDE_FILE, read_side_file
 

@@ -8,29 +8,30 @@ from typing import TYPE_CHECKING, Any
 
 from codctl import quantities
 from codctl.cli import _output
-from codctl.results.about import subject_title
 
 if TYPE_CHECKING:
+    from codctl.runs.eval_result import Curve, PartHead
     from codctl.runs.evaluations import StoredEvaluation
 
 
 def summary(one: StoredEvaluation) -> dict[str, Any]:
     """What a list says about an evaluation."""
-    subject, parts = one.subject, (one.result or one.about).get("parts", [])
+    from codctl.runs.eval_result import Begun, to_json
+
     return {
         "id": one.id,
         "name": one.name,
         "path": str(one.path),
-        "model": subject_title(subject) if subject else None,
-        "subject": subject,
-        "suite": one.about.get("suite"),
-        "worlds": list(dict.fromkeys(f"{part.get('family')} {part.get('preset')}" for part in parts)),
-        "packs": max((part.get("packs", 0) for part in parts), default=None),
-        "success": [_ends(part, curve=one.is_curve) for part in parts if "arms" in part],
+        "model": one.subject.title if one.subject else None,
+        "subject": to_json(one.subject) if one.subject else {},
+        "suite": one.suite,
+        "worlds": list(dict.fromkeys(f"{part.family} {part.preset}" for part in one.parts)),
+        "packs": max((part.packs for part in one.parts), default=None),
+        "success": [_ends(part) for part in one.parts] if one.result else [],
         "state": one.state,
         "problem": one.problem,
         "played": one.played,
-        "trajectories": one.about.get("trajectories"),
+        "trajectories": one.head.trajectories if isinstance(one.head, Begun) else None,
         "changed": one.changed_s,
     }
 
@@ -66,8 +67,13 @@ def _success(ends: Sequence[float]) -> str:
     return " → ".join(quantities.share(value) for value in ends) or "–"
 
 
-def _ends(part: Mapping[str, Any], *, curve: bool) -> list[float]:
+def _ends(part: PartHead) -> list[float]:
     """Success of the first arm at the first and the last position; over several models, of the last of them."""
-    arm: Any = next(iter(part["arms"].values()), None)
-    points = (arm[-1] if curve else arm)["success"] if arm else []
-    return [points[0]["mean"], points[-1]["mean"]] if points else []
+    from codctl.runs.eval_result import PartResult, StepsPart
+
+    points: Curve = ()
+    if isinstance(part, PartResult):
+        points = next((arm.success for arm in part.arms.values()), ())
+    elif isinstance(part, StepsPart):
+        points = next((models[-1].success for models in part.arms.values() if models), ())
+    return [points[0].mean, points[-1].mean] if points else []

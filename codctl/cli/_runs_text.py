@@ -93,12 +93,10 @@ def shown(found: dict[str, Any]) -> str:
 
 
 def _evaluations(evaluations: Sequence[dict[str, Any]]) -> str:
-    from codctl.results.about import model_of_run
-
     rows = [
         [
             one["suite"] if len(one["parts"]) < 2 else f"{one['suite']}, {part['name'] or ''}",
-            model_of_run(one["subject"]),
+            _model(one["subject"]),
             part.get("packs"),
             curve(part.get("success") or []),
             one["state"],
@@ -135,6 +133,7 @@ def _why(attempt: dict[str, Any]) -> str:
 
 def compared(found: dict[str, Any]) -> str:
     from codctl.cod.arms import title_of
+    from codctl.runs.eval_result import Point, of
 
     runs = found["runs"]
     names = [run["name"] for run in runs]
@@ -147,7 +146,7 @@ def compared(found: dict[str, Any]) -> str:
     else:
         blocks.append("the settings are the same")
     for entry in found["success"]:
-        curves = [{point["position"]: with_interval(point) for point in curve or ()} for curve in entry["curves"]]
+        curves = [{p["position"]: with_interval(of(Point, p)) for p in curve or ()} for curve in entry["curves"]]
         places = sorted({place for curve in curves for place in curve})
         points: list[list[object]] = [["model", *map(_model, entry["models"])]]
         points += [[str(position(place)), *(curve.get(place) for curve in curves)] for place in places]
@@ -157,9 +156,9 @@ def compared(found: dict[str, Any]) -> str:
 
 
 def _model(subject: dict[str, Any] | None) -> str | None:
-    from codctl.results.about import model_of_run
+    from codctl.runs.eval_result import Subject, of
 
-    return model_of_run(subject) if subject else None
+    return of(Subject, subject).model if subject else None
 
 
 def _metric(name: str) -> str:

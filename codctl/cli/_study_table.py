@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codctl.cli import _output
 from codctl.quantities import counted, difference, share, with_interval
+
+if TYPE_CHECKING:
+    from codctl.runs.eval_result import Estimate
 
 _MOST_ROWS, _MOST_INCOMPLETE = 60, 10
 
@@ -57,12 +60,18 @@ def _row(cell: Mapping[str, Any]) -> list[str]:
         why = "incomplete" if cell["state"] == "incomplete" else "seeds differ"
         return [*head, why, "", "", ""]
     own, gain, lead = cell["arms"].get("own", ()), cell["gain"].get("own"), cell.get("own_less_none")
-    first, last = (share(own[0]["mean"]), with_interval(own[-1])) if own else ("–", "–")
+    first, last = (share(own[0]["mean"]), with_interval(_estimate(own[-1]))) if own else ("–", "–")
     return [*head, first, last, _change(gain), _change(lead)]
 
 
 def _change(estimate: Mapping[str, float] | None) -> str:
-    return "–" if estimate is None else with_interval(estimate, difference)
+    return "–" if estimate is None else with_interval(_estimate(estimate), difference)
+
+
+def _estimate(found: Mapping[str, float]) -> Estimate:
+    from codctl.runs.eval_result import Estimate
+
+    return Estimate(found["mean"], found["low"], found["high"])
 
 
 def _foot(result: Mapping[str, Any]) -> str:

@@ -3,145 +3,130 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from codctl.cli import _output
 from codctl.cod.strategies import of_result
 from codctl.quantities import counted, difference, number, position, with_interval
 from codctl.results import outcomes, replies
-from codctl.results.about import subject_title
 from codctl.results.statistics import FEW_PACKS
+from codctl.runs.eval_result import AttemptPoint, EvalResult, Fault, Measured, PartResult, Point, Usage
 
 _WIDEST = 4  # positions side by side; of more, each is a line
-Point = Mapping[str, Any]
+_Curve = Sequence[Point | AttemptPoint | Fault]
 
 
-def text(result: Mapping[str, Any]) -> str:
+def text(result: EvalResult) -> str:
     """Everything that a person wants to know, and where the rest lies."""
-    parts = [_part(result["suite"], part, alone=len(result["parts"]) == 1) for part in result["parts"]]
-    return subject_title(result["subject"]) + "\n" + "\n\n".join([*parts, _foot(result)])
+    parts = [_part(result.suite, part, alone=len(result.parts) == 1) for part in result.parts]
+    return result.subject.title + "\n" + "\n\n".join([*parts, _foot(result)])
 
 
-def _part(suite: str, part: Mapping[str, Any], *, alone: bool) -> str:
-    head = suite if alone else part["name"].partition("/")[0]
-    variant = f" {part['variant']}" if part["variant"] else ""
-    packs = counted(part["packs"], "pack")
-    what = f"{head}: {part['family']} {part['preset']}{variant}, {packs} of {part['length']}"
-    why = outcomes.sentences(part)
-    special = of_result(part).describe()
-    lines = [what + (f", {special}" if special else ""), *(f"why: {line}" for line in why)]
+def _part(suite: str, part: PartResult, *, alone: bool) -> str:
+    packs, special = counted(part.packs, "pack"), of_result(part).describe()
+    what = f"{suite if alone else part.evaluation}: {part.world}, {packs} of {part.length}"
+    lines = [what + (f", {special}" if special else ""), *(f"why: {line}" for line in outcomes.sentences(part))]
     lines += [*(f"warning: {line}" for line in replies.sentences(part)), _curves(part, part), *_ended(part)]
-    if part["packs"] < FEW_PACKS:
+    if part.packs < FEW_PACKS:
         lines.append(f"with only {packs} the intervals are wide and rule out little")
     if not outcomes.unread(part):  # else the numbers are of replies that could not be read
         lines += _gains(part)
-    if "solved_by_attempt" in part:
-        lines.append(_solved(part))
-    if foreign := part.get("foreign"):
-        lines += [f"the foreign tasks in between: {foreign['family']} {foreign['preset']}", _curves(part, foreign)]
+    if part.solved_by_attempt is not None:
+        rows = [(name, "solved so far", curve) for name, curve in part.solved_by_attempt.items()]
+        lines.append(_table(rows, {position(p): str(position(p)) for p in part.positions}, "solved by attempt"))
+    if foreign := part.foreign:
+        lines += [f"the foreign tasks in between: {foreign.family} {foreign.preset}", _curves(part, foreign)]
     return "\n".join(lines)
 
 
-def _curves(part: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    rows = [row for arm in found["arms"] for row in _arm(part, found, arm)]
+def _curves(part: PartResult, found: Measured) -> str:
+    rows = [row for arm in found.arms for row in _arm(part, found, arm)]
     # Where accounts are false or facts change, someone else may do better than this policy.
     kind = "ceiling" if of_result(part).has_ceiling else "reference"
-    rows += [(name, kind, curve) for name, curve in found["ceiling_curves"].items()]
-    if "solved_by_attempt" in part:
-        return _table(rows, {p: str(position(p)) for p in found["positions"]}, "position", "attempt")
-    names = {p: f"{position(p)}{' (changed)' if p == part.get('drift_at') else ''}" for p in found["positions"]}
-    return _table(rows, names, "position", "position")
+    rows += [(name, kind, curve) for name, curve in found.ceiling_curves.items()]
+    names = {position(p): f"{position(p)}{' (changed)' if p == part.drift_at else ''}" for p in found.positions}
+    return _table(rows, names, part.axis)
 
 
-def _arm(part: Mapping[str, Any], found: Mapping[str, Any], arm: str) -> list[tuple[str, str, Sequence[Point]]]:
+def _arm(part: PartResult, found: Measured, arm: str) -> list[tuple[str, str, _Curve]]:
     """The measures of an arm; below its success, how many episodes ended without a usable reply."""
-    measures: dict[str, Sequence[Point]] = dict(found["arms"][arm])
-    if arm == "none":
-        measures.pop("hint_correctness", None)  # there is no hint that could be right
-    beside = {
-        kind.replace("_", " "): [point for point in points if point["position"] in found["positions"]]
-        for kind, points in replies.beside(part, arm).items()
-    }
-    shown = {"success": measures.pop("success"), **{kind: points for kind, points in beside.items() if points}}
-    return [(arm, measure, curve) for measure, curve in {**shown, **measures}.items()]
+    curves = found.arms[arm]
+    measures: dict[str, _Curve] = {"success": curves.success}
+    for kind, faults in replies.beside(part, arm).items():
+        if here := [fault for fault in faults if fault.position in found.positions]:
+            measures[kind.replace("_", " ")] = here
+    measures["shaped_reward"] = curves.shaped_reward
+    if arm != "none":  # there is no hint that could be right
+        measures["hint_correctness"] = curves.hint_correctness
+    return [(arm, measure, curve) for measure, curve in measures.items()]
 
 
-def _ended(part: Mapping[str, Any]) -> list[str]:
+def _ended(part: PartResult) -> list[str]:
     """How the episodes of each arm ended, where there is more to say than that they were solved."""
-    found = [table for episode in ("solve", "update") if (table := outcomes.table(part, episode))]
-    told = [table for table in found if len(table.columns) > 1 or table.columns[0] not in ("solved", "written")]
+    found = [table for episode in outcomes.EPISODES if (table := outcomes.table(part, episode))]
+    shown = [table for table in found if len(table.columns) > 1 or table.columns[0] not in ("solved", "written")]
     return [
-        _output.table(["arm", *one.titles], [[arm, *map(str, counts)] for arm, _, counts in one.rows]) for one in told
+        _output.table(["arm", *one.titles], [[arm, *map(str, counts)] for arm, _, counts in one.rows]) for one in shown
     ]
 
 
-def _solved(part: Mapping[str, Any]) -> str:
-    rows = [(name, "solved so far", curve) for name, curve in part["solved_by_attempt"].items()]
-    attempts = {position(p): str(position(p)) for p in part["positions"]}
-    return _table(rows, attempts, "attempt", "solved by attempt")
-
-
-def _table(rows: Sequence[tuple[str, str, Sequence[Point]]], names: Mapping[int, str], key: str, axis: str) -> str:
+def _table(rows: Sequence[tuple[str, str, _Curve]], names: Mapping[int, str], axis: str) -> str:
     """Curves as rows; of a long pack as columns.
 
     Args:
         rows: Arm, measure and points.
-        names: What each place is called.
-        key: Where a point says its place.
+        names: What each place is called, counted from 1.
         axis: What the places are.
     """
-    places = list(names)
-    cells = [{point[key]: _shown(point) for point in curve} for _, _, curve in rows]
-    if len(places) <= _WIDEST:
-        headers = ["arm", "measure", *(f"{axis} {names[place]}" for place in places)]
+    cells = [{_place(point): _shown(point) for point in curve} for _, _, curve in rows]
+    if len(names) <= _WIDEST:
+        headers = ["arm", "measure", *(f"{axis} {name}" for name in names.values())]
         wide = zip(rows, cells, strict=True)
-        return _output.table(headers, [[arm, m, *(c.get(p, "–") for p in places)] for (arm, m, _), c in wide])
+        return _output.table(headers, [[arm, m, *(c.get(p, "–") for p in names)] for (arm, m, _), c in wide])
     shown = [number for number, (_, measure, _) in enumerate(rows) if measure != "shaped_reward"]
     headers = [axis, *(f"{rows[n][0]} {rows[n][1].replace('_', ' ')}" for n in shown)]
-    return _output.table(headers, [[names[place], *(cells[n].get(place, "–") for n in shown)] for place in places])
+    return _output.table(headers, [[name, *(cells[n].get(p, "–") for n in shown)] for p, name in names.items()])
 
 
-def _gains(part: Mapping[str, Any]) -> list[str]:
+def _place(point: Point | AttemptPoint | Fault) -> int:
+    return position(point.position) if isinstance(point, Fault) else point.place
+
+
+def _shown(point: Point | AttemptPoint | Fault) -> str:
+    return f"{point.count} of {point.of}" if isinstance(point, Fault) else with_interval(point)
+
+
+def _gains(part: PartResult) -> list[str]:
     lines = []
-    axis = "attempt" if "solved_by_attempt" in part else "position"
-    for arm, gain in part.get("gain", {}).items():
-        line = (
-            f"{arm}: {with_interval(gain, difference)} from {axis} {position(gain['from'])} to {position(gain['to'])}"
-        )
-        if regret := part.get("regret", {}).get(arm):
-            line += f"; bayes solves {with_interval(regret)} tasks more a pack"
-        lines.append(line)
+    for arm, gain in part.gain.items():
+        ends = f"from {part.axis} {position(gain.start)} to {position(gain.end)}"
+        more = f"; bayes solves {with_interval(part.regret[arm])} tasks more a pack" if arm in part.regret else ""
+        lines.append(f"{arm}: {with_interval(gain, difference)} {ends}{more}")
     return lines
 
 
-def _shown(point: Point) -> str:
-    return f"{point['count']} of {point['of']}" if "count" in point else with_interval(point)
-
-
-def _foot(result: Mapping[str, Any]) -> str:
+def _foot(result: EvalResult) -> str:
     lines = [
-        f"results  {result['folder']}",
-        f"report   {result['folder']}/report.html",
-        f"replies  codctl view {result['folder']} --typical",
+        f"results  {result.folder}",
+        f"report   {result.folder}/report.html",
+        f"replies  codctl view {result.folder} --typical",
     ]
-    if usage := result.get("usage"):
+    if usage := result.usage:
         lines.append(f"used     {_used(usage)}")
-        lines += [f"note     {note}" for note in usage.get("notes", ())]
-    if again := result["to_play_again"]:
+        lines += [f"note     {note}" for note in usage.notes]
+    if again := result.to_play_again:
         # What the server rejects, it rejects again.
-        is_for_good = "lost" not in result.get("replies", {}).get("faults", ("lost",))
-        when = "once the server or the settings are changed, " if is_for_good else ""
+        when = "" if "lost" in result.replies.faults else "once the server or the settings are changed, "
         lines.append(f"again    {counted(again, 'trajectory')} failed: {when}the same command plays them again")
     return "\n".join(lines)
 
 
-def _used(usage: Mapping[str, Any]) -> str:
+def _used(usage: Usage) -> str:
     """Requests, tokens and cost; what the server did not count is unknown."""
-    least = "at least " if usage.get("uncounted") and usage["prompt_tokens"] is not None else ""
-    read, written = (_known(usage[key]) for key in ("prompt_tokens", "completion_tokens"))
-    cost = f", cost {least}{_known(usage['cost'])}" if "cost" in usage else ""
-    unknown = f" ({counted(usage['uncounted'], 'reply')} came without a count)" if usage.get("uncounted") else ""
-    return f"{counted(usage['requests'], 'request')}, {least}{read} tokens read, {written} written{cost}{unknown}"
+    least = "at least " if usage.uncounted and usage.prompt_tokens is not None else ""
+    read, written = map(_known, (usage.prompt_tokens, usage.completion_tokens))
+    cost = "" if usage.cost is None else f", cost {least}{number(usage.cost)}"
+    unknown = f" ({counted(usage.uncounted, 'reply')} came without a count)" if usage.uncounted else ""
+    return f"{counted(usage.requests, 'request')}, {least}{read} tokens read, {written} written{cost}{unknown}"
 
 
 def _known(value: float | None) -> str:

@@ -175,10 +175,8 @@ def _in_foreground(run: RunDirectory, *, current_code: bool, as_json: bool) -> N
 def _say_finished(run: RunDirectory, *, as_json: bool) -> None:
     from codctl.errors import RefusedError
     from codctl.pipeline.results import finished_result
-    from codctl.runs import result_file
 
-    with result_file.shown(run.path):
-        found = finished_result(run, run.config())
+    found = finished_result(run, run.config())
     if found is None:
         raise RefusedError(
             f"run {run.title!r} is finished, but part of its result is missing or damaged",

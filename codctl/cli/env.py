@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from codctl.config.evalspec import EvalSpec
     from codctl.envs.base import Family, Pack
     from codctl.envtools.validate.check import Finding
-    from codctl.evaluate.subject import Subject
+    from codctl.evaluate.subject import PolicyUnderTest
 
 app = typer.Typer(
     help="List, play, generate, validate and measure worlds.", cls=Group, no_args_is_help=True, rich_markup_mode=None
@@ -149,7 +149,7 @@ def play(
     if subject:
         from codctl.envtools.play import watch
 
-        say(f"{subject.describe()['title']}, plays {pack.id}")
+        say(f"{subject.describe().title}, plays {pack.id}")
         game = watch(subject, spec, pack, say)
     elif policy:
         game = play_by_policy(pack, spec.rendering, policy, say=say)
@@ -161,7 +161,7 @@ def play(
     _output.result("env play", value, _play_text.told(game, pack, spec.rendering), as_json=as_json)
 
 
-def _subject(run: str | None, step: str | None, model: Path | None, runs_dir: Path) -> Subject | None:
+def _subject(run: str | None, step: str | None, model: Path | None, runs_dir: Path) -> PolicyUnderTest | None:
     """The model that is watched."""
     if run:
         from codctl.evaluate.subject import subject_of_run
@@ -177,7 +177,7 @@ def _subject(run: str | None, step: str | None, model: Path | None, runs_dir: Pa
 
 def _spec(
     family: Family,
-    subject: Subject | None,
+    subject: PolicyUnderTest | None,
     preset: str | None,
     variant: str | None,
     length: int | None,

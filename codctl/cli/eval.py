@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,7 +32,7 @@ from codctl.errors import UsageError
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config
-    from codctl.evaluate.subject import Subject
+    from codctl.evaluate.subject import PolicyUnderTest
     from codctl.evaluate.suite import Plan
 
 _USUAL = "position-curve"
@@ -142,7 +142,8 @@ def _play(planned: Plan, runs_dir: Path, *, fresh: bool, opens: bool, shows: boo
     from codctl.evaluate.suite import refuse_unplayed, run_suite
     from codctl.evaluate.suite_result import finished
     from codctl.evaluate.watched import Watch
-    from codctl.runs import code, result_file
+    from codctl.runs import code
+    from codctl.runs.eval_result import to_json
 
     if any(part.packs == 1 for part in planned.parts):
         _output.talk("one pack: the intervals show how little it says, and the arm shuffled needs a second one")
@@ -156,15 +157,13 @@ def _play(planned: Plan, runs_dir: Path, *, fresh: bool, opens: bool, shows: boo
         _track(planned)
     if watch and not watch.seen:
         _output.talk(f"it was played before: codctl view {planned.digest[:8]} --pack 0 shows it")
-    with result_file.shown(planned.folder / "result.json"):
-        said = "" if as_json else text(found)
     if not as_json:
-        _output.result("eval", found, said, as_json=False)
+        _output.result("eval", {}, text(found), as_json=False)
     if opens:
         open_page(planned.folder / "report.html")
     refuse_unplayed(found)
     if as_json:
-        _output.result("eval", found, "", as_json=True)
+        _output.result("eval", to_json(found), "", as_json=True)
 
 
 def _track(planned: Plan) -> None:
@@ -196,6 +195,7 @@ def _every(
     from codctl.config.resources import split
     from codctl.evaluate.over_steps import plan_every, run_every
     from codctl.runs import code
+    from codctl.runs.eval_result import to_json
 
     if asked.subject() not in ([], ["--run"]) or asked.step is not None:
         raise UsageError("--every-checkpoint evaluates all saved models of a run", hint="--run RUN --every-checkpoint")
@@ -210,9 +210,9 @@ def _every(
     _prepare(settings)
     code.fix(runs_dir)
     with open_display(10.0) as display:
-        found: dict[str, Any] = run_every(planned, display, fresh=fresh)
+        found = run_every(planned, display, fresh=fresh)
         _track(planned.plans[0])
-    _output.result("eval", found, text(found), as_json=as_json)
+    _output.result("eval", to_json(found), text(found), as_json=as_json)
     if opens:
         open_page(planned.folder / "report.html")
 
@@ -247,13 +247,13 @@ def _submit(planned: Plan, runs_dir: Path, where: str, *, fresh: bool, as_json: 
     subject = planned.subject
     # Until the job begins, the run may have saved a newer model: it plays the one that was found now.
     chosen = ["--run", subject.name, "--step", subject.saved.label] if subject.saved else []
-    _send([subject.describe()["title"]], chosen, subject, planned.folder, runs_dir, where, as_json=as_json)
+    _send([subject.describe().title], chosen, subject, planned.folder, runs_dir, where, as_json=as_json)
 
 
 def _send(
     head: Sequence[str],
     chosen: Sequence[str],
-    subject: Subject,
+    subject: PolicyUnderTest,
     folder: Path,
     runs_dir: Path,
     where: str,

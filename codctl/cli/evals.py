@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +16,9 @@ from codctl.cli._browser import open_page
 from codctl.cli._evals_text import listed, summary
 from codctl.cli._help import Command, Group
 from codctl.cli._options import RUNS_DIR, Json, OpenPage, RunsDir
+
+if TYPE_CHECKING:
+    from codctl.runs.eval_result import EvalResult, StepsResult
 
 app = typer.Typer(
     help="List, show, compare and delete evaluations.", cls=Group, no_args_is_help=True, rich_markup_mode=None
@@ -48,7 +52,7 @@ def list_(
     found = [
         summary(one)
         for one in list_evaluations(runs_dir)
-        if name in (None, one.subject.get("name")) and suite in (None, one.about.get("suite"))
+        if name in (None, one.subject.name if one.subject else "") and suite in (None, one.suite)
     ]
     text = listed(found) if found else f"no such evaluations in {runs_dir}; `codctl eval --suite NAME` plays one"
     _output.result("evals list", {"evaluations": found}, text, as_json=as_json)
@@ -58,17 +62,16 @@ def list_(
 def show(name: Name, opens: OpenPage = False, runs_dir: RunsDir = RUNS_DIR, as_json: Json = False) -> None:
     """Show the result of an evaluation again."""
     from codctl.errors import UsageError
-    from codctl.runs import result_file
+    from codctl.runs.eval_result import to_json
     from codctl.runs.evaluations import find_evaluation
 
     one = find_evaluation(runs_dir, name)
     if one.result is None:
-        command = shlex.join(one.about.get("command", [])) or "the command that began it"
-        raise UsageError(f"{one.name} has no result yet", where=str(one.path), hint=f"{command} plays the rest")
-    result = {**one.result, "folder": str(one.path)}
-    with result_file.shown(one.path / "result.json"):
-        text = _text(result, curve=one.is_curve)
-    _output.result("evals show", result, text, as_json=as_json)
+        command = shlex.join(one.head.command) if one.head else "the command that began it"
+        why = f"is damaged: {one.problem}" if one.problem else "has no result yet"
+        raise UsageError(f"{one.name} {why}", where=str(one.path), hint=f"{command} plays the rest")
+    result = replace(one.result, folder=str(one.path))
+    _output.result("evals show", to_json(result), _text(result), as_json=as_json)
     if opens:
         open_page(one.path / "report.html")
 
@@ -91,15 +94,16 @@ def compare(
     from codctl.cli._comparison_table import text
     from codctl.errors import UsageError
     from codctl.evaluate.compare_evaluations import compare_stored
+    from codctl.runs.eval_result import to_json
     from codctl.runs.evaluations import find_evaluation
 
     found = list({one.path: one for one in (find_evaluation(runs_dir, name) for name in names)}.values())
     if len(found) < 2:
         raise UsageError("comparing takes two evaluations or more", hint=f"codctl evals compare {names[0]} OTHER")
     result = compare_stored(found, runs_dir, ["codctl", *sys.argv[1:]], out)
-    _output.result("evals compare", result, text(result), as_json=as_json)
+    _output.result("evals compare", to_json(result), text(result), as_json=as_json)
     if opens:
-        open_page(Path(result["report"]))
+        open_page(Path(result.report))
 
 
 @app.command(cls=Command)
@@ -127,10 +131,11 @@ def rm(
     _output.result("evals rm", {"removed": [str(one.path) for one in found]}, text, as_json=as_json)
 
 
-def _text(result: dict[str, Any], *, curve: bool) -> str:
+def _text(result: EvalResult | StepsResult) -> str:
     from codctl.cli import _steps_table, _suite_table
+    from codctl.runs.eval_result import EvalResult
 
-    return _steps_table.text(result) if curve else _suite_table.text(result)
+    return _suite_table.text(result) if isinstance(result, EvalResult) else _steps_table.text(result)
 
 
 def _agrees(as_json: bool) -> bool:

@@ -7,7 +7,7 @@ A strategy is a class; one outside this package is named by an entry point of th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, ClassVar, Literal
@@ -18,6 +18,7 @@ from codctl.envs.base import Family, Pack, Slot
 from codctl.envs.registry import get_family
 from codctl.errors import PreflightError, UsageError
 from codctl.quantities import position
+from codctl.runs.eval_result import PartHead
 from codctl.seeds import derive_seed
 
 Regular = Callable[[int], Pack]
@@ -86,11 +87,16 @@ def strategy_of(spec: EvalSpec) -> Strategy:
         raise UsageError(f"strategy {spec.strategy} cannot be made: {error}", where="strategy_options") from error
 
 
-def of_result(part: Mapping[str, Any]) -> Strategy:
-    """The strategy of a stored result, with its parameters; a plain one where it is not installed here."""
-    keys = {key: part[key] for key, owner in STRATEGY_KEYS.items() if owner == part["strategy"] and key in part}
+def of_result(part: PartHead) -> Strategy:
+    """The strategy of a stored result, with its parameters."""
+    mine = [key for key, owner in STRATEGY_KEYS.items() if owner == part.strategy]
+    return stored_strategy(part.strategy, **{key: getattr(part, key) for key in mine if getattr(part, key, None)})
+
+
+def stored_strategy(name: str, **parameters: object) -> Strategy:
+    """A strategy that a file names; a plain one where it is not installed here."""
     try:
-        return strategy_class(part["strategy"])(**keys)
+        return strategy_class(name)(**parameters)
     except (UsageError, PreflightError, TypeError):
         return Cod()
 

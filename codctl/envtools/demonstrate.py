@@ -22,7 +22,7 @@ from codctl.config.evalspec import EvalSpec
 from codctl.envs.base import Rendering
 from codctl.envs.registry import get_family
 from codctl.errors import RefusedError, StageError
-from codctl.evaluate.subject import Performer, Subject, identity_of, open_subject
+from codctl.evaluate.subject import PolicyRunner, PolicyUnderTest, identity_of, open_runner
 from codctl.files.atomic import storage_errors, write_text
 from codctl.files.seal import is_sealed, read_info, sealing
 from codctl.learner.demonstrations import FILE, FORMAT, Demonstration, prompts_digest
@@ -66,7 +66,7 @@ class DemonstrationSpec:
         )
 
 
-def demonstrate(subject: Subject, spec: DemonstrationSpec, out: Path, progress: Progress) -> dict[str, Any]:
+def demonstrate(subject: PolicyUnderTest, spec: DemonstrationSpec, out: Path, progress: Progress) -> dict[str, Any]:
     """Play what is not played yet, and write the folder; what it was sealed with, and `written`.
 
     Finished packs are kept in a journal beside the folder, so that the same command continues.
@@ -84,7 +84,7 @@ def demonstrate(subject: Subject, spec: DemonstrationSpec, out: Path, progress: 
     if missing:
         if subject.folder:
             progress.update("loading the model", 0, 0, {})
-        performer = open_subject(subject, out.with_name(f"{out.name}.engine.log"), [spec.as_evaluation()])
+        performer = open_runner(subject, out.with_name(f"{out.name}.engine.log"), [spec.as_evaluation()])
         asyncio.run(_Playing(performer, spec, journal, progress).play(missing))
     if lost := [number for number in range(spec.packs) if number not in journal.packs]:
         raise StageError(
@@ -92,7 +92,7 @@ def demonstrate(subject: Subject, spec: DemonstrationSpec, out: Path, progress: 
             where=str(journal.path),
             hint="the same command plays them again",
         )
-    info = {**about, "by": subject.describe()["title"], **_summary(spec, journal.packs), "codctl": codctl.__version__}
+    info = {**about, "by": subject.describe().title, **_summary(spec, journal.packs), "codctl": codctl.__version__}
     if not info["kept"]["episodes"]:
         raise StageError(
             f"nothing to keep: none of {counted(info['played']['tasks'], 'task')} was solved",
@@ -167,7 +167,7 @@ class _Heard:
 
 
 class _Playing:
-    def __init__(self, performer: Performer, spec: DemonstrationSpec, journal: _Journal, progress: Progress) -> None:
+    def __init__(self, performer: PolicyRunner, spec: DemonstrationSpec, journal: _Journal, progress: Progress) -> None:
         self._performer, self._spec, self._journal, self._progress = performer, spec, journal, progress
         self._player: Player = performer.player(spec.as_evaluation())
         self._family = get_family(spec.family)
@@ -188,8 +188,8 @@ class _Playing:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-            if performer.settle:
-                await performer.settle()
+            if performer.final_check:
+                await performer.final_check()
         finally:
             if performer.close:
                 await performer.close()

@@ -16,7 +16,7 @@ from codctl.cod.trajectory import Trajectory
 from codctl.config.evalspec import EvalSpec
 from codctl.envs.base import Family, Pack, Rendering
 from codctl.envtools.seats import Ask, ModelsSeat, PersonsSeat, PolicysSeat, Say, Seat, WatchedSeat
-from codctl.evaluate.subject import Performer, Subject, home_of, open_subject
+from codctl.evaluate.subject import PolicyRunner, PolicyUnderTest, open_runner, training_defaults
 
 _SEED = 0
 
@@ -81,7 +81,7 @@ def play_by_policy(pack: Pack, rendering: Rendering, name: str, *, say: Say) -> 
     return _by_seat(pack, rendering, PolicysSeat(EachFamily(name), say), say)
 
 
-def play_by_model(pack: Pack, performer: Performer, player: Player, *, say: Say) -> Game:
+def play_by_model(pack: Pack, performer: PolicyRunner, player: Player, *, say: Say) -> Game:
     """Watch a model.
 
     Args:
@@ -156,9 +156,9 @@ class Wanted:
     rendering: Rendering | None
 
 
-def spec_of(subject: Subject, family: Family, wanted: Wanted) -> EvalSpec:
+def spec_of(subject: PolicyUnderTest, family: Family, wanted: Wanted) -> EvalSpec:
     """How a model plays packs of a family."""
-    home = home_of(subject)
+    home = training_defaults(subject)
     trained = next((world for world in home.worlds if world.family == family.name), None)
     preset = trained.preset if trained and trained.preset in family.presets else family.presets[0]
     values = dict(home.defaults) | {"family": family.name, "preset": preset}
@@ -166,11 +166,11 @@ def spec_of(subject: Subject, family: Family, wanted: Wanted) -> EvalSpec:
     return EvalSpec.model_validate(values | {key: value for key, value in vars(wanted).items() if value is not None})
 
 
-def watch(subject: Subject, spec: EvalSpec, pack: Pack, say: Say) -> Game:
+def watch(subject: PolicyUnderTest, spec: EvalSpec, pack: Pack, say: Say) -> Game:
     """Load the model and let it play."""
     from codctl.train.setup import prepare_process
 
     prepare_process(subject.config.runtime.threads if subject.config else 2)
     with TemporaryDirectory(prefix="codctl-play-") as scratch:
-        performer = open_subject(subject, Path(scratch) / "engine.log")
+        performer = open_runner(subject, Path(scratch) / "engine.log")
         return play_by_model(pack, performer, performer.player(spec), say=say)

@@ -5,24 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from codctl import __version__
 from codctl.errors import UsageError
-from codctl.files import reader
 from codctl.files.atomic import storage_errors, write_text
 from codctl.report.comparison_page import render
-from codctl.results.about import subject_title
-from codctl.results.comparison import Played, compare
-from codctl.runs import result_file
+from codctl.results.comparison import Compared, ComparedModel, Comparison, Table, compare
+from codctl.results.rows import read_rows
+from codctl.runs.eval_result import EvalResult, PartResult
 from codctl.runs.evaluations import EVALUATIONS, StoredEvaluation
 
-_COLUMNS = ["part", "arm", "pack", "number", "position", "foreign", "success"]
+_COLUMNS = ("arm", "number", "pack", "position", "success")
 
 
 def compare_stored(
     found: Sequence[StoredEvaluation], runs_dir: Path, command: Sequence[str], out: Path | None = None
-) -> dict[str, Any]:
+) -> Comparison:
     """Compare evaluations on the packs that all have, and write the page.
 
     Args:
@@ -34,46 +32,44 @@ def compare_stored(
     Raises:
         UsageError: One has no result, or nothing is common.
     """
-    played = [_played(one) for one in found]
-    with result_file.shown(found[0].path.parent):
-        parts = compare(played)
+    results = [_result(one) for one in found]
+    parts = compare([_compared(one, result) for one, result in zip(found, results, strict=True)])
+    models = tuple(
+        ComparedModel(result.subject.title, result.subject, result.suite, str(one.path))
+        for one, result in zip(found, results, strict=True)
+    )
     page = out or runs_dir / EVALUATIONS / f"compare-{_digest(found)}.html"
-    result = {
-        "models": [_model(one) for one in found],
-        "parts": parts,
-        "report": str(page),
-        "command": list(command),
-        "codctl_version": __version__,
-    }
+    comparison = Comparison(models, parts, str(page), tuple(command), __version__)
     with storage_errors(page):
         page.parent.mkdir(parents=True, exist_ok=True)
-    write_text(page, render(result))
-    return result
+    write_text(page, render(comparison))
+    return comparison
 
 
-def _model(one: StoredEvaluation) -> dict[str, Any]:
-    return {
-        "title": subject_title(one.subject),
-        "subject": one.subject,
-        "suite": one.about.get("suite"),
-        "evaluation": str(one.path),
-    }
-
-
-def _played(one: StoredEvaluation) -> Played:
-    import pyarrow.parquet as pq
-
+def _result(one: StoredEvaluation) -> EvalResult:
     if one.is_curve:
         hint = "compare the evaluations of its checkpoints: codctl evals list"
         raise UsageError(f"{one.name} sums up several models", hint=hint)
-    if one.result is None:
+    if not isinstance(one.result, EvalResult):
         raise UsageError(f"{one.name} has no result yet", where=str(one.path), hint="play it to the end first")
-    try:
-        with reader.open_file(one.path / "rows.parquet") as file:
-            rows = pq.read_table(file, columns=_COLUMNS).to_pylist()
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"its rows cannot be read: {error}", where=str(one.path / "rows.parquet")) from error
-    return Played(one.name, subject_title(one.subject), one.result["parts"], rows)
+    return one.result
+
+
+def _compared(one: StoredEvaluation, result: EvalResult) -> Compared:
+    tables: dict[tuple[str, str], Table] = {}
+    for part in result.parts:
+        tables |= {(part.name, arm): table for arm, table in _tables(one.path, part).items()}
+    return Compared(one.name, result.parts, tables)
+
+
+def _tables(folder: Path, part: PartResult) -> dict[str, Table]:
+    """Success of each pack of a part, by arm."""
+    found: dict[str, Table] = {}
+    columns = read_rows(folder, part.name, _COLUMNS).to_pydict()
+    for arm, number, pack, position, success in zip(*(columns[name] for name in _COLUMNS), strict=True):
+        if success is not None:
+            found.setdefault(arm, {}).setdefault((number, pack), {}).setdefault(position, []).append(success)
+    return found
 
 
 def _digest(found: Sequence[StoredEvaluation]) -> str:

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 from codctl import __version__
 from codctl.config.resources import with_resources
 from codctl.errors import StageError
 from codctl.evaluate.subject import subject_of
 from codctl.evaluate.suite import Plan, folder_name, plan, run_suite
-from codctl.files.atomic import make_folder, write_json, write_text
+from codctl.evaluate.suite_result import PAGE
+from codctl.files.atomic import make_folder, write_text
 from codctl.report.steps_page import render
 from codctl.results import replies
-from codctl.results.about import EVERY, subject_title
-from codctl.runs import machine
+from codctl.runs import eval_result, machine
 from codctl.runs.directory import RunDirectory
-from codctl.runs.evaluations import ABOUT, EVALUATIONS, RESULT
+from codctl.runs.eval_result import (
+    EVERY,
+    HEAD,
+    RESULT,
+    EvalResult,
+    PartHead,
+    StepPoint,
+    StepsHead,
+    StepsModel,
+    StepsPart,
+    StepsResult,
+    Subject,
+)
+from codctl.runs.evaluations import EVALUATIONS
 from codctl.runs.progress import Progress
 from codctl.train.saved_models import SavedModel, saved_models
-
-_PART = ("name", "family", "preset", "variant", "strategy", "rendering", "split", "packs", "length", "positions")
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,7 @@ def plan_every(
     return StepsPlan(run, plans, digest, runs_dir / EVALUATIONS / name, command)
 
 
-def run_every(planned: StepsPlan, progress: Progress, *, fresh: bool = False) -> dict[str, Any]:
+def run_every(planned: StepsPlan, progress: Progress, *, fresh: bool = False) -> StepsResult:
     """Play what is missing of each model, and write the curve and its page.
 
     Raises:
@@ -89,13 +99,15 @@ def run_every(planned: StepsPlan, progress: Progress, *, fresh: bool = False) ->
     """
     results = []
     for one in planned.plans:
-        title = one.subject.describe()["title"]
-        results.append(run_suite(one, _Named(progress, title.partition(", ")[2]), fresh=fresh))
-    result = _sum_up(planned, results)
+        title = one.subject.describe().model
+        results.append(run_suite(one, _Named(progress, title), fresh=fresh))
+    head = _head(planned, results)
+    parts = tuple(_part(number, results) for number in range(len(results[0].parts)))
+    result = StepsResult(**vars(head), parts=parts)
     make_folder(planned.folder)
-    write_json(planned.folder / ABOUT, {key: value for key, value in result.items() if key != "parts"})
-    write_text(planned.folder / "report.html", render(result))
-    write_json(planned.folder / RESULT, result)
+    eval_result.write(planned.folder / HEAD, head)
+    write_text(planned.folder / PAGE, render(result))
+    eval_result.write(planned.folder / RESULT, result)
     return result
 
 
@@ -104,49 +116,45 @@ def _once(models: Sequence[SavedModel]) -> list[SavedModel]:
     return list({model.step: model for model in models}.values())
 
 
-def _sum_up(planned: StepsPlan, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _head(planned: StepsPlan, results: Sequence[EvalResult]) -> StepsHead:
     suite = planned.plans[0].suite
-    subject = {"kind": "run", "name": planned.run.title, "checkpoint": EVERY, "models": len(results)}
-    return {
-        "kind": EVERY,
-        "suite": suite.name,
-        "description": suite.description,
-        "digest": planned.digest,
-        "subject": {**subject, "title": subject_title(subject)},
-        "folder": str(planned.folder),
-        "command": list(planned.command),
-        "codctl_version": __version__,
-        "machine": machine.describe(),
-        "seconds": round(sum(result["seconds"] for result in results), 3),
-        "failed_episodes": sum(result["failed_episodes"] for result in results),
-        "to_play_again": sum(result["to_play_again"] for result in results),
-        "warnings": [
-            f"step {result['subject']['step']}: {line}"
+    return StepsHead(
+        suite=suite.name,
+        description=suite.description,
+        digest=planned.digest,
+        subject=Subject(kind="run", name=planned.run.title, checkpoint=EVERY, models=len(results)),
+        folder=str(planned.folder),
+        command=list(planned.command),
+        codctl_version=__version__,
+        machine=machine.describe(),
+        seconds=round(sum(result.seconds for result in results), 3),
+        failed_episodes=sum(result.failed_episodes for result in results),
+        to_play_again=sum(result.to_play_again for result in results),
+        warnings=tuple(
+            f"step {result.subject.step}: {line}"
             for result in results
-            for part in result["parts"]
+            for part in result.parts
             for line in replies.sentences(part)
-        ],
-        "models": [{**result["subject"], "evaluation": result["folder"]} for result in results],
-        "parts": [_part(number, results) for number in range(len(results[0]["parts"]))],
-    }
+        ),
+        models=tuple(StepsModel(**vars(result.subject), evaluation=result.folder) for result in results),
+    )
 
 
-def _part(number: int, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _part(number: int, results: Sequence[EvalResult]) -> StepsPart:
     """One part of the suite: for each arm its success by step."""
-    parts = [result["parts"][number] for result in results]
-    steps = [result["subject"]["step"] for result in results]
-    arms = {
-        arm: [
-            {
-                "step": step,
-                "success": part["arms"][arm]["success"],
-                **({"gain": part["gain"][arm]} if arm in part.get("gain", {}) else {}),
-            }
-            for step, part in zip(steps, parts, strict=True)
-        ]
-        for arm in parts[0]["arms"]
-    }
-    return {**{key: parts[0][key] for key in _PART}, "arms": arms, "ceiling_curves": parts[0]["ceiling_curves"]}
+    parts = [(result.subject.step or 0, result.parts[number]) for result in results]
+    first = parts[0][1]
+    return StepsPart(
+        **{name.name: getattr(first, name.name) for name in fields(PartHead)},
+        rendering=first.rendering,
+        split=first.split,
+        positions=first.positions,
+        arms={
+            arm: tuple(StepPoint(step, part.success(arm), part.gain.get(arm)) for step, part in parts)
+            for arm in first.arms
+        },
+        ceiling_curves=first.ceiling_curves,
+    )
 
 
 class _Named:

@@ -9,7 +9,6 @@ from itertools import zip_longest
 from typing import Any
 
 from codctl.cod.arms import arm_class, play_order
-from codctl.cod.positions import row
 from codctl.cod.references import cheapest_rendering, reference_player, references
 from codctl.cod.rollout import Player
 from codctl.cod.strategies import draw_pack, strategy_of
@@ -19,7 +18,8 @@ from codctl.envs.registry import get_family
 from codctl.evaluate.tally import CountedHints, Report, Tally
 from codctl.evaluate.watched import Watch
 from codctl.results.journal import Journal, MemoryJournal, Record, Unit
-from codctl.results.summary import Evaluation, summarise
+from codctl.results.rows import row_of
+from codctl.results.summary import Summary, summarise
 from codctl.results.transcript import packed, transcribe
 from codctl.results.walkthrough import CANDIDATES, tell
 
@@ -28,7 +28,7 @@ STORED_PACKS = 1000  # as `tracking.trajectory_packs`
 SCRIPTED_AT_ONCE = 8  # a policy never waits, so that more at once would only keep Ctrl-C waiting
 
 
-def evaluate(player: Player, spec: EvalSpec, report: Report, journal: Journal | None = None) -> Evaluation:
+def evaluate(player: Player, spec: EvalSpec, report: Report, journal: Journal | None = None) -> Summary:
     """Play an evaluation to its end and sum it up. What a killed one had played whole is not played again.
 
     Args:
@@ -191,7 +191,7 @@ class _Playing:
 
     def _leg(self, leg: _Leg, packs: Mapping[int, Pack], block: range) -> Iterator[Coroutine[Any, Any, None]]:
         donors = self._donors(leg, packs, block)
-        donated = {packs[number].id: own.hints or [] for number, own in donors.items()}
+        donated = {packs[number].id: own.hints or () for number, own in donors.items()}
         hints = leg.player.hints if leg.is_reference else arm_class(leg.arm)(self.spec.rendering, donated)
         player = replace(leg.player, hints=CountedHints(hints, self.tally, leg.arm))
         return (self._one(leg, player, n, pack, donors.get(n)) for n, pack in packs.items())
@@ -208,11 +208,11 @@ class _Playing:
         record = Record(
             unit=self._unit(leg, number),
             pack_id=pack.id,
-            rows=[
-                row(e, updates.get(e.position), foreign=slot.foreign)
+            rows=tuple(
+                row_of(e, updates.get(e.position), foreign=slot.foreign)
                 for e, slot in zip(solves, pack.slots, strict=True)
-            ],
-            hints=[e.hints for e in solves] if is_own else None,
+            ),
+            hints=tuple(e.hints for e in solves) if is_own else None,
             told=tell(pack, trajectory, cheapest_rendering([pack.slots[0].family])) if is_told else None,
             again=has_failed and self.retries_failed,
             transcript=packed(transcribe(trajectory, pack, player.chat, player.settings.rendering))

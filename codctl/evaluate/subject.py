@@ -1,4 +1,4 @@
-"""The subject of an evaluation: its training worlds, its identity, and the player made from it."""
+"""The policy under test: its training worlds, its identity, and the runner made from it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from codctl.cod.rollout import Player
 from codctl.config.evalspec import EvalSpec
 from codctl.config.schema import Config, SamplingConfig, WorldConfig
 from codctl.engines.provider import Opening, provider_of
-from codctl.evaluate.suites.expansion import Home, World
+from codctl.evaluate.suites.expansion import Defaults, World
 from codctl.files.atomic import temp_sibling
 from codctl.files.seal import read_hashes, sha256_of
 from codctl.models import hub
@@ -26,8 +26,8 @@ from codctl.models.model_checks import check_tokenizer
 from codctl.models.model_files import understood
 from codctl.models.models import base_folder, check_folder, check_model, load_chat, load_tokenizer
 from codctl.plan.placement import place
-from codctl.results.about import subject_title
 from codctl.runs.directory import RunDirectory
+from codctl.runs.eval_result import Subject
 from codctl.train import foreign
 from codctl.train.saved_models import NEWEST, SavedModel, choose, lay_out
 from codctl.train.setup import SIDE_FILE, load_speaker, open_in_process, read_side_file, rollout_settings
@@ -42,7 +42,7 @@ _ENDPOINT_WAIT_S = 24 * 3600.0  # its engine has its own deadline for each try
 
 
 @dataclass(frozen=True)
-class Subject:
+class PolicyUnderTest:
     """What is evaluated.
 
     Attributes:
@@ -70,21 +70,25 @@ class Subject:
         """Where and how it runs."""
         return self.resources or self.config or Config()
 
-    def describe(self) -> dict[str, Any]:
-        """What result.json says about it; `title` is the first line of its tables and pages."""
-        found: dict[str, Any] = {"kind": self.kind, "name": self.name}
-        if self.saved and self.config:
-            found |= {"checkpoint": self.saved.label, "step": self.saved.step, "steps": self.config.train.steps}
-        if self.folder:
-            found["folder"] = str(self.saved.checkpoint if self.saved and self.saved.checkpoint else self.folder)
-            found |= {"dtype": self.settings.model.dtype, "engine": self.settings.engine.kind}
-        if self.endpoint:
-            found["endpoint"] = self.endpoint.url
-        return {**found, "title": subject_title(found)}
+    def describe(self) -> Subject:
+        """What result.json says about it."""
+        of_run = self.saved if self.config else None
+        place = self.saved.checkpoint if self.saved and self.saved.checkpoint else self.folder
+        return Subject(
+            kind=self.kind,
+            name=self.name,
+            checkpoint=of_run.label if of_run else None,
+            step=of_run.step if of_run else None,
+            steps=self.config.train.steps if of_run and self.config else None,
+            folder=str(place) if self.folder else None,
+            dtype=self.settings.model.dtype if self.folder else None,
+            engine=self.settings.engine.kind if self.folder else None,
+            endpoint=self.endpoint.url if self.endpoint else None,
+        )
 
 
 @dataclass(frozen=True)
-class Performer:
+class PolicyRunner:
     """A subject that is ready to play.
 
     Attributes:
@@ -93,7 +97,7 @@ class Performer:
         retries_failed: Whether its failures may pass, as those of a server.
         check: Asks whether it can play at all, and starts what it needs; BackendError when not. All that follows is in
             the same event loop.
-        settle: Asks, where the last that was played failed, whether it still can; BackendError when not.
+        final_check: Asks, where the last that was played failed, whether it still can; BackendError when not.
         usage: What it has used so far: requests, tokens, cost.
         close: Ends it.
         chat: Its chat template, where codctl applies it.
@@ -103,13 +107,13 @@ class Performer:
     at_once: int
     retries_failed: bool = False
     check: Callable[[], Awaitable[None]] | None = None
-    settle: Callable[[], Awaitable[None]] | None = None
+    final_check: Callable[[], Awaitable[None]] | None = None
     usage: Callable[[], dict[str, Any]] = dict
     close: Callable[[], Awaitable[None]] | None = None
     chat: TemplateChat | None = None
 
 
-def subject_of_run(run: RunDirectory, step: str = NEWEST) -> Subject:
+def subject_of_run(run: RunDirectory, step: str = NEWEST) -> PolicyUnderTest:
     """A saved model of a run, by default the newest.
 
     Raises:
@@ -120,12 +124,12 @@ def subject_of_run(run: RunDirectory, step: str = NEWEST) -> Subject:
     return subject_of(run, config, choose(run, config, step))
 
 
-def subject_of(run: RunDirectory, config: Config, saved: SavedModel) -> Subject:
+def subject_of(run: RunDirectory, config: Config, saved: SavedModel) -> PolicyUnderTest:
     found, config = foreign.withheld(run, config)
-    return Subject("run", run.title, saved.folder, config, saved=saved, withheld=found)
+    return PolicyUnderTest("run", run.title, saved.folder, config, saved=saved, withheld=found)
 
 
-def subject_of_model(name: str) -> Subject:
+def subject_of_model(name: str) -> PolicyUnderTest:
     """A model folder, or a model of the hub's cache.
 
     Raises:
@@ -133,19 +137,19 @@ def subject_of_model(name: str) -> Subject:
     """
     folder = hub.located(name)
     check_folder(folder)
-    return Subject("model", name, folder)
+    return PolicyUnderTest("model", name, folder)
 
 
-def home_of(subject: Subject) -> Home:
+def training_defaults(subject: PolicyUnderTest) -> Defaults:
     """The worlds of its training, and the budgets it was trained with."""
     if subject.kind == "policy":
         # It reads no hints, so that the other arms would only repeat the first.
-        return Home(defaults={"rendering": "compact"}, arms=("own",))
+        return Defaults(defaults={"rendering": "compact"}, arms=("own",))
     if subject.config:
         return _home(subject.config.world, subject.config.sampling.model_dump(mode="json"))
     side = read_side_file(subject.folder) if subject.folder else {}
     if "world" not in side or subject.folder is None:
-        return Home()
+        return Defaults()
     with understood("it cannot be read", subject.folder / SIDE_FILE, "delete it, and give preset= and rendering="):
         world = WorldConfig.model_validate(side["world"])
         known = {key: value for key, value in dict(side.get("sampling", {})).items() if key in _SAMPLING}
@@ -153,13 +157,13 @@ def home_of(subject: Subject) -> Home:
     return _home(world, known)
 
 
-def _home(world: WorldConfig, sampling: dict[str, Any]) -> Home:
+def _home(world: WorldConfig, sampling: dict[str, Any]) -> Defaults:
     budgets = {key: sampling[key] for key in _SAMPLING if key in sampling}
     worlds = tuple(World(part.family, part.preset, part.variant) for part in world.parts)
-    return Home(worlds, {"rendering": world.rendering, "length": world.length, **budgets})
+    return Defaults(worlds, {"rendering": world.rendering, "length": world.length, **budgets})
 
 
-def identity_of(subject: Subject) -> dict[str, Any]:
+def identity_of(subject: PolicyUnderTest) -> dict[str, Any]:
     """What tells it from others, whatever it is called and wherever it lies: for a model every byte of its folder."""
     if subject.kind == "policy":
         return {"policy": subject.name}
@@ -192,7 +196,7 @@ def _changed(before: Config, now: Config) -> dict[str, Any]:
     return {"changed": changed} if changed else {}
 
 
-def open_subject(subject: Subject, log: Path, parts: Sequence[EvalSpec] = ()) -> Performer:
+def open_runner(subject: PolicyUnderTest, log: Path, parts: Sequence[EvalSpec] = ()) -> PolicyRunner:
     """Make it ready to play: load the model, or connect to the server.
 
     Args:
@@ -206,7 +210,7 @@ def open_subject(subject: Subject, log: Path, parts: Sequence[EvalSpec] = ()) ->
     return _open(subject, log, parts)
 
 
-def _from_checkpoint(subject: Subject, log: Path) -> Performer:
+def _from_checkpoint(subject: PolicyUnderTest, log: Path) -> PolicyRunner:
     """Lay the model out beside the evaluation, with a name that `codctl runs clean` knows, and remove it afterwards."""
     assert subject.config is not None
     assert subject.saved is not None
@@ -227,11 +231,13 @@ def _from_checkpoint(subject: Subject, log: Path) -> Performer:
     return replace(performer, close=close)
 
 
-def _open(subject: Subject, log: Path, parts: Sequence[EvalSpec] = ()) -> Performer:
+def _open(subject: PolicyUnderTest, log: Path, parts: Sequence[EvalSpec] = ()) -> PolicyRunner:
     from codctl.evaluate.runner import AT_ONCE, SCRIPTED_AT_ONCE
 
     if subject.kind == "policy":
-        return Performer(lambda spec: reference_player(subject.name, spec.rendering, spec.seeds[0]), SCRIPTED_AT_ONCE)
+        return PolicyRunner(
+            lambda spec: reference_player(subject.name, spec.rendering, spec.seeds[0]), SCRIPTED_AT_ONCE
+        )
     if subject.endpoint:
         return _endpoint(subject.endpoint, parts)
     assert subject.folder is not None
@@ -243,7 +249,7 @@ def _open(subject: Subject, log: Path, parts: Sequence[EvalSpec] = ()) -> Perfor
     _check_prompts(parts, speaker.chat, speaker.max_tokens, subject.folder)
     player = _model_player(open_in_process(config, speaker), speaker.chat, config)
     # Those that are alive keep what they have computed.
-    return Performer(player, min(AT_ONCE, config.runtime.max_batch), chat=speaker.chat)
+    return PolicyRunner(player, min(AT_ONCE, config.runtime.max_batch), chat=speaker.chat)
 
 
 def _check_prompts(parts: Sequence[EvalSpec], chat: TemplateChat, context: int, folder: Path) -> None:
@@ -251,7 +257,7 @@ def _check_prompts(parts: Sequence[EvalSpec], chat: TemplateChat, context: int, 
         check_prompt(part, chat, context, str(folder))
 
 
-def _served(folder: Path, config: Config, log: Path, parts: Sequence[EvalSpec]) -> Performer:
+def _served(folder: Path, config: Config, log: Path, parts: Sequence[EvalSpec]) -> PolicyRunner:
     """A model with an engine beside this process, which then loads no model itself."""
     from codctl.evaluate.runner import AT_ONCE
 
@@ -263,7 +269,8 @@ def _served(folder: Path, config: Config, log: Path, parts: Sequence[EvalSpec]) 
     context = of_folder(base).max_tokens
     _check_prompts(parts, chat, min(config.engine.max_tokens or context, context), folder)
     engine = provider_of(config).open(Opening(config, folder, base, place(config).engines, log))
-    return Performer(_model_player(engine, chat, config), AT_ONCE, check=engine.start, close=engine.aclose, chat=chat)
+    player = _model_player(engine, chat, config)
+    return PolicyRunner(player, AT_ONCE, check=engine.start, close=engine.aclose, chat=chat)
 
 
 def _model_player(engine: Engine, chat: TemplateChat, config: Config) -> Callable[[EvalSpec], Player]:
@@ -283,7 +290,7 @@ def _model_player(engine: Engine, chat: TemplateChat, config: Config) -> Callabl
     return player
 
 
-def _endpoint(settings: EndpointSettings, parts: Sequence[EvalSpec]) -> Performer:
+def _endpoint(settings: EndpointSettings, parts: Sequence[EvalSpec]) -> PolicyRunner:
     from codctl.engines.openai.engine import open_endpoint
     from codctl.evaluate.patience import CircuitBreaker
 
@@ -308,12 +315,12 @@ def _endpoint(settings: EndpointSettings, parts: Sequence[EvalSpec]) -> Performe
         )
         return Player(patient, chat, sampling, spec.seeds[0])
 
-    return Performer(
+    return PolicyRunner(
         player,
         settings.concurrency,
         retries_failed=True,
         check=check,
-        settle=patient.final_check,
+        final_check=patient.final_check,
         usage=lambda: engine.stats,
         close=engine.aclose,
     )

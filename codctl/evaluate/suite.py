@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,20 +22,21 @@ from codctl.engines.pulse import Pulse
 from codctl.envs.registry import edition_of, families
 from codctl.errors import BackendError, RefusedError, StageError, UsageError
 from codctl.evaluate.runner import play, trajectories
-from codctl.evaluate.subject import Performer, Subject, home_of, identity_of, open_subject
+from codctl.evaluate.subject import PolicyRunner, PolicyUnderTest, identity_of, open_runner, training_defaults
 from codctl.evaluate.suite_result import finished, write_result
 from codctl.evaluate.suites.expansion import expand
 from codctl.evaluate.suites.shipped import find_suite
 from codctl.evaluate.watched import Watch
 from codctl.files import lock
-from codctl.files.atomic import make_folder, write_json
+from codctl.files.atomic import make_folder
+from codctl.files.seal import COMPLETE
 from codctl.models.models import check_model
 from codctl.results import replies
-from codctl.results.about import FINAL
 from codctl.results.journal import FileJournal
-from codctl.runs import machine
-from codctl.runs.directory import move_aside
-from codctl.runs.evaluations import ABOUT, EVALUATIONS, JOURNAL
+from codctl.runs import eval_result, machine
+from codctl.runs.directory import RunDirectory, move_aside
+from codctl.runs.eval_result import FINAL, HEAD, Begun, ChatInfo, EvalResult, Head, PartHead
+from codctl.runs.evaluations import EVALUATIONS, JOURNAL
 from codctl.runs.progress import Progress, Unfailing, of_arm
 from codctl.runs.signals import STOPS, Terminated
 from codctl.train.setup import read_side_file
@@ -55,17 +56,24 @@ class Plan:
         digest: Of subject and parts: the same digest means the same result.
         folder: Where journal and results lie.
         command: As typed.
+        run: The run that evaluates its own model; None for `codctl eval`. It has checked what fits into its memory,
+            and an interrupted evaluation ends with the very bits of one that was not.
+        info: What the folder is sealed with.
     """
 
-    subject: Subject
+    subject: PolicyUnderTest
     suite: SuiteSpec
     parts: tuple[EvalSpec, ...]
     digest: str
     folder: Path
     command: Sequence[str]
+    run: RunDirectory | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
 
 
-def plan(subject: Subject, suite: str, overrides: Sequence[str], runs_dir: Path, command: Sequence[str]) -> Plan:
+def plan(
+    subject: PolicyUnderTest, suite: str, overrides: Sequence[str], runs_dir: Path, command: Sequence[str]
+) -> Plan:
     """Work out what a suite means for a subject. Nothing is written.
 
     Raises:
@@ -74,7 +82,7 @@ def plan(subject: Subject, suite: str, overrides: Sequence[str], runs_dir: Path,
     file = find_suite(suite)
     spec = load_suite(file.path, file.shown, overrides)
     known = families()
-    parts = expand(spec, home_of(subject), known)
+    parts = expand(spec, training_defaults(subject), known)
     if subject.kind == "policy":
         _refuse_sampling(spec)
         for part in parts:
@@ -84,7 +92,7 @@ def plan(subject: Subject, suite: str, overrides: Sequence[str], runs_dir: Path,
     return Plan(subject, spec, parts, digest, runs_dir / EVALUATIONS / name, command)
 
 
-def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False, watch: Watch | None = None) -> dict[str, Any]:
+def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False, watch: Watch | None = None) -> EvalResult:
     """Play what is missing and return the result; a finished suite is only read.
 
     Args:
@@ -105,17 +113,15 @@ def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False, watch: Wat
         move_aside(plan.folder)
     if (result := finished(plan.folder, plan.digest)) is not None:
         return result
-    if plan.subject.folder:
+    if plan.run is None and plan.subject.folder:
         if plan.subject.kind == "model":
             check_model(plan.subject.folder)
         progress.message(_planned(plan))
     doing = "loading" if plan.subject.kind in ("run", "model") else "preparing"
     progress.update(f"{doing} {plan.subject.name}", 0, 0, {})
-    asyncio.run(
-        _until_stopped(
-            _session(plan, open_subject(plan.subject, plan.folder / "engine.log", plan.parts), progress, watch)
-        )
-    )
+    log, parts = (plan.folder, plan.parts) if plan.run is None else (plan.run.path, ())
+    runner = open_runner(plan.subject, log / "engine.log", parts)
+    asyncio.run(_until_stopped(_session(plan, runner, progress, watch)))
     done = finished(plan.folder, plan.digest, allow_failed=True)
     assert done is not None
     return done
@@ -144,7 +150,7 @@ def _refuse_sampling(suite: SuiteSpec) -> None:
         raise UsageError(f"{key} means nothing to a scripted policy", hint=f"leave out {key}=")
 
 
-def refuse_unplayed(result: Mapping[str, Any]) -> None:
+def refuse_unplayed(result: EvalResult) -> None:
     """Let a suite that brought nothing to score end as an error.
 
     Raises:
@@ -153,10 +159,10 @@ def refuse_unplayed(result: Mapping[str, Any]) -> None:
     """
     if not replies.is_unplayed(result):
         return
-    told = dict.fromkeys(line for part in result["parts"] for line in replies.sentences(part)[-1:])
-    kind = BackendError if result["subject"]["kind"] == "endpoint" else StageError
-    hint = "the same command plays it again" if result["to_play_again"] else "once this is mended, add --fresh"
-    raise kind(f"nothing could be scored: {'; '.join(told)}", where=result["folder"], hint=hint)
+    why = dict.fromkeys(line for part in result.parts for line in replies.sentences(part)[-1:])
+    kind = BackendError if result.subject.kind == "endpoint" else StageError
+    hint = "the same command plays it again" if result.to_play_again else "once this is mended, add --fresh"
+    raise kind(f"nothing could be scored: {'; '.join(why)}", where=result.folder, hint=hint)
 
 
 async def _until_stopped(session: Coroutine[Any, Any, None]) -> None:
@@ -183,36 +189,37 @@ async def _until_stopped(session: Coroutine[Any, Any, None]) -> None:
             loop.remove_signal_handler(number)
 
 
-async def _session(plan: Plan, performer: Performer, progress: Progress, watch: Watch | None) -> None:
+async def _session(plan: Plan, runner: PolicyRunner, progress: Progress, watch: Watch | None) -> None:
     """One go at the suite, from the check of the engine to the written result."""
     try:
-        if performer.check:
-            await performer.check()
+        if runner.check:
+            await runner.check()
         make_folder(plan.folder)
         with _locked(plan.folder), FileJournal(plan.folder / JOURNAL, plan.digest) as journal:
-            head = _head(plan, performer)
-            write_json(plan.folder / ABOUT, _about(plan, head))
-            for note in performer.chat.notes if performer.chat else ():
+            (plan.folder / COMPLETE).unlink(missing_ok=True)
+            head = _head(plan, runner)
+            eval_result.write(plan.folder / HEAD, _begun(plan, head))
+            for note in runner.chat.notes if runner.chat else ():
                 progress.message(note)
             started_s = time.monotonic()
             try:
-                await _play(plan, performer, journal, progress, watch)
+                await _play(plan, runner, journal, progress, watch)
             finally:
-                journal.end_session({"seconds": round(time.monotonic() - started_s, 3), "usage": performer.usage()})
+                journal.end_session({"seconds": round(time.monotonic() - started_s, 3), "usage": runner.usage()})
             progress.update("writing results and report", 0, 0, {})
-            write_result(plan.folder, head, plan.parts, journal)
+            write_result(plan.folder, head, plan.parts, journal, plan.info)
     finally:
-        if performer.close:
-            await performer.close()
+        if runner.close:
+            await runner.close()
 
 
 async def _play(
-    plan: Plan, performer: Performer, journal: FileJournal, progress: Progress, watch: Watch | None
+    plan: Plan, runner: PolicyRunner, journal: FileJournal, progress: Progress, watch: Watch | None
 ) -> None:
     for number, part in enumerate(plan.parts, start=1):
         phase = f"{part.name} ({number} of {len(plan.parts)})" if len(plan.parts) > 1 else part.name
 
-        player = performer.player(part)
+        player = runner.player(part)
 
         def report(arm: str, done: int, total: int, means: dict[str, float], phase: str = phase) -> None:
             progress.update(phase, done, total, of_arm(arm, means))
@@ -226,14 +233,15 @@ async def _play(
                     part,
                     journal,
                     report,
-                    at_once=performer.at_once,
-                    retries_failed=performer.retries_failed,
+                    at_once=runner.at_once,
+                    retries_failed=runner.retries_failed,
+                    whole_legs=plan.run is not None,
                     stored_packs=plan.subject.settings.tracking.trajectory_packs,
                     watch=watch,
                     begin=begin,
                 )
-            if performer.settle:
-                await performer.settle()
+            if runner.final_check:
+                await runner.final_check()
         except BackendError as error:
             hint = f"{error.hint}; " if error.hint else ""
             raise BackendError(
@@ -248,33 +256,28 @@ def _begin(pulse: Pulse, phase: str, arms: str) -> None:
     pulse.begin(f"{phase}: {arms}")
 
 
-def _head(plan: Plan, performer: Performer) -> dict[str, Any]:
-    """Subject, its chat template, suite, command and machine: the top of a result."""
-    return {
-        "suite": plan.suite.name,
-        "description": plan.suite.description,
-        "digest": plan.digest,
-        "subject": plan.subject.describe(),
-        **({"chat": performer.chat.describe()} if performer.chat else {}),
-        "folder": str(plan.folder),
-        "command": list(plan.command),
-        "codctl_version": __version__,
-        "machine": machine.describe(),
-    }
+def _head(plan: Plan, runner: PolicyRunner) -> Head:
+    chat = runner.chat.describe() if runner.chat else None
+    return Head(
+        suite=plan.suite.name,
+        description=plan.suite.description,
+        digest=plan.digest,
+        subject=plan.subject.describe(),
+        chat=eval_result.of(ChatInfo, chat) if chat else None,
+        folder=str(plan.folder),
+        command=list(plan.command),
+        codctl_version=__version__,
+        machine=machine.describe(),
+    )
 
 
-def _about(plan: Plan, head: Mapping[str, Any]) -> dict[str, Any]:
-    """What is played, for those who look before there is a result."""
+def _begun(plan: Plan, head: Head) -> Begun:
     keys = ("name", "family", "preset", "variant", "strategy", "packs", "length")
-    return {
-        "schema": 1,
-        **head,
-        "parts": [{key: getattr(part, key) for key in keys} for part in plan.parts],
-        "trajectories": sum(trajectories(part) for part in plan.parts),
-    }
+    parts = tuple(PartHead(**{key: getattr(part, key) for key in keys}) for part in plan.parts)
+    return Begun(**vars(head), parts=parts, trajectories=sum(map(trajectories, plan.parts)))
 
 
-def _digest(subject: Subject, suite: SuiteSpec, parts: Sequence[EvalSpec]) -> str:
+def _digest(subject: PolicyUnderTest, suite: SuiteSpec, parts: Sequence[EvalSpec]) -> str:
     body = {
         "version": IDENTITY_VERSION,
         "subject": identity_of(subject),
@@ -297,7 +300,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(name).name).strip("-.") or "subject"
 
 
-def _plain_step(subject: Subject) -> str:
+def _plain_step(subject: PolicyUnderTest) -> str:
     """Which model of its run, unless it is the final one."""
     saved = subject.saved
     if saved is None or saved.label == FINAL:

@@ -1,115 +1,81 @@
-"""The files of a finished suite: rows, trajectories, report.html, and result.json, which is written last."""
+"""The files of an evaluation: rows, trajectories, one pack told, a page, and result.json; then they are sealed."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from codctl.config.evalspec import EvalSpec
 from codctl.errors import UsageError
-from codctl.files.atomic import write_bytes, write_json, write_text
+from codctl.files.atomic import write_bytes, write_text
+from codctl.files.seal import is_sealed, seal_in_place
 from codctl.report.suite_page import render
 from codctl.results import replies, trajectory_file
 from codctl.results.journal import FileJournal
+from codctl.results.rows import ROWS, RowsWriter
 from codctl.results.summary import summarise
-from codctl.runs import result_file
+from codctl.runs import eval_result
+from codctl.runs.eval_result import HEAD, RESULT, WALKTHROUGHS, EvalResult, Head, Usage
+from codctl.runs.evaluations import JOURNAL
 
-_RESULT = "result.json"
-_COLUMNS = {
-    "part": "string",
-    "arm": "string",
-    "seed": "int64",
-    "pack": "string",
-    "number": "int64",
-    "position": "int64",
-    "foreign": "bool",
-    "success": "float64",
-    "shaped_reward": "float64",
-    "turns": "int64",
-    "hint_right": "int64",
-    "hint_wrong": "int64",
-    "hint_missing": "int64",
-    "hint_knowable": "int64",
-    "hint_knowable_right": "int64",
-    "format_error": "bool",
-    "failed": "string",
-    "outcome": "string",
-    "update_outcome": "string",
-    "replies": "int64",
-    "words": "string",
-    "update_words": "string",
-}
+PAGE = "report.html"
+_SEALED = (HEAD, JOURNAL, ROWS, trajectory_file.NAME, WALKTHROUGHS, PAGE, RESULT)
 
 
-def finished(folder: Path, digest: str, *, allow_failed: bool = False) -> dict[str, Any] | None:
-    """The stored result; None when there is none, or when the same command would still play something again."""
+def finished(folder: Path, digest: str, *, allow_failed: bool = False) -> EvalResult | None:
+    """The sealed result; None when there is none, or when the same command would still play something again."""
+    if not is_sealed(folder):
+        return None
     try:
-        result = result_file.read(folder / _RESULT)
+        result = eval_result.read(folder / RESULT)
     except UsageError:
         return None  # it is written again from the journal
-    if result is None or result.get("digest") != digest or (result.get("to_play_again") and not allow_failed):
+    if not isinstance(result, EvalResult) or result.digest != digest or (result.to_play_again and not allow_failed):
         return None
     return result
 
 
-def write_result(folder: Path, head: Mapping[str, Any], parts: Sequence[EvalSpec], journal: FileJournal) -> None:
-    """Sum up the journal and write all files. Killed in between, the next attempt finds no result and writes again."""
-    (folder / _RESULT).unlink(missing_ok=True)
-    results, told, rows = [], {}, _Rows()
+def write_result(
+    folder: Path, head: Head, parts: Sequence[EvalSpec], journal: FileJournal, info: Mapping[str, Any]
+) -> None:
+    """Sum up the journal, write all files and seal them. Killed in between, the next attempt writes them again."""
+    (folder / RESULT).unlink(missing_ok=True)
+    results, told, rows = [], {}, RowsWriter()
     for part in parts:
         found = summarise(part, journal)
         results.append(found.result)
-        told[part.name] = found.walkthrough
+        if found.walkthrough:
+            told[part.name] = found.walkthrough
         rows.add(part.name, [*found.rows, *found.reference_rows])
-    result = {
-        **head,
-        **(results[0] if len(results) == 1 else {}),  # as scripts that know one evaluation expect it
-        **_took(journal.sessions),
-        "failed_episodes": sum(one["failed_episodes"] for one in results),
-        "replies": replies.total(one["replies"] for one in results),
-        "to_play_again": journal.to_play_again,
-        "parts": results,
-    }
-    write_bytes(folder / "rows.parquet", rows.close())
+    seconds, attempts, usage = _took(journal.sessions)
+    result = EvalResult(
+        **vars(head),
+        seconds=seconds,
+        attempts=attempts,
+        usage=usage,
+        failed_episodes=sum(one.failed_episodes for one in results),
+        replies=replies.total(one.replies for one in results),
+        to_play_again=journal.to_play_again,
+        parts=tuple(results),
+    )
+    write_bytes(folder / ROWS, rows.close())
     trajectory_file.write(folder / trajectory_file.NAME, trajectory_file.of_parts(parts, journal))
-    write_text(folder / "report.html", render(result, told))
-    write_json(folder / _RESULT, result)
+    eval_result.write(folder / WALKTHROUGHS, told)
+    write_text(folder / PAGE, render(result, told))
+    eval_result.write(folder / RESULT, result)
+    journal.sync()
+    seal_in_place(folder, _SEALED, info)
 
 
-class _Rows:
-    """Rows as parquet, part by part, so that those of one part are all that memory holds as Python objects."""
-
-    def __init__(self) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        self._arrow = pa
-        self._schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in _COLUMNS.items()])
-        self._buffer = io.BytesIO()
-        self._writer = pq.ParquetWriter(self._buffer, self._schema, compression="zstd")
-
-    def add(self, part: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        table = self._arrow.Table.from_pylist([{"part": part, **row} for row in rows], schema=self._schema)
-        self._writer.write_table(table)
-
-    def close(self) -> bytes:
-        self._writer.close()
-        return self._buffer.getvalue()
-
-
-def _took(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Seconds and usage over all attempts; an attempt that was killed could not say what it used."""
-    usage: dict[str, Any] = {}
+def _took(sessions: Sequence[Mapping[str, Any]]) -> tuple[float, int, Usage | None]:
+    """Seconds, attempts and usage over all of them; an attempt that was killed could not say what it used."""
+    used: dict[str, Any] = {}
     for session in sessions:
         for key, value in session["usage"].items():
-            known = usage.get(key)
-            usage[key] = value if known is None else known if value is None else known + value
-    if "notes" in usage:
-        usage["notes"] = list(dict.fromkeys(usage["notes"]))
-    return {
-        "seconds": round(sum(session["seconds"] for session in sessions), 3),
-        "attempts": len(sessions),
-        **({"usage": usage} if usage else {}),
-    }
+            known = used.get(key)
+            used[key] = value if known is None else known if value is None else known + value
+    if "notes" in used:
+        used["notes"] = list(dict.fromkeys(used["notes"]))
+    seconds = round(sum(session["seconds"] for session in sessions), 3)
+    return seconds, len(sessions), eval_result.of(Usage, used) if used else None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from codctl.cod.context import Revision
 from codctl.cod.rollout import Hints
 from codctl.envs.base import Episode, Pack
+from codctl.results.rows import Row
 
 Report = Callable[[str, int, int, dict[str, float]], None]
 _SHOWN = 8  # positions
@@ -38,13 +38,13 @@ class Tally:
         self.done += 1
         self.report(arm, self.done, self.total, self._means(arm))
 
-    def trajectory_is_done(self, arm: str, rows: Sequence[Mapping[str, Any]], *, is_reference: bool) -> None:
+    def trajectory_is_done(self, arm: str, rows: Sequence[Row], *, is_reference: bool) -> None:
         """Its last task is done. A reference policy is not whom one watches: its success is not shown."""
         for row in rows if not is_reference else ():
-            self._read.setdefault(arm, []).append(not row["format_error"])
-            if row["success"] is not None:
-                mean = self._sums.setdefault(arm, {}).setdefault(row["position"], [0.0, 0.0])
-                mean[0] += row["success"]
+            self._read.setdefault(arm, []).append(not row.format_error)
+            if row.success is not None:
+                mean = self._sums.setdefault(arm, {}).setdefault(row.position, [0.0, 0.0])
+                mean[0] += row.success
                 mean[1] += 1
         self.task_is_done(arm)
 

@@ -115,7 +115,7 @@ class Place(TypedDict):
 class Manifest(TypedDict):
     """manifest.json"""
 
-    schema: Literal[2]
+    schema: Literal[3]
     name: Name
     created: Word
     recipe: Text

@@ -178,6 +178,22 @@ def parse(data: bytes | str) -> Any:
     return value
 
 
+def check_json(data: bytes | str, kind: type[T]) -> T:
+    """JSON as this type, which may be made of dataclasses; keys that it does not name are left out.
+
+    Raises:
+        UnfitError: It exceeds the bounds of `parse`, or is not of the type.
+    """
+    from pydantic import ValidationError
+
+    values = parse(data)
+    try:
+        found: T = adapter(kind).validate_python(values)  # type: ignore[arg-type]
+        return found
+    except ValidationError as error:
+        raise UnfitError(_in_words(error.errors(include_url=False)[0])) from None
+
+
 def check(value: Any, kind: type[T]) -> T:
     """The value as this type, without keys that the type does not name.
 
@@ -187,14 +203,15 @@ def check(value: Any, kind: type[T]) -> T:
     from pydantic import ValidationError
 
     try:
-        found: T = _adapter(kind).validate_python(value, strict=True)  # type: ignore[arg-type]
+        found: T = adapter(kind).validate_python(value, strict=True)  # type: ignore[arg-type]
         return found
     except ValidationError as error:
         raise UnfitError(_in_words(error.errors(include_url=False)[0])) from None
 
 
 @cache
-def _adapter(kind: Any) -> Any:
+def adapter(kind: Any) -> Any:
+    """What reads and writes values of a type, made once."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)

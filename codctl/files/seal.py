@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -56,13 +56,25 @@ def sealing(
             yield temp
             if durable:
                 atomic.fsync_tree(temp)
-            _write_complete(temp, info, hashes, durable=durable)
+            atomic.follow_umask(temp)
+            names = [path.relative_to(temp).as_posix() for path in sorted(temp.rglob("*")) if path.is_file()]
+            _write_complete(temp, info, hashes, names, durable=durable)
             _move_into_place(temp, final)
             if durable:
                 atomic.fsync_folder(final.parent)
         except BaseException:
             shutil.rmtree(temp, ignore_errors=True)
             raise
+
+
+def seal_in_place(folder: Path, names: Sequence[str], info: Mapping[str, Any] = _NO_INFO) -> None:
+    """Seal files of a folder where they are; what else lies there (a lock, a log) is not covered.
+
+    Raises:
+        StageError: COMPLETE.json cannot be written.
+    """
+    with atomic.storage_errors(folder):
+        _write_complete(folder, info, {}, names, durable=True)
 
 
 def is_sealed(path: Path, *, verify: bool = False) -> bool:
@@ -135,11 +147,12 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_complete(folder: Path, info: Mapping[str, Any], hashes: Mapping[str, str], *, durable: bool) -> None:
+def _write_complete(
+    folder: Path, info: Mapping[str, Any], hashes: Mapping[str, str], names: Sequence[str], *, durable: bool
+) -> None:
     files = []
-    atomic.follow_umask(folder)
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = path.relative_to(folder).as_posix()
+    for name in names:
+        path = folder / name
         files.append({"path": name, "size": path.stat().st_size, "sha256": hashes.get(name) or sha256_of(path)})
     body = {"schema": 1, "info": atomic.without_nan(dict(info)), "files": files}
     atomic.write_json(folder / COMPLETE, {**body, "sha256": _digest(body)}, durable=durable)

@@ -13,9 +13,9 @@ from codctl.files.seal import is_sealed
 from codctl.jobs.jobs import Jobs
 from codctl.jobs.standing import Seen, look, settle, status_of
 from codctl.jobs.whereabouts import evaluations_by_run, whereabouts
-from codctl.results.points import means
 from codctl.runs import attempt, manifest
 from codctl.runs.directory import RunDirectory, is_linked_trial, list_runs, list_sweeps, trials_of
+from codctl.runs.eval_result import means
 from codctl.runs.evaluations import StoredEvaluation, evaluations_of
 from codctl.tracking import jsonl
 from codctl.tracking.latest import Latest, latest
@@ -73,20 +73,18 @@ def _problem(run: RunDirectory) -> dict[str, str] | None:
 
 def _evaluation(found: StoredEvaluation) -> dict[str, Any]:
     """One that `codctl eval --run` has made: what was played of which model, and the success with its own hints."""
-    parts = [
-        {
-            "name": part.get("name"),
-            "packs": part.get("packs"),
-            "success": means(part.get("arms", {}).get("own", {}).get("success", []), part.get("positions")),
-        }
-        for part in (found.result or {}).get("parts", [])
-    ]
+    from codctl.runs.eval_result import EvalResult, to_json
+
+    parts = found.result.parts if isinstance(found.result, EvalResult) else ()
     return {
         "id": found.id,
-        "suite": found.about.get("suite"),
+        "suite": found.suite,
         "state": found.state,
-        "subject": found.subject,
-        "parts": parts,
+        "subject": to_json(found.subject) if found.subject else {},
+        "parts": [
+            {"name": part.name, "packs": part.packs, "success": means(part.success("own"), part.positions)}
+            for part in parts
+        ],
         "path": str(found.path),
     }
 

@@ -17,8 +17,8 @@ from codctl.files.seal import COMPLETE
 from codctl.jobs.jobs import Jobs
 from codctl.jobs.standing import ALIVE, Seen, look, settle
 from codctl.jobs.whereabouts import evaluations_by_run, seconds_since, whereabouts
-from codctl.results.points import means
 from codctl.runs.directory import RunDirectory, list_runs, list_sweeps, read_sweep, trials_of
+from codctl.runs.eval_result import means
 from codctl.tracking.latest import Latest, latest
 
 if TYPE_CHECKING:

@@ -43,7 +43,7 @@ def is_alive(seen: Seen) -> bool:
 def evaluations_by_run(runs_dir: Path) -> Counter[str]:
     """How many evaluations `codctl eval` has made of each run, by the run's name."""
     found = (one for one in list_evaluations(runs_dir) if not one.is_curve)
-    return Counter(str(one.subject.get("name")) for one in found if one.subject.get("kind") == "run")
+    return Counter(one.subject.name for one in found if one.subject and one.subject.kind == "run")
 
 
 def seconds_since(text: Any) -> float | None:

@@ -15,6 +15,7 @@ from codctl.runs.stop import Stopped
 
 if TYPE_CHECKING:
     from codctl.learner.meeting import Starter
+    from codctl.runs.eval_result import EvalResult
 
 
 def run_training(
@@ -82,18 +83,19 @@ def _stages(
 
 def _evaluations(
     config: Config, run: RunDirectory, warm: Path, final: Path, progress: Progress
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, EvalResult]:
     """Those that the recipe asks for, of the model before and after CoD-Train."""
     from codctl.evaluate.evaluation import evaluate_in_run
 
     evaluation, length = config.evaluation, config.world.length
     steps = config.train.steps if config.train.enabled else 0
-    results: dict[str, dict[str, Any]] = {}
+    results: dict[str, EvalResult] = {}
     if config.train.enabled:
-        results |= evaluate_in_run(run, config, warm, "before", length, ("own", "none"), progress, step=0)
-    results |= evaluate_in_run(run, config, final, "after", length, evaluation.arms, progress, step=steps)
+        results["before"] = evaluate_in_run(run, config, warm, "before", length, ("own", "none"), progress, step=0)
+    results["after"] = evaluate_in_run(run, config, final, "after", length, evaluation.arms, progress, step=steps)
     if long := evaluation.long_length:
-        results |= evaluate_in_run(run, config, final, "after-long", long, ("own", "none"), progress, step=steps)
+        arms = ("own", "none")
+        results["after-long"] = evaluate_in_run(run, config, final, "after-long", long, arms, progress, step=steps)
     return results
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from codctl.config.schema import Config
 from codctl.errors import UsageError
-from codctl.files.seal import is_sealed, read_info
+from codctl.files.seal import is_sealed
 from codctl.results import outcomes
-from codctl.results.points import means
 from codctl.results.replies import sentences
-from codctl.runs import result_file
+from codctl.runs import eval_result
 from codctl.runs.directory import RunDirectory
+from codctl.runs.eval_result import Curve, EvalResult, means
 
 
 def finished_result(run: RunDirectory, config: Config) -> dict[str, Any] | None:
@@ -29,12 +29,12 @@ def finished_result(run: RunDirectory, config: Config) -> dict[str, Any] | None:
     return {"status": "finished", **result_of(run, evaluations)}
 
 
-def result_of(run: RunDirectory, evaluations: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def result_of(run: RunDirectory, evaluations: Mapping[str, EvalResult]) -> dict[str, Any]:
     """Paths and numbers of a training.
 
     Args:
         run: The run.
-        evaluations: Its results by name.
+        evaluations: Its results by name; a part of a mixture is then called `<name>-<family>`.
 
     Returns:
         `run` and `report` (paths); by evaluation `metrics` and `ceilings` (success by position of each arm and each
@@ -42,14 +42,22 @@ def result_of(run: RunDirectory, evaluations: Mapping[str, Mapping[str, Any]]) -
         replies that could not be used), and `steps` (of training that the evaluated model had).
     """
     report = run.path / "report.html"
+    found = {
+        name if len(result.parts) == 1 else f"{name}-{part.family}": (result.subject.step, part)
+        for name, result in evaluations.items()
+        for part in result.parts
+    }
     return {
         "run": str(run.path),
         "report": str(report) if report.is_file() else None,
-        "metrics": {name: _means(found["arms"], "success") for name, found in evaluations.items()},
-        "ceilings": {name: _curves(found["ceiling_curves"]) for name, found in evaluations.items()},
-        "why": {name: outcomes.sentences(found) for name, found in evaluations.items()},
-        "warnings": {name: sentences(found, "sampling.") for name, found in evaluations.items()},
-        "steps": {name: read_info(run.stage("evaluation") / name).get("step") for name in evaluations},
+        "metrics": {
+            name: _rounded({arm: curves.success for arm, curves in part.arms.items()})
+            for name, (_, part) in found.items()
+        },
+        "ceilings": {name: _rounded(part.ceiling_curves) for name, (_, part) in found.items()},
+        "why": {name: outcomes.sentences(part) for name, (_, part) in found.items()},
+        "warnings": {name: sentences(part, "sampling.") for name, (_, part) in found.items()},
+        "steps": {name: step for name, (step, _) in found.items()},
     }
 
 
@@ -68,25 +76,16 @@ def _evaluations(config: Config) -> list[str]:
     if not config.evaluation.enabled:
         return []
     names = ["before"] if config.train.enabled else []
-    names += ["after", "after-long"] if config.evaluation.long_length else ["after"]
-    parts = [part.family for part in config.world.parts]
-    return [f"{name}-{family}" for name in names for family in parts] if config.world.mixture else names
+    return [*names, "after", *(["after-long"] if config.evaluation.long_length else [])]
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    found = result_file.read(folder / "result.json")
-    if found is None:
+def _read(folder: Path) -> EvalResult:
+    found = eval_result.read(folder / eval_result.RESULT)
+    if not isinstance(found, EvalResult):
         raise UsageError("result.json is missing", where=str(folder))
     return found
 
 
-def _means(arms: Mapping[str, Any], measure: str) -> dict[str, list[float | None]]:
-    return _curves({arm: curves[measure] for arm, curves in arms.items()})
-
-
-def _curves(curves: Mapping[str, Any]) -> dict[str, list[float | None]]:
-    return {name: [*map(_rounded, means(curve))] for name, curve in curves.items()}
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+def _rounded(curves: Mapping[str, Curve]) -> dict[str, list[float | None]]:
+    """Success by position; None where nothing was played."""
+    return {name: [None if mean is None else round(mean, 4) for mean in means(curve)] for name, curve in curves.items()}

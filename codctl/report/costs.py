@@ -33,13 +33,12 @@ def time_parts(source: Source) -> list[Part]:
     """Seconds by stage, as far as they were measured; CoD-Train is split into playing and learning."""
     steps = source.phase("train")
     rollout, learn = _total(steps, "seconds/rollout"), _total(steps, "seconds/learn")
-    evaluations = [e for family in source.families for e in (family.before, family.after, family.long)]
     found = [
         ("Warm start", float(source.warm_start.get("seconds") or 0.0) if source.warm_start else 0.0, "c-before"),
         ("CoD-Train: rollouts", rollout, "c-own"),
         ("CoD-Train: learning", learn, "c-oracle"),
         ("CoD-Train: other", max(0.0, _total(steps, "seconds/step") - rollout - learn), "c-none"),
-        ("Evaluation", sum(float(e.result.get("seconds", 0.0)) for e in evaluations if e), "c-history"),
+        ("Evaluation", sum(result.seconds for result in source.evaluations.values()), "c-history"),
     ]
     total = sum(seconds for _, seconds, _ in found)
     return [Part(name, seconds, seconds / total, css) for name, seconds, css in found if total and seconds >= 0.5]

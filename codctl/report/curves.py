@@ -1,13 +1,14 @@
-"""Charts by position in the pack, from evaluations."""
+"""From the curves of an evaluation to charts: which colour an arm has, what its line is called, where ticks are."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 from codctl.cod.arms import title_of
 from codctl.quantities import number, position
 from codctl.report.chart import Chart, Look, Point, Series
-from codctl.report.source import EvaluationFolder
+from codctl.runs.eval_result import Distractors, Measured, PartResult
 
 ARMS = {
     "own": ("own hints", Look("c-own", "", "circle")),
@@ -16,96 +17,165 @@ ARMS = {
     "shuffled": ("shuffled", Look("c-shuffled", "8 3 2 3", "cross")),
     "none": ("no hints", Look("c-none", "4 3", "up")),
 }
-OTHER_ARM = Look("c-other", "1 3", "plus")
-_BEFORE = Look("c-before", "5 3", "down")
-_CEILINGS = {"bayes": Look("c-bayes", "2 4", "ring"), "informed": Look("c-informed", "1 4", "plus")}
-POSITION = "position in the pack"
-_SUCCESS = "success, share of packs"
+OTHER = Look("c-other", "1 3", "plus")
+BEFORE = Look("c-before", "5 3", "down")
+REFERENCES = {"informed": Look("c-informed", "1 4", "plus"), "bayes": Look("c-bayes", "2 4", "ring")}
+POSITION, ATTEMPT = "position in the pack", "attempt at the same task"
+SUCCESS, SOLVED = "success, share of packs", "tasks solved at least once"
 _FACTS = "knowable facts stated correctly"
+_REWARD = "shaped reward (0 to 1)"
+_MOST_TICKS = 8
 
 
-def before_and_after(before: EvaluationFolder | None, after: EvaluationFolder | None) -> Chart | None:
-    """Own hints before and after training, under the ceilings."""
-    series = []
-    if source := after or before:
-        series += _ceilings(source, ("informed", "bayes"))
-    if before:
-        series.append(Series("warm start", _points(before, "own", "success"), _BEFORE))
-    if after:
-        series.append(Series("CoD-trained", _points(after, "own", "success"), ARMS["own"][1]))
-    return _by_position("success", "Success by position, before and after CoD-Train", _SUCCESS, series)
+class Place(Protocol):
+    """A point of a curve, at a place as people count."""
+
+    @property
+    def place(self) -> int: ...
+
+    @property
+    def mean(self) -> float: ...
+
+    @property
+    def low(self) -> float: ...
+
+    @property
+    def high(self) -> float: ...
 
 
-def summary(before: EvaluationFolder | None, after: EvaluationFolder | None) -> Chart | None:
-    """The one picture for a talk: what training changed, whether the hints are the reason, and how much there is."""
-    if after is None:
-        return None
-    series = _ceilings(after, ("bayes",))
-    series = [replace(one, name="best possible (bayes)") for one in series]
-    for arm, name in (("none", "no hints"), ("shuffled", "hints of other packs")):
-        if arm in after.result["arms"]:
-            series.append(Series(name, _points(after, arm, "success"), ARMS[arm][1]))
-    if before:
-        series.append(Series("own hints, before training", _points(before, "own", "success"), _BEFORE))
-    series.append(Series("own hints, after training", _points(after, "own", "success"), ARMS["own"][1]))
-    return _by_position("learning", "Learning on the job: success by position in the pack", _SUCCESS, series)
+def name_of(arm: str) -> str:
+    return ARMS[arm][0] if arm in ARMS else title_of(arm)
 
 
-def by_arm(evaluation: EvaluationFolder | None, key: str, measure: str, title: str, y_label: str) -> Chart | None:
-    """Every arm of one evaluation; the bayes ceiling when it is about success."""
-    if evaluation is None:
-        return None
-    series = _ceilings(evaluation, ("bayes",)) if measure == "success" else []
-    known = [arm for arm in ARMS if arm in evaluation.result["arms"]]
-    for arm in [*known, *sorted(set(evaluation.result["arms"]) - set(ARMS))]:
-        name, look = ARMS.get(arm, (title_of(arm), OTHER_ARM))
-        series.append(Series(name, _points(evaluation, arm, measure), look))
-    chart = _by_position(key, title, y_label, series)
-    if chart is None or measure == "success":
-        return chart
-    return Chart(**{**vars(chart), "show": number})
+def look_of(arm: str) -> Look:
+    return ARMS[arm][1] if arm in ARMS else OTHER
 
 
-def hint_correctness(before: EvaluationFolder | None, after: EvaluationFolder | None) -> Chart | None:
-    """Share of the knowable facts that the hint in force states correctly."""
-    series = []
-    if before:
-        series.append(Series("warm start", _points(before, "own", "hint_correctness"), _BEFORE))
-    if after:
-        series.append(Series("CoD-trained", _points(after, "own", "hint_correctness"), ARMS["own"][1]))
-    return _by_position("hints", "How right the hints are, by position", _FACTS, series)
+def line(name: str, curve: Iterable[Place], look: Look) -> Series:
+    """A curve with its intervals."""
+    return Series(name, [Point(at.place, at.mean, at.low, at.high) for at in curve], look)
 
 
-def longer(evaluation: EvaluationFolder | None, trained_length: int) -> list[Chart]:
-    """Success and hints in packs longer than those of the training."""
-    if evaluation is None:
-        return []
-    length = evaluation.result["length"]
-    hints = [Series("own hints", _points(evaluation, "own", "hint_correctness"), ARMS["own"][1])]
-    charts = (
-        by_arm(evaluation, "long", "success", f"Success by position in packs of {length}", _SUCCESS),
-        _by_position("long-hints", f"How right the hints are in packs of {length}", _FACTS, hints),
-    )
-    beyond = {"beyond": trained_length + 0.5, "beyond_label": "never trained"} if length > trained_length else {}
-    return [Chart(**{**vars(chart), **beyond}) for chart in charts if chart is not None]
+def arm_lines(curves: Mapping[str, Sequence[Place]]) -> list[Series]:
+    """The arms, own hints in front of the others."""
+    known = [arm for arm in ARMS if arm in curves]
+    arms = [*sorted(set(curves) - set(ARMS)), *reversed(known)]
+    return [line(name_of(arm), curves[arm], look_of(arm)) for arm in arms]
 
 
-def _points(evaluation: EvaluationFolder, arm: str, measure: str) -> list[Point]:
-    return [Point(position(int(p["position"])), p["mean"], p["low"], p["high"]) for p in evaluation.curve(arm, measure)]
-
-
-def _ceilings(evaluation: EvaluationFolder, names: tuple[str, ...]) -> list[Series]:
-    found = evaluation.result.get("ceilings", {})
+def reference_lines(curves: Mapping[str, Sequence[Place]], names: Sequence[str] = tuple(REFERENCES)) -> list[Series]:
+    """References, without intervals, which would cover those of the arms; the tables have both."""
     return [
-        Series(name, [Point(position(i), y) for i, y in enumerate(found[name])], _CEILINGS[name])
+        Series(name, [Point(at.place, at.mean) for at in curves[name]], REFERENCES[name])
         for name in names
-        if name in found
+        if name in curves
     ]
 
 
-def _by_position(key: str, title: str, y_label: str, series: list[Series]) -> Chart | None:
+def chart(key: str, title: str, y_label: str, series: Sequence[Series], x_label: str = POSITION, **more: Any) -> Chart:
+    """A chart with ticks at the places of its lines: all of a few, else every so many."""
     drawn = [one for one in series if one.points]
-    if not drawn:
-        return None
-    positions = sorted({point.x for one in drawn for point in one.points})
-    return Chart(key, title, POSITION, y_label, drawn, x_ticks=positions)
+    places = sorted({point.x for one in drawn for point in one.points})
+    ticks = places if len(places) <= _MOST_TICKS else places[:: -(-len(places) // _MOST_TICKS)]
+    return Chart(key, title, x_label, y_label, drawn, x_ticks=ticks, **more)
+
+
+def present(*charts: Chart) -> list[Chart]:
+    """Those that have something to show."""
+    return [one for one in charts if one.series]
+
+
+def of_part(key: str, part: PartResult) -> list[Chart]:
+    """All there is to draw about a part of a suite. `key` is unique in the page."""
+    is_loop = part.solved_by_attempt is not None
+    found = [_by_arm(f"{key}-success", "Success by attempt" if is_loop else "Success by position", part, part)]
+    if part.solved_by_attempt is not None:
+        found.append(_solved(f"{key}-solved", part, part.solved_by_attempt))
+    if foreign := part.foreign:
+        title = f"The distractor tasks in between ({' '.join(filter(None, (foreign.family, foreign.preset)))})"
+        found.append(_by_arm(f"{key}-foreign", title, part, foreign))
+    hints = {arm: curves.hint_correctness for arm, curves in part.arms.items() if arm != "none"}  # it has no hints
+    rewards = {arm: curves.shaped_reward for arm, curves in part.arms.items()}
+    more = _axis(part)
+    found.append(chart(f"{key}-hints", "How right the hints are", _FACTS, arm_lines(hints), **more))
+    found.append(chart(f"{key}-reward", "Shaped reward", _REWARD, arm_lines(rewards), show=number, **more))
+    return present(*found)
+
+
+def _by_arm(key: str, title: str, part: PartResult, found: Measured | Distractors) -> Chart:
+    arms = {arm: curves.success for arm, curves in found.arms.items()}
+    series = [*reference_lines(found.ceiling_curves), *arm_lines(arms)]
+    return chart(key, title, SUCCESS, series, **_axis(part))
+
+
+def _axis(part: PartResult) -> dict[str, Any]:
+    """What the x axis of a part's charts says."""
+    more: dict[str, Any] = {"x_label": POSITION if part.solved_by_attempt is None else ATTEMPT}
+    if part.drift_at is not None:
+        more |= {"beyond": position(part.drift_at) - 0.5, "beyond_label": "the facts have changed"}
+    return more
+
+
+def _solved(key: str, part: PartResult, found: Mapping[str, Sequence[Place]]) -> Chart:
+    arms = {name: curve for name, curve in found.items() if name in part.arms}
+    series = [*reference_lines(found), *arm_lines(arms)]
+    return chart(key, "Solved by attempt k", SOLVED, series, ATTEMPT)
+
+
+def before_and_after(before: PartResult | None, after: PartResult | None) -> Chart:
+    """Own hints before and after training, under the ceilings."""
+    newest = after or before
+    series = reference_lines(newest.ceiling_curves) if newest else []
+    if before:
+        series.append(line("warm start", before.success("own"), BEFORE))
+    if after:
+        series.append(line("CoD-trained", after.success("own"), look_of("own")))
+    return chart("success", "Success by position, before and after CoD-Train", SUCCESS, series)
+
+
+def learning_on_the_job(before: PartResult | None, after: PartResult) -> Chart:
+    """The one picture for a talk: what training changed, whether the hints are the reason, and how much there is."""
+    bayes = after.ceiling_curves.get("bayes", ())
+    series = [Series("best possible (bayes)", [Point(at.place, at.mean) for at in bayes], REFERENCES["bayes"])]
+    for arm, name in (("none", "no hints"), ("shuffled", "hints of other packs")):
+        series.append(line(name, after.success(arm), look_of(arm)))
+    if before:
+        series.append(line("own hints, before training", before.success("own"), BEFORE))
+    series.append(line("own hints, after training", after.success("own"), look_of("own")))
+    return chart("learning", "Learning on the job: success by position in the pack", SUCCESS, series)
+
+
+def by_arm(key: str, title: str, part: PartResult) -> Chart:
+    """Success of every arm, under the bayes ceiling."""
+    arms = {arm: curves.success for arm, curves in part.arms.items()}
+    return chart(key, title, SUCCESS, [*reference_lines(part.ceiling_curves, ("bayes",)), *arm_lines(arms)])
+
+
+def rewards(part: PartResult) -> Chart:
+    """Shaped reward of every arm."""
+    arms = {arm: curves.shaped_reward for arm, curves in part.arms.items()}
+    return chart("reward", "Shaped reward by position", _REWARD, arm_lines(arms), show=number)
+
+
+def hint_correctness(before: PartResult | None, after: PartResult | None) -> Chart:
+    """Share of the knowable facts that the hint in force states correctly."""
+    found = (("warm start", before, BEFORE), ("CoD-trained", after, look_of("own")))
+    series = [
+        line(name, part.arms["own"].hint_correctness, look) for name, part, look in found if part and "own" in part.arms
+    ]
+    return chart("hints", "How right the hints are, by position", _FACTS, series)
+
+
+def longer(part: PartResult, trained_length: int) -> list[Chart]:
+    """Success and hints in packs longer than those of the training."""
+    beyond: dict[str, Any] = {}
+    if part.length > trained_length:
+        beyond = {"beyond": trained_length + 0.5, "beyond_label": "never trained"}
+    own = part.arms["own"].hint_correctness if "own" in part.arms else ()
+    arms = {arm: curves.success for arm, curves in part.arms.items()}
+    series = [*reference_lines(part.ceiling_curves, ("bayes",)), *arm_lines(arms)]
+    title = f"How right the hints are in packs of {part.length}"
+    return present(
+        chart("long", f"Success by position in packs of {part.length}", SUCCESS, series, **beyond),
+        chart("long-hints", title, _FACTS, [line("own hints", own, look_of("own"))], **beyond),
+    )

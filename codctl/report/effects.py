@@ -5,38 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from codctl.quantities import percent, points, signed_points
-from codctl.report.source import EvaluationFolder
-from codctl.results.statistics import Estimates, Floats, differences, shares
+from codctl.runs.eval_result import Estimate, PartResult
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean with its 95 % interval, as shares."""
-
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def is_positive(self) -> bool:
-        return self.low > 0
-
-    def share(self) -> str:
-        return percent(self.mean)
-
-    def interval(self) -> str:
-        return f"95\N{NO-BREAK SPACE}% interval {points(self.low)} to {points(self.high)}"
-
-    def signed_interval(self) -> str:
-        return f"95\N{NO-BREAK SPACE}% interval {signed_points(self.low)} to {signed_points(self.high)}"
-
-    def points(self) -> str:
-        return f"{signed_points(self.mean)} points ({self.signed_interval()})"
 
 
 @dataclass(frozen=True)
@@ -66,46 +38,36 @@ class Effect:
         return self.last.mean / self.ceiling if self.ceiling else None
 
 
-def effect_of(evaluation: EvaluationFolder) -> Effect | None:
-    """Measure it from the rows; None when the arm `own` was not played."""
-    own = success_by_pack(evaluation, "own")
-    if own is None or own.shape[1] < 2:
+def effect_of(part: PartResult) -> Effect | None:
+    """None when the arm `own` was not played at the first and the last position."""
+    own, gain, bayes = part.success("own"), part.gain.get("own"), part.ceiling_curves.get("bayes")
+    if gain is None or not own:
         return None
-    none = success_by_pack(evaluation, "none")
-    bayes = evaluation.result.get("ceilings", {}).get("bayes")
     return Effect(
-        positions=own.shape[1],
-        first=_share(own[:, 0]),
-        last=_share(own[:, -1]),
-        gain=_difference(own[:, -1] - own[:, 0]),
-        from_hints=None if none is None else _difference(own[:, -1] - none[:, -1]),
-        none_gain=None if none is None else _difference(none[:, -1] - none[:, 0]),
-        ceiling=bayes[-1] if bayes else None,
+        positions=part.length,
+        first=own[0],
+        last=own[-1],
+        gain=gain,
+        from_hints=part.own_less_none,
+        none_gain=part.gain.get("none"),
+        ceiling=bayes[-1].mean if bayes else None,
     )
 
 
-def success_by_pack(evaluation: EvaluationFolder, arm: str) -> Floats | None:
-    """Raw success, packs × positions, sampling seeds averaged within a pack; NaN where an episode failed."""
-    rows = [row for row in evaluation.rows if row["arm"] == arm]
-    if not rows:
-        return None
-    packs = sorted({row["pack"] for row in evaluation.rows})
-    at = {pack: i for i, pack in enumerate(packs)}
-    shape = (len(packs), evaluation.result["length"])
-    sums, counts = np.zeros(shape), np.zeros(shape)
-    for row in rows:
-        if row["success"] is not None:
-            sums[at[row["pack"]], row["position"]] += row["success"]
-            counts[at[row["pack"]], row["position"]] += 1
-    return np.divide(sums, counts, out=np.full(shape, np.nan), where=counts > 0)
+def interval(found: Estimate) -> str:
+    """The ends in percent."""
+    return f"95\N{NO-BREAK SPACE}% interval {points(found.low)} to {points(found.high)}"
+
+
+def signed_interval(found: Estimate) -> str:
+    """The ends in percentage points."""
+    return f"95\N{NO-BREAK SPACE}% interval {signed_points(found.low)} to {signed_points(found.high)}"
 
 
 def headline(after: Effect) -> str:
     """One sentence that states what was measured, for better or worse."""
-    numbers = (
-        f"{after.last.share()} of the {ordinal(after.positions - 1)} tasks solved, {after.first.share()} of the first"
-    )
-    return f"{_claim(after)}: {numbers}."
+    last, first = percent(after.last.mean), percent(after.first.mean)
+    return f"{_claim(after)}: {last} of the {ordinal(after.positions - 1)} tasks solved, {first} of the first."
 
 
 def headline_of_families(found: Mapping[str, Effect | None], unread: Collection[str] = ()) -> str:
@@ -123,11 +85,11 @@ def headline_of_families(found: Mapping[str, Effect | None], unread: Collection[
 
 
 def _claim(after: Effect) -> str:
-    if not after.gain.is_positive:
+    if after.gain.low <= 0:
         return "No measurable learning within unknown worlds"
     if after.from_hints is None:
         return "It learns within unknown worlds"
-    if after.from_hints.is_positive:
+    if after.from_hints.low > 0:
         return "It learns within unknown worlds from the hints that it writes itself"
     return "It improves within unknown worlds, but not because of its hints"
 
@@ -135,14 +97,14 @@ def _claim(after: Effect) -> str:
 def details(after: Effect, before: Effect | None) -> str:
     """The sentence's evidence, with intervals."""
     last = ordinal(after.positions - 1)
-    text = f"From the first to the {last} task of the same pack: {after.gain.points()}."
+    text = f"From the first to the {last} task of the same pack: {_in_points(after.gain)}."
     if after.from_hints is not None:
-        text += f" The {last} task with its own hints against no hints: {after.from_hints.points()}."
+        text += f" The {last} task with its own hints against no hints: {_in_points(after.from_hints)}."
     if after.none_gain is not None:
-        text += f" Without hints, from the first to the {last}: {after.none_gain.points()}."
+        text += f" Without hints, from the first to the {last}: {_in_points(after.none_gain)}."
     if before is not None:
-        text += f" Before CoD-Train it solved {before.last.share()} of the {last} tasks"
-        text += f" and {before.first.share()} of the first."
+        text += f" Before CoD-Train it solved {percent(before.last.mean)} of the {last} tasks"
+        text += f" and {percent(before.first.mean)} of the first."
     return text
 
 
@@ -150,13 +112,5 @@ def ordinal(position: int) -> str:
     return _ORDINALS[position] if position < len(_ORDINALS) else f"{position + 1}th"
 
 
-def _share(values_P: Floats) -> Estimate:
-    return _only(shares([values_P[:, None]]))
-
-
-def _difference(values_P: Floats) -> Estimate:
-    return _only(differences([values_P[:, None]]))
-
-
-def _only(found: Estimates) -> Estimate:
-    return Estimate(float(found.mean_C[0]), float(found.low_C[0]), float(found.high_C[0]))
+def _in_points(found: Estimate) -> str:
+    return f"{signed_points(found.mean)} points ({signed_interval(found)})"

@@ -73,12 +73,12 @@ def _charts(source: Source) -> Iterator[tuple[str, Chart, str]]:
     found = worlds.of(source)
     for world in found:
         evaluations = world.evaluations
-        family, several = evaluations.part.family, len(found) > 1
+        family, several = evaluations.world.family, len(found) > 1
         about = f"{source.manifest['name']}: {world.title}"
-        packs = f", {evaluations.newest.result['packs']} held-out packs" if evaluations.newest else ""
+        packs = f", {evaluations.newest.packs} held-out packs" if evaluations.newest else ""
         drawn = [(section, chart) for section, charts in world.charts.items() for chart in charts]
-        if summary := curves.summary(evaluations.before, evaluations.after):
-            drawn.insert(0, ("position", summary))
+        if evaluations.after:
+            drawn.insert(0, ("position", curves.learning_on_the_job(evaluations.before, evaluations.after)))
         for section, chart in drawn:
             name = chart.key.removeprefix(f"{world.key}-")
             yield f"{name}-{family}" if several else name, chart, about if section == "learning" else about + packs

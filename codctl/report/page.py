@@ -12,8 +12,7 @@ from codctl.report import costs, effects, learning, worlds
 from codctl.report.environment import fill
 from codctl.report.source import Source, load
 from codctl.report.top import Top, moment, top
-from codctl.report.worlds import World
-from codctl.runs import result_file
+from codctl.report.worlds import FamilySection
 from codctl.runs.directory import RunDirectory
 
 _STANDING = {
@@ -40,9 +39,7 @@ def write_report(run: RunDirectory, out: Path | None = None) -> Path:
         StageError: The page cannot be written.
     """
     path = out or run.path / "report.html"
-    source = load(run)
-    with result_file.shown(run.path):
-        page = render(source)
+    page = render(load(run))
     with atomic.storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_text(path, page)
@@ -89,7 +86,7 @@ def _done(source: Source) -> int:
     return int(steps[-1]["step"]) if steps else 0
 
 
-def _headline(source: Source, found: Sequence[World]) -> str:
+def _headline(source: Source, found: Sequence[FamilySection]) -> str:
     if not any(world.effect for world in found):
         return _no_headline(source)
     if len(found) == 1:
@@ -130,8 +127,8 @@ def _facts(source: Source) -> list[tuple[str, str]]:
 def _played(source: Source) -> str:
     packs, found = f"packs of {source.config.world.length}", source.families
     if len(found) == 1:
-        return f"{found[0].part.family}, {found[0].difficulty}, {packs}"
-    weighted = [f"{one.part.family}, {one.difficulty}, weight {one.part.weight:g}" for one in found]
+        return f"{found[0].world.family}, {found[0].difficulty}, {packs}"
+    weighted = [f"{one.world.family}, {one.difficulty}, weight {one.world.weight:g}" for one in found]
     return f"{packs}: {'; '.join(weighted)}"
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from codctl.files import reader
-from codctl.files.seal import why_not_sealed
+from codctl.files.seal import COMPLETE, why_not_sealed
 from codctl.quantities import counted
 from codctl.results import look, replies
-from codctl.runs import result_file
+from codctl.runs import eval_result
 from codctl.runs.directory import RunDirectory
+from codctl.runs.eval_result import EvalResult, PartResult, Walkthrough
 from codctl.tracking import jsonl
 
 if TYPE_CHECKING:
@@ -19,38 +21,30 @@ if TYPE_CHECKING:
     from codctl.files.forms import Attempt, Manifest, WarmStart
 
 
-_RESULT = "result.json"
-
-
-@dataclass(frozen=True)
-class EvaluationFolder:
-    """One sealed evaluation."""
-
-    result: dict[str, Any]
-    rows: list[dict[str, Any]]
-    walkthrough: dict[str, Any]
-
-    def curve(self, arm: str, measure: str) -> list[dict[str, float]]:
-        """Points by position (position, mean, low, high); empty when the arm was not played."""
-        points: list[dict[str, float]] = self.result["arms"].get(arm, {}).get(measure, [])
-        return [point for point in points if point["mean"] is not None]
-
-
 @dataclass(frozen=True)
 class FamilyEvaluations:
-    """What was measured on one family that the run trains on."""
+    """What was measured on one family that the run trains on.
 
-    part: WorldPart
-    before: EvaluationFolder | None
-    after: EvaluationFolder | None
-    long: EvaluationFolder | None
+    Attributes:
+        world: The family.
+        before: Before CoD-Train; None without one.
+        after: After it.
+        long: After it, on longer packs.
+        walkthrough: A pack of the newest.
+    """
+
+    world: WorldPart
+    before: PartResult | None
+    after: PartResult | None
+    long: PartResult | None
+    walkthrough: Walkthrough | None
 
     @property
     def difficulty(self) -> str:
-        return f"preset {self.part.preset}" + (f", variant {self.part.variant}" if self.part.variant else "")
+        return f"preset {self.world.preset}" + (f", variant {self.world.variant}" if self.world.variant else "")
 
     @property
-    def newest(self) -> EvaluationFolder | None:
+    def newest(self) -> PartResult | None:
         return self.after or self.before
 
 
@@ -64,26 +58,26 @@ class Source:
     config: Config
     records: list[dict[str, Any]]
     warm_start: WarmStart | None
+    evaluations: Mapping[str, EvalResult]  # before, after, after-long
     families: tuple[FamilyEvaluations, ...]
     missing: list[str]
 
     @property
     def warnings(self) -> list[str]:
         """What was wrong with the replies of the evaluations."""
+        when = {"before": "before CoD-Train", "after": "after CoD-Train", "after-long": "on longer packs"}
         found = []
-        for family in self.families:
-            on = f" on {family.part.family}" if len(self.families) > 1 else ""
-            named = {"before CoD-Train": family.before, "after CoD-Train": family.after, "on longer packs": family.long}
-            for name, folder in named.items():
-                lines = replies.sentences(folder.result, "sampling.") if folder else []
-                found += [f"The evaluation {name}{on}: {line}." for line in lines]
+        for name, result in self.evaluations.items():
+            for part in result.parts:
+                on = f" on {part.family}" if len(result.parts) > 1 else ""
+                found += [f"The evaluation {when[name]}{on}: {line}." for line in replies.sentences(part, "sampling.")]
         return found
 
     @property
     def look(self) -> str:
         """What a look at the model before CoD-Train has shown; empty without one."""
         records = self.phase(look.PHASE)
-        return look.sentence(records[-1]["metrics"], self.config.sampling.model_dump()) if records else ""
+        return look.sentence(records[-1]["metrics"], self.config.sampling) if records else ""
 
     def phase(self, name: str) -> list[dict[str, Any]]:
         return [record for record in self.records if record["phase"] == name]
@@ -93,11 +87,11 @@ def load(run: RunDirectory) -> Source:
     """Read a run, finished or not.
 
     Raises:
-        UsageError: Manifest or config cannot be read.
+        UsageError: Manifest, config or a result cannot be read.
     """
     config = run.config()
     missing: list[str] = []
-    families = tuple(_family(run, config, part, missing) for part in config.world.parts)
+    evaluations, told = _evaluations(run, config, missing)
     records = jsonl.read(run.metrics_path)
     done = max((r["step"] for r in records if r["phase"] == "train"), default=0)
     if config.train.enabled and done < config.train.steps:
@@ -114,49 +108,64 @@ def load(run: RunDirectory) -> Source:
         config=config,
         records=records,
         warm_start=warm_start,
-        families=families,
+        evaluations=evaluations,
+        families=tuple(_family(world, evaluations, told) for world in config.world.parts),
         missing=missing,
     )
 
 
-def _family(run: RunDirectory, config: Config, part: WorldPart, missing: list[str]) -> FamilyEvaluations:
-    """The evaluations of one family; a mixture keeps those of each family under its name."""
-    suffix, on = (f"-{part.family}", f" on {part.family}") if config.world.mixture else ("", "")
+def _evaluations(
+    run: RunDirectory, config: Config, missing: list[str]
+) -> tuple[dict[str, EvalResult], dict[str, eval_result.Walkthroughs]]:
+    """Those that the recipe asks for and that are there, with their walkthroughs, by name."""
+    wanted = {
+        "before": "before CoD-Train" if config.train.enabled else "",
+        "after": "after CoD-Train",
+        "after-long": "on longer packs" if config.evaluation.long_length else "",
+    }
+    found, told = {}, {}
+    for name, when in wanted.items():
+        folder = run.stage("evaluation") / name
+        if when and _is_there(folder, f"The evaluation {when}", missing):
+            result = eval_result.read(folder / eval_result.RESULT)
+            if isinstance(result, EvalResult):
+                found[name] = result
+                told[name] = eval_result.read_walkthroughs(folder / eval_result.WALKTHROUGHS)
+    return found, told
 
-    def read(name: str, what: str) -> EvaluationFolder | None:
-        return _evaluation(run.stage("evaluation") / f"{name}{suffix}", f"{what}{on}", missing)
 
+def _family(
+    world: WorldPart, evaluations: Mapping[str, EvalResult], told: Mapping[str, eval_result.Walkthroughs]
+) -> FamilyEvaluations:
+    parts = {
+        name: next((part for part in result.parts if part.family == world.family), None)
+        for name, result in evaluations.items()
+    }
+    newest = next((name for name in ("after", "before") if parts.get(name)), "")
+    part = parts.get(newest)
     return FamilyEvaluations(
-        part=part,
-        before=read("before", "The evaluation before CoD-Train") if config.train.enabled else None,
-        after=read("after", "The evaluation after CoD-Train"),
-        long=read("after-long", "The evaluation on longer packs") if config.evaluation.long_length else None,
+        world=world,
+        before=parts.get("before"),
+        after=parts.get("after"),
+        long=parts.get("after-long"),
+        walkthrough=told[newest].get(part.name) if part else None,
     )
-
-
-def _evaluation(folder: Path, what: str, missing: list[str]) -> EvaluationFolder | None:
-    result = result_file.read(folder / _RESULT) if _is_there(folder, what, missing) else None
-    if result is None:
-        return None
-    try:
-        rows = reader.check([reader.parse(line) for line in reader.lines(folder / "rows.jsonl")], list[result_file.Row])
-    except ValueError as error:
-        reader.refuse(folder / "rows.jsonl", error)
-    path = folder / "walkthrough.json"
-    told = reader.read(path, dict[str, Any], most_bytes=reader.LARGE)
-    if told:
-        told = cast("Any", reader.read(path, result_file.Walkthrough, most_bytes=reader.LARGE))
-    return EvaluationFolder(result, cast("list[dict[str, Any]]", rows), told or {})
 
 
 def _warm_start(folder: Path, missing: list[str]) -> WarmStart | None:
     from codctl.files import forms as files
 
-    return reader.read(folder / _RESULT, files.WarmStart) if _is_there(folder, "The warm start", missing) else None
+    return (
+        reader.read(folder / "result.json", files.WarmStart) if _is_there(folder, "The warm start", missing) else None
+    )
 
 
 def _is_there(folder: Path, what: str, missing: list[str]) -> bool:
     if problem := why_not_sealed(folder):
-        state = "is not there yet" if problem == "no such folder" else f"cannot be used ({problem})"
+        state = (
+            "is not there yet"
+            if problem in ("no such folder", f"missing {COMPLETE}")
+            else f"cannot be used ({problem})"
+        )
         missing.append(f"{what} {state}.")
     return not problem

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from codctl.outcomes import FAULTS
 from codctl.report.effects import ordinal
 from codctl.report.words import Piece, difference
+from codctl.runs.eval_result import HintScore, Move, ToldEpisode, Walkthrough
 
-
-@dataclass(frozen=True)
-class Move:
-    reply: str
-    observation: str
+_FAULTS = {str(kind): words for kind, words in FAULTS.items()}
 
 
 @dataclass(frozen=True)
@@ -48,33 +43,29 @@ class Chapter:
     is_kept: bool = False
 
 
-def chapters(walkthrough: Mapping[str, Any]) -> list[Chapter]:
-    return [_chapter(episode) for episode in walkthrough.get("episodes", [])]
+def chapters(walkthrough: Walkthrough | None) -> list[Chapter]:
+    return [_chapter(episode) for episode in walkthrough.episodes] if walkthrough else []
 
 
-def _chapter(episode: Mapping[str, Any]) -> Chapter:
-    before, after = episode.get("hint_before") or "", episode.get("hint_after")
-    moves = [Move(move["reply"].strip(), move["observation"]) for move in episode["moves"]]
-    feedback = episode.get("feedback") or ""
+def _chapter(episode: ToldEpisode) -> Chapter:
+    before, after, feedback = episode.hint_before, episode.hint_after, episode.feedback
+    moves = [Move(move.reply.strip(), move.observation) for move in episode.moves]
     if moves and moves[-1].observation == feedback:
         moves[-1] = Move(moves[-1].reply, "")  # the last answer is the feedback: say it once
     return Chapter(
-        title=f"{ordinal(episode['position']).capitalize()} task",
-        success=bool(episode["success"]),
+        title=f"{ordinal(episode.position).capitalize()} task",
+        success=episode.success,
         hint=before,
-        task=episode["task"],
+        task=episode.task,
         moves=moves,
-        feedback=f"{feedback} The reply {fault}." if (fault := FAULTS.get(episode.get("outcome", ""))) else feedback,
+        feedback=f"{feedback} The reply {_FAULTS[episode.outcome]}." if episode.outcome in _FAULTS else feedback,
         change=None if after is None else difference(before, after),
-        score=_score(episode.get("hint_score")) if after is not None else "",
-        reply=(episode.get("update_reply") or "").strip(),
-        unread=episode.get("update_problem") or "",
+        score=_score(episode.hint_score) if episode.hint_score else "",
+        reply=(episode.update_reply or "").strip(),
+        unread=episode.update_problem or "",
         is_kept=before == (after or ""),
     )
 
 
-def _score(score: Mapping[str, int] | None) -> str:
-    if not score:
-        return ""
-    found = ", ".join(f"{score[kind]} {kind}" for kind in ("right", "wrong", "missing"))
-    return f"{found}; {score['knowable']} could be known"
+def _score(score: HintScore) -> str:
+    return f"{score.right} right, {score.wrong} wrong, {score.missing} missing; {score.knowable} could be known"

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from codctl.cod.strategies import of_result
+from codctl.cod.strategies import stored_strategy
 from codctl.quantities import counted, position
 from codctl.quantities import points as whole
 from codctl.quantities import signed_points as signed
-from codctl.report.chart import Chart, Look, Point, Series
-from codctl.report.curves import ARMS, POSITION
+from codctl.report.chart import Chart, Point, Series
+from codctl.report.curves import ATTEMPT, BEFORE, OTHER, POSITION, REFERENCES, SOLVED, SUCCESS, chart, look_of
 from codctl.report.heat_map import HeatCell, HeatMap
 from codctl.results.study import last_success
 
-_BAYES = Look("c-bayes", "2 4", "ring")
-_OTHERS = (Look("c-before", "5 3", "down"), Look("c-other", "1 3", "plus"), Look("c-history", "2 3", "square"))
+_OTHERS = (BEFORE, OTHER, look_of("history"))  # ablations
 _LEAST_SCALE = 0.1  # a gain of a few points shall not look like a large one
 Cell = Mapping[str, Any]
 Cells = Mapping[tuple[str, str], Cell]  # by setting and evaluation
@@ -135,7 +134,7 @@ def _charts(result: Mapping[str, Any], setting: str, key: str, *, is_solved: boo
     place = [one["title"] for one in result["settings"]].index(setting)
     found = []
     for number, evaluation in enumerate(result["evaluations"]):
-        cell, is_ralph = cells[setting, evaluation["key"]], of_result(evaluation).kind == "loop"
+        cell, is_ralph = cells[setting, evaluation["key"]], stored_strategy(evaluation["strategy"]).kind == "loop"
         if cell["state"] != "complete" or (is_solved and not is_ralph):
             continue
         others = {
@@ -147,11 +146,8 @@ def _charts(result: Mapping[str, Any], setting: str, key: str, *, is_solved: boo
         if series:
             asked, *world = called[evaluation["key"]]
             title = f"{asked}: {' '.join(world)}" if world else asked
-            x_label = "attempt at the same task" if is_ralph else POSITION
-            y_label = "tasks solved at least once" if is_solved else "success, share of packs"
-            xs = sorted({point.x for one in series for point in one.points})
-            ticks = xs if len(xs) <= 8 else xs[:: -(-len(xs) // 8)]
-            found.append(Chart(f"{key}{place}-{number}", title, x_label, y_label, series, x_ticks=ticks))
+            y_label, x_label = SOLVED if is_solved else SUCCESS, ATTEMPT if is_ralph else POSITION
+            found.append(chart(f"{key}{place}-{number}", title, y_label, series, x_label))
     return found
 
 
@@ -162,13 +158,13 @@ def _series(cell: Cell, others: Mapping[str, Cell], *, is_solved: bool) -> list[
         curve = (one["arms"] | one["references"]).get(name, ())
         return [Point(position(p["position"]), p["mean"], p["low"], p["high"]) for p in curve]
 
-    found = [Series("bayes", [Point(p.x, p.y) for p in points(cell, "bayes")], _BAYES)]
-    found.append(Series("no hints", points(cell, "none"), ARMS["none"][1]))
+    found = [Series("bayes", [Point(p.x, p.y) for p in points(cell, "bayes")], REFERENCES["bayes"])]
+    found.append(Series("no hints", points(cell, "none"), look_of("none")))
     found += [
         Series(f"own, {name}", points(other, "own"), look)
         for (name, other), look in zip(others.items(), _OTHERS, strict=False)
     ]
-    found.append(Series("own hints", points(cell, "own"), ARMS["own"][1]))
+    found.append(Series("own hints", points(cell, "own"), look_of("own")))
     return [one for one in found if one.points]
 
 

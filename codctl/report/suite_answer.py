@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from codctl.cod.strategies import of_result
 from codctl.quantities import percent
 from codctl.report.effects import ordinal
 from codctl.results import replies
 from codctl.results.outcomes import sentences, unread
-from codctl.results.study import last_success
-from codctl.results.study_findings import claim
+from codctl.results.study_findings import claim_of
+from codctl.runs.eval_result import EvalResult, PartResult
 
 _WITHIN = {
     "learns": "It learns within unknown worlds",
@@ -27,47 +24,47 @@ _LOOP = {
 }
 
 
-def headline(result: Mapping[str, Any]) -> str:
+def headline(result: EvalResult) -> str:
     """What was measured, for better or worse; parts with the same outcome share a sentence."""
     if replies.is_unplayed(result):
         return "Nothing could be scored."
-    if len(result["parts"]) == 1:
-        (part,) = result["parts"]
-        why = sentences(part)
-        said = [] if unread(part) else [f"{_claim(part)}{_numbers(part)}"]
-        return " ".join(f"{line[0].upper()}{line[1:]}." for line in [*said, *why])
-    claims: dict[str, list[Mapping[str, Any]]] = {}
-    for part in result["parts"]:
+    if len(result.parts) == 1:
+        (part,) = result.parts
+        found = [] if unread(part) else [f"{_claim(part)}{_numbers(part)}"]
+        return " ".join(f"{line[0].upper()}{line[1:]}." for line in [*found, *sentences(part)])
+    claims: dict[str, list[PartResult]] = {}
+    for part in result.parts:
         claims.setdefault("Most replies could not be read" if unread(part) else _claim(part), []).append(part)
-    return " ".join(f"{said}: {', '.join(map(_name, parts))}." for said, parts in claims.items())
+    return " ".join(f"{claim}: {', '.join(map(_name, parts))}." for claim, parts in claims.items())
 
 
-def _claim(part: Mapping[str, Any]) -> str:
-    lead = part.get("own_less_none")
+def _claim(part: PartResult) -> str:
+    lead = part.own_less_none
     if of_result(part).kind == "disturbed" and lead is not None:
-        if lead["low"] > 0:
+        if lead.low > 0:
             return "Its own hints still help at the end"
-        return "Its own hints mislead it at the end" if lead["high"] < 0 else "No measurable help from its own hints"
-    found = claim(part)
-    if not found:
+        return "Its own hints mislead it at the end" if lead.high < 0 else "No measurable help from its own hints"
+    gain = part.gain.get("own")
+    if gain is None:
         return "Its own hints were not measured"
-    said = (_LOOP if of_result(part).kind == "loop" else _WITHIN)[found]
-    return f"{said} from the hints that it writes itself" if found == "learns" and lead is not None else said
+    found = claim_of(gain, lead)
+    claim = (_LOOP if of_result(part).kind == "loop" else _WITHIN)[found]
+    return f"{claim} from the hints that it writes itself" if found == "learns" and lead is not None else claim
 
 
-def _numbers(part: Mapping[str, Any]) -> str:
-    last = last_success({"arms": {arm: curves["success"] for arm, curves in part["arms"].items()}})
-    if last is None:
+def _numbers(part: PartResult) -> str:
+    own, none = part.success("own"), part.success("none")
+    if not own:
         return ""
-    first = part["arms"]["own"]["success"][0]
-    nth = ordinal(last["position"])
-    if of_result(part).kind == "loop":
-        return f": {percent(last['mean'])} solved in the {nth} attempt, {percent(first['mean'])} in the first"
-    if of_result(part).kind == "disturbed" and (none := part["arms"].get("none", {}).get("success")):
-        return f": {percent(last['mean'])} of the {nth} tasks solved, {percent(none[-1]['mean'])} without hints"
-    return f": {percent(last['mean'])} of the {nth} tasks solved, {percent(first['mean'])} of the first"
+    last, first, nth = percent(own[-1].mean), percent(own[0].mean), ordinal(own[-1].position)
+    kind = of_result(part).kind
+    if kind == "loop":
+        return f": {last} solved in the {nth} attempt, {first} in the first"
+    if kind == "disturbed" and none:
+        return f": {last} of the {nth} tasks solved, {percent(none[-1].mean)} without hints"
+    return f": {last} of the {nth} tasks solved, {first} of the first"
 
 
-def _name(part: Mapping[str, Any]) -> str:
-    evaluation, _, world = part["name"].partition("/")
-    return f"{evaluation} in {world}" if world else evaluation
+def _name(part: PartResult) -> str:
+    _, _, world = part.name.partition("/")
+    return f"{part.evaluation} in {world}" if world else part.evaluation

@@ -3,37 +3,64 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from codctl.cod.strategies import of_result
-from codctl.quantities import position
+from codctl.quantities import counted, position
 from codctl.quantities import signed_points as signed
 from codctl.report import story, suite_answer
+from codctl.report.chart import Chart
 from codctl.report.costs import duration
+from codctl.report.curves import Place, of_part
 from codctl.report.environment import fill
-from codctl.report.suite_charts import charts
 from codctl.report.top import Top, top
 from codctl.results import outcomes, replies
-from codctl.results.about import subject_title
 from codctl.results.statistics import FEW_PACKS
+from codctl.runs.eval_result import Estimate, EvalResult, Gain, Measured, PartResult, Usage, Walkthrough
 
 _KINDS = {"run": "Run", "model": "Model", "policy": "Scripted policy", "endpoint": "Served model"}
 
 
-def render(result: Mapping[str, Any], told: Mapping[str, dict[str, Any]]) -> str:
+@dataclass(frozen=True)
+class _Table:
+    """Places down, curves to the right; None where nothing was played."""
+
+    title: str
+    axis: str
+    columns: list[str]
+    rows: list[tuple[int, bool, list[Place | None]]]  # place, whether the facts change there, points
+
+
+@dataclass(frozen=True)
+class _Section:
+    """A part on the page."""
+
+    key: str
+    title: str
+    verdict: str
+    about: str
+    charts: list[Chart]
+    tables: list[_Table]
+    gains: list[tuple[str, Gain, Estimate | None]]
+    warnings: list[str]
+    ended: list[outcomes.Table]
+    told: Walkthrough | None
+    chapters: list[story.Chapter]
+
+
+def render(result: EvalResult, told: Mapping[str, Walkthrough]) -> str:
     """The page as text.
 
     Args:
         result: Of the suite.
-        told: For each part one pack told in full; empty where none was.
+        told: For parts one pack told in full.
     """
-    parts = [_part(f"p{number}", part, told.get(part["name"], {})) for number, part in enumerate(result["parts"])]
     content = {
         "result": result,
-        "subject": subject_title(result["subject"]),
-        "parts": parts,
-        "command": shlex.join(result["command"]),
+        "subject": result.subject.title,
+        "parts": [_section(f"p{number}", part, told.get(part.name)) for number, part in enumerate(result.parts)],
+        "command": shlex.join(result.command),
         "facts": _facts(result),
         "headline": suite_answer.headline(result),
         "top": _top(result),
@@ -41,111 +68,103 @@ def render(result: Mapping[str, Any], told: Mapping[str, dict[str, Any]]) -> str
     return fill("suite.html", content)
 
 
-def _top(result: Mapping[str, Any]) -> Top:
-    seeds = list(dict.fromkeys(seed for part in result["parts"] for seed in part["seeds"]))
+def _top(result: EvalResult) -> Top:
+    seeds = list(dict.fromkeys(seed for part in result.parts for seed in part.seeds))
     return top(
         f"sampling seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}",
-        version=result["codctl_version"],
-        command=shlex.join(result["command"]),
-        machine=result["machine"],
+        version=result.codctl_version,
+        command=shlex.join(result.command),
+        machine=result.machine,
     )
 
 
-def _part(key: str, part: Mapping[str, Any], told: dict[str, Any]) -> dict[str, Any]:
-    evaluation, _, world = part["name"].partition("/")
-    return {
-        "key": key,
-        "title": f"{evaluation}: {world}",
-        "verdict": _verdict(part),
-        "about": _about(part),
-        "charts": charts(key, part),
-        "tables": _tables(part),
-        "gains": _gains(part),
-        "warnings": replies.sentences(part),
-        "ended": outcomes.tables(part),
-        "told": told,
-        "chapters": story.chapters(told),
-    }
+def _section(key: str, part: PartResult, told: Walkthrough | None) -> _Section:
+    return _Section(
+        key=key,
+        title=part.title,
+        verdict=_verdict(part),
+        about=_about(part),
+        charts=of_part(key, part),
+        tables=_tables(part),
+        gains=[(arm, gain, part.regret.get(arm)) for arm, gain in part.gain.items()],
+        warnings=replies.sentences(part),
+        ended=outcomes.tables(part),
+        told=told,
+        chapters=story.chapters(told),
+    )
 
 
-def _about(part: Mapping[str, Any]) -> str:
-    world = " ".join(filter(None, (part["family"], part["preset"], part["variant"])))
-    text = f"{world}, {part['packs']} held-out packs of {part['length']}"
-    special = of_result(part).describe()
-    seeds = f"; sampling seeds {', '.join(map(str, part['seeds']))}" if len(part["seeds"]) > 1 else ""
-    few = "; too few for narrow intervals" if part["packs"] < FEW_PACKS else ""
-    return text + few + (f"; {special}" if special else "") + seeds
+def _about(part: PartResult) -> str:
+    few = "too few for narrow intervals" if part.packs < FEW_PACKS else ""
+    seeds = f"sampling seeds {', '.join(map(str, part.seeds))}" if len(part.seeds) > 1 else ""
+    head = f"{part.world}, {part.packs} held-out packs of {part.length}"
+    return "; ".join(filter(None, (head, few, of_result(part).describe(), seeds)))
 
 
-def _verdict(part: Mapping[str, Any]) -> str:
+def _verdict(part: PartResult) -> str:
     """Why the model fails, or the gain of the first arm in a sentence; nothing where there is none."""
     if why := outcomes.unread(part):
         return f"{why[0].upper()}{why[1:]}."
-    if not part.get("gain"):
+    if not part.gain:
         return ""
-    arm, gain = next(iter(part["gain"].items()))
-    axis = "attempt" if "solved_by_attempt" in part else "position"
-    sure = "" if gain["low"] > 0 or gain["high"] < 0 else "; the interval contains zero"
-    ends = f"from {axis} {position(gain['from'])} to {position(gain['to'])}"
+    arm, gain = next(iter(part.gain.items()))
+    sure = "" if gain.is_sure else "; the interval contains zero"
+    ends = f"from {part.axis} {position(gain.start)} to {position(gain.end)}"
     return (
-        f"{arm}: {signed(gain['mean'])} points {ends} of the same packs "
-        f"(95\N{NO-BREAK SPACE}% interval {signed(gain['low'])} to {signed(gain['high'])}{sure})."
+        f"{arm}: {signed(gain.mean)} points {ends} of the same packs "
+        f"(95\N{NO-BREAK SPACE}% interval {signed(gain.low)} to {signed(gain.high)}{sure})."
     )
 
 
-def _gains(part: Mapping[str, Any]) -> list[tuple[str, dict[str, float], dict[str, float] | None]]:
-    regret = part.get("regret", {})
-    return [(arm, gain, regret.get(arm)) for arm, gain in part.get("gain", {}).items()]
-
-
-def _tables(part: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _tables(part: PartResult) -> list[_Table]:
     """Positions down, arms and references to the right: that fits packs of any length."""
     kind = "ceiling" if of_result(part).has_ceiling else "reference"
-    measures = {"success": "success", "hint_correctness": "hints right", "shaped_reward": "shaped reward"}
     found = []
-    for title, source in (("", part), ("Distractor tasks", part.get("foreign"))):
+    for title, source in (("", part), ("Distractor tasks", part.foreign)):
         if source:
-            columns = {
-                f"{arm}, {said}": curves[measure]
-                for measure, said in measures.items()
-                for arm, curves in source["arms"].items()
-                if curves[measure]
-            }
-            columns |= {f"{name} ({kind})": curve for name, curve in source["ceiling_curves"].items()}
-            found.append(_table(title, "position", columns, part.get("drift_at")))
-    if "solved_by_attempt" in part:
-        found.append(_table("Solved by attempt k", "attempt", part["solved_by_attempt"], None))
+            columns = {**_measures(source)}
+            columns |= {f"{name} ({kind})": curve for name, curve in source.ceiling_curves.items()}
+            found.append(_table(title, "position", columns, part.drift_at))
+    if part.solved_by_attempt is not None:
+        found.append(_table("Solved by attempt k", "attempt", part.solved_by_attempt, None))
     return found
 
 
-def _table(
-    title: str, axis: str, columns: Mapping[str, list[dict[str, float]]], changed_at: int | None
-) -> dict[str, Any]:
-    places = sorted({int(point[axis]) for curve in columns.values() for point in curve})
-    by_place = [{point[axis]: point for point in curve} for curve in columns.values()]
-    first = position(0) if axis == "position" else 0  # attempts are counted from 1 already
-    rows = [(place + first, place == changed_at, [points.get(place) for points in by_place]) for place in places]
-    return {"title": title, "axis": axis, "columns": list(columns), "rows": rows}
+def _measures(source: Measured) -> dict[str, Sequence[Place]]:
+    columns: dict[str, Sequence[Place]] = {f"{arm}, success": curves.success for arm, curves in source.arms.items()}
+    columns |= {f"{arm}, hints right": curves.hint_correctness for arm, curves in source.arms.items()}
+    columns |= {f"{arm}, shaped reward": curves.shaped_reward for arm, curves in source.arms.items()}
+    return {name: curve for name, curve in columns.items() if curve}
 
 
-def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _table(title: str, axis: str, columns: Mapping[str, Sequence[Place]], changed_at: int | None) -> _Table:
+    places = sorted({point.place for curve in columns.values() for point in curve})
+    by_place = [{point.place: point for point in curve} for curve in columns.values()]
+    changed = None if changed_at is None else position(changed_at)
+    rows = [(place, place == changed, [points.get(place) for points in by_place]) for place in places]
+    return _Table(title, axis, list(columns), rows)
+
+
+def _facts(result: EvalResult) -> list[tuple[str, str]]:
     """What is needed to repeat it."""
-    machine, subject = result["machine"], result["subject"]
+    machine, subject = result.machine, result.subject
     versions = ", ".join(f"{name} {version}" for name, version in machine.get("versions", {}).items())
     processor = f"{machine.get('cpu', '')}, {machine.get('cores', '?')} cores, {machine.get('memory_gb', '?')} GB"
     facts = [
-        (_KINDS[subject["kind"]], subject["name"]),
-        ("Folder", subject.get("folder", "")),
-        ("Server", subject.get("endpoint", "")),
-        ("Digest of model and suite", result["digest"]),
-        (
-            "Played in",
-            f"{duration(result['seconds'])}, {result['attempts']} attempt{'s' if result['attempts'] != 1 else ''}",
-        ),
-        ("Used", ", ".join(f"{key} {value}" for key, value in result.get("usage", {}).items() if value)),
+        (_KINDS[subject.kind], subject.name),
+        ("Folder", subject.folder),
+        ("Server", subject.endpoint),
+        ("Digest of model and suite", result.digest),
+        ("Played in", f"{duration(result.seconds)}, {counted(result.attempts, 'attempt')}"),
+        ("Used", _used(result.usage) if result.usage else ""),
         ("Machine", ", ".join([processor, *machine.get("gpus", [])])),
         ("System", f"{machine.get('system', '')}, Python {machine.get('python', '')}"),
-        ("codctl", " ".join(filter(None, [result["codctl_version"], machine.get("commit", "")]))),
+        ("codctl", " ".join(filter(None, [result.codctl_version, machine.get("commit", "")]))),
         ("Versions", versions),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _used(usage: Usage) -> str:
+    shown = {**vars(usage), "notes": "; ".join(usage.notes)}
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in shown.items() if value)

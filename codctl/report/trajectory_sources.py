@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from codctl.errors import UsageError
-from codctl.files.seal import is_sealed, read_info
+from codctl.files.seal import COMPLETE, is_sealed, read_info
 from codctl.results import trajectory_file
-from codctl.results.about import subject_title
 from codctl.results.selection import is_pack
 from codctl.results.trajectory_file import Transcript
 from codctl.runs.directory import RunDirectory, find_run
+from codctl.runs.eval_result import StepsHead
 from codctl.runs.evaluations import JOURNAL, StoredEvaluation, evaluations_of, find_evaluation
 
 SourceKind = Literal["evaluation", "validation", "training"]
@@ -109,12 +109,10 @@ def find(runs_dir: Path, target: str) -> Found:
 
 
 def _found_evaluation(runs_dir: Path, evaluation: StoredEvaluation) -> Found:
-    title = subject_title(evaluation.subject) if evaluation.subject else evaluation.name
-    title = f"{title}, {evaluation.about.get('suite', 'suite')}"
-    parts = [evaluation]
-    if evaluation.is_curve:
-        names = [model["evaluation"] for model in evaluation.about.get("models", [])]
-        parts = [find_evaluation(runs_dir, name) for name in names]
+    head, parts = evaluation.head, [evaluation]
+    title = f"{head.subject.title}, {head.suite}" if head else evaluation.name
+    if isinstance(head, StepsHead):
+        parts = [find_evaluation(runs_dir, model.evaluation) for model in head.models]
     sources = _played(parts)
     if not sources:
         raise UsageError(
@@ -128,7 +126,7 @@ def _found_evaluation(runs_dir: Path, evaluation: StoredEvaluation) -> Found:
 def _played(evaluations: Sequence[StoredEvaluation]) -> list[Source]:
     found = []
     for one in evaluations:
-        step = one.subject.get("step")
+        step = one.subject.step if one.subject else None
         finished, journal = one.path / trajectory_file.NAME, one.path / JOURNAL
         if finished.is_file() and one.state == "finished":
             found.append(Source(one.id, "evaluation", step, finished))
@@ -143,10 +141,9 @@ def _evaluations(run: RunDirectory) -> Iterator[Source]:
     for path in sorted(folder.glob(f"*/{trajectory_file.NAME}")):
         if is_sealed(path.parent):
             yield Source(path.parent.name, "evaluation", read_info(path.parent).get("step"), path)
-    for path in sorted(folder.glob(f"*.{JOURNAL}")):
-        name = path.name.removesuffix(f".{JOURNAL}")
-        if not (folder / name).exists():
-            yield Source(name, "evaluation", None, path)
+    for path in sorted(folder.glob(f"[!.]*/{JOURNAL}")):
+        if not (path.parent / COMPLETE).exists():
+            yield Source(path.parent.name, "evaluation", None, path)
 
 
 def _training(run: RunDirectory) -> Iterator[Source]:

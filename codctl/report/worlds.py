@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 from codctl.envs.registry import families
 from codctl.quantities import percent, position, signed_points
 from codctl.report import curves, effects, learning, story
 from codctl.report.chart import Chart
-from codctl.report.source import EvaluationFolder, FamilyEvaluations, Source
+from codctl.report.source import FamilyEvaluations, Source
 from codctl.results import outcomes
+from codctl.runs.eval_result import PartResult, Point, Walkthrough
 
 
 @dataclass(frozen=True)
-class World:
+class Numbers:
+    """The numbers behind curves by position: a row for each arm and each reference, None where nothing was played."""
+
+    positions: list[int]
+    rows: list[tuple[str, list[Point | None]]]
+    ceilings: list[tuple[str, list[Point | None]]]
+
+
+@dataclass(frozen=True)
+class FamilySection:
     """One family on the page.
 
     Attributes:
@@ -39,24 +48,21 @@ class World:
 
     @property
     def headline(self) -> str:
-        if not self.effect:
+        if not self.effect or not self.evaluations.after:
             return "Not evaluated yet."
-        said = [] if self.unread else [effects.headline(self.effect)]
-        return " ".join([*said, *(f"{line[0].upper()}{line[1:]}." for line in outcomes.sentences(self._after))])
-
-    @property
-    def _after(self) -> dict[str, Any]:
-        return self.evaluations.after.result if self.evaluations.after else {}
+        found = [] if self.unread else [effects.headline(self.effect)]
+        why = outcomes.sentences(self.evaluations.after)
+        return " ".join([*found, *(f"{line[0].upper()}{line[1:]}." for line in why)])
 
     @property
     def unread(self) -> str:
         """What is to be said instead of an effect, where most replies could not be read."""
-        return outcomes.unread(self._after)
+        return outcomes.unread(self.evaluations.after) if self.evaluations.after else ""
 
     @property
     def ended(self) -> list[outcomes.Table]:
         newest = self.evaluations.newest
-        return outcomes.tables(newest.result) if newest else []
+        return outcomes.tables(newest) if newest else []
 
     @cached_property
     def details(self) -> str:
@@ -74,38 +80,37 @@ class World:
         return [] if self.unread else _tiles(self.evaluations.after, self.effect)
 
     @property
-    def table(self) -> dict[str, Any]:
-        return _table(self.evaluations.newest)
+    def table(self) -> Numbers | None:
+        return _numbers(self.evaluations.newest)
 
     @property
-    def long_table(self) -> dict[str, Any]:
-        return _table(self.evaluations.long)
+    def long_table(self) -> Numbers | None:
+        return _numbers(self.evaluations.long)
 
     @property
-    def told(self) -> dict[str, Any]:
-        newest = self.evaluations.newest
-        return newest.walkthrough if newest else {}
+    def told(self) -> Walkthrough | None:
+        return self.evaluations.walkthrough
 
     @cached_property
     def chapters(self) -> list[story.Chapter]:
         return story.chapters(self.told)
 
 
-def of(source: Source) -> list[World]:
+def of(source: Source) -> list[FamilySection]:
     """The families of a run, in the order of its recipe."""
-    return [_world(source, number) for number in range(len(source.families))]
+    return [_section(source, number) for number in range(len(source.families))]
 
 
-def _world(source: Source, number: int) -> World:
+def _section(source: Source, number: int) -> FamilySection:
     evaluations = source.families[number]
-    part, is_one = evaluations.part, len(source.families) == 1
-    share = part.weight / sum(family.part.weight for family in source.families)
-    known = families().get(part.family)  # a family of another package may be gone by now
-    title, _, about = known.title.partition(": ") if known else (part.family, "", "")
+    world, is_one = evaluations.world, len(source.families) == 1
+    share = world.weight / sum(family.world.weight for family in source.families)
+    known = families().get(world.family)  # a family of another package may be gone by now
+    title, _, about = known.title.partition(": ") if known else (world.family, "", "")
     key = f"family{number}"
-    charts = _charts(source, evaluations, "" if is_one else f"{part.family}/")
+    charts = _charts(source, evaluations, "" if is_one else f"{world.family}/")
     described = [about[:1].upper() + about[1:], evaluations.difficulty, f"{percent(share)} of the packs"]
-    return World(
+    return FamilySection(
         key=key,
         title=title,
         about=", ".join(filter(None, described)),
@@ -118,89 +123,74 @@ def _world(source: Source, number: int) -> World:
 
 def _charts(source: Source, found: FamilyEvaluations, prefix: str) -> dict[str, list[Chart]]:
     """The charts of each section; `prefix` is what the family's metrics are called by in a mixture."""
-    steps = source.phase("train")
+    before, after, newest, long = found.before, found.after, found.newest, found.long
+    title = "Success by position, by where the hints come from"
     return {
-        "position": _present(
-            curves.before_and_after(found.before, found.after),
-            curves.by_arm(
-                found.after,
-                "arms",
-                "success",
-                "Success by position, by where the hints come from",
-                "success, share of packs",
-            ),
+        "position": curves.present(
+            curves.before_and_after(before, after), *([curves.by_arm("arms", title, after)] if after else [])
         ),
-        "reward": _present(
-            curves.by_arm(
-                found.newest, "reward", "shaped_reward", "Shaped reward by position", "shaped reward (0 to 1)"
-            )
-        ),
-        "hint": _present(
-            curves.hint_correctness(found.before, found.after),
-            learning.by_position(
-                steps,
-                "hints-time",
-                f"{prefix}hint_correctness",
-                "How right the hints are, over training",
-                "knowable facts stated",
-            ),
-        ),
-        "long": curves.longer(found.long, source.config.world.length),
-        "learning": _present(
-            learning.by_position(
-                steps, "train-success", f"{prefix}success", "Success on training packs", "success, share of rollouts"
-            ),
-            learning.by_position(
-                source.phase("validation"),
-                "validation",
-                f"{prefix}success",
-                "Success on held-out packs",
-                "success, share of packs",
-            ),
-            learning.by_position(
-                steps, "train-reward", f"{prefix}reward", "Shaped reward on training packs", "shaped reward (0 to 1)"
-            ),
-        ),
+        "reward": curves.present(curves.rewards(newest)) if newest else [],
+        "hint": [
+            *curves.present(curves.hint_correctness(before, after)),
+            *_over_steps(source, prefix, ["hints-time"]),
+        ],
+        "long": curves.longer(long, source.config.world.length) if long else [],
+        "learning": _over_steps(source, prefix, ["train-success", "validation", "train-reward"]),
     }
 
 
-def _tiles(after: EvaluationFolder | None, effect: effects.Effect | None) -> list[tuple[str, str, str]]:
+_OVER_STEPS = {
+    "hints-time": ("train", "hint_correctness", "How right the hints are, over training", "knowable facts stated"),
+    "train-success": ("train", "success", "Success on training packs", "success, share of rollouts"),
+    "validation": ("validation", "success", "Success on held-out packs", "success, share of packs"),
+    "train-reward": ("train", "reward", "Shaped reward on training packs", "shaped reward (0 to 1)"),
+}
+
+
+def _over_steps(source: Source, prefix: str, keys: Sequence[str]) -> list[Chart]:
+    wanted = ((key, *_OVER_STEPS[key]) for key in keys)
+    charts = (
+        learning.by_position(source.phase(phase), key, f"{prefix}{measure}", title, y_label)
+        for key, phase, measure, title, y_label in wanted
+    )
+    return [chart for chart in charts if chart is not None]
+
+
+def _tiles(after: PartResult | None, effect: effects.Effect | None) -> list[tuple[str, str, str]]:
     """The few numbers to remember: value, name, and what it is compared with."""
     if effect is None or after is None:
         return []
     last = position(effect.positions - 1)
     tiles = [
-        (effect.last.share(), f"success at position {last}", effect.last.interval()),
-        (signed_points(effect.gain.mean), f"points from position 1 to {last}", effect.gain.signed_interval()),
+        (percent(effect.last.mean), f"success at position {last}", effects.interval(effect.last)),
+        (signed_points(effect.gain.mean), f"points from position 1 to {last}", effects.signed_interval(effect.gain)),
     ]
     if effect.from_hints:
-        over = effect.from_hints.signed_interval()
+        over = effects.signed_interval(effect.from_hints)
         tiles.append((signed_points(effect.from_hints.mean), "points over no hints", over))
     if effect.share_of_ceiling is not None and effect.ceiling is not None:
         ceiling = f"bayes reaches {percent(effect.ceiling)}"
         tiles.append((percent(effect.share_of_ceiling), f"of the ceiling at position {last}", ceiling))
-    if hints := after.curve("own", "hint_correctness"):
-        point = hints[-1]
-        interval = effects.Estimate(point["mean"], point["low"], point["high"]).interval()
-        tiles.append((percent(point["mean"]), "of the knowable facts in its hints", interval))
+    if hints := after.arms["own"].hint_correctness:
+        tiles.append((percent(hints[-1].mean), "of the knowable facts in its hints", effects.interval(hints[-1])))
     return tiles
 
 
-def _table(evaluation: EvaluationFolder | None) -> dict[str, Any]:
-    """The numbers behind the position curves."""
-    if evaluation is None:
-        return {}
-    rows = []
-    for arm in evaluation.result["arms"]:
-        points = {point["position"]: point for point in evaluation.curve(arm, "success")}
-        rows.append((arm, [points.get(i) for i in range(evaluation.result["length"])]))
-    ceilings = evaluation.result.get("ceilings", {})
-    return {"positions": [position(i) for i in range(evaluation.result["length"])], "rows": rows, "ceilings": ceilings}
+def _numbers(part: PartResult | None) -> Numbers | None:
+    if part is None:
+        return None
+    places = range(part.length)
+
+    def row(curve: Sequence[Point]) -> list[Point | None]:
+        points = {point.position: point for point in curve}
+        return [points.get(place) for place in places]
+
+    return Numbers(
+        positions=[position(place) for place in places],
+        rows=[(arm, row(curves.success)) for arm, curves in part.arms.items()],
+        ceilings=[(name, row(curve)) for name, curve in part.ceiling_curves.items()],
+    )
 
 
 def _under(key: str, charts: Sequence[Chart]) -> list[Chart]:
     return [replace(chart, key=f"{key}-{chart.key}") for chart in charts]
-
-
-def _present(*charts: Chart | None) -> list[Chart]:
-    return [chart for chart in charts if chart is not None]

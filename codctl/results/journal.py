@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from codctl.errors import RefusedError, StageError
 from codctl.files import atomic, reader
+from codctl.results.rows import Row
+from codctl.runs.eval_result import Walkthrough
 
 SCHEMA = 1
 _SYNC_EVERY_S = 2.0
@@ -43,9 +45,9 @@ class Record:
 
     unit: Unit
     pack_id: str
-    rows: list[dict[str, Any]]
-    hints: list[str] | None = None
-    told: dict[str, Any] | None = None
+    rows: tuple[Row, ...]
+    hints: tuple[str, ...] | None = None
+    told: Walkthrough | None = None
     again: bool = False
     transcript: str | None = None
 
@@ -124,7 +126,7 @@ class FileJournal:
             os.close(self._descriptor)
 
     def append(self, record: Record) -> None:
-        body = {**vars(record), "unit": list(record.unit)}
+        body = reader.adapter(Record).dump_python(record, mode="json")
         place = self._end
         self._places[record.unit] = (place, self._write(body), record.again)
 
@@ -137,8 +139,12 @@ class FileJournal:
         if unit not in self._places:
             return None
         place, length, _ = self._places[unit]
-        body = reader.parse(os.pread(self._descriptor, length, place))
-        return Record(**{**body, "unit": unit})
+        try:
+            return reader.check_json(os.pread(self._descriptor, length, place), Record)
+        except reader.UnfitError as error:
+            raise StageError(
+                f"its record of {unit} is damaged: {error}", where=str(self.path), hint="--fresh starts over"
+            ) from error
 
     def is_done(self, unit: Unit) -> bool:
         return unit in self._places and not self._places[unit][2]

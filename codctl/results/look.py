@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 from codctl.quantities import share
-from codctl.results.outcomes import did, unreadable
+from codctl.results.outcomes import Episode, TokenLimits, did, unreadable
 
 PHASE = "look"  # in metrics.jsonl
-EPISODES = {"solve": "solve episodes", "update": "updates"}
+EPISODES: dict[Episode, str] = {"solve": "solve episodes", "update": "updates"}
 
 
-def sentence(metrics: Mapping[str, float], limits: Mapping[str, Any]) -> str:
+def sentence(metrics: Mapping[str, float], limits: TokenLimits) -> str:
     """How many replies could be read, what the others did, and the success by position.
 
     Args:
         metrics: As the look has logged them.
-        limits: `solve_tokens` and `update_tokens`.
+        limits: Of replies.
     """
     counts = {episode: _counts(metrics, episode) for episode in EPISODES}
     read, why = [], []

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from codctl.envs.registry import families
 from codctl.outcomes import (
@@ -18,6 +18,8 @@ from codctl.outcomes import (
     UPDATE_PROBLEMS,
 )
 from codctl.quantities import counted, position
+from codctl.results.rows import ArmRow
+from codctl.runs.eval_result import OutcomeCount, PartResult
 
 _MOST = 0.5  # share of unreadable replies from which on other numbers say little
 _HARDLY = 0.1  # success with the truth in the hints: less means that the model cannot play
@@ -34,50 +36,47 @@ _MANY = {
     "no_hints": "lacked the lines that mark the hints",
 }
 _USUAL = ("cut", "empty")  # faults that a model has without a server
-_LIMITS = {"solve": "solve_tokens", "update": "update_tokens"}
+Episode = Literal["solve", "update"]
+EPISODES: tuple[Episode, ...] = ("solve", "update")
+
+
+class TokenLimits(Protocol):
+    """What replies may have: a recipe's sampling, or the part of a result."""
+
+    @property
+    def solve_tokens(self) -> int: ...
+
+    @property
+    def update_tokens(self) -> int: ...
 
 
 class Ending(NamedTuple):
-    """How an episode ended. `episode` is `solve` or `update`; `words` are what the server said of a faulty reply."""
+    """How an episode ended; `words` are what the server said of a faulty reply."""
 
     arm: str
-    episode: str
+    episode: Episode
     position: int
     outcome: str
     words: str
 
 
-def endings(row: Mapping[str, Any]) -> list[Ending]:
-    """The solve episode of a row, and the update after it; rows from before there were outcomes know less."""
-    arm, place = row["arm"], row["position"]
-    if "outcome" not in row:
-        played = "solved" if row["success"] else "unreadable" if row["format_error"] else "unsolved"
-        return [Ending(arm, "solve", place, "lost" if row["failed"] else played, row["failed"])]
-    found = [Ending(arm, "solve", place, row["outcome"], row["words"])]
-    if row["update_outcome"]:
-        found.append(Ending(arm, "update", place, row["update_outcome"], row["update_words"]))
+def endings(one: ArmRow) -> list[Ending]:
+    """The solve episode of a row, and the update after it."""
+    row = one.row
+    found = [Ending(one.arm, "solve", row.position, row.outcome, row.words)]
+    if row.update_outcome:
+        found.append(Ending(one.arm, "update", row.position, row.update_outcome, row.update_words))
     return found
 
 
-def count(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Count the outcomes in the rows of an evaluation.
-
-    Returns:
-        For each arm, episode (`solve` or `update`), position and outcome, `count` of so many (`of`) episodes.
-    """
+def count(rows: Sequence[ArmRow]) -> list[OutcomeCount]:
+    """Count the outcomes in the rows of an evaluation by arm, episode, position and outcome."""
     found = Counter(ending[:4] for row in rows for ending in endings(row))
-    of = Counter[tuple[str, str, int]]()
+    of = Counter[tuple[str, Episode, int]]()
     for (arm, episode, place, _), n in found.items():
         of[arm, episode, place] += n
     return [
-        {
-            "arm": arm,
-            "episode": episode,
-            "position": place,
-            "outcome": outcome,
-            "count": n,
-            "of": of[arm, episode, place],
-        }
+        OutcomeCount(arm, episode, place, outcome, n, of[arm, episode, place])
         for (arm, episode, place, outcome), n in sorted(found.items())
     ]
 
@@ -112,7 +111,7 @@ class Table:
         legend: What the columns mean.
     """
 
-    episode: str
+    episode: Episode
     columns: list[str]
     rows: list[tuple[str, int | None, list[int]]]
     legend: list[tuple[str, str]]
@@ -122,19 +121,19 @@ class Table:
         return [*(column.replace("_", " ") for column in self.columns), f"{self.episode} episodes"]
 
 
-def table(part: Mapping[str, Any], episode: str, *, by_position: bool = False) -> Table | None:
+def table(part: PartResult, episode: Episode, *, by_position: bool = False) -> Table | None:
     """The outcomes of an evaluation's arms; None where nothing was counted."""
-    points = [point for point in part.get("outcomes") or () if point["episode"] == episode]
+    points = [point for point in part.outcomes if point.episode == episode]
     if not points:
         return None
-    kinds = {point["outcome"] for point in points}
+    kinds = {point.outcome for point in points}
     columns = sorted(kinds, key=_order(part, episode).index)
     rows = []
-    for arm in [arm for arm in part["arms"] if any(point["arm"] == arm for point in points)]:
-        own = [point for point in points if point["arm"] == arm]
-        places = sorted({point["position"] for point in own}) if by_position else []
+    for arm in [arm for arm in part.arms if any(point.arm == arm for point in points)]:
+        own = [point for point in points if point.arm == arm]
+        places = sorted({point.position for point in own}) if by_position else []
         for place in [None, *places]:
-            counts = _totals(point for point in own if place in (None, point["position"]))
+            counts = _totals(point for point in own if place in (None, point.position))
             rows.append(
                 (arm, place if place is None else position(place), [*map(counts.__getitem__, columns), counts.total()])
             )
@@ -142,16 +141,16 @@ def table(part: Mapping[str, Any], episode: str, *, by_position: bool = False) -
     return Table(episode, columns, rows, [(kind.replace("_", " "), words.get(kind, "")) for kind in columns])
 
 
-def tables(part: Mapping[str, Any]) -> list[Table]:
+def tables(part: PartResult) -> list[Table]:
     """Those of solve and of update episodes, by position."""
-    return [found for episode in _LIMITS if (found := table(part, episode, by_position=True))]
+    return [found for episode in EPISODES if (found := table(part, episode, by_position=True))]
 
 
-def unread(part: Mapping[str, Any]) -> str:
+def unread(part: PartResult) -> str:
     """What is to be said instead of any effect, where most replies could not be read; else empty."""
-    arms = part.get("arms", ())
+    arms = part.arms
     # Effects are those of the own hints, against none at all.
-    compared = [arm for arm in ("own", "none") if arm in arms] or list(arms)
+    compared = [arm for arm in arms if arm in ("own", "none")] or list(arms)
     bad = [arm for arm in compared if _is_unread(_of(part, arm, "solve"))]
     if not bad:
         return ""
@@ -161,7 +160,7 @@ def unread(part: Mapping[str, Any]) -> str:
     return f"{_solves(arm, counts)}; {counted(n, 'reply')} could not be read{f': {said}' if said else ''}"
 
 
-def sentences(part: Mapping[str, Any]) -> list[str]:
+def sentences(part: PartResult) -> list[str]:
     """Why the model fails, where the outcomes explain it; empty where they do not."""
     if said := unread(part):
         return [said]
@@ -179,37 +178,37 @@ def sentences(part: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def labels(part: Mapping[str, Any]) -> dict[str, str]:
+def labels(part: PartResult) -> dict[str, str]:
     """The outcomes of an evaluation in words."""
     return {**SOLVE_OUTCOMES, **UPDATE_OUTCOMES, **_losses(part), **UNREADABLE}
 
 
-def _order(part: Mapping[str, Any], episode: str) -> list[str]:
+def _order(part: PartResult, episode: Episode) -> list[str]:
     """All outcomes, from the best on."""
     known = [*("solved", "written"), *_losses(part), *SOLVE_OUTCOMES, *UPDATE_OUTCOMES, *UNREADABLE]
-    strange = [point["outcome"] for point in part["outcomes"] if point["episode"] == episode]
+    strange = [point.outcome for point in part.outcomes if point.episode == episode]
     return list(dict.fromkeys([*known, *strange]))
 
 
-def _losses(part: Mapping[str, Any]) -> dict[str, str]:
-    known, names = families(), [part["family"], (part.get("foreign") or {}).get("family")]
+def _losses(part: PartResult) -> dict[str, str]:
+    known, names = families(), [part.family, *([part.foreign.family] if part.foreign else [])]
     return {kind: words for name in names if name in known for kind, words in known[name].losses.items()}
 
 
-def _of(part: Mapping[str, Any], arm: str, episode: str) -> Counter[str]:
+def _of(part: PartResult, arm: str, episode: Episode) -> Counter[str]:
     """The outcomes of the episodes that were played."""
-    points = [point for point in part.get("outcomes") or () if point["outcome"] not in UNPLAYED]
-    return _totals(point for point in points if (point["arm"], point["episode"]) == (arm, episode))
+    points = [point for point in part.outcomes if point.outcome not in UNPLAYED]
+    return _totals(point for point in points if (point.arm, point.episode) == (arm, episode))
 
 
 def _is_unread(counts: Counter[str]) -> bool:
     return 0 < counts.total() <= unreadable(counts).total() / _MOST
 
 
-def _totals(points: Iterable[Mapping[str, Any]]) -> Counter[str]:
+def _totals(points: Iterable[OutcomeCount]) -> Counter[str]:
     found: Counter[str] = Counter()
     for point in points:
-        found[point["outcome"]] += point["count"]
+        found[point.outcome] += point.count
     return found
 
 
@@ -223,24 +222,24 @@ def _solves(arm: str, counts: Counter[str]) -> str:
     return f"{how.get(arm, '')}it solves {counts['solved']} of {counted(counts.total(), 'task')}"
 
 
-def did(limits: Mapping[str, Any], episode: str, counts: Counter[str]) -> str:
+def did(limits: TokenLimits, episode: Episode, counts: Counter[str]) -> str:
     """What the commonest of the replies did that could not be read.
 
     Args:
-        limits: `solve_tokens` and `update_tokens`.
+        limits: Of replies.
         episode: `solve` or `update`.
         counts: Outcomes.
     """
     kinds = unreadable(counts)
     named = [(kind, n) for kind, n in kinds.most_common(_KINDS) if kind != "unreadable"]
-    limit = limits.get(_LIMITS[episode])
+    limit = limits.solve_tokens if episode == "solve" else limits.update_tokens
     found = [(n, _MANY.get(kind, UNREADABLE[kind]).format(limit=limit)) for kind, n in named]
     if len(kinds) == 1:
         return "".join(f"all of them {words}" for _, words in found) if kinds.total() > 1 else ""
     return ", ".join(f"{n} {words.replace('were ', 'was ', 1) if n == 1 else words}" for n, words in found)
 
 
-def _lost(part: Mapping[str, Any], counts: Counter[str]) -> str:
+def _lost(part: PartResult, counts: Counter[str]) -> str:
     words = labels(part)
     ended = [(kind, n) for kind, n in counts.most_common() if kind != "solved"][:_KINDS]
     return ", ".join(f"{counted(n, 'task')}: {words.get(kind, kind)}" for kind, n in ended)

@@ -83,12 +83,6 @@ def differences(tables_PC: Sequence[ArrayLike], groups_P: ArrayLike | None = Non
     return Estimates(mean_C, np.maximum(centre_C - half_C, -reach), np.minimum(centre_C + half_C, reach), mean_KC)
 
 
-def seeds_half_width(means_K: ArrayLike) -> float:
-    """Half of the interval that training seeds alone leave open; 0 for a single one."""
-    means = np.asarray(means_K, dtype=np.float64)
-    return 0.0 if len(means) < 2 else float(_t(len(means) - 1) * np.std(means, ddof=1) / np.sqrt(len(means)))
-
-
 @dataclass(frozen=True)
 class _Spread:
     """What the means vary by.

@@ -6,7 +6,7 @@ Success is raw throughout. Shape suffixes: J sampling seeds, P packs, S position
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,8 +14,9 @@ import numpy as np
 
 from codctl.cod.strategies import of_result
 from codctl.results.outcomes import unread
-from codctl.results.statistics import Estimates, Floats, differences, seeds_half_width, shares
-from codctl.results.summary import solved_so_far
+from codctl.results.statistics import Estimates, Floats, differences, shares
+from codctl.results.summary import mean_of_known, solved_so_far
+from codctl.runs.eval_result import PartResult
 
 Column = tuple[str, str, int]  # measure, arm, place
 _SHARES, _DIFFERENCES = ("success", "solved"), ("gain", "own_less_none")
@@ -25,12 +26,6 @@ METHOD = (
     "Means over training seeds of raw success. The 95 % intervals cover the choice of seeds and of packs: the part "
     "of the seeds uses a t quantile, which is wide for few seeds; the part of the packs counts once, since all seeds "
     "play the same packs. For a single seed it is Wilson's interval over packs, which does not cover other seeds."
-)
-METHOD_OF_SUMMARIES = (
-    "Means over training seeds of raw success. The 95 % intervals add in quadrature a half width for the seeds (a t "
-    "quantile, wide for few seeds) and one for the packs (the mean over seeds of Wilson's half widths, as if a pack "
-    "were equally hard for all seeds). For a single seed it is the interval "
-    "over packs, which does not cover other seeds."
 )
 
 
@@ -43,13 +38,13 @@ class Played:
         success_JPS: For each arm and reference policy; NaN where an episode could not be played.
     """
 
-    what: Mapping[str, Any]
+    what: PartResult
     success_JPS: Mapping[str, Floats]
 
 
-def is_alike(parts: Sequence[Mapping[str, Any]]) -> bool:
+def is_alike(parts: Sequence[PartResult]) -> bool:
     """Whether the training seeds of a setting were asked the same: else their mean would mean nothing."""
-    asked = [[*(part.get(key) for key in _ALIKE), len(part["seeds"])] for part in parts]
+    asked = [[*(getattr(part, key) for key in _ALIKE), len(part.seeds)] for part in parts]
     return all(one == asked[0] for one in asked)
 
 
@@ -100,7 +95,7 @@ def _estimates(
     tables: Sequence[Mapping[Column, Floats]],
     columns: Sequence[Column],
     measure: Callable[..., Estimates],
-    what: Mapping[str, Any],
+    what: PartResult,
 ) -> dict[Column, dict[str, Any]]:
     """Every column that is known, with its interval."""
     if not columns:
@@ -113,48 +108,26 @@ def _estimates(
     }
 
 
-def cell_of_summaries(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The same as `cell` from the results alone, for sweeps whose rows would take too long to read.
-
-    `own_less_none` is missing: without rows it is not known pack by pack.
-    """
-    arms = [arm for arm in parts[0]["arms"] if all(arm in part["arms"] for part in parts)]
-    found: dict[str, Any] = {"arms": {arm: _over_seeds([p["arms"][arm]["success"] for p in parts]) for arm in arms}}
-    curves = [part.get("ceiling_curves", {}) for part in parts]
-    found["references"] = {
-        name: _over_seeds([curve[name] for curve in curves])
-        for name in curves[0]
-        if all(name in curve for curve in curves)
-    }
-    gains = [part.get("gain", {}) for part in parts]
-    found["gain"] = {
-        arm: _within(_combined([gain[arm] for gain in gains]), "gain")
-        for arm in arms
-        if all(arm in gain for gain in gains)
-    }
-    return {**_head(parts), **found}
-
-
 def last_success(found: Mapping[str, Any], arm: str = "own") -> dict[str, Any] | None:
     """The estimate at the last position; None when the arm was not played."""
     curve: Sequence[dict[str, Any]] = found.get("arms", {}).get(arm, ())
     return curve[-1] if curve else None
 
 
-def _head(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _head(parts: Sequence[PartResult]) -> dict[str, Any]:
     what = parts[0]
     return {
-        "packs": what["packs"],
-        "positions": what["positions"],
-        "failed_episodes": sum(part.get("failed_episodes", 0) for part in parts),
-        "unread": unread({**what, "outcomes": [point for part in parts for point in part.get("outcomes") or ()]}),
+        "packs": what.packs,
+        "positions": list(what.positions),
+        "failed_episodes": sum(part.failed_episodes for part in parts),
+        "unread": unread(replace(what, outcomes=tuple(point for part in parts for point in part.outcomes))),
     }
 
 
 def _columns(played: Played) -> dict[Column, Floats]:
     """Everything that is measured of a pack, each as an array over packs."""
     found: dict[Column, Floats] = {}
-    positions = played.what["positions"]
+    positions = played.what.positions
     means = {arm: mean_of_known(success_JPS) for arm, success_JPS in played.success_JPS.items()}
     for arm, success_PS in means.items():
         found |= {("success", arm, position): success_PS[:, s] for s, position in enumerate(positions)}
@@ -168,8 +141,8 @@ def _columns(played: Played) -> dict[Column, Floats]:
     return found
 
 
-def _sorted_out(what: Mapping[str, Any], estimates: Mapping[Column, dict[str, Any]]) -> dict[str, Any]:
-    arms, references = list(what["arms"]), list(what.get("ceiling_curves", {}))
+def _sorted_out(what: PartResult, estimates: Mapping[Column, dict[str, Any]]) -> dict[str, Any]:
+    arms, references = list(what.arms), list(what.ceiling_curves)
 
     def curve(measure: str, arm: str, place: str) -> list[dict[str, Any]]:
         return [{place: key[2], **found} for key, found in estimates.items() if key[:2] == (measure, arm)]
@@ -186,42 +159,13 @@ def _sorted_out(what: Mapping[str, Any], estimates: Mapping[Column, dict[str, An
     return found
 
 
-def _groups(what: Mapping[str, Any]) -> Floats | None:
+def _groups(what: PartResult) -> Floats | None:
     """Packs in a row that are of one world are drawn together."""
-    if of_result(what).packs_per_world(what["length"]) == 1 or what["packs"] <= what["length"]:
+    if of_result(what).packs_per_world(what.length) == 1 or what.packs <= what.length:
         return None
-    groups_P: Floats = np.floor(np.arange(what["packs"]) / what["length"])
+    groups_P: Floats = np.floor(np.arange(what.packs) / what.length)
     return groups_P
-
-
-def mean_of_known(values_JPS: Floats) -> Floats:
-    """Mean over the first axis, of what is known."""
-    known_JPS = ~np.isnan(values_JPS)
-    sums_PS, counts_PS = np.where(known_JPS, values_JPS, 0.0).sum(axis=0), known_JPS.sum(axis=0)
-    found: Floats = np.divide(sums_PS, counts_PS, out=np.full(sums_PS.shape, np.nan), where=counts_PS > 0)
-    return found
 
 
 def _estimate(mean: float, low: float, high: float, by_seed: Floats) -> dict[str, Any]:
     return {"mean": float(mean), "low": float(low), "high": float(high), "by_seed": [float(one) for one in by_seed]}
-
-
-def _within(estimate: dict[str, Any], measure: str) -> dict[str, Any]:
-    """An interval that is widened for few seeds still ends where shares, and differences of shares, end."""
-    least = 0.0 if measure in ("success", "solved") else -1.0
-    return {**estimate, "low": max(least, estimate["low"]), "high": min(1.0, estimate["high"])}
-
-
-def _over_seeds(curves: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Positions that every seed has."""
-    by_position = [{point["position"]: point for point in curve} for curve in curves]
-    common = [position for position in by_position[0] if all(position in points for points in by_position)]
-    return [{"position": p, **_within(_combined([points[p] for points in by_position]), "success")} for p in common]
-
-
-def _combined(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    by_seed = np.array([point["mean"] for point in points], dtype=np.float64)
-    mean, of_seeds = float(by_seed.mean()), seeds_half_width(by_seed)
-    below = float(np.mean([point["mean"] - point["low"] for point in points]))
-    above = float(np.mean([point["high"] - point["mean"] for point in points]))
-    return _estimate(mean, mean - np.hypot(below, of_seeds), mean + np.hypot(above, of_seeds), by_seed)

@@ -9,6 +9,7 @@ from codctl.cod.strategies import of_result
 from codctl.envs.registry import families
 from codctl.quantities import counted, is_or_are, percent, points
 from codctl.results.study import last_success
+from codctl.runs.eval_result import Estimate, PartResult
 
 RELATIONS = {
     "trained": "in the worlds of the training",
@@ -29,14 +30,14 @@ CLAIMS = {
 Cell = Mapping[str, Any]
 
 
-def relation(what: Mapping[str, Any], trained: Sequence[tuple[str, str]]) -> str:
+def relation(what: PartResult, trained: Sequence[tuple[str, str]]) -> str:
     """How an evaluation relates to the training: a key of `RELATIONS`; empty when nobody knows the training.
 
     Args:
         what: The part of a suite's result.
         trained: Family and preset of each world of the training.
     """
-    strategy, kind = what["strategy"], of_result(what).kind
+    strategy, kind = what.strategy, of_result(what).kind
     if kind == "loop":
         return "ralph"
     if kind == "disturbed":
@@ -44,11 +45,11 @@ def relation(what: Mapping[str, Any], trained: Sequence[tuple[str, str]]) -> str
     if not trained:
         return ""
     presets = dict(trained)
-    if what["family"] not in presets:
+    if what.family not in presets:
         return "family"
-    if what["preset"] == presets[what["family"]]:
+    if what.preset == presets[what.family]:
         return "long" if strategy == "long" else "trained"
-    return "harder" if _is_harder(what["family"], what["preset"], presets[what["family"]]) else "preset"
+    return "harder" if _is_harder(what.family, what.preset, presets[what.family]) else "preset"
 
 
 def claim(cell: Cell) -> str:
@@ -58,10 +59,24 @@ def claim(cell: Cell) -> str:
         return ""
     if cell.get("unread"):
         return "unread"
-    if gain["low"] > 0:
-        lead = cell.get("own_less_none")
-        return "learns" if lead is None or lead["low"] > 0 else "improves"
-    return "worsens" if gain["high"] < 0 else "nothing"
+    lead = cell.get("own_less_none")
+    return claim_of(_estimate(gain), _estimate(lead) if lead else None)
+
+
+def claim_of(gain: Estimate, lead: Estimate | None) -> str:
+    """What a gain says: a key of `CLAIMS`.
+
+    Args:
+        gain: Of own hints.
+        lead: Success with own hints less that without any; None when that was not played.
+    """
+    if gain.low > 0:
+        return "learns" if lead is None or lead.low > 0 else "improves"
+    return "worsens" if gain.high < 0 else "nothing"
+
+
+def _estimate(found: Mapping[str, float]) -> Estimate:
+    return Estimate(found["mean"], found["low"], found["high"])
 
 
 def answers(cells: Iterable[Cell]) -> list[dict[str, Any]]:

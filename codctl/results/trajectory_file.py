@@ -109,11 +109,9 @@ def of_journal(path: Path) -> Iterator[Transcript]:
     """The trajectories that an evaluation in progress has played so far."""
     found: dict[Unit, Record] = {}
     for line in reader.lines(path):
-        with contextlib.suppress(ValueError, TypeError):  # the last line may still be being written
-            body = reader.parse(line)
-            if "unit" in body:
-                unit = Unit(*body["unit"])
-                found[unit] = Record(**{**body, "unit": unit})
+        with contextlib.suppress(ValueError):  # header and sessions are no records; the last line may be incomplete
+            record = reader.check_json(line, Record)
+            found[record.unit] = record
     return (transcript for record in found.values() for transcript in _of_record(record))
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codctl.config.explain import field_docs
 from codctl.config.schema import CLASSES
-from codctl.errors import StageError
-from codctl.files.seal import read_info
 from codctl.runs.directory import RunDirectory
 
-Curve = list[dict[str, Any]]
-Model = dict[str, Any] | None
+if TYPE_CHECKING:
+    from codctl.runs.eval_result import Curve, Subject
 
 
 def compare(runs: Sequence[RunDirectory]) -> dict[str, Any]:
@@ -67,48 +65,32 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _success(runs: Sequence[Mapping[tuple[str, str], tuple[Model, Curve]]]) -> list[dict[str, Any]]:
+def _success(runs: Sequence[Mapping[tuple[str, str], tuple[Subject, Curve]]]) -> list[dict[str, Any]]:
+    from codctl.runs.eval_result import to_json
+
     keys = dict.fromkeys(key for run in runs for key in run)
-    none: tuple[None, None] = (None, None)
-    return [
-        {
-            "evaluation": name,
-            "arm": arm,
-            "models": [run.get((name, arm), none)[0] for run in runs],
-            "curves": [run.get((name, arm), none)[1] for run in runs],
-        }
-        for name, arm in keys
-    ]
-
-
-def _curves(run: RunDirectory) -> dict[tuple[str, str], tuple[Model, Curve]]:
-    """Model and success by position of every evaluation in the run, and of every suite played on it."""
-    from codctl.runs import result_file
-
-    found: dict[tuple[str, str], tuple[Model, Curve]] = {}
-    for folder in (run.stage("evaluation"), run.path / "suites"):
-        for path in sorted(folder.glob("[!.]*/result.json"), key=_age):
-            result = result_file.read(path, within=run.path) or {}
-            parts = result.get("parts") or [result]
-            for part in parts:
-                name = path.parent.name if len(parts) == 1 else f"{path.parent.name}/{part.get('name')}"
-                for arm, curves in part.get("arms", {}).items():
-                    found[name, arm] = (
-                        result.get("subject") or model_of_evaluation(path.parent),
-                        curves.get("success", []),
-                    )
+    found = []
+    for name, arm in keys:
+        ours = [run.get((name, arm)) for run in runs]
+        models = [to_json(one[0]) if one else None for one in ours]
+        curves = [[to_json(point) for point in one[1]] if one else None for one in ours]
+        found.append({"evaluation": name, "arm": arm, "models": models, "curves": curves})
     return found
 
 
-def model_of_evaluation(folder: Path) -> Model:
-    """Which model a sealed evaluation is of, as results of suites say it."""
-    try:
-        step = read_info(folder).get("step")
-    except StageError:
-        return None
-    if step is None:
-        return None
-    return {"checkpoint": "warm-start" if folder.name.startswith("before") else "final", "step": step}
+def _curves(run: RunDirectory) -> dict[tuple[str, str], tuple[Subject, Curve]]:
+    """Model and success by position of every evaluation in the run, and of every suite played on it."""
+    from codctl.runs import eval_result
+
+    found: dict[tuple[str, str], tuple[Subject, Curve]] = {}
+    for folder in (run.stage("evaluation"), run.path / "suites"):
+        for path in sorted(folder.glob("[!.]*/result.json"), key=_age):
+            result = eval_result.read(path, within=run.path)
+            if isinstance(result, eval_result.EvalResult):
+                for part in result.parts:
+                    name = path.parent.name if len(result.parts) == 1 else f"{path.parent.name}/{part.name}"
+                    found |= {(name, arm): (result.subject, part.success(arm)) for arm in part.arms}
+    return found
 
 
 def _age(path: Path) -> tuple[bool, str]:

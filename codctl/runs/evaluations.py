@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from codctl.errors import CodctlError, RefusedError, UsageError
 from codctl.files import lock, reader
 from codctl.runs import clean
 from codctl.runs.directory import RunDirectory
 
-EVALUATIONS = "evaluations"
-ABOUT, JOURNAL, RESULT = "evaluation.json", "journal.jsonl", "result.json"
+if TYPE_CHECKING:
+    from codctl.runs.eval_result import Begun, EvalResult, PartHead, StepsHead, StepsResult, Subject
+
+EVALUATIONS, JOURNAL = "evaluations", "journal.jsonl"
+_HEAD, _RESULT = "evaluation.json", "result.json"
 
 
 @dataclass(frozen=True)
@@ -24,15 +27,15 @@ class StoredEvaluation:
 
     Attributes:
         path: The folder.
-        about: What is played, as written when it began: suite, subject, parts, command.
+        head: What is played, as written when it began; None where it cannot be read.
         result: What came of it; None while there is no result.
         state: finished, partly (the same command plays the rest), running, failed (nothing could be played) or damaged.
         played: Trajectories played so far.
     """
 
     path: Path
-    about: dict[str, Any]
-    result: dict[str, Any] | None
+    head: Begun | StepsHead | None
+    result: EvalResult | StepsResult | None
     state: str
     played: int = 0
     problem: str = ""  # what is wrong with one that is damaged
@@ -47,9 +50,17 @@ class StoredEvaluation:
         return self.path.name.rpartition("-")[2]
 
     @property
-    def subject(self) -> dict[str, Any]:
-        found = self.about.get("subject")
-        return found if isinstance(found, dict) else {}
+    def subject(self) -> Subject | None:
+        return self.head.subject if self.head else None
+
+    @property
+    def suite(self) -> str | None:
+        return self.head.suite if self.head else None
+
+    @property
+    def parts(self) -> Sequence[PartHead]:
+        """Its parts, played or not; none where it cannot be read."""
+        return getattr(self.result or self.head, "parts", ())
 
     @property
     def changed_s(self) -> float:
@@ -59,7 +70,7 @@ class StoredEvaluation:
     @property
     def is_curve(self) -> bool:
         """Whether it sums up the evaluations of several checkpoints, and was not played itself."""
-        return bool(self.about.get("kind") == "every-checkpoint")
+        return hasattr(self.head, "models")
 
 
 def list_evaluations(runs_dir: Path) -> list[StoredEvaluation]:
@@ -74,9 +85,9 @@ def evaluations_of(run: RunDirectory) -> list[StoredEvaluation]:
     found = [
         one
         for one in list_evaluations(run.root)
-        if one.subject.get("kind") == "run" and one.subject.get("name") == run.title and not one.is_curve
+        if one.subject and (one.subject.kind, one.subject.name) == ("run", run.title) and not one.is_curve
     ]
-    return sorted(found, key=lambda one: (one.about.get("suite", ""), one.subject.get("step") or 0, one.name))
+    return sorted(found, key=lambda one: (one.suite or "", (one.subject and one.subject.step) or 0, one.name))
 
 
 def find_evaluation(runs_dir: Path, wanted: str) -> StoredEvaluation:
@@ -113,33 +124,28 @@ def remove(evaluation: StoredEvaluation, runs_dir: Path) -> None:
 
 def _read(path: Path) -> StoredEvaluation | None:
     """None for a folder that is no evaluation."""
-    if not any((path / name).is_file() for name in (ABOUT, JOURNAL)):
+    if not any((path / name).is_file() for name in (_HEAD, JOURNAL)):
         return None
-    from codctl.runs import result_file
+    from codctl.runs import eval_result
 
     try:
-        result = result_file.read(path / RESULT)
-        about = result_file.read(path / ABOUT) or result or {}
+        result = eval_result.read(path / _RESULT)
+        head = eval_result.read_head(path / _HEAD)
         state = _state(path, result)
     except CodctlError as error:
-        return StoredEvaluation(path, {}, None, "damaged", problem=error.message)
+        return StoredEvaluation(path, None, None, "damaged", problem=error.message)
     played = sum(1 for _ in units(path / JOURNAL)) if result is None else 0
-    return StoredEvaluation(path, about, result, state, played)
+    return StoredEvaluation(path, head, result, state, played)
 
 
-def _state(path: Path, result: dict[str, Any] | None) -> str:
+def _state(path: Path, result: EvalResult | StepsResult | None) -> str:
     if lock.is_locked(path / "lock"):
         return "running"
     if result is None:
         return "partly"
-    parts = result.get("parts", [])
-    if parts and result.get("failed_episodes") and not any(_has_points(part) for part in parts):
+    if result.failed_episodes and not any(part.has_success for part in result.parts):
         return "failed"
-    return "partly" if result.get("to_play_again") else "finished"
-
-
-def _has_points(part: dict[str, Any]) -> bool:
-    return any(curves.get("success") for curves in part.get("arms", {}).values())
+    return "partly" if result.to_play_again else "finished"
 
 
 def units(journal: Path) -> Iterator[str]:
@@ -156,7 +162,7 @@ def units(journal: Path) -> Iterator[str]:
 def _changed_s(path: Path) -> float:
     """When it was last written to."""
     times = [0.0]
-    for name in (RESULT, JOURNAL, ABOUT):
+    for name in (_RESULT, JOURNAL, _HEAD):
         with contextlib.suppress(OSError):
             times.append((path / name).stat().st_mtime)
     return max(times)

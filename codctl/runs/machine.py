@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from codctl.files.forms import Machine
 
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "numpy", "mlflow", "vllm")
 _QUERY_TIMEOUT_S = 5.0
@@ -23,7 +26,7 @@ _SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
 @cache
-def describe() -> dict[str, Any]:
+def describe() -> Machine:
     """Host, processor, memory, GPUs, versions and the commit of this checkout (empty when there is none)."""
     return {
         "host": socket.gethostname(),
@@ -101,8 +104,8 @@ def _gpus() -> list[str]:
     return _output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]).splitlines()
 
 
-def _versions() -> dict[str, str]:
-    found = {}
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
     for name in _PACKAGES:
         try:
             found[name] = metadata.version(name)

@@ -15,7 +15,7 @@ from codctl.runs import machine
 if TYPE_CHECKING:
     from codctl.files.forms import Manifest
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 def now() -> str:
@@ -58,8 +58,13 @@ def read(path: Path) -> Manifest:
     """
     from codctl.files import forms as files
 
-    hint = "use the version of codctl that made the run, or move its folder out of the runs folder"
-    found = reader.read(path, files.Manifest, hint=hint)
+    hint = "use the version of codctl that made the run, or move its folder out of the runs folder and train again"
+    try:
+        found = reader.read(path, files.Manifest, hint=hint)
+    except UsageError as error:
+        if ": schema: " in error.message:
+            raise UsageError("another version of codctl made this run", where=str(path), hint=hint) from error
+        raise
     if found is None:
         raise UsageError("not a run directory: manifest.json is missing", where=str(path.parent))
     return found

@@ -11,7 +11,7 @@ from codctl.files.seal import COMPLETE
 from codctl.quantities import counted
 
 _CHECKPOINTS = "stages/cod_train/checkpoints"
-_JOURNALS = ("stages/evaluation/*.journal.jsonl", "suites/*/journal.jsonl")
+_JOURNALS = ("stages/evaluation/*/journal.jsonl", "suites/*/journal.jsonl")
 
 
 def mark(run: Path) -> str:

@@ -14,8 +14,9 @@ from codctl import __version__
 from codctl.files.atomic import write_json, write_text
 from codctl.report.study_page import render
 from codctl.results import study, study_findings
+from codctl.runs.eval_result import PartResult
 from codctl.sweeps.study_rows import played
-from codctl.sweeps.study_trials import Trial, look, read_plan, read_result, trained_worlds
+from codctl.sweeps.study_trials import IN_RUN, Trial, look, read_plan, read_result, trained_worlds
 
 SEED, ABLATION = "seed", "ablation"
 Key = tuple[str, str]  # setting, evaluation
@@ -86,7 +87,7 @@ class _Numbers:
         """A cell for each setting and evaluation, also where there is nothing."""
         for source in self._sources():
             if not any(one["source"] == source for one in self.evaluations.values()):
-                self.evaluations[source] = _evaluation(source, source, {})
+                self.evaluations[source] = _evaluation(source, source)
         return [self._cell(setting, key) for setting in self.settings for key in self.evaluations]
 
     def _sources(self) -> list[str]:
@@ -107,11 +108,9 @@ class _Numbers:
             found["relation"] = study_findings.relation(mine[0][2], trained)
             if found["state"] == "complete" and not study.is_alike([part for _, _, part in mine]):
                 found["state"] = "unequal"
-            if found["state"] == "complete" and self.has_suites:
+            if found["state"] == "complete":
                 rows[key] = [played(folder, part) for _, folder, part in mine]
                 found |= study.cell(rows[key])
-            elif found["state"] == "complete":
-                found |= study.cell_of_summaries([part for _, _, part in mine])
             self.cells[setting.title, key] = found
         return rows
 
@@ -163,12 +162,13 @@ def _said(value: Any) -> str:
     return value if isinstance(value, str) else str(value).replace("'", "")
 
 
-def _parts(source: str, folder: Path) -> list[tuple[str, dict[str, Any]]]:
-    """The evaluations of a result with their keys: a suite has parts, a run's own evaluation is one."""
-    result = read_result(folder) or {}
-    if "parts" in result:
-        return [(f"{source}/{part['name']}", part) for part in result["parts"]]
-    return [(source, result)] if result else []
+def _parts(source: str, folder: Path) -> list[tuple[str, PartResult]]:
+    """The evaluations of a result with their keys; that of the run itself needs no name unless it has several."""
+    result = read_result(folder)
+    parts = result.parts if result else ()
+    if source == IN_RUN:
+        return [(f"{source}-{part.family}" if len(parts) > 1 else source, part) for part in parts]
+    return [(f"{source}/{part.name}", part) for part in parts]
 
 
 def _count(setting: Setting, there: Sequence[Trial]) -> dict[str, Any]:
@@ -179,18 +179,18 @@ def _count(setting: Setting, there: Sequence[Trial]) -> dict[str, Any]:
     return {"state": state, "seeds": seeds, "of": len(setting.trials), "incomplete_trials": lacking}
 
 
-def _evaluation(source: str, key: str, part: Mapping[str, Any]) -> dict[str, Any]:
+def _evaluation(source: str, key: str, part: PartResult | None = None) -> dict[str, Any]:
     keys = ("family", "preset", "variant", "strategy", "packs", "length")
     entry = key.split("/")[1] if key.count("/") > 1 else ""
-    return {"key": key, "source": source, "entry": entry, **{name: part.get(name) for name in keys}}
+    return {"key": key, "source": source, "entry": entry, **{name: getattr(part, name, None) for name in keys}}
 
 
-def _lines(trial: Trial, key: str, part: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _lines(trial: Trial, key: str, part: PartResult) -> list[dict[str, Any]]:
     """Raw success of one trained model: a line for each arm, reference and position."""
-    curves = {arm: curve["success"] for arm, curve in part["arms"].items()} | part.get("ceiling_curves", {})
+    curves = {arm: curves.success for arm, curves in part.arms.items()} | part.ceiling_curves
     about = {"trial": trial.name, **trial.labels, "status": trial.status, "evaluation": key}
     return [
-        {**about, "arm": arm, "position": p["position"], "success": round(p["mean"], 6), "packs": part["packs"]}
+        {**about, "arm": arm, "position": p.position, "success": round(p.mean, 6), "packs": part.packs}
         for arm, curve in curves.items()
         for p in curve
     ]
@@ -240,7 +240,7 @@ def _result(sweep: Path, plan: Mapping[str, Any], trials: Sequence[Trial], found
         "main": _main(found.settings),
         "evaluations": list(found.evaluations.values()),
         "cells": cells,
-        "method": study.METHOD if found.has_suites else study.METHOD_OF_SUMMARIES,
+        "method": study.METHOD,
         "trials": [_trial(trial) for trial in trials],
     }
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from codctl.errors import UsageError
-from codctl.files import reader
+from codctl.results.rows import ROWS, read_rows
 from codctl.results.study import Played
+from codctl.runs.eval_result import PartResult
 
-_COLUMNS = ("arm", "seed", "number", "position", "foreign", "success")
+_COLUMNS = ("arm", "seed", "number", "position", "success")
 
 
-def played(folder: Path, part: Mapping[str, Any]) -> Played:
+def played(folder: Path, part: PartResult) -> Played:
     """Read one part of a suite, and no other, into memory.
 
     Args:
@@ -25,22 +24,17 @@ def played(folder: Path, part: Mapping[str, Any]) -> Played:
     Raises:
         UsageError: They cannot be read.
     """
-    import pyarrow.parquet as pq
-
-    mine = [("part", "==", part["name"]), ("foreign", "==", False)]
-    path = folder / "rows.parquet"
-    try:
-        with reader.open_file(path) as file:
-            table = pq.read_table(file, columns=list(_COLUMNS), filters=mine)
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"its rows cannot be read: {error}", where=str(path)) from error
+    table = read_rows(folder, part.name, _COLUMNS)
     rows = {name: table[name].to_numpy() for name in _COLUMNS}
     found = {}
-    for arm in (*part["arms"], *part.get("ceiling_curves", {})):
+    for arm in (*part.arms, *part.ceiling_curves):
         chosen = rows["arm"] == arm
         seeds, layer = np.unique(rows["seed"][chosen], return_inverse=True)
-        column = np.searchsorted(part["positions"], rows["position"][chosen])
-        success_JPS = np.full((len(seeds), part["packs"], len(part["positions"])), np.nan)
-        success_JPS[layer, rows["number"][chosen], column] = rows["success"][chosen]
+        column = np.searchsorted(part.positions, rows["position"][chosen])
+        success_JPS = np.full((len(seeds), part.packs, len(part.positions)), np.nan)
+        try:
+            success_JPS[layer, rows["number"][chosen], column] = rows["success"][chosen]
+        except IndexError:
+            raise UsageError("its rows are not those of its result", where=str(folder / ROWS)) from None
         found[arm] = success_JPS
     return Played(part, found)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from codctl.errors import CodctlError, UsageError
 from codctl.files.seal import is_sealed
 from codctl.quantities import counted
-from codctl.runs import result_file
+from codctl.runs import eval_result
 from codctl.runs.directory import TRIALS, RunDirectory, is_linked_trial, read_sweep
+from codctl.runs.eval_result import EvalResult
 
 if TYPE_CHECKING:
     from codctl.files.forms import Attempt, Sweep, SweepTrial
 
-_IN_RUN = "after"
+IN_RUN = "after"
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def _suites(folder: Path, suites: tuple[str, ...]) -> tuple[dict[str, Path], tup
         if result is None:
             begun = "begun" if (path / "journal.jsonl").is_file() else "not played"
             missing.append(f"suite {name}: {begun}")
-        elif again := result.get("to_play_again"):
+        elif again := result.to_play_again:
             missing.append(f"suite {name}: {counted(again, 'trajectory')} failed and will be played again")
         else:
             results[name] = path
@@ -134,17 +135,17 @@ def _suites(folder: Path, suites: tuple[str, ...]) -> tuple[dict[str, Path], tup
 
 
 def _in_run(folder: Path, status: str) -> tuple[dict[str, Path], tuple[str, ...]]:
-    """The run's own last evaluation: `after`, of a mixture `after-<family>`."""
+    """The run's own evaluation after its training."""
     if status != "finished":
         return {}, ()
-    found = sorted((folder / "stages" / "evaluation").glob(f"{_IN_RUN}*"))
-    results = {path.name: path for path in found if not path.name.startswith(f"{_IN_RUN}-long") and is_sealed(path)}
-    return results, () if results else ("evaluation after the training",)
+    path = RunDirectory(folder).stage("evaluation") / IN_RUN
+    return ({IN_RUN: path}, ()) if is_sealed(path) else ({}, ("evaluation after the training",))
 
 
-def read_result(folder: Path) -> dict[str, Any] | None:
+def read_result(folder: Path) -> EvalResult | None:
     """The result.json of an evaluation; None when there is none that can be read."""
     try:
-        return result_file.read(folder / "result.json")
+        found = eval_result.read(folder / eval_result.RESULT)
     except UsageError:
         return None
+    return found if isinstance(found, EvalResult) else None

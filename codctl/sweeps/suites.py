@@ -37,7 +37,7 @@ def check_suites(plan: Plan) -> None:
         UsageError: All that is wrong, each with its place.
     """
     from codctl.envs.registry import families
-    from codctl.evaluate.subject import Subject, home_of
+    from codctl.evaluate.subject import PolicyUnderTest, training_defaults
     from codctl.evaluate.suites.expansion import expand
     from codctl.evaluate.suites.shipped import find_suite
 
@@ -48,7 +48,7 @@ def check_suites(plan: Plan) -> None:
             file = find_suite(suite.suite)
             spec = load_suite(file.path, file.shown, suite.texts)
             for trial in homes.values():
-                expand(spec, home_of(Subject("run", trial.name, config=trial.config)), families())
+                expand(spec, training_defaults(PolicyUnderTest("run", trial.name, config=trial.config)), families())
         except UsageError as error:
             own = error.problems or (Problem(f"suite {suite.name}: {error.message}", error.where, error.hint),)
             problems.update(dict.fromkeys(_placed(problem, suite) for problem in own))

@@ -10,29 +10,28 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from codctl.config.credentials import redacted
 from codctl.files import reader
-from codctl.runs.compare import model_of_evaluation
 from codctl.runs.directory import RunDirectory
-from codctl.runs.evaluations import EVALUATIONS, RESULT, evaluations_of
+from codctl.runs.eval_result import RESULT, WALKTHROUGHS, EvalResult, Measured, PartResult
+from codctl.runs.evaluations import EVALUATIONS, evaluations_of
 from codctl.tracking.sink import Artifact, Evaluation, Point
 
 _LARGEST_BYTES = 10_000_000
 _PRIVATE = {"cluster": {"setup", "extras"}}
 _PLACES = ("stages/evaluation", "suites")
-_FILES = ("result.json", "report.html", "walkthrough.json")
-_OF_SWEEPS = ("sweep.json", "result.json", "table.csv", "report.html")
+_FILES = (RESULT, "report.html", WALKTHROUGHS)
+_OF_SWEEPS = ("sweep.json", RESULT, "table.csv", "report.html")
 _WHAT = (
-    *("digest", "suite", "family", "preset", "variant", "strategy", "rendering", "split", "packs", "length"),
+    *("family", "preset", "variant", "strategy", "rendering", "split", "packs", "length"),
     *("drift_at", "poison", "temperature", "solve_tokens", "update_tokens", "suggested_tokens", "answers", "seeds"),
 )
 _NOT_IN_A_NAME = re.compile(r"[^\w./ :-]", re.ASCII)
-_ENDS = (("", "mean"), ("_low", "low"), ("_high", "high"))
 
 
 def settings(run: RunDirectory) -> dict[str, object]:
@@ -135,74 +134,73 @@ def _is_file_of(folder: Path, path: Path) -> bool:
 
 
 def _read(path: Path, place: str, within: Path) -> Evaluation | None:
-    from codctl.runs import result_file
-
     if not _is_file_of(within, path):
         return None
     try:
         content = reader.read_bytes(path, most_bytes=reader.LARGE)
-        result: Mapping[str, Any] = reader.check(reader.parse(content), result_file.Result)
+        result = reader.check_json(content, EvalResult)
     except (OSError, ValueError):
         return None
     name, ended_ms = path.parent.name, path.stat().st_mtime_ns // 1_000_000
     if place.startswith(f"{EVALUATIONS}/"):  # by its suite and the beginning of its digest
-        name = f"{result.get('suite')}-{name.rpartition('-')[2]}"
+        name = f"{result.suite}-{name.rpartition('-')[2]}"
     return Evaluation(
         place=place,
         name=name,
         stamp=digest(content),
-        settings={**_played(result, path.parent), "place": place},
+        settings={**_played(result), "place": place},
         points=points_of(result, ended_ms),
-        command=result.get("command", ()),
+        command=result.command,
         files=tuple(file for name in _FILES if _is_file_of(path.parent, file := path.with_name(name))),
         ended_ms=ended_ms,
     )
 
 
-def _played(result: Mapping[str, Any], folder: Path) -> dict[str, object]:
+def _played(result: EvalResult) -> dict[str, object]:
     parts = _parts(result)
-    found = {f"{prefix}{key}": part[key] for prefix, part in parts for key in _WHAT if part.get(key) is not None}
-    top = {key: result[key] for key in ("suite", "digest") if key in result}
-    model: Mapping[str, Any] = result.get("subject") or model_of_evaluation(folder) or {}
-    known = {f"model.{key}": model[key] for key in ("checkpoint", "step") if model.get(key) is not None}
-    return {**found, **top, **known}
+    found: dict[str, object] = {f"{prefix}{key}": getattr(part, key) for prefix, part in parts for key in _WHAT}
+    found |= {"suite": result.suite, "digest": result.digest}
+    found |= {"model.checkpoint": result.subject.checkpoint, "model.step": result.subject.step}
+    known = ((key, value) for key, value in found.items() if value is not None)
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in known}
 
 
-def points_of(result: Mapping[str, Any], at_ms: int) -> list[Point]:
+def points_of(result: EvalResult, at_ms: int) -> list[Point]:
     """The numbers of an evaluation; the step is the position in the pack, or the attempt."""
     found = [
         Point(_NOT_IN_A_NAME.sub("_", f"{prefix}{key}"), step, float(value), at_ms)
         for prefix, part in _parts(result)
-        for key, step, value in _numbers(part)
-        if value is not None
+        for key, step, value in _numbers_of_part(part)
     ]
     return list({(point.key, point.step): point for point in found}.values())
 
 
-def _parts(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    parts = result.get("parts") or [result]
-    return [(f"{part['name']}/" if len(parts) > 1 else "", part) for part in parts]
+def _parts(result: EvalResult) -> list[tuple[str, PartResult]]:
+    return [(f"{part.name}/" if len(result.parts) > 1 else "", part) for part in result.parts]
 
 
-def _numbers(part: Mapping[str, Any]) -> Iterable[tuple[str, int, float | None]]:
-    for arm, curves in part.get("arms", {}).items():
-        for measure, curve in curves.items():
-            yield from ((f"{arm}/{measure}", point["position"], point["mean"]) for point in curve)
-    for name, curve in part.get("ceiling_curves", {}).items():
-        yield from ((f"ceiling/{name}", point["position"], point["mean"]) for point in curve)
-    for name, curve in part.get("solved_by_attempt", {}).items():
-        yield from ((f"{name}/solved_by_attempt", point["attempt"], point["mean"]) for point in curve)
-    for measure in ("gain", "regret"):
-        for arm, estimate in part.get(measure, {}).items():
-            yield from ((f"{arm}/{measure}{end}", 0, estimate[of]) for end, of in _ENDS if of in estimate)
-    if "failed_episodes" in part:
-        yield "failed_episodes", 0, part["failed_episodes"]
-    counts = part.get("replies") or {"faults": {}, "by_position": ()}
-    yield from ((f"replies/{kind}", 0, count) for kind, count in counts["faults"].items())
-    for point in counts["by_position"]:
-        yield f"{point['arm']}/replies/{point['episode']}_{point['kind']}", point["position"], point["count"]
-    for point in part.get("outcomes", ()):
-        name = f"{point['arm']}/outcome/{point['episode']}/{point['outcome']}"
-        yield name, point["position"], point["count"] / point["of"]
-    if foreign := part.get("foreign"):
-        yield from ((f"foreign/{key}", step, value) for key, step, value in _numbers(foreign))
+def _numbers_of_part(part: PartResult) -> Iterator[tuple[str, int, float]]:
+    yield from _numbers(part)
+    for name, attempts in (part.solved_by_attempt or {}).items():
+        yield from ((f"{name}/solved_by_attempt", point.attempt, point.mean) for point in attempts)
+    yield "failed_episodes", 0, part.failed_episodes
+    yield from ((f"replies/{kind}", 0, count) for kind, count in part.replies.faults.items())
+    for fault in part.replies.by_position:
+        yield f"{fault.arm}/replies/{fault.episode}_{fault.kind}", fault.position, fault.count
+    for one in part.outcomes:
+        yield f"{one.arm}/outcome/{one.episode}/{one.outcome}", one.position, one.count / max(one.of, 1)
+    if part.foreign:
+        yield from ((f"foreign/{key}", step, value) for key, step, value in _numbers(part.foreign))
+
+
+def _numbers(found: Measured) -> Iterator[tuple[str, int, float]]:
+    for arm, curves in found.arms.items():
+        for measure, curve in vars(curves).items():
+            yield from ((f"{arm}/{measure}", point.position, point.mean) for point in curve)
+    for name, curve in found.ceiling_curves.items():
+        yield from ((f"ceiling/{name}", point.position, point.mean) for point in curve)
+    for measure, estimates in (("gain", found.gain), ("regret", found.regret)):
+        for arm, one in estimates.items():
+            yield f"{arm}/{measure}", 0, one.mean
+            yield f"{arm}/{measure}_low", 0, one.low
+            yield f"{arm}/{measure}_high", 0, one.high

@@ -86,7 +86,7 @@ def judge_look(config: Config, metrics: Mapping[str, float], say: Callable[[str]
     Raises:
         StageError: `health.look` says stop: too little could be read.
     """
-    gate, limits = config.health.look, {key: getattr(config.sampling, key) for key in ("solve_tokens", "update_tokens")}
+    gate, limits = config.health.look, config.sampling
     say(f"a look at the model before CoD-Train: {look.sentence(metrics, limits)}")
     words, share = look.worst(metrics)
     if share <= gate.limit:

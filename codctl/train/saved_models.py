@@ -10,8 +10,8 @@ from codctl.config.schema import Config
 from codctl.errors import CodctlError, StageError, UsageError
 from codctl.files.atomic import follow_umask, storage_errors
 from codctl.files.seal import is_sealed, read_info, why_not_sealed
-from codctl.results.about import FINAL, START, WARM_START
 from codctl.runs.directory import RunDirectory
+from codctl.runs.eval_result import FINAL, START, WARM_START
 
 NEWEST = "newest"
 _DEPTH = 3  # RUN/stages/cod_train/checkpoints/step-…

@@ -28,6 +28,10 @@ def the_folder(home: Path) -> Path:
     return folder
 
 
+def means(curve: list[dict[str, float]]) -> list[float]:
+    return [point["mean"] for point in curve]
+
+
 def test_the_promised_object_for_a_policy(cli) -> None:
     outcome = cli(
         "eval", "--suite", "position-curve", "--policy", "bayes",
@@ -36,17 +40,16 @@ def test_the_promised_object_for_a_policy(cli) -> None:
     assert outcome.code == 0
     found = outcome.json
     assert (found["schema"], found["command"]) == (1, "eval")
-    result = found["result"]
-    assert (result["suite"], result["packs"], result["length"]) == ("position-curve", 30, 3)
-    assert (result["family"], result["preset"]) == ("frozen_lake", "hard")
-    own = result["arms"]["own"]
+    result, (part,) = found["result"], found["result"]["parts"]
+    assert (result["suite"], part["packs"], part["length"]) == ("position-curve", 30, 3)
+    assert (part["family"], part["preset"]) == ("frozen_lake", "hard")
+    own = part["arms"]["own"]
     assert [point["position"] for point in own["success"]] == [0, 1, 2]
     assert set(own["success"][0]) == {"position", "mean", "low", "high"}
     assert own["hint_correctness"][0]["position"] == 1
-    assert [point["mean"] for point in own["success"]] == pytest.approx(result["ceilings"]["bayes"])
-    assert result["ceilings"]["informed"] == [1.0, 1.0, 1.0]
-    assert result["parts"][0]["arms"] == result["arms"]
-    assert result["regret"]["own"]["mean"] == 0
+    assert [point["mean"] for point in own["success"]] == pytest.approx(means(part["ceiling_curves"]["bayes"]))
+    assert means(part["ceiling_curves"]["informed"]) == [1.0, 1.0, 1.0]
+    assert part["regret"]["own"]["mean"] == 0
 
 
 @pytest.mark.parametrize("policy", ["bayes", "random"])
@@ -204,8 +207,9 @@ def test_one_process_at_a_time(cli, home: Path) -> None:
 def test_a_run_is_evaluated_on_the_worlds_it_was_trained_on(cli, trained) -> None:
     argv = ["eval", "--run", "micro", "--runs-dir", str(trained.runs_dir), "--limit", "2", "arms=[own,none]"]
     result = cli(*argv, "--json").json["result"]
-    assert (result["subject"]["name"], result["preset"], result["length"]) == ("micro", "tiny", 3)
-    assert set(result["arms"]) == {"own", "none"}
+    (part,) = result["parts"]
+    assert (result["subject"]["name"], part["preset"], part["length"]) == ("micro", "tiny", 3)
+    assert set(part["arms"]) == {"own", "none"}
     text = cli(*argv, "length=2").out
     assert text.startswith("run micro, final model (step 2)\nposition-curve: frozen_lake tiny, 2 packs of 2\n")
     assert "position 2" in text
@@ -222,7 +226,7 @@ def test_a_model_folder_is_evaluated_like_its_run(cli, trained) -> None:
         "kind": "model", "name": str(folder), "folder": str(folder), "title": f"model {folder}",
         "dtype": "float32", "engine": "transformers",
     }  # fmt: skip
-    assert by_model["arms"] == by_run["arms"]
+    assert by_model["parts"] == by_run["parts"]
 
 
 def unfinished(trained, runs_dir: Path, name: str = "micro") -> Path:
@@ -266,7 +270,7 @@ def test_one_pack_is_enough_to_look_at(cli, trained, home: Path) -> None:
     outcome = cli(*argv, "--json")
     assert outcome.code == 0
     assert "the arm shuffled needs a second one" in outcome.err
-    arms = outcome.json["result"]["arms"]
+    arms = outcome.json["result"]["parts"][0]["arms"]
     assert list(arms) == ["own", "none", "oracle", "history"]
     assert all(point["high"] - point["low"] > 0.5 for point in arms["own"]["success"])
     refused = cli(*argv, "arms=[own,shuffled]")

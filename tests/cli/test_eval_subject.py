@@ -96,7 +96,7 @@ def test_every_checkpoint_is_one_curve_over_the_steps(cli, micro_run: Path, home
     assert [point["step"] for point in points] == [0, 1, 2]
     alone = cli("eval", "--run", "micro", "--step", "1", "--limit", "3", "arms=[own,none]", "--json").json["result"]
     assert alone["folder"] == result["models"][1]["evaluation"]
-    assert alone["arms"]["own"]["success"] == points[1]["success"]
+    assert alone["parts"][0]["arms"]["own"]["success"] == points[1]["success"]
     page = (home / result["folder"] / "report.html").read_text()
     assert "Success by step, own hints" in page
     assert "<h1>Success at position 3, own hints: 0\xa0% at step 0, 0\xa0% at step 2</h1>" in page

@@ -48,7 +48,7 @@ def test_what_is_not_finished_says_how_it_goes_on(cli, played: str, home: Path) 
     assert (outcome.code, "plays the rest" in outcome.err) == (2, True)
 
 
-@pytest.mark.parametrize("key", ["preset", "failed_episodes"])
+@pytest.mark.parametrize("key", ["preset", "packs"])
 def test_a_result_that_lacks_a_key_is_named(cli, played: str, home: Path, key: str) -> None:
     path = next((home / "runs" / "evaluations").glob("random-*")) / "result.json"
     result = json.loads(path.read_text())
@@ -56,7 +56,7 @@ def test_a_result_that_lacks_a_key_is_named(cli, played: str, home: Path, key: s
     path.write_text(json.dumps(result))
     outcome = cli("evals", "show", path.parent.name)
     assert outcome.code == 2
-    assert f"result.json: the result cannot be shown: '{key}' is missing" in outcome.err
+    assert f"result.json cannot be used: parts.0.{key} is missing" in outcome.err
 
 
 def test_rm_asks_first(cli, played: str, home: Path) -> None:

@@ -57,7 +57,7 @@ def test_more_steps_go_on_from_the_checkpoint_and_end_as_a_longer_run(cli, home:
     (home / "learning.yaml").write_text(LEARNING)
     run, whole = (home / "runs" / name for name in ("learning", "whole"))
     assert cli("train", "learning.yaml").code == 0
-    before = (run / "stages/evaluation/before/rows.jsonl").stat().st_mtime_ns
+    before = (run / "stages/evaluation/before/rows.parquet").stat().st_mtime_ns
     longer = cli("train", "learning.yaml", "train.steps=4")
     assert longer.code == 0, longer.err
     assert "continuing after step 2" in longer.err
@@ -65,13 +65,13 @@ def test_more_steps_go_on_from_the_checkpoint_and_end_as_a_longer_run(cli, home:
     assert [numbers["grad_norm"] > 0 for phase, _, numbers in metrics(whole) if phase == "train"].count(True) >= 3
     assert weights(run) == weights(whole)
     assert metrics(run) == metrics(whole)
-    rows = "stages/evaluation/after/rows.jsonl"
-    assert (run / rows).read_text() == (whole / rows).read_text()
+    rows = "stages/evaluation/after/rows.parquet"
+    assert (run / rows).read_bytes() == (whole / rows).read_bytes()
     assert sealed_as(run, "after") == sealed_as(whole, "after")
     assert sealed_as(run, "after")["step"] == 4
     [earlier] = (run / "stages/earlier").iterdir()
     assert earlier.name.startswith("after-step-000002-")
-    assert (run / "stages/evaluation/before/rows.jsonl").stat().st_mtime_ns == before
+    assert (run / "stages/evaluation/before/rows.parquet").stat().st_mtime_ns == before
     steps = [config_of(run / "attempts" / number)["train"]["steps"] for number in ("001", "002")]
     assert steps == [2, 4]
     fewer = cli("train", "learning.yaml")
@@ -106,7 +106,7 @@ def test_other_evaluations_of_the_same_model_are_played_anew(cli, run: Path) -> 
     assert "CoD-Train 1" not in outcome.err
     assert weights(run) == model
     for name in ("before", "after"):
-        assert json.loads((run / "stages/evaluation" / name / "result.json").read_text())["packs"] == 3
+        assert json.loads((run / "stages/evaluation" / name / "result.json").read_text())["parts"][0]["packs"] == 3
     assert len(list((run / "stages/earlier").iterdir())) == 2
     off = cli("train", "micro.yaml", "evaluation.enabled=false")
     assert off.code == 0, off.err

@@ -33,15 +33,17 @@ def outcome(runs_dir: str) -> dict[str, Any]:
     for name in ("model", "warm_start/model", "cod_train/final", "cod_train/checkpoints"):
         found |= _files(stages / name, run)
     for path in sorted((stages / "evaluation").rglob("*.json*")):
-        if path.name not in ("COMPLETE.json", "result.json"):
+        if path.name not in ("COMPLETE.json", "evaluation.json", "journal.jsonl", "result.json"):
             found[_name(path, run)] = _hash(path.read_bytes())
-    for path in [*(stages / "evaluation").rglob("result.json"), stages / "warm_start" / "result.json"]:
-        found[_name(path, run)] = _without_seconds(json.loads(path.read_text()))
+    for path in sorted((stages / "evaluation").rglob("result.json")):
+        found[_name(path, run)] = json.loads(path.read_text())["parts"]
+        found[_name(path.with_name("rows.parquet"), run)] = _hash(path.with_name("rows.parquet").read_bytes())
+    warm_start = stages / "warm_start" / "result.json"
+    found[_name(warm_start, run)] = _without_seconds(json.loads(warm_start.read_text()))
     for path in sorted((stages / "cod_train" / "rollouts").iterdir()):
         found[_name(path, run)] = _hash(_rows(path))
     found["report"] = report_text((run / "report.html").read_text())
-    leftovers = [*run.rglob(".*.tmp-*"), *run.rglob("*journal.jsonl")]
-    found["leftovers"] = sorted(_name(path, run) for path in leftovers)
+    found["leftovers"] = sorted(_name(path, run) for path in run.rglob(".*.tmp-*"))
     return found
 
 

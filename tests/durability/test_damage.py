@@ -61,15 +61,14 @@ def test_damaged_stages_are_made_again(
     remove(stages / "model" / "tokenizer.json")
     truncate(stages / "warm_start" / "model" / "model.safetensors")
     empty(stages / "cod_train" / "final" / "COMPLETE.json")
-    flip(stages / "evaluation" / "before" / "rows.jsonl")
+    flip(stages / "evaluation" / "before" / "rows.parquet")
     remove(stages / "evaluation" / "after" / "COMPLETE.json")
     said = go_on(server, runs)
     for name, problem in {
         "model": "tokenizer.json: missing",
         "warm_start": "model/model.safetensors: ",
         "final": "COMPLETE.json cannot be read",
-        "before": "rows.jsonl: content differs",
-        "after": "missing COMPLETE.json",
+        "before": "rows.parquet: content differs",
     }.items():
         assert f"{name} is damaged and will be made again: {problem}" in said
     assert "continuing after step 5" in said  # the checkpoints are whole

@@ -17,14 +17,14 @@ from codctl.config.schema import Config
 from codctl.envs.registry import get_family
 from codctl.envtools.demonstrate import DemonstrationSpec, demonstrate
 from codctl.errors import PreflightError, RefusedError, StageError
-from codctl.evaluate.subject import Subject
+from codctl.evaluate.subject import PolicyUnderTest
 from codctl.files.seal import read_info
 from codctl.learner.demonstrations import digest_of, of_folder, read
 from codctl.pipeline.pipeline import run_training
 from codctl.runs.directory import RunDirectory
 from codctl.train.world_checks import check_worlds
 
-PLAYER = Subject("policy", "demonstrator")
+PLAYER = PolicyUnderTest("policy", "demonstrator")
 
 
 class HaltError(Exception):
@@ -127,7 +127,9 @@ def test_another_command_does_not_overwrite(made: Path, tmp_path: Path) -> None:
 
 def test_nothing_solved_is_an_error_with_advice(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="none of 3 tasks was solved") as error:
-        demonstrate(Subject("policy", "random"), spec(preset="hard", packs=1, best_of=1), tmp_path / "none", Quiet())
+        demonstrate(
+            PolicyUnderTest("policy", "random"), spec(preset="hard", packs=1, best_of=1), tmp_path / "none", Quiet()
+        )
     assert "--best-of" in error.value.hint
 
 

@@ -34,7 +34,7 @@ def policy(name: str) -> Player:
 
 def bayes(**changes: Any) -> list[float]:
     found = evaluate(policy("bayes"), spec(length=6, packs=60, preset="easy", **changes), quiet).result
-    return [point["mean"] for point in found["arms"]["own"]["success"]]
+    return [point.mean for point in found.success("own")]
 
 
 def test_drift_is_a_dip_that_recovers() -> None:
@@ -55,9 +55,10 @@ def test_distractors_cost_a_perfect_memory_nothing() -> None:
     found = evaluate(
         policy("bayes"), spec(strategy="distractor", foreign_family="alchemy", foreign_preset="tiny", length=6), quiet
     ).result
-    assert found["positions"] == [0, 2, 4]
-    assert found["ceilings"]["bayes"][1:] == [1.0, 1.0]
-    assert found["foreign"]["positions"] == [1, 3, 5]
+    assert found.positions == (0, 2, 4)
+    assert [point.mean for point in found.ceiling_curves["bayes"][1:]] == [1.0, 1.0]
+    assert found.foreign is not None
+    assert found.foreign.positions == (1, 3, 5)
 
 
 def test_shuffled_hints_are_those_of_another_world() -> None:
@@ -70,15 +71,15 @@ def test_shuffled_hints_are_those_of_another_world() -> None:
         )
         assert donor is not None
         assert shuffled is not None
-        assert shuffled.rows[2]["hint_right"] < 4  # the donor's facts are not this world's
-        assert donor.rows[2]["hint_right"] >= 2
+        assert shuffled.rows[2].hint_right < 4  # the donor's facts are not this world's
+        assert donor.rows[2].hint_right >= 2
 
 
 def test_shuffled_alone_plays_own_without_reporting_it() -> None:
     found = evaluate(policy("bayes"), spec(arms=("shuffled",)), quiet)
-    assert list(found.result["arms"]) == ["shuffled"]
-    assert {row["arm"] for row in found.rows} == {"shuffled"}
-    assert {row["arm"] for row in found.reference_rows} == {"bayes", "informed"}
+    assert list(found.result.arms) == ["shuffled"]
+    assert {row.arm for row in found.rows} == {"shuffled"}
+    assert {row.arm for row in found.reference_rows} == {"bayes", "informed"}
 
 
 @pytest.mark.parametrize("stop_after", [1, 17, 40])
@@ -145,7 +146,7 @@ def test_failed_rows_are_played_again_where_failures_pass() -> None:
     asyncio.run(play(player, asked, journal, quiet, retries_failed=True))
     failed = [unit for unit in (Unit("p/x", "own", 0, n) for n in range(12)) if journal.get(unit).again]  # type: ignore[union-attr]
     assert failed
-    assert summarise(asked, journal).result["failed_episodes"] > 0
+    assert summarise(asked, journal).result.failed_episodes > 0
     # What was handed on from a failed trajectory is not to be trusted either.
     assert any(journal.get(Unit("p/x", "shuffled", 0, (n - 1) % 12)).again for _, _, _, n in failed)  # type: ignore[union-attr]
 
@@ -170,7 +171,7 @@ def test_packs_come_in_blocks_of_about_one_size(monkeypatch: pytest.MonkeyPatch)
     assert [len(block) for block in blocks(12)] == [4, 4, 4]
     found = evaluate(policy("bayes"), asked, quiet).result
     monkeypatch.undo()
-    assert found["arms"]["own"] == evaluate(policy("bayes"), asked, quiet).result["arms"]["own"]
+    assert found.arms["own"] == evaluate(policy("bayes"), asked, quiet).result.arms["own"]
 
 
 class Gone(Exception):

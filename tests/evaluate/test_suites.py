@@ -10,16 +10,16 @@ from codctl.envs.alchemy.family import Alchemy
 from codctl.envs.frozen_lake.family import FrozenLake
 from codctl.envs.registry import families
 from codctl.errors import UsageError
-from codctl.evaluate.suites.expansion import Home, World, expand
+from codctl.evaluate.suites.expansion import Defaults, World, expand
 from codctl.evaluate.suites.shipped import descriptions, find_suite, shipped
 
 KNOWN = {"frozen_lake": FrozenLake(), "alchemy": Alchemy()}
-MIXTURE = Home((World("frozen_lake", "tiny"), World("alchemy", "tiny")), {"rendering": "compact", "length": 4})
+MIXTURE = Defaults((World("frozen_lake", "tiny"), World("alchemy", "tiny")), {"rendering": "compact", "length": 4})
 
 
-def parts(suite: str, *overrides: str, home: Home | None = None) -> tuple[EvalSpec, ...]:
+def parts(suite: str, *overrides: str, home: Defaults | None = None) -> tuple[EvalSpec, ...]:
     file = find_suite(suite)
-    return expand(load_suite(file.path, file.shown, overrides), home or Home(), KNOWN)
+    return expand(load_suite(file.path, file.shown, overrides), home or Defaults(), KNOWN)
 
 
 def told(specs: tuple[EvalSpec, ...]) -> list[str]:
@@ -63,7 +63,7 @@ def test_every_shipped_suite_is_listed_with_a_line() -> None:
 
 def test_the_published_suite_plays_what_was_published() -> None:
     file = find_suite("published")
-    found = expand(load_suite(file.path, file.shown), Home(), families())
+    found = expand(load_suite(file.path, file.shown), Defaults(), families())
     worlds = [
         "frozen_lake-hard-paper", "alchemy-easy-paper", "alchemy-hard-paper", "terminal-easy-paper",
     ]  # fmt: skip
@@ -81,7 +81,7 @@ def test_a_mixture_plays_every_family_it_was_trained_on() -> None:
 
 
 def test_the_training_length_holds_where_the_suite_names_none() -> None:
-    home = Home((World("frozen_lake", "tiny"),), {"length": 6})
+    home = Defaults((World("frozen_lake", "tiny"),), {"length": 6})
     assert [s.length for s in parts("position-curve", home=home)] == [6]
     assert [s.length for s in parts("ralph-loop", home=home)] == [8, 8]
 
@@ -113,7 +113,7 @@ def test_family_and_preset_replace_the_worlds() -> None:
 
 
 def test_a_policy_plays_own_alone_unless_asked() -> None:
-    home = Home(arms=("own",))
+    home = Defaults(arms=("own",))
     assert [s.arms for s in parts("position-curve", home=home)] == [("own",)]
     assert [s.arms for s in parts("position-curve", "arms=[own,oracle]", home=home)] == [("own", "oracle")]
 
@@ -121,39 +121,39 @@ def test_a_policy_plays_own_alone_unless_asked() -> None:
 REFUSED = {
     "nothing is harder": (
         ("in-domain-hard", "family=alchemy"),
-        Home((World("alchemy", "hard"),)),
+        Defaults((World("alchemy", "hard"),)),
         "harder: no preset is harder than alchemy hard",
     ),
     "no other family": (
         ("cross-domain",),
-        Home((World("frozen_lake", "easy"), World("alchemy", "easy"))),
+        Defaults((World("frozen_lake", "easy"), World("alchemy", "easy"))),
         "other: there is no family other than alchemy, frozen_lake",
     ),
     "unknown family": (
         ("position-curve", "family=lake"),
-        Home(),
+        Defaults(),
         "unknown family 'lake'; did you mean 'frozen_lake'? (known: frozen_lake, alchemy)",
     ),
     "unknown foreign preset": (
         ("robustness", "foreign_preset=esy"),
-        Home(),
+        Defaults(),
         "unknown preset of alchemy 'esy'; did you mean 'easy'? (known: tiny, easy, hard)",
     ),
     "unknown variant": (
         ("position-curve", "variant=papre"),
-        Home(),
+        Defaults(),
         "unknown variant of frozen_lake 'papre'; did you mean 'paper'? (known: default, paper)",
     ),
     "unknown arm": (
         ("position-curve", "arms=[own,orakel]"),
-        Home(),
+        Defaults(),
         "unknown arm 'orakel'; did you mean 'oracle'? (known: own, none, shuffled, oracle, history)",
     ),
 }
 
 
 @pytest.mark.parametrize(("asked", "home", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_played_is_refused(asked: tuple[str, ...], home: Home, message: str) -> None:
+def test_what_cannot_be_played_is_refused(asked: tuple[str, ...], home: Defaults, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         parts(*asked, home=home)
     assert caught.value.message == message

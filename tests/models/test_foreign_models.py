@@ -14,7 +14,7 @@ from codctl.cli.main import run
 from codctl.cod import template_limits
 from codctl.config.schema import Config
 from codctl.errors import PreflightError
-from codctl.evaluate.subject import Subject, open_subject
+from codctl.evaluate.subject import PolicyUnderTest, open_runner
 from codctl.models.model_files import read_weights
 from codctl.models.models import base_folder, check_model, load_model
 from codctl.train.preflight import check_recipe
@@ -228,10 +228,10 @@ def test_vllm_gets_no_damaged_model(folder: Path, tmp_path: Path) -> None:
     config = Config.model_validate({"engine": {"kind": "vllm"}})
     replaced(Q_PROJ, spoil(7, float("nan")))(folder)
     with pytest.raises(PreflightError, match="7 of 2,048 numbers"):
-        open_subject(Subject("model", "m", folder, resources=config), tmp_path / "engine.log")
+        open_runner(PolicyUnderTest("model", "m", folder, resources=config), tmp_path / "engine.log")
     without(Q_PROJ)(folder)
     with pytest.raises(PreflightError, match="lack 1 tensor"):
-        open_subject(Subject("model", "m", folder, resources=config), tmp_path / "engine.log")
+        open_runner(PolicyUnderTest("model", "m", folder, resources=config), tmp_path / "engine.log")
 
 
 def test_only_headers_are_read(folder: Path) -> None:

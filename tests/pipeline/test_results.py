@@ -6,25 +6,17 @@ import json
 from pathlib import Path
 
 from codctl.cli import _result_text, _runs_text, _status_text
-from codctl.files.seal import sealing
 from codctl.pipeline.results import result_of
-from codctl.results.points import means
 from codctl.runs.directory import RunDirectory
+from codctl.runs.eval_result import means
 from codctl.tracking.latest import latest
-
-
-def curve(*means: float | None) -> list[dict[str, float]]:
-    known = [(position, mean) for position, mean in enumerate(means) if mean is not None]
-    return [{"position": position, "mean": mean, "low": 0, "high": 1} for position, mean in known]
+from tests.results import made
 
 
 def test_a_position_that_was_never_played_keeps_its_column(tmp_path: Path) -> None:
-    arms = {"own": {"success": curve(0.25, None, 0.75)}, "none": {"success": curve(0.5, 0.5)}}
-    evaluation = {"arms": arms, "ceiling_curves": {"bayes": curve(0.5, 1, 1)}, "replies": {}}
-    run = RunDirectory(tmp_path)
-    with sealing(run.stage("evaluation") / "after", {"step": 2}):
-        pass
-    found = result_of(run, {"after": evaluation})
+    arms = {"own": {"success": made.curve(0.25, None, 0.75)}, "none": {"success": made.curve(0.5, 0.5)}}
+    after = made.result({"arms": arms, "ceiling_curves": {"bayes": made.curve(0.5, 1, 1)}})
+    found = result_of(RunDirectory(tmp_path), {"after": after})
     assert found["metrics"] == {"after": {"own": [0.25, None, 0.75], "none": [0.5, 0.5]}}
     lines = [line.split("  ") for line in _result_text.text(found).splitlines() if "hints" in line]
     assert [[cell.strip() for cell in line if cell.strip()] for line in lines] == [
@@ -37,7 +29,7 @@ def test_two_runs_are_compared_position_by_position() -> None:
     runs = [
         {"name": name, **dict.fromkeys(("status", "recipe", "digest", "attempts", "seconds", "code"))} for name in "ab"
     ]
-    curves = [curve(0.25, None, 0.75), curve(None, 0.5)]
+    curves = [made.curve(0.25, None, 0.75), made.curve(None, 0.5)]
     entry = {"evaluation": "after", "arm": "own", "models": [None, None], "curves": curves}
     text = _runs_text.compared({"runs": runs, "config": [], "success": [entry]})
     shown = [line.split()[:2] for line in text.splitlines()[-3:]]
@@ -51,4 +43,4 @@ def test_the_newest_numbers_of_a_run_keep_their_places(tmp_path: Path) -> None:
     found = latest(tmp_path / "metrics.jsonl").success
     assert found == (0.25, None, 0.75)
     assert _status_text.curve(found) == "0.25 – 0.75"
-    assert means(curve(0.25, None, 0.75, None)) == list(found)
+    assert means(made.part(arms={"own": {"success": made.curve(0.25, None, 0.75)}}).success("own")) == list(found)

@@ -6,15 +6,22 @@ import contextlib
 import json
 import math
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from codctl.config.evalspec import EvalSpec
 from codctl.config.schema import Config
+from codctl.evaluate.suite_result import write_result
 from codctl.files import atomic
 from codctl.files.seal import sealing
-from codctl.results.statistics import shares
+from codctl.results.journal import FileJournal, Record, Unit
+from codctl.results.rows import Row
+from codctl.runs import eval_result
 from codctl.runs.directory import RunDirectory
+from codctl.runs.eval_result import HEAD, Begun, Head, Walkthrough, of
 from codctl.tracking.jsonl import MetricsLog
+from tests.results import made
 
 BEFORE = [0.40, 0.48, 0.47, 0.48, 0.46, 0.47, 0.46, 0.47]
 AFTER = [0.46, 0.78, 0.86, 0.88, 0.88, 0.89, 0.88, 0.89]
@@ -25,6 +32,7 @@ ARMS = {
     "oracle": [0.90, 0.91, 0.90, 0.91],
     "history": [0.46, 0.66, 0.61, 0.52],
 }
+LONG = ("own", "none")
 CEILINGS = {"bayes": [0.52, 0.88, 0.95, 0.96, 0.97, 0.97, 0.97, 0.97], "informed": [1.0] * 8}
 # The second family of a mixture: nothing is learned on the job.
 FLAT = {arm: [0.31] * 8 for arm in ARMS} | {"oracle": [0.71, 0.70, 0.72, 0.71]}
@@ -70,19 +78,7 @@ def fake_run(
                 temp / "result.json", {"seconds": 84.2, "episodes": 10500, "tokens": 910_000, "epochs": 1}
             )
         if evaluated:
-            for part in config.world.parts:
-                learned = part.family == "frozen_lake"
-                arms, start, right = (ARMS, BEFORE, 0.88) if learned else (FLAT, FLAT["own"], 0.35)
-                long_arms = {arm: arms[arm] for arm in ("own", "none")}
-                suffix = f"-{part.family}" if families else ""
-                for called, played, length, correctness in (
-                    ("before", {"own": start, "none": start[:1] * 4}, 4, 0.35),
-                    ("after", arms, 4, right),
-                    ("after-long", long_arms, 8, right),
-                ):
-                    if f"{called}{suffix}" not in without:
-                        folder, evil = run.stage("evaluation") / f"{called}{suffix}", hostile and called == "after"
-                        _evaluation(folder, rng, played, length, correctness, family=part.family, hostile=evil)
+            _evaluations(run, config, rng, hostile=hostile, without=without)
         if steps < 110:
             raise KeyboardInterrupt
     return run
@@ -136,56 +132,64 @@ def _log(run: RunDirectory, rng: random.Random, steps: int, *, mixed: bool) -> N
         file.writelines(json.dumps(record) + "\n" for record in records)
 
 
-def _evaluation(
-    folder: Path,
-    rng: random.Random,
-    arms: dict[str, list[float]],
-    length: int,
-    correctness: float,
-    *,
-    family: str,
-    hostile: bool,
+def _evaluations(
+    run: RunDirectory, config: Config, rng: random.Random, *, hostile: bool, without: tuple[str, ...]
 ) -> None:
-    packs = 200
-    result: dict[str, Any] = {
-        "suite": "position-curve",
-        "packs": packs,
-        "length": length,
-        "seeds": [0],
-        "family": family,
-        "preset": "tiny",
-        "rendering": "compact",
-        "ceilings": {name: values[:length] for name, values in CEILINGS.items()},
-        "arms": {},
-        "seconds": 40.0 * length / 4,
-    }
-    rows = []
-    for arm, rates in arms.items():
-        success = [[float(rng.random() < rate) for rate in rates[:length]] for _ in range(packs)]
-        reward = [[0.94 * value for value in values] for values in success]
-        hints = [[min(1.0, max(0.0, rng.gauss(correctness, 0.15))) for _ in values] for values in success]
-        if arm == "none":
-            hints = [[0.0 for _ in values] for values in success]
-        result["arms"][arm] = {
-            "success": _curve(success),
-            "shaped_reward": _curve(reward),
-            "hint_correctness": _curve(hints)[1:],
-        }
-        rows += [
-            {"arm": arm, "seed": 0, "pack": f"test/{i}", "position": j, "success": value, "shaped_reward": 0.94 * value}
-            for i, values in enumerate(success)
-            for j, value in enumerate(values)
+    for called, arms, length in (("before", ("own", "none"), 4), ("after", tuple(ARMS), 4), ("after-long", LONG, 8)):
+        if called in without:
+            continue
+        folder = run.stage("evaluation") / called
+        folder.mkdir(parents=True)
+        label, step = ("warm-start", 0) if called == "before" else ("final", 110)
+        subject = {"kind": "run", "name": run.title, "checkpoint": label, "step": step, "steps": 110}
+        head = of(Head, {**made.HEAD, "suite": "position-curve", "subject": subject, "folder": str(folder)})
+        specs = [
+            EvalSpec(
+                name=f"curve/{part.family}-tiny",
+                family=part.family,
+                preset="tiny",
+                rendering="compact",
+                packs=200,
+                length=length,
+                arms=arms,
+            )
+            for part in config.world.parts
         ]
-    with sealing(folder) as temp:
-        atomic.write_json(temp / "result.json", result)
-        atomic.write_text(temp / "rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        atomic.write_json(temp / "walkthrough.json", _walkthrough(family, hostile=hostile))
+        with FileJournal(folder / "journal.jsonl", head.digest) as journal:
+            for spec in specs:
+                for record in _records(spec, called, rng, hostile=hostile and called == "after"):
+                    journal.append(record)
+            journal.end_session({"seconds": 40.0 * length / 4, "usage": {}})
+            eval_result.write(folder / HEAD, Begun(**vars(head), parts=(), trajectories=0))
+            write_result(folder, head, specs, journal, {"step": step})
 
 
-def _curve(values: list[list[float]]) -> list[dict[str, float]]:
-    found = shares([values])
-    ends = zip(found.mean_C.tolist(), found.low_C.tolist(), found.high_C.tolist(), strict=True)
-    return [{"position": j, "mean": mean, "low": low, "high": high} for j, (mean, low, high) in enumerate(ends)]
+def _records(spec: EvalSpec, called: str, rng: random.Random, *, hostile: bool) -> Iterator[Record]:
+    learned = spec.family == "frozen_lake"
+    rates = {**CEILINGS, **(ARMS if learned else FLAT)}
+    if called == "before":
+        rates["own"] = BEFORE if learned else FLAT["own"]
+        rates["none"] = rates["own"][:1] * 4
+    right = (0.35 if called == "before" else 0.88) if learned else 0.35
+    for arm in (*spec.arms, *CEILINGS):
+        for number in range(spec.packs):
+            rows = tuple(_row(rng, place, rate, right) for place, rate in enumerate(rates[arm][: spec.length]))
+            is_told = (arm, number) == ("own", 17)
+            told = of(Walkthrough, _walkthrough(spec.family, hostile=hostile)) if is_told else None
+            yield Record(Unit(spec.name, arm, 0, number), f"{spec.family}/tiny/test/{number}", rows, told=told)
+
+
+def _row(rng: random.Random, place: int, rate: float, right: float) -> Row:
+    success = float(rng.random() < rate)
+    knowable_right = round(100 * min(1.0, max(0.0, rng.gauss(right, 0.15))))
+    hints = {"hint_knowable": 100, "hint_knowable_right": knowable_right}
+    return made.row(
+        position=place,
+        success=success,
+        shaped_reward=0.94 * success,
+        outcome="solved" if success else "turns",
+        **hints,
+    )
 
 
 def _walkthrough(family: str, *, hostile: bool) -> dict[str, Any]:
@@ -207,7 +211,7 @@ def _walkthrough(family: str, *, hostile: bool) -> dict[str, Any]:
                 "task": f"Turn 1 of 6. You have not moved yet.\n{HOSTILE if hostile else ''}{grid}",
                 "moves": [{"reply": HOSTILE if hostile else reply, "observation": seen} for reply, seen in told],
                 "success": j > 0,
-                "shaped_reward": 0.93 if j else 0.0,
+                "outcome": "solved" if j else "turns",
                 "feedback": feedback,
                 "hint_before": hint,
                 "hint_after": after,
@@ -218,8 +222,6 @@ def _walkthrough(family: str, *, hostile: bool) -> dict[str, Any]:
         )
     return {
         "pack": f"{family}/tiny/test/17",
-        "family": family,
-        "preset": "tiny",
         "truth": "up K down Q left X right Z",
         "episodes": episodes,
     }

@@ -11,13 +11,15 @@ from typing import Any
 from codctl.config.evalspec import EvalSpec
 from codctl.config.freeze import digest
 from codctl.config.schema import Config
-from codctl.evaluate import suite_result
-from codctl.evaluate.evaluation import write_evaluation
+from codctl.evaluate.suite_result import write_result
 from codctl.files import atomic
-from codctl.files.seal import sealing
-from codctl.results.journal import MemoryJournal, Record, Unit
-from codctl.results.summary import summarise
+from codctl.results.journal import FileJournal, Record, Unit
+from codctl.results.rows import Row
+from codctl.runs import eval_result
 from codctl.runs.directory import RunDirectory
+from codctl.runs.eval_result import HEAD, Begun, Head, of
+from tests.results.made import HEAD as PLAIN
+from tests.results.made import row
 
 COMMAND = ["codctl", "sweep", "study.yaml"]
 FIRST, LEARNED, FLAT = 0.4, 0.95, 0.4
@@ -90,35 +92,32 @@ def ended(run: RunDirectory, outcome: str, message: str = "") -> None:
     atomic.write_json(folder / "attempt.json", record)
 
 
-def play_suite(folder: Path, suite: str, learned: Sequence[str], seed: int, packs: int, again: int = 0) -> None:
+def play_suite(folder: Path, suite: str, learned: Sequence[str], seed: int, packs: int) -> None:
     """What `codctl eval` leaves in a folder; own hints help in the families that were learned."""
     folder.mkdir(parents=True)
     strategy, length = SUITES[suite]
-    specs = [
-        _spec(f"{suite}-it/{family}-tiny", family, strategy, length, packs)
-        for family in (FAMILIES if strategy == "cod" else FAMILIES[:1])
-    ]
-    rows, parts = suite_result._Rows(), []
-    for spec in specs:
-        journal = MemoryJournal()
-        for record in _records(spec, seed, is_learned=spec.family in learned):
-            journal.append(record)
-        found = summarise(spec, journal)
-        rows.add(spec.name, [*found.rows, *found.reference_rows])
-        parts.append(found.result)
-    atomic.write_bytes(folder / "rows.parquet", rows.close())
-    failed = sum(part["failed_episodes"] for part in parts)
-    head = {"suite": suite, "digest": "0123456789abcdef", "failed_episodes": failed}
-    atomic.write_json(folder / "result.json", {**head, "to_play_again": again, "parts": parts})
+    families = FAMILIES if strategy == "cod" else FAMILIES[:1]
+    specs = [_spec(f"{suite}-it/{family}-tiny", family, strategy, length, packs) for family in families]
+    _evaluated(folder, suite, specs, seed, learned)
 
 
 def evaluate_in_run(run: RunDirectory, seed: int, *, is_learned: bool, packs: int = 40) -> None:
     """The evaluation that ends a run."""
-    journal, spec = MemoryJournal(), _spec("position-curve", "frozen_lake", "cod", 3, packs)
-    for record in _records(spec, seed, is_learned=is_learned):
-        journal.append(record)
-    with sealing(run.stage("evaluation") / "after") as temp:
-        write_evaluation(summarise(spec, journal), temp)
+    folder = run.stage("evaluation") / "after"
+    folder.mkdir(parents=True)
+    spec = _spec("curve/frozen_lake-tiny", "frozen_lake", "cod", 3, packs)
+    _evaluated(folder, "position-curve", [spec], seed, FAMILIES if is_learned else ())
+
+
+def _evaluated(folder: Path, suite: str, specs: Sequence[EvalSpec], seed: int, learned: Sequence[str]) -> None:
+    """Write all files of an evaluation."""
+    head = of(Head, {**PLAIN, "suite": suite})
+    with FileJournal(folder / "journal.jsonl", head.digest) as journal:
+        for spec in specs:
+            for record in _records(spec, seed, is_learned=spec.family in learned):
+                journal.append(record)
+        eval_result.write(folder / HEAD, Begun(**vars(head), parts=(), trajectories=0))
+        write_result(folder, head, specs, journal, {})
 
 
 def change(path: Path, **changes: Any) -> None:
@@ -138,12 +137,10 @@ def _records(spec: EvalSpec, seed: int, *, is_learned: bool) -> list[Record]:
     for arm, rate in last.items():
         for pack in range(spec.packs):
             steps = [FIRST + (rate - FIRST) * position / (spec.length - 1) for position in range(spec.length)]
-            rows = [_row(position, float(rng.random() < step)) for position, step in enumerate(steps)]
+            rows = tuple(_row(position, float(rng.random() < step)) for position, step in enumerate(steps))
             found.append(Record(Unit(spec.name, arm, 0, pack), f"{spec.family}/tiny/test/{pack}", rows))
     return found
 
 
-def _row(position: int, success: float) -> dict[str, Any]:
-    hints = dict.fromkeys(("hint_right", "hint_wrong", "hint_missing", "hint_knowable", "hint_knowable_right"), 0)
-    about = {"position": position, "foreign": False, "success": success, "shaped_reward": success, "turns": 1}
-    return {**about, **hints, "format_error": False, "failed": ""}
+def _row(position: int, success: float) -> Row:
+    return row(position=position, success=success, shaped_reward=success, outcome="solved" if success else "turns")

@@ -122,14 +122,14 @@ def test_mixture(mixed_page: Path) -> None:
     assert "packs of 4: frozen_lake, preset tiny, weight 3; alchemy, preset tiny, weight 1" in whole
 
 
-def test_unfinished_mixture_says_which_family_is_missing(fake_runs: ModuleType, tmp_path: Path) -> None:
-    page = _page(fake_runs.fake_run(tmp_path, families=2, without=("after-alchemy",)), tmp_path)
-    assert "from the hints that it writes itself: FrozenLake-Obscure. Not evaluated yet: Alchemy-Random." in page.text
-    assert "The evaluation after CoD-Train on alchemy is not there yet." in page.text
+def test_unfinished_mixture_says_what_is_missing(fake_runs: ModuleType, tmp_path: Path) -> None:
+    page = _page(fake_runs.fake_run(tmp_path, families=2, without=("after",)), tmp_path)
+    assert "Not evaluated yet: 110 of 110 training steps are done." in page.text
+    assert "The evaluation after CoD-Train is not there yet." in page.text
     assert page.text.count("is not there yet") == 1
     page = _page(fake_runs.fake_run(tmp_path, name="half", families=2, steps=37, evaluated=False), tmp_path)
     assert "Not evaluated yet: 37 of 110 training steps are done and the run was interrupted." in page.text
-    assert page.text.count("on frozen_lake is not there yet") == page.text.count("on alchemy is not there yet") == 3
+    assert page.text.count("is not there yet") == 3
 
 
 def test_mixture_of_one_family_looks_like_that_family(fake_runs: ModuleType, tmp_path: Path) -> None:
@@ -188,10 +188,10 @@ def test_interrupted_run_says_what_is_missing(half_run: RunDirectory, tmp_path: 
 
 def test_damaged_evaluation_is_named(fake_runs: ModuleType, tmp_path: Path) -> None:
     run = fake_runs.fake_run(tmp_path)
-    rows = run.stage("evaluation") / "after" / "rows.jsonl"
-    rows.write_text(rows.read_text()[:1000])
+    rows = run.stage("evaluation") / "after" / "rows.parquet"
+    rows.write_bytes(rows.read_bytes()[:1000])
     page = _page(run, tmp_path)
-    assert "The evaluation after CoD-Train cannot be used (rows.jsonl: 1000 bytes, expected" in page.text
+    assert "The evaluation after CoD-Train cannot be used (rows.parquet: 1000 bytes, expected" in page.text
     assert "warm start" in page.text  # what is whole is still shown
 
 

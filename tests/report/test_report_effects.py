@@ -6,21 +6,26 @@ import random
 
 import pytest
 
+from codctl.config.evalspec import EvalSpec
 from codctl.report.effects import details, effect_of, headline
-from codctl.report.source import EvaluationFolder
+from codctl.results.journal import MemoryJournal, Record, Unit
+from codctl.results.summary import summarise
+from codctl.runs.eval_result import PartResult
+from tests.results import made
 
 
-def _evaluation(arms: dict[str, list[float]], packs: int = 400) -> EvaluationFolder:
+def _evaluation(arms: dict[str, list[float]], packs: int = 400, unplayed: int = 0) -> PartResult:
+    """What was drawn with these rates; of the first so many packs the first task was not played."""
     rng = random.Random(0)
-    rows = [
-        {"arm": arm, "seed": 0, "pack": f"p{i}", "position": j, "success": float(rng.random() < rate)}
-        for arm, rates in arms.items()
-        for i in range(packs)
-        for j, rate in enumerate(rates)
-    ]
-    return EvaluationFolder(
-        {"length": 4, "arms": {arm: {} for arm in arms}, "ceilings": {"bayes": [0.5, 0.9, 1, 1]}}, rows, {}
-    )
+    spec = EvalSpec(name="curve/w", preset="tiny", packs=packs, length=4, arms=tuple(arms))
+    journal = MemoryJournal()
+    for arm, rates in {**arms, "bayes": [0.5, 0.9, 1, 1]}.items():
+        for pack in range(packs):
+            drawn = [float(rng.random() < rate) for rate in rates]
+            known = [None if position == 0 and pack < unplayed else one for position, one in enumerate(drawn)]
+            rows = tuple(made.row(position=position, success=one) for position, one in enumerate(known))
+            journal.append(Record(Unit("curve/w", arm, 0, pack), f"p{pack}", rows))
+    return summarise(spec, journal).result
 
 
 FLAT = [0.45, 0.45, 0.45, 0.45]
@@ -49,7 +54,8 @@ def test_numbers() -> None:
     assert effect is not None
     assert effect.gain.mean == pytest.approx(effect.last.mean - effect.first.mean)
     assert effect.gain.low < effect.gain.mean < effect.gain.high
-    assert effect.share_of_ceiling == pytest.approx(effect.last.mean)
+    assert effect.ceiling is not None
+    assert effect.share_of_ceiling == pytest.approx(effect.last.mean / effect.ceiling)
     assert effect.none_gain is not None
     assert effect.none_gain.low < 0 < effect.none_gain.high
     text = details(effect, effect)
@@ -58,9 +64,7 @@ def test_numbers() -> None:
 
 
 def test_failed_episodes_are_left_out() -> None:
-    evaluation = _evaluation({"own": [1.0, 1.0, 1.0, 1.0]}, packs=10)
-    evaluation.rows[0]["success"] = None
-    effect = effect_of(evaluation)
+    effect = effect_of(_evaluation({"own": [1.0, 1.0, 1.0, 1.0]}, packs=10, unplayed=1))
     assert effect is not None
     assert effect.first.mean == 1.0
 

@@ -130,7 +130,7 @@ def test_what_is_incomplete_is_listed_and_has_no_mean(study: Path, fake_studies:
             f"{again} --retry-failed",
         ),
         "frozen_lake-warm-0": ("planned", ["suite home: not played", "suite loop: not played"], again),
-        "frozen_lake-warm-1": ("finished", ["suite loop: not played"], again),
+        "frozen_lake-warm-1": ("finished", ["suite loop: begun"], again),
         "alchemy-cod-0": ("finished", ["suite loop: not played"], again),
         "alchemy-warm-0": (
             "finished",
@@ -214,14 +214,17 @@ def test_a_sweep_without_suites_is_told_by_its_own_evaluations(plain: Path) -> N
     ]
     gain = found["cells"][1]["gain"]["own"]
     assert gain["mean"] > 0.2
-    assert gain["low"] < 0  # two training seeds leave that much open
+    # Two training seeds leave more open than one.
+    alone = plain / "trials/plain-0.2-0/stages/evaluation/after/result.json"
+    of_one = json.loads(alone.read_text())["parts"][0]["gain"]["own"]
+    assert gain["high"] - gain["low"] > 1.2 * (of_one["high"] - of_one["low"])
     assert found["headline"].startswith("train.lr=0.2 solves most at the last position: ")
     page = (plain / "report.html").read_text()
     assert "<h2>Settings</h2>" in page
     assert "From training to evaluation" not in page
     said = text(found)
     assert "train.lr=0.2  after       2/2" in said
-    assert "own less none" not in said
+    assert "own less none" in said
 
 
 def test_a_training_that_is_evaluated_but_not_finished_does_not_count(plain: Path, fake_studies: ModuleType) -> None:

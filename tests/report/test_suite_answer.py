@@ -7,20 +7,17 @@ from typing import Any
 import pytest
 
 from codctl.report.suite_answer import headline
+from tests.results import made
 
 
 def _part(gain: tuple[float, float], lead: tuple[float, float] | None, strategy: str = "cod", name: str = "a/x") -> Any:
-    curve = [{"position": i, "mean": mean, "low": 0.0, "high": 1.0} for i, mean in enumerate((0.51, 0.9, 0.96))]
-    arms = {"own": {"success": curve}, **({"none": {"success": curve}} if lead else {})}
+    points = [{"position": i, "mean": mean, "low": 0.0, "high": 1.0} for i, mean in enumerate((0.51, 0.9, 0.96))]
+    arms = {"own": {"success": points}, **({"none": {"success": points}} if lead else {})}
     found: dict[str, Any] = {"name": name, "strategy": strategy, "arms": arms}
-    found["gain"] = {"own": {"mean": sum(gain) / 2, "low": gain[0], "high": gain[1]}}
+    found["gain"] = {"own": {"mean": sum(gain) / 2, "low": gain[0], "high": gain[1], "from": 0, "to": 2}}
     if lead:
         found["own_less_none"] = {"mean": sum(lead) / 2, "low": lead[0], "high": lead[1]}
     return found
-
-
-def _result(*parts: Any) -> dict[str, Any]:
-    return {"subject": {"kind": "run", "name": "tiny"}, "parts": list(parts)}
 
 
 @pytest.mark.parametrize(
@@ -47,13 +44,13 @@ def _result(*parts: Any) -> dict[str, Any]:
     ],
 )
 def test_one_part(part: Any, said: str) -> None:
-    assert headline(_result(part)).startswith(said)
+    assert headline(made.result(part)).startswith(said)
 
 
 def test_parts_with_the_same_outcome_share_a_sentence() -> None:
     learns, nothing = ((0.3, 0.5), (0.2, 0.4)), ((-0.1, 0.1), (0.2, 0.4))
     parts = [_part(*learns, name="a/x"), _part(*nothing, name="a/y"), _part(*learns, name="a/z")]
-    assert headline(_result(*parts)) == (
+    assert headline(made.result(*parts)) == (
         "It learns within unknown worlds from the hints that it writes itself: a in x, a in z. "
         "No measurable learning within unknown worlds: a in y."
     )

@@ -10,43 +10,40 @@ import pytest
 
 from codctl.errors import UsageError
 from codctl.report.comparison_page import headline, render
-from codctl.results.comparison import Played, compare
+from codctl.results.comparison import Compared, ComparedModel, Comparison, Table, compare
 from codctl.results.statistics import differences
+from codctl.runs.eval_result import Subject
+from tests.results import made
 
 
-def played(name: str, success: dict[int, list[float | None]], **changes: Any) -> Played:
+def played(name: str, success: dict[int, list[float | None]], **changes: Any) -> Compared:
     """An evaluation with the arm `own`: by pack number, success at each position."""
     length = len(next(iter(success.values())))
-    part = {
-        "name": "curve/w", "family": "frozen_lake", "preset": "tiny", "variant": None, "strategy": "cod",
-        "length": length, "split": "test", "packs": len(success), "positions": list(range(length)),
-        "temperature": 1.0, "arms": {"own": {}}, **changes,
-    }  # fmt: skip
-    rows = [
-        {
-            "part": "curve/w", "arm": "own", "number": number, "pack": f"pack/{number}", "position": position,
-            "foreign": False, "success": value,
-        }
-        for number, values in success.items()
-        for position, value in enumerate(values)
-    ]  # fmt: skip
-    return Played(name, f"model {name}", [part], rows)
+    about = {"length": length, "packs": len(success), "positions": list(range(length)), "arms": {"own": ARM}}
+    part = made.part(name="curve/w", **{**about, **changes})
+    table: Table = {}
+    for number, values in success.items():
+        known = {position: [value] for position, value in enumerate(values) if value is not None}
+        table[number, f"pack/{number}"] = known
+    return Compared(name, [part], {("curve/w", "own"): table})
 
 
+ARM: dict[str, Any] = {"success": []}
 A = played("a", {number: [0.0, float(number % 2)] for number in range(8)})
 B = played("b", {number: [0.0, 1.0] for number in range(2, 12)})
 
 
 def test_differences_are_taken_within_the_packs_that_both_have() -> None:
     [part] = compare([A, B])
-    assert (part["packs"], part["played"]) == (6, [8, 10])
-    [difference] = part["arms"]["own"]["differences"]
-    assert (difference["model"], difference["against"]) == (1, 0)
-    last = difference["success"][1]
+    assert (part.packs, part.played) == (6, (8, 10))
+    [difference] = part.arms["own"].differences
+    assert (difference.model, difference.against) == (1, 0)
+    last = difference.success[1]
     wanted = differences([np.array([[1.0], [0.0]] * 3)])
-    assert (last["mean"], last["low"], last["high"]) == (0.5, wanted.low_C[0], wanted.high_C[0])
-    assert difference["gain"]["mean"] == 0.5
-    assert [model["mean"]["mean"] for model in part["arms"]["own"]["models"]] == [0.25, 0.5]
+    assert (last.mean, last.low, last.high) == (0.5, wanted.low_C[0], wanted.high_C[0])
+    assert difference.gain is not None
+    assert difference.gain.mean == 0.5
+    assert [model.mean and model.mean.mean for model in part.arms["own"].models] == [0.25, 0.5]
 
 
 def test_what_hard_packs_have_in_common_cancels() -> None:
@@ -55,10 +52,13 @@ def test_what_hard_packs_have_in_common_cancels() -> None:
     hard = {number: [float(value), float(value)] for number, value in enumerate(rng.random(30) * 0.8)}
     better = {number: [value + 0.1 for value in values] for number, values in hard.items()}
     [part] = compare([played("a", hard), played("b", better)])
-    first, second = (model["mean"] for model in part["arms"]["own"]["models"])
-    assert first["high"] > second["low"]
-    [difference] = part["arms"]["own"]["differences"]
-    assert difference["mean"]["low"] > 0
+    first, second = (model.mean for model in part.arms["own"].models)
+    assert first is not None
+    assert second is not None
+    assert first.high > second.low
+    [difference] = part.arms["own"].differences
+    assert difference.mean is not None
+    assert difference.mean.low > 0
     assert headline(part, ["A", "B"]).startswith("B solves more than A: +10 points")
     [same] = compare([played("a", hard), played("b", hard)])
     assert headline(same, ["A", "B"]).startswith("No measurable difference between B and A")
@@ -66,28 +66,27 @@ def test_what_hard_packs_have_in_common_cancels() -> None:
 
 def test_an_episode_that_was_not_played_is_left_out_of_the_pair() -> None:
     [part] = compare([A, played("b", {2: [1.0, 1.0], 3: [None, 0.0]})])
-    [difference] = part["arms"]["own"]["differences"]
-    assert [at["mean"] for at in difference["success"]] == [1.0, 0.0]
-    assert difference["mean"]["mean"] == 1.0  # the one pack that both played whole
+    [difference] = part.arms["own"].differences
+    assert [at.mean for at in difference.success] == [1.0, 0.0]
+    assert difference.mean is not None
+    assert difference.mean.mean == 1.0  # the one pack that both played whole
 
 
 def test_other_sampling_is_said_and_other_questions_are_refused() -> None:
     [part] = compare([A, played("b", {2: [1.0, 1.0]}, temperature=0.5)])
-    assert part["notes"] == ["temperature differs: 1.0, 0.5"]
+    assert part.notes == ("temperature differs: 1.0, 0.5",)
     with pytest.raises(UsageError, match="no part in common"):
         compare([A, played("b", {2: [1.0, 1.0]}, preset="hard")])
     with pytest.raises(UsageError, match="no pack and arm in common"):
         compare([A, played("b", {50: [1.0, 1.0]})])
     with pytest.raises(UsageError, match="no pack and arm in common"):
-        compare([A, played("b", {2: [1.0, 1.0]}, arms={"none": {}})])
+        compare([A, played("b", {2: [1.0, 1.0]}, arms={"none": ARM})])
 
 
 def test_the_page_names_each_model_and_draws_both(tmp_path: Any) -> None:
-    models = [{"title": f"model <{name}>", "suite": "curve", "evaluation": name} for name in ("a", "b", "c")]
-    result = {
-        "models": models, "parts": compare([A, B, B]), "command": ["codctl", "evals"], "codctl_version": "1",
-    }  # fmt: skip
-    page = render(result)
+    subject = Subject(kind="model", name="m")
+    models = tuple(ComparedModel(f"model <{name}>", subject, "curve", name) for name in ("a", "b", "c"))
+    page = render(Comparison(models, compare([A, B, B]), "page", ("codctl", "evals"), "1"))
     assert page.index("model &lt;a&gt;") < page.index("<h1>")
     assert page.count("<svg") == 4
     assert re.search(r"C − A.*C − A", page, re.DOTALL)

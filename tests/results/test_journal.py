@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from codctl.errors import RefusedError, StageError
 from codctl.results.journal import FileJournal, Record, Unit
+from tests.results import made
 
 ONE, TWO = Unit("p/x", "own", 0, 1), Unit("p/x", "none", 0, 1)
 
 
 def record(unit: Unit = ONE, *, success: float | None = 1.0, again: bool = False) -> Record:
-    return Record(unit, "lake/1", [{"position": 0, "success": success}], ["é \ud800", ""], None, again)
+    return Record(unit, "lake/1", (made.row(success=success),), ("é \ud800", ""), None, again)
 
 
 @pytest.fixture

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
 from codctl.report.story import chapters
 from codctl.results import outcomes
+from codctl.results.rows import ArmRow
+from codctl.runs.eval_result import PartResult, ToldEpisode, Walkthrough
+from tests.results import made
 
 
-def rows(arm: str, ends: dict[str, int], updates: dict[str, int] | None = None) -> list[dict[str, Any]]:
-    """Rows with so many of each outcome, all at the first position."""
+def rows(arm: str, ends: dict[str, int], updates: dict[str, int] | None = None, position: int = 0) -> list[ArmRow]:
+    """Rows with so many of each outcome, all at one position."""
     solves = [kind for kind, n in ends.items() for _ in range(n)]
     written: list[str | None] = [kind for kind, n in (updates or {}).items() for _ in range(n)]
     written += [None] * (len(solves) - len(written))
     return [
-        {"arm": arm, "position": 0, "outcome": solve, "words": "", "update_outcome": update, "update_words": ""}
+        ArmRow(arm, 0, "p", 0, made.row(outcome=solve, update_outcome=update, position=position))
         for solve, update in zip(solves, written, strict=True)
     ]
 
 
-def part(*found: list[dict[str, Any]]) -> dict[str, Any]:
+def part(*found: list[ArmRow]) -> PartResult:
     every = [row for one in found for row in one]
-    limits = {"solve_tokens": 96, "update_tokens": 200}
-    arms = {row["arm"]: {} for row in every}
-    return {"family": "frozen_lake", "arms": arms, "outcomes": outcomes.count(every), **limits}
+    arms = {row.arm: {"success": []} for row in every}
+    empty = made.part(solve_tokens=96, update_tokens=200, arms=arms)
+    return replace(empty, outcomes=tuple(outcomes.count(every)))
 
 
 @pytest.mark.parametrize(
@@ -67,15 +70,15 @@ def part(*found: list[dict[str, Any]]) -> dict[str, Any]:
                 "all of them were cut off at 96 tokens"
             ],
         ),
-        ({"arms": {"own": {}}}, []),  # of an earlier version
+        (made.part(), []),
     ],
 )
-def test_the_reason_is_told_where_it_explains_the_result(found: dict[str, Any], said: list[str]) -> None:
+def test_the_reason_is_told_where_it_explains_the_result(found: PartResult, said: list[str]) -> None:
     assert outcomes.sentences(found) == said
 
 
 def test_counts_by_arm_and_position() -> None:
-    second = [{**row, "position": 1} for row in rows("own", {"hole": 1, "solved": 1})]
+    second = rows("own", {"hole": 1, "solved": 1}, position=1)
     found = part(rows("own", {"solved": 1, "cut": 1}, {"written": 1, "no_hints": 1}), second)
     solve, update = outcomes.tables(found)
     assert solve.titles == ["solved", "hole", "cut", "solve episodes"]
@@ -85,14 +88,6 @@ def test_counts_by_arm_and_position() -> None:
     assert ("hole", "fell into a hole") in solve.legend
 
 
-def test_rows_of_earlier_versions_can_be_counted() -> None:
-    plain = {"arm": "own", "position": 0, "success": 0.0, "format_error": False, "failed": ""}
-    changes: list[dict[str, Any]] = [{"success": 1.0}, {"format_error": True}, {}, {"failed": "gone"}]
-    earlier = [{**plain, **change} for change in changes]
-    found = [point["outcome"] for point in outcomes.count(earlier)]
-    assert found == ["lost", "solved", "unreadable", "unsolved"]
-
-
 def test_shares_hold_the_usual_outcomes_and_whatever_else_occurred() -> None:
     found = outcomes.shares([("solve", "hole"), ("solve", "lost"), ("update", "written")], ["hole"])
     assert (found["outcome/solve/hole"], found["outcome/solve/lost"], found["outcome/solve/cut"]) == (0.5, 0.5, 0.0)
@@ -100,21 +95,19 @@ def test_shares_hold_the_usual_outcomes_and_whatever_else_occurred() -> None:
 
 
 def test_the_walkthrough_says_that_nothing_was_rewritten() -> None:
-    episode = {
-        "position": 0,
-        "task": "t",
-        "moves": [],
-        "success": False,
-        "outcome": "cut",
-        "feedback": "No answer.",
-        "hint_before": "old",
-        "hint_after": "old",
-        "update_reply": "I think so.",
-        "update_problem": "expected each hint marker once, found 0 and 0",
-    }
-    (chapter,) = chapters({"episodes": [episode]})
+    episode = ToldEpisode(
+        position=0,
+        task="t",
+        moves=(),
+        success=False,
+        outcome="cut",
+        feedback="No answer.",
+        hint_before="old",
+        hint_after="old",
+        update_reply="I think so.",
+        update_problem="expected each hint marker once, found 0 and 0",
+    )
+    (chapter,) = chapters(Walkthrough("p", "up K", (episode,)))
     assert (chapter.reply, chapter.unread[:8], chapter.is_kept) == ("I think so.", "expected", True)
     assert chapter.feedback == "No answer. The reply ended at its token limit."
-    del episode["update_reply"], episode["update_problem"], episode["outcome"]
-    (earlier,) = chapters({"episodes": [episode]})
-    assert (earlier.reply, earlier.unread) == ("", "")
+    assert chapters(None) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import pytest
@@ -20,7 +20,9 @@ from codctl.evaluate.suite import refuse_unplayed
 from codctl.outcomes import FAULTS, UNREADABLE, ReplyFault
 from codctl.report.suite_answer import headline
 from codctl.results import replies
+from codctl.runs.eval_result import EvalResult, Quote
 from codctl.tracking.contents import points_of
+from tests.results import made
 
 CHAT = ByteChat()
 HINTS = "--- Start of updated hints --- x --- End of updated hints ---"
@@ -87,21 +89,20 @@ def test_how_an_episode_ended(solve: Any, update: Any, outcomes: tuple[str, str]
         assert episode.format_error == (episode.outcome in UNREADABLE)
 
 
-def played(solve: Any, update: Any = GOOD_HINTS, **changes: Any) -> dict[str, Any]:
+def played(solve: Any, update: Any = GOOD_HINTS, kind: str = "model", **changes: Any) -> EvalResult:
     """The result of a suite of one part."""
     plain = {"name": "p/x", "preset": "tiny", "rendering": "compact", "length": 2, "packs": 3, "arms": ("own", "none")}
     found = evaluate(player(solve, update), EvalSpec(**{**plain, **changes}), lambda *_: None)
-    result = found.result
-    head = {"suite": "s", "folder": "f", "to_play_again": 0, "subject": {"kind": "model", "name": "m"}}
-    return {**head, "replies": replies.total([result["replies"]]), "parts": [result]}
+    result = made.result(subject={"kind": kind, "name": "m"})
+    return replace(result, replies=replies.total([found.result.replies]), parts=(found.result,))
 
 
 def test_counts_by_kind_arm_and_position() -> None:
-    counts = played(reply("", cut=True), EngineError("gone"))["parts"][0]["replies"]
-    assert (counts["episodes"], counts["asked"]) == (12, 15)
-    assert counts["faults"] == {"cut": 12, "lost": 3}
-    assert counts["words"] == [{"kind": "lost", "words": "gone", "count": 3}]
-    assert [tuple(point.values()) for point in counts["by_position"]] == [
+    counts = played(reply("", cut=True), EngineError("gone")).parts[0].replies
+    assert (counts.episodes, counts.asked) == (12, 15)
+    assert counts.faults == {"cut": 12, "lost": 3}
+    assert counts.words == (Quote("lost", "gone", 3),)
+    assert [astuple(fault) for fault in counts.by_position] == [
         ("none", 0, "solve", "cut", 3, 3),
         ("none", 1, "solve", "cut", 3, 3),
         ("own", 0, "solve", "cut", 3, 3),
@@ -126,7 +127,7 @@ def test_counts_by_kind_arm_and_position() -> None:
 )
 def test_a_local_model_is_told_of_as_well(solve: Any, lines: list[str]) -> None:
     result = played(solve)
-    assert replies.sentences(result["parts"][0]) == lines
+    assert replies.sentences(result.parts[0]) == lines
     assert [line for line in text(result).splitlines() if line.startswith("warning: ")][: len(lines)] == [
         f"warning: {line}" for line in lines
     ]
@@ -135,7 +136,7 @@ def test_a_local_model_is_told_of_as_well(solve: Any, lines: list[str]) -> None:
 def test_every_kind_has_a_sentence() -> None:
     for kind in FAULTS:
         error = {"lost": EngineError("{0}"), "rejected": PromptTooLongError("{0}")}.get(kind)
-        (line,) = replies.sentences(played(error or reply("", fault=ReplyFault(kind, "{0}")))["parts"][0])[-1:]
+        (line,) = replies.sentences(played(error or reply("", fault=ReplyFault(kind, "{0}"))).parts[0])[-1:]
         assert line.startswith("12 of 15 ")
 
 
@@ -151,7 +152,7 @@ def test_every_kind_has_a_sentence() -> None:
     ],
 )
 def test_nothing_to_score_is_an_error(solve: Any, kind: str, error: type[Exception] | None) -> None:
-    result = {**played(solve), "subject": {"kind": kind, "name": "m"}}
+    result = played(solve, kind=kind)
     if error is None:
         refuse_unplayed(result)
     else:
@@ -173,20 +174,10 @@ def test_nothing_to_score_is_an_error(solve: Any, kind: str, error: type[Excepti
     ],
 )
 def test_the_page_begins_with_it(solve: Any, kind: str, said: str) -> None:
-    assert said in headline({**played(solve), "subject": {"kind": kind, "name": "m"}}).replace(
-        "\N{NO-BREAK SPACE}", " "
-    )
-
-
-def test_results_from_before_replies_were_counted_can_be_shown() -> None:
-    result = played(WRONG)
-    del result["replies"], result["parts"][0]["replies"]
-    refuse_unplayed({**result, "to_play_again": 1})
-    assert "the same command plays them again" in text({**result, "to_play_again": 1})
+    assert said in headline(played(solve, kind=kind)).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_a_tracker_gets_the_counts() -> None:
-    result = played(reply("", cut=True))["parts"][0]
-    found = {(p.key, p.step): p.value for p in points_of(result, 0)}
+    found = {(p.key, p.step): p.value for p in points_of(played(reply("", cut=True)), 0)}
     assert found["replies/cut", 0] == 12
     assert found["own/replies/solve_cut", 1] == 3

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codctl.results.statistics import differences, seeds_half_width, shares
+from codctl.results.statistics import differences, shares
 
 NAN = float("nan")
 
@@ -122,12 +122,6 @@ def test_a_regret_may_be_larger_than_one() -> None:
     assert 2.5 < found.low_C[0] < 3.0 < found.high_C[0] < 3.3
     few = differences([np.zeros((4, 1))], reach=8.0)
     assert -1 < few.low_C[0] < 0 < few.high_C[0] < 1  # the scale's ends, 8 tasks away, do not blur it
-
-
-def test_half_the_width_that_seeds_leave_open() -> None:
-    assert seeds_half_width([0.4]) == 0.0
-    assert seeds_half_width([0.4, 0.6]) == pytest.approx(12.7062 * 0.1, rel=1e-4)
-    assert seeds_half_width([0.4, 0.5, 0.6]) == pytest.approx(4.30265 * 0.1 / np.sqrt(3), rel=1e-4)
 
 
 @pytest.mark.parametrize("values", [[1.0, 0.0], np.zeros((0, 3)), np.zeros((3, 0))])

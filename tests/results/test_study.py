@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from codctl.results.statistics import differences, shares
-from codctl.results.study import Played, cell, cell_of_summaries, difference, is_alike, last_success
+from codctl.results.study import Played, cell, difference, is_alike, last_success
 from codctl.results.study_findings import ablation_said, answers, claim, headline, headline_of_sweep, relation
+from tests.results import made
 
 RNG = np.random.default_rng(5)
 _FRESH = RNG.bit_generator.state
@@ -27,9 +29,8 @@ def played(own: Any, none: Any = None, strategy: str = "cod", **what: Any) -> Pl
     if none is not None:
         arms["none"] = np.asarray(none, dtype=float)[None]
     packs, length = arms["own"].shape[1:]
-    about = {"family": "frozen_lake", "preset": "tiny", "strategy": strategy, "packs": packs, "length": length}
-    shown = {"positions": list(range(length)), "seeds": [0], "arms": {arm: {} for arm in arms}, "failed_episodes": 0}
-    return Played({**about, **shown, **what}, arms)
+    shown = {"positions": list(range(length)), "arms": {arm: {"success": []} for arm in arms}}
+    return Played(made.part(**{"strategy": strategy, "packs": packs, "length": length, **shown, **what}), arms)
 
 
 def outcomes(*rates: float, packs: int = 200) -> np.ndarray[Any, Any]:
@@ -124,27 +125,11 @@ def test_ablations_are_compared_seed_by_seed_and_pack_by_pack() -> None:
 
 def test_seeds_that_were_asked_different_things_are_not_alike() -> None:
     same = played([[0, 1]]).what
-    assert is_alike([same, dict(same)])
-    assert is_alike([same, {**same, "seeds": [7]}])  # each run has a sampling seed of its own
-    for change in ({"packs": 2}, {"preset": "hard"}, {"seeds": [0, 1]}, {"temperature": 0.5}):
-        assert not is_alike([same, {**same, **change}])
-
-
-def _summary(mean: float, low: float, high: float) -> dict[str, Any]:
-    point = {"position": 1, "mean": mean, "low": low, "high": high}
-    gain = {"own": {"from": 0, "to": 1, "mean": mean, "low": low, "high": high}}
-    return {"arms": {"own": {"success": [point]}}, "gain": gain, "packs": 9, "positions": [0, 1]}
-
-
-def test_summaries_of_one_seed_stay_as_they_are() -> None:
-    found = last_success(cell_of_summaries([_summary(0.5, 0.41, 0.6)]))
-    assert found == {"position": 1, "mean": 0.5, "low": 0.41, "high": 0.6, "by_seed": [0.5]}
-
-
-def test_summaries_of_several_seeds_add_what_seeds_and_packs_leave_open() -> None:
-    found = cell_of_summaries([_summary(mean, mean - 0.1, mean + 0.1) for mean in (0.4, 0.5, 0.6)])["gain"]["own"]
-    half = np.hypot(0.1, 4.302653 * np.std([0.4, 0.5, 0.6], ddof=1) / np.sqrt(3))
-    assert (found["low"], found["high"]) == pytest.approx((0.5 - half, 0.5 + half))
+    assert is_alike([same, replace(same)])
+    assert is_alike([same, replace(same, seeds=(7,))])  # each run has a sampling seed of its own
+    changes: list[dict[str, Any]] = [{"packs": 2}, {"preset": "hard"}, {"seeds": (0, 1)}, {"temperature": 0.5}]
+    for change in changes:
+        assert not is_alike([same, replace(same, **change)])
 
 
 @pytest.mark.parametrize(
@@ -160,11 +145,11 @@ def test_summaries_of_several_seeds_add_what_seeds_and_packs_leave_open() -> Non
     ],
 )
 def test_how_an_evaluation_relates_to_the_training(what: dict[str, str], expected: str) -> None:
-    assert relation(what, [("frozen_lake", "easy")]) == expected
+    assert relation(made.part(**what), [("frozen_lake", "easy")]) == expected
 
 
 def test_of_an_unknown_training_nothing_is_said() -> None:
-    assert relation({"family": "frozen_lake", "preset": "easy", "strategy": "cod"}, []) == ""
+    assert relation(made.part(preset="easy"), []) == ""
 
 
 def _cell(low: float, high: float, lead: float | None = None, where: str = "trained", **more: Any) -> dict[str, Any]:
@@ -230,9 +215,7 @@ def test_a_cell_says_when_most_replies_could_not_be_read() -> None:
         {"arm": "own", "episode": "solve", "position": 0, "outcome": outcome, "count": count, "of": 4}
         for outcome, count in (("cut", 3), ("solved", 1))
     ]
-    points = [{"position": place, "mean": 0.25, "low": 0.0, "high": 0.7} for place in (0, 1)]
-    part = {"packs": 4, "positions": [0, 1], "arms": {"own": {"success": points}}, "outcomes": outcomes}
-    found = cell_of_summaries([{**part, "solve_tokens": 24}] * 2)
+    found = cell([played(np.zeros((4, 2)), outcomes=outcomes, solve_tokens=24)] * 2)
     assert found["unread"] == (
         "with its own hints it solves 2 of 8 tasks; 6 replies could not be read: all of them were cut off at 24 tokens"
     )

@@ -3,48 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 
 from codctl.config.evalspec import EvalSpec
 from codctl.results.journal import MemoryJournal, Record, Unit
+from codctl.results.rows import Row
 from codctl.results.summary import solved_so_far, summarise
+from codctl.runs.eval_result import AttemptCurve, Curve, PartResult
+from tests.results import made
 
 NAN = float("nan")
 # (arm, seed, pack, position) → success; None where the engine failed.
 Success = Callable[[str, int, int, int], float | None]
 
 
-def played(spec: EvalSpec, success: Success, *, foreign: tuple[int, ...] = ()) -> dict[str, Any]:
+def played(spec: EvalSpec, success: Success, *, foreign: tuple[int, ...] = ()) -> PartResult:
     journal = MemoryJournal()
     for arm in (*spec.arms, "bayes", "informed"):
         for seed in spec.seeds:
             for pack in range(spec.packs):
                 rows = [_row(success(arm, seed, pack, p), p, p in foreign) for p in range(spec.length)]
-                journal.append(Record(Unit(spec.name, arm, seed, pack), f"pack/{pack}", rows))
+                journal.append(Record(Unit(spec.name, arm, seed, pack), f"pack/{pack}", tuple(rows)))
     return summarise(spec, journal).result
 
 
-def _row(success: float | None, position: int, foreign: bool) -> dict[str, Any]:
-    counts = dict.fromkeys(("hint_right", "hint_wrong", "hint_missing"), 0)
-    return {
-        **counts,
-        "position": position,
-        "foreign": foreign,
-        "success": success,
-        "shaped_reward": None if success is None else 0.9 * success,
-        "turns": 1,
-        "hint_knowable": 4,
-        "hint_knowable_right": 1,
-        "format_error": False,
-        "failed": "" if success is not None else "no reply",
-    }
+def _row(success: float | None, position: int, foreign: bool) -> Row:
+    shaped = None if success is None else 0.9 * success
+    failed = "" if success is not None else "no reply"
+    about = {"position": position, "foreign": foreign, "success": success, "shaped_reward": shaped, "failed": failed}
+    return made.row(**about, hint_knowable=4, hint_knowable_right=1)
 
 
-def means(curve: list[dict[str, float]]) -> list[float]:
-    return [point["mean"] for point in curve]
+def means(curve: Curve | AttemptCurve) -> list[float]:
+    return [point.mean for point in curve]
 
 
 def test_seeds_are_averaged_within_packs_and_failures_left_out() -> None:
@@ -57,13 +50,16 @@ def test_seeds_are_averaged_within_packs_and_failures_left_out() -> None:
 
     found = played(spec, success)
     # Pack 0 is known from seed 7 alone, the others from both.
-    assert means(found["arms"]["own"]["success"]) == pytest.approx([(1 + 3 * 0.5) / 4, 1.0])
-    assert found["failed_episodes"] == 1
-    assert found["ceilings"] == {"bayes": [1.0, 1.0], "informed": [1.0, 1.0]}
-    assert [point["position"] for point in found["arms"]["own"]["hint_correctness"]] == [1]
-    assert found["gain"]["own"]["mean"] == pytest.approx((0 + 3 * 0.5) / 4)
-    assert found["regret"]["own"]["mean"] == pytest.approx((0 + 3 * 0.5) / 4)
-    assert found["arms"]["own"]["shaped_reward"][1]["mean"] == pytest.approx(0.9)
+    assert means(found.arms["own"].success) == pytest.approx([(1 + 3 * 0.5) / 4, 1.0])
+    assert found.failed_episodes == 1
+    assert {name: means(curve) for name, curve in found.ceiling_curves.items()} == {
+        "bayes": [1.0, 1.0],
+        "informed": [1.0, 1.0],
+    }
+    assert [point.position for point in found.arms["own"].hint_correctness] == [1]
+    assert found.gain["own"].mean == pytest.approx((0 + 3 * 0.5) / 4)
+    assert found.regret["own"].mean == pytest.approx((0 + 3 * 0.5) / 4)
+    assert found.arms["own"].shaped_reward[1].mean == pytest.approx(0.9)
 
 
 def test_distractors_are_told_apart() -> None:
@@ -77,12 +73,13 @@ def test_distractors_are_told_apart() -> None:
         arms=("own",),
     )
     found = played(spec, lambda arm, seed, pack, position: float(position in (2, 4)), foreign=(1, 3))
-    assert found["positions"] == [0, 2, 4]
-    assert means(found["arms"]["own"]["success"]) == [0.0, 1.0, 1.0]
-    assert (found["gain"]["own"]["from"], found["gain"]["own"]["to"]) == (0, 4)
-    assert found["foreign"]["positions"] == [1, 3]
-    assert means(found["foreign"]["arms"]["own"]["success"]) == [0.0, 0.0]
-    assert (found["foreign"]["family"], found["foreign"]["preset"]) == ("alchemy", "easy")
+    assert found.positions == (0, 2, 4)
+    assert means(found.arms["own"].success) == [0.0, 1.0, 1.0]
+    assert (found.gain["own"].start, found.gain["own"].end) == (0, 4)
+    assert found.foreign is not None
+    assert found.foreign.positions == (1, 3)
+    assert means(found.foreign.arms["own"].success) == [0.0, 0.0]
+    assert (found.foreign.family, found.foreign.preset) == ("alchemy", "easy")
 
 
 def test_solved_by_attempt() -> None:
@@ -92,8 +89,9 @@ def test_solved_by_attempt() -> None:
     def success(arm: str, seed: int, pack: int, position: int) -> float:
         return float(arm != "own" or first[pack] == position)
 
-    found = played(spec, success)["solved_by_attempt"]
-    assert [(point["attempt"], point["mean"]) for point in found["own"]] == [(1, 0.25), (2, 0.25), (3, 0.5), (4, 0.75)]
+    found = played(spec, success).solved_by_attempt
+    assert found is not None
+    assert [(point.attempt, point.mean) for point in found["own"]] == [(1, 0.25), (2, 0.25), (3, 0.5), (4, 0.75)]
     assert means(found["bayes"]) == [1.0] * 4
 
 
@@ -106,8 +104,8 @@ def test_solved_so_far_knows_what_it_does_not_know() -> None:
 def test_tasks_of_one_world_are_drawn_together() -> None:
     """Under ralph_full packs that share a world say the same, so the interval is that of the worlds."""
     spec = EvalSpec(name="p/x", strategy="ralph_full", packs=40, length=4, arms=("own",))
-    wide = played(spec, lambda arm, seed, pack, position: float(pack // 4 % 2))["arms"]["own"]["success"][0]
+    wide = played(spec, lambda arm, seed, pack, position: float(pack // 4 % 2)).arms["own"].success[0]
     alone = spec.model_copy(update={"strategy": "ralph_sample"})
-    narrow = played(alone, lambda arm, seed, pack, position: float(pack // 4 % 2))["arms"]["own"]["success"][0]
-    assert wide["mean"] == narrow["mean"] == 0.5
-    assert wide["high"] - wide["low"] > 1.5 * (narrow["high"] - narrow["low"])
+    narrow = played(alone, lambda arm, seed, pack, position: float(pack // 4 % 2)).arms["own"].success[0]
+    assert wide.mean == narrow.mean == 0.5
+    assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)

@@ -9,6 +9,7 @@ from codctl.config.schema import Config
 from codctl.files.atomic import write_json
 from codctl.runs.compare import compare
 from codctl.runs.directory import RunDirectory
+from tests.results import made
 
 
 def make(tmp_path: Path, name: str, **fields: Any) -> RunDirectory:
@@ -16,23 +17,23 @@ def make(tmp_path: Path, name: str, **fields: Any) -> RunDirectory:
     return RunDirectory.create_or_continue(tmp_path, config, recipe="tiny", command=["codctl"])
 
 
-def curve(*means: float) -> list[dict[str, float]]:
-    return [{"position": i, "mean": mean, "low": mean - 0.1, "high": mean + 0.1} for i, mean in enumerate(means)]
-
-
-def store(path: Path, result: dict[str, Any]) -> None:
+def store(path: Path, *arms: dict[str, tuple[float, ...]]) -> None:
+    """A result with a part for each of these: arm → success."""
+    parts = [
+        {"name": name, "arms": {arm: {"success": made.curve(*means)} for arm, means in one.items()}}
+        for name, one in zip(("easy", "hard"), arms, strict=False)
+    ]
     path.mkdir(parents=True)
-    write_json(path / "result.json", result)
+    write_json(path / "result.json", made.result_json(*parts))
 
 
 def test_what_differs_with_its_class_and_what_came_of_it(tmp_path: Path) -> None:
     a = make(tmp_path, "a", seed=1, train={"lr": 1e-3})
     b = make(tmp_path, "b", seed=1, train={"lr": 2e-3}, runtime={"threads": 1})
-    store(a.stage("evaluation") / "after", {"arms": {"own": {"success": curve(0.5, 0.75)}}})
-    store(a.stage("evaluation") / "before", {"arms": {"own": {"success": curve(0.25)}}})
-    store(b.stage("evaluation") / "after", {"arms": {"own": {"success": curve(0.5)}, "none": {"success": curve(0.0)}}})
-    parts = [{"name": "easy", "arms": {"own": {"success": curve(1.0)}}}, {"name": "hard", "arms": {}}]
-    store(b.path / "suites" / "s", {"parts": parts})
+    store(a.stage("evaluation") / "after", {"own": (0.5, 0.75)})
+    store(a.stage("evaluation") / "before", {"own": (0.25,)})
+    store(b.stage("evaluation") / "after", {"own": (0.5,), "none": (0.0,)})
+    store(b.path / "suites" / "s", {"own": (1.0,)}, {})
     found = compare([a, b])
     assert [(entry["key"], entry["class"], entry["values"]) for entry in found["config"]] == [
         ("train.lr", "training", [1e-3, 2e-3]),

@@ -13,12 +13,9 @@ from codctl.errors import RefusedError, UsageError
 from codctl.files.lock import RunLock
 from codctl.runs.evaluations import evaluations_of, find_evaluation, list_evaluations, remove
 from tests.report.fake_run import fake_run
+from tests.results import made
 
-PART = {
-    "name": "p",
-    "failed_episodes": 0,
-    "arms": {"own": {"success": [{"position": 0, "mean": 1.0, "low": 0.5, "high": 1.0}]}},
-}
+PLAYED = {"arms": {"own": {"success": made.curve(1.0)}}}
 
 
 def evaluation(runs: Path, name: str, *, age_s: float = 0, **result: Any) -> Path:
@@ -28,9 +25,10 @@ def evaluation(runs: Path, name: str, *, age_s: float = 0, **result: Any) -> Pat
     subject = {"kind": "run", "name": name.partition("-")[0], "step": result.pop("step", 0)}
     units = [json.dumps({"unit": ["p", "own", 0, number]}) for number in (0, 1, 1)]
     (folder / "journal.jsonl").write_text("\n".join(['{"schema": 1}', *units]))
-    (folder / "evaluation.json").write_text(json.dumps({"suite": "curve", "subject": subject}))
+    head = {**made.HEAD, "subject": subject, "parts": [made.PART], "trajectories": 8}
+    (folder / "evaluation.json").write_text(json.dumps(head))
     if result:
-        content = {"suite": "curve", "subject": subject, "parts": [PART], **result}
+        content = made.result_json(*result.pop("parts", [PLAYED]), subject=subject, **result)
         (folder / "result.json").write_text(json.dumps(content))
     for path in folder.iterdir():
         os.utime(path, (1e9 - age_s, 1e9 - age_s))
@@ -41,7 +39,7 @@ def test_the_newest_comes_first_and_says_how_it_stands(tmp_path: Path) -> None:
     evaluation(tmp_path, "tiny-curve-aaaa1111", age_s=3, to_play_again=0)
     evaluation(tmp_path, "tiny-curve-bbbb2222", age_s=2)
     evaluation(tmp_path, "tiny-curve-cccc3333", age_s=1, to_play_again=4)
-    silent = {**PART, "arms": {"own": {"success": []}}}
+    silent = {"arms": {"own": {"success": []}}}
     evaluation(tmp_path, "tiny-curve-dddd4444", to_play_again=4, failed_episodes=9, parts=[silent])
     evaluation(tmp_path, "tiny-curve-dddd4444.old-1")
     (tmp_path / "evaluations" / "foreign").mkdir()
@@ -90,16 +88,21 @@ def test_only_an_evaluation_that_is_not_in_use_is_removed(tmp_path: Path) -> Non
     ("content", "problem"),
     [
         ('{"a":' * 100_000, "result.json cannot be used: it is nested deeper than 40 levels"),
-        ('{"parts": {}}', "result.json cannot be used: parts: it should be a valid list"),
+        ('{"schema": 2, "parts": {}}', "result.json cannot be used: suite is missing"),
+        (json.dumps({**made.HEAD, "parts": {}}), "result.json cannot be used: parts: it should be a valid tuple"),
         (
-            json.dumps({"parts": [{"arms": {"own": {"success": [{"position": 0, "mean": 1.0}]}}}]}),
+            json.dumps(made.result_json({"arms": {"own": {"success": [{"position": 0, "mean": 1.0}]}}})),
             "result.json cannot be used: parts.0.arms.own.success.0.low is missing",
         ),
         (
-            json.dumps({"gain": {"own": {"mean": "x", "low": 0, "high": 1}}}),
-            "gain.own.mean: it should be a number or null, but it is 'x'",
+            json.dumps(made.result_json({"regret": {"own": {"mean": "x", "low": 0, "high": 1}}})),
+            "parts.0.regret.own.mean: it should be a valid number",
         ),
-        ('{"subject": {"kind": "moon"}}', "subject.kind: it should be 'run', 'model', 'policy' or 'endpoint'"),
+        (
+            json.dumps(made.result_json(subject={"kind": "moon", "name": "m"})),
+            "subject.kind: it should be 'run', 'model', 'policy' or 'endpoint'",
+        ),
+        (json.dumps({**made.HEAD, "schema": 1, "parts": []}), "result.json is of another version of codctl"),
     ],
     ids=str,
 )

@@ -126,7 +126,7 @@ def same(reference: RunDirectory) -> Callable[[str], None]:
 def results(run: RunDirectory) -> dict[str, Any]:
     """What must not depend on where a run ran and how often it was stopped."""
     stages = run.path / "stages"
-    files = [*sorted((stages / "cod_train" / "final").glob("*.safetensors")), *stages.glob("evaluation/*/rows.jsonl")]
+    files = [*sorted((stages / "cod_train" / "final").glob("*.safetensors")), *stages.glob("evaluation/*/rows.parquet")]
     lines = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
     assert len(files) == 3
     return {

@@ -17,6 +17,7 @@ from codctl.runs.directory import RunDirectory
 from codctl.tracking import mlflow_server, sinks
 from codctl.tracking.jsonl import MetricsLog
 from codctl.tracking.points import flat
+from tests.results import made
 
 _OURS = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "WANDB_MODE", "CODCTL_TRACKERS")
 _SET = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT")
@@ -126,17 +127,12 @@ def _point(position: int, mean: float) -> dict[str, float]:
     return {"position": position, "mean": mean, "low": 0.0, "high": 1.0}
 
 
-RESULT = {
-    "digest": "d1",
-    "family": "frozen_lake",
-    "preset": "tiny",
-    "length": 2,
+PART = {
     "arms": {
         "own": {"success": [_point(0, 0.25), _point(1, 0.75)]},
         "none": {"success": [_point(0, 0.25), _point(1, 0.2)]},
     },
     "gain": {"own": {"from": 0, "to": 1, "mean": 0.5, "low": 0.4, "high": 0.6}},
-    "failed_episodes": 0,
 }
 
 
@@ -147,6 +143,7 @@ def evaluate() -> Callable[..., None]:
     def write(run: RunDirectory, place: str, **changes: Any) -> None:
         folder = run.path / place
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "result.json").write_text(json.dumps({**RESULT, **changes}))
+        result = made.result_json(*changes.pop("parts", [PART]), **{"digest": "d1", **changes})
+        (folder / "result.json").write_text(json.dumps(result))
 
     return write

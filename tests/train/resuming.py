@@ -57,8 +57,8 @@ def outcome(folder: Path, lora: bool = False) -> dict[str, Any]:
     return {
         "weights": (run / "stages/cod_train/final" / weights).read_bytes(),
         "metrics": [(m["phase"], m["step"], m["metrics"]) for m in metrics],
-        "before": (run / "stages/evaluation/before/rows.jsonl").read_text(),
-        "after": (run / "stages/evaluation/after/rows.jsonl").read_text(),
+        "before": (run / "stages/evaluation/before/rows.parquet").read_bytes(),
+        "after": (run / "stages/evaluation/after/rows.parquet").read_bytes(),
         "walkthrough": (run / "stages/evaluation/after/walkthrough.json").read_text(),
         "rollouts": sorted(path.name for path in (run / "stages/cod_train/rollouts").iterdir()),
         "checkpoints": sorted(path.name for path in (run / "stages/cod_train/checkpoints").iterdir()),

@@ -10,7 +10,7 @@ import pytest
 
 from codctl.config.schema import Config
 from codctl.errors import PreflightError, RefusedError
-from codctl.evaluate.subject import Subject, open_subject, subject_of
+from codctl.evaluate.subject import PolicyUnderTest, open_runner, subject_of
 from codctl.runs.directory import RunDirectory
 from codctl.train import foreign
 from codctl.train.saved_models import SavedModel
@@ -64,7 +64,7 @@ def test_its_model_is_not_fetched(mine: RunDirectory, gift: RunDirectory) -> Non
     assert caught.value.hint == "hf download stranger/never-fetched"
 
 
-def subject(run: RunDirectory, sections: dict[str, Any], folder: Path) -> Subject:
+def subject(run: RunDirectory, sections: dict[str, Any], folder: Path) -> PolicyUnderTest:
     return subject_of(run, config(sections), SavedModel("final", 2, folder))
 
 
@@ -75,7 +75,7 @@ def test_an_evaluation_takes_the_servers_that_are_typed(
     found = subject(gift, SERVERS, tiny_folder)
     assert found.settings.engine.servers == ()
     with pytest.raises(RefusedError, match=r"engine\.servers is not used") as caught:
-        open_subject(found, tmp_path / "engine.log")
+        open_runner(found, tmp_path / "engine.log")
     assert "engine.servers=[URL]" in caught.value.hint
     foreign.refuse_servers(found.withheld, config(SERVERS), "gift")
 

@@ -14,7 +14,7 @@ from codctl.envs.frozen_lake.family import FrozenLake
 from codctl.envs.registry import families, get_family
 from codctl.envtools.ceilings import ceilings_of
 from codctl.errors import PreflightError, UsageError
-from codctl.evaluate.suites.expansion import Home, expand
+from codctl.evaluate.suites.expansion import Defaults, expand
 from codctl.train.preflight import check_machine, check_recipe
 
 
@@ -52,7 +52,7 @@ def test_references_are_played_in_a_rendering_that_the_family_has(only_full: Non
 
 
 def test_an_evaluation_falls_to_the_rendering_of_the_family_unless_it_names_one(only_full: None) -> None:
-    home = Home(defaults={"rendering": "compact"})
+    home = Defaults(defaults={"rendering": "compact"})
 
     def parts(**given: Any) -> list[EvalSpec]:
         entry = EntrySpec("one", "trained", {"family": "frozen_lake", "preset": "tiny", **given})

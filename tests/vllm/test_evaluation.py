@@ -10,7 +10,7 @@ import pytest
 
 from codctl.config.evalspec import EvalSpec
 from codctl.evaluate.evaluation import _play
-from codctl.evaluate.subject import Subject, open_subject
+from codctl.evaluate.subject import PolicyUnderTest, open_runner
 from codctl.results.journal import MemoryJournal
 from codctl.results.summary import summarise
 
@@ -28,7 +28,7 @@ class Silent:
 def test_an_evaluation_starts_an_engine_and_ends_it(models: dict[str, Path], tmp_path: Path) -> None:
     spec = EvalSpec(packs=4, length=2, arms=("own", "none"), solve_tokens=8, update_tokens=8, preset="tiny")
     before = set(psutil.Process().children(recursive=True))
-    performer = open_subject(Subject("run", "r", models["tied"], recipe()), tmp_path / "engine.log")
+    performer = open_runner(PolicyUnderTest("run", "r", models["tied"], recipe()), tmp_path / "engine.log")
     journal = MemoryJournal()
     asyncio.run(_play(performer, spec, Silent(), journal))
     assert set(summarise(spec, journal).result["arms"]) >= {"own", "none"}

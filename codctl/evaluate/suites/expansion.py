@@ -27,7 +27,7 @@ class World:
 
 
 @dataclass(frozen=True)
-class Home:
+class Defaults:
     """What a subject is at home with.
 
     Attributes:
@@ -41,7 +41,7 @@ class Home:
     arms: tuple[str, ...] | None = None
 
 
-def expand(suite: SuiteSpec, home: Home, known: Mapping[str, Family]) -> tuple[EvalSpec, ...]:
+def expand(suite: SuiteSpec, home: Defaults, known: Mapping[str, Family]) -> tuple[EvalSpec, ...]:
     """One part for each evaluation and world, in the order of the suite.
 
     Args:
@@ -64,7 +64,7 @@ class _Chooser:
     """The worlds of one evaluation. `family` given moves the subject's home there, `preset` given is taken as it is."""
 
     entry: EntrySpec
-    home: Home
+    home: Defaults
     known: Mapping[str, Family]
 
     def worlds(self) -> list[World]:
@@ -134,19 +134,18 @@ class _Chooser:
             raise unknown(f"variant of {family.name}", world.variant, list(family.variants), "codctl env list")
 
 
-def usual_preset(family: Family, home: Home) -> str:
+def usual_preset(family: Family, home: Defaults) -> str:
     """The preset of a family when none is named: that of the training, `easy`, or the first."""
     trained = [world.preset for world in home.worlds if world.family == family.name]
     return trained[0] if trained else _USUAL_PRESET if _USUAL_PRESET in family.presets else family.presets[0]
 
 
-def _part(suite: SuiteSpec, entry: EntrySpec, world: World, home: Home, known: Mapping[str, Family]) -> EvalSpec:
+def _part(suite: SuiteSpec, entry: EntrySpec, world: World, home: Defaults, known: Mapping[str, Family]) -> EvalSpec:
     values = {**home.defaults, **entry.given, **vars(world)}
     if home.arms is not None and "arms" not in suite.overridden:
         values["arms"] = home.arms
     values["rendering"] = _rendering(known[world.family], values, suite, entry)
-    label = "-".join(filter(None, (world.family, world.preset, world.variant)))
-    spec = EvalSpec(**{**values, "name": f"{entry.name}/{label}"})
+    spec = EvalSpec(**{**values, "name": part_name(entry.name, world.family, world.preset, world.variant)})
     check_arms(spec.arms)
     if spec.packs == 1 and any(arm_class(arm).borrows for arm in spec.arms):
         spec = _without_borrowing(spec, is_wanted="arms" in suite.overridden)
@@ -154,6 +153,11 @@ def _part(suite: SuiteSpec, entry: EntrySpec, world: World, home: Home, known: M
     if strategy.wants_another_family:
         return _with_distractors(spec, home, known)
     return spec.model_copy(update=strategy.completed(spec.length))
+
+
+def part_name(evaluation: str, family: str, preset: str, variant: str | None) -> str:
+    """What a part is called: `curve/frozen_lake-tiny`."""
+    return f"{evaluation}/{'-'.join(filter(None, (family, preset, variant)))}"
 
 
 def _without_borrowing(spec: EvalSpec, *, is_wanted: bool) -> EvalSpec:
@@ -175,7 +179,7 @@ def _rendering(family: Family, values: Mapping[str, Any], suite: SuiteSpec, entr
     return family.renderings[0]
 
 
-def _with_distractors(spec: EvalSpec, home: Home, known: Mapping[str, Family]) -> EvalSpec:
+def _with_distractors(spec: EvalSpec, home: Defaults, known: Mapping[str, Family]) -> EvalSpec:
     name = spec.foreign_family or next_family(spec.family, known)
     if name not in known:
         raise unknown("family", name, list(known), "codctl env list")

@@ -1,0 +1,541 @@
+"""result.json of an evaluation: what it holds, and the only code that reads and writes it.
+
+The types are the format: pydantic checks a file against them, and unknown keys are left out. Everything else (tables,
+pages, trackers, studies) takes these objects.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field
+
+from codctl.errors import UsageError
+from codctl.files import reader
+from codctl.files.atomic import write_json
+from codctl.files.forms import Command, Count, Machine, Seconds, Word
+from codctl.outcomes import FaultKind
+
+SCHEMA: Literal[2] = 2
+RESULT, HEAD, WALKTHROUGHS = "result.json", "evaluation.json", "walkthrough.json"
+EVERY: Literal["every-checkpoint"] = "every-checkpoint"
+FINAL, WARM_START, START = "final", "warm-start", "start"
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the interval tells it from zero."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Point(Estimate):
+    """A mean at a position in the pack, counted from 0."""
+
+    position: Count
+
+    @property
+    def place(self) -> int:
+        """As people count."""
+        return self.position + 1
+
+
+@dataclass(frozen=True)
+class AttemptPoint(Estimate):
+    """A mean at an attempt of a Ralph loop, counted from 1."""
+
+    attempt: Count
+
+    @property
+    def place(self) -> int:
+        return self.attempt
+
+
+@dataclass(frozen=True)
+class Gain(Estimate):
+    """Success at position `end` less that at `start`, within the same packs."""
+
+    start: Annotated[Count, Field(alias="from")]
+    end: Annotated[Count, Field(alias="to")]
+
+
+Curve = tuple[Point, ...]  # without positions where nothing was played
+AttemptCurve = tuple[AttemptPoint, ...]
+
+
+def means(curve: Curve, positions: Sequence[int] | None = None) -> list[float | None]:
+    """Means at these positions; None where nothing was played.
+
+    Args:
+        curve: The points.
+        positions: Of the tasks; all up to the last of the curve when left out.
+    """
+    found = {point.position: point.mean for point in curve}
+    return [found.get(place) for place in (range(max(found, default=-1) + 1) if positions is None else positions)]
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """Curves of one arm, over packs."""
+
+    success: Curve
+    shaped_reward: Curve = ()
+    hint_correctness: Curve = ()
+
+
+@dataclass(frozen=True)
+class OutcomeCount:
+    """So many (`count` of `of`) episodes of an arm at a position ended in `outcome`."""
+
+    arm: Word
+    episode: Literal["solve", "update"]
+    position: Count
+    outcome: Word
+    count: Count
+    of: Count
+
+
+@dataclass(frozen=True)
+class Quote:
+    """What a server said about a kind of fault, so many times."""
+
+    kind: FaultKind
+    words: str
+    count: Count = 1
+
+
+@dataclass(frozen=True)
+class Replies:
+    """What was wrong with replies.
+
+    Attributes:
+        episodes: Tasks that were to be played.
+        asked: Replies that were asked for, those of updates included.
+        faults: How many of them had each kind of fault.
+        words: What the server said most often about each kind.
+        by_position: The faults by arm, position and episode; empty for a whole suite.
+    """
+
+    episodes: Count = 0
+    asked: Count = 0
+    faults: dict[FaultKind, Count] = field(default_factory=dict)
+    words: tuple[Quote, ...] = ()
+    by_position: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """So many (`count` of `of`) episodes of an arm at a position had this fault."""
+
+    arm: Word
+    position: Count
+    episode: Literal["solve", "update"]
+    kind: FaultKind
+    count: Count
+    of: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Numbers by position of the tasks of one world.
+
+    Attributes:
+        positions: Positions in the pack, counted from 0.
+        arms: Curves by arm.
+        ceiling_curves: Success of the reference policies.
+        gain: Of each arm where it is known: success at the last position less that at the first.
+        regret: Tasks of a pack that the bayes reference solves more than the arm.
+        own_less_none: Success with own hints less that without any, at the last position.
+    """
+
+    positions: tuple[Count, ...] = ()
+    arms: dict[Word, ArmResult] = field(default_factory=dict)
+    ceiling_curves: dict[Word, Curve] = field(default_factory=dict)
+    gain: dict[Word, Gain] = field(default_factory=dict)
+    regret: dict[Word, Estimate] = field(default_factory=dict)
+    own_less_none: Estimate | None = None
+
+    @property
+    def has_success(self) -> bool:
+        """Whether any task was played."""
+        return any(arm.success for arm in self.arms.values())
+
+    def success(self, arm: str) -> Curve:
+        """Success by position; empty when the arm was not played."""
+        return self.arms[arm].success if arm in self.arms else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distractors(Measured):
+    """The foreign tasks between those of the pack's own world."""
+
+    family: Word
+    preset: Word | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartHead:
+    """One evaluation: a world and how its packs are put together."""
+
+    name: Word
+    family: Word
+    preset: Word
+    variant: Word | None = None
+    strategy: Word = "cod"
+    packs: Count
+    length: Count
+
+    @property
+    def world(self) -> str:
+        return " ".join(filter(None, (self.family, self.preset, self.variant)))
+
+    @property
+    def evaluation(self) -> str:
+        """The first half of its name."""
+        return self.name.partition("/")[0]
+
+    @property
+    def title(self) -> str:
+        return self.name.replace("/", ": ", 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartResult(PartHead, Measured):
+    """What one evaluation found, and how it was sampled."""
+
+    rendering: Word = "full"
+    split: Word = "test"
+    seeds: tuple[Count, ...] = (0,)
+    temperature: float = 1.0
+    solve_tokens: Count = 0
+    update_tokens: Count = 0
+    suggested_tokens: Count | None = None
+    answers: Word = "auto"
+    drift_at: Count | None = None
+    poison: float | None = None
+    failed_episodes: Count = 0
+    replies: Replies = field(default_factory=Replies)
+    outcomes: tuple[OutcomeCount, ...] = ()
+    solved_by_attempt: dict[Word, AttemptCurve] | None = None  # of a Ralph loop: arms and references
+    foreign: Distractors | None = None  # of the strategy `distractor`
+
+    @property
+    def axis(self) -> str:
+        """What runs along its curves."""
+        return "position" if self.solved_by_attempt is None else "attempt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """The model that was evaluated.
+
+    Attributes:
+        kind: What it is.
+        name: Of run, model, policy, or on the server.
+        checkpoint: Which model of its run: `final`, `warm-start`, `start`, a step, or `every-checkpoint`.
+        step: Steps of CoD-Train behind it.
+        steps: Steps that its run trains.
+        models: How many saved models of the run.
+        folder: Of the model.
+        endpoint: Of the server.
+    """
+
+    kind: Literal["run", "model", "policy", "endpoint"]
+    name: str
+    checkpoint: Word | None = None
+    step: Count | None = None
+    steps: Count | None = None
+    models: Count | None = None
+    folder: str | None = None
+    dtype: Word | None = None
+    engine: Word | None = None
+    endpoint: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The first line of every table and page: `run tiny, step 20 of 100`."""
+        if self.kind == "run":
+            return f"run {self.name}, {self.model}"
+        if self.kind == "policy":
+            return f"scripted policy {self.name}"
+        return f"model {self.name}" + (f" on {self.endpoint}" if self.kind == "endpoint" else "")
+
+    @property
+    def model(self) -> str:
+        """Which model of its run: `step 20 of 100`."""
+        names = {
+            None: "step unknown",
+            FINAL: f"final model (step {self.step})",
+            WARM_START: "warm start (step 0)",
+            START: "model before training (step 0)",
+            EVERY: f"every saved model ({self.models})",
+        }
+        return names.get(self.checkpoint, f"step {self.step} of {self.steps}")
+
+
+@dataclass(frozen=True)
+class ChatInfo:
+    """How conversations were written."""
+
+    turns: Word
+    system_text: Word
+    stop_tokens: tuple[str, ...]
+    date: Word | None = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a server was asked for; None where it did not count."""
+
+    requests: Count = 0
+    replies: Count = 0
+    failed: Count = 0
+    cut_short: Count = 0
+    uncounted: Count = 0
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    retries: Count = 0
+    cost: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """The top of a result: what was played, by which model, and how to repeat it."""
+
+    schema: Literal[2] = SCHEMA
+    suite: Word
+    description: str = ""
+    digest: Word
+    subject: Subject
+    folder: str
+    command: Command
+    codctl_version: Word
+    machine: Machine
+    chat: ChatInfo | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun(Head):
+    """evaluation.json: what is played, for those who look before there is a result."""
+
+    parts: tuple[PartHead, ...]
+    trajectories: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalResult(Head):
+    """A suite on one model.
+
+    Attributes:
+        seconds: That playing took, over all attempts.
+        attempts: How many there were.
+        usage: Of a server.
+        failed_episodes: Episodes that could not be played.
+        replies: What was wrong with replies, over all parts.
+        to_play_again: Trajectories that the same command plays again.
+        parts: Its evaluations.
+    """
+
+    seconds: Seconds
+    attempts: Count = 1
+    usage: Usage | None = None
+    failed_episodes: Count = 0
+    replies: Replies = field(default_factory=Replies)
+    to_play_again: Count = 0
+    parts: tuple[PartResult, ...]
+
+
+@dataclass(frozen=True)
+class StepPoint:
+    """An arm of one model of a run."""
+
+    step: Count
+    success: Curve
+    gain: Gain | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepsPart(PartHead):
+    """One evaluation of every model: for each arm its success by step."""
+
+    rendering: Word
+    split: Word
+    positions: tuple[Count, ...]
+    arms: dict[Word, tuple[StepPoint, ...]]
+    ceiling_curves: dict[Word, Curve]
+
+    @property
+    def has_success(self) -> bool:
+        """Whether any task was played."""
+        return any(point.success for points in self.arms.values() for point in points)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepsModel(Subject):
+    """One model, and the folder of its own evaluation."""
+
+    evaluation: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepsHead(Head):
+    """The same of a suite on every saved model of a run, before its numbers."""
+
+    kind: Literal["every-checkpoint"] = EVERY
+    seconds: Seconds
+    failed_episodes: Count = 0
+    to_play_again: Count = 0
+    warnings: tuple[str, ...] = ()
+    models: tuple[StepsModel, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepsResult(StepsHead):
+    """A suite on every saved model of a run."""
+
+    parts: tuple[StepsPart, ...]
+
+
+@dataclass(frozen=True)
+class Move:
+    """One reply, and what the world answered."""
+
+    reply: str
+    observation: str
+
+
+@dataclass(frozen=True)
+class HintScore:
+    """How right hints are."""
+
+    right: Count
+    wrong: Count
+    missing: Count
+    knowable: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToldEpisode:
+    """One task of a walkthrough, and the update after it (None after the last task)."""
+
+    position: Count
+    task: str
+    moves: tuple[Move, ...]
+    success: bool
+    outcome: Word
+    feedback: str
+    hint_before: str
+    hint_after: str | None = None
+    hint_score: HintScore | None = None
+    update_reply: str | None = None
+    update_problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Walkthrough:
+    """One pack told in full."""
+
+    pack: Word
+    truth: str
+    episodes: tuple[ToldEpisode, ...]
+
+
+Walkthroughs = dict[Word, Walkthrough]  # by part, where own hints were played
+
+_HINT = "the command that made it makes it again"
+
+
+def read(path: Path, *, within: Path | None = None) -> EvalResult | StepsResult | None:
+    """A result; None when there is none.
+
+    Args:
+        path: The file.
+        within: Between this folder and the file there may be no link; the file's own folder by default.
+
+    Raises:
+        UsageError: It is damaged, or of an earlier codctl.
+    """
+    kinds: tuple[type[EvalResult], type[StepsResult]] = (EvalResult, StepsResult)
+    return _read(path, kinds, within)
+
+
+def read_head(path: Path) -> Begun | StepsHead | None:
+    """evaluation.json; None when there is none.
+
+    Raises:
+        UsageError: It is damaged, or of an earlier codctl.
+    """
+    kinds: tuple[type[Begun], type[StepsHead]] = (Begun, StepsHead)
+    return _read(path, kinds)
+
+
+def read_walkthroughs(path: Path) -> Walkthroughs:
+    """One pack of each part; empty when none was told.
+
+    Raises:
+        UsageError: It is damaged.
+    """
+    try:
+        return reader.check_json(reader.read_bytes(path, most_bytes=reader.LARGE), Walkthroughs)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        reader.refuse(path, error, _HINT)
+
+
+def write(path: Path, value: Head | Walkthroughs) -> None:
+    """Write it as JSON, all of it or nothing."""
+    write_json(path, to_json(value))
+
+
+def to_json(value: Any) -> dict[str, Any]:
+    """One of these types as JSON; subjects also say their title, and nothing that they are not."""
+    kind: Any = Walkthroughs if isinstance(value, dict) else type(value)
+    body: dict[str, Any] = reader.adapter(kind).dump_python(value, mode="json", by_alias=True)
+    if isinstance(value, Head):
+        body["subject"] = to_json(value.subject)
+    if isinstance(value, StepsHead):
+        body["models"] = [to_json(model) for model in value.models]
+    if isinstance(value, Subject):
+        body = {key: known for key, known in body.items() if known is not None} | {"title": value.title}
+    return body
+
+
+def of(kind: type[T], values: Mapping[str, Any]) -> T:
+    """One of these types from JSON.
+
+    Raises:
+        UnfitError: It does not fit.
+    """
+    return reader.check_json(json.dumps(values), kind)
+
+
+def _read(path: Path, kinds: tuple[type[T], type[U]], within: Path | None = None) -> T | U | None:
+    """The first of two types, or the second for a suite on every saved model."""
+    try:
+        content = reader.read_bytes(path, within=within, most_bytes=reader.LARGE)
+        values = reader.parse(content)
+        values = values if isinstance(values, dict) else {}
+        if values.get("schema", 1) != SCHEMA:
+            raise UsageError(f"{path.name} is of another version of codctl", where=str(path), hint=_HINT)
+        return reader.check_json(content, kinds[1] if values.get("kind") == EVERY else kinds[0])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        reader.refuse(path, error, _HINT)
