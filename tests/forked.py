@@ -76,7 +76,7 @@ _SCRIPTS = {
         "experiments/bench/gpu_parts.py",
         "tests/durability/child.py",
         "tests/hostile/player.py",
-        "tests/learner/follower.py",
+        "tests/learner/worker.py",
         "tests/train/stopping.py",
     )
 }

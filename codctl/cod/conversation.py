@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from codctl.cod import chat_layout, template_limits
+from codctl.cod import chat_template
 from codctl.cod.prompts import Message
 from codctl.errors import PreflightError
 
@@ -129,8 +129,8 @@ class TemplateChat:
     def open(self, messages: Sequence[Message]) -> list[int]:
         clean = [{"role": m["role"], "content": self._plain(m["content"])} for m in messages]
         try:
-            return self.encode(self._render(chat_layout.merged(clean) if self._layout.merges_system else clean))
-        except chat_layout.TemplateError as error:
+            return self.encode(self._render(chat_template.merged(clean) if self._layout.merges_system else clean))
+        except chat_template.TemplateError as error:
             raise self._refusal(error) from error
 
     def follow_up(self, text: str, *, ended_by: int | None) -> list[int]:
@@ -191,7 +191,7 @@ class TemplateChat:
 
     def _render(self, messages: Sequence[Message], generate: bool = True) -> str:
         try:
-            with template_limits.time_limit():
+            with chat_template.time_limit():
                 rendered = self._tokenizer.apply_chat_template(
                     list(messages),
                     tokenize=False,
@@ -199,14 +199,14 @@ class TemplateChat:
                     enable_thinking=False,
                     strftime_now=self._today,
                 )
-        except template_limits.OverTimeError:
-            raise self._refusal(f"it does not end in {template_limits.LONGEST_S:g} s") from None
+        except chat_template.OverTimeError:
+            raise self._refusal(f"it does not end in {chat_template.LONGEST_S:g} s") from None
         except MemoryError:
             raise self._refusal("it takes too much memory") from None
         except Exception as error:  # jinja2 errors of a foreign template
-            raise chat_layout.TemplateError(str(error) or type(error).__name__) from error
+            raise chat_template.TemplateError(str(error) or type(error).__name__) from error
         text, given = str(rendered), sum(len(message["content"]) for message in messages)
-        if len(text) > template_limits.MOST_TEXT + len(messages) * given:
+        if len(text) > chat_template.MOST_TEXT + len(messages) * given:
             raise self._refusal(f"it writes {len(text):,} characters for {given:,} of the conversation")
         return text
 
@@ -214,14 +214,14 @@ class TemplateChat:
         self.date = PROMPT_DATE.strftime(form)
         return self.date
 
-    def _learn(self) -> chat_layout.Layout:
+    def _learn(self) -> chat_template.Layout:
         try:
-            with template_limits.memory_limit():
-                return chat_layout.learn(self._render, self._specials)
-        except chat_layout.TemplateError as error:
+            with chat_template.memory_limit():
+                return chat_template.learn(self._render, self._specials)
+        except chat_template.TemplateError as error:
             raise self._refusal(error) from error
 
-    def _refusal(self, error: chat_layout.TemplateError | str) -> PreflightError:
+    def _refusal(self, error: chat_template.TemplateError | str) -> PreflightError:
         message = f"the chat template cannot render a conversation of several turns: {error}"
         return PreflightError(message, where=self._where, hint=_FILES_HINT)
 

@@ -20,7 +20,7 @@ from codctl.runs import attempt
 from codctl.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
-    from codctl.learner.meeting import Starter
+    from codctl.learner.rendezvous import Starter
 
 _END_S = 20.0
 _LAST_LINES = 3

@@ -54,8 +54,8 @@ def learn_along(run: RunDirectory) -> None:
     Raises:
         CodctlError: It is not there, or what it asked for failed here.
     """
-    from codctl.learner.group import follow
-    from codctl.learner.meeting import Meeting
+    from codctl.learner.group import work
+    from codctl.learner.rendezvous import Rendezvous
     from codctl.plan.placement import place
     from codctl.train.setup import prepare_process
 
@@ -65,14 +65,14 @@ def learn_along(run: RunDirectory) -> None:
     config = run.config()
     prepare_process(config.runtime.threads)
     gpu = place(config).learners[int(os.environ["LOCAL_RANK"])]
-    meeting = Meeting(
+    rendezvous = Rendezvous(
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
         int(os.environ["RANK"]),
         int(os.environ["WORLD_SIZE"]),
     )
-    log.info("learner process %d of %d", meeting.rank, meeting.size)
-    follow(config, meeting, config.model.device if gpu is None else f"cuda:{gpu}")
+    log.info("learner process %d of %d", rendezvous.rank, rendezvous.size)
+    work(config, rendezvous, config.model.device if gpu is None else f"cuda:{gpu}")
 
 
 def exit_code_of(task: Callable[[], object]) -> int:

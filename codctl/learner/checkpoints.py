@@ -1,12 +1,13 @@
-"""Sealed training checkpoints: trained weights and the state of AdamW, as safetensors.
+"""A learner's weights on disk: sealed checkpoints with the state of AdamW, and what an engine beside the learner loads.
 
-One process writes it all where each has the whole model; where it is sharded each writes its own rows, and any number
-of processes can read them again.
+One process writes a checkpoint where each has the whole model; where it is sharded each writes its own rows, and any
+number of processes can read them again. All of it is safetensors.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping
@@ -20,9 +21,10 @@ from safetensors.torch import save_file
 
 from codctl.config.schema import Config
 from codctl.errors import StageError
+from codctl.files import atomic
 from codctl.files.seal import newest_sealed, read_info, sealing, sha256_of
 from codctl.learner.learner import Learner
-from codctl.learner.spread import local, local_rows
+from codctl.learner.parallel import gathered, local, local_rows
 from codctl.models.models import load_model, with_adapters
 
 _STATE = ("exp_avg", "exp_avg_sq")
@@ -54,7 +56,7 @@ def save(
     published: Path | None = None,
     info: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the checkpoint after `step` rollout steps, whole or not at all. Every process calls it.
+    """Write the checkpoint after `step` rollout steps, all of it or nothing. Every process calls it.
 
     Args:
         folder: Of all checkpoints.
@@ -65,30 +67,30 @@ def save(
     """
     ranks = learner.ranks
     if not learner.is_sharded:
-        if ranks.is_chief:
+        if ranks.is_rank_0:
             with _sealing(folder, step, info, published) as (temp, hashes):
                 hashes |= _write(learner, temp / _file(0, 1))
         return
     with contextlib.ExitStack() as stack:
         temp, hashes = Path(), dict[str, str]()
-        if ranks.is_chief:
+        if ranks.is_rank_0:
             temp, hashes = stack.enter_context(_sealing(folder, step, info, published))
-        temp = ranks.share(temp)
-        for found in ranks.together(lambda: _write(learner, temp / _file(ranks.rank, ranks.size))):
+        temp = ranks.broadcast(temp)
+        for found in ranks.all_gather(lambda: _write(learner, temp / _file(ranks.rank, ranks.size))):
             hashes |= found
 
 
 def load_newest(folder: Path, learner: Learner) -> Restored:
-    """Restore the newest checkpoint that is whole. Every process calls it; the chief's look decides.
+    """Restore the newest complete checkpoint. Every process calls it; what rank 0 finds decides.
 
     Raises:
         StageError: It does not fit the model, or is of an older codctl.
     """
     ranks = learner.ranks
-    newest, skipped = ranks.share(newest_sealed(folder) if ranks.is_chief else None)
+    newest, skipped = ranks.broadcast(newest_sealed(folder) if ranks.is_rank_0 else None)
     if newest is None:
         return Restored(0, skipped)
-    ranks.together(lambda: _read(learner, newest))
+    ranks.all_gather(lambda: _read(learner, newest))
     info = read_info(newest)
     published = newest / _PUBLISHED
     return Restored(int(info["step"]), skipped, published if published.is_dir() else None, info.get("kept", {}))
@@ -244,3 +246,58 @@ def _damaged(folder: Path, why: str) -> StageError:
         where=str(folder),
         hint=f"rm -r {shlex.quote(str(folder))} leaves the run's earlier checkpoints and models",
     )
+
+
+def publish(learner: Learner, folder: Path) -> None:
+    """Write the model in `learner.dtype`, or its LoRA adapter as it is trained.
+
+    Every process calls it, rank 0 writes.
+
+    The folder is renamed into place without an fsync: it is temporary.
+
+    Args:
+        learner: Its parameters are gathered one after the other.
+        folder: New, or empty.
+
+    Raises:
+        StageError: Disk full, no permission and the like.
+    """
+    tensors = _adapter_tensors(learner) if hasattr(learner.model, "peft_config") else _model_tensors(learner)
+    if learner.ranks.is_rank_0:
+        with atomic.storage_errors(folder):
+            _write_published(learner.model, tensors, folder)
+
+
+@torch.no_grad()
+def _adapter_tensors(learner: Learner) -> dict[str, torch.Tensor]:
+    return {name: gathered(parameter.detach()).cpu() for name, parameter in learner.trained()}
+
+
+@torch.no_grad()
+def _model_tensors(learner: Learner) -> dict[str, torch.Tensor]:
+    """All parameters and stored buffers by their names; those that are shared, under their first name alone."""
+    found: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in learner.model.state_dict(keep_vars=True).items():
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        full = gathered(tensor.detach())
+        if learner.ranks.is_rank_0:
+            found[name] = (full.to(learner.dtype) if full.is_floating_point() else full).cpu()
+    return found
+
+
+def _write_published(model: Any, tensors: dict[str, torch.Tensor], folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temp = atomic.temp_sibling(folder)
+    try:
+        model.save_pretrained(temp, state_dict=tensors)
+        if (config := temp / "config.json").is_file():
+            dtype = next(iter(tensors.values())).dtype
+            about = json.loads(config.read_text()) | {"dtype": str(dtype).removeprefix("torch.")}
+            config.write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
+        temp.rename(folder)
+    except BaseException:
+        shutil.rmtree(temp, ignore_errors=True)
+        raise

@@ -1,7 +1,7 @@
-"""The learner's processes as one: the chief says what to do, and all of them do it.
+"""The learner's processes as one: rank 0 says which method to call, and all of them call it.
 
-The chief is the process that holds the run. The others, followers, do nothing else than learn: they wait for the name
-of a method of `_Member` and its arguments, until they are told to end or rank 0 has ended.
+Rank 0 is the process that holds the run. The others are its workers: they wait for the name of a method of `_Process`
+and its arguments, until rank 0 shuts them down or has ended.
 """
 
 from __future__ import annotations
@@ -24,24 +24,32 @@ from codctl.config.schema import Config
 from codctl.errors import PreflightError, StageError
 from codctl.learner import checkpoints
 from codctl.learner.batching import Sample
-from codctl.learner.checkpoints import Restored
+from codctl.learner.checkpoints import Restored, publish
 from codctl.learner.learner import Judge, Learner
-from codctl.learner.meeting import Followers, Meeting, Starter, attend, await_all, explained, gone, join, listening
-from codctl.learner.publishing import publish
-from codctl.learner.ranks import Ranks
-from codctl.learner.spread import strategy_of
+from codctl.learner.parallel import Ranks, strategy_of
+from codctl.learner.rendezvous import (
+    Rendezvous,
+    Starter,
+    Workers,
+    await_all,
+    explained,
+    join,
+    join_as_worker,
+    listening,
+    lost,
+)
 from codctl.log import log
 from codctl.models.models import pick_device
 from codctl.models.trainable import load_trainable
 
-__all__ = ["LearnerGroup", "Starter", "follow", "open_group"]
+__all__ = ["LearnerGroup", "Starter", "open_group", "work"]
 
 
 _STUCK_S = 20.0
 
 
-class _Member:
-    """What each process does at the chief's word."""
+class _Process:
+    """What each process does when rank 0 calls it."""
 
     def __init__(self, config: Config, start: Path, pad_id: int, device: str, ranks: Ranks) -> None:
         self.learner = Learner(
@@ -77,20 +85,20 @@ class LearnerGroup:
     Every method raises StageError when another process has ended, within a minute.
     """
 
-    def __init__(self, member: _Member, followers: Followers | None) -> None:
-        self._member, self._followers = member, followers
-        self._ranks = member.learner.ranks
+    def __init__(self, process: _Process, workers: Workers | None) -> None:
+        self._process, self._workers = process, workers
+        self._ranks = process.learner.ranks
         self._busy_since: float | None = None
 
     @property
     def model(self) -> Any:
         """This process's model, for an engine that shares it; None when it is sharded."""
-        return None if self._member.learner.is_sharded else self._member.learner.model
+        return None if self._process.learner.is_sharded else self._process.learner.model
 
     def check(self) -> None:
         """Raise StageError when another process has ended; cheap, for those who wait for something else."""
-        if self._followers is not None and (why := self._followers.ended()):
-            raise gone(why)
+        if self._workers is not None and (why := self._workers.ended()):
+            raise lost(why)
 
     def learn(self, samples: Sequence[Sample], step: int, judge: Judge | None = None) -> dict[str, float]:
         """See `Learner.learn`; the judge is asked in this process alone."""
@@ -113,7 +121,7 @@ class LearnerGroup:
         self._all("save", folder, step, published, info)
 
     def restore(self, folder: Path) -> Restored:
-        """Continue from the newest whole checkpoint in a folder (`checkpoints.load_newest`)."""
+        """Continue from the newest complete checkpoint in a folder (`checkpoints.load_newest`)."""
         found: Restored = self._all("restore", folder)
         return found
 
@@ -124,22 +132,22 @@ class LearnerGroup:
         return time.monotonic() - since if since is not None else 0.0
 
     def _all(self, method: str, *arguments: Any, **own: Any) -> Any:
-        if self._followers is None:
-            return getattr(self._member, method)(*arguments, **own)
+        if self._workers is None:
+            return getattr(self._process, method)(*arguments, **own)
         self.check()
         self._busy_since = time.monotonic()
-        with explained(self._followers):
-            self._ranks.share((method, arguments))
-            found = getattr(self._member, method)(*arguments, **own)
-        self._busy_since = None  # not after an error: the followers are then in the middle of something
+        with explained(self._workers):
+            self._ranks.broadcast((method, arguments))
+            found = getattr(self._process, method)(*arguments, **own)
+        self._busy_since = None  # not after an error: the workers are then in the middle of something
         self.check()
         return found
 
-    def let_go(self) -> None:
-        """Tell the others that it is over, unless they are in the middle of something."""
-        if self._busy_since is None and self._followers is not None and not self._followers.ended():
-            with explained(self._followers):
-                self._ranks.share(None)
+    def shutdown(self) -> None:
+        """Shut the workers down, unless they are in the middle of something."""
+        if self._busy_since is None and self._workers is not None and not self._workers.ended():
+            with explained(self._workers):
+                self._ranks.broadcast(None)
         if dist.is_initialized():
             dist.destroy_process_group()
 
@@ -154,7 +162,7 @@ def open_group(
     processes: int = 1,
     starter: Starter | None = None,
 ) -> Iterator[LearnerGroup]:
-    """Load a model in all processes, and let go of them at the end of the block.
+    """Load a model in all processes, and shut the workers down at the end of the block.
 
     Args:
         config: Recipe.
@@ -162,7 +170,7 @@ def open_group(
         pad_id: Token that fills short rows.
         device: Of this process: `cuda:0`, or as in `model.device`.
         processes: In all, this one included.
-        starter: Starts the others; None when there are none.
+        starter: Starts the workers; None when there are none.
 
     Raises:
         PreflightError: The model cannot be loaded, or there is no device for each process.
@@ -170,50 +178,50 @@ def open_group(
     """
     device = _device(device, config, processes)
     if processes == 1:
-        yield LearnerGroup(_Member(config, start, pad_id, device, Ranks()), None)
+        yield LearnerGroup(_Process(config, start, pad_id, device, Ranks()), None)
         return
     if starter is None:
         raise StageError(
             f"no launcher was given for the {processes} learner processes", where="cluster.processes_per_node"
         )
-    with listening(config.cluster.nodes) as store, starter(store.port) as followers:
-        with explained(followers):
-            await_all(store, processes, followers)
+    with listening(config.cluster.nodes) as store, starter(store.port) as workers:
+        with explained(workers):
+            await_all(store, processes, workers)
             ranks = join(store, 0, processes, device)
-            ranks.share((start, pad_id))
-            group = LearnerGroup(_Member(config, start, pad_id, device, ranks), followers)
+            ranks.broadcast((start, pad_id))
+            group = LearnerGroup(_Process(config, start, pad_id, device, ranks), workers)
         try:
             with _watched(group, device):
                 yield group
         finally:
-            group.let_go()
+            group.shutdown()
 
 
-def follow(config: Config, meeting: Meeting, device: str) -> None:
-    """Do as the chief says until it says to end, or is gone.
+def work(config: Config, rendezvous: Rendezvous, device: str) -> None:
+    """Call what rank 0 calls, until it shuts this worker down or is lost.
 
     Args:
         config: Recipe.
-        meeting: Where the others are.
+        rendezvous: Where the others are.
         device: Of this process.
 
     Raises:
-        StageError: The chief is not there, or what it asked for failed here.
+        StageError: Rank 0 does not answer, or what it called failed here.
     """
-    device = _device(device, config, meeting.size)
-    ranks = attend(meeting, device)
-    start, pad_id = ranks.share()
-    member = _Member(config, start, pad_id, device, ranks)
-    while (order := _next_order(ranks)) is not None:
-        method, arguments = order
-        getattr(member, method)(*arguments)
+    device = _device(device, config, rendezvous.size)
+    ranks = join_as_worker(rendezvous, device)
+    start, pad_id = ranks.broadcast()
+    process = _Process(config, start, pad_id, device, ranks)
+    while (call := _next_call(ranks)) is not None:
+        method, arguments = call
+        getattr(process, method)(*arguments)
     dist.destroy_process_group()
 
 
-def _next_order(ranks: Ranks) -> Any:
+def _next_call(ranks: Ranks) -> Any:
     try:
-        return ranks.share()
-    except RuntimeError:  # its connection is closed; why is for the chief to say
+        return ranks.broadcast()
+    except RuntimeError:  # its connection is closed; rank 0 says why
         log.info("rank 0 has ended")
         return None
 
@@ -234,7 +242,7 @@ def _device(device: str, config: Config, processes: int) -> str:
 
 @contextmanager
 def _watched(group: LearnerGroup, device: str) -> Iterator[None]:
-    """On GPUs, end a call that waits for a process that is gone: NCCL notices nothing by itself."""
+    """On GPUs, end a call that waits for a process that is lost: NCCL notices nothing by itself."""
     if device == "cpu":
         yield
         return
@@ -256,5 +264,5 @@ def _watch(group: LearnerGroup, over: threading.Event) -> None:
             log.error("%s", error.message)
             _abort_process_group()
             if not over.wait(_STUCK_S) and group.busy_s:
-                os._exit(error.exit_code)  # nothing else ends a kernel that waits for ever
+                os._exit(error.exit_code)  # nothing else ends a kernel that waits forever
             return

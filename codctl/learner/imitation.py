@@ -87,7 +87,7 @@ class Imitation:
         self._saved_s = time.monotonic()
 
     def restore(self) -> list[str]:
-        """Load the newest whole checkpoint, if there is one; why newer ones were passed over.
+        """Load the newest complete checkpoint, if there is one; why newer ones were passed over.
 
         Raises:
             RefusedError: It has learned from other demonstrations.

@@ -5,9 +5,11 @@ It is blind to packs, positions and worlds: a sample carries its own advantage.
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -21,9 +23,7 @@ from codctl.config.schema import TrainConfig
 from codctl.errors import StageError
 from codctl.learner.batching import Sample, balanced, by_episode, count_tokens, micro_batches
 from codctl.learner.losses import LossInputs, kl_penalty, kl_to_start, red_weights, row_weights
-from codctl.learner.memory import give_back_freed
-from codctl.learner.ranks import Ranks
-from codctl.learner.spread import Spread, Strategy
+from codctl.learner.parallel import ParallelModel, Ranks, Strategy
 from codctl.learner.token_logprobs import MicroBatch, TokenLogprobs, collate
 from codctl.runs.signals import blocked
 from codctl.seeds import derive_seed
@@ -99,17 +99,17 @@ class Learner:
         autocast = None if dtype == torch.float32 or is_sharded else dtype  # shards are gathered in this type
         self._device = next(model.parameters()).device
         self._logprobs = TokenLogprobs(model, temperature, chunk=config.logprob_chunk, autocast=autocast)
-        self._spread = Spread(self._logprobs, self.ranks, strategy, dtype)
+        self._parallel = ParallelModel(self._logprobs, self.ranks, strategy, dtype)
         trained = [p for p in model.parameters() if p.requires_grad]  # shards by now, where there are any
         self.optimizer = torch.optim.AdamW(trained, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
         self._token_loss = LOSSES.get(config.loss.kind)
         # Made before any checkpoint is loaded: after a resume it is the start model again.
-        self._start = self._spread.copy_of_trained() if config.loss.needs_reference else None
+        self._start = self._parallel.copy_of_trained() if config.loss.needs_reference else None
 
     @property
     def is_sharded(self) -> bool:
         """Whether each process holds but a part of the model."""
-        return self._spread.is_sharded
+        return self._parallel.is_sharded
 
     def trained(self) -> list[tuple[str, torch.nn.Parameter]]:
         """Parameters that train, by the model's own names; shared ones once."""
@@ -129,7 +129,7 @@ class Learner:
         Args:
             samples: Any number; those without sampled tokens are dropped.
             step: Rollout step, names the order of rows.
-            judge: Asked by the chief before each optimiser step, with the metrics of its rows; no leaves that step out.
+            judge: Asked by rank 0 before each optimiser step, with the metrics of its rows; no leaves that step out.
             lr: Learning rate; None is that of the recipe at this step.
             after: Called after each micro-batch of this process with its rows.
 
@@ -170,17 +170,17 @@ class Learner:
         indexed = [replace(sample, index=index) for index, sample in enumerate(samples)]
         found: dict[int, NDArray[np.float32]] = {}
         for batch in self._dealt([row for row in indexed if row.loss_tokens]):
-            logprobs_N, _ = self._spread.score(self._collated(batch, [0.0] * len(batch)))
+            logprobs_N, _ = self._parallel.score(self._collated(batch, [0.0] * len(batch)))
             for sample, own in zip(batch, logprobs_N.split([s.loss_tokens for s in batch]), strict=True):
                 found[sample.index] = own.cpu().numpy()
-        merged = {index: own for part in self.ranks.together(lambda: found) for index, own in part.items()}
+        merged = {index: own for part in self.ranks.all_gather(lambda: found) for index, own in part.items()}
         return [merged.get(index, np.zeros(0, np.float32)) for index in range(len(samples))]
 
     def _reference(self, rows: Sequence[Sample]) -> list[NDArray[np.float32]] | None:
         """Log-probs of the sampled tokens under the start model, by the rows' indices; None where nobody asks."""
         if self._start is None:
             return None
-        with self._spread.exchanged(self._start):
+        with self._parallel.exchanged(self._start):
             return self.score(rows)
 
     def _collated(self, batch: Sequence[Sample], weights: Sequence[float]) -> MicroBatch:
@@ -211,11 +211,11 @@ class Learner:
         batches, own = self._dealt(rows), _Sums()
         self._logprobs.train()
         for place, batch in enumerate(batches):
-            with self._spread.micro_batch(last=place == len(batches) - 1):
+            with self._parallel.micro_batch(last=place == len(batches) - 1):
                 own_weights = [weight_of[row.index] for row in batch]
-                self._spread.backward(self._loss(batch, own_weights, references, (total, own)))
+                self._parallel.backward(self._loss(batch, own_weights, references, (total, own)))
             after(batch)
-        norm = self._spread.clip(math.inf if self._config.grad_clip is None else self._config.grad_clip)
+        norm = self._parallel.clip(math.inf if self._config.grad_clip is None else self._config.grad_clip)
         counted = count_tokens(batches, packed=self._logprobs.packed)
         for sums in (total, own):
             sums.useful += counted.useful
@@ -228,13 +228,13 @@ class Learner:
         return norm
 
     def _is_good(self, norm: float, own: _Sums, judge: Judge | None) -> bool:
-        """Whether to make the step; the chief decides.
+        """Whether to make the step; rank 0 decides.
 
         Raises:
             StageError: A gradient that is not finite shall reach neither the weights nor a sealed checkpoint.
         """
         metrics = self._metrics(own) | {"grad_norm": norm}
-        verdict = self.ranks.share(judge is None or judge(metrics))
+        verdict = self.ranks.broadcast(judge is None or judge(metrics))
         if verdict and not math.isfinite(norm):
             raise StageError(
                 f"the gradient is not finite (norm {norm}); nothing was changed by this step",
@@ -251,7 +251,7 @@ class Learner:
     ) -> torch.Tensor:
         """Weighted loss of one micro-batch; these add up to the loss of the whole optimiser batch."""
         rows = self._collated(batch, weights)
-        logprobs_N, entropies_N = self._spread.forward(rows)
+        logprobs_N, entropies_N = self._parallel.forward(rows)
         inputs = self._inputs(batch, rows, logprobs_N, references)
         losses_N = self._token_loss(inputs)
         if self._config.loss.kl:
@@ -301,3 +301,19 @@ def _count(loss: float, inputs: LossInputs, entropies_N: torch.Tensor, sums: Seq
         one.gap += gap
         one.gap_max = max(one.gap_max, largest)
         one.gap_k3 += k3
+
+
+def give_back_freed() -> None:
+    """Let the C library return what it keeps of freed memory.
+
+    Tensors of ever other sizes leave holes, and without this a process on a CPU grows to several times what it needs.
+    Elsewhere than with glibc nothing happens.
+    """
+    if trim := _malloc_trim():
+        trim(0)
+
+
+@cache
+def _malloc_trim() -> Callable[[int], Any] | None:
+    """Loaded once: each `CDLL` is a class and objects that refer to each other."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)

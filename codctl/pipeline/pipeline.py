@@ -14,7 +14,7 @@ from codctl.runs.signals import Terminated
 from codctl.runs.stop import Stopped
 
 if TYPE_CHECKING:
-    from codctl.learner.meeting import Starter
+    from codctl.learner.rendezvous import Starter
     from codctl.runs.eval_result import EvalResult
 
 

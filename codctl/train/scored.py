@@ -14,10 +14,10 @@ from codctl.config.schema import Config
 from codctl.envs.registry import get_family
 from codctl.errors import StageError
 from codctl.learner.batching import Sample, samples_of, tokens_by_turn
-from codctl.learner.health import advantage_sums
 from codctl.outcomes import FaultKind
 from codctl.quantities import counted
 from codctl.results.outcomes import shares
+from codctl.train.health import advantage_sums
 
 
 @dataclass(frozen=True)

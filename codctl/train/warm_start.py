@@ -105,7 +105,7 @@ def _episodes(config: Config, chat: Chat, progress: Progress) -> list[EpisodeRec
     Raises:
         PreflightError: The folder does not suit the recipe.
     """
-    from codctl.learner.warm_start import demonstrations
+    from codctl.learner.demonstrations import demonstrations
 
     warm, found = config.warm_start, list[EpisodeRecord]()
     if warm.demonstrations:

@@ -13,7 +13,7 @@ from codctl.config.schema import Config, WorldConfig
 from codctl.envs.registry import check_world
 from codctl.errors import CodctlError, PreflightError
 from codctl.learner.demonstrations import check as check_demonstrations
-from codctl.learner.warm_start import demonstrations
+from codctl.learner.demonstrations import demonstrations
 from codctl.train.setup import rollout_settings
 
 

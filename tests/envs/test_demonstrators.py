@@ -13,7 +13,7 @@ from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.trajectory import Trajectory
 from codctl.envs.base import Pack, Rendering
 from codctl.envs.registry import get_family
-from codctl.learner.warm_start import TrueHints
+from codctl.learner.demonstrations import TrueHints
 
 WORLDS = [
     ("frozen_lake", "tiny"),

@@ -11,9 +11,9 @@ from typing import Any
 
 from codctl.config.schema import Config
 from codctl.learner.group import LearnerGroup, open_group
-from codctl.learner.meeting import Starter
+from codctl.learner.rendezvous import Starter
 
-FOLLOWER = Path(__file__).with_name("follower.py")
+WORKER = Path(__file__).with_name("worker.py")
 PATIENCE_S = 120.0
 
 # A small step: where a gradient is almost zero, Adam turns its rounding into a step of up to the learning rate.
@@ -31,7 +31,7 @@ def recipe(*, lora: int = 0, strategy: str = "auto", loss: dict[str, Any] | None
 
 
 class Forked:
-    """Followers of a test."""
+    """Workers of a test."""
 
     def __init__(self, processes: Sequence[subprocess.Popen[bytes]]) -> None:
         self.processes = processes
@@ -44,13 +44,13 @@ class Forked:
 def forked(config: Config, size: int, found: list[Forked] | None = None) -> Starter:
     @contextmanager
     def start(port: int) -> Iterator[Forked]:
-        command = [sys.executable, str(FOLLOWER), config.model_dump_json(), str(port)]
+        command = [sys.executable, str(WORKER), config.model_dump_json(), str(port)]
         processes = [subprocess.Popen([*command, str(rank), str(size)]) for rank in range(1, size)]
-        followers = Forked(processes)
+        workers = Forked(processes)
         if found is not None:
-            found.append(followers)
+            found.append(workers)
         try:
-            yield followers
+            yield workers
             for process in processes:
                 process.wait(PATIENCE_S)
         finally:

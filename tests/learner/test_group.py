@@ -85,7 +85,7 @@ def test_scores_are_those_of_the_model(tiny_folder: Path, model: Any) -> None:
             assert scores == pytest.approx(own, abs=1e-5)
 
 
-def test_the_chief_alone_judges_and_all_leave_the_step_out(tiny_folder: Path, model: Any, tmp_path: Path) -> None:
+def test_rank_0_alone_judges_and_all_leave_the_step_out(tiny_folder: Path, model: Any, tmp_path: Path) -> None:
     rows, seen = on_policy(model, random_samples(8), noise=0.3), []
     with several(recipe(strategy="ddp", optimizer_steps=1), tiny_folder) as group:
         before = {name: p.detach().clone() for name, p in group.model.named_parameters()}

@@ -12,8 +12,8 @@ import torch
 from codctl.cod.conversation import TemplateChat
 from codctl.cod.trajectory import EpisodeRecord
 from codctl.config.schema import Config
+from codctl.learner.demonstrations import demonstrations
 from codctl.learner.imitation import Imitation, Place, SftStep
-from codctl.learner.warm_start import demonstrations
 from codctl.models.models import load_model
 from codctl.models.trainable import load_trainable
 from codctl.train.setup import rollout_settings

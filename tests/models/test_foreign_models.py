@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from codctl.cli.main import run
-from codctl.cod import template_limits
+from codctl.cod import chat_template
 from codctl.config.schema import Config
 from codctl.errors import PreflightError
 from codctl.evaluate.subject import PolicyUnderTest, open_runner
@@ -84,7 +84,7 @@ def test_a_damaged_model(
 ) -> None:
     monkeypatch.chdir(folder.parent)
     if "never ends" in request.node.name:
-        monkeypatch.setattr(template_limits, "LONGEST_S", 1.0)
+        monkeypatch.setattr(chat_template, "LONGEST_S", 1.0)
     damage(folder)
     refused(folder, said, request.node.name, capsys)
 

@@ -152,7 +152,10 @@ def _part(suite: SuiteSpec, entry: EntrySpec, world: World, home: Defaults, know
     strategy = strategy_of(spec)
     if strategy.wants_another_family:
         return _with_distractors(spec, home, known)
-    return spec.model_copy(update=strategy.completed(spec.length))
+    try:
+        return spec.model_copy(update=strategy.completed(spec.length))
+    except UsageError as error:
+        raise UsageError(f"{spec.name}: {error.message}", hint=error.hint) from error
 
 
 def part_name(evaluation: str, family: str, preset: str, variant: str | None) -> str:

@@ -15,7 +15,7 @@ from codctl.envs.base import PolicyView, Rendering
 from codctl.envs.terminal.family import Terminal
 from codctl.envs.terminal.hints import claims, hint_from
 from codctl.envs.terminal.rules import SLOTS, VERBS
-from codctl.learner.warm_start import demonstrations
+from codctl.learner.demonstrations import demonstrations
 from codctl.train.setup import rollout_settings
 
 FAMILY = Terminal()

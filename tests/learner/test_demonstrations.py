@@ -13,7 +13,7 @@ from codctl.cod.trajectory import EpisodeRecord
 from codctl.config.schema import Config
 from codctl.envs.frozen_lake.claims import claims
 from codctl.envs.registry import get_family
-from codctl.learner.warm_start import TrueHints, demonstrations
+from codctl.learner.demonstrations import TrueHints, demonstrations
 from codctl.train.setup import rollout_settings
 
 CONFIG = Config.model_validate(

@@ -1,25 +1,96 @@
-"""How a model is spread over the learner's processes: whole copies (DDP), or shards (FSDP2).
+"""The learner's processes seen from one of them, and how a model lies in them: whole copies (DDP), or shards (FSDP2).
 
-torch's own wrappers rather than accelerate's: accelerate shards on GPUs only, so no test without them could see it, and
-it keeps the layout of the processes in a singleton that the warm start has filled before there were several.
+Numbers and objects go over gloo on the CPU; gradients and shards over whatever fits their device. torch's own wrappers
+rather than accelerate's: accelerate shards on GPUs only, so no test without them could see it, and it keeps the layout
+of the processes in a singleton that the warm start has filled before there were several.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 import torch
+import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
+from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 from torch.nn.parallel import DistributedDataParallel
 
 from codctl.config.schema import Config
-from codctl.learner.ranks import Ranks
+from codctl.errors import CodctlError, StageError
 from codctl.learner.token_logprobs import TokenLogprobs
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """One process among those that learn together; by default it is the only one.
+
+    Attributes:
+        rank: Its place; rank 0 holds the run.
+        size: How many there are.
+        control: Their group on the CPU; None for one process.
+    """
+
+    rank: int = 0
+    size: int = 1
+    control: dist.ProcessGroup | None = None
+
+    @property
+    def is_rank_0(self) -> bool:
+        return self.rank == 0
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Of each value over all processes."""
+        return self._reduced(values, dist.ReduceOp.SUM)
+
+    def max(self, values: Sequence[float]) -> list[float]:
+        """Of each value over all processes."""
+        return self._reduced(values, dist.ReduceOp.MAX)
+
+    def broadcast(self, value: Any = None) -> Any:
+        """The value of rank 0, on every process."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0, group=self.control)
+        return box[0]
+
+    def all_gather(self, task: Callable[[], T]) -> list[T]:
+        """Do something in every process, and give all the results in order to each.
+
+        Raises:
+            StageError: One of the others has failed; what fails here is raised as it is.
+        """
+        if self.size == 1:
+            return [task()]
+        result, failed, why = None, None, ""
+        try:
+            result = task()
+        except Exception as error:  # noqa: BLE001  raised below, when the others know of it
+            failed = error
+            why = f"{error.message} ({error.where})" if isinstance(error, CodctlError) else repr(error)
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, (result, why), group=self.control)
+        if failed is not None:
+            raise failed
+        for rank, (_, failure) in enumerate(found):
+            if failure:
+                raise StageError(f"learner process {rank}: {failure}")
+        return [one for one, _ in found]
+
+    def _reduced(self, values: Sequence[float], how: Any) -> list[float]:
+        if self.size == 1:
+            return list(values)
+        numbers = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(numbers, how, group=self.control)
+        return [float(number) for number in numbers]
+
 
 Strategy = Literal["ddp", "fsdp"]
 
@@ -35,11 +106,11 @@ def strategy_of(config: Config) -> Strategy:
     return "ddp" if config.model.lora.rank else "fsdp"
 
 
-class Spread:
+class ParallelModel:
     """A model that computes log-probs, in as many processes as there are.
 
     Args:
-        module: It, whole and on its device; with `fsdp` its parameters become shards.
+        module: The model, complete and on its device; with `fsdp` its parameters become shards.
         ranks: The processes.
         strategy: How it is spread over them.
         dtype: Of the arithmetic; what is trained stays in the type that it has.
@@ -139,17 +210,14 @@ def local(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """All of it; every process must ask."""
+def gathered(tensor: torch.Tensor) -> torch.Tensor:
+    """All of it; every process must call."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def local_rows(tensor: torch.Tensor) -> tuple[int, int]:
-    """Which rows of the whole tensor this process holds, as (first, behind the last)."""
-    rows = tensor.shape[0] if tensor.dim() else 1
+    """Which rows of the full tensor this process holds, as (first, behind the last)."""
     if not isinstance(tensor, DTensor):
-        return 0, rows
-    mesh = tensor.device_mesh
-    each = math.ceil(rows / mesh.size())
-    first = min(mesh.get_local_rank() * each, rows)
-    return first, min(first + each, rows)
+        return 0, tensor.shape[0] if tensor.dim() else 1
+    shape, offset = compute_local_shape_and_global_offset(tensor.shape, tensor.device_mesh, tensor.placements)
+    return offset[0], offset[0] + shape[0]

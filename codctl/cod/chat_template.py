@@ -1,15 +1,25 @@
-"""What a chat template puts around the texts of a conversation, learned from how it renders one.
+"""How a chat template writes a conversation, learned from how it renders one; and limits on what it may use up.
 
 Only the text between a reply and the next prompt matters to a conversation that keeps its tokens. It is found wherever
 the reply stands in a longer rendering, so a template may leave thoughts out of earlier turns or write a blank before a
 reply: the sampled tokens stay as they are.
+
+A template is a small program that came with a model, and may never end or write without end. Jinja's sandbox keeps it
+from files and from Python's internals, not from loops. The time limit counts CPU time, so that a busy machine refuses
+no template. Only the main thread gets the timer's signal: other threads have no limit.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Sequence
+import resource
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
 
 from codctl.cod.prompts import Message
 
@@ -180,3 +190,51 @@ def _first_token(text: str, tokens: re.Pattern[str]) -> tuple[str, str]:
     """The special token that a text begins with, and the blanks before it; both empty where it begins otherwise."""
     match = tokens.search(text)
     return (text[: match.start()], match.group()) if match and not text[: match.start()].strip() else ("", "")
+
+
+LONGEST_S = 10.0  # of computing, for one conversation; ordinary templates take a millisecond
+MOST_MEMORY = 512 << 20  # while it is tried out, before a model is loaded
+MOST_TEXT = 200_000  # characters beside those of the messages
+
+
+class OverTimeError(Exception):
+    """A template has used up its time."""
+
+
+@contextlib.contextmanager
+def time_limit() -> Iterator[None]:
+    """Raise OverTimeError in the block after LONGEST_S of computing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(signum: int, frame: FrameType | None) -> None:
+        raise OverTimeError
+
+    before = signal.signal(signal.SIGVTALRM, ring)
+    try:
+        signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST_S)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before or signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def memory_limit() -> Iterator[None]:
+    """Let the process take only MOST_MEMORY more; MemoryError beyond. For a moment when nothing else is loaded."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (OSError, ValueError):  # not Linux
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = pages * resource.getpagesize() + MOST_MEMORY
+    if soft != resource.RLIM_INFINITY and soft <= wanted:
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

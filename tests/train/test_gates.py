@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from codctl.config.schema import Config
-from codctl.learner.health import Gates, advantage_sums
+from codctl.train.health import Gates, advantage_sums
 
 SOUND = {
     "loss": -0.01,
