@@ -127,14 +127,14 @@ def _refuse(left: dict[str, str], cancelled: list[str]) -> None:
 
 def _status(run: RunDirectory) -> str:
     from codctl.jobs.jobs import Jobs
-    from codctl.jobs.standing import status_of
+    from codctl.jobs.status import status_of
 
     return status_of(run, Jobs())
 
 
 def _refuse_alive(run: RunDirectory, status: str) -> None:
     from codctl.errors import RefusedError
-    from codctl.jobs.standing import ALIVE
+    from codctl.jobs.status import ALIVE
 
     if status not in ALIVE:
         return

@@ -65,7 +65,7 @@ def logs(
     """Print a run's log."""
     from codctl.errors import UsageError
     from codctl.jobs.jobs import Jobs
-    from codctl.jobs.standing import status_of
+    from codctl.jobs.status import status_of
     from codctl.runs.directory import find_run
     from codctl.runs.logs import read_logs
 

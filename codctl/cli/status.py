@@ -72,7 +72,7 @@ def _look(runs_dir: Path, names: list[str], jobs: Any) -> dict[str, Any]:
 
 
 def _is_over(found: dict[str, Any]) -> bool:
-    from codctl.jobs.standing import ALIVE
+    from codctl.jobs.status import ALIVE
 
     if any(sweep["at_work"] for sweep in found["sweeps"]):
         return False

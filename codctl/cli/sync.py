@@ -35,7 +35,7 @@ def sync(
     Numbers, settings, status, evaluations and files; nothing is sent twice.
     """
     from codctl.jobs.jobs import Jobs
-    from codctl.jobs.standing import statuses
+    from codctl.jobs.status import statuses
     from codctl.tracking.sync import Sync, described, select
 
     ask = partial(statuses, jobs=Jobs())

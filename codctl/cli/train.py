@@ -232,7 +232,7 @@ def _send(run: RunDirectory, config: Config, where: str, *, as_json: bool) -> No
     """Submit the run."""
     from codctl.jobs import launch
     from codctl.jobs.jobs import Jobs
-    from codctl.jobs.standing import ALIVE, status_of
+    from codctl.jobs.status import ALIVE, status_of
 
     if (status := status_of(run, Jobs())) in ALIVE:
         _refuse_alive(run, status)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 from codctl.errors import CodctlError, PreflightError, RefusedError, StageError
 from codctl.files import atomic, reader
+from codctl.processes import is_alive
 
 if TYPE_CHECKING:
     from codctl.files.forms import Holder
@@ -222,18 +223,8 @@ def _holder(path: Path) -> str:
     for attempt in range(_ATTEMPTS):
         content = read_holder(path)
         if content and (
-            content["host"] != socket.gethostname() or _is_alive(content["pid"]) or attempt == _ATTEMPTS - 1
+            content["host"] != socket.gethostname() or is_alive(content["pid"]) or attempt == _ATTEMPTS - 1
         ):
             return f"process {content['pid']} on {content['host']}"
         time.sleep(_PAUSE_S)
     return "another process"
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # somebody else's
-    return True

@@ -18,7 +18,7 @@ from codctl.errors import CodctlError
 from codctl.files import lock
 from codctl.jobs import holder
 from codctl.jobs.jobs import Jobs
-from codctl.jobs.standing import Seen, look, settle
+from codctl.jobs.status import RunStatus, ask_launchers, read_status
 from codctl.runs import stop
 from codctl.runs.directory import RunDirectory, trials_of
 from codctl.runs.own_jobs import Job
@@ -69,8 +69,8 @@ def cancel(
         poll_s: Between two looks.
     """
     every = [*runs, *(trial for sweep in sweeps for trial in trials_of(sweep))]
-    seen = [look(run.path, run.title) for run in every]
-    settle(seen, jobs)
+    seen = [read_status(run.path, run.title) for run in every]
+    ask_launchers(seen, jobs)
     for sweep in sweeps:
         stop.write(sweep, "cancel")
     targets = [one for one in seen if one.status in _STOPPABLE or _is_unsure(one)]
@@ -100,7 +100,12 @@ def cancel(
 
 class _Stopping:
     def __init__(
-        self, targets: Sequence[Seen], sweeps: Sequence[Path], jobs: Jobs, say: Callable[[str], None], poll_s: float
+        self,
+        targets: Sequence[RunStatus],
+        sweeps: Sequence[Path],
+        jobs: Jobs,
+        say: Callable[[str], None],
+        poll_s: float,
     ) -> None:
         self._targets, self._sweeps, self._jobs, self._say = targets, sweeps, jobs, say
         self._poll_s = poll_s if len(targets) < _MANY else 5 * poll_s
@@ -125,12 +130,12 @@ class _Stopping:
         """End the jobs that SLURM was about to start again, which run nothing at the moment."""
         self._scancel([job for one in self.look() for job, state in _pairs(one) if state.is_alive])
 
-    def look(self) -> list[Seen]:
+    def look(self) -> list[RunStatus]:
         """Their state now, by their files and by their scheduler."""
-        found = [look(one.path, one.name) for one in self._targets]
+        found = [read_status(one.path, one.name) for one in self._targets]
         for one, before in zip(found, self._targets, strict=True):
             one.jobs = one.jobs or before.jobs  # also of a worker that has saved: its job takes a moment to end
-        settle(found, self._jobs)
+        ask_launchers(found, self._jobs)
         return found
 
     def wait(self, deadline_s: float) -> bool:
@@ -157,7 +162,7 @@ class _Stopping:
                 holder.wake(path)
                 self._say(f"{who} did not stop: {'ending' if number == signal.SIGTERM else 'killing'} it")
 
-    def _locks(self, runs: Sequence[Seen]) -> list[Path]:
+    def _locks(self, runs: Sequence[RunStatus]) -> list[Path]:
         return [sweep / "lock" for sweep in self._sweeps] + [one.path / "lock" for one in runs]
 
     def _scancel(self, jobs: Sequence[Job]) -> None:
@@ -171,16 +176,16 @@ class _Stopping:
         return [one.name for one in self.look() if _is_running(one)] + launchers
 
 
-def _is_running(seen: Seen) -> bool:
+def _is_running(seen: RunStatus) -> bool:
     return seen.status == "running" or any(state.holds for state in seen.states)
 
 
-def _is_unsure(seen: Seen) -> bool:
+def _is_unsure(seen: RunStatus) -> bool:
     """Whether it was cancelled while nobody could say whether its jobs had ended, and that is still so."""
     return seen.status == "cancelled" and any(state.state == "unknown" for state in seen.states)
 
 
-def _idle_jobs(seen: Seen) -> Iterator[Job]:
+def _idle_jobs(seen: RunStatus) -> Iterator[Job]:
     """Jobs in which no worker has anything to save: they wait, or are still setting up."""
     is_up = seen.record.get("outcome") == "running"
     for job, state in _pairs(seen):
@@ -188,11 +193,11 @@ def _idle_jobs(seen: Seen) -> Iterator[Job]:
             yield job
 
 
-def _pairs(seen: Seen) -> Iterator[tuple[Job, JobState]]:
+def _pairs(seen: RunStatus) -> Iterator[tuple[Job, JobState]]:
     return zip(seen.jobs, seen.states, strict=True)
 
 
-def _what_is_left(seen: Seen) -> str:
+def _what_is_left(seen: RunStatus) -> str:
     """Why it cannot be said that it has stopped; empty when it has."""
     for state in seen.states:
         if state.holds:

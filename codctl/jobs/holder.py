@@ -1,4 +1,4 @@
-"""Who holds a lock, and how to end it: never a process that merely got the same number later. Stdlib only."""
+"""Who holds a lock, and how to end it: never a process that merely got the same number later."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import socket
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from codctl.files import lock
 
@@ -84,22 +86,12 @@ def _is_plain(path: Path) -> bool:
 
 
 def _is_stopped(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "T"
+    with contextlib.suppress(psutil.Error):
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
     return False
 
 
 def _has_open(pid: int, path: Path) -> bool:
-    folder = Path(f"/proc/{pid}/fd")
-    if not Path("/proc/self/fd").is_dir():  # not Linux
-        return True
-    try:
-        links = [entry.path for entry in os.scandir(folder)]
-    except OSError:
-        return False
-    wanted = path.stat()
-    for link in links:
-        with contextlib.suppress(OSError):
-            if os.path.samestat(Path(link).stat(), wanted):
-                return True
+    with contextlib.suppress(psutil.Error, OSError):  # it has ended, or is somebody else's and does not say
+        return any(Path(file.path).samefile(path) for file in psutil.Process(pid).open_files())
     return False

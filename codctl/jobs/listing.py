@@ -11,8 +11,8 @@ from typing import Any
 from codctl.errors import CodctlError
 from codctl.files.seal import is_sealed
 from codctl.jobs.jobs import Jobs
-from codctl.jobs.standing import Seen, look, settle, status_of
-from codctl.jobs.whereabouts import evaluations_by_run, whereabouts
+from codctl.jobs.overview import evaluations_by_run
+from codctl.jobs.status import RunStatus, activity, ask_launchers, read_status, status_of
 from codctl.runs import attempt, manifest
 from codctl.runs.directory import RunDirectory, is_linked_trial, list_runs, list_sweeps, trials_of
 from codctl.runs.eval_result import means
@@ -31,10 +31,10 @@ def list_all(runs_dir: Path, *, trials: bool = False) -> list[dict[str, Any]]:
     runs = list_runs(runs_dir)
     if trials:
         runs += [trial for sweep in list_sweeps(runs_dir) for trial in trials_of(sweep)]
-    seen = [look(run.path, _name(run, runs_dir)) for run in runs]
-    settle(seen, Jobs())
+    seen = [read_status(run.path, _name(run, runs_dir)) for run in runs]
+    ask_launchers(seen, Jobs())
     evaluations = evaluations_by_run(runs_dir)
-    return [{**_entry(one), **whereabouts(one), "evaluations": evaluations[one.name]} for one in seen]
+    return [{**_entry(one), **activity(one), "evaluations": evaluations[one.name]} for one in seen]
 
 
 def describe(run: RunDirectory) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _name(run: RunDirectory, runs_dir: Path) -> str:
     return f"{inside[1]}/{inside[3]}" if len(inside) == 4 else run.name
 
 
-def _entry(seen: Seen) -> dict[str, Any]:
+def _entry(seen: RunStatus) -> dict[str, Any]:
     newest, recipe = Latest(), None
     if not is_linked_trial(seen.path):
         newest = latest(seen.path / "metrics.jsonl")

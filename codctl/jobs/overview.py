@@ -15,10 +15,10 @@ from codctl.errors import CodctlError, UsageError
 from codctl.files import lock, reader
 from codctl.files.seal import COMPLETE
 from codctl.jobs.jobs import Jobs
-from codctl.jobs.standing import ALIVE, Seen, look, settle
-from codctl.jobs.whereabouts import evaluations_by_run, seconds_since, whereabouts
-from codctl.runs.directory import RunDirectory, list_runs, list_sweeps, read_sweep, trials_of
+from codctl.jobs.status import ALIVE, RunStatus, activity, ask_launchers, read_status, seconds_since
 from codctl.runs.eval_result import means
+from codctl.runs.directory import RunDirectory, list_runs, list_sweeps, read_sweep, trials_of
+from codctl.runs.evaluations import list_evaluations
 from codctl.tracking.latest import Latest, latest
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ def overview(
         `runs`, `sweeps` and `notes` (what could not be found out).
     """
     again = again or (lambda verb, name: shlex.join(["codctl", verb, name]))
-    alone = [look(run.path, _title(run)) for run in runs]
+    alone = [read_status(run.path, _title(run)) for run in runs]
     problems: list[str] = []
     plans = [(path, _plan(path, problems)) for path in sweeps]
     trials = [_trials(path, plan) for path, plan in plans]
-    settle([*alone, *(one for group in trials for one in group)], jobs)
+    ask_launchers([*alone, *(one for group in trials for one in group)], jobs)
     folders = {*map(_root, runs), *(path.parents[1] for path in sweeps)}
     evaluations = sum((evaluations_by_run(folder) for folder in folders), Counter[str]())
     return {
@@ -63,11 +63,17 @@ def overview(
 
 def alive_or_recent(runs_dir: Path, jobs: Jobs) -> tuple[list[RunDirectory], list[Path], int]:
     """What somebody who names nothing wants to see: what is alive, and what ended last. And how many are left out."""
-    runs = {run.path: look(run.path, run.name) for run in list_runs(runs_dir)}
-    settle(list(runs.values()), jobs)
+    runs = {run.path: read_status(run.path, run.name) for run in list_runs(runs_dir)}
+    ask_launchers(list(runs.values()), jobs)
     ended = sorted((one for one in runs.values() if one.status not in ALIVE), key=lambda one: one.changed)
     left_out = {one.path for one in ended[:-RECENT]}
     return [RunDirectory(path) for path in runs if path not in left_out], list_sweeps(runs_dir), len(left_out)
+
+
+def evaluations_by_run(runs_dir: Path) -> Counter[str]:
+    """How many evaluations `codctl eval` has made of each run, by the run's name."""
+    found = (one for one in list_evaluations(runs_dir) if not one.is_curve)
+    return Counter(one.subject.name for one in found if one.subject and one.subject.kind == "run")
 
 
 def _title(run: RunDirectory) -> str:
@@ -93,16 +99,16 @@ def _plan(path: Path, problems: list[str]) -> Sweep | None:
         return None
 
 
-def _trials(path: Path, plan: Sweep | None) -> list[Seen]:
+def _trials(path: Path, plan: Sweep | None) -> list[RunStatus]:
     """Every trial of the plan, also those that nobody has touched, and what lies beside them."""
     trials = plan["trials"] if plan else []
     planned = {trial["name"]: [suite["name"] for suite in trial["suites"]] for trial in trials}
     if not planned:
         planned = {run.name: [] for run in trials_of(path)}
-    return [look(path / "trials" / name, f"{path.name}/{name}", suites) for name, suites in planned.items()]
+    return [read_status(path / "trials" / name, f"{path.name}/{name}", suites) for name, suites in planned.items()]
 
 
-def _run(seen: Seen, again: Callable[[str, str], str], evaluations: Mapping[str, int]) -> dict[str, Any]:
+def _run(seen: RunStatus, again: Callable[[str, str], str], evaluations: Mapping[str, int]) -> dict[str, Any]:
     """The whole entry of a run: its newest numbers and signs of life too, unless it cannot be read."""
     is_readable = seen.status != "unreadable"
     newest = latest(seen.path / "metrics.jsonl") if is_readable else Latest()
@@ -121,7 +127,7 @@ def _run(seen: Seen, again: Callable[[str, str], str], evaluations: Mapping[str,
         "step": newest.step,
         "steps": total,
         **((_final(seen) if is_readable else None) or _measured(newest)),
-        **whereabouts(seen),
+        **activity(seen),
         "evaluations": evaluations[seen.name],
         "lacks": list(seen.lacks),
         "message": seen.note or ("" if seen.status in ALIVE else str(seen.record.get("message") or "")),
@@ -138,7 +144,7 @@ def _measured(newest: Latest) -> dict[str, Any]:
     }
 
 
-def _final(seen: Seen) -> dict[str, Any] | None:
+def _final(seen: RunStatus) -> dict[str, Any] | None:
     """What the evaluation of a finished run found with its own hints; of a mixture there is no one curve."""
     path = seen.path / "stages" / "evaluation" / "after" / "result.json"
     try:
@@ -151,7 +157,7 @@ def _final(seen: Seen) -> dict[str, Any] | None:
 def _sweep(
     path: Path,
     plan: Sweep | None,
-    trials: Sequence[Seen],
+    trials: Sequence[RunStatus],
     again: Callable[[str, str], str],
     evaluations: Mapping[str, int],
 ) -> dict[str, Any]:
@@ -184,7 +190,7 @@ def _sweep(
     }
 
 
-def _worth_showing(trials: Sequence[Seen]) -> list[Seen]:
+def _worth_showing(trials: Sequence[RunStatus]) -> list[RunStatus]:
     """What went wrong and what moves first; a thousand failures alike do not hide what still runs."""
     rank = {status: place for place, status in enumerate(("failed", "died", "unreadable", "running", "paused"))}
     ordered = sorted(trials, key=lambda one: rank.get(one.status, len(rank)))
@@ -193,7 +199,7 @@ def _worth_showing(trials: Sequence[Seen]) -> list[Seen]:
     return [*kept, *wrong[SHOWN // 2 :][: SHOWN - len(kept)]]
 
 
-def _pace(trials: Sequence[Seen]) -> tuple[float | None, float | None]:
+def _pace(trials: Sequence[RunStatus]) -> tuple[float | None, float | None]:
     """Seconds of a finished trial, and seconds left at the present width; for reading, nothing is decided by them."""
     took = [float(one.record["seconds"]) for one in trials if one.status == "finished" and one.record.get("seconds")]
     if not took:
@@ -207,7 +213,7 @@ def _pace(trials: Sequence[Seen]) -> tuple[float | None, float | None]:
     return round(each, 1), round((each * waiting + sum(started)) / len(running), 1)
 
 
-def _next(seen: Seen, again: Callable[[str, str], str]) -> str | None:
+def _next(seen: RunStatus, again: Callable[[str, str], str]) -> str | None:
     if seen.status == "unreadable":
         return seen.hint or None
     if seen.status == "failed":
@@ -217,7 +223,7 @@ def _next(seen: Seen, again: Callable[[str, str], str]) -> str | None:
     return None
 
 
-def _phase(seen: Seen, measured: str | None) -> str | None:
+def _phase(seen: RunStatus, measured: str | None) -> str | None:
     """Where it is: what comes after the training leaves no metrics, but the training leaves a sealed model."""
     if seen.status == "finished":
         return "finished"
@@ -226,7 +232,7 @@ def _phase(seen: Seen, measured: str | None) -> str | None:
     return "suites" if (seen.path / "suites").is_dir() else "evaluation"
 
 
-def _frozen(seen: Seen) -> tuple[Mapping[str, Any], UsageError | None]:
+def _frozen(seen: RunStatus) -> tuple[Mapping[str, Any], UsageError | None]:
     """Its config.json, or what is wrong with that."""
     run = RunDirectory(seen.path)
     if seen.status == "unreadable" or not run.manifest_path.is_file():

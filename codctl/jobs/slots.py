@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codctl.errors import PreflightError, UsageError
 from codctl.quantities import counted
+from codctl.runs.machine import nvidia_smi, usable_cores
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
-_QUERY = ("nvidia-smi", "--query-gpu=index", "--format=csv,noheader")
-_QUERY_TIMEOUT_S = 20.0
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -65,7 +63,7 @@ class Slots:
         if gpus_each < 0 or threads_each < 1:
             raise UsageError(f"a job cannot have {counted(gpus_each, 'GPU')} and {counted(threads_each, 'thread')}")
         gpus = visible_gpus() if gpus_each else ()
-        slots = cls(gpus=gpus, cores=_cores(), max_parallel=max_parallel, by_bus=_VISIBLE not in os.environ)
+        slots = cls(gpus=gpus, cores=usable_cores(), max_parallel=max_parallel, by_bus=_VISIBLE not in os.environ)
         slots.require(gpus_each)
         return slots
 
@@ -128,11 +126,6 @@ class Pool:
         return environment
 
 
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)  # absent on macOS
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
 def visible_gpus() -> tuple[str, ...]:
     """Ids or UUIDs of the GPUs that this process may use; none without a driver.
 
@@ -141,7 +134,7 @@ def visible_gpus() -> tuple[str, ...]:
     """
     visible = os.environ.get(_VISIBLE)
     if visible is None:
-        return tuple(_ask_driver())
+        return tuple(nvidia_smi("index"))
     found: list[str] = []
     for text in (part.strip() for part in visible.split(",")):
         if not (text.isdigit() or text.startswith(("GPU-", "MIG-"))):
@@ -149,18 +142,3 @@ def visible_gpus() -> tuple[str, ...]:
         if text not in found:
             found.append(text)
     return tuple(found)
-
-
-def _ask_driver() -> list[str]:
-    try:
-        result = subprocess.run(  # noqa: S603  the command is written in this file
-            _QUERY, capture_output=True, text=True, timeout=_QUERY_TIMEOUT_S, check=False
-        )
-    except FileNotFoundError:
-        return []
-    except (OSError, subprocess.SubprocessError) as error:
-        raise PreflightError(f"cannot count the GPUs: {error}", hint="codctl doctor") from error
-    if result.returncode != 0:
-        said = (result.stderr.strip() or result.stdout.strip() or f"exit code {result.returncode}").splitlines()[-1]
-        raise PreflightError(f"cannot count the GPUs: nvidia-smi says: {said}", hint="codctl doctor")
-    return [line.strip() for line in result.stdout.splitlines() if line.strip()]

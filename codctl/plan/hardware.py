@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
 
 from codctl.config.schema import ClusterConfig
+from codctl.errors import PreflightError
 
 MIB = 1 << 20
 _QUERY_TIMEOUT_S = 5.0
@@ -83,14 +83,13 @@ def has_gpu() -> bool:
 @cache
 def _visible() -> tuple[tuple[str, int], ...]:
     """Name and memory in MiB of each GPU of this machine."""
-    if shutil.which("nvidia-smi") is None:
-        return ()
-    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    from codctl.runs.machine import nvidia_smi
+
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_QUERY_TIMEOUT_S, check=True)  # noqa: S603
-    except (OSError, subprocess.SubprocessError):
+        lines = nvidia_smi("name,memory.total")
+    except PreflightError:  # codctl doctor says what is wrong with it
         return ()
-    rows = (line.rpartition(",") for line in done.stdout.splitlines())
+    rows = (line.rpartition(",") for line in lines)
     return tuple((name.strip().replace("-", " "), int(mib)) for name, _, mib in rows if mib.strip().isdigit())
 
 
@@ -121,9 +120,3 @@ def flops_per_thread() -> float:
         return float(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return _ASSUMED_FLOPS
-
-
-def cores() -> int:
-    """That this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -9,10 +9,11 @@ from codctl.config.schema import Config
 from codctl.engines.provider import provider_of
 from codctl.plan import warm_start
 from codctl.plan.devices import Layout
-from codctl.plan.hardware import cores, flops_per_thread
+from codctl.plan.hardware import flops_per_thread
 from codctl.plan.lengths import Lengths
 from codctl.plan.memory import Split
 from codctl.plan.sizes import Model
+from codctl.runs.machine import usable_cores
 
 # Assumed efficiencies, and overheads that no peak explains.
 LEARN_SHARE = 0.35  # of FLOP/s, in learner steps
@@ -171,5 +172,5 @@ def _sync(config: Config, model: Model) -> Term:
 def _peak(config: Config, layout: Layout) -> float:
     """FLOP/s of one device; float32 runs at about half of bfloat16 (TF32)."""
     if not layout.gpu:
-        return flops_per_thread() * min(config.runtime.threads, cores())
+        return flops_per_thread() * min(config.runtime.threads, usable_cores())
     return layout.gpu.flops / (2 if config.model.dtype == "float32" else 1)

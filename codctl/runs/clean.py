@@ -18,6 +18,7 @@ from typing import Literal
 from codctl.errors import RefusedError, UsageError
 from codctl.files import atomic, lock
 from codctl.files.seal import is_sealed
+from codctl.processes import is_alive
 from codctl.runs import code
 from codctl.runs.directory import RunDirectory, list_runs, list_sweeps, trials_of
 
@@ -196,7 +197,7 @@ def _why_kept(piece: Piece, runs_dir: Path, *, locked: bool = False) -> str:
         return "a link leads out of the runs folder"
     if not locked and any(lock.is_locked(path) for path in _locks(piece)):
         return "in use"
-    if piece.kind == "leftover" and piece.run is None and _is_alive(piece.path.name):
+    if piece.kind == "leftover" and piece.run is None and _is_written(piece.path.name):
         return "another process is writing it"
     if piece.kind == "code" and code.is_used(piece.path):
         return "in use"
@@ -232,12 +233,6 @@ def _leads_out(path: Path, runs_dir: Path) -> bool:
     return inside.parts == () or ".." in inside.parts or path.parent.resolve() != (root / inside).parent
 
 
-def _is_alive(name: str) -> bool:
+def _is_written(name: str) -> bool:
     match = _LEFTOVER.fullmatch(name)
-    try:
-        os.kill(int(match["pid"]), 0) if match else None
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return match is not None
+    return match is not None and is_alive(int(match["pid"]))

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from codctl.files.forms import Machine
 
+from codctl.errors import PreflightError
+
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "numpy", "mlflow", "vllm")
 _QUERY_TIMEOUT_S = 5.0
 _PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
@@ -32,7 +34,7 @@ def describe() -> Machine:
         "host": socket.gethostname(),
         "system": platform.platform(),
         "cpu": _cpu(),
-        "cores": _cores(),
+        "cores": usable_cores(),
         "memory_gb": _memory_gb(),
         "gpus": _gpus(),
         "python": platform.python_version(),
@@ -81,9 +83,34 @@ def _group_limits() -> Iterator[int]:
                 yield int((folder / name).read_text())
 
 
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)  # what this process may use; absent on macOS
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # absent on macOS
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def nvidia_smi(fields: str) -> list[str]:
+    """One line for each GPU of this machine; none without a driver.
+
+    Args:
+        fields: Names of nvidia-smi's fields, between commas; memory is in MiB.
+
+    Raises:
+        PreflightError: There is a driver, and it fails.
+    """
+    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(  # noqa: S603  fields are written in our files
+            command, capture_output=True, text=True, timeout=_QUERY_TIMEOUT_S, check=False
+        )
+    except FileNotFoundError:
+        return []
+    except (OSError, subprocess.SubprocessError) as error:
+        raise PreflightError(f"cannot count the GPUs: {error}", hint="codctl doctor") from error
+    if done.returncode != 0:
+        words = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        raise PreflightError(f"cannot count the GPUs: nvidia-smi says: {words}", hint="codctl doctor")
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
 
 
 def _cpu() -> str:
@@ -101,7 +128,9 @@ def _memory_gb() -> float:
 
 
 def _gpus() -> list[str]:
-    return _output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]).splitlines()
+    with contextlib.suppress(PreflightError):  # codctl doctor says what is wrong with it
+        return nvidia_smi("name")
+    return []
 
 
 def _versions() -> dict[str, str | None]:

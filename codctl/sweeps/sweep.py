@@ -13,7 +13,7 @@ from codctl.config.schema import Config
 from codctl.errors import RefusedError, UsageError
 from codctl.files import lock
 from codctl.jobs.jobs import Jobs
-from codctl.jobs.standing import ALIVE, Seen, look, settle
+from codctl.jobs.status import ALIVE, RunStatus, ask_launchers, read_status
 from codctl.pipeline.trial import missing_suites, write_trial
 from codctl.quantities import counted
 from codctl.runs import directory, stop
@@ -65,8 +65,8 @@ def stand(
         retry_failed: Whether failed ones are run again.
         makes_anew: Whether the caller can make the directory of a damaged one again; otherwise it is left out.
     """
-    seen = [look(folder / TRIALS / name, f"{folder.name}/{name}") for name, _ in trials]
-    settle(seen, jobs)
+    seen = [read_status(folder / TRIALS / name, f"{folder.name}/{name}") for name, _ in trials]
+    ask_launchers(seen, jobs)
     found = []
     for one, (name, suites) in zip(seen, trials, strict=True):
         lacks = tuple(missing_suites(one.path, suites)) if suites else ()
@@ -89,7 +89,7 @@ def _why_unusable(path: Path) -> str:
     return ""
 
 
-def _verdict(seen: Seen, lacks: Sequence[str], *, retry_failed: bool, makes_anew: bool) -> Verdict:
+def _verdict(seen: RunStatus, lacks: Sequence[str], *, retry_failed: bool, makes_anew: bool) -> Verdict:
     if seen.status == "finished":
         return "run" if lacks else "complete"
     if seen.status == "running" or (seen.status in ALIVE and seen.jobs):

@@ -189,7 +189,7 @@ def outcome(folder: Path, names: Sequence[str], codes: Mapping[str, int]) -> dic
 def _summed_up(folder: Path) -> dict[str, Any]:
     """Write the table and page of what there is, and let the tracker know."""
     from codctl.jobs.jobs import Jobs
-    from codctl.jobs.standing import statuses
+    from codctl.jobs.status import statuses
     from codctl.sweeps.study_results import sum_up
     from codctl.tracking.sync import conclude
 

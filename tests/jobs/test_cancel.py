@@ -20,7 +20,7 @@ from codctl.jobs import slurm
 from codctl.jobs.cancel import Outcome, cancel
 from codctl.jobs.holder import holder_of, send
 from codctl.jobs.jobs import Jobs
-from codctl.jobs.standing import status_of
+from codctl.jobs.status import status_of
 from codctl.runs import stop
 from codctl.runs.directory import RunDirectory
 from tests.jobs.conftest import Clients, squeue_line

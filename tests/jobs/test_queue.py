@@ -9,7 +9,7 @@ import pytest
 from codctl.jobs import queue
 from codctl.jobs.launcher import JobState
 from codctl.jobs.queue import _BETWEEN
-from codctl.jobs.standing import reconcile
+from codctl.jobs.status import reconcile
 
 ME = "0|root|many"
 SCRIPT = "/runs/my | many/slurm/.submission_file_0a.sh"

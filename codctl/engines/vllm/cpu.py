@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 _BLOCK = 32  # tokens that are cached together: the least there is; with the default of 128 no short prompt is cached
@@ -41,5 +40,6 @@ def environment(threads: int) -> dict[str, str]:
     One core is left to the server and the scheduler, since waiting threads spin. Compiling takes longer than a small
     model runs.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return {"OMP_NUM_THREADS": str(max(1, min(threads, cores - 1))), "TORCHDYNAMO_DISABLE": "1"}
+    from codctl.runs.machine import usable_cores
+
+    return {"OMP_NUM_THREADS": str(max(1, min(threads, usable_cores() - 1))), "TORCHDYNAMO_DISABLE": "1"}
