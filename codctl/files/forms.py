@@ -56,7 +56,8 @@ Seconds = Annotated[float, Field(ge=0, le=1e12)]
 ProcessId = Annotated[int, Field(ge=1, le=2**22)]
 Real = int | float | None
 Name = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}", "a name of letters, digits, '.', '_' and '-'")]
-Digest = Annotated[str, _matching(r"[0-9a-f]{16}", "a digest of 16 hex digits")]
+DIGEST = r"[0-9a-f]{16}"
+Digest = Annotated[str, _matching(DIGEST, "a digest of 16 hex digits")]
 Sha256 = Annotated[str, _matching(r"[0-9a-f]{64}", "a hash of 64 hex digits")]
 SLURM_JOB_ID = r"[1-9]\d{0,9}(_\d{1,9})?"
 JobId = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "a job id such as 12 or 12_3")]

@@ -22,7 +22,6 @@ from codctl.files import atomic, lock, reader, seal
 _PACKAGE = Path(codctl.__file__).parent
 _FOLDER = ".code"
 _COPY_S = 60.0
-_DIGEST = re.compile("[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,9 @@ def why_not_usable(snapshot: Snapshot) -> str:
 
     Bytecode in a copy that was not made here is removed: Python would run it without a look at the source.
     """
-    if not _DIGEST.fullmatch(snapshot.digest):
+    from codctl.files.forms import DIGEST
+
+    if not re.fullmatch(DIGEST, snapshot.digest, re.ASCII):
         return "its name is not a digest of 16 hex digits"
     if problem := seal.why_not_sealed(snapshot.path, verify=False):
         return problem

@@ -24,7 +24,6 @@ _QUERY_TIMEOUT_S = 5.0
 _PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 # What steers a run from outside. Names that could hold a secret are not among them.
 _VARIABLES = ("CUDA_", "NCCL_", "VLLM_", "OMP_", "MKL_", "SLURM_JOB", "SLURM_NODE", "SLURMD_NODENAME", "PYTHONHASHSEED")
-_SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
 @cache
@@ -45,11 +44,11 @@ def describe() -> Machine:
 
 def environment() -> dict[str, Any]:
     """What one attempt ran in: the machine, every installed package, and the variables that steer libraries."""
+    from codctl.config.credentials import is_secret
+
     packages = {str(dist.name).lower(): dist.version for dist in metadata.distributions()}
     variables = {
-        key: value
-        for key, value in sorted(os.environ.items())
-        if key.startswith(_VARIABLES) and not any(word in key for word in _SECRET)
+        key: value for key, value in sorted(os.environ.items()) if key.startswith(_VARIABLES) and not is_secret(key)
     }
     return {**describe(), "packages": dict(sorted(packages.items())), "variables": variables}
 
