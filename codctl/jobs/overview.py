@@ -16,8 +16,8 @@ from codctl.files import lock, reader
 from codctl.files.seal import COMPLETE
 from codctl.jobs.jobs import Jobs
 from codctl.jobs.status import ALIVE, RunStatus, activity, ask_launchers, read_status, seconds_since
-from codctl.runs.eval_result import means
 from codctl.runs.directory import RunDirectory, list_runs, list_sweeps, read_sweep, trials_of
+from codctl.runs.eval_result import means
 from codctl.runs.evaluations import list_evaluations
 from codctl.tracking.latest import Latest, latest
 
