@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from codctl.config.schema import Config
+from codctl.config.schema import Config, Section
 from codctl.engines.provider import provider_of
 from codctl.errors import PreflightError
 from codctl.plan.devices import Device, machine_memory, uses_gpus
 from codctl.plan.memory import GIB
 from codctl.plan.plan import Plan, make_plan
 
+S = TypeVar("S", bound=Section)
 _SMALLEST_CHUNK = 512
 _BUDGETS = (65_536, 32_768, 16_384, 8_192, 4_096, 2_048)
 _SHOWN = 3
@@ -67,52 +67,47 @@ def _too_full(device: Device) -> str:
 
 def _hint(config: Config, plan: Plan, main_memory: int) -> str:
     """The single changes after which the plan fits, the gentlest first; else as many together as it takes."""
-    plans = _Plans(main_memory)
     alone: dict[str, str] = {}
     for key, value in _candidates(config):
-        if key not in alone and not plans.missing(changed := _with(config, key, value)):
-            alone[key] = f"{key}={_typed(value)}{plans.need(changed, plan)}"
+        if key not in alone and not _missing(changed := _with(config, key, value), main_memory):
+            alone[key] = f"{key}={_typed(value)}{_need(changed, main_memory, plan)}"
         if len(alone) == _SHOWN:
             break
     if alone:
         return ", or ".join(alone.values())
     together: dict[str, str] = {}
-    now, excess = config, _over(plan)
-    while excess:
+    now, missing = config, _over(plan)
+    while missing:  # the change that helps most, again and again
         changes = [(key, value, _with(now, key, value)) for key, value in _candidates(now)]
-        key, value, best = min(changes, key=lambda change: plans.missing(change[2]), default=("", None, now))
-        if plans.missing(best) >= excess:
+        tried = [(_missing(changed, main_memory), number) for number, (_, _, changed) in enumerate(changes)]
+        least, number = min(tried, default=(missing, 0))
+        if least >= missing:
             what = "this machine: a smaller model, or a larger machine"
             if plan.layout.gpu:
                 what = "these GPUs: a smaller model, or cluster.gpu=KIND for larger ones"
             return f"no setting makes it fit {what}"
-        together[key] = f"{key}={_typed(value)}"
-        now, excess = best, plans.missing(best)
-    return f"together: {' '.join(together.values())}{plans.need(now, plan)}"
+        key, value, now = changes[number]
+        together[key], missing = f"{key}={_typed(value)}", least
+    return f"together: {' '.join(together.values())}{_need(now, main_memory, plan)}"
 
 
 def _typed(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-@dataclass
-class _Plans:
-    """Plans of changed recipes."""
+def _missing(config: Config, main_memory: int) -> int:
+    """Bytes that are missing; 0 when all fits."""
+    try:
+        return _over(make_plan(config, main_memory))
+    except PreflightError:
+        return 1 << 62
 
-    main_memory: int
 
-    def missing(self, config: Config) -> int:
-        """Bytes that are missing; 0 when all fits."""
-        try:
-            return _over(make_plan(config, self.main_memory))
-        except PreflightError:
-            return 1 << 62
-
-    def need(self, config: Config, before: Plan) -> str:
-        """What the devices then need that were too full."""
-        full = {device.name for device in before.full_devices}
-        needs = [device.need for device in make_plan(config, self.main_memory).layout.devices if device.name in full]
-        return f" makes it {max(needs) / GIB:.1f} GiB" if needs else ""
+def _need(config: Config, main_memory: int, before: Plan) -> str:
+    """What the devices that were too full need with another config."""
+    full = {device.name for device in before.full_devices}
+    needs = [device.need for device in make_plan(config, main_memory).layout.devices if device.name in full]
+    return f" makes it {max(needs) / GIB:.1f} GiB" if needs else ""
 
 
 def _over(plan: Plan) -> int:
@@ -140,9 +135,8 @@ def _candidates(config: Config) -> Iterator[tuple[str, Any]]:
         yield "model.lora.rank", 32
 
 
-def _with(config: Config, key: str, value: Any) -> Config:
-    section, *rest = key.split(".")
-    if section == "model":
-        lora = config.model.lora.model_copy(update={rest[-1]: value})
-        return config.model_copy(update={section: config.model.model_copy(update={"lora": lora})})
-    return config.model_copy(update={section: getattr(config, section).model_copy(update={rest[0]: value})})
+def _with(section: S, key: str, value: Any) -> S:
+    """The same with the value of one dotted key changed; the plan needs no validation of it."""
+    name, _, inner = key.partition(".")
+    changed = _with(getattr(section, name), inner, value) if inner else value
+    return section.model_copy(update={name: changed})
