@@ -87,7 +87,7 @@ PRINTERS = {
     "print": {},
     "input": {"cli/_output.py"},
     "sys.stdout.write": {"models/hub_client.py"},  # children that answer through a pipe
-    "sys.stderr.write": {"jobs/worker.py", "sweeps/sweep_run.py", "models/hub_client.py"},  # `startup.Talk`
+    "sys.stderr.write": {"jobs/worker.py", "sweeps/run.py", "models/hub_client.py"},  # `startup.Talk`
     "sys.stdout.buffer": {},
     "sys.stderr.buffer": {},
     "sys.__stdout__": {},

@@ -18,7 +18,7 @@ def text(result: Mapping[str, Any]) -> str:
     """Everything that a person wants to know at once, and where the rest lies.
 
     Args:
-        result: Of `stages.study_results.sum_up`.
+        result: Of `sweeps.results.sum_up`.
     """
     parts = [result["headline"], _incomplete(result), _table(result), "\n".join(result["ablations"]["said"])]
     return "\n\n".join(filter(None, [*parts, _foot(result)]))

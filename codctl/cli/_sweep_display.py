@@ -14,7 +14,7 @@ from codctl.cli import _output
 from codctl.cli._status_text import curve
 from codctl.log import watching_only
 from codctl.runs.pace import clock
-from codctl.sweeps.sweep_run import LineWatcher, Watcher
+from codctl.sweeps.run import LineWatcher, Watcher
 from codctl.tracking.latest import latest
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from codctl.plan.plan import Plan as TrainingPlan
     from codctl.sweeps.plan import Plan, Trial
     from codctl.sweeps.record import Record
-    from codctl.sweeps.sweep import Standing
-    from codctl.sweeps.sweep_run import Limits
+    from codctl.sweeps.run import Limits
+    from codctl.sweeps.trials import TrialState
 
 _SAID = {
     "complete": "complete",
@@ -25,7 +25,7 @@ _SAID = {
 }
 
 
-def say_counts(name: str, standings: Sequence[Standing], *, kept: int, repeated: int = 0) -> None:
+def say_counts(name: str, standings: Sequence[TrialState], *, kept: int, repeated: int = 0) -> None:
     """Say on stderr how the trials of a command stand.
 
     Args:
@@ -69,15 +69,15 @@ def show(
     from codctl.jobs.jobs import Jobs
     from codctl.runs.directory import TRIALS
     from codctl.sweeps import record as records
-    from codctl.sweeps import sweep as sweeps
-    from codctl.sweeps import sweep_run
+    from codctl.sweeps import run as sweep_run
+    from codctl.sweeps.trials import states_of
 
     folder = records.folder_of(runs_dir, plan.name)
     record = records.reconcile(plan, folder.with_name(f".{plan.name}.fresh") if fresh else folder, command)
-    entries = [(trial.name, records.suites_of(record, trial)) for trial in record.asked]
-    standings = sweeps.stand(record.folder, entries, Jobs(), retry_failed=retry_failed)
+    standings = states_of(record.folder, record.entries, Jobs(), retry_failed=retry_failed)
     refused = _refusal(record.asked, here=where in (None, "local"))
-    value: dict[str, Any] = {"sweep": str(folder), "plan": record.content, "states": [vars(s) for s in standings]}
+    states = [one.as_dict() for one in standings]
+    value: dict[str, Any] = {"sweep": str(folder), "plan": record.content, "states": states}
     text = [_plan_table(plan, record, standings), *_suite_lines(record)]
     todo = {one.name for one in standings if one.verdict == "run"}
     if needs := _needs([trial.config for trial in record.asked if trial.name in todo]):
@@ -138,16 +138,16 @@ def _needs_text(needs: dict[str, Any]) -> str:
 def _refusal(trials: Sequence[Trial], *, here: bool) -> dict[str, str] | None:
     """What running these trials would be refused for."""
     from codctl.errors import CodctlError
-    from codctl.sweeps import sweep as sweeps
+    from codctl.sweeps import prepare
 
     try:
-        sweeps.preflight_trials(trials, here=here)
+        prepare.preflight_trials(trials, here=here)
     except CodctlError as error:
         return {"kind": error.kind, "message": error.message, "where": error.where, "hint": error.hint}
     return None
 
 
-def _plan_table(plan: Plan, record: Record, standings: Sequence[Standing]) -> str:
+def _plan_table(plan: Plan, record: Record, standings: Sequence[TrialState]) -> str:
     keys = list(dict.fromkeys(key for trial in record.asked for key in trial.labels))
     rows = [
         [trial.name, *(_output.compact(trial.labels.get(key)).strip('"') for key in keys), trial.digest, _state(one)]
@@ -156,7 +156,7 @@ def _plan_table(plan: Plan, record: Record, standings: Sequence[Standing]) -> st
     return _output.table(["trial", *keys, "digest", "state"], rows)
 
 
-def _state(one: Standing) -> str:
+def _state(one: TrialState) -> str:
     lacks = f", missing {', '.join(one.lacks)}" if one.lacks and one.status == "finished" else ""
     then = {"run": " → run", "failed": " (--retry-failed)"}.get(one.verdict, "")
     return f"{'complete' if one.verdict == 'complete' else one.status}{lacks}{then}"

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from codctl.errors import UsageError
     from codctl.runs.directory import RunDirectory
     from codctl.sweeps.plan import Plan
-    from codctl.sweeps.sweep import Standing
-    from codctl.sweeps.sweep_run import Limits
+    from codctl.sweeps.run import Limits
+    from codctl.sweeps.trials import TrialState
 
 Source = Annotated[
     str | None,
@@ -86,7 +86,7 @@ def sweep(
     """
     from codctl.sweeps import record as records
     from codctl.sweeps.ask import ask
-    from codctl.sweeps.sweep_run import Limits
+    from codctl.sweeps.run import Limits
 
     where = launcher_of(on, slurm=slurm, detach=detach)
     if source is not None and "=" in source:  # only overrides were typed
@@ -149,21 +149,20 @@ def resume_sweep(folder: Path, where: str | None, *, local: bool, as_json: bool)
     from codctl.errors import UsageError
     from codctl.jobs.jobs import Jobs
     from codctl.runs import stop
-    from codctl.runs.directory import TRIALS, RunDirectory, read_sweep
-    from codctl.sweeps import sweep as sweeps
-    from codctl.sweeps.sweep_run import Limits, read_dispatch
+    from codctl.runs.directory import TRIALS, RunDirectory
+    from codctl.sweeps import prepare
+    from codctl.sweeps import record as records
+    from codctl.sweeps.run import Limits, read_dispatch
+    from codctl.sweeps.trials import states_of
     from codctl.train import foreign
 
-    content = read_sweep(folder)
-    if content is None:
-        raise UsageError("not a sweep: sweep.json is missing", where=str(folder), hint="codctl status")
+    content = records.read(folder)
     sent = read_dispatch(folder)
     if where is None and not local and sent.get("where") != "local":
         where = sent.get("where")
-    entries = [(entry["name"], entry["suites"]) for entry in content["trials"]]
     with ExitStack() as held:
-        held.enter_context(sweeps.locked(folder))
-        standings = sweeps.stand(folder, entries, Jobs(), retry_failed=True, makes_anew=False)
+        held.enter_context(prepare.locked(folder))
+        standings = states_of(folder, content["trials"], Jobs(), retry_failed=True, can_remake=False)
         todo = [one.name for one in standings if one.verdict == "run"]
         say_counts(folder.name, standings, kept=0)
         unmade = [name for name in todo if not (folder / TRIALS / name / "manifest.json").is_file()]
@@ -194,7 +193,7 @@ class _Ready:
     """A sweep that may start: how its trials stand, and the run directories of those that are to run."""
 
     folder: Path
-    standings: tuple[Standing, ...]
+    standings: tuple[TrialState, ...]
     runs: tuple[RunDirectory, ...]
     remake: str = ""  # the command that makes trials again which cannot be resumed
 
@@ -215,25 +214,25 @@ def _ready(
     """Write everything that the trials need, under the sweep's lock."""
     from codctl.files.atomic import make_folder
     from codctl.jobs.jobs import Jobs
+    from codctl.sweeps import prepare
     from codctl.sweeps import record as records
-    from codctl.sweeps import sweep as sweeps
+    from codctl.sweeps.trials import states_of
     from codctl.tracking import sinks
 
     sinks.remember(trial.config.tracking for trial in plan.trials)
     folder = records.folder_of(runs_dir, plan.name)
-    sweeps.refuse_if_in_use(folder)
+    prepare.refuse_if_in_use(folder)
     if fresh:
-        sweeps.preflight_trials(plan.trials, here=here)
-        sweeps.move_aside(folder)
+        prepare.preflight_trials(plan.trials, here=here)
+        prepare.move_aside(folder)
     record = records.reconcile(plan, folder, command)
-    entries = [(trial.name, records.suites_of(record, trial)) for trial in record.asked]
-    standings = sweeps.stand(folder, entries, Jobs(), retry_failed=retry_failed)
+    standings = states_of(folder, record.entries, Jobs(), retry_failed=retry_failed)
     todo = [one.name for one in standings if one.verdict == "run"]
-    sweeps.preflight_trials([trial for trial in record.asked if trial.name in set(todo)], here=here)
+    prepare.preflight_trials([trial for trial in record.asked if trial.name in set(todo)], here=here)
     make_folder(folder)
-    held.enter_context(sweeps.locked(folder))
+    held.enter_context(prepare.locked(folder))
     say_counts(plan.name, standings, kept=record.kept, repeated=plan.repeated)
-    runs = sweeps.prepare(plan, record, todo, runs_dir, command, _output.talk)
+    runs = prepare.prepare(plan, record, todo, runs_dir, command, _output.talk)
     return _Ready(folder, tuple(standings), tuple(runs))
 
 
@@ -255,7 +254,7 @@ def _go(ready: _Ready, way: _Way, held: ExitStack, *, as_json: bool) -> None:
 
 def _away(folder: Path, runs: Sequence[RunDirectory], way: _Way, *, as_json: bool) -> None:
     """Hand the trials over and return."""
-    from codctl.sweeps import sweep_run
+    from codctl.sweeps import run as sweep_run
 
     if way.where in (None, "local"):
         found = sweep_run.run_detached(folder, runs, way.limits)
@@ -279,7 +278,7 @@ def _here(ready: _Ready, way: _Way, *, as_json: bool) -> None:
     """Run in the foreground, sum up, and say truthfully how it ended."""
     from codctl.cli._sweep_display import open_watcher
     from codctl.runs import code, stop
-    from codctl.sweeps import sweep_run
+    from codctl.sweeps import run as sweep_run
 
     codes: dict[str, int] = {}
     if ready.runs:

@@ -7,7 +7,7 @@ from codctl.quantities import percent
 from codctl.report.effects import ordinal
 from codctl.results import replies
 from codctl.results.outcomes import sentences, unread
-from codctl.results.study_findings import claim_of
+from codctl.results.statistics import claim_of
 from codctl.runs.eval_result import EvalResult, PartResult
 
 _WITHIN = {

@@ -30,6 +30,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from codctl.runs.eval_result import Estimate
+
 Floats = NDArray[np.float64]
 
 FEW_PACKS = 20  # of fewer, an interval rules out little
@@ -189,3 +191,15 @@ def _stacked(tables_PC: Sequence[ArrayLike]) -> Floats:
     if values.ndim != 3 or 0 in values.shape:
         raise ValueError(f"expected seeds × packs × columns, each at least one, got shape {values.shape}")
     return values
+
+
+def claim_of(gain: Estimate, lead: Estimate | None) -> str:
+    """What a gain says: learns, improves (but not because of its hints), nothing, worsens.
+
+    Args:
+        gain: Of own hints.
+        lead: Success with own hints less that without any; None when that was not played.
+    """
+    if gain.low > 0:
+        return "learns" if lead is None or lead.low > 0 else "improves"
+    return "worsens" if gain.high < 0 else "nothing"

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from codctl.errors import Problem, RefusedError
+from codctl.errors import Problem, RefusedError, UsageError
 from codctl.files import atomic
 from codctl.runs import manifest
 from codctl.runs.directory import SWEEPS, TRIALS, read_sweep
 from codctl.sweeps.plan import Plan, Trial, value_at, without
 from codctl.sweeps.suites import calls_of
+
+if TYPE_CHECKING:
+    from codctl.files.forms import Sweep, SweepTrial
 
 SCHEMA = 1
 _FILE = "sweep.json"
@@ -36,6 +39,12 @@ class Record:
     calls: tuple[Mapping[str, Any], ...]
     kept: int
 
+    @property
+    def entries(self) -> list[SweepTrial]:
+        """What sweep.json says of the trials of this command, with the suites that earlier commands asked for."""
+        by_digest = {entry["digest"]: entry for entry in self.content["trials"]}
+        return [by_digest[trial.digest] for trial in self.asked]
+
     def run(self, name: str) -> Path:
         """The run directory of a trial."""
         return self.folder / TRIALS / name
@@ -43,6 +52,18 @@ class Record:
 
 def folder_of(runs_dir: Path, name: str) -> Path:
     return runs_dir / SWEEPS / name
+
+
+def read(folder: Path) -> Sweep:
+    """What sweep.json says.
+
+    Raises:
+        UsageError: There is none, or it cannot be read.
+    """
+    found = read_sweep(folder)
+    if found is None:
+        raise UsageError("not a sweep: sweep.json is missing", where=str(folder), hint="codctl status")
+    return found
 
 
 def write(record: Record) -> None:
@@ -92,11 +113,6 @@ def reconcile(plan: Plan, folder: Path, command: Sequence[str]) -> Record:
         "trials": list(entries.values()),
     }
     return Record(folder, content, asked, calls, len(entries) - len(asked))
-
-
-def suites_of(record: Record, trial: Trial) -> list[dict[str, Any]]:
-    """Everything that a trial is to play, also what earlier commands asked."""
-    return next(list(entry["suites"]) for entry in record.content["trials"] if entry["digest"] == trial.digest)
 
 
 def _entry(trial: Trial, axes: Mapping[str, Any], suites: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

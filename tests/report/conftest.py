@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -49,27 +48,6 @@ def dump() -> Callable[..., str]:
         pytest.skip("no Chromium")
     found: Callable[..., str] = browser.dump
     return found
-
-
-@pytest.fixture(scope="session")
-def fake_studies() -> ModuleType:
-    """The module that makes up studies."""
-    return _module("fake_study")
-
-
-@pytest.fixture(scope="session")
-def whole_study(fake_studies: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a study with nothing missing; tests only read it."""
-    folder: Path = fake_studies.study(tmp_path_factory.mktemp("study") / "runs")
-    return folder
-
-
-@pytest.fixture
-def study(whole_study: Path, tmp_path: Path) -> Path:
-    """A copy of it to break."""
-    copy = tmp_path / "runs" / "sweeps" / whole_study.name
-    shutil.copytree(whole_study, copy)
-    return copy
 
 
 @pytest.fixture(scope="session")

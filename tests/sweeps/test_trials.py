@@ -11,7 +11,8 @@ import pytest
 from codctl.jobs.jobs import Jobs
 from codctl.jobs.overview import overview
 from codctl.runs.directory import RunDirectory, read_sweep
-from codctl.sweeps import sweep as sweeps
+from codctl.sweeps import prepare
+from codctl.sweeps.trials import states_of
 from tests.jobs.many_trials import make_sweep
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
@@ -36,15 +37,15 @@ def test_the_others_go_on(sweep: Path, damage: str) -> None:
     DAMAGE[damage](sweep / "trials" / "cancelled-0")
     plan = read_sweep(sweep)
     assert plan is not None
-    entries = [(entry["name"], entry["suites"]) for entry in plan["trials"]]
-    found = sweeps.stand(sweep, entries, Jobs(), retry_failed=True, makes_anew=False)
+    entries = plan["trials"]
+    found = states_of(sweep, entries, Jobs(), retry_failed=True, can_remake=False)
     assert [(one.name, one.status, one.verdict) for one in found] == [
         ("cancelled-0", "unreadable", "failed"),
         ("cancelled-1", "cancelled", "run"),
         ("finished-0", "finished", "complete"),
     ]
     assert found[0].message
-    again = sweeps.stand(sweep, entries, Jobs(), retry_failed=True)
+    again = states_of(sweep, entries, Jobs(), retry_failed=True)
     assert [one.verdict for one in again] == ["run", "run", "complete"]
 
 
@@ -62,7 +63,7 @@ def test_a_damaged_plan_is_named_and_its_trials_are_still_shown(sweep: Path) -> 
     found = overview([], [sweep], Jobs())
     assert "name is missing" in found["notes"][0]
     assert found["sweeps"][0]["trials"] == 3
-    sweeps.move_aside(sweep)
+    prepare.move_aside(sweep)
     assert [path.name for path in sweep.parent.iterdir()] == ["s.old-1"]
 
 

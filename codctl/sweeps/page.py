@@ -8,14 +8,14 @@ from typing import Any
 from codctl.quantities import points as whole
 from codctl.quantities import position
 from codctl.quantities import signed_points as signed
-from codctl.report import study_charts
 from codctl.report.costs import duration
 from codctl.report.environment import fill
 from codctl.report.heat_map import HeatMap
-from codctl.report.study_charts import by_seed, incomplete
 from codctl.report.top import top
-from codctl.results.study import last_success
-from codctl.results.study_findings import CLAIMS, claim
+from codctl.sweeps import charts
+from codctl.sweeps.charts import by_seed, incomplete
+from codctl.sweeps.findings import CLAIMS, claim
+from codctl.sweeps.numbers import last_success
 
 _MOST_CHARTS = 60  # of more, the table says it better
 _FEW_SEEDS = 5
@@ -26,10 +26,10 @@ def render(result: Mapping[str, Any]) -> str:
     """The page as text.
 
     Args:
-        result: Of `stages.study_results.sum_up`.
+        result: Of `sweeps.results.sum_up`.
     """
     is_matrix = result["has_suites"]
-    maps = study_charts.maps(result) if is_matrix else []
+    maps = charts.maps(result) if is_matrix else []
     content = {
         "result": result,
         "is_matrix": is_matrix,
@@ -38,8 +38,8 @@ def render(result: Mapping[str, Any]) -> str:
         "map_width": _map_width(maps),
         "numbers": _numbers(result),
         "positions": _positions(result),
-        "curves": _sections(result, study_charts.curves),
-        "solved": _sections(result, study_charts.solved),
+        "curves": _sections(result, charts.curves),
+        "solved": _sections(result, charts.solved),
         "differences": _differences(result),
         "trials": _trials(result),
         "labels": list(dict.fromkeys(key for trial in result["trials"] for key in trial["labels"])),
@@ -78,7 +78,7 @@ def _few_seeds(result: Mapping[str, Any]) -> str:
 
 def _numbers(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A line for each setting and evaluation that is part of it."""
-    called = study_charts.names(result)
+    called = charts.names(result)
     return [
         {
             "setting": cell["setting"],
@@ -147,7 +147,7 @@ def _sections(result: Mapping[str, Any], draw: Any) -> list[dict[str, Any]]:
 
 
 def _differences(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    called = study_charts.names(result)
+    called = charts.names(result)
     return [
         {
             "setting": one["setting"],

@@ -15,7 +15,7 @@ from codctl.cli._study_table import text
 from codctl.config.schema import Config
 from codctl.errors import UsageError
 from codctl.runs.directory import RunDirectory
-from codctl.sweeps.study_results import sum_up
+from codctl.sweeps.results import sum_up
 
 HOME, OTHER, LOOP = "home/home-it/frozen_lake-tiny", "home/home-it/alchemy-tiny", "loop/loop-it/frozen_lake-tiny"
 

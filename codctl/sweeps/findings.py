@@ -8,8 +8,9 @@ from typing import Any
 from codctl.cod.strategies import of_result
 from codctl.envs.registry import families
 from codctl.quantities import counted, is_or_are, percent, points
-from codctl.results.study import last_success
+from codctl.results.statistics import claim_of
 from codctl.runs.eval_result import Estimate, PartResult
+from codctl.sweeps.numbers import last_success
 
 RELATIONS = {
     "trained": "in the worlds of the training",
@@ -61,18 +62,6 @@ def claim(cell: Cell) -> str:
         return "unread"
     lead = cell.get("own_less_none")
     return claim_of(_estimate(gain), _estimate(lead) if lead else None)
-
-
-def claim_of(gain: Estimate, lead: Estimate | None) -> str:
-    """What a gain says: a key of `CLAIMS`.
-
-    Args:
-        gain: Of own hints.
-        lead: Success with own hints less that without any; None when that was not played.
-    """
-    if gain.low > 0:
-        return "learns" if lead is None or lead.low > 0 else "improves"
-    return "worsens" if gain.high < 0 else "nothing"
 
 
 def _estimate(found: Mapping[str, float]) -> Estimate:

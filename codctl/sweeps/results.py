@@ -1,4 +1,7 @@
-"""Sums up a sweep or study: result.json, table.csv and report.html in its folder, from whatever is there."""
+"""Sums up a sweep or study: result.json, table.csv and report.html in its folder, from whatever is there.
+
+Shape suffixes: J sampling seeds, P packs, S positions.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from codctl import __version__
+from codctl.errors import UsageError
 from codctl.files.atomic import write_json, write_text
-from codctl.report.study_page import render
-from codctl.results import study, study_findings
+from codctl.jobs.jobs import Jobs
+from codctl.results.rows import ROWS, read_rows
 from codctl.runs.eval_result import PartResult
-from codctl.sweeps.study_rows import played
-from codctl.sweeps.study_trials import IN_RUN, Trial, look, read_plan, read_result, trained_worlds
+from codctl.sweeps import findings, numbers, record
+from codctl.sweeps.numbers import Played
+from codctl.sweeps.page import render
+from codctl.sweeps.trials import IN_RUN, TrialState, read_result, states_of
 
 SEED, ABLATION = "seed", "ablation"
 Key = tuple[str, str]  # setting, evaluation
@@ -28,7 +36,7 @@ class Setting:
 
     title: str
     labels: dict[str, Any]
-    trials: list[Trial] = field(default_factory=list)
+    trials: list[TrialState] = field(default_factory=list)
 
     @property
     def group(self) -> str:
@@ -36,18 +44,19 @@ class Setting:
         return str({key: value for key, value in self.labels.items() if key != ABLATION})
 
 
-def sum_up(sweep: Path) -> dict[str, Any]:
+def sum_up(sweep: Path, jobs: Jobs | None = None) -> dict[str, Any]:
     """Write what a sweep found so far, and return it. Nothing that is incomplete is averaged over.
 
     Args:
         sweep: Its folder, with sweep.json and trials/.
+        jobs: The scheduler, where it was asked before.
 
     Raises:
         UsageError: There is no plan, or it cannot be read.
         StageError: The files cannot be written.
     """
-    plan = read_plan(sweep)
-    trials = [look(sweep, entry) for entry in plan["trials"]]
+    plan = record.read(sweep)
+    trials = states_of(sweep, plan["trials"], jobs or Jobs())
     found = _Numbers(has_suites=any(trial.suites for trial in trials))
     for group in _groups(_settings(trials)):
         found.add_group(group)
@@ -71,11 +80,13 @@ class _Numbers:
 
     def add_group(self, group: Sequence[Setting]) -> None:
         """Settings that are ablations of each other."""
-        rows: dict[str, dict[str, list[study.Played]]] = {}
+        rows: dict[str, dict[str, list[numbers.Played]]] = {}
         for setting in group:
             self.settings.append(setting)
-            trained = next(filter(None, map(trained_worlds, setting.trials)), []) if self.has_suites else []
-            sources = dict.fromkeys(name for t in setting.trials for name in (t.suites or t.results))
+            trained = (
+                next(filter(None, (trial.trained_worlds() for trial in setting.trials)), []) if self.has_suites else []
+            )
+            sources = dict.fromkeys(name for t in setting.trials for name in (t.suites or t.evaluations))
             for source in sources:
                 kept = self._add(setting, source, trained)
                 rows.setdefault(setting.title, {}).update(kept)
@@ -95,31 +106,31 @@ class _Numbers:
         suites = dict.fromkeys(name for one in self.settings for trial in one.trials for name in trial.suites)
         return list(suites) if self.has_suites else [] if self.evaluations else ["after"]
 
-    def _add(self, setting: Setting, source: str, trained: list[tuple[str, str]]) -> dict[str, list[study.Played]]:
+    def _add(self, setting: Setting, source: str, trained: list[tuple[str, str]]) -> dict[str, list[numbers.Played]]:
         """All evaluations of one suite (or of the runs themselves) for one setting."""
-        here = [(trial, trial.results[source]) for trial in setting.trials if source in trial.results]
+        here = [(trial, trial.evaluations[source]) for trial in setting.trials if source in trial.evaluations]
         parts = [(trial, folder, name, part) for trial, folder in here for name, part in _parts(source, folder)]
-        rows: dict[str, list[study.Played]] = {}
+        rows: dict[str, list[numbers.Played]] = {}
         for key in dict.fromkeys(name for _, _, name, _ in parts):
             mine = [(trial, folder, part) for trial, folder, name, part in parts if name == key]
             self.evaluations.setdefault(key, _evaluation(source, key, mine[0][2]))
             self.lines += [line for trial, _, part in mine for line in _lines(trial, key, part)]
             found: dict[str, Any] = _count(setting, [trial for trial, _, _ in mine])
-            found["relation"] = study_findings.relation(mine[0][2], trained)
-            if found["state"] == "complete" and not study.is_alike([part for _, _, part in mine]):
+            found["relation"] = findings.relation(mine[0][2], trained)
+            if found["state"] == "complete" and not numbers.is_alike([part for _, _, part in mine]):
                 found["state"] = "unequal"
             if found["state"] == "complete":
                 rows[key] = [played(folder, part) for _, folder, part in mine]
-                found |= study.cell(rows[key])
+                found |= numbers.cell(rows[key])
             self.cells[setting.title, key] = found
         return rows
 
-    def _compare(self, first: Setting, other: Setting, rows: Mapping[str, Mapping[str, list[study.Played]]]) -> None:
+    def _compare(self, first: Setting, other: Setting, rows: Mapping[str, Mapping[str, list[numbers.Played]]]) -> None:
         ours, theirs = rows.get(first.title, {}), rows.get(other.title, {})
         if [trial.labels.get(SEED) for trial in first.trials] != [trial.labels.get(SEED) for trial in other.trials]:
             return
         for key in (key for key in ours if key in theirs):
-            if (found := study.difference(ours[key], theirs[key])) is not None:
+            if (found := numbers.difference(ours[key], theirs[key])) is not None:
                 about = {"ours": str(first.labels[ABLATION]), "theirs": str(other.labels[ABLATION])}
                 self.differences.append({"setting": first.title, "evaluation": key, **about, **found})
 
@@ -128,12 +139,14 @@ class _Numbers:
         if found is None:  # of a suite without any result nobody knows which worlds it means
             source = self.evaluations[key]["source"]
             is_owed = not self.has_suites or any(source in trial.suites for trial in setting.trials)
-            is_told = any(source in trial.results if self.has_suites else trial.results for trial in setting.trials)
+            is_told = any(
+                source in trial.evaluations if self.has_suites else trial.evaluations for trial in setting.trials
+            )
             found = _count(setting, []) if is_owed and not is_told else {"state": "absent"}
         return {"setting": setting.title, "evaluation": key, **found}
 
 
-def _settings(trials: Sequence[Trial]) -> list[Setting]:
+def _settings(trials: Sequence[TrialState]) -> list[Setting]:
     """Trials by everything but their seed, in the plan's order, titled by what differs between them."""
     keys = list(dict.fromkeys(key for trial in trials for key in trial.labels if key != SEED))
     differing = [key for key in keys if len({_said(trial.labels.get(key)) for trial in trials}) > 1] or keys
@@ -171,7 +184,7 @@ def _parts(source: str, folder: Path) -> list[tuple[str, PartResult]]:
     return [(f"{source}/{part.name}", part) for part in parts]
 
 
-def _count(setting: Setting, there: Sequence[Trial]) -> dict[str, Any]:
+def _count(setting: Setting, there: Sequence[TrialState]) -> dict[str, Any]:
     names = {trial.name for trial in there}
     lacking = [trial.name for trial in setting.trials if trial.name not in names]
     seeds = [trial.labels.get(SEED) for trial in there]
@@ -185,7 +198,7 @@ def _evaluation(source: str, key: str, part: PartResult | None = None) -> dict[s
     return {"key": key, "source": source, "entry": entry, **{name: getattr(part, name, None) for name in keys}}
 
 
-def _lines(trial: Trial, key: str, part: PartResult) -> list[dict[str, Any]]:
+def _lines(trial: TrialState, key: str, part: PartResult) -> list[dict[str, Any]]:
     """Raw success of one trained model: a line for each arm, reference and position."""
     curves = {arm: curves.success for arm, curves in part.arms.items()} | part.ceiling_curves
     about = {"trial": trial.name, **trial.labels, "status": trial.status, "evaluation": key}
@@ -196,7 +209,7 @@ def _lines(trial: Trial, key: str, part: PartResult) -> list[dict[str, Any]]:
     ]
 
 
-def _csv(trials: Sequence[Trial], lines: Sequence[Mapping[str, Any]]) -> str:
+def _csv(trials: Sequence[TrialState], lines: Sequence[Mapping[str, Any]]) -> str:
     labels = list(dict.fromkeys(key for trial in trials for key in trial.labels))
     columns = ["trial", *labels, "status", "evaluation", "arm", "position", "success", "packs"]
     text = io.StringIO()
@@ -210,14 +223,14 @@ def _csv(trials: Sequence[Trial], lines: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _result(sweep: Path, plan: Mapping[str, Any], trials: Sequence[Trial], found: _Numbers) -> dict[str, Any]:
+def _result(sweep: Path, plan: Mapping[str, Any], trials: Sequence[TrialState], found: _Numbers) -> dict[str, Any]:
     cells = found.in_order()
     incomplete = [trial for trial in trials if not trial.is_complete]
     main = [cell for cell in cells if cell["setting"] in _main(found.settings)]
-    answers = study_findings.answers(main)
-    say = study_findings.headline_of_sweep
+    answers = findings.answers(main)
+    say = findings.headline_of_sweep
     headline = (
-        study_findings.headline(answers, len(incomplete), len(trials))
+        findings.headline(answers, len(incomplete), len(trials))
         if found.has_suites
         else say(cells, len(incomplete), len(trials))
     )
@@ -235,12 +248,12 @@ def _result(sweep: Path, plan: Mapping[str, Any], trials: Sequence[Trial], found
         "trials_complete": len(trials) - len(incomplete),
         "incomplete": [_incomplete(trial, plan) for trial in incomplete],
         "answers": answers,
-        "ablations": {"said": study_findings.ablation_said(found.differences), "differences": found.differences},
+        "ablations": {"said": findings.ablation_said(found.differences), "differences": found.differences},
         "settings": [{"title": one.title, "labels": one.labels} for one in found.settings],
         "main": _main(found.settings),
         "evaluations": list(found.evaluations.values()),
         "cells": cells,
-        "method": study.METHOD,
+        "method": numbers.METHOD,
         "trials": [_trial(trial) for trial in trials],
     }
 
@@ -251,20 +264,20 @@ def _main(settings: Sequence[Setting]) -> list[str]:
     return [one.title for one in settings if one.labels.get(ABLATION) == first]
 
 
-def _trial(trial: Trial) -> dict[str, Any]:
+def _trial(trial: TrialState) -> dict[str, Any]:
     return {
         "name": trial.name,
         "labels": dict(trial.labels),
         "status": trial.status,
         "is_complete": trial.is_complete,
-        "digest": trial.digest,
-        "attempts": trial.attempts,
-        "seconds": trial.seconds,
+        "digest": trial.entry["digest"],
+        "attempts": len(trial.attempts),
+        "seconds": round(sum(attempt.get("seconds") or 0.0 for attempt in trial.attempts), 1),
         "command": trial.command,
     }
 
 
-def _incomplete(trial: Trial, plan: Mapping[str, Any]) -> dict[str, Any]:
+def _incomplete(trial: TrialState, plan: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "trial": trial.name,
         "labels": dict(trial.labels),
@@ -275,7 +288,7 @@ def _incomplete(trial: Trial, plan: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _hint(trial: Trial, plan: Mapping[str, Any]) -> str:
+def _hint(trial: TrialState, plan: Mapping[str, Any]) -> str:
     """What to type."""
     name, command = f"{plan['name']}/{trial.name}", _command(plan)
     if trial.status in ("running", "queued"):
@@ -288,3 +301,32 @@ def _hint(trial: Trial, plan: Mapping[str, Any]) -> str:
 def _command(plan: Mapping[str, Any]) -> str:
     command = plan.get("command", "")
     return command if isinstance(command, str) else shlex.join(command)
+
+
+_COLUMNS = ("arm", "seed", "number", "position", "success")
+
+
+def played(folder: Path, part: PartResult) -> Played:
+    """Read one part of a suite, and no other, into memory.
+
+    Args:
+        folder: Of the suite's result.
+        part: Of its result.json.
+
+    Raises:
+        UsageError: They cannot be read.
+    """
+    table = read_rows(folder, part.name, _COLUMNS)
+    rows = {name: table[name].to_numpy() for name in _COLUMNS}
+    found = {}
+    for arm in (*part.arms, *part.ceiling_curves):
+        chosen = rows["arm"] == arm
+        seeds, layer = np.unique(rows["seed"][chosen], return_inverse=True)
+        column = np.searchsorted(part.positions, rows["position"][chosen])
+        success_JPS = np.full((len(seeds), part.packs, len(part.positions)), np.nan)
+        try:
+            success_JPS[layer, rows["number"][chosen], column] = rows["success"][chosen]
+        except IndexError:
+            raise UsageError("its rows are not those of its result", where=str(folder / ROWS)) from None
+        found[arm] = success_JPS
+    return Played(part, found)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from codctl.results.statistics import differences, shares
-from codctl.results.study import Played, cell, difference, is_alike, last_success
-from codctl.results.study_findings import ablation_said, answers, claim, headline, headline_of_sweep, relation
+from codctl.sweeps.findings import ablation_said, answers, claim, headline, headline_of_sweep, relation
+from codctl.sweeps.numbers import Played, cell, difference, is_alike, last_success
 from tests.results import made
 
 RNG = np.random.default_rng(5)

@@ -1,6 +1,6 @@
 """Run the trials of a sweep: here in the foreground, in a process that outlives the terminal, or on SLURM.
 
-`python -m codctl.sweeps.sweep_run FOLDER` is that process: it does what `dispatch.json` of the sweep says. With
+`python -m codctl.sweeps.run FOLDER` is that process: it does what `dispatch.json` of the sweep says. With
 `--sum-up` it only writes the sweep's table and page; a job does that when all others have ended.
 """
 
@@ -27,7 +27,7 @@ from codctl.runs import attempt, code, stop
 from codctl.runs.directory import TRIALS, RunDirectory
 from codctl.runs.own_jobs import folder_of
 from codctl.startup import begin_process
-from codctl.sweeps import sweep
+from codctl.sweeps import prepare
 
 _FILE = "dispatch.json"
 _LOG = "launcher.log"
@@ -111,7 +111,7 @@ def run_detached(folder: Path, runs: Sequence[RunDirectory], limits: Limits) -> 
     """
     snapshot = note_local(folder, runs, limits)
     pid = start_detached(
-        [sys.executable, "-m", "codctl.sweeps.sweep_run", str(folder.absolute())],
+        [sys.executable, "-m", "codctl.sweeps.run", str(folder.absolute())],
         env=python_environment(snapshot.path),
         log=folder / _LOG,
         is_up=lambda: lock.is_locked(folder / "lock"),
@@ -135,7 +135,7 @@ def run_on(where: str, folder: Path, runs: Sequence[RunDirectory], limits: Limit
         batch = launch.batch_of(paths, cluster, folder.name, place, snapshot, limits.max_parallel)
         sent = launch.submit([RunDirectory(path) for path in paths], batch, where, snapshot)
         jobs += [job for link in zip(*sent.jobs, strict=True) for job in link]
-    argv = [sys.executable, "-m", "codctl.sweeps.sweep_run", str(folder.absolute()), "--sum-up"]
+    argv = [sys.executable, "-m", "codctl.sweeps.run", str(folder.absolute()), "--sum-up"]
     cluster, name = runs[0].config().cluster, f"{folder.name}-sum-up"
     last = LAUNCHERS.get(where).submit(launch.command_batch(argv, cluster, name, place, snapshot, gpus=0, after=jobs))
     content = {"where": where, **last.record, "jobs": list(last.jobs[0]), "trials": [run.name for run in runs]}
@@ -190,7 +190,7 @@ def _summed_up(folder: Path) -> dict[str, Any]:
     """Write the table and page of what there is, and let the tracker know."""
     from codctl.jobs.jobs import Jobs
     from codctl.jobs.status import statuses
-    from codctl.sweeps.study_results import sum_up
+    from codctl.sweeps.results import sum_up
     from codctl.tracking.sync import conclude
 
     result = sum_up(folder)
@@ -244,7 +244,7 @@ def ended_as(run: Path, exit_code: int) -> str:
 def main(argv: Sequence[str]) -> int:
     """The launcher behind `--detach`, or the job that sums a sweep up; errors end as one message on stderr."""
     begin_process()
-    parser = argparse.ArgumentParser(prog="codctl.sweeps.sweep_run")
+    parser = argparse.ArgumentParser(prog="codctl.sweeps.run")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sum-up", action="store_true")
     options = parser.parse_args(argv)
@@ -258,7 +258,7 @@ def _launch(folder: Path) -> None:
     names = list(sent["trials"])
     runs = [RunDirectory.open(folder / TRIALS / name) for name in names]
     limits = Limits(sent.get("max_parallel"), sent.get("max_failures"))
-    with sweep.locked(folder):
+    with prepare.locked(folder):
         codes = run_here(folder, runs, limits, LineWatcher(len(runs), _tell))
         found = outcome(folder, names, codes)
     for name, why in found["incomplete"].items():

@@ -12,7 +12,7 @@ from codctl.quantities import signed_points as signed
 from codctl.report.chart import Chart, Point, Series
 from codctl.report.curves import ATTEMPT, BEFORE, OTHER, POSITION, REFERENCES, SOLVED, SUCCESS, chart, look_of
 from codctl.report.heat_map import HeatCell, HeatMap
-from codctl.results.study import last_success
+from codctl.sweeps.numbers import last_success
 
 _OTHERS = (BEFORE, OTHER, look_of("history"))  # ablations
 _LEAST_SCALE = 0.1  # a gain of a few points shall not look like a large one

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from codctl.report.heat_map import HeatCell, HeatMap
-from codctl.report.study_charts import curves, maps, names, solved
-from codctl.report.study_page import render
 from codctl.runs.directory import RunDirectory
-from codctl.sweeps.study_results import sum_up
+from codctl.sweeps.charts import curves, maps, names, solved
+from codctl.sweeps.page import render
+from codctl.sweeps.results import sum_up
 
 HOSTILE = '<script>alert("x")</script>'
 
