@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from codctl.jobs.jobs import Jobs
+from codctl.jobs.launcher import JobState
 from codctl.jobs.overview import overview
+from codctl.jobs.status import statuses
 from codctl.runs.directory import RunDirectory, read_sweep
 from codctl.sweeps import prepare
+from codctl.sweeps.results import sum_up
 from codctl.sweeps.trials import states_of
 from tests.jobs.many_trials import make_sweep
 
@@ -74,3 +77,17 @@ def test_a_damaged_run_in_a_list_says_what_to_type(sweep: Path) -> None:
     [found] = overview([run], [], Jobs())["runs"]
     assert (found["status"], found["next"]) == ("unreadable", f"rm {record}")
     assert found["note"].startswith("attempt.json cannot be used: it is not JSON")
+
+
+def test_page_status_and_trackers_say_the_same_of_a_trial_whose_job_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_sweep(tmp_path, "s", {"finished": 1, "queued": 1})
+    monkeypatch.setattr(Jobs, "states", lambda _, jobs: {job: JobState(job.id, "gone") for job in jobs})
+    result = sum_up(folder)
+    [shown] = overview([], [folder], Jobs())["sweeps"]
+    trials = [RunDirectory(folder / "trials" / name) for name in ("finished-0", "queued-0")]
+    assert {one["name"]: one["status"] for one in result["trials"]} == {"finished-0": "finished", "queued-0": "died"}
+    assert shown["counts"] == {"finished": 1, "died": 1}
+    assert statuses(trials, Jobs()) == ["finished", "died"]
+    assert result["incomplete"][-1]["hint"].endswith("--retry-failed")
