@@ -14,7 +14,7 @@ from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from codctl.config.nearest import unknown
+from codctl.config.names import unknown
 from codctl.errors import PreflightError, UsageError
 
 T = TypeVar("T")

@@ -46,7 +46,7 @@ def page_files() -> dict[str, Path]:
 
 
 def _find(page: str, pages: dict[str, Path]) -> Path:
-    from codctl.config.nearest import did_you_mean
+    from codctl.config.names import did_you_mean
     from codctl.errors import UsageError
 
     name = page.removeprefix("docs/").removesuffix(".md")

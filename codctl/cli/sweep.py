@@ -16,7 +16,7 @@ from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._browser import open_page
 from codctl.cli._options import RUNS_DIR, Json, On, OpenPage, Overrides, RunsDir, launcher_of
-from codctl.cli._sweep_plan import say_counts, show
+from codctl.cli._sweep_text import results_text, say_counts, show
 from codctl.quantities import counted, was_or_were
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ def _here(ready: _Ready, way: _Way, *, as_json: bool) -> None:
     found = sweep_run.outcome(ready.folder, [one.name for one in ready.standings], codes)
     result, why = found["result"], found["incomplete"]
     value = {"sweep": str(ready.folder), "complete": not why, "incomplete": why, "result": result}
-    _output.result("sweep", value, _text(result), as_json=as_json)
+    _output.result("sweep", value, results_text(result), as_json=as_json)
     if way.opens:
         open_page(ready.folder / "report.html")
     if stop.read(ready.folder) is not None:
@@ -325,9 +325,3 @@ def _again(ready: _Ready) -> str:
         return f"codctl status {ready.folder.name}"
     words = [word for word in ("codctl", *sys.argv[1:]) if word not in ("--fresh", "--retry-failed")]
     return shlex.join(words if words[1:2] == ["resume"] else [*words, "--retry-failed"])
-
-
-def _text(result: dict[str, Any]) -> str:
-    from codctl.cli._study_table import text
-
-    return text(result)

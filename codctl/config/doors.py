@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from codctl.config.nearest import nearest
+from codctl.config.names import nearest
 from codctl.errors import UsageError
 from codctl.registry import Registry, UnusableError, a_function
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from codctl.config.doors import NameIn
-from codctl.config.nearest import nearest
+from codctl.config.names import nearest
 from codctl.config.schema import Config, FieldClass
 from codctl.errors import UsageError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from codctl.config.nearest import did_you_mean
+from codctl.config.names import did_you_mean
 from codctl.errors import PreflightError, RefusedError, UsageError
 
 

@@ -7,7 +7,7 @@ from functools import cache
 
 from codctl.config.compose import Draft
 from codctl.config.explain import FieldDoc, field_docs
-from codctl.config.nearest import did_you_mean
+from codctl.config.names import did_you_mean
 from codctl.config.overrides import Override, parse_overrides
 from codctl.config.problems import usage_error
 from codctl.config.schema import Config

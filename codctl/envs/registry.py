@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from codctl.config.nearest import unknown
+from codctl.config.names import unknown
 from codctl.envs.base import Family
 from codctl.registry import Broken, Registry, UnusableError, an_instance_of
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from codctl.config.nearest import nearest
+from codctl.config.names import nearest
 from codctl.errors import UsageError
 from codctl.runs.directory import RunDirectory, find_run, list_runs, list_sweeps
 

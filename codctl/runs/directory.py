@@ -468,7 +468,7 @@ def find_run(runs_dir: Path, name_or_path: str) -> RunDirectory:
     Raises:
         UsageError: There is none; the nearest names are listed.
     """
-    from codctl.config.nearest import nearest
+    from codctl.config.names import nearest
 
     sweep, _, trial = name_or_path.partition("/")
     places = [runs_dir / name_or_path, runs_dir / SWEEPS / sweep / TRIALS / trial, Path(name_or_path)]

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from codctl.config.names import NAME, why_reserved
-from codctl.config.nearest import did_you_mean
+from codctl.config.names import NAME, did_you_mean, why_reserved
 from codctl.config.overrides import Override
 from codctl.config.problems import usage_error
 from codctl.config.recipes import find_recipe

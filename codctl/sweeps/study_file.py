@@ -12,8 +12,7 @@ from pydantic import Field, field_validator
 
 from codctl.config.evalspec import Seed
 from codctl.config.explain import sections
-from codctl.config.names import NAME, refuse_reserved
-from codctl.config.nearest import did_you_mean
+from codctl.config.names import NAME, did_you_mean, refuse_reserved
 from codctl.config.overrides import Override, override_text
 from codctl.config.problems import SectionReader, usage_error
 from codctl.config.recipes import find_recipe, recipes_folder

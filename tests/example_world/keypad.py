@@ -10,7 +10,7 @@ from itertools import permutations
 from random import Random
 from types import MappingProxyType
 
-from codctl.config.nearest import unknown
+from codctl.config.names import unknown
 from codctl.envs.base import Episode, Family, HintScore, Policy, PolicyView, Rendering, Step
 
 SYMBOLS = ("sun", "moon", "star", "tree", "fish")

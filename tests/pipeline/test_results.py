@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from codctl.cli import _result_text, _runs_text, _status_text
+from codctl.cli import _result_text, _status_text
+from codctl.cli.runs import compared
 from codctl.pipeline.results import result_of
 from codctl.runs.directory import RunDirectory
 from codctl.runs.eval_result import means
@@ -31,7 +32,7 @@ def test_two_runs_are_compared_position_by_position() -> None:
     ]
     curves = [made.curve(0.25, None, 0.75), made.curve(None, 0.5)]
     entry = {"evaluation": "after", "arm": "own", "models": [None, None], "curves": curves}
-    text = _runs_text.compared({"runs": runs, "config": [], "success": [entry]})
+    text = compared({"runs": runs, "config": [], "success": [entry]})
     shown = [line.split()[:2] for line in text.splitlines()[-3:]]
     assert shown == [["1", "0.25"], ["2", "–"], ["3", "0.75"]]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from codctl.cli._study_table import text
+from codctl.cli._sweep_text import results_text
 from codctl.config.schema import Config
 from codctl.errors import UsageError
 from codctl.runs.directory import RunDirectory
@@ -161,7 +161,7 @@ def test_it_is_loud_in_the_table_the_page_and_the_terminal(study: Path, fake_stu
     assert "out of &lt;memory&gt;" in page
     assert page.index("5 of 8 trials") < page.index("Does the learning transfer?")
     assert "incomplete (1 of 2 seeds)" in page
-    said = text(found)
+    said = results_text(found)
     assert "INCOMPLETE: 5 of 8 trials" in said
     assert "frozen_lake-cod-1: failed (suite home: not played; suite loop: not played; out of <memory>)" in said
     assert "→ codctl sweep study.yaml --retry-failed" in said
@@ -175,7 +175,7 @@ def test_nothing_at_all_yet(study: Path) -> None:
     assert {one["state"] for one in found["cells"]} == {"incomplete"}
     assert found["headline"] == "No result yet: no evaluation is complete. 8 of 8 trials are incomplete."
     assert "0 of 2" in (study / "report.html").read_text()
-    assert "0/2" in text(found)
+    assert "0/2" in results_text(found)
 
 
 def test_seeds_that_played_different_packs_have_no_mean(study: Path) -> None:
@@ -187,7 +187,7 @@ def test_seeds_that_played_different_packs_have_no_mean(study: Path) -> None:
     assert cell(found, "frozen_lake, cod", HOME)["state"] == "unequal"
     assert cell(found, "frozen_lake, cod", OTHER)["state"] == "complete"
     assert "the seeds were not played alike" in (study / "report.html").read_text()
-    assert "seeds differ" in text(found)
+    assert "seeds differ" in results_text(found)
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_a_sweep_without_suites_is_told_by_its_own_evaluations(plain: Path) -> N
     page = (plain / "report.html").read_text()
     assert "<h2>Settings</h2>" in page
     assert "From training to evaluation" not in page
-    said = text(found)
+    said = results_text(found)
     assert "train.lr=0.2  after       2/2" in said
     assert "own less none" in said
 

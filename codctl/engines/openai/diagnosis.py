@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codctl.config.nearest import did_you_mean
+from codctl.config.names import did_you_mean
 from codctl.engines.openai.client import Client, RequestError
 from codctl.engines.openai.settings import USUAL_KEY_ENV, EndpointSettings
 from codctl.engines.openai.wire import read_models

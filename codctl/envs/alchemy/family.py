@@ -8,7 +8,7 @@ from dataclasses import replace
 from random import Random
 from types import MappingProxyType
 
-from codctl.config.nearest import unknown
+from codctl.config.names import unknown
 from codctl.envs.alchemy import generator, published, text
 from codctl.envs.alchemy.claims import claims
 from codctl.envs.alchemy.knowledge import recipes_in, seen_in

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from random import Random
 from types import MappingProxyType
 
-from codctl.config.nearest import unknown
+from codctl.config.names import unknown
 from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering
 from codctl.envs.frozen_lake import text
 from codctl.envs.frozen_lake.belief import believe, known_facts

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from random import Random
 from types import MappingProxyType
 
-from codctl.config.nearest import unknown
+from codctl.config.names import unknown
 from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering
 from codctl.envs.gymnasium.policies import POLICIES
 from codctl.envs.gymnasium.table import CODES, ToyText

@@ -7,7 +7,7 @@ from dataclasses import replace
 from random import Random
 from types import MappingProxyType
 
-from codctl.config.nearest import unknown
+from codctl.config.names import unknown
 from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering
 from codctl.envs.terminal import text
 from codctl.envs.terminal.belief import believe

@@ -9,7 +9,7 @@ from typing import Any
 from codctl.cod.arms import arm_class, check_arms
 from codctl.cod.strategies import strategy_of
 from codctl.config.evalspec import EvalSpec
-from codctl.config.nearest import unknown
+from codctl.config.names import unknown
 from codctl.config.suite_file import EntrySpec, SuiteSpec
 from codctl.envs.base import Family
 from codctl.errors import UsageError

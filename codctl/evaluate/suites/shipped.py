@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from codctl.config.nearest import nearest
+from codctl.config.names import nearest
 from codctl.config.suite_file import load_suite
 from codctl.errors import UsageError
 

@@ -1,21 +1,23 @@
-"""A sweep before it runs: its trials as a table, how they stand, and what would be submitted."""
+"""A sweep in words: before it runs (its trials, how they stand, what would be submitted), and what it found."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codctl.cli import _output
-from codctl.quantities import counted
+from codctl.quantities import counted, difference, share, with_interval
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config
     from codctl.plan.plan import Plan as TrainingPlan
+    from codctl.runs.eval_result import Estimate
     from codctl.sweeps.plan import Plan, Trial
     from codctl.sweeps.record import Record
     from codctl.sweeps.run import Limits
     from codctl.sweeps.trials import TrialState
+
 
 _SAID = {
     "complete": "complete",
@@ -167,3 +169,71 @@ def _suite_lines(record: Record) -> list[str]:
         return []
     rows = [[call["name"], Path(call["suite"]).name, " ".join(call["overrides"])] for call in record.calls]
     return [_output.table(["evaluation", "suite", "with"], rows)]
+
+
+_MOST_ROWS, _MOST_INCOMPLETE = 60, 10
+
+
+def results_text(result: Mapping[str, Any]) -> str:
+    """Everything that a person wants to know at once, and where the rest lies.
+
+    Args:
+        result: Of `sweeps.results.sum_up`.
+    """
+    parts = [result["headline"], _incomplete(result), _cells(result), "\n".join(result["ablations"]["said"])]
+    return "\n\n".join(filter(None, [*parts, _foot(result)]))
+
+
+def _incomplete(result: Mapping[str, Any]) -> str:
+    """The loud part. Trials that wait for the same command share it."""
+    found = result["incomplete"]
+    if not found:
+        return ""
+    lines = [
+        f"INCOMPLETE: {len(found)} of {counted(len(result['trials']), 'trial')}; results that need them are left out"
+    ]
+    for one in found[:_MOST_INCOMPLETE]:
+        why = "; ".join(filter(None, (*one["missing"], one["message"])))
+        lines.append(f"  {one['trial']}: {one['status']}{f' ({why})' if why else ''}")
+    if len(found) > _MOST_INCOMPLETE:
+        lines.append(f"  and {len(found) - _MOST_INCOMPLETE} more")
+    return "\n".join(lines + [f"  → {hint}" for hint in dict.fromkeys(one["hint"] for one in found)][:12])
+
+
+def _cells(result: Mapping[str, Any]) -> str:
+    cells = [cell for cell in result["cells"] if cell["state"] != "absent"]
+    if not cells:
+        return ""
+    has_lead = any("own_less_none" in cell for cell in cells)
+    headers = ["trained" if result["has_suites"] else "setting", "evaluation", "seeds", "first", "last", "gain"]
+    rows = [_row(cell) for cell in cells[:_MOST_ROWS]]
+    shown = (
+        _output.table([*headers, "own less none"], rows) if has_lead else _output.table(headers, [r[:-1] for r in rows])
+    )
+    more = len(cells) - len(rows)
+    return f"{shown}\n… {more} more: table.csv" if more else shown
+
+
+def _row(cell: Mapping[str, Any]) -> list[str]:
+    head = [cell["setting"], cell["evaluation"], f"{len(cell['seeds'])}/{cell['of']}"]
+    if cell["state"] != "complete":
+        why = "incomplete" if cell["state"] == "incomplete" else "seeds differ"
+        return [*head, why, "", "", ""]
+    own, gain, lead = cell["arms"].get("own", ()), cell["gain"].get("own"), cell.get("own_less_none")
+    first, last = (share(own[0]["mean"]), with_interval(_estimate(own[-1]))) if own else ("–", "–")
+    return [*head, first, last, _change(gain), _change(lead)]
+
+
+def _change(estimate: Mapping[str, float] | None) -> str:
+    return "–" if estimate is None else with_interval(_estimate(estimate), difference)
+
+
+def _estimate(found: Mapping[str, float]) -> Estimate:
+    from codctl.runs.eval_result import Estimate
+
+    return Estimate(found["mean"], found["low"], found["high"])
+
+
+def _foot(result: Mapping[str, Any]) -> str:
+    folder = result["folder"]
+    return f"page     {folder}/report.html\nnumbers  {folder}/table.csv, {folder}/result.json"
