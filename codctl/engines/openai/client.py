@@ -1,4 +1,8 @@
-"""Requests to one server: a bounded number at once, each tried again where that can help, and the key kept secret."""
+"""Requests to one server: a bounded number at once, each tried again where that can help, and the key kept secret.
+
+The OpenAI SDK sends them. Trying again is ours: the SDK goes by the status alone, while gateways report passing trouble
+with any status, and it bounds each read instead of the whole try.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from random import Random
-from typing import Any, Literal, TypeVar
-
-import httpx
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from codctl.cod.engine import EngineError
 from codctl.engines.openai.settings import EndpointSettings
 from codctl.engines.openai.transience import may_pass
 from codctl.engines.openai.wire import NotTheFormatError, complaint_of
 from codctl.outcomes import ReplyFault
+
+if TYPE_CHECKING:
+    from openai import APIStatusError, AsyncOpenAI
 
 _CONNECT_S = 10.0
 _LONGEST_BACKOFF_S = 60.0
@@ -61,7 +66,7 @@ class RequestError(EngineError):
 
 @dataclass(frozen=True)
 class _Session:
-    http: httpx.AsyncClient
+    client: AsyncOpenAI
     turns: asyncio.Semaphore
 
 
@@ -80,9 +85,8 @@ class Client:
         self._session: _Session | None = None
         self.requests = self.retries = 0
 
-    async def post(
+    async def complete(
         self,
-        path: str,
         body: dict[str, Any],
         read: Callable[[bytes], _Read],
         *,
@@ -90,11 +94,10 @@ class Client:
         is_patient: bool = True,
         begin: Callable[[], None] | None = None,
     ) -> _Read:
-        """Send a body and return what was read from the reply's.
+        """Ask for a chat completion and return what was read from the reply.
 
         Args:
-            path: After the base URL.
-            body: As JSON.
+            body: Of the request.
             read: Raises NotTheFormatError.
             seed: Of the jitter between tries.
             is_patient: Whether to try again also where the server cannot be reached or does not speak the format.
@@ -110,7 +113,7 @@ class Client:
                 begin()
             for attempt in range(1, attempts + 1):
                 try:
-                    return self._read(await self._once(session, "POST", path, body), read)
+                    return self._read(await self._once(session, body), read)
                 except RequestError as error:
                     again = error.may_pass and (is_patient or error.trouble == "status")
                     if not again or attempt == attempts or error.retry_after_s > self._settings.deadline_s:
@@ -121,9 +124,9 @@ class Client:
                 await asyncio.sleep(wait_s)
         raise AssertionError("unreachable")
 
-    async def get(self, path: str, read: Callable[[bytes], _Read]) -> _Read:
-        """Fetch once."""
-        return self._read(await self._once(await self._open_session(), "GET", path, None), read)
+    async def models(self, read: Callable[[bytes], _Read]) -> _Read:
+        """Ask once which models there are."""
+        return self._read(await self._once(await self._open_session(), None), read)
 
     async def aclose(self) -> None:
         if self._sessions is not None:
@@ -139,36 +142,54 @@ class Client:
 
     async def _hold_session(self) -> AsyncGenerator[_Session, None]:
         """A generator because a loop closes those it has begun before it ends: connections never outlive their loop."""
-        http = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
-            timeout=httpx.Timeout(None, connect=_CONNECT_S),  # the rest is bounded by the deadline of a try
-            limits=httpx.Limits(max_connections=None),
-            trust_env=not self._settings.is_loopback,  # no proxy between two ends of one machine
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
+
+        client = AsyncOpenAI(
+            base_url=self._settings.url,
+            api_key=self._key or "none",
+            max_retries=0,
+            http_client=DefaultAsyncHttpxClient(
+                timeout=Timeout(None, connect=_CONNECT_S),  # the rest is bounded by the deadline of a try
+                trust_env=not self._settings.is_loopback,  # no proxy between two ends of one machine
+                follow_redirects=False,
+            ),
         )
         try:
-            yield _Session(http, asyncio.Semaphore(self._settings.concurrency))
+            yield _Session(client, asyncio.Semaphore(self._settings.concurrency))
         finally:
-            await http.aclose()
+            await client.close()
 
-    async def _once(self, session: _Session, method: str, path: str, body: dict[str, Any] | None) -> bytes:
-        settings = self._settings
+    async def _once(self, session: _Session, body: dict[str, Any] | None) -> bytes:
+        """The bytes of a reply, or of the list of models without a body."""
+        from openai import APIConnectionError, APIStatusError, Omit
+
+        # Neither a key that is not ours nor the names of an account go to a server.
+        withheld = ["OpenAI-Organization", "OpenAI-Project", *([] if self._key else ["Authorization"])]
+        headers = {name: Omit() for name in withheld}
+        url, deadline_s, client = self._settings.url, self._settings.deadline_s, session.client
         self.requests += 1
         try:
-            async with asyncio.timeout(settings.deadline_s):
-                response = await session.http.request(method, settings.url + path, json=body)
+            async with asyncio.timeout(deadline_s):
+                if body is None:
+                    listed = await client.models.with_raw_response.list(extra_headers=headers)
+                    return self._hide_in(listed.content)
+                reply = await client.chat.completions.with_raw_response.create(**body, extra_headers=headers)
+                return self._hide_in(reply.content)
         except TimeoutError:
-            raise RequestError(
-                settings.url, f"no reply within {settings.deadline_s:g} s", "timeout", may_pass=True
-            ) from None
-        except httpx.HTTPError as error:
-            reason = self._hide(str(error)) or type(error).__name__
-            raise RequestError(settings.url, reason, "unreachable", may_pass=True) from None
-        if response.is_success:
-            return self._hide_in(response.content)
+            raise RequestError(url, f"no reply within {deadline_s:g} s", "timeout", may_pass=True) from None
+        except APIStatusError as error:
+            raise self._refused(error) from None
+        except APIConnectionError as error:
+            cause = error.__cause__ or error
+            reason = self._hide(str(cause)) or type(cause).__name__
+            raise RequestError(url, reason, "unreachable", may_pass=True) from None
+
+    def _refused(self, error: APIStatusError) -> RequestError:
+        response = error.response
         complaint, code = complaint_of(self._hide_in(response.content))
         complaint = self._hide(complaint) or "no reason given"
-        raise RequestError(
-            settings.url,
+        return RequestError(
+            self._settings.url,
             f"{response.status_code} {response.reason_phrase}: {complaint}",
             "status",
             may_pass=may_pass(code or response.status_code, complaint),

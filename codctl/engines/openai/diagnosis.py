@@ -92,7 +92,7 @@ def _setting(complaint: str) -> str:
 async def _served(client: Client) -> list[str] | None:
     """Names of the models that the server lists; None when it lists none."""
     try:
-        return await client.get("/models", read_models)
+        return await client.models(read_models)
     except RequestError:
         return None
 

@@ -117,8 +117,8 @@ class OpenAIEngine:
         while True:
             body = self._dialect.request(self._settings.model, messages, sampling, seed)
             try:
-                completion = await self._client.post(
-                    "/chat/completions", body, read_completion, seed=seed, is_patient=not is_trial, begin=begin
+                completion = await self._client.complete(
+                    body, read_completion, seed=seed, is_patient=not is_trial, begin=begin
                 )
                 break
             except RequestError as error:

@@ -73,7 +73,7 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with server.lock:
             server.bodies.append(body)
-            server.headers.append(dict(self.headers))
+            server.headers.append({name.title(): value for name, value in self.headers.items()})
             server.times.append(time.monotonic())
             server.busy += 1
             server.peak = max(server.peak, server.busy)
