@@ -27,18 +27,18 @@ _SAID = {
 }
 
 
-def say_counts(name: str, standings: Sequence[TrialState], *, kept: int, repeated: int = 0) -> None:
+def say_counts(name: str, states: Sequence[TrialState], *, kept: int, repeated: int = 0) -> None:
     """Say on stderr how the trials of a command stand.
 
     Args:
         name: Of the sweep.
-        standings: Of its trials.
+        states: Of its trials.
         kept: Trials of earlier commands.
         repeated: Combinations that were left out.
     """
-    counts = {verdict: sum(1 for one in standings if one.verdict == verdict) for verdict in _SAID}
+    counts = {verdict: sum(1 for one in states if one.verdict == verdict) for verdict in _SAID}
     parts = [f"{number} {_SAID[verdict]}" for verdict, number in counts.items() if number]
-    _output.talk(f"sweep {name}: {counted(len(standings), 'trial')}: {', '.join(parts) or 'none'}")
+    _output.talk(f"sweep {name}: {counted(len(states), 'trial')}: {', '.join(parts) or 'none'}")
     if repeated:
         _output.talk(f"  {counted(repeated, 'repeated combination')} left out")
     if kept:
@@ -76,12 +76,12 @@ def show(
 
     folder = records.folder_of(runs_dir, plan.name)
     record = records.reconcile(plan, folder.with_name(f".{plan.name}.fresh") if fresh else folder, command)
-    standings = states_of(record.folder, record.entries, Jobs(), retry_failed=retry_failed)
+    states = states_of(record.folder, record.entries, Jobs(), retry_failed=retry_failed)
     refused = _refusal(record.asked, here=where in (None, "local"))
-    states = [one.as_dict() for one in standings]
-    value: dict[str, Any] = {"sweep": str(folder), "plan": record.content, "states": states}
-    text = [_plan_table(plan, record, standings), *_suite_lines(record)]
-    todo = {one.name for one in standings if one.verdict == "run"}
+    shown = [one.as_dict() for one in states]
+    value: dict[str, Any] = {"sweep": str(folder), "plan": record.content, "states": shown}
+    text = [_plan_table(plan, record, states), *_suite_lines(record)]
+    todo = {one.name for one in states if one.verdict == "run"}
     if needs := _needs([trial.config for trial in record.asked if trial.name in todo]):
         value["needs"] = needs
         text.append(_needs_text(needs))
@@ -94,7 +94,7 @@ def show(
         scripts = sweep_run.scripts(where, folder, clusters, limits, runs_dir)
         value["sbatch" if where == "slurm" else "scripts"] = scripts
         text += scripts
-    say_counts(plan.name, standings, kept=record.kept, repeated=plan.repeated)
+    say_counts(plan.name, states, kept=record.kept, repeated=plan.repeated)
     if refused is not None:
         _output.talk(f"this sweep would be refused: {refused['message']}")
         _output.talk(f"  → {refused['hint']}" if refused["hint"] else "")
@@ -116,7 +116,7 @@ def _needs(configs: Sequence[Config]) -> dict[str, Any] | None:
                 plans[key] = make_plan(alike)
             found.append(plans[key])
     except CodctlError:
-        return None  # said as what running it would be refused for
+        return None  # `_refusal` says why
     if not found:
         return None
     return {
@@ -149,11 +149,11 @@ def _refusal(trials: Sequence[Trial], *, here: bool) -> dict[str, str] | None:
     return None
 
 
-def _plan_table(plan: Plan, record: Record, standings: Sequence[TrialState]) -> str:
+def _plan_table(plan: Plan, record: Record, states: Sequence[TrialState]) -> str:
     keys = list(dict.fromkeys(key for trial in record.asked for key in trial.labels))
     rows = [
         [trial.name, *(_output.compact(trial.labels.get(key)).strip('"') for key in keys), trial.digest, _state(one)]
-        for trial, one in zip(record.asked, standings, strict=True)
+        for trial, one in zip(record.asked, states, strict=True)
     ]
     return _output.table(["trial", *keys, "digest", "state"], rows)
 

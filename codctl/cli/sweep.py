@@ -162,11 +162,11 @@ def resume_sweep(folder: Path, where: str | None, *, local: bool, as_json: bool)
         where = sent.get("where")
     with ExitStack() as held:
         held.enter_context(prepare.locked(folder))
-        standings = states_of(folder, content["trials"], Jobs(), retry_failed=True, can_remake=False)
-        todo = [one.name for one in standings if one.verdict == "run"]
-        say_counts(folder.name, standings, kept=0)
+        states = states_of(folder, content["trials"], Jobs(), retry_failed=True, can_remake=False)
+        todo = [one.name for one in states if one.verdict == "run"]
+        say_counts(folder.name, states, kept=0)
         unmade = [name for name in todo if not (folder / TRIALS / name / "manifest.json").is_file()]
-        damaged = {one.name: one.message for one in standings if one.status == "unreadable"}
+        damaged = {one.name: one.message for one in states if one.status == "unreadable"}
         remake = shlex.join([*content["command"], *(["--retry-failed"] if damaged else [])])
         if unmade and len(unmade) == len(todo):
             raise UsageError(
@@ -185,7 +185,7 @@ def resume_sweep(folder: Path, where: str | None, *, local: bool, as_json: bool)
             run.clear_stop()
         limits = Limits(sent.get("max_parallel"), sent.get("max_failures"))
         again = remake if damaged or unmade else ""
-        _go(_Ready(folder, tuple(standings), tuple(runs), again), _Way(where, limits), held, as_json=as_json)
+        _go(_Ready(folder, tuple(states), tuple(runs), again), _Way(where, limits), held, as_json=as_json)
 
 
 @dataclass(frozen=True)
@@ -193,12 +193,12 @@ class _Ready:
     """A sweep that may start: how its trials stand, and the run directories of those that are to run."""
 
     folder: Path
-    standings: tuple[TrialState, ...]
+    states: tuple[TrialState, ...]
     runs: tuple[RunDirectory, ...]
     remake: str = ""  # the command that makes trials again which cannot be resumed
 
     def has(self, verdict: str) -> bool:
-        return any(one.verdict == verdict for one in self.standings)
+        return any(one.verdict == verdict for one in self.states)
 
 
 def _ready(
@@ -226,14 +226,14 @@ def _ready(
         prepare.preflight_trials(plan.trials, here=here)
         prepare.move_aside(folder)
     record = records.reconcile(plan, folder, command)
-    standings = states_of(folder, record.entries, Jobs(), retry_failed=retry_failed)
-    todo = [one.name for one in standings if one.verdict == "run"]
+    states = states_of(folder, record.entries, Jobs(), retry_failed=retry_failed)
+    todo = [one.name for one in states if one.verdict == "run"]
     prepare.preflight_trials([trial for trial in record.asked if trial.name in set(todo)], here=here)
     make_folder(folder)
     held.enter_context(prepare.locked(folder))
-    say_counts(plan.name, standings, kept=record.kept, repeated=plan.repeated)
+    say_counts(plan.name, states, kept=record.kept, repeated=plan.repeated)
     runs = prepare.prepare(plan, record, todo, runs_dir, command, _output.talk)
-    return _Ready(folder, tuple(standings), tuple(runs))
+    return _Ready(folder, tuple(states), tuple(runs))
 
 
 def _go(ready: _Ready, way: _Way, held: ExitStack, *, as_json: bool) -> None:
@@ -246,7 +246,7 @@ def _go(ready: _Ready, way: _Way, held: ExitStack, *, as_json: bool) -> None:
     elif ready.has("alive"):
         name = ready.folder.name
         text = f"nothing left to submit; codctl status {name} shows its state"
-        states = {one.name: one.status for one in ready.standings}
+        states = {one.name: one.status for one in ready.states}
         _output.result("sweep", {"sweep": str(ready.folder), "trials": [], "states": states}, text, as_json=as_json)
     else:
         _here(ready, way, as_json=as_json)
@@ -286,7 +286,7 @@ def _here(ready: _Ready, way: _Way, *, as_json: bool) -> None:
         sweep_run.note_local(ready.folder, ready.runs, way.limits)
         with _resumable(ready), open_watcher(ready.runs) as watcher:
             codes = sweep_run.run_here(ready.folder, ready.runs, way.limits, watcher)
-    found = sweep_run.outcome(ready.folder, [one.name for one in ready.standings], codes)
+    found = sweep_run.outcome(ready.folder, [one.name for one in ready.states], codes)
     result, why = found["result"], found["incomplete"]
     value = {"sweep": str(ready.folder), "complete": not why, "incomplete": why, "result": result}
     _output.result("sweep", value, results_text(result), as_json=as_json)
@@ -297,7 +297,7 @@ def _here(ready: _Ready, way: _Way, *, as_json: bool) -> None:
     if why and as_json:
         raise typer.Exit(5)
     if why:
-        raise sweep_run.incomplete_error(ready.folder, why, len(ready.standings), _again(ready))
+        raise sweep_run.incomplete_error(ready.folder, why, len(ready.states), _again(ready))
 
 
 @contextmanager
@@ -311,7 +311,7 @@ def _resumable(ready: _Ready) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, Terminated) as stop:
         code = int(str(stop.code)) if isinstance(stop, Terminated) else CTRL_C
-        trials = [RunDirectory(ready.folder / TRIALS / one.name) for one in ready.standings]
+        trials = [RunDirectory(ready.folder / TRIALS / one.name) for one in ready.states]
         again = resume_command(ready.folder.name, ready.folder.parents[1])
         kept = f"{sum(trial.status() == 'finished' for trial in trials)} of {counted(len(trials), 'trial')} trained"
         raise StoppedError(SIGNALLED[code], code, kept=kept, hint=again) from None

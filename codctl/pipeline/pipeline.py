@@ -41,10 +41,10 @@ def run_training(
 
     tracker = Tracker(run, config)
     seen = Logged(progress, config.runtime.progress_s)
-    told: Progress = Beating(seen, run.beat) if run.beat else seen
+    shown: Progress = Beating(seen, run.beat) if run.beat else seen
     outcome = "failed"
     try:
-        result = _stages(config, run, tracker, told, starter)
+        result = _stages(config, run, tracker, shown, starter)
         outcome = "finished"
         return result
     except Stopped as request:

@@ -32,7 +32,7 @@ Cell = Mapping[str, Any]
 
 
 def relation(what: PartResult, trained: Sequence[tuple[str, str]]) -> str:
-    """How an evaluation relates to the training: a key of `RELATIONS`; empty when nobody knows the training.
+    """How an evaluation relates to the training: a key of `RELATIONS`; empty when the training is not known.
 
     Args:
         what: The part of a suite's result.

@@ -67,7 +67,7 @@ def read(folder: Path) -> Sweep:
 
 
 def write(record: Record) -> None:
-    """Write sweep.json, whole, unless it says the same already."""
+    """Write sweep.json, unless it says the same already."""
     if read_sweep(record.folder) != record.content:
         atomic.write_json(record.folder / _FILE, record.content)
 
@@ -79,7 +79,7 @@ def axes_of(folder: Path) -> list[str]:
 
 
 def reconcile(plan: Plan, folder: Path, command: Sequence[str]) -> Record:
-    """Lay a plan over what was planned before under its name. Nothing is written.
+    """Merge a plan into what was planned before under its name. Nothing is written.
 
     A trial is known by its digest: what was asked before keeps its name, what is new is added.
 

@@ -136,20 +136,20 @@ class _Numbers:
 
     def _cell(self, setting: Setting, key: str) -> dict[str, Any]:
         found = self.cells.get((setting.title, key))
-        if found is None:  # of a suite without any result nobody knows which worlds it means
+        if found is None:  # without any result of a suite its worlds are not known
             source = self.evaluations[key]["source"]
-            is_owed = not self.has_suites or any(source in trial.suites for trial in setting.trials)
-            is_told = any(
+            is_wanted = not self.has_suites or any(source in trial.suites for trial in setting.trials)
+            is_played = any(
                 source in trial.evaluations if self.has_suites else trial.evaluations for trial in setting.trials
             )
-            found = _count(setting, []) if is_owed and not is_told else {"state": "absent"}
+            found = _count(setting, []) if is_wanted and not is_played else {"state": "absent"}
         return {"setting": setting.title, "evaluation": key, **found}
 
 
 def _settings(trials: Sequence[TrialState]) -> list[Setting]:
     """Trials by everything but their seed, in the plan's order, titled by what differs between them."""
     keys = list(dict.fromkeys(key for trial in trials for key in trial.labels if key != SEED))
-    differing = [key for key in keys if len({_said(trial.labels.get(key)) for trial in trials}) > 1] or keys
+    differing = [key for key in keys if len({_text(trial.labels.get(key)) for trial in trials}) > 1] or keys
     found: dict[str, Setting] = {}
     for trial in trials:
         labels = {key: value for key, value in trial.labels.items() if key != SEED}
@@ -166,12 +166,12 @@ def _groups(settings: Iterable[Setting]) -> list[list[Setting]]:
 
 
 def _title(labels: Mapping[str, Any], differing: Sequence[str]) -> str:
-    shown = {key: _said(labels[key]) for key in differing if key in labels}
+    shown = {key: _text(labels[key]) for key in differing if key in labels}
     is_study = {"train", ABLATION} & set(labels)
     return ", ".join(shown.values() if is_study else (f"{key}={value}" for key, value in shown.items())) or "all"
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     return value if isinstance(value, str) else str(value).replace("'", "")
 
 

@@ -35,7 +35,7 @@ _UP_S = 60.0
 
 
 class Watcher(Protocol):
-    """Whoever looks on while trials run."""
+    """Shows trials as they run."""
 
     def changed(self, run: Path, what: int | Literal["started"]) -> None:
         """A trial started, or ended with this exit code."""
@@ -199,7 +199,7 @@ def _summed_up(folder: Path) -> dict[str, Any]:
 
 
 def incomplete_error(folder: Path, why: Mapping[str, str], total: int, again: str) -> SweepError:
-    """The error for a sweep of which some trials are not complete; which and why was said before."""
+    """The error for a sweep of which some trials are not complete; which and why was printed before."""
     return SweepError(
         f"{len(why)} of {counted(total, 'trial')} {is_or_are(len(why))} incomplete", where=str(folder), hint=again
     )

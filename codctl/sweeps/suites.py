@@ -90,7 +90,7 @@ def _home_key(trial: Trial) -> str:
 
 
 def _placed(problem: Problem, suite: Suite) -> Problem:
-    """An override of a suite stands in the study file."""
+    """Where an override of a suite was written, if that is the study file."""
     for override in suite.overrides:
         if override.place and problem.where == f"override {override.text}":
             return Problem(problem.message, override.place, problem.hint)

@@ -1,4 +1,4 @@
-"""How the trials of a sweep stand: one answer for its page and table, for what is left to do, and for `status`."""
+"""The status of a sweep's trials, the same for its page and table, its trackers, `status`, and what is left to do."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _WRONG = ("failed", "died", "unreadable")
 
 @dataclass(frozen=True)
 class TrialState:
-    """One trial of a sweep, as it stands now.
+    """One trial of a sweep and its status.
 
     Attributes:
         entry: Of sweep.json: its name, labels, digest, overrides and suites.
         folder: Its run directory, there or not.
         status: Of its run.
         message: What is wrong with it, or why its last attempt failed.
-        lacks: Names of the suites that it still has to play.
+        lacks: Names of the suites without a result.
         verdict: complete (nothing to do), run, alive (in progress), failed (waits for --retry-failed).
     """
 
@@ -54,7 +54,7 @@ class TrialState:
 
     @property
     def labels(self) -> Mapping[str, Any]:
-        """Where it stands on the axes."""
+        """Its values of the axes."""
         return self.entry["labels"]
 
     @property
