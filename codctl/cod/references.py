@@ -40,6 +40,15 @@ def references(families: Iterable[Family]) -> list[str]:
     return [name for name in CEILINGS if all(name in policies for policies in known)]
 
 
+def demonstrates(family: Family) -> bool:
+    """Whether it has a policy that shows a model what to write."""
+    try:
+        family.policy("demonstrator")
+    except Exception:  # noqa: BLE001 - a family of a plug-in may raise anything
+        return False
+    return True
+
+
 def usual_policy(families: Iterable[Family]) -> str:
     """The policy that plays most as a model would, of those that all of these families have."""
     return next(iter(references(families)), "random")

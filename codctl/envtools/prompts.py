@@ -10,7 +10,7 @@ from typing import Any
 
 from codctl.cod.conversation import ByteChat
 from codctl.cod.prompts import Message, solve_messages, update_system
-from codctl.cod.references import UNBOUNDED, usual_policy
+from codctl.cod.references import UNBOUNDED, demonstrates, usual_policy
 from codctl.cod.rollout import Player, RolloutSettings
 from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.trajectory import EpisodeRecord, Trajectory
@@ -110,7 +110,7 @@ def write_page(page: Path, text: str) -> None:
 def _game(family: Family, preset: str, variant: str, settings: RolloutSettings) -> tuple[Pack, Trajectory]:
     """A short game that shows something: the first task takes a few turns, and the update writes facts."""
     chat = ByteChat()
-    name = "demonstrator" if _demonstrates(family) else usual_policy([family])
+    name = "demonstrator" if demonstrates(family) else usual_policy([family])
     policy = EachFamily(name, keep_fact=1.0, wrong_fact=0.0)
     player = Player(ScriptedAgent(policy, chat), chat, settings, _SEED)
     found: list[tuple[Pack, Trajectory]] = []
@@ -122,14 +122,6 @@ def _game(family: Family, preset: str, variant: str, settings: RolloutSettings) 
             return pack, trajectory
         found.append((pack, trajectory))
     return min(found, key=lambda game: game[1].episodes[0].turns)
-
-
-def _demonstrates(family: Family) -> bool:
-    try:
-        family.policy("demonstrator")
-    except Exception:  # noqa: BLE001 - a family of a plug-in may raise anything
-        return False
-    return True
 
 
 def _solve(pack: Pack, record: EpisodeRecord, settings: RolloutSettings) -> list[Message]:

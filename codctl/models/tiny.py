@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from codctl.cod.context import END, START
 from codctl.cod.conversation import ByteChat
 from codctl.cod.mixture import Mixture
+from codctl.cod.references import demonstrates, usual_policy
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.config.schema import BuildConfig, WorldConfig
+from codctl.envs.registry import get_family
 from codctl.models.architectures import of_build
 from codctl.models.random_init import config_of_shape
 from codctl.seeds import derive_seed
@@ -97,10 +99,12 @@ def build_model(build: BuildConfig, vocab: int, tokenizer: Any, seed: int) -> Qw
 
 
 def rendered_corpus(world: WorldConfig, packs: int = 100) -> Iterator[str]:
-    """Texts that a model of this recipe will read and write, from demonstrations on packs of their own split."""
+    """Texts that a model of this recipe will read and write, from packs of their own split that are played for it."""
     chat = ByteChat()
     settings = RolloutSettings(world.rendering, solve_tokens=10**6, update_tokens=10**6)
-    player = Player(ScriptedAgent(EachFamily("demonstrator"), chat), chat, settings, seed=0)
+    families = [get_family(part.family) for part in world.parts]
+    policy = "demonstrator" if all(map(demonstrates, families)) else usual_policy(families)
+    player = Player(ScriptedAgent(EachFamily(policy), chat), chat, settings, seed=0)
     drawn = Mixture.of(world).packs("demonstration", 1, 0, packs * len(world.parts))
     for pack, trajectory in zip(drawn, asyncio.run(play_all(player, drawn, 1)), strict=True):
         slot = pack.slots[0]

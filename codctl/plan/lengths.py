@@ -9,13 +9,12 @@ from pathlib import Path
 
 from codctl.cod.conversation import ByteChat, TemplateChat
 from codctl.cod.mixture import Mixture
-from codctl.cod.references import usual_policy
+from codctl.cod.references import demonstrates, usual_policy
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.trajectory import EpisodeRecord, Kind
 from codctl.config.schema import Config, WorldConfig
 from codctl.envs.registry import get_family
-from codctl.errors import CodctlError
 from codctl.models import hub
 from codctl.models.models import load_chat
 
@@ -116,8 +115,9 @@ def measure(config: Config, context: int) -> Lengths:
     """
     world = config.world
     chat, per_token, counted = _chat(config)
-    is_shown = config.warm_start.enabled and all(_demonstrates(part.family) for part in world.parts)
-    policy = "demonstrator" if is_shown else usual_policy(get_family(part.family) for part in world.parts)
+    families = [get_family(part.family) for part in world.parts]
+    is_shown = config.warm_start.enabled and all(map(demonstrates, families))
+    policy = "demonstrator" if is_shown else usual_policy(families)
     packs, turns, episodes = _play(world, config.seed, policy, chat)
     count = _Counter(config, chat, per_token, is_like_policy=is_shown)
     rows = [min(count.prompt(episode) + count.reply(episode), context) for episode in episodes]
@@ -157,14 +157,6 @@ def _chat(config: Config) -> tuple[ByteChat | TemplateChat, float, str]:
 @lru_cache(maxsize=8)
 def _chat_of(folder: Path) -> TemplateChat:
     return load_chat(folder)
-
-
-def _demonstrates(family: str) -> bool:
-    try:
-        get_family(family).policy("demonstrator")
-    except (CodctlError, NotImplementedError):
-        return False
-    return True
 
 
 _BYTES = ByteChat()

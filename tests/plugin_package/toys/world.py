@@ -1,0 +1,68 @@
+"""family=buttons: two buttons, one of which works; the panel is far away, and there is no reference to compare with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from codctl.envs.base import Episode, Family, HintScore, Policy, PolicyView, Rendering, Step
+
+SIDES = ("left", "right")
+
+
+class Push(Episode):
+    def __init__(self, works: str) -> None:
+        super().__init__(max_turns=1)
+        self.works, self.pushed, self.observation = works, "none", "left or right ?"
+
+    async def act(self, action: str) -> Step:
+        await asyncio.sleep(0.001)
+        if action not in SIDES:
+            return self.fail(f"{action[:20]!r} is no button")
+        self.turns, self.pushed = 1, action
+        return self.end(float(action == self.works), "light" if action == self.works else "dark")
+
+    def transcript(self) -> str:
+        return self.pushed
+
+
+class Chance(Policy):
+    def solve(self, view: PolicyView, rng: Random) -> str:
+        return f"<answer> {rng.choice(SIDES)} </answer>"
+
+    def update(self, view: PolicyView, rng: Random) -> str:
+        return view.slot.family.truth(view.world, view.rendering)
+
+
+class Buttons(Family):
+    name, title, presets, policies = "buttons", "Buttons: one of two works", ("usual",), ("random",)
+
+    def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[str, tuple[None, ...]]:
+        return rng.choice(SIDES), (None,) * length
+
+    def begin(self, world: str, task: Any, rendering: Rendering) -> Push:
+        return Push(world)
+
+    def redraw(self, world: str, rng: Random) -> str:
+        return SIDES[1 - SIDES.index(world)]
+
+    def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
+        return f"buttons hints {hints or 'none'}"
+
+    def facts(self, world: str) -> int:
+        return 1
+
+    def truth(self, world: str, rendering: Rendering) -> str:
+        return f"works {world}"
+
+    def partial_truth(self, world: str, rendering: Rendering, rng: Random) -> str:
+        return self.truth(world, rendering)
+
+    def score_context(self, world: str, hints: str, seen: Sequence[Episode]) -> HintScore:
+        claimed = {side for side in SIDES if f"works {side}" in hints}
+        return HintScore.of(claimed, claimed & {world}, {world}, {world} if seen else set())
+
+    def policy(self, name: str, **options: float) -> Policy:
+        return Chance()

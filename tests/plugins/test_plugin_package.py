@@ -1,0 +1,109 @@
+"""A package outside the tree, installed by pip, adds one of each thing; one run and one evaluation use them all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "plugin_package"
+MOST_LINES = 50
+RECIPE = """\
+name: toy
+world: {{family: buttons, preset: usual, rendering: compact, length: 3}}
+model: {{build: {{layers: 1, width: 16, heads: 2, kv_heads: 2, ffn: 32, vocab: 300}}}}
+sampling: {{solve_tokens: 8, update_tokens: 12}}
+warm_start: {{packs: 60, epochs: 4, batch_rows: 16, lr: 2e-2}}
+train:
+  steps: 2
+  packs: 2
+  rollouts: 4
+  lr: 1e-3
+  credit: {{returns: own_reward}}
+  loss: {{kind: reinforce, options: {{scale: 0.5}}}}
+engine: {{kind: toy, options: {{url: "{url}"}}}}
+evaluation: {{packs: 2, arms: [own, lie], long_length: 0}}
+tracking: {{mlflow: false, sinks: [lines], options: {{lines: {{file: numbers.txt}}}}}}
+runtime: {{threads: 1, progress_s: 1}}
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which pip installed the package, built from a copy: building leaves files behind."""
+    source, site = tmp_path_factory.mktemp("source") / "toys", tmp_path_factory.mktemp("site")
+    shutil.copytree(PACKAGE, source, ignore=shutil.ignore_patterns("__pycache__"))
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    offline = ["--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, *offline, "--target", str(site), str(source)], check=True, capture_output=True, timeout=300)
+    return site
+
+
+@pytest.fixture
+def server() -> Iterator[Any]:
+    """The toy engine's server, which knows nothing of codctl."""
+    module = ModuleType("toys_server")
+    exec(compile((PACKAGE / "toys" / "server.py").read_text(), "server.py", "exec"), vars(module))
+    made = module.Server()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+@pytest.fixture
+def codctl(site: Path, tmp_path: Path) -> Any:
+    env = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1", "XDG_STATE_HOME": str(tmp_path / "state")}
+
+    def call(*argv: str) -> dict[str, Any]:
+        command = [sys.executable, "-m", "codctl.cli.main", *argv, "--json"]
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)["result"]
+        return found
+
+    return call
+
+
+def test_each_is_short() -> None:
+    for path in sorted((PACKAGE / "toys").glob("*.py")):
+        lines = [line for line in path.read_text().splitlines() if line.strip()]
+        assert len(lines) < MOST_LINES, path
+
+
+def test_a_run_and_an_evaluation_use_all_of_them(codctl: Any, server: Any, tmp_path: Path) -> None:
+    (tmp_path / "toy.yaml").write_text(RECIPE.format(url=server.url))
+    started = codctl("train", "toy.yaml", "--on", "here")
+    assert started["launcher"] == "here", started
+    run = tmp_path / "runs" / "toy"
+    while (status := codctl("status", "toy")["runs"][0])["status"] in ("queued", "starting", "running"):
+        time.sleep(0.2)
+    assert status["status"] == "finished", (status, (run / "attempts/001/log.txt").read_text())
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = [record["metrics"] for record in metrics if record["phase"] == "train"]
+    assert any(step["grad_norm"] > 0 for step in steps)
+    assert server.asked.count("weights") >= 3  # at the start, and after each step
+    lines = (run / "numbers.txt").read_text().splitlines()
+    assert f"2 train/loss {steps[1]['loss']:g}" in lines
+    assert lines[-1] == "finished"
+    arms = codctl("train", "toy.yaml")["metrics"]["after"]
+    assert set(arms) == {"own", "lie"}
+
+    found = codctl("eval", "--run", "toy", "strategy=twice", "arms=[own,lie]", "packs=2", "length=4")
+    assert (found["parts"][0]["strategy"], set(found["parts"][0]["arms"])) == ("twice", {"own", "lie"})
+    assert found["parts"][0]["ceilings"] == {}  # buttons have no references
+
+
+def test_what_there_is_can_be_seen(codctl: Any) -> None:
+    [family] = [family for family in codctl("env", "list")["families"] if family["name"] == "buttons"]
+    assert family["policies"] == ["random"]
+    assert codctl("env", "ceilings", "buttons", "--packs", "10")["curves"] == []
+    assert codctl("env", "prompts", "buttons")["prompts"]
