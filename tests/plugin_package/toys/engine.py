@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import httpx
-from codctl.engines.provider import EngineProvider, OpenEngine, Opening
 
 from codctl.cod.engine import EngineError, Generation, RequestTag, Sampling, Weights
 from codctl.config.schema import Section
+from codctl.engines.provider import EngineProvider, OpenEngine, Opening
 
 
 class Options(Section):
@@ -47,4 +47,4 @@ class Toy(EngineProvider):
     title, options = "the toy server", Options
 
     def open(self, opening: Opening) -> ToyEngine:
-        return ToyEngine(self.read_options(opening.config).url, str(opening.folder))
+        return ToyEngine(self.read_options(opening.config).url, str(opening.folder.absolute()))
