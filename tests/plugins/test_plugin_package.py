@@ -99,7 +99,7 @@ def test_a_run_and_an_evaluation_use_all_of_them(codctl: Any, server: Any, tmp_p
 
     found = codctl("eval", "--run", "toy", "strategy=twice", "arms=[own,lie]", "packs=2", "length=4")
     assert (found["parts"][0]["strategy"], set(found["parts"][0]["arms"])) == ("twice", {"own", "lie"})
-    assert found["parts"][0]["ceilings"] == {}  # buttons have no references
+    assert found["parts"][0]["ceiling_curves"] == {}  # buttons have no references
 
 
 def test_what_there_is_can_be_seen(codctl: Any) -> None:
