@@ -3,7 +3,7 @@ r"""Text of others (models, servers, files, jobs), shown and never obeyed. Stdli
 A terminal obeys escape sequences and control characters, a terminal and a browser reorder text at bidirectional
 controls, and characters without a width hide in a name. `visible` writes each as Python would: `\x1b`, `\u202e`.
 Everything that codctl prints, logs or puts on a page goes through it at the exit: the streams of `codctl.startup`,
-`codctl.cli._output`, `codctl.log.Lines` and `codctl.report.environment`.
+`codctl.cli._output`, `codctl.log.Lines` and `codctl.report.template`.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ PRINTERS = {
     "typer.echo": {},
     "typer.secho": {},
     "logging.Formatter": {"log.py"},
-    ".get_template": {"report/environment.py"},
+    ".get_template": {"report/template.py"},
     ".from_markup": {},
     ".from_ansi": {"cli/_rich.py"},
     "Text": {"cli/_rich.py"},

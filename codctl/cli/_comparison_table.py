@@ -27,7 +27,7 @@ def text(result: Comparison) -> str:
 
 def _part(part: ComparedPart, letters: list[str]) -> str:
     from codctl.report.comparison_page import rows_of
-    from codctl.report.learning import evenly
+    from codctl.report.curves import evenly
 
     places = evenly(list(part.positions), _WIDEST)
     played = ", ".join(f"{letter} {count}" for letter, count in zip(letters, part.played, strict=True))

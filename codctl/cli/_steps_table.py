@@ -21,7 +21,7 @@ def text(result: StepsResult) -> str:
 
 
 def _part(suite: str, part: StepsPart, *, alone: bool) -> str:
-    from codctl.report.learning import evenly
+    from codctl.report.curves import evenly
 
     head = suite if alone else part.evaluation
     packs = counted(part.packs, "pack")

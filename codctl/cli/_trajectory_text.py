@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from codctl.cli import _output
 from codctl.quantities import counted, number, position, share
-from codctl.report.words import difference
+from codctl.report.story import difference
 from codctl.results.trajectory_file import TRAINING
 from codctl.results.transcript import Turn
 

@@ -98,14 +98,13 @@ def compare(
     from codctl.cli._comparison_table import text
     from codctl.errors import UsageError
     from codctl.evaluate.compare_evaluations import compare_stored
-    from codctl.runs.eval_result import to_json
     from codctl.runs.evaluations import find_evaluation
 
     found = list({one.path: one for one in (find_evaluation(runs_dir, name) for name in names)}.values())
     if len(found) < 2:
         raise UsageError("comparing takes two evaluations or more", hint=f"codctl evals compare {names[0]} OTHER")
     result = compare_stored(found, runs_dir, ["codctl", *sys.argv[1:]], out)
-    _output.result("evals compare", to_json(result), text(result), as_json=as_json)
+    _output.result("evals compare", result.to_json(), text(result), as_json=as_json)
     if opens:
         open_page(Path(result.report))
 

@@ -192,7 +192,7 @@ def _page(
     as_json: bool,
 ) -> None:
     """Write the page; of a run with all that is stored of it unless a source is named."""
-    from codctl.report.trajectory_page import write_page
+    from codctl.report.trajectories_page import write_page
 
     chosen = [found.source(source, step)] if source is not None or step is not None else list(found.sources)
     written = write_page(found, chosen, wanted, path or found.folder / "view.html")

@@ -4,24 +4,87 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any
 
 from codctl.cod.arms import arm_class, play_order
+from codctl.cod.context import Revision
 from codctl.cod.references import cheapest_rendering, reference_player, references
-from codctl.cod.rollout import Player
+from codctl.cod.rollout import Hints, Player
 from codctl.cod.strategies import draw_pack, strategy_of
 from codctl.config.evalspec import EvalSpec
-from codctl.envs.base import Pack
+from codctl.envs.base import Episode, Pack
 from codctl.envs.registry import get_family
-from codctl.evaluate.tally import CountedHints, Report, Tally
 from codctl.evaluate.watched import Watch
 from codctl.results.journal import Journal, MemoryJournal, Record, Unit
-from codctl.results.rows import row_of
+from codctl.results.rows import Row, row_of
 from codctl.results.summary import Summary, summarise
-from codctl.results.transcript import packed, transcribe
-from codctl.results.walkthrough import CANDIDATES, tell
+from codctl.results.transcript import CANDIDATES, packed, tell, transcribe
+
+Report = Callable[[str, int, int, dict[str, float]], None]
+_SHOWN = 8  # positions
+
+
+@dataclass
+class Tally:
+    """Counts tasks and keeps the newest means of each arm.
+
+    Attributes:
+        report: Called with the arm, tasks done, tasks in all, and the means.
+        total: Tasks in all.
+        done: Tasks done.
+    """
+
+    report: Report
+    total: int = 0
+    done: int = 0
+    _sums: dict[str, dict[int, list[float]]] = field(default_factory=dict)  # arm → position → sum and count
+    _read: dict[str, list[bool]] = field(default_factory=dict)  # arm → of each task, whether its replies could be read
+
+    def announce(self) -> None:
+        """Say how far it is before anything more is played."""
+        self.report("", self.done, self.total, {})
+
+    def task_is_done(self, arm: str) -> None:
+        self.done += 1
+        self.report(arm, self.done, self.total, self._means(arm))
+
+    def trajectory_is_done(self, arm: str, rows: Sequence[Row], *, is_reference: bool) -> None:
+        """Its last task is done. A reference policy is not whom one watches: its success is not shown."""
+        for row in rows if not is_reference else ():
+            self._read.setdefault(arm, []).append(not row.format_error)
+            if row.success is not None:
+                mean = self._sums.setdefault(arm, {}).setdefault(row.position, [0.0, 0.0])
+                mean[0] += row.success
+                mean[1] += 1
+        self.task_is_done(arm)
+
+    def _means(self, arm: str) -> dict[str, float]:
+        sums, read = self._sums.get(arm, {}), self._read.get(arm, [])
+        positions = sorted(sums)
+        shown = positions[:: max(1, -(-len(positions) // _SHOWN))]
+        means = {f"success/position_{p}": sums[p][0] / sums[p][1] for p in shown}
+        return means | ({"unreadable": 1 - sum(read) / len(read)} if read else {})
+
+
+@dataclass(frozen=True)
+class CountedHints:
+    """The hints of an arm. That they are asked for at a position says that the task before it is done."""
+
+    hints: Hints
+    tally: Tally
+    arm: str
+
+    @property
+    def updates(self) -> bool:
+        return self.hints.updates
+
+    def at(self, pack: Pack, position: int, own: Revision, past: Sequence[Episode]) -> str:
+        if position:
+            self.tally.task_is_done(self.arm)
+        return self.hints.at(pack, position, own, past)
+
 
 AT_ONCE = 512  # trajectories that are alive together, and packs that are in memory
 STORED_PACKS = 1000  # as `tracking.trajectory_packs`

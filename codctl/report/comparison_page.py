@@ -10,7 +10,7 @@ from codctl import quantities
 from codctl.quantities import counted
 from codctl.report.chart import Chart, Look
 from codctl.report.curves import SUCCESS, chart, line, name_of
-from codctl.report.environment import fill
+from codctl.report.template import fill
 from codctl.results.comparison import ComparedArm, ComparedPart, Comparison, Side
 
 _LOOKS = (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from codctl.errors import UsageError
 from codctl.files import atomic
-from codctl.report import curves, worlds
+from codctl.report import curves, run_page
 from codctl.report.chart import MOST_BANDS, Chart, Look, Series
 from codctl.report.source import Source, load
 from codctl.runs.directory import RunDirectory
@@ -70,7 +70,7 @@ def write_figures(run: RunDirectory, folder: Path) -> list[Drawn]:
 
 def _charts(source: Source) -> Iterator[tuple[str, Chart, str]]:
     """Name, chart and subtitle."""
-    found = worlds.of(source)
+    found = run_page.families_of(source)
     for world in found:
         evaluations = world.evaluations
         family, several = evaluations.world.family, len(found) > 1

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from codctl.files import reader
 from codctl.files.seal import COMPLETE, why_not_sealed
 from codctl.quantities import counted
-from codctl.results import look, replies
+from codctl.results import replies
+from codctl.results.outcomes import LOOK, look_sentence
 from codctl.runs import eval_result
 from codctl.runs.directory import RunDirectory
 from codctl.runs.eval_result import EvalResult, PartResult, Walkthrough
@@ -76,8 +77,8 @@ class Source:
     @property
     def look(self) -> str:
         """What a look at the model before CoD-Train has shown; empty without one."""
-        records = self.phase(look.PHASE)
-        return look.sentence(records[-1]["metrics"], self.config.sampling) if records else ""
+        records = self.phase(LOOK)
+        return look_sentence(records[-1]["metrics"], self.config.sampling) if records else ""
 
     def phase(self, name: str) -> list[dict[str, Any]]:
         return [record for record in self.records if record["phase"] == name]

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from codctl.cod.strategies import of_result
 from codctl.quantities import counted, position
 from codctl.quantities import signed_points as signed
-from codctl.report import story, suite_answer
+from codctl.report import story
 from codctl.report.chart import Chart
-from codctl.report.costs import duration
 from codctl.report.curves import Place, of_part
-from codctl.report.environment import fill
-from codctl.report.top import Top, top
+from codctl.report.findings import headline
+from codctl.report.template import Top, duration, fill, top
 from codctl.results import outcomes, replies
 from codctl.results.statistics import FEW_PACKS
 from codctl.runs.eval_result import Estimate, EvalResult, Gain, Measured, PartResult, Usage, Walkthrough
@@ -62,7 +61,7 @@ def render(result: EvalResult, told: Mapping[str, Walkthrough]) -> str:
         "parts": [_section(f"p{number}", part, told.get(part.name)) for number, part in enumerate(result.parts)],
         "command": shlex.join(result.command),
         "facts": _facts(result),
-        "headline": suite_answer.headline(result),
+        "headline": headline(result),
         "top": _top(result),
     }
     return fill("suite.html", content)

@@ -6,17 +6,22 @@ import base64
 import gzip
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from codctl.envs.registry import families
+from codctl.errors import UsageError
+from codctl.files import atomic
 from codctl.outcomes import ANSWER_PROBLEMS, FAULTS, PLAYED, UPDATE_PROBLEMS
-from codctl.report.environment import fill
+from codctl.report.template import fill
+from codctl.report.trajectory_sources import Found, Source
+from codctl.results.selection import Selection
 from codctl.results.trajectory_file import Transcript
 from codctl.results.transcript import EpisodeTranscript, Turn
 from codctl.visible import visible
@@ -147,3 +152,59 @@ def _outcome_words(names: Iterable[str]) -> dict[str, str]:
 @cache
 def _file(name: str) -> str:
     return resources.files("codctl.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Written:
+    """A page.
+
+    Attributes:
+        path: The page.
+        shown: Trajectories on it.
+        total: Trajectories that are selected.
+        note: Why it does not show all of them.
+    """
+
+    path: Path
+    shown: int
+    total: int
+    note: str
+
+
+def write_page(found: Found, sources: Sequence[Source], wanted: Selection, path: Path) -> Written:
+    """Write a self-contained page with the selected trajectories.
+
+    Args:
+        found: What it is about.
+        sources: Whose trajectories.
+        wanted: Which of them.
+        path: Of the page.
+
+    Raises:
+        UsageError: Nothing is selected.
+        StageError: The page cannot be written.
+    """
+    selected = list(_selected(sources, wanted))
+    if not selected:
+        raise UsageError("no trajectory is selected", where=str(found.folder), hint=f"codctl view {found.name}")
+    page = render(found.title, selected)
+    with atomic.storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(path, page.html)
+    return Written(path, page.shown, len(selected), page.note)
+
+
+def _selected(sources: Sequence[Source], wanted: Selection) -> Iterator[Shown]:
+    """A name that only some of the sources know selects nothing of the others; one that none knows is refused."""
+    problem: UsageError | None = None
+    is_known = False
+    for source in sources:
+        try:
+            chosen = wanted.of(list(source.read()))
+        except UsageError as error:
+            problem = error
+            continue
+        is_known = True
+        yield from (Shown(source.name, source.step, one.transcript) for one in chosen)
+    if problem and not is_known:
+        raise problem

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from codctl.cod.strategies import of_result
 from codctl.errors import UsageError
 from codctl.results.statistics import Estimates, Floats, differences, shares
-from codctl.runs.eval_result import Curve, Estimate, PartHead, PartResult, Point, Subject
+from codctl.runs.eval_result import Curve, Estimate, PartHead, PartResult, Point, Subject, to_json
 
 # How a model is sampled may differ, and is said.
 _SAMPLING = ("rendering", "temperature", "solve_tokens", "update_tokens", "suggested_tokens", "answers", "seeds")
@@ -101,6 +102,12 @@ class Comparison:
     report: str
     command: tuple[str, ...]
     codctl_version: str
+
+    def to_json(self) -> dict[str, Any]:
+        body = to_json(self)
+        for shown, model in zip(body["models"], self.models, strict=True):
+            shown["subject"] = to_json(model.subject)
+        return body
 
 
 def compare(played: Sequence[Compared]) -> tuple[ComparedPart, ...]:

@@ -1,9 +1,9 @@
-"""How the episodes of an evaluation ended: counted by arm and position, in tables and in a sentence that says why."""
+"""How episodes ended: counted by arm and position, in tables and in a sentence that says why."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -17,7 +17,7 @@ from codctl.outcomes import (
     UPDATE_OUTCOMES,
     UPDATE_PROBLEMS,
 )
-from codctl.quantities import counted, position
+from codctl.quantities import counted, position, share
 from codctl.results.rows import ArmRow
 from codctl.runs.eval_result import OutcomeCount, PartResult
 
@@ -243,3 +243,43 @@ def _lost(part: PartResult, counts: Counter[str]) -> str:
     words = labels(part)
     ended = [(kind, n) for kind, n in counts.most_common() if kind != "solved"][:_KINDS]
     return ", ".join(f"{counted(n, 'task')}: {words.get(kind, kind)}" for kind, n in ended)
+
+
+LOOK = "look"  # the phase in metrics.jsonl of a look at the model before CoD-Train
+_LOOKED_AT: dict[Episode, str] = {"solve": "solve episodes", "update": "updates"}
+
+
+def look_sentence(metrics: Mapping[str, float], limits: TokenLimits) -> str:
+    """How many replies could be read, what the others did, and the success by position.
+
+    Args:
+        metrics: As the look has logged them.
+        limits: Of replies.
+    """
+    counts = {episode: _look_counts(metrics, episode) for episode in _LOOKED_AT}
+    read, why = [], []
+    for episode, words in _LOOKED_AT.items():
+        if total := counts[episode].total():
+            bad = unreadable(counts[episode])
+            read.append(f"{total - bad.total()} of {total} {words}")
+            if bad:
+                why.append(f"of the {words}, {did(limits, episode, counts[episode])}")
+    success = [metrics[name] for place in range(len(metrics)) if (name := f"success/position_{place}") in metrics]
+    reasons = f" ({'; '.join(why)})" if why else ""
+    return f"{' and '.join(read)} could be read{reasons}; success {' '.join(map(share, success))}"
+
+
+def worst_look(metrics: Mapping[str, float]) -> tuple[str, float]:
+    """The kind of episode of which the largest share could not be read, and that share."""
+    shares = {}
+    for episode, words in _LOOKED_AT.items():
+        counts = _look_counts(metrics, episode)
+        shares[words] = unreadable(counts).total() / max(counts.total(), 1)
+    words = max(shares, key=lambda one: shares[one])
+    return words, shares[words]
+
+
+def _look_counts(metrics: Mapping[str, float], episode: str) -> Counter[str]:
+    prefix, of = f"outcome/{episode}/", metrics.get(f"episodes/{episode}", 0)
+    found = {name.removeprefix(prefix): round(of * value) for name, value in metrics.items() if name.startswith(prefix)}
+    return Counter({outcome: n for outcome, n in found.items() if n})

@@ -15,7 +15,7 @@ from codctl.results import outcomes, replies
 from codctl.results.journal import Journal, Unit
 from codctl.results.rows import ArmRow, Row
 from codctl.results.statistics import Estimates, Floats, differences, shares
-from codctl.results.walkthrough import CANDIDATES, typical
+from codctl.results.transcript import CANDIDATES, typical
 from codctl.runs.eval_result import (
     ArmResult,
     AttemptCurve,

@@ -8,10 +8,8 @@ from typing import Any
 from codctl.quantities import points as whole
 from codctl.quantities import position
 from codctl.quantities import signed_points as signed
-from codctl.report.costs import duration
-from codctl.report.environment import fill
 from codctl.report.heat_map import HeatMap
-from codctl.report.top import top
+from codctl.report.template import duration, fill, top
 from codctl.sweeps import charts
 from codctl.sweeps.charts import by_seed, incomplete
 from codctl.sweeps.findings import CLAIMS, claim

@@ -24,7 +24,8 @@ from codctl.learner.group import LearnerGroup, Starter, open_group
 from codctl.models.models import load_chat, load_tokenizer
 from codctl.plan.placement import place
 from codctl.quantities import counted
-from codctl.results import look, trajectory_file
+from codctl.results import trajectory_file
+from codctl.results.outcomes import LOOK
 from codctl.runs import signals
 from codctl.runs.directory import RunDirectory
 from codctl.runs.extension import final_step
@@ -288,9 +289,9 @@ class Training:
         packs = self._mixture.packs("validation", 0, 0, config.health.look.packs)
         if config.health.look.action == "off" or not packs:
             return
-        known = self._tracker.records(look.PHASE)
+        known = self._tracker.records(LOOK)
         if not known:
-            player = replace(self._player, seed=derive_seed(config.seed, look.PHASE))
+            player = replace(self._player, seed=derive_seed(config.seed, LOOK))
 
             async def play() -> list[Trajectory] | None:
                 await self._sampler.use(0, learned=0, keep=self._version_for(1))
@@ -301,8 +302,8 @@ class Training:
             episodes = [e for t in played for e in t.episodes]
             refuse_if_engine_is_broken(episodes, 0)
             self._keep("validation", 0, packs, played)
-            self._tracker.log(0, look.PHASE, {**by_position(self._mixture, played), **look_metrics(config, episodes)})
-            known = self._tracker.records(look.PHASE)
+            self._tracker.log(0, LOOK, {**by_position(self._mixture, played), **look_metrics(config, episodes)})
+            known = self._tracker.records(LOOK)
         judge_look(config, known[-1]["metrics"], self._progress.message)
 
     def _validate(self, step: int) -> None:

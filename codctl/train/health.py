@@ -30,7 +30,7 @@ from typing import Literal
 from codctl.config.schema import Config
 from codctl.errors import StageError
 from codctl.quantities import percent
-from codctl.results import look
+from codctl.results.outcomes import look_sentence, worst_look
 
 Action = Literal["go", "warn", "skip", "stop"]
 
@@ -254,8 +254,8 @@ def judge_look(config: Config, metrics: Mapping[str, float], say: Callable[[str]
         StageError: `health.look` says stop: too little could be read.
     """
     gate, limits = config.health.look, config.sampling
-    say(f"a look at the model before CoD-Train: {look.sentence(metrics, limits)}")
-    words, share = look.worst(metrics)
+    say(f"a look at the model before CoD-Train: {look_sentence(metrics, limits)}")
+    words, share = worst_look(metrics)
     if share <= gate.limit:
         return
     found = f"{percent(share)} of the {words} could not be read"

@@ -14,7 +14,7 @@ from codctl.config.freeze import digest
 from codctl.config.schema import Config
 from codctl.models import hub
 from codctl.quantities import counted, percent, share
-from codctl.report.effects import ordinal
+from codctl.report.findings import ordinal
 
 _PAPER = "[arXiv 2606.20002](https://arxiv.org/abs/2606.20002)"
 _POSITION = re.compile(r"(?:(?P<family>\w+)/)?(?P<measure>success|hint_correctness)/position_(?P<position>\d+)")

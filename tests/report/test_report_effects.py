@@ -7,7 +7,7 @@ import random
 import pytest
 
 from codctl.config.evalspec import EvalSpec
-from codctl.report.effects import details, effect_of, headline
+from codctl.report.findings import details, effect_of, headline_of_part
 from codctl.results.journal import MemoryJournal, Record, Unit
 from codctl.results.summary import summarise
 from codctl.runs.eval_result import PartResult
@@ -39,14 +39,14 @@ RISING = [0.45, 0.8, 0.85, 0.9]
         ({"own": RISING}, "It learns within unknown worlds: "),
         ({"own": RISING, "none": RISING}, "It improves within unknown worlds, but not because of its hints: "),
         ({"own": FLAT, "none": FLAT}, "No measurable learning within unknown worlds: "),
-        ({"own": RISING[::-1], "none": FLAT}, "No measurable learning within unknown worlds: "),
+        ({"own": RISING[::-1], "none": FLAT}, "It gets worse within unknown worlds: "),
     ],
 )
 def test_headline(arms: dict[str, list[float]], start: str) -> None:
-    effect = effect_of(_evaluation(arms))
-    assert effect is not None
-    assert headline(effect).startswith(start)
-    assert f"{100 * effect.last.mean:.0f}\xa0% of the fourth tasks solved" in headline(effect)
+    part = _evaluation(arms)
+    assert headline_of_part(part).startswith(start)
+    last = part.success("own")[-1].mean
+    assert f"{100 * last:.0f}\xa0% of the fourth tasks solved" in headline_of_part(part)
 
 
 def test_numbers() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codctl.report.words import difference
+from codctl.report.story import difference
 
 
 def _marked(old: str, new: str) -> str:

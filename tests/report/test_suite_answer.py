@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from codctl.report.suite_answer import headline
+from codctl.report.findings import headline
 from tests.results import made
 
 

@@ -18,7 +18,7 @@ from codctl.errors import BackendError, StageError
 from codctl.evaluate.runner import evaluate
 from codctl.evaluate.suite import refuse_unplayed
 from codctl.outcomes import FAULTS, UNREADABLE, ReplyFault
-from codctl.report.suite_answer import headline
+from codctl.report.findings import headline
 from codctl.results import replies
 from codctl.runs.eval_result import EvalResult, Quote
 from codctl.tracking.contents import points_of
