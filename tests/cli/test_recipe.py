@@ -27,6 +27,21 @@ def test_validate(cli, micro: str) -> None:
     assert result["digest"] not in outcome.out
 
 
+def test_explain_says_what_every_section_is_about(cli) -> None:
+    heads = [
+        line
+        for line in cli("recipe", "explain", "train").out.splitlines()
+        if line.startswith("train") and line.endswith(".")
+    ]
+    assert heads == [
+        "train: CoD-Train, the RL stage.",
+        "train.reward: Shaping of the solve reward.",
+        "train.credit: Returns and advantages.",
+        "train.loss: Policy loss.",
+    ]
+    assert cli("recipe", "explain", "health").out.startswith("health: Health gates")
+
+
 def test_explain_a_key_a_section_and_everything(cli) -> None:
     assert cli("recipe", "explain", "train.loss.clip").out == (
         "train.loss.clip\n"
