@@ -16,6 +16,8 @@ from codctl.quantities import counted, difference, position, share
 if TYPE_CHECKING:
     from codctl.train.rollout_store import CreditRow, CreditTable
 
+_FEW = 3  # hints at either end
+
 
 def credit(
     run: RunName,
@@ -40,9 +42,6 @@ def credit(
     table = read_credit(found.path, step=step, pack=pack)
     text = summary(table, run) if pack is None else in_full(table)
     _output.result("credit", table.as_dict(), text, as_json=as_json)
-
-
-_FEW = 3  # hints at either end
 
 
 def summary(table: CreditTable, run: str) -> str:

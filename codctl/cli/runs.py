@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List, show, compare and clean up runs.", cls=Group, no_args_is_help=True, rich_markup_mode=None)
 
+_KINDS = {
+    "leftover": "left half-written by a killed process",
+    "code": "code snapshot that no run uses",
+    "stage": "warm start that no run uses any more",
+    "checkpoints": "checkpoints of a finished run",
+    "old": "moved aside by --fresh",
+}
+
 
 @app.command("list", cls=Command)
 def list_(
@@ -154,15 +162,6 @@ def _agrees(as_json: bool) -> bool:
     if as_json or not sys.stdin.isatty():
         return False
     return (_output.ask('Delete all of this? Type "yes": ', _output.talk) or "").strip() == "yes"
-
-
-_KINDS = {
-    "leftover": "left half-written by a killed process",
-    "code": "code snapshot that no run uses",
-    "stage": "warm start that no run uses any more",
-    "checkpoints": "checkpoints of a finished run",
-    "old": "moved aside by --fresh",
-}
 
 
 def listed(entries: Sequence[dict[str, Any]]) -> str:

@@ -13,6 +13,13 @@ from urllib.parse import urlsplit, urlunsplit
 from codctl.errors import Problem
 
 _IN_TEXT = re.compile(r"(?<=://)[^/\s@]+@")
+_SECRET_NAME = re.compile(
+    r"(KEYS?|TOKENS?)(_|$)|(^|_)(PASS|PWD|PAT|DSN|AUTH|COOKIE)(_|$)|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL",
+    re.IGNORECASE,
+)
+_HARMLESS = {"PWD", "OLDPWD"}
+_SHORTEST = 8  # of a secret that is looked for: shorter ones turn up in texts by chance
+_HINT = "codctl and the jobs that it starts read secrets from the environment; a config holds none"
 
 
 def has_credentials(uri: str) -> bool:
@@ -29,15 +36,6 @@ def without_credentials(uri: str) -> str:
 def redacted(text: str) -> str:
     """Text without the user and password of any address in it."""
     return _IN_TEXT.sub("", text)
-
-
-_SECRET_NAME = re.compile(
-    r"(KEYS?|TOKENS?)(_|$)|(^|_)(PASS|PWD|PAT|DSN|AUTH|COOKIE)(_|$)|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL",
-    re.IGNORECASE,
-)
-_HARMLESS = {"PWD", "OLDPWD"}
-_SHORTEST = 8  # of a secret that is looked for: shorter ones turn up in texts by chance
-_HINT = "codctl and the jobs that it starts read secrets from the environment; a config holds none"
 
 
 class SecretError(Exception):

@@ -8,6 +8,8 @@ from codctl.config.schema import Config, TrainConfig
 
 BUILT_LR, ADAPTER_LR, FULL_LR = 2e-3, 2e-4, 2e-5
 
+_TOO_HIGH = 10.0  # times the default
+
 
 def is_pretrained(config: Config) -> bool:
     """Whether the training starts from weights that codctl did not make."""
@@ -21,9 +23,6 @@ def warm_start_lr(config: Config) -> float:
     if not is_pretrained(config):
         return BUILT_LR
     return ADAPTER_LR if config.model.lora.rank else FULL_LR
-
-
-_TOO_HIGH = 10.0  # times the default
 
 
 def lr_warning(config: Config) -> str:

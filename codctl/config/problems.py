@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _GONE = {"engine.transport": "vLLM is always reached over HTTP now"}
 _NUMBER_TYPES = ("int_type", "float_type", "bool_type")
 _NUMBER = re.compile(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?|true|false")
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -157,9 +158,6 @@ def _way_off(key: str) -> str:
     if section.startswith("health.") and name == "limit":
         return f"{section}.action=off"
     return f"{key}=null" if key == "train.grad_clip" else ""
-
-
-_Model = TypeVar("_Model", bound=BaseModel)
 
 
 @dataclass

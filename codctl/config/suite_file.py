@@ -19,6 +19,9 @@ from codctl.errors import Problem
 
 WORLD_KEYS = ("family", "preset", "variant")
 
+_COMMAND_LINE = "the command line"
+_LIST = "evaluations"
+
 
 class WorldChoice(Section):
     """One kind of world. What is left out, the subject's training or the family decides."""
@@ -74,10 +77,6 @@ class SuiteSpec:
     description: str
     entries: tuple[EntrySpec, ...]
     overridden: frozenset[str] = frozenset()
-
-
-_COMMAND_LINE = "the command line"
-_LIST = "evaluations"
 
 
 def load_suite(path: Path, shown: str, overrides: Sequence[str] = ()) -> SuiteSpec:

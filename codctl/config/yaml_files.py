@@ -15,6 +15,12 @@ from codctl.errors import Problem
 
 # What YAML takes for a number in base 60 or 8, and people for a time, an account or a number with a leading zero.
 _MISREAD = re.compile(r"[-+]?([1-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?|0[0-9_]+)")
+MOST_CHARACTERS = 1_000_000
+MOST_VALUES = 50_000  # with every alias and interpolation replaced by what it stands for
+DEEPEST = 50
+MOST_DIGITS = 100
+_NUMBER = re.compile(r"[-+]?\.?[0-9][-+.0-9A-Fa-fxob_:]*")
+_INTERPOLATION = re.compile(r"\$\{([^${}]*)\}")
 
 
 @dataclass(frozen=True)
@@ -118,15 +124,6 @@ def _collect(node: Any, prefix: str, lines: dict[str, int], texts: dict[str, str
         key = f"{prefix}{key_node.value}"
         lines[key] = key_node.start_mark.line + 1
         _collect(value_node, f"{key}.", lines, texts)
-
-
-MOST_CHARACTERS = 1_000_000
-MOST_VALUES = 50_000  # with every alias and interpolation replaced by what it stands for
-DEEPEST = 50
-MOST_DIGITS = 100
-
-_NUMBER = re.compile(r"[-+]?\.?[0-9][-+.0-9A-Fa-fxob_:]*")
-_INTERPOLATION = re.compile(r"\$\{([^${}]*)\}")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,25 @@ from codctl.errors import PreflightError
 
 MIB = 1 << 20
 _QUERY_TIMEOUT_S = 5.0
+_ASSUMED = "h100-80gb"
+_MARKS = {  # what nvidia-smi calls them
+    "A10G": "a10", "A10": "a10", "A100": "a100-80gb", "B200": "b200", "H100": "h100-80gb", "H200": "h200",
+    "L4": "l4", "L40S": "l40s", "3090": "rtx3090", "4090": "rtx4090",
+}  # fmt: skip
+_ASSUMED_FLOPS = 60e9  # of one thread in float32, where it cannot be measured
+_LONGEST_S = 20.0
+# CPU seconds, so that a busy machine gives the same number; one thread, since waiting threads spend CPU time too.
+_CODE = """
+import time, numpy
+left = numpy.ones((768, 768), dtype=numpy.float32)
+best = 0.0
+for _ in range(6):
+    began = time.process_time()
+    left @ left
+    best = max(best, 2 * 768**3 / (time.process_time() - began))
+print(best)
+"""
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True)
@@ -55,11 +74,6 @@ KINDS = {
         _kind("rtx4090", 24564, 165, 1008),
     )
 }
-_ASSUMED = "h100-80gb"
-_MARKS = {  # what nvidia-smi calls them
-    "A10G": "a10", "A10": "a10", "A100": "a100-80gb", "B200": "b200", "H100": "h100-80gb", "H200": "h200",
-    "L4": "l4", "L40S": "l40s", "3090": "rtx3090", "4090": "rtx4090",
-}  # fmt: skip
 
 
 def find_gpu(cluster: ClusterConfig) -> Gpu:
@@ -91,22 +105,6 @@ def _visible() -> tuple[tuple[str, int], ...]:
         return ()
     rows = (line.rpartition(",") for line in lines)
     return tuple((name.strip().replace("-", " "), int(mib)) for name, _, mib in rows if mib.strip().isdigit())
-
-
-_ASSUMED_FLOPS = 60e9  # of one thread in float32, where it cannot be measured
-_LONGEST_S = 20.0
-# CPU seconds, so that a busy machine gives the same number; one thread, since waiting threads spend CPU time too.
-_CODE = """
-import time, numpy
-left = numpy.ones((768, 768), dtype=numpy.float32)
-best = 0.0
-for _ in range(6):
-    began = time.process_time()
-    left @ left
-    best = max(best, 2 * 768**3 / (time.process_time() - began))
-print(best)
-"""
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @cache

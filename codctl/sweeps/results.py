@@ -29,6 +29,8 @@ from codctl.sweeps.trials import IN_RUN, TrialState, read_result, states_of
 SEED, ABLATION = "seed", "ablation"
 Key = tuple[str, str]  # setting, evaluation
 
+_COLUMNS = ("arm", "seed", "number", "position", "success")
+
 
 @dataclass
 class Setting:
@@ -301,9 +303,6 @@ def _hint(trial: TrialState, plan: Mapping[str, Any]) -> str:
 def _command(plan: Mapping[str, Any]) -> str:
     command = plan.get("command", "")
     return command if isinstance(command, str) else shlex.join(command)
-
-
-_COLUMNS = ("arm", "seed", "number", "position", "success")
 
 
 def played(folder: Path, part: PartResult) -> Played:

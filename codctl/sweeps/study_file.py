@@ -21,6 +21,8 @@ from codctl.config.yaml_files import excess_of, read_source, values_of
 from codctl.errors import UsageError
 
 _Seeds = Annotated[tuple[Seed, ...], Field(strict=False)]
+USUAL = "generalization"
+_FILE = "study.yaml"
 
 
 class StudyFile(Section):
@@ -120,8 +122,6 @@ class Study:
     evaluations: Mapping[str, Evaluation]
 
 
-USUAL = "generalization"
-_FILE = "study.yaml"
 _OWN_KEYS = frozenset(StudyFile.model_fields) - frozenset(Config.model_fields)
 
 

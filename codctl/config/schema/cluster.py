@@ -13,6 +13,17 @@ GpuName = Literal[
     "a10", "a100-40gb", "a100-80gb", "b200", "h100-80gb", "h200", "l4", "l40s", "rtx3090", "rtx4090"
 ]  # fmt: skip
 _WORD = r"^[A-Za-z0-9_.,@+-]+$"
+_TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d)")
+_MOST_PLAIN_MINUTES = 24 * 60
+_WAYS = '"H:MM:SS", "D-HH:MM:SS" or minutes'
+# Options that have a key of their own, and those that codctl must decide itself.
+_KEYS = {
+    "partition", "account", "qos", "nodes", "gpus-per-node", "cpus-per-task", "mem", "time", "constraint", "requeue",
+}  # fmt: skip
+_OURS = {
+    "array", "dependency", "error", "job-name", "no-requeue", "ntasks", "ntasks-per-node", "open-mode", "output",
+    "signal", "wckey", "wrap",
+}  # fmt: skip
 
 
 class ClusterConfig(Section):
@@ -69,20 +80,6 @@ class ClusterConfig(Section):
     def minutes(self) -> int:
         """The time limit in whole minutes, rounded up, as SLURM counts."""
         return minutes(self.time)
-
-
-_TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d)")
-_MOST_PLAIN_MINUTES = 24 * 60
-_WAYS = '"H:MM:SS", "D-HH:MM:SS" or minutes'
-
-# Options that have a key of their own, and those that codctl must decide itself.
-_KEYS = {
-    "partition", "account", "qos", "nodes", "gpus-per-node", "cpus-per-task", "mem", "time", "constraint", "requeue",
-}  # fmt: skip
-_OURS = {
-    "array", "dependency", "error", "job-name", "no-requeue", "ntasks", "ntasks-per-node", "open-mode", "output",
-    "signal", "wckey", "wrap",
-}  # fmt: skip
 
 
 def minutes(time: str | int) -> int:
