@@ -96,7 +96,9 @@ def viewed(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 @_quiet
 def steps(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     """Models of the run that `--run` names."""
-    checkpoints = _run_folder(ctx) / "stages" / "cod_train" / "checkpoints"
+    from codctl.runs.layout import Layout
+
+    checkpoints = Layout(_run_folder(ctx)).checkpoints
     numbers = sorted(int(path.name.removeprefix("step-")) for path in checkpoints.glob("step-*"))
     return ["final", "newest", "warm-start", *map(str, numbers)]
 
@@ -104,7 +106,9 @@ def steps(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 @_quiet
 def stored_steps(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     """Steps whose trajectories a run has kept."""
-    stored = (_run_folder(ctx) / "stages" / "cod_train" / "rollouts").glob("step-*")
+    from codctl.runs.layout import Layout
+
+    stored = Layout(_run_folder(ctx)).rollouts.glob("step-*")
     return [str(number) for number in sorted({int(path.stem.removeprefix("step-")) for path in stored})]
 
 

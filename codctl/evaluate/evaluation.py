@@ -59,7 +59,7 @@ def evaluate_in_run(
     """
     parts = tuple(_spec(config, number, length, arms) for number in range(len(config.world.parts)))
     info = {"training": training_digest(config), "evaluation": _settings(parts), "step": step}
-    final, digest = run.stage("evaluation") / name, _digest(json.dumps({**info, "name": name}))
+    final, digest = run.evaluations / name, _digest(json.dumps({**info, "name": name}))
     if (final / COMPLETE).exists() and not is_whole(final, progress.message):
         shutil.rmtree(final)
     elif (final / COMPLETE).exists() and (found := read_info(final)) != info:

@@ -123,7 +123,7 @@ def _latest(run: RunDirectory) -> dict[str, dict[str, Any]]:
 
 
 def _finished_stages(run: RunDirectory) -> list[str]:
-    root = run.path / "stages"
+    root = run.stages
     sealed = {path.parent for path in root.rglob("COMPLETE.json") if is_sealed(path.parent)} if root.is_dir() else set()
     return sorted(path.relative_to(root).as_posix() for path in sealed)
 

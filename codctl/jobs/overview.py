@@ -5,6 +5,7 @@ Only what is shown is read in full.
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codctl.errors import CodctlError, UsageError
-from codctl.files import lock, reader
+from codctl.files import lock
 from codctl.files.seal import COMPLETE
 from codctl.jobs.jobs import Jobs
 from codctl.jobs.status import ALIVE, RunStatus, activity, ask_launchers, read_status, seconds_since
 from codctl.runs.directory import RunDirectory, list_runs, list_sweeps, read_sweep, trials_of
 from codctl.runs.eval_result import means
 from codctl.runs.evaluations import list_evaluations
+from codctl.runs.layout import Layout
 from codctl.tracking.latest import Latest, latest
 
 if TYPE_CHECKING:
@@ -146,12 +148,13 @@ def _measured(newest: Latest) -> dict[str, Any]:
 
 def _final(seen: RunStatus) -> dict[str, Any] | None:
     """What the evaluation of a finished run found with its own hints; of a mixture there is no one curve."""
-    path = seen.path / "stages" / "evaluation" / "after" / "result.json"
-    try:
-        curve = reader.parse(reader.read_bytes(path, within=seen.path))["arms"]["own"]["success"]
-        return {"success": means(curve), "success_in": "after", "success_step": None}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    from codctl.runs.eval_result import RESULT, EvalResult, read
+
+    with contextlib.suppress(CodctlError):
+        result = read(Layout(seen.path).evaluations / "after" / RESULT, within=seen.path)
+        if isinstance(result, EvalResult) and len(result.parts) == 1 and (curve := result.parts[0].success("own")):
+            return {"success": means(curve), "success_in": "after", "success_step": None}
+    return None
 
 
 def _sweep(
@@ -227,9 +230,9 @@ def _phase(seen: RunStatus, measured: str | None) -> str | None:
     """Where it is: what comes after the training leaves no metrics, but the training leaves a sealed model."""
     if seen.status == "finished":
         return "finished"
-    if not (seen.path / "stages" / "cod_train" / "final" / COMPLETE).is_file():
+    if not (Layout(seen.path).final_model / COMPLETE).is_file():
         return measured
-    return "suites" if (seen.path / "suites").is_dir() else "evaluation"
+    return "suites" if Layout(seen.path).suites.is_dir() else "evaluation"
 
 
 def _frozen(seen: RunStatus) -> tuple[Mapping[str, Any], UsageError | None]:

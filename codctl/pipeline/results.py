@@ -25,7 +25,7 @@ def finished_result(run: RunDirectory, config: Config) -> dict[str, Any] | None:
     """
     if run.status() != "finished" or not all(is_sealed(folder, verify=True) for folder in _folders(run, config)):
         return None
-    evaluations = {name: _read(run.stage("evaluation") / name) for name in _evaluations(config)}
+    evaluations = {name: _read(run.evaluations / name) for name in _evaluations(config)}
     return {"status": "finished", **result_of(run, evaluations)}
 
 
@@ -66,10 +66,10 @@ def _folders(run: RunDirectory, config: Config) -> Iterator[Path]:
     if config.model.path is None:
         yield run.stage("model")
     if config.warm_start.enabled:
-        yield run.stage("warm_start")
+        yield run.warm_start
     if config.train.enabled:
-        yield run.stage("cod_train") / "final"
-    yield from (run.stage("evaluation") / name for name in _evaluations(config))
+        yield run.final_model
+    yield from (run.evaluations / name for name in _evaluations(config))
 
 
 def _evaluations(config: Config) -> list[str]:

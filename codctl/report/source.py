@@ -99,7 +99,7 @@ def load(run: RunDirectory) -> Source:
         missing.append(f"CoD-Train has done {done} of {counted(config.train.steps, 'step')}.")
     warm_start = None
     if config.warm_start.enabled:
-        warm_start = _warm_start(run.stage("warm_start"), missing)
+        warm_start = _warm_start(run.warm_start, missing)
     # A run writes its own page as its last act: with nothing missing, it is as good as finished.
     status = run.status()
     return Source(
@@ -126,7 +126,7 @@ def _evaluations(
     }
     found, told = {}, {}
     for name, when in wanted.items():
-        folder = run.stage("evaluation") / name
+        folder = run.evaluations / name
         if when and _is_there(folder, f"The evaluation {when}", missing):
             result = eval_result.read(folder / eval_result.RESULT)
             if isinstance(result, EvalResult):

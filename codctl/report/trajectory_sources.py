@@ -137,7 +137,7 @@ def _played(evaluations: Sequence[StoredEvaluation]) -> list[Source]:
 
 def _evaluations(run: RunDirectory) -> Iterator[Source]:
     """Those that the run itself has made, finished or not."""
-    folder = run.stage("evaluation")
+    folder = run.evaluations
     for path in sorted(folder.glob(f"*/{trajectory_file.NAME}")):
         if is_sealed(path.parent):
             yield Source(path.parent.name, "evaluation", read_info(path.parent).get("step"), path)
@@ -148,7 +148,7 @@ def _evaluations(run: RunDirectory) -> Iterator[Source]:
 
 def _training(run: RunDirectory) -> Iterator[Source]:
     for kind in ("training", "validation"):
-        for path in sorted((run.stage("cod_train") / trajectory_file.FOLDER).glob(f"{kind}-*.parquet")):
+        for path in sorted((run.training / trajectory_file.FOLDER).glob(f"{kind}-*.parquet")):
             yield Source(kind, kind, int(path.stem.rpartition("-")[2]), path)
 
 

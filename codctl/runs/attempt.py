@@ -21,6 +21,7 @@ from codctl.errors import CodctlError, out_of_memory
 from codctl.files import atomic, lock, reader
 from codctl.log import Lines, log
 from codctl.runs import manifest, signals, stop
+from codctl.runs.layout import Layout
 from codctl.runs.signals import Terminated
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _NUMBER = re.compile(r"[0-9]{3,6}")
 
 
 def folder(run: Path, number: int) -> Path:
-    return run / "attempts" / f"{number:03d}"
+    return Layout(run).attempt(number)
 
 
 def count(run: Path) -> int:

@@ -174,7 +174,7 @@ def _unused_stages(runs_dir: Path) -> Iterator[Piece]:
 
 def _checkpoints(runs_dir: Path) -> Iterator[Piece]:
     for run in _runs(runs_dir):
-        folder = run.stage("cod_train") / "checkpoints"
+        folder = run.checkpoints
         if folder.is_dir() and not _OLD.fullmatch(run.name) and _is_finished(run):
             yield Piece(folder, "checkpoints", size_of(folder), run.path)
 
@@ -210,7 +210,7 @@ def _why_needed(piece: Piece, *, verify: bool) -> str:
     run = RunDirectory(piece.run) if piece.run else None
     if run is None or not _is_finished(run):
         return "the run is not finished"
-    if not is_sealed(run.stage("cod_train") / "final", verify=verify):
+    if not is_sealed(run.final_model, verify=verify):
         return "the run has no complete final model"
     return ""
 

@@ -83,7 +83,7 @@ def _curves(run: RunDirectory) -> dict[tuple[str, str], tuple[Subject, Curve]]:
     from codctl.runs import eval_result
 
     found: dict[tuple[str, str], tuple[Subject, Curve]] = {}
-    for folder in (run.stage("evaluation"), run.path / "suites"):
+    for folder in (run.evaluations, run.suites):
         for path in sorted(folder.glob("[!.]*/result.json"), key=_age):
             result = eval_result.read(path, within=run.path)
             if isinstance(result, eval_result.EvalResult):

@@ -14,6 +14,7 @@ from codctl.errors import PreflightError, RefusedError, StageError, UsageError
 from codctl.files import atomic, lock, reader
 from codctl.log import log
 from codctl.runs import attempt, code, heartbeat, machine, manifest, place, stop
+from codctl.runs.layout import Layout
 from codctl.runs.progress_mark import mark
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _FOLDERS_OF_ATTEMPTS = ("stages", "suites", "attempts")
 _FILES_OF_ATTEMPTS = ("heartbeat.json", "metrics.jsonl", "report.html")
 
 
-class RunDirectory:
+class RunDirectory(Layout):
     """One run on disk.
 
     Args:
@@ -37,7 +38,7 @@ class RunDirectory:
     """
 
     def __init__(self, path: Path, *, new_config: dict[str, Any] | None = None) -> None:
-        self.path = path
+        super().__init__(path)
         self._new_config = new_config
         self.beat: heartbeat.Beat | None = None  # of an attempt that this object has started
         self._held: lock.RunLock | None = None  # by such an attempt
@@ -121,10 +122,6 @@ class RunDirectory:
         return run
 
     @property
-    def name(self) -> str:
-        return self.path.name
-
-    @property
     def title(self) -> str:
         """What to call it on the command line: its name, of a trial after its sweep's."""
         sweep = self.sweep
@@ -147,25 +144,6 @@ class RunDirectory:
         with contextlib.suppress(UsageError):
             return bool(self.manifest().get("sweep"))
         return False
-
-    @property
-    def manifest_path(self) -> Path:
-        return self.path / "manifest.json"
-
-    @property
-    def lock_path(self) -> Path:
-        return self.path / "lock"
-
-    @property
-    def metrics_path(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    def stage(self, name: str) -> Path:
-        return self.path / "stages" / name
-
-    def log_path(self, number: int) -> Path:
-        """The log of one attempt, counted from 1."""
-        return attempt.folder(self.path, number) / "log.txt"
 
     def manifest(self) -> Manifest:
         """What was started and how, under the name that the folder has now: a copy is a run of its own."""

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 from codctl.errors import Problem, RefusedError, StageError
 from codctl.files.seal import is_sealed, newest_sealed, read_info
 from codctl.quantities import counted
+from codctl.runs.layout import Layout
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config
-
-_TRAINING = Path("stages/cod_train")
 
 
 def learned_steps(run: Path) -> int:
@@ -93,14 +92,14 @@ def _jump(old: Config, new: Config, done: int) -> str:
 
 
 def _checkpoint(run: Path) -> int:
-    newest, _ = newest_sealed(run / _TRAINING / "checkpoints")
+    newest, _ = newest_sealed(Layout(run).checkpoints)
     number = re.search(r"\d+$", newest.name) if newest else None
     return int(number.group()) if number else 0
 
 
 def _final(run: Path) -> int | None:
     """Steps of the final model; of one that does not say, those of the newest checkpoint."""
-    final = run / _TRAINING / "final"
+    final = Layout(run).final_model
     if not is_sealed(final):
         return None
     step = final_step(final)

@@ -17,8 +17,6 @@ from codctl.runs.directory import RunDirectory, create
 if TYPE_CHECKING:
     from codctl.config.schema import Config
 
-_CHECKPOINTS = Path("stages/cod_train/checkpoints")
-
 
 def check_fork(source: RunDirectory, config: Config) -> Path:
     """The checkpoint that a fork would go on from. Nothing is written.
@@ -29,7 +27,7 @@ def check_fork(source: RunDirectory, config: Config) -> Path:
     """
     from codctl.config.freeze import changed_identity
 
-    newest, _ = newest_sealed(source.path / _CHECKPOINTS)
+    newest, _ = newest_sealed(source.checkpoints)
     if newest is None:
         raise UsageError(
             f"run {source.name!r} has no checkpoint yet",

@@ -9,8 +9,8 @@ from pathlib import Path
 from codctl.files import reader
 from codctl.files.seal import COMPLETE
 from codctl.quantities import counted
+from codctl.runs.layout import Layout
 
-_CHECKPOINTS = "stages/cod_train/checkpoints"
 _JOURNALS = ("stages/evaluation/*/journal.jsonl", "suites/*/journal.jsonl")
 
 
@@ -21,7 +21,7 @@ def mark(run: Path) -> str:
     """
     sealed = sorted(_name(path, run) for path in run.glob(f"stages/**/{COMPLETE}") if not _is_hidden(path, run))
     stages = [name for name in sealed if not name.startswith("cod_train/checkpoints/")]
-    checkpoints = [path.parent.name for path in run.glob(f"{_CHECKPOINTS}/step-*/{COMPLETE}")]
+    checkpoints = [path.parent.name for path in Layout(run).checkpoints.glob(f"step-*/{COMPLETE}")]
     played = sum(_played(path) for pattern in _JOURNALS for path in run.glob(pattern))
     parts = [*stages]
     if checkpoints:

@@ -62,7 +62,7 @@ def files(run: RunDirectory) -> list[Artifact]:
     frozen = run.frozen()
     shown = {**frozen, "config": _public(frozen["config"])}
     config = Artifact(run.path / "config.json", text=redacted(json.dumps(shown, indent=2, ensure_ascii=False)))
-    stored = sorted((run.stage("cod_train") / "rollouts").glob("step-*.parquet"))
+    stored = sorted(run.rollouts.glob("step-*.parquet"))
     rollouts = [Artifact(path, "rollouts") for path in dict.fromkeys([*stored[:1], *stored[-1:]])]
     found = [file for file in [Artifact(run.path / "report.html"), *rollouts] if _is_file_of(run.path, file.path)]
     small = [file for file in found if file.path.stat().st_size <= _LARGEST_BYTES]

@@ -36,7 +36,7 @@ from codctl.tracking.tracker import Tracker
 from codctl.train.export import describe
 from codctl.train.health import Health, judge_look
 from codctl.train.memory import MemoryWatch
-from codctl.train.rollout_store import rollouts_folder, write_rollouts
+from codctl.train.rollout_store import write_rollouts
 from codctl.train.sampler import Sampler, version_for
 from codctl.train.scored import (
     Scored,
@@ -76,7 +76,7 @@ def cod_train(
     """
     if not config.train.enabled:
         return start
-    final, steps = run.stage("cod_train") / "final", config.train.steps
+    final, steps = run.final_model, config.train.steps
     if is_whole(final, progress.message) and final_step(final) in (None, steps):
         return final
     progress.update("CoD-Train: loading the model", 0, 0, {})
@@ -146,7 +146,7 @@ class Training:
     ) -> None:
         self._run, self._config, self._tracker, self._progress = run, config, tracker, progress
         self._group, self._sampler, self._player, self._runner = group, sampler, player, runner
-        self._stage = run.stage("cod_train")
+        self._stage = run.training
         self._mixture = Mixture.of(config.world)
         self._health = Health(config, progress.message)
         self._memory = MemoryWatch(config.health.memory, progress.message)
@@ -200,7 +200,7 @@ class Training:
 
     def _resume(self) -> None:
         """Load the newest whole checkpoint, if there is one; later metrics are written again."""
-        found = self._group.restore(self._stage / "checkpoints")
+        found = self._group.restore(self._run.checkpoints)
         for reason in found.skipped:
             self._progress.message(f"checkpoint skipped: {reason}")
         self._done = self._saved = found.step
@@ -360,7 +360,7 @@ class Training:
         finally:  # a sick step is logged as well
             self._tracker.log(step, "train", metrics, timing)
         if step % config.tracking.trajectories_every == 0 or step in (1, config.train.steps):
-            path = rollouts_folder(self._run.path) / f"step-{step:06d}.parquet"
+            path = self._run.rollouts / f"step-{step:06d}.parquet"
             write_rollouts(path, played.trajectories, scored.credits)
             self._keep("training", step, self._packs(step), played.trajectories, scored.credits)
         return metrics
@@ -397,9 +397,9 @@ class Training:
         version = self._version_for(self._done + 1)
         is_behind = self._sampler.apart and version < self._done < self._config.train.steps
         published = self._sampler.folder(version) if is_behind else None
-        self._group.save(self._stage / "checkpoints", self._done, published=published)
+        self._group.save(self._run.checkpoints, self._done, published=published)
         self._saved = self._done
         self._prune()
 
     def _prune(self) -> None:
-        checkpoints.prune(self._stage / "checkpoints", self._config.train.checkpoints_kept, newest=self._done)
+        checkpoints.prune(self._run.checkpoints, self._config.train.checkpoints_kept, newest=self._done)

@@ -44,7 +44,7 @@ def describe(run: RunDirectory, config: Config, tokenizer: Any, folder: Path) ->
 
 def _has_own_base(run: RunDirectory) -> bool:
     """Whether the run's adapters sit on a model of its own: one whose weights its warm start has trained."""
-    warm = run.stage("warm_start")
+    warm = run.warm_start
     return is_sealed(warm) and not (warm / "model" / _ADAPTER).is_file()
 
 

@@ -11,13 +11,9 @@ from codctl.cod.credit import EpisodeCredit
 from codctl.cod.trajectory import DTYPES, EpisodeRecord, Trajectory
 from codctl.errors import UsageError
 from codctl.files import reader
+from codctl.runs.layout import Layout
 
 _MOST_NAMES = 6
-
-
-def rollouts_folder(run: Path) -> Path:
-    """Where a run stores them."""
-    return run / "stages" / "cod_train" / "rollouts"
 
 
 def write_rollouts(path: Path, trajectories: Iterable[Trajectory], credits_: Sequence[EpisodeCredit]) -> None:
@@ -141,7 +137,7 @@ def read_credit(run: Path, *, step: int | None = None, pack: str | None = None) 
     Raises:
         UsageError: Nothing was stored, or not this step or pack.
     """
-    folder = rollouts_folder(run)
+    folder = Layout(run).rollouts
     stored = {int(path.stem.removeprefix("step-")): path for path in folder.glob("step-*.parquet")}
     if not stored:
         raise UsageError("the run has stored no rollouts yet", where=str(folder), hint="codctl runs list")

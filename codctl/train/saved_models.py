@@ -41,10 +41,10 @@ def saved_models(run: RunDirectory, config: Config) -> list[SavedModel]:
     if begin and config.train.enabled:
         found += [
             SavedModel(str(_step(path)), _step(path), begin.folder, path)
-            for path in sorted((run.stage("cod_train") / "checkpoints").glob("step-*"))
+            for path in sorted(run.checkpoints.glob("step-*"))
             if is_sealed(path)
         ]
-    final = run.stage("cod_train") / "final"
+    final = run.final_model
     if config.train.enabled and is_sealed(final):
         found.append(SavedModel(FINAL, int(read_info(final).get("step", config.train.steps)), final))
     return sorted(found, key=lambda model: (model.step, model.label == FINAL))
@@ -138,7 +138,7 @@ def _begin(run: RunDirectory, config: Config) -> SavedModel | None:
     from codctl.models.build_model import start_folder
 
     if config.warm_start.enabled:
-        folder = run.stage("warm_start")
+        folder = run.warm_start
         return SavedModel(WARM_START, 0, folder / "model") if is_sealed(folder) else None
     try:
         folder = start_folder(run, config)

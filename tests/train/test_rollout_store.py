@@ -10,14 +10,15 @@ import pytest
 
 from codctl.cod.credit import credit_pack
 from codctl.config.schema import CreditConfig
-from codctl.train.rollout_store import read_credit, read_rollouts, rollouts_folder, write_rollouts
+from codctl.runs.layout import Layout
+from codctl.train.rollout_store import read_credit, read_rollouts, write_rollouts
 from tests.cod.test_rollout import packs, play, scripted
 
 
 def test_stored_rollouts_are_read_back_token_for_token(tmp_path: Path) -> None:
     group = play(scripted("random", "error", 0.1), packs(1, 4), 6)
     credits_ = credit_pack(group, CreditConfig()).of(group, learned=9)
-    path = rollouts_folder(tmp_path) / "step-000001.parquet"
+    path = Layout(tmp_path).rollouts / "step-000001.parquet"
     write_rollouts(path, group, credits_)
     types = {field.name: str(field.type) for field in pq.read_schema(path)}
     assert types["ids"] == "list<element: int32>"
