@@ -94,7 +94,7 @@ class TrialState:
             return _suites(self.folder, self.suites)
         if self.status != "finished":
             return {}, ()
-        path = RunDirectory(self.folder).stage("evaluation") / IN_RUN
+        path = RunDirectory(self.folder).evaluations / IN_RUN
         return ({IN_RUN: path}, ()) if is_sealed(path) else ({}, ("evaluation after the training",))
 
     def trained_worlds(self) -> list[tuple[str, str]]:
