@@ -136,8 +136,8 @@ def evaluate(
 
 
 def _play(planned: Plan, runs_dir: Path, *, fresh: bool, opens: bool, shows: bool, as_json: bool) -> None:
+    from codctl.cli._evaluation_text import suite_text
     from codctl.cli._progress import open_display
-    from codctl.cli._suite_table import text
     from codctl.cli._trajectory_text import Shown
     from codctl.evaluate.suite import refuse_unplayed, run_suite
     from codctl.evaluate.suite_result import finished
@@ -158,7 +158,7 @@ def _play(planned: Plan, runs_dir: Path, *, fresh: bool, opens: bool, shows: boo
     if watch and not watch.seen:
         _output.talk(f"it was played before: codctl view {planned.digest[:8]} --pack 0 shows it")
     if not as_json:
-        _output.result("eval", {}, text(found), as_json=False)
+        _output.result("eval", {}, suite_text(found), as_json=False)
     if opens:
         open_page(planned.folder / "report.html")
     refuse_unplayed(found)
@@ -190,8 +190,8 @@ def _every(
     as_json: bool,
 ) -> None:
     """All saved models of a run, one after the other."""
+    from codctl.cli._evaluation_text import steps_text
     from codctl.cli._progress import open_display
-    from codctl.cli._steps_table import text
     from codctl.config.resources import split
     from codctl.evaluate.over_steps import plan_every, run_every
     from codctl.runs import code
@@ -212,7 +212,7 @@ def _every(
     with open_display(10.0) as display:
         found = run_every(planned, display, fresh=fresh)
         _track(planned.plans[0])
-    _output.result("eval", to_json(found), text(found), as_json=as_json)
+    _output.result("eval", to_json(found), steps_text(found), as_json=as_json)
     if opens:
         open_page(planned.folder / "report.html")
 

@@ -95,7 +95,7 @@ def compare(
 
     The others are compared with the first, with intervals of the differences within packs.
     """
-    from codctl.cli._comparison_table import text
+    from codctl.cli._evaluation_text import comparison_text
     from codctl.errors import UsageError
     from codctl.evaluate.compare_evaluations import compare_stored
     from codctl.runs.evaluations import find_evaluation
@@ -104,7 +104,7 @@ def compare(
     if len(found) < 2:
         raise UsageError("comparing takes two evaluations or more", hint=f"codctl evals compare {names[0]} OTHER")
     result = compare_stored(found, runs_dir, ["codctl", *sys.argv[1:]], out)
-    _output.result("evals compare", result.to_json(), text(result), as_json=as_json)
+    _output.result("evals compare", result.to_json(), comparison_text(result), as_json=as_json)
     if opens:
         open_page(Path(result.report))
 
@@ -135,10 +135,10 @@ def rm(
 
 
 def _text(result: EvalResult | StepsResult) -> str:
-    from codctl.cli import _steps_table, _suite_table
+    from codctl.cli._evaluation_text import steps_text, suite_text
     from codctl.runs.eval_result import EvalResult
 
-    return _suite_table.text(result) if isinstance(result, EvalResult) else _steps_table.text(result)
+    return suite_text(result) if isinstance(result, EvalResult) else steps_text(result)
 
 
 def _agrees(as_json: bool) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from codctl.cli._suite_table import text
+from codctl.cli._evaluation_text import suite_text
 from codctl.cod.conversation import ByteChat
 from codctl.cod.engine import EngineError, Generation, PromptTooLongError, RequestTag, Sampling, Weights
 from codctl.cod.rollout import Player, RolloutSettings, play_all
@@ -128,7 +128,7 @@ def test_counts_by_kind_arm_and_position() -> None:
 def test_a_local_model_is_told_of_as_well(solve: Any, lines: list[str]) -> None:
     result = played(solve)
     assert replies.sentences(result.parts[0]) == lines
-    assert [line for line in text(result).splitlines() if line.startswith("warning: ")][: len(lines)] == [
+    assert [line for line in suite_text(result).splitlines() if line.startswith("warning: ")][: len(lines)] == [
         f"warning: {line}" for line in lines
     ]
 

@@ -1,27 +1,42 @@
-"""A suite's result as tables: arm × position with intervals, the references below."""
+"""Results of evaluations as tables: of a suite, of every checkpoint of a run, and of models side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from codctl.cli import _output
 from codctl.cod.strategies import of_result
 from codctl.quantities import counted, difference, number, position, with_interval
 from codctl.results import outcomes, replies
 from codctl.results.statistics import FEW_PACKS
-from codctl.runs.eval_result import AttemptPoint, EvalResult, Fault, Measured, PartResult, Point, Usage
+from codctl.runs.eval_result import (
+    AttemptPoint,
+    EvalResult,
+    Fault,
+    Measured,
+    PartResult,
+    Point,
+    StepsPart,
+    StepsResult,
+    Usage,
+)
 
-_WIDEST = 4  # positions side by side; of more, each is a line
+if TYPE_CHECKING:
+    from codctl.results.comparison import ComparedPart, Comparison
+
+
+_WIDEST = 4  # positions side by side; of more, each is a line, or the first, the last and some between
 _Curve = Sequence[Point | AttemptPoint | Fault]
 
 
-def text(result: EvalResult) -> str:
+def suite_text(result: EvalResult) -> str:
     """Everything that a person wants to know, and where the rest lies."""
-    parts = [_part(result.suite, part, alone=len(result.parts) == 1) for part in result.parts]
+    parts = [_suite_part(result.suite, part, alone=len(result.parts) == 1) for part in result.parts]
     return result.subject.title + "\n" + "\n\n".join([*parts, _foot(result)])
 
 
-def _part(suite: str, part: PartResult, *, alone: bool) -> str:
+def _suite_part(suite: str, part: PartResult, *, alone: bool) -> str:
     packs, special = counted(part.packs, "pack"), of_result(part).describe()
     what = f"{suite if alone else part.evaluation}: {part.world}, {packs} of {part.length}"
     lines = [what + (f", {special}" if special else ""), *(f"why: {line}" for line in outcomes.sentences(part))]
@@ -131,3 +146,55 @@ def _used(usage: Usage) -> str:
 
 def _known(value: float | None) -> str:
     return "–" if value is None else number(value)
+
+
+def steps_text(result: StepsResult) -> str:
+    """What a person wants to know, and where the rest lies."""
+    parts = [_steps_part(result.suite, part, alone=len(result.parts) == 1) for part in result.parts]
+    foot = f"results  {result.folder}\nreport   {result.folder}/report.html"
+    if again := result.to_play_again:
+        foot += f"\nagain    {counted(again, 'trajectory')} failed: the same command plays them again"
+    head = [result.subject.title, *(f"warning: {line}" for line in result.warnings)]
+    return "\n".join([*head, "\n\n".join([*parts, foot])])
+
+
+def _steps_part(suite: str, part: StepsPart, *, alone: bool) -> str:
+    from codctl.report.curves import evenly
+
+    head = suite if alone else part.evaluation
+    packs = counted(part.packs, "pack")
+    what = f"{head}: {part.world}, the same {packs} of {part.length} for each model"
+    places = evenly(list(part.positions), _WIDEST)
+    headers = ["step", "arm", *(f"position {position(place)}" for place in places), "first to last"]
+    rows = []
+    for arm, points in part.arms.items():
+        for point in points:
+            cells = {at.position: with_interval(at) for at in point.success}
+            gain = with_interval(point.gain, difference) if point.gain else "–"
+            rows.append([point.step, arm, *(cells.get(place, "–") for place in places), gain])
+    return f"{what}\n{_output.table(headers, rows)}"
+
+
+def comparison_text(result: Comparison) -> str:
+    """What a person wants to know, and where the page is."""
+    from codctl.report.comparison_page import headline, letters_of
+
+    letters = letters_of(len(result.models))
+    models = [f"{letter}  {model.title}" for letter, model in zip(letters, result.models, strict=True)]
+    parts = [_compared_part(part, letters) for part in result.parts]
+    head = "\n".join([*models, headline(result.parts[0], letters)])
+    return "\n\n".join([head, *parts, f"report   {result.report}"])
+
+
+def _compared_part(part: ComparedPart, letters: list[str]) -> str:
+    from codctl.report.comparison_page import rows_of
+    from codctl.report.curves import evenly
+
+    places = evenly(list(part.positions), _WIDEST)
+    played = ", ".join(f"{letter} {count}" for letter, count in zip(letters, part.played, strict=True))
+    what = f"{part.name}: {part.family} {part.preset}, {counted(part.packs, 'pack')} of {part.length} in common"
+    positions = [f"position {position(place)}" for place in places]
+    headers = ["arm", "model", *positions, "all positions", "first to last"]
+    rows = [row for arm, found in part.arms.items() for row in rows_of(arm, found, places, letters)]
+    notes = [f"note: {note}" for note in part.notes]
+    return "\n".join([f"{what} (played: {played})", *notes, _output.table(headers, rows)])
