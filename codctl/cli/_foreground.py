@@ -35,7 +35,7 @@ def carry_out(run: RunDirectory, config: Config) -> dict[str, Any]:
         StoppedError: By Ctrl-C, a signal or a request; what was learned is saved.
     """
     from codctl.cli._progress import open_display
-    from codctl.jobs import followers
+    from codctl.jobs import learners
     from codctl.pipeline.pipeline import run_training
     from codctl.runs import code as snapshots
     from codctl.runs.signals import Terminated
@@ -45,7 +45,7 @@ def carry_out(run: RunDirectory, config: Config) -> dict[str, Any]:
     snapshots.fix(run.root)
     try:
         with open_display(config.runtime.progress_s) as display, run.start_attempt():
-            return run_training(config, run, display, followers.starter(run, config))
+            return run_training(config, run, display, learners.starter(run, config))
     except KeyboardInterrupt:
         how, code = SIGNALLED[CTRL_C], CTRL_C
     except Stopped as stop:

@@ -26,7 +26,7 @@ def doctor(
 
     With --slurm, `cluster=NAME` and `cluster.partition=NAME` choose where to look.
     """
-    from codctl.doctor.doctor import examine
+    from codctl.doctor.machine import examine
     from codctl.errors import PreflightError
 
     found = [*examine(runs_dir), *(_slurm(runs_dir, overrides or []) if slurm else [])]

@@ -14,7 +14,7 @@ from codctl.config.schema import ClusterConfig
 from codctl.errors import CodctlError, RefusedError
 from codctl.jobs import clients, queue, slurm_checks
 from codctl.jobs.launcher import Batch, JobState, Launcher, Submitted, Task
-from codctl.jobs.stage_job import CommandJob, StageJob
+from codctl.jobs.supervisor import CommandJob, StageJob
 from codctl.runs import attempt
 from codctl.runs.own_jobs import is_id
 

@@ -40,12 +40,12 @@ def work(run: RunDirectory, job: str | None = None) -> dict[str, Any]:
     """
     config = run.config()
     with run.start_attempt(job):
-        from codctl.jobs import followers  # it starts workers too
+        from codctl.jobs import learners  # it starts workers too
         from codctl.pipeline.pipeline import run_training
         from codctl.train.preflight import preflight  # heavy: whoever waits for the attempt to begin need not wait
 
         preflight(config)
-        return run_training(config, run, None, followers.starter(run, config))
+        return run_training(config, run, None, learners.starter(run, config))
 
 
 def learn_along(run: RunDirectory) -> None:

@@ -126,6 +126,6 @@ def _until(happened) -> None:
 
 
 def _kill_what_is_left(path: Path) -> None:
-    from codctl.jobs.holder import send
+    from codctl.jobs.cancel import signal_holder
 
-    send(path, signal.SIGKILL)
+    signal_holder(path, signal.SIGKILL)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from codctl.doctor import doctor_services
+from codctl.doctor import services
 from codctl.doctor.findings import Finding
 
 
@@ -85,7 +85,7 @@ def test_a_tracking_server_is_asked_and_understood(
     status: int, body: str, version: str, finding: str, command: str,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server(status, body, version))
-    found = doctor_services.mlflow()
+    found = services.mlflow()
     assert finding in found.message
     assert command in found.command
     assert (found.status == "ok") == (not command)
@@ -95,7 +95,7 @@ def test_a_tracking_server_is_asked_and_understood(
 def test_a_hub_token_is_never_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "none"))
     monkeypatch.setenv("HF_TOKEN", "hf_verysecret")
-    found = doctor_services.hub_token()
+    found = services.hub_token()
     assert found == Finding("hub token", "ok", "present, from HF_TOKEN")
 
 

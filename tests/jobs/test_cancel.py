@@ -17,8 +17,7 @@ import pytest
 from codctl.errors import RefusedError
 from codctl.jobs import cancel as module
 from codctl.jobs import slurm
-from codctl.jobs.cancel import Outcome, cancel
-from codctl.jobs.holder import holder_of, send
+from codctl.jobs.cancel import Outcome, cancel, holder_of, signal_holder
 from codctl.jobs.jobs import Jobs
 from codctl.jobs.status import status_of
 from codctl.runs import stop
@@ -369,7 +368,7 @@ def test_the_holder_of_a_lock_that_is_a_link_is_left_alone(tmp_path: Path, start
     process = start(run, "deaf")
     link(run.lock_path, gift.lock_path)
     assert holder_of(gift.lock_path) is None
-    assert not send(gift.lock_path, signal.SIGTERM)
+    assert not signal_holder(gift.lock_path, signal.SIGTERM)
     assert process.poll() is None
 
 

@@ -15,9 +15,9 @@ import pytest
 from codctl.cli import train
 from codctl.config.schema import ClusterConfig, Config
 from codctl.errors import BackendError, CodctlError, RefusedError
-from codctl.jobs import launch, ranks, slurm, slurm_checks
+from codctl.jobs import launch, learners, slurm, slurm_checks
 from codctl.jobs.launcher import Batch
-from codctl.jobs.stage_job import StageJob, given_up
+from codctl.jobs.supervisor import StageJob, given_up
 from codctl.runs.code import Snapshot
 from codctl.runs.directory import RunDirectory
 from tests.jobs.conftest import Clients, squeue_line
@@ -166,7 +166,7 @@ def test_a_run_is_given_up_when_its_attempts_are_used_or_win_nothing() -> None:
 
 def test_each_process_gets_its_place_and_all_the_same_meeting_point() -> None:
     found = [
-        ranks.environment(nodes=["localhost", "b"], node=node, processes=2, local_rank=local, port=20862)
+        learners.torchrun_environment(nodes=["localhost", "b"], node=node, processes=2, local_rank=local, port=20862)
         for node in (0, 1)
         for local in (0, 1)
     ]

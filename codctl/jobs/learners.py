@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codctl.config.schema import Config
-from codctl.errors import PreflightError
+from codctl.errors import BackendError, PreflightError
 from codctl.files import atomic, reader
-from codctl.jobs import ranks, worker
+from codctl.jobs import clients, worker
 from codctl.plan.placement import Placement, place
 from codctl.processes import Child, last_lines, python_environment, tail
 from codctl.runs import attempt
@@ -54,7 +56,7 @@ def starter(run: RunDirectory, config: Config) -> Starter | None:
 def started(run: RunDirectory, where: Placement, port: int) -> Iterator[Local]:
     """Start this node's learner processes beside this one, and let other nodes know; leaving the block ends them.
 
-    What they say goes into `learner-N.log` beside the log of the attempt.
+    Their output goes into `learner-N.log` beside the log of the attempt.
     """
     folder = attempt.folder(run.path, attempt.count(run.path))
     processes = len(where.learners)
@@ -65,7 +67,7 @@ def started(run: RunDirectory, where: Placement, port: int) -> Iterator[Local]:
             announce(run.path, port)
         found = []
         for rank in range(1, processes):
-            own = ranks.environment(nodes=nodes, node=0, processes=processes, local_rank=rank, port=port)
+            own = torchrun_environment(nodes=nodes, node=0, processes=processes, local_rank=rank, port=port)
             log = folder / f"learner-{rank}.log"
             child = Child.start(command(run.path), env=here | own, log=log, grace_s=worker.LEARNER_GRACE_S)
             stack.callback(_end, child)
@@ -89,7 +91,7 @@ class Local:
         self._processes = processes
 
     def ended(self) -> str:
-        """Why one of them is gone (exit code, last words, where its log is); empty while all live."""
+        """Why one of them has ended (exit code, last lines, its log); empty while all live."""
         for process in self._processes:
             if (code := process.child.wait(0)) is not None:
                 words = _last_words(process.log)
@@ -98,19 +100,19 @@ class Local:
 
 
 def announce(run: Path, port: int) -> None:
-    """Tell the other nodes of this job's present start where the learner's processes meet."""
-    _write(run, "meeting", {"port": port})
+    """Publish the rendezvous port of the learner's processes to the other nodes of this start of the job."""
+    _write(run, "rendezvous", {"port": port})
 
 
 def announced(run: Path) -> int | None:
-    """The port of the meeting, once there is one."""
-    found = _read(run, "meeting")
+    """The rendezvous port, once there is one."""
+    found = _read(run, "rendezvous")
     return int(found["port"]) if found else None
 
 
 @contextlib.contextmanager
-def telling_the_end(run: Path) -> Iterator[None]:
-    """Tell the other nodes when the block is over: there is nothing to come that they could wait for."""
+def announcing_the_end(run: Path) -> Iterator[None]:
+    """Let the other nodes know when the block is over: there is nothing left that they could wait for."""
     try:
         yield
     finally:
@@ -133,7 +135,7 @@ def _read(run: Path, what: str) -> dict[str, Any] | None:
 
 
 def _file(run: Path, what: str) -> Path:
-    """Another one for each start of each job, so that nobody minds those of earlier ones."""
+    """A file of its own for each start of each job, so that earlier ones do not count."""
     start = os.environ.get("SLURM_RESTART_COUNT", "0")
     return run / "slurm" / "nodes" / f"{os.environ['SLURM_JOB_ID']}-{start}-{what}.json"
 
@@ -147,3 +149,49 @@ def _end(child: Child) -> None:
 def _last_words(log: Path) -> str:
     lines = last_lines(tail(log))[-_LAST_LINES:]
     return f", its last lines: {' '.join(' / '.join(lines).split())[-400:]}" if lines else ""
+
+
+def torchrun_environment(
+    *,
+    nodes: Sequence[str],
+    node: int,
+    processes: int,
+    local_rank: int,
+    port: int,
+) -> dict[str, str]:
+    """The variables that `torch.distributed` reads (env://).
+
+    Args:
+        nodes: Names of all nodes of the job, in its order.
+        node: Place of this node among them.
+        processes: Processes on each node.
+        local_rank: Place of this process on its node.
+        port: Where the first process listens.
+    """
+    return {
+        "RANK": str(node * processes + local_rank),
+        "WORLD_SIZE": str(len(nodes) * processes),
+        "LOCAL_RANK": str(local_rank),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "GROUP_RANK": str(node),
+        "MASTER_ADDR": address(nodes[0]),
+        "MASTER_PORT": str(port),
+    }
+
+
+def address(node: str) -> str:
+    """What a node is reached by: its name where that resolves, or else the address that SLURM has for it."""
+    try:
+        socket.getaddrinfo(node, None)
+        return node
+    except OSError:
+        return _slurms_address(node) or node
+
+
+def _slurms_address(node: str) -> str:
+    try:
+        shown = clients.run(["scontrol", "show", "node", "--oneliner", node]).stdout
+    except BackendError:
+        return ""
+    found = re.search(r"\bNodeAddr=(\S+)", shown)
+    return found[1] if found else ""

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codctl.doctor import doctor_services
+from codctl.doctor import services
 from codctl.doctor.findings import Finding, Status
 from codctl.runs import machine
 
@@ -32,8 +32,8 @@ def examine(runs_dir: Path) -> list[Finding]:
         _disk(runs_dir),
         _writable(runs_dir),
         _recipes(),
-        doctor_services.mlflow(),
-        doctor_services.hub_token(),
+        services.mlflow(),
+        services.hub_token(),
         *_engines(),
     ]
 

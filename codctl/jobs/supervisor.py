@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from codctl.errors import CodctlError, StageError
 from codctl.files import lock
-from codctl.jobs import followers, ranks, worker
+from codctl.jobs import learners, worker
 from codctl.plan.placement import place
 from codctl.processes import Children, python_environment
 from codctl.quantities import counted
@@ -73,7 +73,7 @@ class StageJob:
             _learn_along(run, list(here.hostnames), here.node, self.code)
             return
         _remove_stale_pickles()
-        with followers.telling_the_end(run.path) if here.num_nodes > 1 else contextlib.nullcontext():
+        with learners.announcing_the_end(run.path) if here.num_nodes > 1 else contextlib.nullcontext():
             self._work(run)
 
     def _work(self, run: RunDirectory) -> None:
@@ -175,22 +175,24 @@ def _learn_along(run: RunDirectory, nodes: Sequence[str], node: int, code: str) 
     notices too, may say why before.
     """
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # the first node saves
-    while (meeting := followers.announced(run.path)) is None:
-        if followers.is_over(run.path):
+    while (meeting := learners.announced(run.path)) is None:
+        if learners.is_over(run.path):
             return
         time.sleep(_LOOK_S)
     processes = len(place(run.config()).learners)
     environments = [
         python_environment(Path(code))
-        | ranks.environment(nodes=nodes, node=node, processes=processes, local_rank=local_rank, port=meeting)
+        | learners.torchrun_environment(
+            nodes=nodes, node=node, processes=processes, local_rank=local_rank, port=meeting
+        )
         for local_rank in range(processes)
     ]
-    with Children(followers.command(run.path), environments, grace_s=worker.LEARNER_GRACE_S) as children:
+    with Children(learners.command(run.path), environments, grace_s=worker.LEARNER_GRACE_S) as children:
         ended = None
-        while ended is None and not followers.is_over(run.path):
+        while ended is None and not learners.is_over(run.path):
             ended = children.wait(_LOOK_S)
     deadline = time.monotonic() + _LAST_WORDS_S
-    while not followers.is_over(run.path) and not (ended and time.monotonic() > deadline):
+    while not learners.is_over(run.path) and not (ended and time.monotonic() > deadline):
         time.sleep(_LOOK_S)
     if ended:
         _leave(ended)
