@@ -99,7 +99,7 @@ def _partition(cluster: ClusterConfig) -> Iterator[Finding]:
 
 
 def _settings(cluster: ClusterConfig) -> Iterator[Finding]:
-    """Whether jobs may start again, and whether they are told before they are pre-empted."""
+    """Whether jobs may start again, and whether they get a signal before they are pre-empted."""
     found = dict(
         re.findall(r"^(\w+)\s*=\s*(.*?)\s*$", clients.run(["scontrol", "show", "config"]).stdout, re.MULTILINE)
     )

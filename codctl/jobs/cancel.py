@@ -186,7 +186,7 @@ def _is_running(seen: RunStatus) -> bool:
 
 
 def _is_unsure(seen: RunStatus) -> bool:
-    """Whether it was cancelled while nobody could say whether its jobs had ended, and that is still so."""
+    """Whether it was cancelled while its launcher could not be asked about its jobs, and still cannot."""
     return seen.status == "cancelled" and any(state.state == "unknown" for state in seen.states)
 
 

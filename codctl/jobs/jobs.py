@@ -1,6 +1,6 @@
 """The jobs of runs as those who look at runs see them: their launchers are asked seldom, and only where they are.
 
-Of SLURM it speaks of a run's own jobs only. One that has the same id by chance, or by a file that somebody has edited,
+Of SLURM it knows a run's own jobs only. One that has the same id by chance, or by a file that somebody has edited,
 counts as gone, and is never cancelled.
 """
 

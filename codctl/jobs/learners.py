@@ -141,7 +141,7 @@ def _file(run: Path, what: str) -> Path:
 
 
 def _end(child: Child) -> None:
-    """Wait for a learner process that has been told to end; after an error it is ended."""
+    """Wait for a learner process that rank 0 has asked to end; after an error it is killed."""
     if child.wait(_END_S if sys.exc_info()[0] is None else 0) is None:
         child.end(0)
 

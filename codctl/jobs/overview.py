@@ -64,7 +64,7 @@ def overview(
 
 
 def alive_or_recent(runs_dir: Path, jobs: Jobs) -> tuple[list[RunDirectory], list[Path], int]:
-    """What somebody who names nothing wants to see: what is alive, and what ended last. And how many are left out."""
+    """Without names: the runs that are alive and those that ended last, the sweeps, and how many runs are left out."""
     runs = {run.path: read_status(run.path, run.name) for run in list_runs(runs_dir)}
     ask_launchers(list(runs.values()), jobs)
     ended = sorted((one for one in runs.values() if one.status not in ALIVE), key=lambda one: one.changed)
@@ -102,7 +102,7 @@ def _plan(path: Path, problems: list[str]) -> Sweep | None:
 
 
 def _trials(path: Path, plan: Sweep | None) -> list[RunStatus]:
-    """Every trial of the plan, also those that nobody has touched, and what lies beside them."""
+    """Every trial of the plan, also those that have not been started."""
     trials = plan["trials"] if plan else []
     planned = {trial["name"]: [suite["name"] for suite in trial["suites"]] for trial in trials}
     if not planned:
@@ -173,7 +173,7 @@ def _sweep(
     for entry in entries:
         if entry["status"] == "unreadable" and plan:  # resuming the sweep leaves it out
             entry["next"] = shlex.join([*plan["command"], "--retry-failed"])
-    if at_work:  # whoever launched it starts what is left
+    if at_work:  # its launcher starts what is left
         for entry in entries:
             entry["next"] = again("logs", entry["name"]) if entry["status"] in _WRONG else None
     return {

@@ -1,6 +1,6 @@
 """What SLURM says of jobs: squeue first, sacct for those that it no longer knows, and neither must be there.
 
-Files say how a run stands; the queue says whether somebody will still work on it. Stdlib only.
+Files say how a run stands; the queue says whether a job will still work on it. Stdlib only.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def states(jobs: Sequence[str]) -> dict[str, JobState]:
 
 
 def cluster() -> str:
-    """The name of the cluster that the clients here ask; empty when nobody says."""
+    """The name of the cluster that the clients here ask; empty when it is not known."""
     for line in (_ask(["scontrol", "show", "config"]) or "").splitlines():
         key, _, value = line.partition("=")
         if key.strip() == "ClusterName":

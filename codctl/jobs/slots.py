@@ -68,7 +68,7 @@ class Slots:
         return slots
 
     def require(self, gpus: int) -> None:
-        """Refuse a job that would wait for ever.
+        """Refuse a job that could never start.
 
         Raises:
             PreflightError: There are fewer GPUs than it needs.

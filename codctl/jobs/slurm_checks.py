@@ -77,7 +77,7 @@ def check_time(cluster: ClusterConfig) -> None:
 
 
 def check_partition(cluster: ClusterConfig) -> None:
-    """Refuse what only the partition forbids: sbatch takes such a job, and it waits for ever.
+    """Refuse what only the partition forbids: sbatch takes such a job, and it never starts.
 
     Raises:
         BackendError: No SLURM here, or no answer.

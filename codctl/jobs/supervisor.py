@@ -1,4 +1,4 @@
-"""What runs inside a SLURM job: a supervisor that starts the worker, hands on requests to stop, and asks to go on.
+"""What runs inside a SLURM job: a supervisor that starts the worker, passes on requests to stop, and asks to be requeued.
 
 submitit pickles these classes, so they hold plain values only. Everything that matters lies in the run's directory:
 after a node failure an old pickle is replayed, and nothing is lost by that.
@@ -92,7 +92,7 @@ class StageJob:
             if code == _TERMINATED and self.is_requeued and run.stop_requested() != "cancel":
                 _await_the_end()
                 code = PAUSED
-            if code == PAUSED:  # by somebody else's request; the signal's way of asking for another go serves here too
+            if code == PAUSED:  # somebody else asked for it; the signal's handler also requeues the job
                 os.kill(os.getpid(), signal.SIGUSR2)
         if code:
             _leave(code)
@@ -175,16 +175,14 @@ def _learn_along(run: RunDirectory, nodes: Sequence[str], node: int, code: str) 
     notices too, may say why before.
     """
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # the first node saves
-    while (meeting := learners.announced(run.path)) is None:
+    while (port := learners.announced(run.path)) is None:
         if learners.is_over(run.path):
             return
         time.sleep(_LOOK_S)
     processes = len(place(run.config()).learners)
     environments = [
         python_environment(Path(code))
-        | learners.torchrun_environment(
-            nodes=nodes, node=node, processes=processes, local_rank=local_rank, port=meeting
-        )
+        | learners.torchrun_environment(nodes=nodes, node=node, processes=processes, local_rank=local_rank, port=port)
         for local_rank in range(processes)
     ]
     with Children(learners.command(run.path), environments, grace_s=worker.LEARNER_GRACE_S) as children:
@@ -223,8 +221,8 @@ def _let_signals_in() -> None:
 def _await_the_end() -> None:
     """The worker got SIGTERM, which this process ignores: SLURM pre-empts, requeues or cancels the job.
 
-    Ending now would look like a failure, and asking for another go might bring a cancelled job back. So SLURM's own end
-    is waited for; when it does not come, the signal was somebody else's.
+    Ending now would look like a failure, and asking to be requeued might bring a cancelled job back. So SLURM's own end
+    is waited for; when it does not come, the signal came from somewhere else.
     """
     log.info("the worker was terminated; waiting for SLURM to end the job")
     time.sleep(_END_S)

@@ -2,7 +2,7 @@
 
 It reads the frozen config and composes nothing. It ends with 0 (finished), 75 (paused: start it again), 130 (cancelled
 or Ctrl-C), 143 (terminated), or the exit code of the error that it met. With `--follow` it is but one of the learner's
-processes, told what to do by the one that does the run's work, which it finds by torchrun's variables.
+processes: rank 0, which holds the run, is found by torchrun's variables and says what to do.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def work(run: RunDirectory, job: str | None = None) -> dict[str, Any]:
     with run.start_attempt(job):
         from codctl.jobs import learners  # it starts workers too
         from codctl.pipeline.pipeline import run_training
-        from codctl.train.preflight import preflight  # heavy: whoever waits for the attempt to begin need not wait
+        from codctl.train.preflight import preflight  # heavy: the attempt begins before it is loaded
 
         preflight(config)
         return run_training(config, run, None, learners.starter(run, config))

@@ -61,7 +61,7 @@ def find(runs_dir: Path, *, checkpoints: bool = False, old: bool = False) -> Fou
 
     Args:
         runs_dir: The runs folder.
-        checkpoints: Also the checkpoints of finished runs whose final model is whole.
+        checkpoints: Also the checkpoints of finished runs whose final model is complete.
         old: Also what `--fresh` moved aside.
     """
     kept: list[str] = []

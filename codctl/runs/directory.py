@@ -257,7 +257,7 @@ class RunDirectory(Layout):
         atomic.write_json(self.path / "dispatch.json", {**about, **content})
 
     def request_stop(self, kind: stop.Kind, by: str = "") -> None:
-        """Ask whoever works on it to save and stop (see runs.stop)."""
+        """Ask its worker to save and stop (see runs.stop)."""
         stop.write(self.path, kind, after_attempt=attempt.count(self.path), by=by)
 
     def stop_requested(self) -> stop.Kind | None:

@@ -22,7 +22,7 @@ def check_fork(source: RunDirectory, config: Config) -> Path:
     """The checkpoint that a fork would go on from. Nothing is written.
 
     Raises:
-        UsageError: The source has no whole checkpoint.
+        UsageError: The source has no complete checkpoint.
         RefusedError: The checkpoint does not fit the new settings.
     """
     from codctl.config.freeze import changed_identity
@@ -79,7 +79,7 @@ def fork(source: RunDirectory, runs_dir: Path, config: Config, *, recipe: str, c
         command: The command line.
 
     Raises:
-        UsageError: The source has no whole checkpoint.
+        UsageError: The source has no complete checkpoint.
         RefusedError: The name is taken, or the checkpoint does not fit the new settings.
     """
     from codctl.config.freeze import changed_identity, digest, frozen_file

@@ -116,7 +116,7 @@ def saved_first(
 
 @contextlib.contextmanager
 def blocked() -> Iterator[None]:
-    """Let signals wait until the block is done: how an attempt ended is written whole."""
+    """Block SIGINT, SIGTERM and SIGHUP while the outcome of an attempt is written."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
