@@ -1,4 +1,4 @@
-"""What runs inside a SLURM job: a supervisor that starts the worker, passes on requests to stop, and asks to be requeued.
+"""The supervisor inside a SLURM job: it starts the worker, passes on requests to stop, and has the job requeued.
 
 submitit pickles these classes, so they hold plain values only. Everything that matters lies in the run's directory:
 after a node failure an old pickle is replayed, and nothing is lost by that.
