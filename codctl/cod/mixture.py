@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codctl.config.schema import WorldConfig
+from codctl.config.schema import WorldConfig, WorldRef
 from codctl.envs.base import Family, Pack
 from codctl.envs.registry import get_family
 
@@ -14,12 +14,10 @@ _GOLDEN = 0.6180339887498949
 
 @dataclass(frozen=True)
 class Part:
-    """One family of a mixture. Weights are relative."""
+    """One family of a mixture, and its worlds: with a variant, and a weight that is relative."""
 
     family: Family
-    preset: str
-    variant: str
-    weight: float
+    world: WorldRef
 
 
 @dataclass(frozen=True)
@@ -39,21 +37,22 @@ class Mixture:
         parts = []
         for part in world.parts:
             family = get_family(part.family)
-            parts.append(Part(family, part.preset, part.variant or family.variants[0], part.weight))
+            named = part.model_copy(update={"variant": part.variant or family.variants[0]})
+            parts.append(Part(family, named))
         return cls(tuple(parts), world.length)
 
     def part(self, number: int) -> Part:
         """The family of pack `number`: multiples of the golden ratio spread evenly, so any run of packs is balanced."""
-        place = number * _GOLDEN % 1.0 * sum(part.weight for part in self.parts)
+        place = number * _GOLDEN % 1.0 * sum(part.world.weight for part in self.parts)
         for part in self.parts:
-            place -= part.weight
+            place -= part.world.weight
             if place < 0:
                 return part
         return self.parts[-1]
 
     def pack(self, split: str, number: int) -> Pack:
         part = self.part(number)
-        return part.family.pack(split, number, self.length, part.preset, part.variant)
+        return part.family.pack(split, number, self.length, part.world.preset, part.world.variant)
 
     def packs(self, split: str, seed: int, first: int, count: int) -> list[Pack]:
         """Packs `first` … of the range of a root seed."""

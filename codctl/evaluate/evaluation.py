@@ -17,7 +17,6 @@ from codctl.envs.registry import edition_of
 from codctl.errors import RefusedError, StageError
 from codctl.evaluate.subject import PolicyUnderTest
 from codctl.evaluate.suite import Plan, run_suite
-from codctl.evaluate.suites.expansion import part_name
 from codctl.files.atomic import make_folder
 from codctl.files.seal import COMPLETE, is_whole, read_info
 from codctl.results.journal import FileJournal
@@ -74,7 +73,7 @@ def evaluate_in_run(
 def _spec(config: Config, part: int, length: int, arms: tuple[str, ...]) -> EvalSpec:
     world = config.world.parts[part]
     return EvalSpec(
-        name=part_name("curve", world.family, world.preset, world.variant),
+        name=f"curve/{world.label}",
         family=world.family,
         preset=world.preset,
         variant=world.variant,

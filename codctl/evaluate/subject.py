@@ -16,7 +16,7 @@ from codctl.cod.rollout import Player
 from codctl.config.evalspec import EvalSpec
 from codctl.config.schema import Config, SamplingConfig, WorldConfig
 from codctl.engines.provider import Opening, provider_of
-from codctl.evaluate.suites.expansion import Defaults, World
+from codctl.evaluate.suites.expansion import Defaults
 from codctl.files.atomic import temp_sibling
 from codctl.files.seal import read_hashes, sha256_of
 from codctl.models import hub
@@ -159,8 +159,7 @@ def training_defaults(subject: PolicyUnderTest) -> Defaults:
 
 def _home(world: WorldConfig, sampling: dict[str, Any]) -> Defaults:
     budgets = {key: sampling[key] for key in _SAMPLING if key in sampling}
-    worlds = tuple(World(part.family, part.preset, part.variant) for part in world.parts)
-    return Defaults(worlds, {"rendering": world.rendering, "length": world.length, **budgets})
+    return Defaults(world.parts, {"rendering": world.rendering, "length": world.length, **budgets})
 
 
 def identity_of(subject: PolicyUnderTest) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from codctl.runs.eval_result import EvalResult, PartResult, Walkthrough
 from codctl.tracking import jsonl
 
 if TYPE_CHECKING:
-    from codctl.config.schema import Config, WorldPart
+    from codctl.config.schema import Config, WorldRef
     from codctl.files.forms import Attempt, Manifest, WarmStart
 
 
@@ -34,7 +34,7 @@ class FamilyEvaluations:
         walkthrough: A pack of the newest.
     """
 
-    world: WorldPart
+    world: WorldRef
     before: PartResult | None
     after: PartResult | None
     long: PartResult | None
@@ -136,7 +136,7 @@ def _evaluations(
 
 
 def _family(
-    world: WorldPart, evaluations: Mapping[str, EvalResult], told: Mapping[str, eval_result.Walkthroughs]
+    world: WorldRef, evaluations: Mapping[str, EvalResult], told: Mapping[str, eval_result.Walkthroughs]
 ) -> FamilyEvaluations:
     parts = {
         name: next((part for part in result.parts if part.family == world.family), None)

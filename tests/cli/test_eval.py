@@ -119,7 +119,7 @@ def test_tables_say_where_facts_change_and_what_was_solved_by_attempt(cli) -> No
     assert "solved by attempt 3" in text
     assert "position 1 " not in text
     drift = cli("eval", "--policy", "bayes", "--limit", "4", "strategy=drift", "drift_at=2").out
-    assert "the facts change at position 3" in drift
+    assert "the hidden facts change at position 3" in drift
     assert "position 3 (changed)" in drift
     assert "bayes     reference" in drift
     long = cli("eval", "--policy", "random", "--limit", "3", "length=9", "preset=tiny").out

@@ -5,16 +5,18 @@ from __future__ import annotations
 import pytest
 
 from codctl.config.evalspec import EvalSpec
+from codctl.config.schema import WorldRef
 from codctl.config.suite_file import load_suite
 from codctl.envs.alchemy.family import Alchemy
 from codctl.envs.frozen_lake.family import FrozenLake
 from codctl.envs.registry import families
 from codctl.errors import UsageError
-from codctl.evaluate.suites.expansion import Defaults, World, expand
+from codctl.evaluate.suites.expansion import Defaults, expand
 from codctl.evaluate.suites.shipped import descriptions, find_suite, shipped
 
 KNOWN = {"frozen_lake": FrozenLake(), "alchemy": Alchemy()}
-MIXTURE = Defaults((World("frozen_lake", "tiny"), World("alchemy", "tiny")), {"rendering": "compact", "length": 4})
+TINY = tuple(WorldRef(family=family, preset="tiny") for family in KNOWN)
+MIXTURE = Defaults(TINY, {"rendering": "compact", "length": 4})
 
 
 def parts(suite: str, *overrides: str, home: Defaults | None = None) -> tuple[EvalSpec, ...]:
@@ -81,7 +83,7 @@ def test_a_mixture_plays_every_family_it_was_trained_on() -> None:
 
 
 def test_the_training_length_holds_where_the_suite_names_none() -> None:
-    home = Defaults((World("frozen_lake", "tiny"),), {"length": 6})
+    home = Defaults((WorldRef(family="frozen_lake", preset="tiny"),), {"length": 6})
     assert [s.length for s in parts("position-curve", home=home)] == [6]
     assert [s.length for s in parts("ralph-loop", home=home)] == [8, 8]
 
@@ -121,12 +123,12 @@ def test_a_policy_plays_own_alone_unless_asked() -> None:
 REFUSED = {
     "nothing is harder": (
         ("in-domain-hard", "family=alchemy"),
-        Defaults((World("alchemy", "hard"),)),
+        Defaults((WorldRef(family="alchemy", preset="hard"),)),
         "harder: no preset is harder than alchemy hard",
     ),
     "no other family": (
         ("cross-domain",),
-        Defaults((World("frozen_lake", "easy"), World("alchemy", "easy"))),
+        Defaults((WorldRef(family="frozen_lake", preset="easy"), WorldRef(family="alchemy", preset="easy"))),
         "other: there is no family other than alchemy, frozen_lake",
     ),
     "unknown family": (

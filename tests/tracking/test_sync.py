@@ -16,6 +16,7 @@ from codctl.tracking import mlflow_server as server
 from codctl.tracking.jsonl import MetricsLog
 from codctl.tracking.state import sending
 from codctl.tracking.sync import Outcome, Sync, evaluated, select
+from tests.results import made
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow and its friends warn about each other
 
@@ -197,13 +198,12 @@ def test_evaluations_of_a_run_are_nested_under_it_and_sent_once(
     _sync(runs_dir)
     folder = runs_dir / "evaluations" / "short-ralph-loop-0a1b2c3d"
     folder.mkdir(parents=True)
-    point = {"position": 0, "mean": 0.5, "low": 0.4, "high": 0.6}
-    part = {"name": "ralph-loop", "arms": {"own": {"success": [point]}}}
     subject = {"kind": "run", "name": "short", "step": 20, "checkpoint": "step"}
-    about = {"suite": "ralph-loop", "digest": "0a1b2c3d", "subject": subject, "command": ["codctl", "eval"]}
-    (folder / "evaluation.json").write_text(json.dumps(about))
+    played = {"arms": {"own": {"success": made.curve(0.5)}}}
+    result = made.result_json(played, suite="ralph-loop", digest="0a1b2c3d", subject=subject)
+    (folder / "evaluation.json").write_text(json.dumps({**result, "trajectories": 8}))
     assert not _sync(runs_dir)["short"].sent  # it has not been played
-    (folder / "result.json").write_text(json.dumps({**about, "parts": [part]}))
+    (folder / "result.json").write_text(json.dumps(result))
     evaluated(run)
     assert not _sync(runs_dir)["short"].sent
     client = _client(runs_dir)

@@ -14,7 +14,7 @@ from codctl.config.schema.health import HealthConfig, MemoryGate
 from codctl.config.schema.model import BuildConfig, LoraConfig, ModelConfig
 from codctl.config.schema.tracking import TrackingConfig
 from codctl.config.schema.train import CreditConfig, LossConfig, TrainConfig, WarmStartConfig
-from codctl.config.schema.world import ContextConfig, WorldConfig, WorldPart
+from codctl.config.schema.world import ContextConfig, WorldConfig, WorldRef
 
 
 class Config(Section):
@@ -75,7 +75,7 @@ __all__ = [
     "TrainConfig",
     "WarmStartConfig",
     "WorldConfig",
-    "WorldPart",
+    "WorldRef",
     "cosmetic",
     "evaluation",
     "training",

@@ -9,18 +9,30 @@ from pydantic import Field, model_validator
 from codctl.config.schema.fields import Section, training
 
 
-class WorldPart(Section):
+class WorldRef(Section):
+    """A family of worlds at a preset: the one reference to worlds in recipes, mixtures and suites."""
+
     family: str = training("frozen_lake", "Family of worlds (`codctl env list`).")
     preset: str = training("tiny", "Difficulty preset of the family.")
     variant: str | None = training(None, "Distribution of worlds; null is the family's first.")
     weight: float = training(1.0, "Share of the packs, relative to the other families.", ge=1e-6, le=1e6)
+
+    @property
+    def keys(self) -> dict[str, str | None]:
+        """As keys of an evaluation."""
+        return {"family": self.family, "preset": self.preset, "variant": self.variant}
+
+    @property
+    def label(self) -> str:
+        """In the name of a part of a suite: `frozen_lake-tiny`."""
+        return "-".join(filter(None, (self.family, self.preset, self.variant)))
 
 
 class WorldConfig(Section):
     family: str = training("frozen_lake", "Family of worlds to train on (`codctl env list`).")
     preset: str = training("tiny", "Difficulty preset of the family.")
     variant: str | None = training(None, "Distribution of worlds; null is the family's first.")
-    mixture: Annotated[tuple[WorldPart, ...], Field(strict=False)] = training(
+    mixture: Annotated[tuple[WorldRef, ...], Field(strict=False)] = training(
         (), "Several families with weights; replaces family, preset and variant."
     )
     rendering: Literal["full", "terse", "compact"] = training(
@@ -36,9 +48,9 @@ class WorldConfig(Section):
         return self
 
     @property
-    def parts(self) -> tuple[WorldPart, ...]:
+    def parts(self) -> tuple[WorldRef, ...]:
         """The families with their weights; one when there is no mixture."""
-        return self.mixture or (WorldPart(family=self.family, preset=self.preset, variant=self.variant),)
+        return self.mixture or (WorldRef(family=self.family, preset=self.preset, variant=self.variant),)
 
 
 class ContextConfig(Section):

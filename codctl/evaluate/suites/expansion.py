@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from codctl.cod.arms import arm_class, check_arms
 from codctl.cod.strategies import strategy_of
 from codctl.config.evalspec import EvalSpec
 from codctl.config.names import unknown
-from codctl.config.suite_file import EntrySpec, SuiteSpec
+from codctl.config.schema import WorldRef
+from codctl.config.suite_file import EntrySpec, SuiteSpec, WorldChoice
 from codctl.envs.base import Family
 from codctl.errors import UsageError
 
 _USUAL_PRESET = "easy"
-
-
-@dataclass(frozen=True)
-class World:
-    """A kind of world."""
-
-    family: str
-    preset: str
-    variant: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,7 +28,7 @@ class Defaults:
         arms: The arms that mean something to it; None for all.
     """
 
-    worlds: tuple[World, ...] = (World("frozen_lake", _USUAL_PRESET),)
+    worlds: tuple[WorldRef, ...] = (WorldRef(family="frozen_lake", preset=_USUAL_PRESET),)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     arms: tuple[str, ...] | None = None
 
@@ -67,43 +59,46 @@ class _Chooser:
     home: Defaults
     known: Mapping[str, Family]
 
-    def worlds(self) -> list[World]:
+    def worlds(self) -> list[WorldRef]:
         given = self.entry.given
         found = self._moved(given["family"]) if "family" in given else self._wanted()
         if "preset" in given:
-            found = list(dict.fromkeys(replace(world, preset=given["preset"]) for world in found))
+            found = list(dict.fromkeys(world.model_copy(update={"preset": given["preset"]}) for world in found))
         if "variant" in given:
-            found = list(dict.fromkeys(replace(world, variant=given["variant"]) for world in found))
+            found = list(dict.fromkeys(world.model_copy(update={"variant": given["variant"]}) for world in found))
         for world in found:
             self._check(world)
         return found
 
-    def _wanted(self) -> list[World]:
+    def _wanted(self) -> list[WorldRef]:
         """What the suite asks for."""
         if not isinstance(self.entry.worlds, str):
-            return [
-                World(choice.family, choice.preset or self._preset(self._family(choice.family)), choice.variant)
-                for choice in self.entry.worlds
-            ]
+            return [self._chosen(choice) for choice in self.entry.worlds]
         if self.entry.worlds == "others":
             return self._others()
         return self._at(self.home.worlds)
 
-    def _moved(self, name: str) -> list[World]:
+    def _chosen(self, choice: WorldChoice) -> WorldRef:
+        preset = choice.preset or self._preset(self._family(choice.family))
+        return WorldRef(family=choice.family, preset=preset, variant=choice.variant)
+
+    def _moved(self, name: str) -> list[WorldRef]:
         family = self._family(name)
         trained = [world for world in self.home.worlds if world.family == name]
-        return self._at(trained or [World(name, self._preset(family))])
+        return self._at(trained or [WorldRef(family=name, preset=self._preset(family))])
 
-    def _at(self, home: Sequence[World]) -> list[World]:
+    def _at(self, home: Sequence[WorldRef]) -> list[WorldRef]:
         is_harder = self.entry.worlds == "harder" and "preset" not in self.entry.given
         return self._harder(home) if is_harder else list(home)
 
-    def _harder(self, home: Sequence[World]) -> list[World]:
+    def _harder(self, home: Sequence[WorldRef]) -> list[WorldRef]:
         found = []
         for world in home:
             self._check(world)
             presets = self._family(world.family).presets
-            found += [replace(world, preset=preset) for preset in presets[presets.index(world.preset) + 1 :]]
+            found += [
+                world.model_copy(update={"preset": preset}) for preset in presets[presets.index(world.preset) + 1 :]
+            ]
         if not found:
             names = ", ".join(f"{world.family} {world.preset}" for world in home)
             raise UsageError(
@@ -111,9 +106,11 @@ class _Chooser:
             )
         return found
 
-    def _others(self) -> list[World]:
+    def _others(self) -> list[WorldRef]:
         familiar = {world.family for world in self.home.worlds}
-        found = [World(f.name, self._preset(f)) for name, f in self.known.items() if name not in familiar]
+        found = [
+            WorldRef(family=f.name, preset=self._preset(f)) for name, f in self.known.items() if name not in familiar
+        ]
         if not found:
             raise UsageError(f"{self.entry.name}: there is no family other than {', '.join(sorted(familiar))}")
         return found
@@ -126,7 +123,7 @@ class _Chooser:
     def _preset(self, family: Family) -> str:
         return usual_preset(family, self.home)
 
-    def _check(self, world: World) -> None:
+    def _check(self, world: WorldRef) -> None:
         family = self._family(world.family)
         if world.preset not in family.presets:
             raise unknown(f"preset of {family.name}", world.preset, list(family.presets), "codctl env list")
@@ -140,12 +137,12 @@ def usual_preset(family: Family, home: Defaults) -> str:
     return trained[0] if trained else _USUAL_PRESET if _USUAL_PRESET in family.presets else family.presets[0]
 
 
-def _part(suite: SuiteSpec, entry: EntrySpec, world: World, home: Defaults, known: Mapping[str, Family]) -> EvalSpec:
-    values = {**home.defaults, **entry.given, **vars(world)}
+def _part(suite: SuiteSpec, entry: EntrySpec, world: WorldRef, home: Defaults, known: Mapping[str, Family]) -> EvalSpec:
+    values = {**home.defaults, **entry.given, **world.keys}
     if home.arms is not None and "arms" not in suite.overridden:
         values["arms"] = home.arms
     values["rendering"] = _rendering(known[world.family], values, suite, entry)
-    spec = EvalSpec(**{**values, "name": part_name(entry.name, world.family, world.preset, world.variant)})
+    spec = EvalSpec(**{**values, "name": f"{entry.name}/{world.label}"})
     check_arms(spec.arms)
     if spec.packs == 1 and any(arm_class(arm).borrows for arm in spec.arms):
         spec = _without_borrowing(spec, is_wanted="arms" in suite.overridden)
@@ -156,11 +153,6 @@ def _part(suite: SuiteSpec, entry: EntrySpec, world: World, home: Defaults, know
         return spec.model_copy(update=strategy.completed(spec.length))
     except UsageError as error:
         raise UsageError(f"{spec.name}: {error.message}", hint=error.hint) from error
-
-
-def part_name(evaluation: str, family: str, preset: str, variant: str | None) -> str:
-    """What a part is called: `curve/frozen_lake-tiny`."""
-    return f"{evaluation}/{'-'.join(filter(None, (family, preset, variant)))}"
 
 
 def _without_borrowing(spec: EvalSpec, *, is_wanted: bool) -> EvalSpec:
