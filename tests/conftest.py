@@ -59,7 +59,7 @@ def _own_code() -> Iterator[None]:
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Hugging Face folder as the `model` stage writes it. Read only."""
     from codctl.config.schema import BuildConfig, WorldConfig
-    from codctl.models.tiny import build_folder
+    from codctl.models.build import build_folder
     from codctl.train.setup import prepare_process
 
     prepare_process(threads=1)
@@ -70,7 +70,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tokenizer(tiny_folder: Path) -> Any:
-    from codctl.models.models import load_tokenizer
+    from codctl.models.load import load_tokenizer
 
     return load_tokenizer(tiny_folder)
 
@@ -78,6 +78,6 @@ def tokenizer(tiny_folder: Path) -> Any:
 @pytest.fixture
 def model(tiny_folder: Path) -> Any:
     """A model of one's own, on the CPU."""
-    from codctl.models.models import load_model
+    from codctl.models.load import load_model
 
     return load_model(tiny_folder, "float32", "cpu")

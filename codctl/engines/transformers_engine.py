@@ -12,16 +12,19 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from codctl.cod.engine import EngineError, EngineStats, Generation, PromptTooLongError, RequestTag, Sampling, Weights
 from codctl.engines.budget import BLOCK, blocks_for, tokens_of_a_pass
 from codctl.engines.kv_cache import Content, KvCache, token_bytes
 from codctl.engines.provider import OpenEngine
-from codctl.engines.published import load_published
+
+_ADAPTER = "adapter_model.safetensors"
 
 
 @dataclass(eq=False)
@@ -371,3 +374,26 @@ def _among_likeliest(logprobs_RV: torch.Tensor, top_p_R1: torch.Tensor) -> torch
     is_kept_RV.scatter_(1, order_RV, masses_RV.cumsum(-1) - masses_RV < top_p_R1)
     kept_RV = logprobs_RV.masked_fill(~is_kept_RV, -torch.inf)
     return torch.where(top_p_R1 < 1, torch.log_softmax(kept_RV, dim=-1), logprobs_RV)
+
+
+def load_published(model: Any, folder: Path) -> None:
+    """Copy the weights of a folder into a model.
+
+    Args:
+        model: Causal model; PEFT-wrapped when the folder holds an adapter.
+        folder: Hugging Face model folder in safetensors, or a PEFT adapter's. Tied weights may be missing.
+
+    Raises:
+        ValueError: The folder holds weights of another model.
+    """
+    if (folder / _ADAPTER).is_file():
+        from peft import set_peft_model_state_dict
+
+        unexpected = set_peft_model_state_dict(model, load_file(folder / _ADAPTER)).unexpected_keys
+    else:
+        parts = sorted(folder.glob("*.safetensors"))
+        unexpected = [
+            key for part in parts for key in model.load_state_dict(load_file(part), strict=False).unexpected_keys
+        ]
+    if unexpected:
+        raise ValueError(f"{folder} holds weights of another model: {unexpected[0]} and {len(unexpected) - 1} more")

@@ -21,10 +21,10 @@ from codctl.files.atomic import temp_sibling
 from codctl.files.seal import read_hashes, sha256_of
 from codctl.models import hub
 from codctl.models.architectures import of_folder
-from codctl.models.model_check import check_finite, stored_tensors
-from codctl.models.model_checks import check_tokenizer
-from codctl.models.model_files import understood
-from codctl.models.models import base_folder, check_folder, check_model, load_chat, load_tokenizer
+from codctl.models.check import check_tokenizer
+from codctl.models.files import understood
+from codctl.models.load import base_folder, check_folder, check_model, load_chat, load_tokenizer
+from codctl.models.weights import check_finite, stored_tensors
 from codctl.plan.placement import place
 from codctl.runs.directory import RunDirectory
 from codctl.runs.eval_result import Subject

@@ -30,7 +30,7 @@ from codctl.evaluate.watched import Watch
 from codctl.files import lock
 from codctl.files.atomic import make_folder
 from codctl.files.seal import COMPLETE
-from codctl.models.models import check_model
+from codctl.models.load import check_model
 from codctl.results import replies
 from codctl.results.journal import FileJournal
 from codctl.runs import eval_result, machine

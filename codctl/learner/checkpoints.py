@@ -25,7 +25,7 @@ from codctl.files import atomic
 from codctl.files.seal import newest_sealed, read_info, sealing, sha256_of
 from codctl.learner.learner import Learner
 from codctl.learner.parallel import gathered, local, local_rows
-from codctl.models.models import load_model, with_adapters
+from codctl.models.load import load_model, with_adapters
 
 _STATE = ("exp_avg", "exp_avg_sq")
 _PUBLISHED = "published"

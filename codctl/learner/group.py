@@ -39,8 +39,7 @@ from codctl.learner.rendezvous import (
     lost,
 )
 from codctl.log import log
-from codctl.models.models import pick_device
-from codctl.models.trainable import load_trainable
+from codctl.models.load import load_trainable, pick_device
 
 __all__ = ["LearnerGroup", "Starter", "open_group", "work"]
 

@@ -15,7 +15,7 @@ import torch
 from tokenizers import Regex, pre_tokenizers
 
 from codctl.errors import PreflightError
-from codctl.models.model_check import check_finite, refuse_misfit
+from codctl.models.weights import check_finite, refuse_misfit
 
 _TOKENS = {
     "bos_token": "tokenizer.ggml.bos_token_id",

@@ -16,8 +16,8 @@ from functools import cache
 from pathlib import Path
 
 from codctl.errors import PreflightError
+from codctl.models.files import missing_weights
 from codctl.models.hub_client import SETTINGS, WEIGHTS
-from codctl.models.model_files import missing_weights
 
 CLIENT = "codctl.models.hub_client"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")

@@ -61,7 +61,7 @@ def run_training(
 def _stages(
     config: Config, run: RunDirectory, tracker: Any, progress: Progress, starter: Starter | None
 ) -> dict[str, Any]:
-    from codctl.models.build_model import build_model
+    from codctl.models.start import build_model
     from codctl.pipeline.results import result_of
     from codctl.pipeline.trial import play_suites
     from codctl.train.cod_train import cod_train

@@ -16,7 +16,7 @@ from codctl.cod.trajectory import EpisodeRecord, Kind
 from codctl.config.schema import Config, WorldConfig
 from codctl.envs.registry import get_family
 from codctl.models import hub
-from codctl.models.models import load_chat
+from codctl.models.load import load_chat
 
 PACKS = 8  # rendered for each family
 # With the marks of a chat template, where the tokenizer is not at hand: counted with SmolLM2's over all families.

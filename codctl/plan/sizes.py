@@ -91,7 +91,7 @@ def find_model(config: Config) -> Model:
 
 @lru_cache(maxsize=32)
 def _vocabulary(build: BuildConfig, world: WorldConfig) -> int:
-    from codctl.models.tiny import vocabulary_size
+    from codctl.models.build import vocabulary_size
 
     try:
         return vocabulary_size(build, world)
@@ -106,7 +106,7 @@ def find_shape(model: ModelConfig) -> Architecture:
     if model.path in PUBLISHED and not Path(model.path).is_dir():
         return PUBLISHED[model.path].architecture
     from codctl.models.hub import located
-    from codctl.models.models import base_folder
+    from codctl.models.load import base_folder
 
     return of_folder(base_folder(located(model.path, model.revision, weights=False)))
 

@@ -21,7 +21,7 @@ from codctl.envs.base import Pack
 from codctl.files.seal import is_whole, sealing
 from codctl.learner import checkpoints
 from codctl.learner.group import LearnerGroup, Starter, open_group
-from codctl.models.models import load_chat, load_tokenizer
+from codctl.models.load import load_chat, load_tokenizer
 from codctl.plan.placement import place
 from codctl.quantities import counted
 from codctl.results import trajectory_file

@@ -10,7 +10,7 @@ from typing import Any
 from codctl.config.schema import Config, ModelConfig
 from codctl.files.seal import is_sealed
 from codctl.models import hub
-from codctl.models.models import load_chat
+from codctl.models.load import load_chat
 from codctl.runs.directory import RunDirectory
 from codctl.tracking import jsonl
 from codctl.train.model_card import model_card

@@ -84,9 +84,9 @@ def convert(source: Path, folder: Path, dtype: str, say: Callable[[str], None], 
 
 
 def _convert(file: Path, folder: Path, dtype: str, say: Callable[[str], None]) -> tuple[Header, int]:
+    from codctl.models.check import check_tokenizer
     from codctl.models.gguf import load, read_header
-    from codctl.models.model_checks import check_tokenizer
-    from codctl.models.models import check_model
+    from codctl.models.load import check_model
 
     header = read_header(file)
     _check_room(file, folder, header, dtype)

@@ -7,7 +7,7 @@ from codctl.config.schema import Config
 from codctl.engines.provider import provider_of
 from codctl.errors import PreflightError
 from codctl.models import hub
-from codctl.models.model_checks import check_files, check_shape
+from codctl.models.check import check_files, check_shape
 from codctl.plan.engines import context_of
 from codctl.plan.fit import check_memory, check_plan
 from codctl.plan.hardware import has_gpu
@@ -90,6 +90,6 @@ def _check_device(config: Config) -> None:
             )
     if model.device == "cuda" or model.attention == "flash_attention_2":
         from codctl.models.attention import attention_of
-        from codctl.models.models import pick_device
+        from codctl.models.load import pick_device
 
         attention_of(model.attention, pick_device(model.device))

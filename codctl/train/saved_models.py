@@ -107,7 +107,7 @@ def lay_out(saved: SavedModel, config: Config, folder: Path) -> None:
         StageError: The checkpoint is damaged, or a training that goes on has removed it.
     """
     from codctl.learner.checkpoints import export
-    from codctl.models.models import load_chat, load_tokenizer
+    from codctl.models.load import load_chat, load_tokenizer
     from codctl.train.setup import write_side_file
 
     assert saved.checkpoint is not None
@@ -135,7 +135,7 @@ def _check(checkpoint: Path) -> None:
 
 def _begin(run: RunDirectory, config: Config) -> SavedModel | None:
     """What CoD-Train starts from."""
-    from codctl.models.build_model import start_folder
+    from codctl.models.start import start_folder
 
     if config.warm_start.enabled:
         folder = run.warm_start

@@ -12,11 +12,10 @@ from codctl.cod.conversation import TemplateChat
 from codctl.cod.rollout import RolloutSettings
 from codctl.config.schema import Config, LossConfig
 from codctl.models import hub
-from codctl.models.model_check import silence
-from codctl.models.model_checks import check_tokenizer
-from codctl.models.model_files import read_settings
-from codctl.models.models import check_folder, load_chat, load_model, load_tokenizer
-from codctl.models.trainable import use_attention
+from codctl.models.check import check_tokenizer
+from codctl.models.files import read_settings
+from codctl.models.load import check_folder, load_chat, load_model, load_tokenizer, use_attention
+from codctl.models.weights import silence
 
 if TYPE_CHECKING:
     import torch

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from codctl.config.schema import Config
 from codctl.engines.provider import OpenEngine, Opening, provider_of
-from codctl.models.models import base_folder, load_model, with_adapters
-from codctl.models.trainable import autocast_type
+from codctl.models.load import autocast_type, base_folder, load_model, with_adapters
 from codctl.plan.placement import place
 from codctl.seeds import derive_seed
 from codctl.train.setup import Speaker, learner_bytes, open_in_process

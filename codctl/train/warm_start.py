@@ -18,7 +18,7 @@ from codctl.files import reader
 from codctl.files.atomic import write_json
 from codctl.files.seal import is_sealed, is_whole, sealing
 from codctl.learner.demonstrations import check, digest_of, of_folder, other_source
-from codctl.models.models import check_folder, load_chat, load_tokenizer
+from codctl.models.load import check_folder, load_chat, load_tokenizer
 from codctl.quantities import counted
 from codctl.runs.directory import RunDirectory
 from codctl.runs.progress import Progress
@@ -154,7 +154,7 @@ def _refuse_other_source(final: Path, config: Config) -> None:
 
 
 def _trainable(start: Path, config: Config) -> Any:
-    from codctl.models.trainable import load_trainable
+    from codctl.models.load import load_trainable
 
     if not trains_adapters_from_the_start(config):
         lora = config.model.lora.model_copy(update={"rank": 0})

@@ -41,7 +41,7 @@ def measure(name: str, dtype: str, sequences: int, prompt: int, reply: int) -> i
     import torch
 
     from codctl.engines.transformers_engine import TransformersEngine
-    from codctl.models.trainable import use_attention
+    from codctl.models.load import use_attention
 
     torch.set_num_threads(1)
     model = _hollow(PUBLISHED[name].architecture).to(getattr(torch, dtype))

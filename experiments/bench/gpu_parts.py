@@ -23,8 +23,8 @@ from codctl.config.schema import Config
 from codctl.engines.provider import Part
 from codctl.engines.transformers_engine import TransformersEngine
 from codctl.learner.learner import Learner
-from codctl.models.random_init import config_of_shape, random_model
-from codctl.models.trainable import loaded_dtype, make_trainable
+from codctl.models.build import config_of_shape, random_model
+from codctl.models.load import loaded_dtype, make_trainable
 from codctl.plan import engines, lengths, memory, sizes
 from codctl.plan.hardware import find_gpu
 from codctl.plan.speed import flops_per_token

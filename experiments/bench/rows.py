@@ -22,7 +22,7 @@ from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.config.compose import load_config
 from codctl.config.schema import Config
 from codctl.learner.batching import Sample, samples_of
-from codctl.models.tiny import build_folder
+from codctl.models.build import build_folder
 from codctl.train.rollout_store import read_rollouts
 from codctl.train.setup import Speaker, load_speaker, rollout_settings
 

@@ -132,7 +132,7 @@ def _cpu_s(pid: int) -> float:
 
 
 def measure(rounds: int, steps: int, folder: Path) -> Turns:
-    from codctl.models.build_model import build_model
+    from codctl.models.start import build_model
     from codctl.train.cod_train import cod_train
     from codctl.train.setup import prepare_process
 

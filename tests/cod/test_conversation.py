@@ -179,7 +179,7 @@ def test_special_tokens_that_the_tokenizer_does_not_list_are_taken_out_too(fresh
 
 @pytest.fixture
 def fresh_tokenizer(tiny_folder: Any) -> Any:
-    from codctl.models.models import load_tokenizer
+    from codctl.models.load import load_tokenizer
 
     return load_tokenizer(tiny_folder)
 

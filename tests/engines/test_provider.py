@@ -52,7 +52,7 @@ class ParrotProvider(EngineProvider):
     title, options = "a parrot", Options
 
     def open(self, opening: Opening) -> Parrot:
-        from codctl.models.models import load_chat
+        from codctl.models.load import load_chat
 
         return Parrot(load_chat(opening.folder).reply(self.read_options(opening.config).says))
 

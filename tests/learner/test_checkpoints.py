@@ -15,7 +15,7 @@ from codctl.errors import StageError
 from codctl.files.seal import sealing
 from codctl.learner import checkpoints
 from codctl.learner.group import open_group
-from codctl.models.models import add_lora, load_model
+from codctl.models.load import add_lora, load_model
 from tests.learner.samples import on_policy, random_samples
 from tests.learner.several import recipe, several
 from tests.learner.test_learner import largest_difference, new_learner, weights_of

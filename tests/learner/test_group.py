@@ -16,7 +16,7 @@ from codctl.learner import group
 from codctl.learner.batching import Sample
 from codctl.learner.group import LearnerGroup, open_group
 from codctl.learner.learner import Judge
-from codctl.models.models import load_model
+from codctl.models.load import load_model
 from tests.learner.samples import on_policy, random_samples
 from tests.learner.several import Forked, recipe, several
 

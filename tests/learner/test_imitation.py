@@ -14,8 +14,7 @@ from codctl.cod.trajectory import EpisodeRecord
 from codctl.config.schema import Config
 from codctl.learner.demonstrations import demonstrations
 from codctl.learner.imitation import Imitation, Place, SftStep
-from codctl.models.models import load_model
-from codctl.models.trainable import load_trainable
+from codctl.models.load import load_model, load_trainable
 from codctl.train.setup import rollout_settings
 
 

@@ -16,7 +16,7 @@ from codctl.config.schema import LossConfig, TrainConfig
 from codctl.errors import StageError
 from codctl.learner.batching import Sample
 from codctl.learner.learner import Learner
-from codctl.models.models import load_model
+from codctl.models.load import load_model
 from tests.learner.samples import on_policy, random_samples
 from tests.learner.test_losses import loss_inputs
 

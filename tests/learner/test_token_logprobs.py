@@ -11,9 +11,8 @@ import torch
 from codctl.config.schema import BuildConfig, LoraConfig
 from codctl.learner.batching import Sample
 from codctl.learner.token_logprobs import TokenLogprobs, collate
-from codctl.models.models import add_lora
-from codctl.models.tiny import build_model
-from codctl.models.trainable import use_attention
+from codctl.models.build import build_model
+from codctl.models.load import add_lora, use_attention
 from tests.learner.memory import peak_memory
 from tests.learner.samples import random_samples
 

@@ -378,7 +378,7 @@ def rebase(adapter: Path, name: str) -> None:
 def make_adapter(base: Path, folder: Path, rank: int = 4) -> Path:
     """A LoRA adapter with its tokenizer on a model folder."""
     from codctl.config.schema import LoraConfig
-    from codctl.models.models import add_lora, load_model
+    from codctl.models.load import add_lora, load_model
 
     add_lora(load_model(base, "float32", "cpu"), LoraConfig(rank=rank), 0).save_pretrained(folder)
     for path in (*base.glob("tokenizer*"), base / TEMPLATE):

@@ -20,9 +20,8 @@ from codctl.learner.batching import Sample
 from codctl.learner.token_logprobs import TokenLogprobs, collate
 from codctl.models import attention
 from codctl.models.attention import EAGER, VARLEN, attention_of, is_packed
-from codctl.models.models import add_lora, load_model
-from codctl.models.tiny import build_model
-from codctl.models.trainable import use_attention
+from codctl.models.build import build_model
+from codctl.models.load import add_lora, load_model, use_attention
 from tests.learner.samples import random_samples
 
 PROMPTS = [[5, 9, 30, 41], [7, 8], [5, 9, 30, 41, 50, 60, 61], list(range(10, 30))]

@@ -15,8 +15,8 @@ from codctl.cod import chat_template
 from codctl.config.schema import Config
 from codctl.errors import PreflightError
 from codctl.evaluate.subject import PolicyUnderTest, open_runner
-from codctl.models.model_files import read_weights
-from codctl.models.models import base_folder, check_model, load_model
+from codctl.models.files import read_weights
+from codctl.models.load import base_folder, check_model, load_model
 from codctl.train.preflight import check_recipe
 from codctl.train.setup import load_speaker
 from tests.models.damaged_models import (

@@ -11,7 +11,7 @@ import pytest
 
 from codctl.errors import PreflightError
 from codctl.models import hub
-from codctl.models.models import base_folder, check_folder, load_model
+from codctl.models.load import base_folder, check_folder, load_model
 from tests.models.fake_hub import COMMIT, GATED, MODEL, FakeHub, serving, use_own_cache
 
 

@@ -13,8 +13,8 @@ from codctl.cod.conversation import TemplateChat
 from codctl.config.schema import Config
 from codctl.errors import PreflightError
 from codctl.models.architectures import PUBLISHED, Architecture, Published, of_folder
-from codctl.models.models import load_model, load_tokenizer
-from codctl.models.random_init import build_random_folder, config_of, random_model
+from codctl.models.build import build_random_folder, config_of, random_model
+from codctl.models.load import load_model, load_tokenizer
 
 # As the hub counts what is stored; of tied embeddings 0.6B to 4B store one.
 STORED = {

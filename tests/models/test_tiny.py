@@ -17,7 +17,7 @@ from codctl.envs.frozen_lake.names import CODES, DIRECTIONS
 from codctl.envs.frozen_lake.text import reply
 from codctl.envs.frozen_lake.world import LakeWorld
 from codctl.envs.registry import get_family
-from codctl.models.tiny import MARKERS, STOP, build_folder
+from codctl.models.build import MARKERS, STOP, build_folder
 from tests.conftest import BUILD
 
 PLAIN = """
@@ -74,7 +74,7 @@ def test_replies_and_updates_take_few_tokens(tokenizer: Any) -> None:
 
 def test_building_in_another_process_gives_the_same_tokenizer(tiny_folder: Path, tmp_path: Path) -> None:
     code = (
-        "import pathlib, sys; from tests.conftest import BUILD; from codctl.models.tiny import build_folder\n"
+        "import pathlib, sys; from tests.conftest import BUILD; from codctl.models.build import build_folder\n"
         "from codctl.config.schema import BuildConfig, WorldConfig\n"
         "world = WorldConfig(preset='tiny', rendering='compact')\n"
         "build_folder(BuildConfig(**BUILD), world, 0, pathlib.Path(sys.argv[1]))"
@@ -112,7 +112,7 @@ def test_building_twice_gives_the_same_bytes(tiny_folder: Path, tmp_path: Path) 
 
 
 def test_a_tokenizer_knows_the_words_of_worlds_that_are_not_trained_on(tokenizer: Any, tmp_path: Path) -> None:
-    from codctl.models.models import load_tokenizer
+    from codctl.models.load import load_tokenizer
 
     brewing = "make n 2 dud=a+c o=c+c"
     worlds = [{"family": "frozen_lake"}, {"family": "alchemy"}]

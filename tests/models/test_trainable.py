@@ -14,9 +14,8 @@ from codctl.config.schema import BuildConfig, Config
 from codctl.engines.transformers_engine import TransformersEngine
 from codctl.learner.batching import Sample
 from codctl.learner.token_logprobs import TokenLogprobs, collate
-from codctl.models.models import load_model
-from codctl.models.tiny import build_model
-from codctl.models.trainable import autocast_type, checkpoint_activations, load_trainable, use_attention
+from codctl.models.build import build_model
+from codctl.models.load import autocast_type, checkpoint_activations, load_model, load_trainable, use_attention
 from tests.learner.memory import peak_memory
 from tests.learner.samples import random_samples
 from tests.models.test_attention import replies

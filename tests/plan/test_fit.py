@@ -12,7 +12,7 @@ from codctl.config.compose import load_config
 from codctl.config.schema import Config, GpuName, WarmStartConfig
 from codctl.errors import PreflightError
 from codctl.learner.demonstrations import demonstrations
-from codctl.models.models import load_chat
+from codctl.models.load import load_chat
 from codctl.plan import hardware
 from codctl.plan.fit import check_memory, check_plan
 from codctl.plan.hardware import KINDS

@@ -19,9 +19,8 @@ from codctl.learner import checkpoints
 from codctl.learner.batching import Sample
 from codctl.learner.learner import Learner
 from codctl.models.architectures import PUBLISHED, Architecture
-from codctl.models.models import add_lora
-from codctl.models.random_init import config_of_shape
-from codctl.models.trainable import checkpoint_activations, use_attention
+from codctl.models.build import config_of_shape
+from codctl.models.load import add_lora, checkpoint_activations, use_attention
 from codctl.plan import engines, memory, sizes
 from codctl.plan.lengths import Lengths
 from codctl.plan.memory import Split

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from codctl.config.schema import Config
-from codctl.models.models import load_model
+from codctl.models.load import load_model
 from codctl.pipeline.pipeline import run_training
 from codctl.runs.directory import RunDirectory
 from codctl.runs.fork import fork

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from codctl.config.compose import load_config
 from codctl.config.schema import Config
-from codctl.models.build_model import build_model
+from codctl.models.start import build_model
 from codctl.runs.directory import RunDirectory
 from codctl.tracking.tracker import Tracker
 from codctl.train.setup import prepare_process

@@ -13,7 +13,7 @@ import torch
 from codctl.config.freeze import digest
 from codctl.config.schema import Config, LoraConfig
 from codctl.files.seal import sealing
-from codctl.models.models import add_lora, base_folder, load_model, load_tokenizer
+from codctl.models.load import add_lora, base_folder, load_model, load_tokenizer
 from codctl.runs.directory import RunDirectory
 from codctl.tracking.jsonl import MetricsLog
 from codctl.train.export import describe

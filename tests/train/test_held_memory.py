@@ -11,7 +11,7 @@ import pytest
 
 from codctl.config.schema import Config
 from codctl.learner.learner import Learner
-from codctl.models.models import load_chat, load_tokenizer
+from codctl.models.load import load_chat, load_tokenizer
 from codctl.runs.directory import RunDirectory
 from codctl.runs.progress import Progress
 from codctl.tracking.tracker import Tracker

@@ -50,7 +50,7 @@ def test_a_tokenizer_with_ids_beyond_the_embeddings(folder: Path) -> None:
 
 
 def test_an_adapter_with_another_models_tokenizer(folder: Path, adapter: Path) -> None:
-    from codctl.models.tiny import build_tokenizer
+    from codctl.models.build import build_tokenizer
 
     build_tokenizer(["other words entirely"] * 9, 300, 512).save_pretrained(adapter)
     with pytest.raises(PreflightError, match="other tokens than its base model's") as error:

@@ -26,8 +26,8 @@ from codctl.config.schema import (
 from codctl.engines.provider import Opening
 from codctl.engines.vllm.engine import VllmEngine
 from codctl.engines.vllm.provider import Vllm
-from codctl.models.models import load_model, load_tokenizer
-from codctl.models.tiny import build_folder
+from codctl.models.build import build_folder
+from codctl.models.load import load_model, load_tokenizer
 from codctl.train.setup import rollout_settings
 
 WORLD = WorldConfig(preset="tiny", rendering="full", length=3)

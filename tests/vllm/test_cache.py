@@ -16,7 +16,7 @@ from codctl.cod.engine import Generation, RequestTag, Sampling, Weights
 from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.engines.vllm.engine import VllmEngine
 from codctl.envs.base import PolicyView
-from codctl.models.models import load_tokenizer
+from codctl.models.load import load_tokenizer
 
 from .conftest import play, player
 

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from codctl.cod.engine import EngineError
 from codctl.engines.openai.settings import EndpointSettings
-from codctl.engines.openai.transience import may_pass
-from codctl.engines.openai.wire import NotTheFormatError, complaint_of
+from codctl.engines.openai.wire import NotTheFormatError, complaint_of, may_pass
 from codctl.outcomes import ReplyFault
 
 if TYPE_CHECKING:

@@ -85,7 +85,7 @@ def teach_the_form(folder: Path) -> None:
     """Train until replies have an answer block, so that episodes are more than one turn long."""
     import torch
 
-    from codctl.models.models import load_model, load_tokenizer
+    from codctl.models.load import load_model, load_tokenizer
 
     chat = TemplateChat(load_tokenizer(folder))
     player = Player(ScriptedAgent(EachFamily("demonstrator"), chat), chat, RolloutSettings("compact"), seed=0)

@@ -12,7 +12,7 @@ import torch
 
 from codctl.config.schema import Config, LoraConfig
 from codctl.errors import PreflightError
-from codctl.models.models import add_lora, check_folder, load_chat, load_model, named_stops
+from codctl.models.load import add_lora, check_folder, load_chat, load_model, named_stops
 from codctl.train.setup import Speaker, export, load_speaker
 from tests.learner.samples import on_policy, random_samples
 from tests.learner.test_learner import new_learner, weights_of

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from codctl.errors import PreflightError
 from codctl.models import architectures
-from codctl.models.model_files import (
+from codctl.models.files import (
     ADAPTER,
     ADAPTER_WEIGHTS,
     Tensor,

@@ -10,8 +10,8 @@ from codctl.config.consistency import targets_head, tied_head
 from codctl.config.schema import ModelConfig
 from codctl.errors import PreflightError
 from codctl.models import architectures, hub
-from codctl.models.model_files import read_settings
-from codctl.models.models import base_folder, check_model, load_chat, load_tokenizer, named_stops
+from codctl.models.files import read_settings
+from codctl.models.load import base_folder, check_model, load_chat, load_tokenizer, named_stops
 
 _TOKENIZER_HINT = "put the tokenizer files that came with the model into the folder"
 

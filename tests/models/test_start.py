@@ -13,7 +13,7 @@ from codctl.errors import PreflightError, RefusedError, UsageError
 from codctl.evaluate.subject import subject_of_run
 from codctl.files.seal import is_sealed
 from codctl.models import hub
-from codctl.models.build_model import build_model, start_folder
+from codctl.models.start import build_model, start_folder
 from codctl.runs.directory import RunDirectory
 from codctl.train.preflight import check_recipe, preflight
 from tests.models.fake_hub import COMMIT, MODEL, serving, use_own_cache

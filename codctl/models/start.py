@@ -10,8 +10,8 @@ from codctl.errors import RefusedError
 from codctl.files.atomic import write_text
 from codctl.files.seal import is_whole, sealing
 from codctl.models import hub
-from codctl.models.model_checks import check_files
-from codctl.models.models import load_chat
+from codctl.models.check import check_files
+from codctl.models.load import load_chat
 from codctl.runs.directory import RunDirectory
 from codctl.runs.progress import Progress
 
@@ -68,13 +68,13 @@ def _build(final: Path, config: Config, progress: Progress) -> None:
     if is_whole(final, progress.message):
         return
     if config.model.path is None:
-        from codctl.models.tiny import build_folder
+        from codctl.models.build import build_folder
 
         progress.update("building tokenizer and model", 0, 0, {})
         with sealing(final) as temp:
             build_folder(config.model.build, config.world, config.seed, temp)
     else:
-        from codctl.models.random_init import build_random_folder
+        from codctl.models.build import build_random_folder
 
         progress.update(f"building {config.model.path} with random weights", 0, 0, {})
         with sealing(final) as temp:
