@@ -17,7 +17,7 @@ from codctl.config.schema import Config, Section
 from codctl.engines.provider import EngineProvider, OpenEngine, Opening, provider_of
 from codctl.envs.registry import get_family
 from codctl.errors import PreflightError
-from codctl.evaluate.subject import Subject, open_subject
+from codctl.evaluate.subject import PolicyUnderTest, open_runner
 from codctl.plan.placement import place
 
 
@@ -65,8 +65,8 @@ def recipe(**options: Any) -> Config:
 
 
 def test_an_engine_by_its_import_path_plays_an_evaluation(tiny_folder: Path, tmp_path: Path) -> None:
-    subject = Subject("model", "tiny", tiny_folder, resources=recipe(says="<answer>down</answer>"))
-    runner = open_subject(subject, tmp_path / "engine.log")
+    subject = PolicyUnderTest("model", "tiny", tiny_folder, resources=recipe(says="<answer>down</answer>"))
+    runner = open_runner(subject, tmp_path / "engine.log")
     spec = EvalSpec(family="frozen_lake", preset="tiny", rendering="compact", packs=1)
     player = runner.player(spec)
     pack = get_family("frozen_lake").pack("test", 0, 2, "tiny")
@@ -84,7 +84,7 @@ def test_an_engine_by_its_import_path_plays_an_evaluation(tiny_folder: Path, tmp
     assert trajectory.episodes[0].actions[0].strip() == "down"
     assert player.engine.tags[0] == f"{pack.id}/3/solve/0/0"
     assert not player.engine.open
-    assert subject.describe()["engine"] == KIND
+    assert subject.describe().engine == KIND
 
 
 def test_options_are_checked_by_the_engine() -> None:
