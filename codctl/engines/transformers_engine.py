@@ -2,7 +2,7 @@
 
 Every live conversation keeps its keys and values, found again by content, so a later turn only computes its new tokens.
 What no live conversation goes on from is forgotten, and its memory given back; what does not fit the memory waits.
-Replies that end make room at once; nobody waits for the slowest reply of a batch. The order of work depends only on the
+Replies that end make room at once: none waits for the slowest of a batch. The order of work depends only on the
 order of requests, and each request draws from its own seed, so results do not depend on timing.
 """
 
@@ -134,7 +134,7 @@ class TransformersEngine(OpenEngine):
 
     def _reset_cache(self) -> None:
         self._cache.clear()
-        self._kept: dict[int, Content] = {}  # contents that nobody extends just now, oldest use first
+        self._kept: dict[int, Content] = {}  # contents that no request extends at present, oldest use first
         self._index: dict[bytes, Content] = {}  # by content, of those
         self._lengths: dict[int, int] = {}  # length of such contents → how many
 
@@ -155,7 +155,7 @@ class TransformersEngine(OpenEngine):
             self._forget_unwanted()
             if not (self._should_admit() and self._admit()) and self._running:
                 self._decode()
-        except Exception as error:  # noqa: BLE001  every caller must hear of it, or it would wait for ever
+        except Exception as error:  # noqa: BLE001  every caller has to get the error, or it would wait forever
             for request in (*self._running, *self._waiting):
                 if not request.future.done():
                     request.future.set_exception(EngineError(f"{type(error).__name__}: {error}"))
@@ -193,7 +193,7 @@ class TransformersEngine(OpenEngine):
                 return True
             self._cache.extend(request.content, len(ids))
             self._unclaim(self._waiting.pop(0))
-            self._running.append(request)  # from here on, an error reaches whoever waits for it
+            self._running.append(request)  # from here on, an error reaches its caller
             batch.append(request)
             request.tag.begin()
             suffixes.append(suffix)

@@ -79,7 +79,7 @@ def find(path: str, revision: str | None = None, *, weights: bool = True) -> Pat
 
 
 def located(path: str, revision: str | None = None, *, weights: bool = True) -> Path:
-    """As `find`, for whoever needs it now.
+    """As `find`, for a caller that cannot go on without it.
 
     Raises:
         PreflightError: The hub id is not cached; names the command that fetches it.

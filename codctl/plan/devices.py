@@ -62,7 +62,7 @@ class Layout:
         placement: Which GPUs generate and which train.
         split: How the learner is spread.
         devices: With what lies in them.
-        room: KV cache of one engine; None for servers that somebody else has started.
+        room: KV cache of one engine; None for servers that were started outside codctl.
     """
 
     gpu: Gpu | None

@@ -62,7 +62,7 @@ class LostError(EngineError):
 
 
 class ForgottenError(LostError):
-    """The replica answers, but no longer knows the weights: somebody has started it again."""
+    """The replica answers, but no longer knows the weights: it was started again from outside."""
 
 
 class Backend(Protocol):
@@ -89,7 +89,7 @@ class Backend(Protocol):
         """Whether it answers at all, within seconds."""
 
     async def ended(self) -> str:
-        """Return, with the reason, when it has ended by itself. For ever where nobody could tell."""
+        """Return the reason when it has ended by itself; wait forever where that cannot be seen."""
 
     async def sleep(self) -> None:
         """Give its GPU memory back."""

@@ -1,4 +1,4 @@
-"""A vLLM server by URL, that somebody else has started: checked before it is used, waited for when it is away."""
+"""A vLLM server by URL, started outside codctl: checked before it is used, waited for when it is away."""
 
 from __future__ import annotations
 

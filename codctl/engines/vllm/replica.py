@@ -183,7 +183,7 @@ class Replica:
             await self._catch_up()
             if self._is_asleep:
                 await self._backend.sleep()
-        except Exception as error:  # noqa: BLE001  whoever waits for it must hear of it
+        except Exception as error:  # noqa: BLE001  the callers that wait must get the error
             return f"does not restart: {error}"
         return None
 
@@ -195,7 +195,7 @@ class Replica:
             self._serial = wanted.serial
 
     def _note_miss(self, sent: float) -> None:
-        """A caller has stopped to wait. When it waited long and nobody got a reply meanwhile, the replica may hang."""
+        """A caller has stopped to wait. When it waited long and no reply came meanwhile, the replica may hang."""
         waited_s = asyncio.get_running_loop().time() - sent
         if waited_s < self._settings.deadline_s / 2 or self._replied_at > sent:
             return
@@ -216,7 +216,7 @@ class Replica:
 
 
 async def _end(task: asyncio.Future[Any]) -> None:
-    """Cancel a task and wait until it has ended; nobody asks for its result any more."""
+    """Cancel a task and wait until it has ended; its result is no longer needed."""
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError, EngineError, BackendError):
         await task

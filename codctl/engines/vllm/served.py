@@ -1,7 +1,7 @@
-"""A vLLM server of one's own: started, watched and stopped here, reached through a socket that nobody else can open.
+"""A vLLM server that codctl starts, watches and stops, reached through a socket file that only this user can open.
 
-A socket file and no port: a server takes orders, such as to load weights, from whoever reaches it, and everybody on a
-machine reaches its ports.
+A socket file and no port: a server takes orders, such as to load weights, from all who reach it, and every user of
+a machine reaches its ports.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def _flags(options: dict[str, Any]) -> list[str]:
 
 def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
     """From another thread."""
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+    with contextlib.suppress(RuntimeError):  # the loop is closed: no task waits
         loop.call_soon_threadsafe(event.set)
 
 

@@ -27,7 +27,7 @@ class EngineSettings:
         is_lora: Whether weights come as adapters.
         options: vLLM's own settings, by their names in its EngineArgs.
         environment: Variables of the processes that run the model.
-        sleeps: Whether memory is handed over between rollouts.
+        sleeps: Whether it gives its memory to the learner between rollouts.
         start_s: Longest wait for a start, or for new weights.
         deadline_s: Longest wait of the rollout for a reply.
         restarts: Without a reply in between.
