@@ -82,17 +82,19 @@ def ask(prompt: str, say: Callable[[str], None] = data) -> str | None:
         return None
 
 
+def agrees(what: str, *, as_json: bool) -> bool:
+    """Whether a person at the keyboard agrees to something that cannot be undone; without one, nobody does."""
+    if as_json or not sys.stdin.isatty():
+        return False
+    return (ask(f'{what} Type "yes": ', talk) or "").strip() == "yes"
+
+
 def result(command: str, value: Mapping[str, Any], text: str, *, as_json: bool) -> None:
     """Print the outcome of a command: one JSON object, or text for people."""
     if as_json:
         data(_dumps({"schema": SCHEMA, "command": command, "result": value}))
     elif text:
         data(text)
-
-
-def document(value: Mapping[str, Any]) -> None:
-    """Print an object as indented JSON."""
-    data(_dumps(value, indent=2))
 
 
 def failure(command: str, error: CodctlError, *, as_json: bool) -> None:
@@ -244,9 +246,9 @@ def _cell(value: object) -> str:
     return " / ".join(visible(str(value)).splitlines()).expandtabs(1)
 
 
-def _dumps(value: Mapping[str, Any], indent: int | None = None) -> str:
+def _dumps(value: Mapping[str, Any]) -> str:
     # All but ASCII is escaped by itself; so is ASCII but this one character.
-    return json.dumps(_plain(value), indent=indent, allow_nan=False).replace("\x7f", "\\u007f")
+    return json.dumps(_plain(value), allow_nan=False).replace("\x7f", "\\u007f")
 
 
 def _plain(value: Any) -> Any:

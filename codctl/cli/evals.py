@@ -126,7 +126,7 @@ def rm(
     found = list({one.path: one for one in (find_evaluation(runs_dir, name) for name in names)}.values())
     if not as_json:
         _output.data(listed([summary(one) for one in found]))
-    if not yes and not _agrees(as_json):
+    if not yes and not _output.agrees("Delete this?", as_json=as_json):
         raise UsageError("nothing was deleted", hint="--yes deletes without asking")
     for one in found:
         remove(one, runs_dir)
@@ -139,12 +139,6 @@ def _text(result: EvalResult | StepsResult) -> str:
     from codctl.runs.eval_result import EvalResult
 
     return suite_text(result) if isinstance(result, EvalResult) else steps_text(result)
-
-
-def _agrees(as_json: bool) -> bool:
-    if as_json or not sys.stdin.isatty():
-        return False
-    return (_output.ask('Delete this? Type "yes": ', _output.talk) or "").strip() == "yes"
 
 
 def summary(one: StoredEvaluation) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -137,7 +136,7 @@ def clean(
     for reason in found.kept:
         _output.talk(f"left alone: {reason}")
     removed, kept = list[str](), list(found.kept)
-    if found.pieces and (yes or _agrees(as_json)):
+    if found.pieces and (yes or _output.agrees("Delete all of this?", as_json=as_json)):
         for piece, reason in remove(found.pieces, runs_dir):
             (kept if reason else removed).append(f"{piece.path}: {reason}" if reason else str(piece.path))
             if reason:
@@ -156,12 +155,6 @@ def clean(
 app.command("status", cls=Command, hidden=True)(status.status)
 app.command("cancel", cls=Command, hidden=True)(control.cancel)
 app.command("resume", cls=Command, hidden=True)(control.resume)
-
-
-def _agrees(as_json: bool) -> bool:
-    if as_json or not sys.stdin.isatty():
-        return False
-    return (_output.ask('Delete all of this? Type "yes": ', _output.talk) or "").strip() == "yes"
 
 
 def listed(entries: Sequence[dict[str, Any]]) -> str:

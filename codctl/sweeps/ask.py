@@ -111,7 +111,7 @@ def _plan(
         kind=kind,
         source=source,
         axes={axis.key: list(axis.values) for axis in axes},
-        trials=tuple(trials),
+        trials=trials,
         suites=tuple({suite.name: suite for suite in suites}.values()),
         bases=base_identities(trials, keys),
         repeated=repeated,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from codctl.config.compose import Draft, draft
@@ -124,7 +125,7 @@ class Plan:
     repeated: int = 0
 
 
-def make_trials(bases: Sequence[Base], axes: Sequence[Axis], what: str) -> tuple[list[Trial], int]:
+def make_trials(bases: Sequence[Base], axes: Sequence[Axis], what: str) -> tuple[tuple[Trial, ...], int]:
     """Every combination of bases and axes, each config once, and how many were left out as repeated.
 
     Args:
@@ -155,7 +156,7 @@ def make_trials(bases: Sequence[Base], axes: Sequence[Axis], what: str) -> tuple
                 break
     if maker.problems:
         raise usage_error(what, list(maker.problems))
-    return _named_apart(found.values()), total - len(found)
+    return named_apart(found.values()), total - len(found)
 
 
 @dataclass
@@ -256,12 +257,19 @@ def _short_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
-def _named_apart(trials: Iterable[Trial]) -> list[Trial]:
-    """Where two trials would have one name, the later ones add some of their digest."""
-    taken: set[str] = set()
+def named_apart(trials: Iterable[Trial], known: Mapping[str, str] = MappingProxyType({})) -> tuple[Trial, ...]:
+    """Trials under names of their own; one that would take the name of another adds some of its digest.
+
+    Args:
+        trials: As they would be named.
+        known: Names that some have already, by digest.
+    """
+    taken = set(known.values())
     found = []
     for trial in trials:
-        unique = trial if trial.name not in taken else trial.renamed(f"{trial.name}-{trial.digest[:6]}")
-        taken.add(unique.name)
-        found.append(unique)
-    return found
+        name = known.get(trial.digest)
+        if name is None:
+            name = trial.name if trial.name not in taken else f"{trial.name}-{trial.digest[:6]}"
+            taken.add(name)
+        found.append(trial if name == trial.name else trial.renamed(name))
+    return tuple(found)

@@ -11,7 +11,7 @@ from codctl.errors import Problem, RefusedError, UsageError
 from codctl.files import atomic
 from codctl.runs import manifest
 from codctl.runs.directory import SWEEPS, TRIALS, read_sweep
-from codctl.sweeps.plan import Plan, Trial, value_at, without
+from codctl.sweeps.plan import Plan, Trial, named_apart, value_at, without
 from codctl.sweeps.suites import calls_of
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def reconcile(plan: Plan, folder: Path, command: Sequence[str]) -> Record:
     entries: dict[str, dict[str, Any]] = {entry["digest"]: {**entry} for entry in (before["trials"] if before else ())}
     for entry in entries.values():
         entry["labels"] = _completed(entry["labels"], axes, plan)
-    asked = _named(plan.trials, {digest: entry["name"] for digest, entry in entries.items()})
+    asked = named_apart(plan.trials, {digest: entry["name"] for digest, entry in entries.items()})
     calls = tuple(calls_of(plan.suites))
     for trial in asked:
         entries[trial.digest] = _entry(
@@ -126,19 +126,6 @@ def _entry(trial: Trial, axes: Mapping[str, Any], suites: Sequence[Mapping[str, 
         "base": trial.base,
         "suites": [dict(call) for call in suites],
     }
-
-
-def _named(trials: Sequence[Trial], known: Mapping[str, str]) -> tuple[Trial, ...]:
-    """Trials under the names that they had before; a new one that would take the name of another adds its digest."""
-    taken = set(known.values())
-    found = []
-    for trial in trials:
-        name = known.get(trial.digest)
-        if name is None:
-            name = trial.name if trial.name not in taken else f"{trial.name}-{trial.digest[:6]}"
-            taken.add(name)
-        found.append(trial if name == trial.name else trial.renamed(name))
-    return tuple(found)
 
 
 def _joined(before: Mapping[str, Any], now: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:

@@ -99,7 +99,6 @@ def test_json_stays_json_and_ascii(text: str) -> None:
     for show in (
         lambda: _output.result("view", {text: [text]}, "", as_json=True),
         lambda: _output.failure("view", failing(text), as_json=True),
-        lambda: _output.document({text: text}),
     ):
         out, err = printed(show)
         assert not err
