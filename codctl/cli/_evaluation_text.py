@@ -16,7 +16,7 @@ from codctl.runs.eval_result import (
     Fault,
     Measured,
     PartResult,
-    Point,
+    PositionPoint,
     StepsPart,
     StepsResult,
     Usage,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 _WIDEST = 4  # positions side by side; of more, each is a line, or the first, the last and some between
-_Curve = Sequence[Point | AttemptPoint | Fault]
+_Curve = Sequence[PositionPoint | AttemptPoint | Fault]
 
 
 def suite_text(result: EvalResult) -> str:
@@ -102,11 +102,11 @@ def _table(rows: Sequence[tuple[str, str, _Curve]], names: Mapping[int, str], ax
     return _output.table(headers, [[name, *(cells[n].get(p, "–") for n in shown)] for p, name in names.items()])
 
 
-def _place(point: Point | AttemptPoint | Fault) -> int:
+def _place(point: PositionPoint | AttemptPoint | Fault) -> int:
     return position(point.position) if isinstance(point, Fault) else point.place
 
 
-def _shown(point: Point | AttemptPoint | Fault) -> str:
+def _shown(point: PositionPoint | AttemptPoint | Fault) -> str:
     return f"{point.count} of {point.of}" if isinstance(point, Fault) else with_interval(point)
 
 

@@ -33,7 +33,7 @@ from codctl.errors import UsageError
 if TYPE_CHECKING:
     from codctl.config.schema import Config
     from codctl.evaluate.subject import PolicyUnderTest
-    from codctl.evaluate.suite import Plan
+    from codctl.evaluate.suite import EvalPlan
 
 _USUAL = "position-curve"
 EvalOverrides = Annotated[
@@ -135,7 +135,7 @@ def evaluate(
     _play(planned, runs_dir, fresh=fresh, opens=opens, shows=show, as_json=as_json)
 
 
-def _play(planned: Plan, runs_dir: Path, *, fresh: bool, opens: bool, shows: bool, as_json: bool) -> None:
+def _play(planned: EvalPlan, runs_dir: Path, *, fresh: bool, opens: bool, shows: bool, as_json: bool) -> None:
     from codctl.cli._evaluation_text import suite_text
     from codctl.cli._progress import open_display
     from codctl.cli._trajectory_text import Shown
@@ -166,7 +166,7 @@ def _play(planned: Plan, runs_dir: Path, *, fresh: bool, opens: bool, shows: boo
         _output.result("eval", to_json(found), "", as_json=True)
 
 
-def _track(planned: Plan) -> None:
+def _track(planned: EvalPlan) -> None:
     """Let the trackers of a run show its evaluation."""
     from codctl.runs.directory import RunDirectory
     from codctl.tracking.sync import evaluated
@@ -233,7 +233,7 @@ def _limited(overrides: Sequence[str], limit: int | None) -> list[str]:
     return [*overrides, f"packs={limit}"]
 
 
-def _submit(planned: Plan, runs_dir: Path, where: str, *, fresh: bool, as_json: bool) -> None:
+def _submit(planned: EvalPlan, runs_dir: Path, where: str, *, fresh: bool, as_json: bool) -> None:
     """Let a job type the same command, with the cluster of the run; a finished suite is not played again."""
     from codctl.evaluate.suite_result import finished
     from codctl.runs.directory import move_aside

@@ -268,7 +268,7 @@ def _why(attempt: dict[str, Any]) -> str:
 
 def compared(found: dict[str, Any]) -> str:
     from codctl.cod.arms import title_of
-    from codctl.runs.eval_result import Point, of
+    from codctl.runs.eval_result import Estimate, of
 
     runs = found["runs"]
     names = [run["name"] for run in runs]
@@ -281,7 +281,7 @@ def compared(found: dict[str, Any]) -> str:
     else:
         blocks.append("the settings are the same")
     for entry in found["success"]:
-        curves = [{p["position"]: with_interval(of(Point, p)) for p in curve or ()} for curve in entry["curves"]]
+        curves = [{p["position"]: with_interval(of(Estimate, p)) for p in curve or ()} for curve in entry["curves"]]
         places = sorted({place for curve in curves for place in curve})
         points: list[list[object]] = [["model", *map(_model, entry["models"])]]
         points += [[str(position(place)), *(curve.get(place) for curve in curves)] for place in places]

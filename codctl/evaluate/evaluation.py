@@ -16,7 +16,7 @@ from codctl.config.suite_file import SuiteSpec
 from codctl.envs.registry import edition_of
 from codctl.errors import RefusedError, StageError
 from codctl.evaluate.subject import PolicyUnderTest
-from codctl.evaluate.suite import Plan, run_suite
+from codctl.evaluate.suite import EvalPlan, run_suite
 from codctl.files.atomic import make_folder
 from codctl.files.seal import COMPLETE, is_whole, read_info
 from codctl.results.journal import FileJournal
@@ -66,7 +66,7 @@ def evaluate_in_run(
     elif final.exists() and not (final / COMPLETE).exists() and not _can_continue(final, digest):
         shutil.rmtree(final)
     command = ["codctl", "resume", run.title]
-    plan = Plan(_subject(run, config, folder), SUITE, parts, digest, final, command, run=run, info=info)
+    plan = EvalPlan(_subject(run, config, folder), SUITE, parts, digest, final, command, run=run, info=info)
     return run_suite(plan, progress)
 
 

@@ -11,7 +11,7 @@ from codctl import __version__
 from codctl.config.resources import with_resources
 from codctl.errors import StageError
 from codctl.evaluate.subject import subject_of
-from codctl.evaluate.suite import Plan, folder_name, plan, run_suite
+from codctl.evaluate.suite import EvalPlan, folder_name, plan, run_suite
 from codctl.evaluate.suite_result import PAGE
 from codctl.files.atomic import make_folder, write_text
 from codctl.report.steps_page import render
@@ -49,7 +49,7 @@ class StepsPlan:
     """
 
     run: RunDirectory
-    plans: tuple[Plan, ...]
+    plans: tuple[EvalPlan, ...]
     digest: str
     folder: Path
     command: Sequence[str]

@@ -46,7 +46,7 @@ IDENTITY_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvalPlan:
     """What will be played, by which model, and where it is kept.
 
     Attributes:
@@ -73,7 +73,7 @@ class Plan:
 
 def plan(
     subject: PolicyUnderTest, suite: str, overrides: Sequence[str], runs_dir: Path, command: Sequence[str]
-) -> Plan:
+) -> EvalPlan:
     """Work out what a suite means for a subject. Nothing is written.
 
     Raises:
@@ -89,10 +89,10 @@ def plan(
             known[part.family].policy(subject.name)  # refuses a name that it does not know
     digest = _digest(subject, spec, parts)
     name = folder_name(subject.name, _plain_step(subject), spec.name, digest)
-    return Plan(subject, spec, parts, digest, runs_dir / EVALUATIONS / name, command)
+    return EvalPlan(subject, spec, parts, digest, runs_dir / EVALUATIONS / name, command)
 
 
-def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False, watch: Watch | None = None) -> EvalResult:
+def run_suite(plan: EvalPlan, progress: Progress, *, fresh: bool = False, watch: Watch | None = None) -> EvalResult:
     """Play what is missing and return the result; a finished suite is only read.
 
     Args:
@@ -127,7 +127,7 @@ def run_suite(plan: Plan, progress: Progress, *, fresh: bool = False, watch: Wat
     return done
 
 
-def _planned(plan: Plan) -> str:
+def _planned(plan: EvalPlan) -> str:
     """What it takes of this machine, in a line.
 
     Raises:
@@ -189,7 +189,7 @@ async def _until_stopped(session: Coroutine[Any, Any, None]) -> None:
             loop.remove_signal_handler(number)
 
 
-async def _session(plan: Plan, runner: PolicyRunner, progress: Progress, watch: Watch | None) -> None:
+async def _session(plan: EvalPlan, runner: PolicyRunner, progress: Progress, watch: Watch | None) -> None:
     """One go at the suite, from the check of the engine to the written result."""
     try:
         if runner.check:
@@ -214,7 +214,7 @@ async def _session(plan: Plan, runner: PolicyRunner, progress: Progress, watch: 
 
 
 async def _play(
-    plan: Plan, runner: PolicyRunner, journal: FileJournal, progress: Progress, watch: Watch | None
+    plan: EvalPlan, runner: PolicyRunner, journal: FileJournal, progress: Progress, watch: Watch | None
 ) -> None:
     for number, part in enumerate(plan.parts, start=1):
         phase = f"{part.name} ({number} of {len(plan.parts)})" if len(plan.parts) > 1 else part.name
@@ -256,7 +256,7 @@ def _begin(pulse: Pulse, phase: str, arms: str) -> None:
     pulse.begin(f"{phase}: {arms}")
 
 
-def _head(plan: Plan, runner: PolicyRunner) -> Head:
+def _head(plan: EvalPlan, runner: PolicyRunner) -> Head:
     chat = runner.chat.describe() if runner.chat else None
     return Head(
         suite=plan.suite.name,
@@ -271,7 +271,7 @@ def _head(plan: Plan, runner: PolicyRunner) -> Head:
     )
 
 
-def _begun(plan: Plan, head: Head) -> Begun:
+def _begun(plan: EvalPlan, head: Head) -> Begun:
     keys = ("name", "family", "preset", "variant", "strategy", "packs", "length")
     parts = tuple(PartHead(**{key: getattr(part, key) for key in keys}) for part in plan.parts)
     return Begun(**vars(head), parts=parts, trajectories=sum(map(trajectories, plan.parts)))

@@ -18,7 +18,7 @@ from codctl.report.source import FamilyEvaluations, Source, load
 from codctl.report.template import Top, fill, moment, top
 from codctl.results import outcomes
 from codctl.runs.directory import RunDirectory
-from codctl.runs.eval_result import PartResult, Point, Walkthrough
+from codctl.runs.eval_result import PartResult, PositionPoint, Walkthrough
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Numbers:
     """The numbers behind curves by position: a row for each arm and each reference, None where nothing was played."""
 
     positions: list[int]
-    rows: list[tuple[str, list[Point | None]]]
-    ceilings: list[tuple[str, list[Point | None]]]
+    rows: list[tuple[str, list[PositionPoint | None]]]
+    ceilings: list[tuple[str, list[PositionPoint | None]]]
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def _numbers(part: PartResult | None) -> Numbers | None:
         return None
     places = range(part.length)
 
-    def row(curve: Sequence[Point]) -> list[Point | None]:
+    def row(curve: Sequence[PositionPoint]) -> list[PositionPoint | None]:
         points = {point.position: point for point in curve}
         return [points.get(place) for place in places]
 

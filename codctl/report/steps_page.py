@@ -22,7 +22,7 @@ _MOST_LINES = 8
 class _Row:
     arm: str
     step: int
-    cells: list[eval_result.Point | None]
+    cells: list[eval_result.PositionPoint | None]
     gain: Gain | None
 
 

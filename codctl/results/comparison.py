@@ -14,7 +14,7 @@ import numpy as np
 from codctl.cod.strategies import of_result
 from codctl.errors import UsageError
 from codctl.results.statistics import Estimates, Floats, differences, shares
-from codctl.runs.eval_result import Curve, Estimate, PartHead, PartResult, Point, Subject, to_json
+from codctl.runs.eval_result import Curve, Estimate, PartHead, PartResult, PositionPoint, Subject, to_json
 
 # How a model is sampled may differ, and is said.
 _SAMPLING = ("rendering", "temperature", "solve_tokens", "update_tokens", "suggested_tokens", "answers", "seeds")
@@ -218,7 +218,7 @@ def _gain(values_PS: Floats) -> Floats:
 
 
 def _curve(found: Estimates, positions: Sequence[int]) -> Curve:
-    points = (Point(*_at(found, s), position) for s, position in enumerate(positions))
+    points = (PositionPoint(*_at(found, s), position) for s, position in enumerate(positions))
     return tuple(point for point in points if not np.isnan(point.mean))
 
 

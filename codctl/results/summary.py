@@ -26,7 +26,7 @@ from codctl.runs.eval_result import (
     Gain,
     Measured,
     PartResult,
-    Point,
+    PositionPoint,
     Walkthrough,
 )
 
@@ -183,7 +183,7 @@ class _Positions:
 
     def _points(self, values_PS: Floats) -> Curve:
         found = shares([values_PS], self._groups_P)
-        points = (Point(*_ends(found, s), position) for s, position in enumerate(self.positions))
+        points = (PositionPoint(*_ends(found, s), position) for s, position in enumerate(self.positions))
         return tuple(point for point in points if not np.isnan(point.mean))
 
     def _difference(self, values_P: Floats, reach: float = 1.0) -> Estimate:

@@ -44,7 +44,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Point(Estimate):
+class PositionPoint(Estimate):
     """A mean at a position in the pack, counted from 0."""
 
     position: Count
@@ -74,7 +74,7 @@ class Gain(Estimate):
     end: Annotated[Count, Field(alias="to")]
 
 
-Curve = tuple[Point, ...]  # without positions where nothing was played
+Curve = tuple[PositionPoint, ...]  # without positions where nothing was played
 AttemptCurve = tuple[AttemptPoint, ...]
 
 
