@@ -29,9 +29,9 @@ from codctl.plan.placement import place
 from codctl.runs.directory import RunDirectory
 from codctl.runs.eval_result import Subject
 from codctl.train import foreign
+from codctl.train.preflight import check_prompt
 from codctl.train.saved_models import NEWEST, SavedModel, choose, lay_out
 from codctl.train.setup import SIDE_FILE, load_speaker, open_in_process, read_side_file, rollout_settings
-from codctl.train.world_checks import check_prompt
 
 if TYPE_CHECKING:
     from codctl.engines.openai.settings import EndpointSettings

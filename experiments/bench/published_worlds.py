@@ -16,7 +16,7 @@ from statistics import mean, median, stdev
 
 from codctl.cli._output import table
 from codctl.cod.references import play_policy
-from codctl.envs.alchemy.thrift import obtain, recipes_by_product
+from codctl.envs.alchemy.bayes import obtain, recipes_by_product
 from codctl.envs.base import Family, Pack
 from codctl.envs.registry import get_family
 

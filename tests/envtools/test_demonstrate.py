@@ -22,7 +22,7 @@ from codctl.files.seal import read_info
 from codctl.learner.demonstrations import digest_of, of_folder, read
 from codctl.pipeline.pipeline import run_training
 from codctl.runs.directory import RunDirectory
-from codctl.train.world_checks import check_worlds
+from codctl.train.preflight import check_worlds
 
 PLAYER = PolicyUnderTest("policy", "demonstrator")
 

@@ -110,7 +110,7 @@ def test_gpus_must_be_there_where_the_run_is(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_flash_attention_must_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = config_of(model={"attention": "flash_attention_2"})
+    wanted = config_of(model={"attention": "flash_attention_2"}, tracking={"mlflow": False})
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(PreflightError, match="flash_attention_2 runs on GPUs"):
         check_machine(wanted)

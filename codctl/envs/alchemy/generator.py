@@ -6,8 +6,7 @@ from dataclasses import replace
 from itertools import combinations_with_replacement, pairwise
 from random import Random
 
-from codctl.envs.alchemy.names import draw_names
-from codctl.envs.alchemy.presets import Preset, check_sizes, shrinking, widened
+from codctl.envs.alchemy.presets import Preset, check_sizes, draw_names, shrinking, widened
 from codctl.envs.alchemy.world import AlchemyTask, AlchemyWorld, Pair
 
 

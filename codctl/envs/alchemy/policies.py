@@ -1,18 +1,43 @@
-"""Scripted agents: an informed one, a random one, and the demonstrator of the warm start."""
+"""Scripted agents: an informed one, a random one, and the demonstrator of the warm start with its thoughts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations_with_replacement
 from random import Random
+from typing import Literal
 
-from codctl.envs.alchemy import text
-from codctl.envs.alchemy.bayes import BayesPolicy
+from codctl.envs.alchemy import terse, text
+from codctl.envs.alchemy.bayes import BayesPolicy, next_pair, obtain, recipes_by_product
 from codctl.envs.alchemy.knowledge import Outcomes, recipes_in, seen_in, told_by
-from codctl.envs.alchemy.thoughts import Source, thought
-from codctl.envs.alchemy.thrift import next_pair, obtain, recipes_by_product
 from codctl.envs.alchemy.world import AlchemyEpisode, AlchemyWorld, Pair
 from codctl.envs.base import Policy, PolicyView
+
+Source = Literal["seen", "hints", "untried", "none"]
+
+_AIM = {
+    True: ("I want to make the target {made}.", "The target is {made}.", "I still need {made}, the target."),
+    False: ("On the way to {target} I may need {made}.", "To get to {target}, {made} can help."),
+}
+_SAID = {
+    "seen": ("I have seen that {mix} makes it.", "In this task {mix} made it before."),
+    "hints": ("My hints say that {mix} makes it.", "According to my hints, {mix} makes it."),
+    "untried": (
+        "I do not know its recipe, so I try {mix}.",
+        "Its recipe is not known yet, and nothing is known of {mix}, so I try that.",
+    ),
+    "none": ("Nothing better is left to try, so I mix {mix}.",),
+}
+
+
+def thought(episode: AlchemyEpisode, made: int, pair: Pair, source: Source, rng: Random) -> str:
+    """A sentence or two; one that calls a try a try."""
+    words, target = episode.words, episode.task.target
+    if episode.rendering == "terse":
+        return terse.thought(words, made, pair, known=source in ("seen", "hints"), rng=rng)
+    mix = f"{words[pair[0]]} + {words[pair[1]]}"
+    said = f"{rng.choice(_AIM[made == target])} {rng.choice(_SAID[source])}"
+    return said.format(made=words[made], target=words[target], mix=mix)
 
 
 def alchemy(view: PolicyView) -> AlchemyEpisode:

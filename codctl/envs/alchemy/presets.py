@@ -1,13 +1,40 @@
-"""Difficulties of Alchemy-Random, and how many elements each tier of a graph has."""
+"""Difficulties of Alchemy-Random, what elements are called, and how many elements each tier of a graph has."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
+from random import Random
 from typing import Literal
 
 from codctl.errors import UsageError
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_RANGES = ("abcdefghijkl", "mnopqrstuvwxyz", "ABCDEFGHIJKLM", "NOPQRSTUVWXYZ")  # by tier
+
+
+def draw_names(rng: Random, count: int) -> tuple[str, ...]:
+    """Distinct names of three to five lower-case letters."""
+    names: dict[str, None] = {}
+    while len(names) < count:
+        names["".join(rng.choices(_LETTERS, k=rng.randint(3, 5)))] = None
+    return tuple(names)
+
+
+@cache
+def symbols(sizes: Sequence[int]) -> tuple[str, ...]:
+    """One symbol for each element, the same in every world: `a b c` base, `m n o` made of those, then `A B C`."""
+    return tuple(
+        _symbol(letters, place) for letters, size in zip(_RANGES, sizes, strict=False) for place in range(size)
+    )
+
+
+def _symbol(letters: str, place: int) -> str:
+    again, index = divmod(place, len(letters))
+    return letters[index] + (str(again) if again else "")
+
 
 MOST_TIERS = 4  # a symbol of the compact rendering tells its tier: there are four ranges of letters
 

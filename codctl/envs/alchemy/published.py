@@ -12,8 +12,7 @@ from dataclasses import replace
 from itertools import accumulate, combinations_with_replacement
 from random import Random
 
-from codctl.envs.alchemy.names import draw_names
-from codctl.envs.alchemy.presets import Preset, shrinking
+from codctl.envs.alchemy.presets import Preset, draw_names, shrinking
 from codctl.envs.alchemy.world import AlchemyTask, AlchemyWorld, Pair
 
 

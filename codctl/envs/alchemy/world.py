@@ -12,8 +12,7 @@ from functools import cached_property
 from itertools import accumulate, combinations_with_replacement
 
 from codctl.envs.alchemy import text
-from codctl.envs.alchemy.names import symbols
-from codctl.envs.alchemy.presets import Preset
+from codctl.envs.alchemy.presets import Preset, symbols
 from codctl.envs.base import Episode, Rendering, Step
 
 Pair = tuple[int, int]  # two elements, the smaller number first

@@ -7,10 +7,10 @@ from random import Random
 from typing import Literal
 
 from codctl.envs.base import PolicyView
-from codctl.envs.terminal.belief import Belief, believe
 from codctl.envs.terminal.episode import TerminalEpisode
 from codctl.envs.terminal.hints import claims, hint_from
 from codctl.envs.terminal.plans import Knowledge, Truth, next_line, next_step
+from codctl.envs.terminal.policies import Belief, believe
 from codctl.envs.terminal.rules import SLOTS, VERBS, Surface, list_of
 from codctl.envs.terminal.tasks import DROP
 

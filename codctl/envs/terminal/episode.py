@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from codctl.envs.base import Episode, Rendering, Step
 from codctl.envs.terminal import text
-from codctl.envs.terminal.checks import goal
 from codctl.envs.terminal.parsing import MAX_LINE
 from codctl.envs.terminal.shell import Ran, Shell
-from codctl.envs.terminal.tasks import MAX_STEPS, TerminalTask, TerminalWorld
+from codctl.envs.terminal.tasks import MAX_STEPS, TerminalTask, TerminalWorld, goal
 
 
 class TerminalEpisode(Episode):

@@ -10,12 +10,11 @@ from types import MappingProxyType
 from codctl.config.names import unknown
 from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering
 from codctl.envs.terminal import text
-from codctl.envs.terminal.belief import believe
 from codctl.envs.terminal.demonstrator import Demonstrator
 from codctl.envs.terminal.episode import TerminalEpisode
 from codctl.envs.terminal.generator import PRESETS, draw_task, draw_world
 from codctl.envs.terminal.hints import claims, hint_from
-from codctl.envs.terminal.policies import POLICIES
+from codctl.envs.terminal.policies import POLICIES, believe
 from codctl.envs.terminal.rules import SLOTS, draw_rules
 from codctl.envs.terminal.tasks import TerminalTask, TerminalWorld
 

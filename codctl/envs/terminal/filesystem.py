@@ -1,12 +1,15 @@
-"""Immutable file trees. A change gives a new tree that shares all else with the old one.
+"""Immutable file trees, how paths are written on each system, and what a command line can fail with.
 
-So episodes share the tree of their world, a snapshot costs nothing, and a failed command is undone by forgetting.
+A change gives a new tree that shares all else with the old one. So episodes share the tree of their world, a snapshot
+costs nothing, and a failed command is undone by forgetting.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+
+from codctl.envs.terminal.rules import Lesson
 
 Parts = tuple[str, ...]  # a path from the root; () is the root
 
@@ -129,3 +132,64 @@ def files(node: Node, name: str = "") -> Iterator[tuple[str, File]]:
     else:
         for below_name, below in node.entries.items():
             yield from files(below, below_name)
+
+
+class ShellError(Exception):
+    """A command failed.
+
+    Args:
+        message: What a shell would print.
+        lessons: What the message teaches about the house rules.
+    """
+
+    def __init__(self, message: str, *lessons: Lesson) -> None:
+        super().__init__(message)
+        self.message = message
+        self.lessons = lessons
+
+
+class Refused(Exception):  # noqa: N818 - not an error of the program: the whole line is turned away before it runs
+    """The line uses something that this shell does not have, or cannot be read."""
+
+
+MAX_DEPTH = 40
+MAX_NAME = 255
+WINDOWS = "windows"
+
+
+def read_path(text: str, system: str, cwd: Parts, home: Parts) -> Parts:
+    """The place that a path means.
+
+    Raises:
+        ShellError: The path is empty, too deep, too long or on a drive that does not exist.
+    """
+    given = text
+    if system == WINDOWS:
+        text = text.replace("\\", "/")
+        if text[1:2] == ":":
+            if text[0] not in "cC":
+                raise ShellError(f"{given[:40]}: there is no such drive")
+            text = "/" + text[2:]
+    if not text:
+        raise ShellError("the path is empty")
+    if text == "~" or text.startswith("~/"):
+        parts, text = list(home), text[1:]
+    else:
+        parts = [] if text.startswith("/") else list(cwd)
+    for part in text.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part and part != ".":
+            parts.append(part)
+    if len(parts) > MAX_DEPTH or any(len(part) > MAX_NAME for part in parts):
+        raise ShellError(f"{given[:40]}…: File name too long")
+    return tuple(parts)
+
+
+def write_path(path: Parts, system: str) -> str:
+    return "C:\\" + "\\".join(path) if system == WINDOWS else "/" + "/".join(path)
+
+
+def is_folder_path(text: str) -> bool:
+    """Whether a path can only mean a folder, by its last character."""
+    return text.endswith(("/", "\\"))

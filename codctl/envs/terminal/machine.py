@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from codctl.envs.terminal.errors import ShellError
-from codctl.envs.terminal.filesystem import File, Folder, Node, Parts, find, put, without
-from codctl.envs.terminal.paths import MAX_DEPTH, read_path, write_path
+from codctl.envs.terminal.filesystem import (
+    MAX_DEPTH,
+    File,
+    Folder,
+    Node,
+    Parts,
+    ShellError,
+    find,
+    put,
+    read_path,
+    without,
+    write_path,
+)
 
 MAX_NODES = 5000
 Guard = Callable[["Machine", Parts], None]  # raises ShellError where nothing may be written

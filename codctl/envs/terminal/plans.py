@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from codctl.envs.terminal.checks import goal
-from codctl.envs.terminal.paths import WINDOWS
+from codctl.envs.terminal.filesystem import WINDOWS
 from codctl.envs.terminal.rules import SERVICE, TOOLS, HouseRules
 from codctl.envs.terminal.sites import Site
-from codctl.envs.terminal.tasks import DROP, Step, fill_in
+from codctl.envs.terminal.tasks import DROP, Step, fill_in, goal
 
 if TYPE_CHECKING:
     from codctl.envs.terminal.episode import TerminalEpisode

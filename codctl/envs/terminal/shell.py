@@ -7,14 +7,11 @@ from dataclasses import dataclass
 
 from codctl.envs.terminal.commands.house import run_tool
 from codctl.envs.terminal.commands.table import commands_of
-from codctl.envs.terminal.errors import Refused, ShellError
-from codctl.envs.terminal.filesystem import Parts
+from codctl.envs.terminal.filesystem import WINDOWS, Parts, Refused, ShellError
 from codctl.envs.terminal.machine import Machine
-from codctl.envs.terminal.parsing import parse_line
-from codctl.envs.terminal.paths import WINDOWS
+from codctl.envs.terminal.parsing import expand, parse_line
 from codctl.envs.terminal.rules import SERVICE, TOOLS, VERB_OF, HouseRules, Lesson
 from codctl.envs.terminal.sites import Side, Site
-from codctl.envs.terminal.variables import expand
 
 MAX_OUTPUT = 1500  # characters
 

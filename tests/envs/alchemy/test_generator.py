@@ -8,8 +8,7 @@ from random import Random
 import pytest
 
 from codctl.envs.alchemy.generator import redraw, sample_tasks, sample_world
-from codctl.envs.alchemy.names import draw_names, symbols
-from codctl.envs.alchemy.presets import PRESETS, Preset
+from codctl.envs.alchemy.presets import PRESETS, Preset, draw_names, symbols
 from codctl.errors import UsageError
 
 EASY = PRESETS["easy"]

@@ -11,7 +11,7 @@ from statistics import mean, median, stdev
 
 import pytest
 
-from codctl.envs.alchemy.thrift import obtain, recipes_by_product
+from codctl.envs.alchemy.bayes import obtain, recipes_by_product
 from codctl.envs.base import Pack
 from codctl.envs.registry import get_family
 

@@ -19,9 +19,8 @@ from hypothesis import strategies as st
 
 from codctl.envs.terminal.commands.table import commands_of
 from codctl.envs.terminal.family import Terminal
-from codctl.envs.terminal.filesystem import Folder, Node, find
+from codctl.envs.terminal.filesystem import MAX_DEPTH, Folder, Node, find
 from codctl.envs.terminal.machine import MAX_NODES
-from codctl.envs.terminal.paths import MAX_DEPTH
 from codctl.envs.terminal.rules import TOOLS, VERBS
 from codctl.envs.terminal.shell import Shell
 

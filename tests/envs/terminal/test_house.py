@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from codctl.envs.terminal.belief import Belief
+from codctl.envs.terminal.policies import Belief
 from codctl.envs.terminal.rules import SLOTS, VERBS, HouseRules, Lesson, draw_rules
 from codctl.envs.terminal.shell import Ran, Shell
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codctl.envs.terminal.errors import Refused
+from codctl.envs.terminal.filesystem import Refused
 from codctl.envs.terminal.parsing import MAX_LINE, parse_line
 
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from codctl.envs.terminal.commands import changing, network, packing
 from codctl.envs.terminal.commands.options import need_operands, read_options
-from codctl.envs.terminal.errors import ShellError
-from codctl.envs.terminal.filesystem import Folder, Parts
+from codctl.envs.terminal.filesystem import Folder, Parts, ShellError
 from codctl.envs.terminal.machine import Machine
 from codctl.envs.terminal.rules import VERBS, HouseRules
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from codctl.envs.terminal.commands.options import need_operands, read_options, windows_operands
-from codctl.envs.terminal.errors import ShellError
-from codctl.envs.terminal.filesystem import File, Folder, Node, Parts
+from codctl.envs.terminal.filesystem import File, Folder, Node, Parts, ShellError
 
 if TYPE_CHECKING:
     from codctl.envs.terminal.shell import Shell

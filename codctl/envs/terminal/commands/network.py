@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 
 from codctl.envs.terminal.commands.changing import landing, lay, make_folder
 from codctl.envs.terminal.commands.options import need_operands, read_options
-from codctl.envs.terminal.errors import ShellError
-from codctl.envs.terminal.filesystem import Folder
+from codctl.envs.terminal.filesystem import WINDOWS, Folder, ShellError
 from codctl.envs.terminal.machine import Machine
-from codctl.envs.terminal.paths import WINDOWS
 
 if TYPE_CHECKING:
     from codctl.envs.terminal.shell import Shell

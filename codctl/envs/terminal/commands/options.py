@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from codctl.envs.terminal.errors import ShellError
+from codctl.envs.terminal.filesystem import ShellError
 
 LONG = {"recursive": "r", "all": "a", "parents": "p", "force": "f", "verbose": "v", "keep": "k", "archive": "a"}
 

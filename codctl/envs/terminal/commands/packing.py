@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING
 
 from codctl.envs.terminal.commands.changing import lay
 from codctl.envs.terminal.commands.options import Options, need_operands, read_options
-from codctl.envs.terminal.errors import ShellError
-from codctl.envs.terminal.filesystem import File, Folder, Node, Parts, folder, merge
+from codctl.envs.terminal.filesystem import File, Folder, Node, Parts, ShellError, folder, merge, read_path
 from codctl.envs.terminal.machine import Machine
-from codctl.envs.terminal.paths import read_path
 
 if TYPE_CHECKING:
     from codctl.envs.terminal.shell import Shell

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from codctl.envs.terminal.commands import changing, looking, modes, network, packing
-from codctl.envs.terminal.paths import WINDOWS
+from codctl.envs.terminal.commands import changing, looking, network, packing
+from codctl.envs.terminal.filesystem import WINDOWS
 
 if TYPE_CHECKING:
     from codctl.envs.terminal.shell import Shell
@@ -31,7 +31,7 @@ _EVERYWHERE: dict[str, Run] = {
     "unzip": packing.unzip,
 }
 _UNIX: dict[str, Run] = {
-    "chmod": modes.chmod,
+    "chmod": changing.chmod,
     "touch": changing.touch,
     "rsync": network.rsync,
     "tar": packing.tar,
