@@ -47,8 +47,6 @@ PLAYED: dict[PlayedOutcome, str] = {
     "turns": "turns used up",
     "unsolved": "ended without success",
 }
-# Rows of earlier versions do not say why a reply could not be read.
-_EARLIER = {"unreadable": "could not be read"}
 
 
 def _together(*lists: Mapping[Any, str]) -> dict[str, str]:
@@ -59,9 +57,7 @@ SOLVE_OUTCOMES = _together(PLAYED, ANSWER_PROBLEMS, FAULTS)
 UPDATE_OUTCOMES = _together({"written": "wrote new hints"}, UPDATE_PROBLEMS, FAULTS)
 # Replies of the model that could not be used.
 UNREADABLE = {
-    kind: words
-    for kind, words in _together(ANSWER_PROBLEMS, UPDATE_PROBLEMS, _EARLIER, FAULTS).items()
-    if kind not in UNPLAYED
+    kind: words for kind, words in _together(ANSWER_PROBLEMS, UPDATE_PROBLEMS, FAULTS).items() if kind not in UNPLAYED
 }
 
 

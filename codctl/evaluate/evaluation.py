@@ -60,13 +60,13 @@ def evaluate_in_run(
     info = {"training": training_digest(config), "evaluation": _settings(parts), "step": step}
     final, digest = run.evaluations / name, _digest(json.dumps({**info, "name": name}))
     if (final / COMPLETE).exists() and not is_whole(final, progress.message):
-        shutil.rmtree(final)
+        _discard(final)
     elif (final / COMPLETE).exists() and (found := read_info(final)) != info:
         _set_aside(run, final, found, progress)
     elif final.exists() and not (final / COMPLETE).exists() and not _can_continue(final, digest):
-        shutil.rmtree(final)
-    command = ["codctl", "resume", run.title]
-    plan = EvalPlan(_subject(run, config, folder), SUITE, parts, digest, final, command, run=run, info=info)
+        _discard(final)
+    subject, command = _subject(run, config, folder), run.manifest()["command"]
+    plan = EvalPlan(subject, SUITE, parts, digest, final, command, run=run, info=info)
     return run_suite(plan, progress)
 
 
@@ -103,6 +103,13 @@ def _set_aside(run: RunDirectory, final: Path, found: Mapping[str, Any], progres
     shutil.rmtree(place, ignore_errors=True)  # the same evaluation of the same model
     final.rename(place)
     progress.message(f"evaluation {final.name} has other settings or an earlier step: moved to {place}, repeated")
+
+
+def _discard(folder: Path) -> None:
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder)
 
 
 def _can_continue(folder: Path, digest: str) -> bool:

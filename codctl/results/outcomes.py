@@ -231,7 +231,7 @@ def did(limits: TokenLimits, episode: Episode, counts: Counter[str]) -> str:
         counts: Outcomes.
     """
     kinds = unreadable(counts)
-    named = [(kind, n) for kind, n in kinds.most_common(_KINDS) if kind != "unreadable"]
+    named = kinds.most_common(_KINDS)
     limit = limits.solve_tokens if episode == "solve" else limits.update_tokens
     found = [(n, _MANY.get(kind, UNREADABLE[kind]).format(limit=limit)) for kind, n in named]
     if len(kinds) == 1:
