@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from safetensors.torch import load_file
 
@@ -24,10 +26,15 @@ def codctl_train(folder: Path, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen([*COMMAND, *more], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def follower_of(training: subprocess.Popen[str]) -> int:
-    """The process id of its other learner process, once it learns."""
-    [found] = [child for child in descendants(training.pid) if "--follow" in child.cmdline()]
-    return int(found.pid)
+def worker_of(training: subprocess.Popen[str]) -> int:
+    """The process id of its other learner process, once there is one."""
+    while training.poll() is None:
+        for child in descendants(training.pid):
+            with contextlib.suppress(psutil.Error):
+                if any(file.path.endswith("learner-1.log") for file in child.open_files()):
+                    return int(child.pid)
+        time.sleep(0.1)
+    raise AssertionError(training.communicate())
 
 
 def weights(folder: Path) -> Path:
@@ -38,11 +45,11 @@ def weights(folder: Path) -> Path:
 def test_a_killed_learner_process_ends_the_run_and_the_same_command_finishes_it(tmp_path: Path) -> None:
     run = tmp_path / "runs/small"
     first = codctl_train(tmp_path, *TWO)
+    pid = worker_of(first)  # before it learns: the last three steps may be quicker than a look at all processes
     checkpoint = run / "stages/cod_train/checkpoints/step-000002"
     while not checkpoint.is_dir():
         assert first.poll() is None, first.communicate()
-        time.sleep(0.1)
-    pid = follower_of(first)
+        time.sleep(0.02)
     killed = time.monotonic()
     os.kill(pid, signal.SIGKILL)
     _, stderr = first.communicate(timeout=120)
