@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from codctl.cod.context import Revision
-from codctl.cod.credit import Array, CreditError, advantages, credit_pack, returns
+from codctl.cod.credit import Array, CreditError, Returns, Rewards, advantages, credit_pack, returns
 from codctl.cod.trajectory import EpisodeRecord, Trajectory
 from codctl.config.schema import CreditConfig
 from codctl.envs.base import HintScore
@@ -80,6 +80,44 @@ def test_golden_advantages() -> None:
 def test_advantages_by_standard_deviation() -> None:
     found = advantages(np.array([[1.0, 2.0], [3.0, 2.0]]), SCALED)
     assert found.advantages.tolist() == [[-1.0, 0.0], [1.0, 0.0]]
+
+
+def test_leave_one_out_by_hand() -> None:
+    """Three returns 1, 0, 0.5 and, where one is missing, 1 and 0."""
+    settings = CreditConfig(baseline="leave_one_out")
+    found = advantages(np.array([[1.0, 1.0, 0.3], [0.0, 0.0, NAN], [0.5, NAN, NAN]]), settings)
+    np.testing.assert_allclose(found.baselines[:, 0], [0.25, 0.75, 0.5])
+    np.testing.assert_allclose(found.advantages[:, 0], [0.75, -0.75, 0.0])
+    np.testing.assert_allclose(found.baselines[:2, 1], [0.0, 1.0])
+    np.testing.assert_allclose(found.advantages[:, 1], [1.0, -1.0, 0.0])
+    assert found.advantages[:, 2].tolist() == [0.0] * 3  # alone
+    mean = advantages(np.array([[1.0], [0.0], [0.5]]), PLAIN)
+    np.testing.assert_allclose(found.advantages[:, :1], mean.advantages * 3 / 2)  # G / (G − 1) times the usual ones
+
+
+def half(rewards: Rewards, settings: CreditConfig) -> Returns:
+    """A rule of somebody's own, with baselines of its own."""
+    baseline = settings.options["baseline"]
+    return Returns(
+        rewards.solve_GS,
+        rewards.update_GU,
+        np.full_like(rewards.solve_GS, baseline),
+        np.full_like(rewards.update_GU, baseline),
+    )
+
+
+def test_a_rule_of_ones_own_brings_returns_and_baselines() -> None:
+    settings = CreditConfig(returns=f"{__name__}:half", options={"baseline": 0.5})
+    group = [trajectory(g, SOLVE[g].tolist(), UPDATE[g].tolist(), broken=3 if g == 2 else -1) for g in range(3)]
+    credit = credit_pack(group, settings)
+    assert credit.solve.advantages[:, 0].tolist() == [0.5, -0.5, -0.5]
+    assert credit.solve.advantages[2, 3] == 0.0  # missing
+    with pytest.raises(CreditError, match="gives returns of the shapes"):
+        returns(SOLVE, UPDATE, CreditConfig(returns=f"{__name__}:short"))
+
+
+def short(rewards: Rewards, settings: CreditConfig) -> Returns:
+    return Returns(rewards.solve_GS[:, :1], rewards.update_GU)
 
 
 def test_the_task_just_solved_is_not_in_the_update_after_it() -> None:
