@@ -10,10 +10,10 @@ from codctl.log import watching_only
 from codctl.runs.directory import RunDirectory
 from codctl.tracking import sinks
 from codctl.tracking.jsonl import MetricsLog
-from codctl.tracking.sender import Sender
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config
+    from codctl.tracking.sender import Sender
 
 
 class Tracker:
@@ -29,6 +29,8 @@ class Tracker:
         self._trouble: dict[str, str] = {}
         self._senders: list[Sender] = []
         with watching_only("the trackers"):
+            from codctl.tracking.sender import Sender  # it reads results, whose types take a while to import
+
             for name in sinks.names(config.tracking):
                 self._senders.append(Sender(run.path, run.title, name, partial(self._report, name)))
 
