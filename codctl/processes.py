@@ -21,12 +21,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import codctl
 from codctl.errors import BackendError, CodctlError, PreflightError, RefusedError, StageError, UsageError
 
 if TYPE_CHECKING:
     import psutil
-
-HOME = Path(__file__).resolve().parents[1]  # where codctl is imported from
 
 _SIGNALLED = 128
 _TERM_S, _KILL_S, _REST_S = 10.0, 10.0, 5.0
@@ -38,15 +37,20 @@ _OF_A_JOB = {signal.SIGUSR2}  # schedulers warn every process of a job, but only
 _OF_A_TERMINAL = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
 
 
-def python_environment(code: Path = HOME, base: Mapping[str, str] | None = None) -> dict[str, str]:
+def home() -> Path:
+    """Where codctl is imported from, now: a run goes on with a snapshot of it."""
+    return Path(codctl.__file__).resolve().parents[1]
+
+
+def python_environment(code: Path | None = None, base: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment in which a Python process imports codctl from `code`.
 
     Args:
-        code: The folder that holds the package.
+        code: The folder that holds the package; the one that this process imports from when left out.
         base: Further variables; those of this process when left out.
     """
     found = dict(os.environ if base is None else base)
-    paths = [str(code), *filter(None, [found.get("PYTHONPATH")])]
+    paths = [str(code or home()), *filter(None, [found.get("PYTHONPATH")])]
     # Safe path: otherwise `-m` looks for codctl in the working directory first, which may be the checkout being edited.
     return {**found, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
 

@@ -164,7 +164,7 @@ class Drift(Strategy):
         drift_at = length // 2 if self.drift_at is None else self.drift_at
         if not 0 < drift_at < length:
             raise UsageError(
-                f"strategy drift needs drift_at between 1 and {length - 1} for packs of {length}, got {drift_at}",
+                f"drift_at must be between 1 and {length - 1} for packs of {length}, got {drift_at}",
                 hint=f"drift_at={max(1, length // 2)}",
             )
         return {"drift_at": drift_at}

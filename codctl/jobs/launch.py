@@ -62,10 +62,14 @@ def send_command(
     Raises:
         CodctlError: As `send`.
     """
+    command, launcher = [sys.executable, "-m", "codctl.cli.main", *argv], LAUNCHERS.get(where)
+
+    def batch(snapshot: code.Snapshot) -> Batch:
+        return command_batch(command, cluster, name, folder_of(folder), snapshot, gpus=cluster.gpus_per_node)
+
+    launcher.check(batch(code.find(runs_dir, code.digest())))  # what is refused leaves nothing behind
     snapshot = code.snapshot(runs_dir)
-    command = [sys.executable, "-m", "codctl.cli.main", *argv]
-    batch = command_batch(command, cluster, name, folder_of(folder), snapshot, gpus=cluster.gpus_per_node)
-    sent = LAUNCHERS.get(where).submit(batch)
+    sent = launcher.submit(batch(snapshot))
     return {"folder": str(folder), "where": where, "jobs": list(sent.jobs[0]), "code": snapshot.digest, **sent.shown}
 
 

@@ -70,7 +70,8 @@ def server() -> Iterator[Server]:
 def test_a_served_model_is_evaluated_and_counted(cli, server: Server) -> None:
     argv = [*ARGV, "--endpoint", server.url, "--price", "1000,2000"]
     result = cli(*argv, "--json").json["result"]
-    assert (result["rendering"], result["family"], result["failed_episodes"]) == ("full", "frozen_lake", 0)
+    part = result["parts"][0]
+    assert (part["rendering"], part["family"], result["failed_episodes"]) == ("full", "frozen_lake", 0)
     title = f"model parrot on {server.url}"
     assert result["subject"] == {"kind": "endpoint", "name": "parrot", "title": title, "endpoint": server.url}
     requests = len(server.prompts)
@@ -111,9 +112,10 @@ def test_a_position_that_nobody_could_play_has_no_figures(cli, server: Server) -
     assert "own: +" not in outcome.out
     result = cli(*ARGV, "--endpoint", server.url, "--json").json["result"]
     assert result["failed_episodes"] > 0
-    assert "own" not in result["gain"]
-    assert [point["position"] for point in result["arms"]["own"]["success"]] == [0]
-    (counted,) = (p for p in result["parts"][0]["replies"]["by_position"] if p["episode"] == "solve")
+    part = result["parts"][0]
+    assert "own" not in part["gain"]
+    assert [point["position"] for point in part["arms"]["own"]["success"]] == [0]
+    (counted,) = (p for p in part["replies"]["by_position"] if p["episode"] == "solve")
     assert counted == {"arm": "own", "position": 1, "episode": "solve", "kind": "rejected", "count": 4, "of": 4}
 
 

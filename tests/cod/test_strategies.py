@@ -21,7 +21,7 @@ from codctl.cod.strategies import (
     Regular,
     Strategy,
     draw_pack,
-    of_result,
+    stored_strategy,
     strategy_of,
 )
 from codctl.cod.trajectory import Trajectory
@@ -174,4 +174,4 @@ def test_a_strategy_of_ones_own_has_options_and_is_known_by_its_import_path() ->
     assert "strategy_options" not in EvalSpec().identity()
     with pytest.raises(UsageError, match="unexpected keyword argument 'jump'"):
         strategy_of(EvalSpec(strategy=name, strategy_options={"jump": 2}))
-    assert of_result({"strategy": "gone.away:Strategy"}).kind == "plain"
+    assert stored_strategy("gone.away:Strategy").kind == "plain"

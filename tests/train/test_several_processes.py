@@ -15,6 +15,7 @@ import pytest
 from safetensors.torch import load_file
 
 from codctl.processes import descendants
+from tests.forked import SERVER_NAME
 
 RECIPE = Path(__file__).parents[1] / "durability" / "small.yaml"
 COMMAND = [sys.executable, "-m", "codctl.cli.main", "train", str(RECIPE), "tracking.mlflow=false", "model.device=cpu"]
@@ -31,7 +32,10 @@ def worker_of(training: subprocess.Popen[str]) -> int:
     while training.poll() is None:
         for child in descendants(training.pid):
             with contextlib.suppress(psutil.Error):
-                if any(file.path.endswith("learner-1.log") for file in child.open_files()):
+                # The server that forks it holds its log open, too, for a moment.
+                if child.name() != SERVER_NAME and any(
+                    file.path.endswith("learner-1.log") for file in child.open_files()
+                ):
                     return int(child.pid)
         time.sleep(0.1)
     raise AssertionError(training.communicate())

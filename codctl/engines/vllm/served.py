@@ -20,7 +20,7 @@ from codctl.cod.engine import EngineError
 from codctl.engines.vllm.http_backend import HttpBackend
 from codctl.engines.vllm.settings import EngineSettings
 from codctl.errors import BackendError, PreflightError
-from codctl.processes import HOME, Child
+from codctl.processes import Child, home
 
 _LOOK_S = 0.2
 _TERM_S = 15.0
@@ -128,7 +128,7 @@ def environment(settings: EngineSettings, gpus: tuple[int, ...]) -> dict[str, st
         )
     devices = {"CUDA_VISIBLE_DEVICES": ",".join(seen[i] if seen else str(i) for i in gpus)} if gpus else {}
     inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_LEARNER}
-    paths = [str(HOME), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(home()), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **settings.environment,
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
