@@ -82,7 +82,7 @@ def test_drift_changes_the_facts_once_and_the_tasks_never() -> None:
 
 @pytest.mark.parametrize("at", [0, 6])
 def test_drift_outside_the_pack_is_refused(at: int) -> None:
-    with pytest.raises(UsageError, match=r"drift_at between 1 and 5 for packs of 6, got") as caught:
+    with pytest.raises(UsageError, match=r"drift_at must be between 1 and 5 for packs of 6, got") as caught:
         draw(Drift(at))
     assert caught.value.hint == "drift_at=3"
 
