@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-from codctl.visible import visible
+from codctl.safe_text import visible
 
 
 class _Log(logging.Logger):

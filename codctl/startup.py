@@ -3,7 +3,7 @@
 What goes to stderr is talk. Its reader may leave, its disk may fill, its terminal may vanish, its encoding may lack a
 character: none of that reaches the code that talks. stdout is data: a reader who leaves ends the command quietly, with
 status 141 as the shell shows for other tools that lose their reader. What anything writes to either, also a library's
-warning or a traceback, the terminal shows and does not obey (`codctl.visible`). Stdlib only.
+warning or a traceback, the terminal shows and does not obey (`codctl.safe_text`). Stdlib only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import TextIO
 
-from codctl.visible import visible
+from codctl.safe_text import visible
 
 READER_LEFT = 141
 _PLAIN = "codctl.plain"  # name of the error handler below

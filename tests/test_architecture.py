@@ -30,7 +30,7 @@ ROOMS = [
     "envs",
 ]
 SHARED = ["tracking", "runs", "config", "files"]
-ALONE = {"errors", "log", "outcomes", "processes", "quantities", "registry", "seeds", "startup", "visible"}
+ALONE = {"errors", "log", "outcomes", "processes", "quantities", "registry", "safe_text", "seeds", "startup"}
 HEAVY = {"accelerate", "mlflow", "peft", "submitit", "tensorboard", "torch", "transformers", "trl", "vllm", "wandb"}
 EVERYWHERE, AT_THE_TOP = "everywhere", "at the top"
 
@@ -82,7 +82,7 @@ def test_models_are_imported_inside_functions_outside_their_rooms() -> None:
             assert not found, f"{path} imports {sorted(found)} at the top"
 
 
-# The ways to a terminal or a page that do not show control characters (`codctl.visible`), and who may take them.
+# The ways to a terminal or a page that do not show control characters (`codctl.safe_text`), and who may take them.
 PRINTERS = {
     "print": {},
     "input": {"cli/_output.py"},
@@ -126,7 +126,7 @@ def test_there_is_one_way_to_the_terminal_and_one_to_a_page() -> None:
 
 
 def test_escape_sequences_are_written_in_one_file() -> None:
-    reads = {"envtools/seats.py", "envs/gymnasium/table.py", "envtools/validate/robustness.py", "visible.py"}
+    reads = {"envtools/players.py", "envs/gymnasium/table.py", "envtools/validate/robustness.py", "safe_text.py"}
     for path in sorted(PACKAGE.rglob("*.py")):
         if path.relative_to(PACKAGE).as_posix() in {*reads, "cli/_output.py"}:
             continue

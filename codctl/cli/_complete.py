@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from codctl.visible import visible_line
+from codctl.safe_text import visible_line
 
 if TYPE_CHECKING:
     from codctl.config.explain import FieldDoc
@@ -61,7 +61,7 @@ def studies(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 
 @_quiet
 def strategies(ctx: typer.Context, incomplete: str) -> Iterable[str]:
-    from codctl.config.doors import STRATEGIES
+    from codctl.config.registries import STRATEGIES
 
     return STRATEGIES.names()
 

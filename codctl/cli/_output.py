@@ -1,6 +1,6 @@
 """The only file that prints. stdout is data, stderr is talk; JSON is never wrapped.
 
-Nothing that it prints acts on the terminal but the styles that codctl sets itself (`codctl.visible`).
+Nothing that it prints acts on the terminal but the styles that codctl sets itself (`codctl.safe_text`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from codctl.cli._table import GAP, lay_out
 from codctl.cli._table import wrapped as wrapped
 from codctl.errors import CodctlError, Problem
 from codctl.quantities import number
-from codctl.visible import visible, visible_line
+from codctl.safe_text import visible, visible_line
 
 if TYPE_CHECKING:
     from rich.text import Text

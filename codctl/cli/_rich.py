@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from codctl.cli import _output
-from codctl.visible import visible, visible_line
+from codctl.safe_text import visible, visible_line
 
 if TYPE_CHECKING:
     from rich.style import Style

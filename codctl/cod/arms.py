@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from codctl.cod.context import Revision
-from codctl.config.doors import ARMS
+from codctl.config.registries import ARMS
 from codctl.envs.base import Episode, Pack, Rendering
 from codctl.errors import PreflightError, UsageError
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codctl.cod.trajectory import Kind, Trajectory
-from codctl.config.doors import CREDITS
+from codctl.config.registries import CREDITS
 from codctl.config.schema import CreditConfig
 from codctl.errors import UsageError
 

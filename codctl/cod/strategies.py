@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, ClassVar, Literal
 
-from codctl.config.doors import STRATEGIES
 from codctl.config.evalspec import STRATEGY_KEYS, EvalSpec
+from codctl.config.registries import STRATEGIES
 from codctl.envs.base import Family, Pack, Slot
 from codctl.envs.registry import get_family
 from codctl.errors import PreflightError, UsageError

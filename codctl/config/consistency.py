@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from codctl.config.credentials import has_credentials
-from codctl.config.doors import ENGINES
+from codctl.config.registries import ENGINES
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config

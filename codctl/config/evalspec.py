@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from codctl.config.doors import STRATEGIES, NameIn
+from codctl.config.registries import STRATEGIES, NameIn
 from codctl.config.schema import MOST_SEED, Section, evaluation
 
 Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]

@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from codctl.config.doors import NameIn
 from codctl.config.names import nearest
+from codctl.config.registries import NameIn
 from codctl.config.schema import Config, FieldClass
 from codctl.errors import UsageError
 

@@ -161,7 +161,7 @@ def _recipes() -> Finding:
 
 def _engines() -> Iterator[Finding]:
     """What can be installed beside codctl to sample with, and plug-ins that cannot be used."""
-    from codctl.config.doors import ENGINES
+    from codctl.config.registries import ENGINES
 
     for name, engine in ENGINES.usable().items():
         if version := engine.version():

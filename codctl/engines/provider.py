@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from codctl.cod.engine import EngineStats, Generation, RequestTag, Sampling, Weights
 from codctl.config.consistency import MisfitError
-from codctl.config.doors import ENGINES
+from codctl.config.registries import ENGINES
 from codctl.config.schema import Config, Section
 from codctl.quantities import counted
 

@@ -15,7 +15,7 @@ from codctl.cod.scripted import EachFamily
 from codctl.cod.trajectory import Trajectory
 from codctl.config.evalspec import EvalSpec
 from codctl.envs.base import Family, Pack, Rendering
-from codctl.envtools.seats import Ask, ModelsSeat, PersonsSeat, PolicysSeat, Say, Seat, WatchedSeat
+from codctl.envtools.players import Ask, ModelsSeat, PersonsSeat, PolicysSeat, Say, Seat, WatchedSeat
 from codctl.evaluate.subject import PolicyRunner, PolicyUnderTest, open_runner, training_defaults
 
 _SEED = 0

@@ -18,7 +18,7 @@ from typing import Any
 from codctl import __version__
 from codctl.config.evalspec import EvalSpec
 from codctl.config.suite_file import SuiteSpec, load_suite
-from codctl.engines.pulse import Pulse
+from codctl.engines.reply_progress import Pulse
 from codctl.envs.registry import edition_of, families
 from codctl.errors import BackendError, RefusedError, StageError, UsageError
 from codctl.evaluate.runner import play, trajectories

@@ -20,7 +20,7 @@ from codctl.files import atomic, reader
 from codctl.processes import is_alive
 
 if TYPE_CHECKING:
-    from codctl.files.forms import Holder
+    from codctl.files.records import Holder
 
 _PATIENCE_S = 1.0
 _ATTEMPTS = 5
@@ -149,7 +149,7 @@ def is_locked(path: Path, *, shared: bool = False) -> bool:
 
 def read_holder(path: Path) -> Holder | None:
     """What the holder of a lock, or its last one, has written into it; None when that cannot be read."""
-    from codctl.files import forms as files
+    from codctl.files import records as files
 
     try:
         return reader.read(path, files.Holder)

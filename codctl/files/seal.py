@@ -19,7 +19,7 @@ from codctl.errors import StageError
 from codctl.files import atomic, reader
 
 if TYPE_CHECKING:
-    from codctl.files.forms import Complete, SealedFile
+    from codctl.files.records import Complete, SealedFile
 
 COMPLETE = "COMPLETE.json"
 _NO_INFO: Mapping[str, Any] = MappingProxyType({})
@@ -171,7 +171,7 @@ def _move_into_place(temp: Path, final: Path) -> None:
 
 
 def _read_complete(folder: Path) -> Complete:
-    from codctl.files import forms as files
+    from codctl.files import records as files
 
     content = reader.parse(reader.read_bytes(folder / COMPLETE, most_bytes=reader.LARGE))
     complete = reader.check(content, files.Complete)

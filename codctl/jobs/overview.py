@@ -24,7 +24,7 @@ from codctl.runs.layout import Layout
 from codctl.tracking.latest import Latest, latest
 
 if TYPE_CHECKING:
-    from codctl.files.forms import Sweep
+    from codctl.files.records import Sweep
 
 _NEXT = ("planned", "interrupted", "cancelled", "died", "failed", "paused")
 _WRONG = ("failed", "died", "unreadable")

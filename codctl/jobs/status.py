@@ -18,7 +18,7 @@ from codctl.runs.directory import RunDirectory, is_linked_trial
 from codctl.runs.own_jobs import Job, jobs_of
 
 if TYPE_CHECKING:
-    from codctl.files.forms import Dispatch
+    from codctl.files.records import Dispatch
     from codctl.jobs.launcher import JobState
 
 ALIVE = ("running", "queued", "paused")

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from codctl.config.defaults import learning_rate
-from codctl.config.doors import LOSSES
+from codctl.config.registries import LOSSES
 from codctl.config.schema import TrainConfig
 from codctl.errors import StageError
 from codctl.learner.batching import Sample, balanced, by_episode, count_tokens, micro_batches

@@ -17,7 +17,7 @@ from codctl.runs.directory import RunDirectory, move_aside
 from codctl.runs.progress import Progress
 
 if TYPE_CHECKING:
-    from codctl.files.forms import Call, TrialPlan
+    from codctl.files.records import Call, TrialPlan
 
 SCHEMA = 1
 SWEEPS_FOLDER = "suites"  # where a sweep keeps the suite files of its trials
@@ -55,7 +55,7 @@ def read_trial(run: Path) -> TrialPlan | None:
     Raises:
         UsageError: The file is damaged.
     """
-    from codctl.files import forms as files
+    from codctl.files import records as files
 
     return reader.read(run / _FILE, files.TrialPlan, hint="run the sweep's command again to write it")
 

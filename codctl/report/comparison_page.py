@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from codctl import quantities
 from codctl.quantities import counted
+from codctl.report.arm_styles import name_of
 from codctl.report.chart import Chart, Look
-from codctl.report.curves import SUCCESS, chart, line, name_of
+from codctl.report.curves import SUCCESS, chart, line
 from codctl.report.template import fill
 from codctl.results.comparison import ComparedArm, ComparedPart, Comparison, Side
 

@@ -6,21 +6,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from codctl.cod.arms import title_of
 from codctl.quantities import number, percent, position
+from codctl.report.arm_styles import ARMS, BEFORE, REFERENCES, look_of, name_of
 from codctl.report.chart import Chart, Look, Point, Series
 from codctl.runs.eval_result import Distractors, Measured, PartResult
 
-ARMS = {
-    "own": ("own hints", Look("c-own", "", "circle")),
-    "oracle": ("oracle", Look("c-oracle", "8 3", "diamond")),
-    "history": ("history", Look("c-history", "2 3", "square")),
-    "shuffled": ("shuffled", Look("c-shuffled", "8 3 2 3", "cross")),
-    "none": ("no hints", Look("c-none", "4 3", "up")),
-}
-OTHER = Look("c-other", "1 3", "plus")
-BEFORE = Look("c-before", "5 3", "down")
-REFERENCES = {"informed": Look("c-informed", "1 4", "plus"), "bayes": Look("c-bayes", "2 4", "ring")}
 POSITION, ATTEMPT = "position in the pack", "attempt at the same task"
 SUCCESS, SOLVED = "success, share of packs", "tasks solved at least once"
 _FACTS = "knowable facts stated correctly"
@@ -42,14 +32,6 @@ class Place(Protocol):
 
     @property
     def high(self) -> float: ...
-
-
-def name_of(arm: str) -> str:
-    return ARMS[arm][0] if arm in ARMS else title_of(arm)
-
-
-def look_of(arm: str) -> Look:
-    return ARMS[arm][1] if arm in ARMS else OTHER
 
 
 def line(name: str, curve: Iterable[Place], look: Look) -> Series:

@@ -19,7 +19,7 @@ from codctl.tracking import jsonl
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config, WorldRef
-    from codctl.files.forms import Attempt, Manifest, WarmStart
+    from codctl.files.records import Attempt, Manifest, WarmStart
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _family(
 
 
 def _warm_start(folder: Path, missing: list[str]) -> WarmStart | None:
-    from codctl.files import forms as files
+    from codctl.files import records as files
 
     return (
         reader.read(folder / "result.json", files.WarmStart) if _is_there(folder, "The warm start", missing) else None

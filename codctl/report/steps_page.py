@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from codctl.quantities import percent
 from codctl.quantities import position as counted
+from codctl.report.arm_styles import name_of
 from codctl.report.chart import Chart, Point, Series
-from codctl.report.curves import SUCCESS, evenly, name_of, position_look
+from codctl.report.curves import SUCCESS, evenly, position_look
 from codctl.report.template import duration, fill, top
 from codctl.runs import eval_result
 from codctl.runs.eval_result import Gain, StepPoint, StepsPart, StepsResult

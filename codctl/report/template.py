@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from codctl import quantities
 from codctl.report.chart import Chart
-from codctl.visible import visible
+from codctl.safe_text import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -22,7 +22,7 @@ _SMALL_WIDE, _SMALL_NARROW = (380, 220), (350, 220)
 
 
 def fill(template: str, content: Mapping[str, Any]) -> str:
-    """A page as text. Texts of others are escaped, and their control characters are shown (`codctl.visible`)."""
+    """A page as text. Texts of others are escaped, and their control characters are shown (`codctl.safe_text`)."""
     return visible(_environment().get_template(template).render(content))
 
 

@@ -24,7 +24,7 @@ from codctl.report.trajectory_sources import Found, Source
 from codctl.results.selection import Selection
 from codctl.results.trajectory_file import Transcript
 from codctl.results.transcript import EpisodeTranscript, Turn
-from codctl.visible import visible
+from codctl.safe_text import visible
 
 MOST_TRAJECTORIES = 20_000
 MOST_CHARACTERS = 80_000_000  # of different texts: what a browser holds without trouble

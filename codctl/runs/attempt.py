@@ -25,7 +25,7 @@ from codctl.runs.layout import Layout
 from codctl.runs.signals import Terminated
 
 if TYPE_CHECKING:
-    from codctl.files.forms import Attempt, Environment
+    from codctl.files.records import Attempt, Environment
 
 _FILE = "attempt.json"
 _NUMBER = re.compile(r"[0-9]{3,6}")
@@ -50,7 +50,7 @@ def read(run: Path, number: int) -> Attempt:
     Raises:
         UsageError: It is damaged.
     """
-    from codctl.files import forms as files
+    from codctl.files import records as files
 
     path = folder(run, number) / _FILE
     unknown: Attempt = {
@@ -67,7 +67,7 @@ def read(run: Path, number: int) -> Attempt:
 
 def environment(run: Path, number: int) -> Environment | None:
     """What an attempt ran in, as far as it was written down. It informs only: a damaged file says nothing."""
-    from codctl.files import forms as files
+    from codctl.files import records as files
 
     with contextlib.suppress(CodctlError):
         return reader.read(folder(run, number) / "environment.json", files.Environment, within=run)

@@ -73,7 +73,7 @@ def why_not_usable(snapshot: Snapshot) -> str:
 
     Bytecode in a copy that was not made here is removed: Python would run it without a look at the source.
     """
-    from codctl.files.forms import DIGEST
+    from codctl.files.records import DIGEST
 
     if not re.fullmatch(DIGEST, snapshot.digest, re.ASCII):
         return "its name is not a digest of 16 hex digits"

@@ -19,7 +19,7 @@ from codctl.runs.progress_mark import mark
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config
-    from codctl.files.forms import Attempt, Dispatch, Frozen, Heartbeat, Manifest, Sweep
+    from codctl.files.records import Attempt, Dispatch, Frozen, Heartbeat, Manifest, Sweep
 
 
 SWEEPS, TRIALS = "sweeps", "trials"
@@ -234,7 +234,7 @@ class RunDirectory(Layout):
         Raises:
             UsageError: dispatch.json is damaged.
         """
-        from codctl.files import forms as files
+        from codctl.files import records as files
 
         path = self.path / "dispatch.json"
         found = reader.read(path, files.Dispatch, most_bytes=reader.LARGE, hint=f"rm {shlex.quote(str(path))}")
@@ -355,7 +355,7 @@ class RunDirectory(Layout):
         Raises:
             UsageError: It is missing or damaged.
         """
-        from codctl.files import forms as files
+        from codctl.files import records as files
 
         path = self.path / "config.json"
         try:
@@ -376,7 +376,7 @@ class RunDirectory(Layout):
 
     def _repair(self) -> str:
         """What to type when config.json is gone: every attempt keeps a copy of the one that it ran with."""
-        from codctl.files import forms as files
+        from codctl.files import records as files
 
         for number in range(attempt.count(self.path), 0, -1):
             kept = attempt.folder(self.path, number) / "config.json"
@@ -418,7 +418,7 @@ def read_sweep(folder: Path) -> Sweep | None:
     Raises:
         UsageError: sweep.json is damaged, or of another schema.
     """
-    from codctl.files import forms as files
+    from codctl.files import records as files
 
     hint = "run the command of the sweep again with --fresh: it moves this one aside"
     defaults: dict[str, Any] = {"axes": {}, "bases": {}, "command": []}

@@ -17,7 +17,7 @@ from pydantic import Field
 from codctl.errors import UsageError
 from codctl.files import reader
 from codctl.files.atomic import write_json
-from codctl.files.forms import Command, Count, Machine, Seconds, Word
+from codctl.files.records import Command, Count, Machine, Seconds, Word
 from codctl.outcomes import FaultKind
 
 SCHEMA: Literal[2] = 2

@@ -19,7 +19,7 @@ from codctl.files import atomic, lock, reader
 from codctl.runs import manifest, signals
 
 if TYPE_CHECKING:
-    from codctl.files.forms import Heartbeat
+    from codctl.files.records import Heartbeat
 
 EVERY_S = 10.0
 _AGAIN_S = 1.0
@@ -99,7 +99,7 @@ def beating(run: Path, attempt: int, every_s: float = EVERY_S) -> Iterator[Beat]
 
 def read(run: Path) -> Heartbeat | None:
     """The last beat, if there was one. A damaged one says nothing, and the next is written in a moment."""
-    from codctl.files import forms as files
+    from codctl.files import records as files
 
     with contextlib.suppress(CodctlError):
         return reader.read(run / _FILE, files.Heartbeat)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from codctl.files.forms import Machine
+    from codctl.files.records import Machine
 
 from codctl.errors import PreflightError
 

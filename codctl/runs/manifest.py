@@ -13,7 +13,7 @@ from codctl.files import reader
 from codctl.runs import machine
 
 if TYPE_CHECKING:
-    from codctl.files.forms import Manifest
+    from codctl.files.records import Manifest
 
 SCHEMA = 3
 
@@ -56,7 +56,7 @@ def read(path: Path) -> Manifest:
     Raises:
         UsageError: It is missing, damaged, or of another schema.
     """
-    from codctl.files import forms as files
+    from codctl.files import records as files
 
     hint = "use the version of codctl that made the run, or move its folder out of the runs folder and train again"
     try:

@@ -20,7 +20,7 @@ from codctl.runs import place
 from codctl.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
-    from codctl.files.forms import Dispatch, Place
+    from codctl.files.records import Dispatch, Place
 
 _FILE = "dispatch.json"
 
@@ -59,7 +59,7 @@ class Job:
 
 def is_id(text: Any) -> bool:
     """Whether this is the id of a SLURM job or of an element of an array."""
-    from codctl.files.forms import SLURM_JOB_ID
+    from codctl.files.records import SLURM_JOB_ID
 
     return isinstance(text, str) and re.fullmatch(SLURM_JOB_ID, text, re.ASCII) is not None
 

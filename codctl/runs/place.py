@@ -60,7 +60,7 @@ def is_at_home(folder: Path, written: Any) -> bool:
 
 def made_as(folder: Path) -> str:
     """The name under which a run was made; empty when that cannot be read."""
-    from codctl.files import forms as files
+    from codctl.files import records as files
 
     try:
         found = reader.read(folder / _RUN, files.Manifest)
@@ -90,7 +90,7 @@ def _are_same(one: Path, other: Path) -> bool:
 
 def _birth(folder: Path) -> tuple[str, ...] | None:
     """What was written when a run or sweep was made and never changes; None when that cannot be read."""
-    from codctl.files import forms as files
+    from codctl.files import records as files
 
     with contextlib.suppress(CodctlError):
         for name in (_RUN, _SWEEP):

@@ -73,7 +73,7 @@ def write(folder: Path, kind: Kind, *, after_attempt: int = 0, by: str = "") -> 
 
 def read(folder: Path) -> Request | None:
     """The request, if there is one. A file that says nothing readable counts as a person's."""
-    from codctl.files import forms as files
+    from codctl.files import records as files
 
     try:
         found = reader.read(folder / _FILE, files.Stop)

@@ -9,8 +9,9 @@ from codctl.cod.strategies import stored_strategy
 from codctl.quantities import counted, position
 from codctl.quantities import points as whole
 from codctl.quantities import signed_points as signed
+from codctl.report.arm_styles import BEFORE, OTHER, REFERENCES, look_of
 from codctl.report.chart import Chart, Point, Series
-from codctl.report.curves import ATTEMPT, BEFORE, OTHER, POSITION, REFERENCES, SOLVED, SUCCESS, chart, look_of
+from codctl.report.curves import ATTEMPT, POSITION, SOLVED, SUCCESS, chart
 from codctl.report.heat_map import HeatCell, HeatMap
 from codctl.sweeps.numbers import last_success
 

@@ -23,7 +23,7 @@ from codctl.sweeps.suites import keep_suites
 from codctl.sweeps.trials import in_progress, why_unusable
 
 if TYPE_CHECKING:
-    from codctl.files.forms import SweepTrial
+    from codctl.files.records import SweepTrial
 
 _SAY_EVERY = 100
 _SIZES = ("packs", "rollouts", "micro_batch_tokens", "logprob_chunk", "activation_checkpointing", "strategy", "enabled")

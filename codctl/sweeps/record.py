@@ -15,7 +15,7 @@ from codctl.sweeps.plan import Plan, Trial, named_apart, value_at, without
 from codctl.sweeps.suites import calls_of
 
 if TYPE_CHECKING:
-    from codctl.files.forms import Sweep, SweepTrial
+    from codctl.files.records import Sweep, SweepTrial
 
 SCHEMA = 1
 _FILE = "sweep.json"

@@ -21,7 +21,7 @@ from codctl.runs.directory import TRIALS, RunDirectory, is_linked_trial
 from codctl.runs.eval_result import EvalResult
 
 if TYPE_CHECKING:
-    from codctl.files.forms import Attempt, SweepTrial
+    from codctl.files.records import Attempt, SweepTrial
 
 IN_RUN = "after"  # the evaluation that ends a run
 Verdict = Literal["complete", "run", "alive", "failed"]

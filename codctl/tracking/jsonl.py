@@ -72,10 +72,10 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def parse(line: bytes) -> dict[str, Any] | None:
     """One line as a record; None when it is torn or is none."""
-    from codctl.files import forms
+    from codctl.files import records
 
     try:
         found = reader.parse(line)
-        return {**reader.check({"metrics": {}, "timing": {}, **found}, forms.Metrics)}
+        return {**reader.check({"metrics": {}, "timing": {}, **found}, records.Metrics)}
     except (ValueError, TypeError):
         return None

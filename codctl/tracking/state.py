@@ -83,10 +83,10 @@ class State:
 
 def load(folder: Path, runs_dir: Path, tracker: str) -> State | None:
     """What is remembered; None when there is nothing, nothing that can be used, or what was copied here."""
-    from codctl.files import forms
+    from codctl.files import records
 
     try:
-        content = reader.read(folder / _FOLDER / f"{tracker}.json", forms.TrackerState, within=folder)
+        content = reader.read(folder / _FOLDER / f"{tracker}.json", records.TrackerState, within=folder)
     except UsageError as error:
         log.warning("%s (%s): all is sent to %s anew", error.message, error.where, tracker)
         content = None

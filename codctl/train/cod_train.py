@@ -16,7 +16,7 @@ from codctl.cod.rollout import Player, play_all
 from codctl.cod.trajectory import Trajectory
 from codctl.config.schema import Config
 from codctl.engines.provider import provider_of
-from codctl.engines.pulse import Pulse
+from codctl.engines.reply_progress import Pulse
 from codctl.envs.base import Pack
 from codctl.files.seal import is_whole, sealing
 from codctl.learner import checkpoints
@@ -33,12 +33,7 @@ from codctl.runs.progress import Progress
 from codctl.runs.stop import Signalled, Stopped
 from codctl.seeds import derive_seed
 from codctl.tracking.tracker import Tracker
-from codctl.train.export import describe
-from codctl.train.health import Health, judge_look
-from codctl.train.memory import MemoryWatch
-from codctl.train.rollout_store import write_rollouts
-from codctl.train.sampler import Sampler, version_for
-from codctl.train.scored import (
+from codctl.train.credited import (
     Scored,
     by_position,
     look_metrics,
@@ -47,6 +42,11 @@ from codctl.train.scored import (
     score,
     signal_metrics,
 )
+from codctl.train.export import describe
+from codctl.train.health import Health, judge_look
+from codctl.train.memory import MemoryWatch
+from codctl.train.rollout_store import write_rollouts
+from codctl.train.sampler import Sampler, version_for
 from codctl.train.setup import rollout_settings
 from codctl.train.training_engine import open_engine
 

@@ -35,7 +35,7 @@ from codctl.train.export import name_base
 from codctl.train.setup import Speaker, export, rollout_settings
 
 if TYPE_CHECKING:
-    from codctl.files.forms import WarmStart
+    from codctl.files.records import WarmStart
 
 
 FOLDER = ".stages"
@@ -268,7 +268,7 @@ def _export(speaker: Speaker, config: Config, folder: Path) -> None:
 
 
 def _result(final: Path) -> WarmStart:
-    from codctl.files import forms as files
+    from codctl.files import records as files
 
     found: WarmStart = {}
     return reader.read(final / _RESULT, files.WarmStart) or found

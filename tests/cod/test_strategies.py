@@ -25,8 +25,8 @@ from codctl.cod.strategies import (
     strategy_of,
 )
 from codctl.cod.trajectory import Trajectory
-from codctl.config.doors import STRATEGIES
 from codctl.config.evalspec import EvalSpec
+from codctl.config.registries import STRATEGIES
 from codctl.envs.base import Pack, Rendering
 from codctl.envs.registry import get_family
 from codctl.errors import UsageError

@@ -11,8 +11,8 @@ import pytest
 
 from codctl.cod.engine import Generation, RequestTag, Sampling
 from codctl.config.consistency import MisfitError
-from codctl.config.doors import ENGINES
 from codctl.config.evalspec import EvalSpec
+from codctl.config.registries import ENGINES
 from codctl.config.schema import Config, Section
 from codctl.engines.provider import EngineProvider, OpenEngine, Opening, provider_of
 from codctl.envs.registry import get_family

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from codctl.errors import CodctlError, UsageError
-from codctl.files import forms as files
 from codctl.files import reader
+from codctl.files import records as files
 
 DISPATCH: dict[str, Any] = {"where": "slurm", "jobs": ["12", "13_4"], "code": "0123456789abcdef", "after_attempt": 1}
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from codctl.config.doors import LOSSES
+from codctl.config.registries import LOSSES
 from codctl.config.schema import LossConfig, TrainConfig
 from codctl.errors import StageError
 from codctl.learner.batching import Sample

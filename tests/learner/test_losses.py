@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codctl.config.doors import LOSSES
+from codctl.config.registries import LOSSES
 from codctl.config.schema import LossConfig
 from codctl.learner.batching import Sample
 from codctl.learner.losses import RED_RANGE, LossInputs, kl_penalty, kl_to_start, red_weights, row_weights

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from codctl.config.consistency import MisfitError
-from codctl.config.doors import ENGINES, NameIn
+from codctl.config.registries import ENGINES, NameIn
 from codctl.config.schema.fields import (
     MOST_SECONDS,
     MOST_STEPS,

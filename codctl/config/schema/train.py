@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from codctl.config.doors import CREDITS, LOSSES, NameIn
+from codctl.config.registries import CREDITS, LOSSES, NameIn
 from codctl.config.schema.fields import MOST_SECONDS, MOST_STEPS, Section, added, classed, resource, training
 
 _Beta = Annotated[float, Field(ge=0, lt=1)]

@@ -11,8 +11,7 @@ import pytest
 from codctl.cod.conversation import ByteChat
 from codctl.cod.rollout import Player, RolloutSettings
 from codctl.cod.scripted import EachFamily, ScriptedAgent
-from codctl.engines import pulse
-from codctl.engines.pulse import Pulse
+from codctl.engines.reply_progress import Pulse
 
 
 class Told:
@@ -34,7 +33,7 @@ def player() -> Player:
 
 
 def test_a_phase_is_named_at_once_and_its_replies_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulse, "_EVERY_S", 0.01)
+    monkeypatch.setattr(reply_progress, "_EVERY_S", 0.01)
     told, one = Told(), player()
     one.requests.replies = 5  # of an earlier phase
 
@@ -50,7 +49,7 @@ def test_a_phase_is_named_at_once_and_its_replies_are_counted(monkeypatch: pytes
 
 
 def test_what_the_progress_raises_ends_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulse, "_EVERY_S", 0.01)
+    monkeypatch.setattr(reply_progress, "_EVERY_S", 0.01)
 
     async def play(told: Any) -> None:
         async with Pulse(told, player(), "an evaluation"):

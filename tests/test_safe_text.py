@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codctl.log import Lines
+from codctl.safe_text import visible, visible_line
 from codctl.startup import Data, Talk
-from codctl.visible import visible, visible_line
 
 OBEYED = {"Cc", "Cs", "Zl", "Zp"}
 TURNING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
