@@ -11,6 +11,7 @@ import pytest
 from codctl.cod.conversation import ByteChat
 from codctl.cod.rollout import Player, RolloutSettings
 from codctl.cod.scripted import EachFamily, ScriptedAgent
+from codctl.engines import reply_progress
 from codctl.engines.reply_progress import Pulse
 
 
