@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _POINTS_PER_CALL = 1000
 _SAVE_EVERY_S = 5.0
+_EVALUATIONS_EVERY_S = 30.0  # all of the runs folder are looked through
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Feed:
     Args:
         run: The run.
         tracker: Its name.
-        check: Called before each call of the tracker; raises to give up.
+        check: Called before each call of the tracker; raises to give up. May be replaced.
         sweep: With this, a sweep's folder, its own entry is sent instead; `run` is one of its trials.
     """
 
@@ -50,16 +51,16 @@ class Feed:
         self,
         run: RunDirectory,
         tracker: str,
-        check: Callable[[], None] = lambda: None,
+        check: Callable[[], object] = lambda: None,
         sweep: Path | None = None,
     ) -> None:
         self.sent = Sent()
-        self._run, self._tracker, self._check, self._sweep = run, tracker, check, sweep
+        self._run, self._tracker, self.check, self._sweep = run, tracker, check, sweep
         self._folder = sweep or run.path
         self._state = load(self._folder, run.root, tracker) or State(self._folder, run.root, tracker)
         self._reader = PointsReader(run.metrics_path, contents.milliseconds(run.manifest()["created"]))
         self._waiting: list[Point] = []
-        self._saved_s = time.monotonic()
+        self._saved_s, self._looked_s = time.monotonic(), -_EVALUATIONS_EVERY_S
 
     @property
     def address(self) -> str:
@@ -84,7 +85,7 @@ class Feed:
         sink, state = sinks.open_sink(self._tracker, tracking_of(self._run)), self._state
         if state.is_new:
             state.save()
-        self._check()
+        self.check()
         steps = sink.attach(Subject("sweep", state) if self._sweep else _subject(self._run, state))
         if not (steps or self._sweep):
             state.forget()
@@ -99,9 +100,11 @@ class Feed:
     def status(self, status: Status) -> None:
         """How the run stands."""
         if self._state.status != status:
-            self._check()
+            self.check()
             self._sink.status(status)
             self._state.status = self.sent.status = status
+            if status == "running":  # of the others all has to have arrived
+                self._state.save()
 
     def numbers(self, *, at_end: bool = False) -> None:
         """Points and evaluations that were not sent yet.
@@ -113,14 +116,17 @@ class Feed:
         self._read(at_end=at_end)
         while self._waiting:
             batch = self._waiting[:_POINTS_PER_CALL]
-            self._check()
+            self.check()
             self._sink.log(batch)
             state.steps |= {point.key: point.step for point in batch}
             self._waiting = self._waiting[_POINTS_PER_CALL:]
             self.sent.points += len(batch)
             self._save_now_and_then()
+        if not at_end and time.monotonic() < self._looked_s + _EVALUATIONS_EVERY_S:
+            return
+        self._looked_s = time.monotonic()
         for evaluation in self._new_evaluations():
-            self._check()
+            self.check()
             self._sink.evaluation(evaluation)
             state.evaluations[evaluation.place] = evaluation.stamp
             for path in evaluation.files:
@@ -137,11 +143,11 @@ class Feed:
         self._state.save()
         self.status(status)
         for artifact in self._new_files():
-            self._check()
+            self.check()
             self._sink.artifact(artifact)
             self._state.files[self._name(artifact.path)] = _stamp(artifact)
             self.sent.files += 1
-        self._check()
+        self.check()
         self._sink.close()
         self._state.save()
 

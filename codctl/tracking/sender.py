@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -25,7 +26,6 @@ from codctl.log import log
 from codctl.processes import python_environment
 from codctl.runs.directory import RunDirectory
 from codctl.tracking import sinks
-from codctl.tracking.feed import Feed
 from codctl.tracking.sink import Status
 from codctl.tracking.state import sending
 
@@ -106,7 +106,8 @@ class Sender:
             with process:  # closes its pipes
                 assert process.stdout
                 for line in process.stdout:
-                    self._hear(line.decode(errors="replace").strip())
+                    trouble = line.decode(errors="replace").strip()
+                    self._warn(trouble) if trouble else self._report("")
                 code = process.wait()
             if self._ending.is_set():
                 return
@@ -123,12 +124,6 @@ class Sender:
                 if self._ending.is_set():
                     return
                 self._process = self._start()
-
-    def _hear(self, trouble: str) -> None:
-        if trouble:
-            self._warn(trouble)
-        else:
-            self._report("")
 
     def _warn(self, what: str) -> None:
         what = f"{sinks.title(self._tracker)} {what}"
@@ -153,11 +148,7 @@ def _how(code: int) -> str:
     """How a process ended."""
     if code == -signal.SIGALRM:
         return f"waited longer than {_PATIENCE_S} s for it"
-    if code >= 0:
-        return f"ended with code {code}"
-    with contextlib.suppress(ValueError):
-        return f"was killed by {signal.Signals(-code).name}"
-    return f"was killed by signal {-code}"
+    return f"ended with code {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"
 
 
 def first_line(error: Exception) -> str:
@@ -185,25 +176,27 @@ def main(argv: list[str]) -> int:
 
 def _work(run: RunDirectory, tracker: str, say: Callable[[str], None]) -> bool:
     """Returns whether all was sent at the end."""
+    from codctl.tracking.feed import Feed
+
     feed: Feed | None = None
-    patience, retry_at_s, is_in_trouble = _Patience(), 0.0, False
+    retry_at_s, is_in_trouble = 0.0, False
     while True:
         ending = _ending_within(_SEND_EVERY_S)
         if ending is None and time.monotonic() < retry_at_s:
             continue
-        patience.begin(is_last=ending == "died")
+        patience_s = _LAST_WORDS_S if ending == "died" else _PATIENCE_S  # nobody waits any more
+        signal.alarm(patience_s)
         try:
             if feed is None:
-                feed = Feed(run, tracker, patience.renew)
+                feed = Feed(run, tracker)
                 feed.attach()
                 feed.status("running")
+            feed.check = partial(signal.alarm, patience_s)
             if ending is not None:
                 feed.everything(cast("Status", ending))
                 return True
             feed.numbers()
         except Exception as error:  # noqa: BLE001  whatever it is, the run matters more
-            if feed is not None:
-                feed.close()
             feed, retry_at_s, is_in_trouble = None, time.monotonic() + _RETRY_S, True
             say(f"is not available ({first_line(error)})")
             if ending is not None:
@@ -212,23 +205,6 @@ def _work(run: RunDirectory, tracker: str, say: Callable[[str], None]) -> bool:
             if is_in_trouble:
                 say("")
             is_in_trouble = False
-        finally:
-            patience.end()
-
-
-class _Patience:
-    """Lets SIGALRM end this process when a call of the tracker takes too long."""
-
-    def begin(self, *, is_last: bool) -> None:
-        """Args: is_last: The parent has died, so that nobody waits any more: everything has to be quick."""
-        self._is_last = is_last
-        signal.alarm(_LAST_WORDS_S if is_last else _PATIENCE_S)
-
-    def renew(self) -> None:
-        if not self._is_last:
-            signal.alarm(_PATIENCE_S)
-
-    def end(self) -> None:
         signal.alarm(0)
 
 

@@ -38,7 +38,7 @@ class Outcome:
         status: How the run stands.
         sent: What was sent.
         note: Why nothing was, or what went wrong.
-        problems: What went wrong, with what to do.
+        problem: What went wrong, with what to do.
     """
 
     run: str
@@ -46,12 +46,10 @@ class Outcome:
     status: str
     sent: Sent = field(default_factory=Sent)
     note: str = ""
-    problems: list[Problem] = field(default_factory=list)
+    problem: Problem | None = None
 
     def as_json(self) -> dict[str, Any]:
-        found = asdict(self)
-        del found["problems"]
-        return found
+        return {name: value for name, value in asdict(self).items() if name != "problem"}
 
 
 def select(runs_dir: Path, names: Sequence[str]) -> list[RunDirectory | Path]:
@@ -123,7 +121,7 @@ class Sync:
         try:
             for number, one in enumerate(selection, start=1):
                 for outcome in self._outcomes(one):
-                    problems += outcome.problems
+                    problems += [outcome.problem] if outcome.problem else []
                     if outcome.sent or total <= _SAID_SINGLY:
                         to = f" to {sinks.title(outcome.tracker)}" if outcome.tracker else ""
                         self._say(f"{number} of {total}  {outcome.run}{to}: {described(outcome)}")
@@ -243,7 +241,7 @@ def _sweep_folder(runs_dir: Path, name: str) -> Path | None:
 
 def _failed(outcome: Outcome, error: CodctlError) -> Outcome:
     outcome.note = error.message
-    outcome.problems = [Problem(error.message, error.where or outcome.run, error.hint)]
+    outcome.problem = Problem(error.message, error.where or outcome.run, error.hint)
     return outcome
 
 
