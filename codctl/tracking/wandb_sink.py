@@ -153,7 +153,7 @@ def _rows(runs_dir: Path, run_id: str) -> Iterator[dict[str, Any]]:
     """What the offline files of a W&B run hold."""
     from wandb.proto.wandb_internal_pb2 import Record
 
-    for path in sorted((runs_dir / "wandb").glob(f"offline-run-*-{run_id}/run-{run_id}.wandb")):
+    for path in sorted((runs_dir / "wandb").glob(f"offline-run-*-{run_id}*/run-{run_id}.wandb")):
         for content in _records(path.read_bytes()):
             record = Record.FromString(content)
             if record.WhichOneof("record_type") == "history":

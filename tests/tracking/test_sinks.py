@@ -71,7 +71,7 @@ def test_tensorboard(
 def _in_wandb(runs_dir: Path) -> Counter[tuple[str, int]]:
     from codctl.tracking.wandb_sink import _rows
 
-    (run_id,) = {path.name.rpartition("-")[2] for path in (runs_dir / "wandb").glob("offline-run-*")}
+    (run_id,) = {path.stem.removeprefix("run-") for path in runs_dir.glob("wandb/offline-run-*/run-*.wandb")}
     found = [
         (key, row[f"{key.partition('/')[0]}/step"]) for row in _rows(runs_dir, run_id) for key in row if "/" in key
     ]
