@@ -70,6 +70,10 @@ def test_a_race_in_which_all_want_to_begin_anew(server: Processes, runs: Path) -
     winner, losers = race(server, runs, 3, "--fresh")
     for child in losers:
         assert child.code(0) == 6, child.err() + child.out()
+    deadline = time.monotonic() + 120  # it holds the run, but may not have begun to log
+    while not list(small_run.folder(runs).glob("attempts/*/log.txt")):
+        assert time.monotonic() < deadline, winner.err()
+        time.sleep(0.05)
     winner.kill()
     aside = sorted(runs.glob("small.old-*"))
     assert sorted(path.name for path in aside[0].rglob("*")) == before  # moved, and otherwise left alone
