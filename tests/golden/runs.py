@@ -81,7 +81,7 @@ def structure(run: Path) -> dict[str, Any]:
     """What is the same on every CPU."""
     evaluations = sorted((run / "stages" / "evaluation").iterdir())
     return {
-        "metrics": {name: len(metrics(run)[name]) for name in LEARNER},  # others are there when there is something to say
+        "metrics": {name: len(metrics(run)[name]) for name in LEARNER},  # others come and go with what happens
         "rows": {path.name: len(rows(path)) for path in evaluations},
         "files": sorted({str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}),
     }
