@@ -42,6 +42,11 @@ def home() -> Path:
     return Path(codctl.__file__).resolve().parents[1]
 
 
+def python_path(code: Path | None = None, base: Mapping[str, str] = os.environ) -> str:
+    """PYTHONPATH of a process that imports codctl from `code`; see `python_environment`."""
+    return os.pathsep.join([str(code or home()), *filter(None, [base.get("PYTHONPATH")])])
+
+
 def python_environment(code: Path | None = None, base: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment in which a Python process imports codctl from `code`.
 
@@ -50,9 +55,8 @@ def python_environment(code: Path | None = None, base: Mapping[str, str] | None 
         base: Further variables; those of this process when left out.
     """
     found = dict(os.environ if base is None else base)
-    paths = [str(code or home()), *filter(None, [found.get("PYTHONPATH")])]
     # Safe path: otherwise `-m` looks for codctl in the working directory first, which may be the checkout being edited.
-    return {**found, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+    return {**found, "PYTHONPATH": python_path(code, found), "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
 
 
 class Child:
@@ -321,6 +325,13 @@ def signal_group(leader: int, number: int) -> None:
             os.killpg(leader, signal.SIGCONT)
 
 
+def signal_name(number: int) -> str:
+    """SIGKILL for 9; empty for what is no signal with a name."""
+    with contextlib.suppress(ValueError):
+        return signal.Signals(number).name
+    return ""
+
+
 def is_alive(pid: int) -> bool:
     """Whether there is a process with this id on this machine, anybody's."""
     try:
@@ -330,16 +341,6 @@ def is_alive(pid: int) -> bool:
     except PermissionError:
         pass
     return True
-
-
-def descendants(pid: int) -> list[psutil.Process]:
-    """The processes that a process has started, and what they have started."""
-    import psutil
-
-    try:
-        return list(psutil.Process(pid).children(recursive=True))
-    except psutil.NoSuchProcess:
-        return []
 
 
 def watch(pid: int, grace_s: float = 0.0) -> None:

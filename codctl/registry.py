@@ -47,15 +47,32 @@ def a_function(name: str, loaded: Any) -> Any:
     return loaded
 
 
-def an_instance_of(base: type) -> Callable[[str, Any], Any]:
-    """For `Registry(make=…)`: an instance of the class, which must be a subclass of `base`."""
+def a_subclass_of(base: type | str) -> Callable[[str, Any], Any]:
+    """For `Registry(make=…)`: the class itself, which must be a subclass of `base`.
+
+    Args:
+        base: The class, or `package.module.Class` where it lies in a room above the registry's.
+    """
+
+    def is_one(kind: type) -> bool:
+        return issubclass(kind, base) if isinstance(base, type) else base in map(_path_of, kind.__mro__)
 
     def make(name: str, loaded: Any) -> Any:
-        if not (isinstance(loaded, type) and issubclass(loaded, base)):
-            raise UnusableError(f"it is not a subclass of {base.__module__}.{base.__qualname__}")
-        return loaded()
+        if not (isinstance(loaded, type) and is_one(loaded)):
+            raise UnusableError(f"it is not a subclass of {base if isinstance(base, str) else _path_of(base)}")
+        return loaded
 
     return make
+
+
+def an_instance_of(base: type | str) -> Callable[[str, Any], Any]:
+    """For `Registry(make=…)`: an instance of the class, which must be a subclass of `base`."""
+    check = a_subclass_of(base)
+    return lambda name, loaded: check(name, loaded)()
+
+
+def _path_of(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 class Registry(Generic[T]):

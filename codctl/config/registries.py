@@ -11,7 +11,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from codctl.config.names import nearest
 from codctl.errors import UsageError
-from codctl.registry import Registry, UnusableError, a_function
+from codctl.registry import Registry, a_function, a_subclass_of, an_instance_of
 
 LOSSES: Registry[Callable[..., Any]] = Registry(
     "loss",
@@ -43,7 +43,7 @@ STRATEGIES: Registry[Any] = Registry(
     "strategy",
     "codctl.strategies",
     {name: f"codctl.cod.strategies:{owner}" for name, owner in _STRATEGIES.items()},
-    make=a_function,
+    make=a_subclass_of("codctl.cod.strategies.Strategy"),
 )
 """How the tasks of a pack are put together: subclasses of `codctl.cod.strategies.Strategy`."""
 
@@ -53,23 +53,17 @@ ARMS: Registry[Any] = Registry(
     "arm",
     "codctl.arms",
     {name: f"codctl.cod.arms:{owner}" for name, owner in _ARMS.items()},
-    make=a_function,
+    make=a_subclass_of("codctl.cod.arms.Arm"),
     hint="arms=[own,none]",
 )
 """Control contexts of evaluations: subclasses of `codctl.cod.arms.Arm`."""
-
-
-def _an_engine(name: str, loaded: Any) -> Any:
-    if not (isinstance(loaded, type) and any(base.__name__ == "EngineProvider" for base in loaded.__mro__)):
-        raise UnusableError("it is not a subclass of codctl.engines.provider.EngineProvider")
-    return loaded()
 
 
 ENGINES: Registry[Any] = Registry(
     "engine",
     "codctl.engines",
     {"transformers": "codctl.engines.provider:Transformers", "vllm": "codctl.engines.vllm.provider:Vllm"},
-    make=_an_engine,
+    make=an_instance_of("codctl.engines.provider.EngineProvider"),
 )
 """What samples: `codctl.engines.provider.EngineProvider`."""
 

@@ -12,7 +12,7 @@ from codctl.cod.agent import Model
 from codctl.cod.conversation import TemplateChat
 from codctl.cod.engine import Engine, Sampling
 from codctl.cod.references import reference_player
-from codctl.cod.rollout import Player
+from codctl.cod.rollout import Player, RolloutSettings
 from codctl.config.evalspec import EvalSpec
 from codctl.config.schema import Config, SamplingConfig, WorldConfig
 from codctl.engines.provider import Opening, provider_of
@@ -274,19 +274,23 @@ def _served(folder: Path, config: Config, log: Path, parts: Sequence[EvalSpec]) 
 
 def _model_player(engine: Engine, chat: TemplateChat, config: Config) -> Callable[[EvalSpec], Player]:
     def player(spec: EvalSpec) -> Player:
-        settings = replace(
-            rollout_settings(config),
-            rendering=spec.rendering,
-            temperature=spec.temperature,
-            solve_tokens=spec.solve_tokens,
-            update_tokens=spec.update_tokens,
-            suggested_tokens=spec.suggested_tokens,
-            answers=spec.answers,
-            on_parse_failure="keep",  # deployment never wipes
-        )
+        settings = replace(_as_asked(config, spec), on_parse_failure="keep")  # deployment never wipes
         return Player(engine, chat, settings, spec.seeds[0])
 
     return player
+
+
+def _as_asked(config: Config, spec: EvalSpec) -> RolloutSettings:
+    """The rollouts of a recipe, with what an evaluation says of rendering and sampling."""
+    return replace(
+        rollout_settings(config),
+        rendering=spec.rendering,
+        temperature=spec.temperature,
+        solve_tokens=spec.solve_tokens,
+        update_tokens=spec.update_tokens,
+        suggested_tokens=spec.suggested_tokens,
+        answers=spec.answers,
+    )
 
 
 def _endpoint(settings: EndpointSettings, parts: Sequence[EvalSpec]) -> PolicyRunner:
@@ -302,17 +306,8 @@ def _endpoint(settings: EndpointSettings, parts: Sequence[EvalSpec]) -> PolicyRu
     patient = CircuitBreaker(Model(engine), check, _FAILURES_IN_A_ROW)
 
     def player(spec: EvalSpec) -> Player:
-        sampling = replace(
-            rollout_settings(Config()),
-            rendering=spec.rendering,
-            temperature=spec.temperature,
-            solve_tokens=spec.solve_tokens,
-            update_tokens=spec.update_tokens,
-            suggested_tokens=spec.suggested_tokens,
-            answers=spec.answers,
-            deadline_s=_ENDPOINT_WAIT_S,
-        )
-        return Player(patient, chat, sampling, spec.seeds[0])
+        settings = replace(_as_asked(Config(), spec), deadline_s=_ENDPOINT_WAIT_S)
+        return Player(patient, chat, settings, spec.seeds[0])
 
     return PolicyRunner(
         player,

@@ -16,9 +16,8 @@ from codctl.errors import CodctlError, UsageError
 from codctl.files import lock
 from codctl.files.seal import COMPLETE
 from codctl.jobs.jobs import Jobs
-from codctl.jobs.status import ALIVE, RunStatus, activity, ask_launchers, read_status, seconds_since
-from codctl.runs.directory import RunDirectory, list_runs, list_sweeps, read_sweep, trials_of
-from codctl.runs.eval_result import means
+from codctl.jobs.status import ALIVE, WRONG, RunStatus, activity, ask_launchers, read_status, seconds_since
+from codctl.runs.directory import TRIALS, RunDirectory, list_runs, list_sweeps, read_sweep, trials_of
 from codctl.runs.evaluations import list_evaluations
 from codctl.runs.layout import Layout
 from codctl.tracking.latest import Latest, latest
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from codctl.files.records import Sweep
 
 _NEXT = ("planned", "interrupted", "cancelled", "died", "failed", "paused")
-_WRONG = ("failed", "died", "unreadable")
 RECENT = 10
 SHOWN = 20  # trials of one sweep
 
@@ -107,7 +105,7 @@ def _trials(path: Path, plan: Sweep | None) -> list[RunStatus]:
     planned = {trial["name"]: [suite["name"] for suite in trial["suites"]] for trial in trials}
     if not planned:
         planned = {run.name: [] for run in trials_of(path)}
-    return [read_status(path / "trials" / name, f"{path.name}/{name}", suites) for name, suites in planned.items()]
+    return [read_status(path / TRIALS / name, f"{path.name}/{name}", suites) for name, suites in planned.items()]
 
 
 def _run(seen: RunStatus, again: Callable[[str, str], str], evaluations: Mapping[str, int]) -> dict[str, Any]:
@@ -148,7 +146,7 @@ def _measured(newest: Latest) -> dict[str, Any]:
 
 def _final(seen: RunStatus) -> dict[str, Any] | None:
     """What the evaluation of a finished run found with its own hints; of a mixture there is no one curve."""
-    from codctl.runs.eval_result import RESULT, EvalResult, read
+    from codctl.runs.eval_result import RESULT, EvalResult, means, read
 
     with contextlib.suppress(CodctlError):
         result = read(Layout(seen.path).evaluations / "after" / RESULT, within=seen.path)
@@ -175,7 +173,7 @@ def _sweep(
             entry["next"] = shlex.join([*plan["command"], "--retry-failed"])
     if at_work:  # its launcher starts what is left
         for entry in entries:
-            entry["next"] = again("logs", entry["name"]) if entry["status"] in _WRONG else None
+            entry["next"] = again("logs", entry["name"]) if entry["status"] in WRONG else None
     return {
         "name": path.name,
         "path": str(path),
@@ -195,10 +193,10 @@ def _sweep(
 
 def _worth_showing(trials: Sequence[RunStatus]) -> list[RunStatus]:
     """What went wrong and what moves first; a thousand failures alike do not hide what still runs."""
-    rank = {status: place for place, status in enumerate(("failed", "died", "unreadable", "running", "paused"))}
+    rank = {status: place for place, status in enumerate((*WRONG, "running", "paused"))}
     ordered = sorted(trials, key=lambda one: rank.get(one.status, len(rank)))
-    wrong = [one for one in ordered if one.status in _WRONG]
-    kept = [*wrong[: SHOWN // 2], *(one for one in ordered if one.status not in _WRONG)][:SHOWN]
+    wrong = [one for one in ordered if one.status in WRONG]
+    kept = [*wrong[: SHOWN // 2], *(one for one in ordered if one.status not in WRONG)][:SHOWN]
     return [*kept, *wrong[SHOWN // 2 :][: SHOWN - len(kept)]]
 
 

@@ -29,7 +29,6 @@ class Slurm(Launcher):
     """Tasks as SLURM jobs, one array for those that are submitted together."""
 
     def check(self, batch: Batch) -> None:
-        slurm_checks.check_time(batch.cluster)
         slurm_checks.ask(self.script(batch), batch.cluster)
 
     def script(self, batch: Batch) -> str:

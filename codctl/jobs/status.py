@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from codctl.jobs.launcher import JobState
 
 ALIVE = ("running", "queued", "paused")
+WRONG = ("failed", "died", "unreadable")
 
 
 @dataclass
@@ -80,7 +81,7 @@ def read_status(path: Path, name: str, suites: Sequence[str] = ()) -> RunStatus:
             if seen.status == "queued" and not seen.jobs:
                 seen.status, seen.note = "died", "dispatch.json names no job of this run"
         elif status == "finished":
-            seen.lacks = tuple(suite for suite in suites if not (path / "suites" / suite / "result.json").is_file())
+            seen.lacks = tuple(suite for suite in suites if not (run.suites / suite / "result.json").is_file())
         return seen
     except (CodctlError, OSError, KeyError, TypeError, ValueError) as error:
         reason = error.message if isinstance(error, CodctlError) else repr(error)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from codctl.quantities import number, percent, position
+from codctl.quantities import Interval, number, percent, position
 from codctl.report.arm_styles import ARMS, BEFORE, REFERENCES, look_of, name_of
 from codctl.report.chart import Chart, Look, Point, Series
 from codctl.runs.eval_result import Distractors, Measured, PartResult
@@ -18,20 +18,11 @@ _REWARD = "shaped reward (0 to 1)"
 _MOST_TICKS = 8
 
 
-class Place(Protocol):
+class Place(Interval, Protocol):
     """A point of a curve, at a place as people count."""
 
     @property
     def place(self) -> int: ...
-
-    @property
-    def mean(self) -> float: ...
-
-    @property
-    def low(self) -> float: ...
-
-    @property
-    def high(self) -> float: ...
 
 
 def line(name: str, curve: Iterable[Place], look: Look) -> Series:

@@ -19,6 +19,7 @@ from codctl import __version__
 from codctl.errors import UsageError
 from codctl.files.atomic import write_json, write_text
 from codctl.jobs.jobs import Jobs
+from codctl.jobs.status import WRONG
 from codctl.results.rows import ROWS, read_rows
 from codctl.runs.eval_result import PartResult
 from codctl.sweeps import findings, numbers, record
@@ -295,7 +296,7 @@ def _hint(trial: TrialState, plan: Mapping[str, Any]) -> str:
     name, command = f"{plan['name']}/{trial.name}", _command(plan)
     if trial.status in ("running", "queued"):
         return f"codctl status {name}"
-    if trial.status in ("failed", "died", "unreadable"):
+    if trial.status in WRONG:
         return command if "--retry-failed" in command else f"{command} --retry-failed"
     return command
 

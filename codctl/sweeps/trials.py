@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from codctl.errors import CodctlError, UsageError
 from codctl.files.seal import is_sealed
 from codctl.jobs.jobs import Jobs
-from codctl.jobs.status import ALIVE, RunStatus, ask_launchers, read_status
+from codctl.jobs.status import ALIVE, WRONG, RunStatus, ask_launchers, read_status
 from codctl.pipeline.trial import missing_suites, suite_folder
 from codctl.quantities import counted
 from codctl.runs import eval_result
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 IN_RUN = "after"  # the evaluation that ends a run
 Verdict = Literal["complete", "run", "alive", "failed"]
-_WRONG = ("failed", "died", "unreadable")
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ def _verdict(seen: RunStatus, lacks: Sequence[str], *, retry: bool, remake: bool
     if seen.status == "unreadable":
         return "run" if retry and remake else "failed"
     never_began = seen.status == "died" and not seen.record  # its job was lost in the queue
-    if seen.status in _WRONG and not never_began and not retry:
+    if seen.status in WRONG and not never_began and not retry:
         return "failed"
     return "run"
 

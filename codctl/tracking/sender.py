@@ -23,7 +23,7 @@ from typing import cast
 from codctl.config.credentials import redacted
 from codctl.errors import CodctlError
 from codctl.log import log
-from codctl.processes import python_environment
+from codctl.processes import python_environment, signal_name
 from codctl.runs.directory import RunDirectory
 from codctl.tracking import sinks
 from codctl.tracking.sink import Status
@@ -148,7 +148,7 @@ def _how(code: int) -> str:
     """How a process ended."""
     if code == -signal.SIGALRM:
         return f"waited longer than {_PATIENCE_S} s for it"
-    return f"ended with code {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"
+    return f"ended with code {code}" if code >= 0 else f"was killed by {signal_name(-code) or f'signal {-code}'}"
 
 
 def first_line(error: Exception) -> str:

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from codctl.errors import CodctlError, PreflightError
-from codctl.registry import Registry, UnusableError
+from codctl.registry import Registry, a_subclass_of
 from codctl.tracking import trust
 from codctl.tracking.sink import Sink
 
 if TYPE_CHECKING:
     from codctl.config.schema import TrackingConfig
-
-
-def _a_sink(_name: str, loaded: Any) -> type[Sink]:
-    if not (isinstance(loaded, type) and issubclass(loaded, Sink)):
-        raise UnusableError("it is not a subclass of codctl.tracking.sink.Sink")
-    return loaded
 
 
 TRACKERS: Registry[type[Sink]] = Registry(
@@ -29,7 +23,7 @@ TRACKERS: Registry[type[Sink]] = Registry(
         "wandb": "codctl.tracking.wandb_sink:WandbSink",
         "tensorboard": "codctl.tracking.tensorboard_sink:TensorboardSink",
     },
-    make=_a_sink,
+    make=a_subclass_of(Sink),
 )
 
 

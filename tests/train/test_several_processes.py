@@ -14,7 +14,6 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
-from codctl.processes import descendants
 from tests.forked import SERVER_NAME
 
 RECIPE = Path(__file__).parents[1] / "durability" / "small.yaml"
@@ -30,8 +29,8 @@ def codctl_train(folder: Path, *more: str) -> subprocess.Popen[str]:
 def worker_of(training: subprocess.Popen[str]) -> int:
     """The process id of its other learner process, once there is one."""
     while training.poll() is None:
-        for child in descendants(training.pid):
-            with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error):  # one has just ended
+            for child in psutil.Process(training.pid).children(recursive=True):
                 # The server that forks it holds its log open, too, for a moment.
                 if child.name() != SERVER_NAME and any(
                     file.path.endswith("learner-1.log") for file in child.open_files()

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -20,7 +19,7 @@ from codctl.cod.engine import EngineError
 from codctl.engines.vllm.http_backend import HttpBackend
 from codctl.engines.vllm.settings import EngineSettings
 from codctl.errors import BackendError, PreflightError
-from codctl.processes import Child, home
+from codctl.processes import Child, python_path, signal_name
 
 _LOOK_S = 0.2
 _TERM_S = 15.0
@@ -128,14 +127,13 @@ def environment(settings: EngineSettings, gpus: tuple[int, ...]) -> dict[str, st
         )
     devices = {"CUDA_VISIBLE_DEVICES": ",".join(seen[i] if seen else str(i) for i in gpus)} if gpus else {}
     inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_LEARNER}
-    paths = [str(home()), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **settings.environment,
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
         "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "60",
         **inherited,
         **devices,
-        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONPATH": python_path(),
     }
 
 
@@ -165,4 +163,5 @@ def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
 
 def _code(code: int | None) -> str:
     """As a shell counts: above 128 stands a signal."""
-    return signal.Signals(code - 128).name if code is not None and code > 128 else f"exit code {code}"
+    name = "" if code is None else signal_name(code - 128)
+    return name or f"exit code {code}"
