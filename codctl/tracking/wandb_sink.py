@@ -46,7 +46,7 @@ class WandbSink(Sink):
         import wandb
 
         if wandb.run is not None:  # one that was given up, with rows that are not in its file yet
-            wandb.run.finish()
+            _finish(wandb.run)
         # The inode cannot be forged: a folder that somebody sent never continues another one's W&B run.
         inode = subject.folder.stat().st_ino
         run_id = uuid.uuid5(uuid.NAMESPACE_OID, f"{subject.state.key}/{inode}").hex[:16]
@@ -110,7 +110,7 @@ class WandbSink(Sink):
         self._exit_code = 0 if status in _ENDED_WELL else 1
 
     def close(self) -> None:
-        self._run.finish(exit_code=self._exit_code)
+        _finish(self._run, self._exit_code)
 
     @property
     def _mode(self) -> Any:
@@ -118,6 +118,14 @@ class WandbSink(Sink):
 
     def _option(self, name: str) -> str | None:
         return str(self.options[name]) if name in self.options else None
+
+
+def _finish(run: Any, exit_code: int | None = None) -> None:
+    """End a W&B run, and wait for W&B's process: it writes the end of the file after `finish` has returned."""
+    import wandb
+
+    run.finish(exit_code=exit_code)
+    wandb.teardown()
 
 
 def _settings() -> Any:
