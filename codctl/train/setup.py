@@ -64,6 +64,8 @@ def prepare_process(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    # cuDNN makes a plan for each new shape, some 60 ms on an H200, and while sampling each pass has a new shape.
+    torch.backends.cuda.enable_cudnn_sdp(False)
     silence()
 
 
