@@ -15,20 +15,27 @@ class Placement:
     """Where the processes of a run are.
 
     Attributes:
-        engines: The GPUs of each engine, by their places on the first node; engines are there alone. Empty for an
-            engine on a CPU, or one that shares the learner's model.
+        engines: The GPUs of each engine of a node, by their places there. Empty for an engine on a CPU, or one that
+            shares the learner's model.
         learners: The GPU of each learner process of a node; None for a process that takes what `model.device` says.
         nodes: Nodes, each with as many learner processes.
+        engine_nodes: Of these, the first that have engines: all, or one where engines are not codctl's to start.
     """
 
     engines: tuple[tuple[int, ...], ...]
     learners: tuple[int | None, ...]
     nodes: int = 1
+    engine_nodes: int = 1
 
     @property
     def processes(self) -> int:
         """Learner processes on all nodes."""
         return self.nodes * len(self.learners)
+
+    @property
+    def replicas(self) -> int:
+        """Engines on all nodes; one that has no GPUs by the recipe counts too."""
+        return self.engine_nodes * max(1, len(self.engines))
 
 
 def place(config: Config) -> Placement:
@@ -45,10 +52,11 @@ def place(config: Config) -> Placement:
             where="cluster.gpus_per_node",
             hint=f"cluster.gpus_per_node={processes}, or model.device=cpu",
         )
-    if config.model.device == "cpu" or not gpus:
-        return Placement((), (None,) * processes, cluster.nodes)
     provider = provider_of(config)
     takes = provider.takes_gpus(config)
+    engine_nodes = cluster.nodes if takes else 1
+    if config.model.device == "cpu" or not gpus:
+        return Placement((), (None,) * processes, cluster.nodes, engine_nodes)
     first = 0 if provider.in_process or engine.placement != "disjoint" else engine.gpus
     if takes and engine.placement == "disjoint" and not first:
         raise PreflightError(
@@ -80,4 +88,4 @@ def place(config: Config) -> Placement:
     else:
         of_each = engine.tensor_parallel
         engines = tuple(tuple(range(i, i + of_each)) for i in range(0, generating, of_each))
-    return Placement(engines, tuple(range(first, first + processes)), cluster.nodes)
+    return Placement(engines, tuple(range(first, first + processes)), cluster.nodes, engine_nodes)

@@ -28,7 +28,7 @@ class Plan:
         speed: Time of a step.
         steps: Rollout steps.
         kept: Checkpoints on disk at the same time, the one that is being written included.
-        host: Bytes of main memory that the first node needs for published weights.
+        host: Bytes of main memory that each node with engines needs for published weights.
         engine_lags: Whether the engine's weights may be older than the learner's.
         notes: What the reader has to know besides.
         warm_start_tokens: Tokens that the warm start reads; 0 without one.
@@ -56,7 +56,8 @@ class Plan:
     def gpus(self) -> int:
         """GPUs in use, on all nodes."""
         placed = self.layout.placement
-        return (sum(map(len, placed.engines)) if _is_apart(self) else 0) + placed.processes if self.layout.gpu else 0
+        generating = placed.engine_nodes * sum(map(len, placed.engines)) if _is_apart(self) else 0
+        return generating + placed.processes if self.layout.gpu else 0
 
     @property
     def hours(self) -> float:

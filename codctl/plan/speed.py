@@ -132,7 +132,7 @@ def generating(config: Config, model: Model, lengths: Lengths, layout: Layout) -
     """Time to sample: prompts at the compute peak, replies at the memory's, of which each decoding step reads weights
     and caches.
     """
-    engines, split = max(1, len(layout.placement.engines)), config.engine.tensor_parallel
+    engines, split = layout.placement.replicas, config.engine.tensor_parallel
     together = lengths.trajectories / engines
     sequences = min(together, config.runtime.max_batch, _fitting(layout, lengths))
     steps = max(lengths.chain * SLOWEST, lengths.chain * together / max(sequences, 1))

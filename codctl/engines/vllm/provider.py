@@ -85,8 +85,8 @@ class Vllm(EngineProvider):
         if engine.servers:
             return f"vllm, {counted(len(engine.servers), 'server')}, started outside codctl"
         if not gpus:
-            return "vllm, one engine on the CPU"
-        return f"vllm, {engine.placement}: {on_gpus(config, gpus)} of the first node"
+            return f"vllm, one engine on the CPU{_on_each_node(config)}"
+        return f"vllm, {engine.placement}: {on_gpus(config, gpus)}{_on_each_node(config)}"
 
     def open(self, opening: Opening) -> VllmEngine:
         """Several servers write to numbered logs, such as vllm-0.log for vllm.log."""
@@ -108,3 +108,7 @@ class Vllm(EngineProvider):
         logs = [log if len(gpus) == 1 else log.with_stem(f"{log.stem}-{i}") for i in range(len(gpus))]
         backends = [Served(i, settings, own, path) for i, (own, path) in enumerate(zip(gpus, logs, strict=True))]
         return VllmEngine(backends, settings)
+
+
+def _on_each_node(config: Config) -> str:
+    return f" of each of {config.cluster.nodes} nodes" if config.cluster.nodes > 1 else ""
