@@ -5,6 +5,7 @@ from __future__ import annotations
 from codctl.cli import _output
 from codctl.config.schema import Config
 from codctl.engines.provider import provider_of
+from codctl.plan import schedule
 from codctl.plan.devices import Device
 from codctl.plan.memory import GIB, micro_batch
 from codctl.plan.plan import Plan
@@ -122,10 +123,11 @@ def _tokens(config: Config, plan: Plan) -> str:
 
 def _time(config: Config, plan: Plan) -> str:
     speed = plan.speed
-    rows = [[term.name, f"{term.seconds:,.1f} s", term.formula] for term in speed.terms]
-    overlap = "generate and learn at the same time" if config.engine.overlap else "one after the other"
-    rows.append(["a step", f"{speed.step:,.1f} s", f"{overlap}; {speed.tokens_per_s:,.0f} sampled tokens/s"])
+    rows = [[term.name, f"{term.seconds:,.1f} s", term.formula] for term in speed.terms if term.seconds]
     gpu_hours = f", {plan.hours * plan.gpus:,.1f} GPU-hours" if plan.gpus else ""
+    rows.append(
+        ["a step", f"{speed.step:,.1f} s", f"{_order(config, plan)}; {speed.tokens_per_s:,.0f} sampled tokens/s"]
+    )
     rows.append(["training", duration(plan.hours), f"{counted(plan.steps, 'step')}{gpu_hours}"])
     if speed.warm_start:
         rows.append(
@@ -135,7 +137,58 @@ def _time(config: Config, plan: Plan) -> str:
         words = f"{counted(round(speed.evaluated), 'pack')} in all arms"
         rows.append(["evaluation", duration(speed.evaluation / 3600), words])
     rows.append(["total", duration(plan.total_hours), ""])
-    return _output.table(["time", "estimate", ""], rows)
+    return f"{_output.table(['time', 'estimate', ''], rows)}\n\n{_seconds(plan)}"
+
+
+def _order(config: Config, plan: Plan) -> str:
+    """How playing and learning follow each other, in words."""
+    engine = config.engine
+    if plan.speed.engines == plan.speed.learners or not engine.overlap:
+        return "one after the other"
+    return "generate and learn at the same time"
+
+
+_WHAT = {
+    schedule.GENERATE: "replies, were all trajectories as long as the mean",
+    schedule.LEARN: "gradient steps",
+    schedule.PUBLISH: "learner: weights to be handed over",
+    schedule.LOAD: "engines: weights taken over, and checked",
+    schedule.VALIDATE: "engines: held-out packs",
+    schedule.SAVE: "learner",
+}
+
+
+def _seconds(plan: Plan) -> str:
+    """Each second of a step: what engines and learners do in it."""
+    speed = plan.speed
+    is_shared = speed.engines == speed.learners
+    names = dict.fromkeys([*speed.engines, *speed.learners])
+    rows = []
+    for name in [*(one for one in names if one != schedule.IDLE), *([] if is_shared else [schedule.IDLE])]:
+        parts = [speed.engines.get(name), *([] if is_shared else [speed.learners.get(name)])]
+        if any(parts):
+            rows.append([name, *(_of(part) for part in parts), _what(name, plan)])
+    rows.append(["a step", *[_of(speed.step)] * (1 if is_shared else 2), ""])
+    columns = ["seconds"] if is_shared else ["engines", "learners"]
+    return _output.table(["each second", *columns, ""], rows)
+
+
+def _what(name: str, plan: Plan) -> str:
+    speed = plan.speed
+    if name == schedule.TAIL:
+        longest, spread = speed.wave.longest, plan.lengths.spread
+        return f"the longest trajectory has {longest:.2f} times the mean, if lengths deviate by {spread:.0%}"
+    if name == schedule.IDLE:
+        idle = speed.engines[name], speed.learners[name]
+        return (
+            f"engines {idle[0] / speed.step:.0%} of the time for newer weights, "
+            f"learners {idle[1] / speed.step:.0%} for trajectories"
+        )
+    return _WHAT[name]
+
+
+def _of(seconds: float | None) -> str:
+    return f"{seconds:,.1f} s" if seconds else "–"
 
 
 def duration(hours: float) -> str:

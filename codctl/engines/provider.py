@@ -210,9 +210,9 @@ class EngineProvider:
         """Settings that make it take less memory, the gentlest first: key and value."""
         return iter(())
 
-    def step_overhead_s(self, layers: int) -> float:
-        """Assumed seconds of a decoding step that neither weights nor caches explain."""
-        return 0.005
+    def step_overhead_s(self, layers: int) -> float | None:
+        """Seconds of a decoding step that neither weights nor caches explain; None leaves it to the planner."""
+        return None
 
     def where(self, config: Config, gpus: tuple[tuple[int, ...], ...]) -> str:
         """Where it runs, in words: for the plan."""
@@ -236,9 +236,6 @@ class Transformers(EngineProvider):
     def smaller(self, config: Config) -> Iterator[tuple[str, Any]]:
         most = config.runtime.max_batch
         yield from (("runtime.max_batch", rows) for rows in (128, 64, 32, 16, 8) if rows < most)
-
-    def step_overhead_s(self, layers: int) -> float:
-        return 0.001 * layers
 
     def where(self, config: Config, gpus: tuple[tuple[int, ...], ...]) -> str:
         return "transformers engine in the rank-0 process"

@@ -18,6 +18,7 @@ from codctl.plan.hardware import Gpu, find_gpu, has_gpu
 from codctl.plan.lengths import Lengths, measure
 from codctl.plan.memory import GIB, Split
 from codctl.plan.placement import Placement
+from codctl.plan.rates import rates_for
 
 _MINUTES_FROM_S, _HOURS_FROM_S = 90, 7200
 _BATCHES = (128, 64, 32, 16, 8, 4, 2, 1)
@@ -149,8 +150,8 @@ def _part(config: Config) -> EvaluationPlan:
     device = Device("the GPU" if gpu else "this machine", "generate", 0, (Phase("generate", tuple(parts)),))
     if gpu or provider_of(config).in_process:
         device = Device(device.name, device.role, gpu.memory if gpu else machine_memory(), device.phases)
-    generate = speed.generating(config, model, lengths, layout)
-    return EvaluationPlan(device, lengths.calls, lengths.prompt, lengths.reply, generate.seconds)
+    seconds = speed.playing(config, model, lengths, layout, rates_for(gpu.kind if gpu else None)).seconds
+    return EvaluationPlan(device, lengths.calls, lengths.prompt, lengths.reply, seconds)
 
 
 def _engine(

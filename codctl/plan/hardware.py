@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from codctl.config.schema import ClusterConfig
@@ -14,6 +14,7 @@ from codctl.errors import PreflightError
 MIB = 1 << 20
 _QUERY_TIMEOUT_S = 5.0
 _ASSUMED = "h100-80gb"
+_PCIE = 32.0  # GB/s one way of 16 lanes of PCIe 4; the others have NVLink
 _MARKS = {  # what nvidia-smi calls them
     "A10G": "a10", "A10": "a10", "A100": "a100-80gb", "B200": "b200", "H100": "h100-80gb", "H200": "h200",
     "L4": "l4", "L40S": "l40s", "3090": "rtx3090", "4090": "rtx4090",
@@ -43,6 +44,8 @@ class Gpu:
         memory: Bytes that a process can see.
         flops: Peak bfloat16 matrix FLOP/s, dense.
         bandwidth: Peak bytes/s of its memory.
+        link: Peak bytes/s to another GPU of the node, one way.
+        kind: As `rates` know it: its own name, or the kind that its speed is taken from.
         source: Where the kind is known from.
     """
 
@@ -50,24 +53,26 @@ class Gpu:
     memory: int
     flops: float
     bandwidth: float
+    link: float
+    kind: str
     source: str
 
 
-def _kind(name: str, mib: int, tflops: float, gb_per_s: float) -> Gpu:
-    return Gpu(name, mib * MIB, tflops * 1e12, gb_per_s * 1e9, "cluster.gpu")
+def _kind(name: str, mib: int, tflops: float, gb_per_s: float, link: float = _PCIE) -> Gpu:
+    return Gpu(name, mib * MIB, tflops * 1e12, gb_per_s * 1e9, link * 1e9, name, "cluster.gpu")
 
 
 # Memory as nvidia-smi reports it, in MiB. Speeds from NVIDIA's data sheets, without sparsity; the A100 and later in
-# their SXM form, GeForce with 32-bit accumulation.
+# their SXM form with NVLink, GeForce with 32-bit accumulation.
 KINDS = {
     gpu.name: gpu
     for gpu in (
         _kind("a10", 23028, 125, 600),
-        _kind("a100-40gb", 40960, 312, 1555),
-        _kind("a100-80gb", 81920, 312, 2039),
-        _kind("b200", 183359, 2250, 8000),
-        _kind("h100-80gb", 81559, 989, 3350),
-        _kind("h200", 143771, 989, 4800),
+        _kind("a100-40gb", 40960, 312, 1555, 300),
+        _kind("a100-80gb", 81920, 312, 2039, 300),
+        _kind("b200", 183359, 2250, 8000, 900),
+        _kind("h100-80gb", 81559, 989, 3350, 450),
+        _kind("h200", 143771, 989, 4800, 450),
         _kind("l4", 23034, 121, 300),
         _kind("l40s", 46068, 362, 864),
         _kind("rtx3090", 24576, 71, 936),
@@ -82,11 +87,10 @@ def find_gpu(cluster: ClusterConfig) -> Gpu:
         return KINDS[cluster.gpu]
     found = _visible()
     if not found:
-        assumed = KINDS[_ASSUMED]
-        return Gpu(assumed.name, assumed.memory, assumed.flops, assumed.bandwidth, "assumed; set cluster.gpu=KIND")
+        return replace(KINDS[_ASSUMED], source="assumed; set cluster.gpu=KIND")
     name, mib = min(found, key=lambda gpu: gpu[1])
     alike = KINDS[next((kind for word in name.split() for mark, kind in _MARKS.items() if word == mark), _ASSUMED)]
-    return Gpu(name, mib * MIB, alike.flops, alike.bandwidth, f"nvidia-smi; speed of {alike.name}")
+    return replace(alike, name=name, memory=mib * MIB, source=f"nvidia-smi; speed of {alike.name}")
 
 
 def has_gpu() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from functools import lru_cache
+from math import sqrt
 from pathlib import Path
 
 from codctl.cod.conversation import ByteChat, TemplateChat
@@ -17,6 +18,7 @@ from codctl.config.schema import Config, WorldConfig
 from codctl.envs.registry import get_family
 from codctl.models import hub
 from codctl.models.load import load_chat
+from codctl.plan.rates import ASSUMED
 
 PACKS = 8  # rendered for each family
 # With the marks of a chat template, where the tokenizer is not at hand: counted with SmolLM2's over all families.
@@ -36,6 +38,8 @@ class Lengths:
         prompt: Prompt and observation tokens, expected, each counted once.
         reply: Sampled tokens, expected.
         chain: Sampled tokens of one trajectory, one after the other, expected.
+        spread: Deviation of the chains of a step over their mean.
+        context: Tokens before a sampled token, in the mean.
         row: Tokens of a mean training row.
         long_row: Of the longest row that is expected.
         longest_row: Of the longest row that the budgets allow.
@@ -50,6 +54,8 @@ class Lengths:
     prompt: float
     reply: float
     chain: float
+    spread: float
+    context: float
     row: float
     long_row: int
     longest_row: int
@@ -103,7 +109,7 @@ class _Counter:
         return self.prompt(episode) - sum(seen) + hints + turns * (max(seen) + self.budget("solve"))
 
 
-def measure(config: Config, context: int) -> Lengths:
+def measure(config: Config, context: int, reply_spread: float = ASSUMED["reply_spread"].value) -> Lengths:
     """Play a few packs of the recipe by a scripted policy and count.
 
     With the model's own tokenizer and chat template where they are here. A model that is warm-started replies as its
@@ -112,6 +118,7 @@ def measure(config: Config, context: int) -> Lengths:
     Args:
         config: Recipe.
         context: Longest sequence of the model.
+        reply_spread: Deviation of a reply's length over the mean, where replies are not as the demonstrations'.
     """
     world = config.world
     chat, per_token, counted = _chat(config)
@@ -124,15 +131,20 @@ def measure(config: Config, context: int) -> Lengths:
     trajectories = config.train.packs * config.train.rollouts
     scale = trajectories / packs
     longest = round(min(max(count.longest(episode, turns) for episode in episodes), context))
-    reply = sum(map(count.reply, episodes))
+    replies = [count.reply(episode) for episode in episodes]
+    reply = sum(replies)
+    before = sum(own * max(row - own / 2, 0) for own, row in zip(replies, rows, strict=True))
+    calls = sum(len(episode.replies) for episode in episodes)
     share = REPLY_SHARE[world.rendering]
     return Lengths(
         trajectories=trajectories,
         episodes=trajectories * (2 * world.length - 1),
-        calls=scale * sum(len(episode.replies) for episode in episodes),
+        calls=scale * calls,
         prompt=scale * sum(map(count.prompt, episodes)),
         reply=scale * reply,
         chain=reply / packs,
+        spread=sqrt(_variance(replies, packs) + (0 if is_shown else reply_spread**2 * packs / calls)),
+        context=before / reply,
         row=sum(rows) / len(rows),
         long_row=round(max(rows)),
         longest_row=longest,
@@ -140,6 +152,14 @@ def measure(config: Config, context: int) -> Lengths:
         counted=counted,
         replies_like="as long as the demonstrations" if is_shown else f"assumed: {share:g} of their budgets",
     )
+
+
+def _variance(replies: list[float], packs: int) -> float:
+    """Of the packs' chains, relative to their squared mean: their tasks take more turns or fewer."""
+    of_each = len(replies) // packs
+    chains = [sum(replies[i : i + of_each]) for i in range(0, len(replies), of_each)]
+    mean = sum(chains) / packs
+    return sum((chain / mean - 1) ** 2 for chain in chains) / packs
 
 
 def _chat(config: Config) -> tuple[ByteChat | TemplateChat, float, str]:

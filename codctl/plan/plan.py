@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,10 +10,12 @@ from codctl.config.defaults import lr_warning
 from codctl.config.schema import Config
 from codctl.engines.provider import provider_of
 from codctl.plan import lengths, sizes, speed, warm_start
-from codctl.plan.devices import Device, Layout, lay_out
+from codctl.plan.devices import Device, Layout, lay_out, uses_gpus
 from codctl.plan.engines import context_of
+from codctl.plan.hardware import find_gpu
 from codctl.plan.lengths import Lengths
 from codctl.plan.memory import micro_batch
+from codctl.plan.rates import rates_for
 from codctl.plan.sizes import Model
 from codctl.plan.speed import Speed
 
@@ -99,24 +102,28 @@ class Plan:
         }
 
 
-def make_plan(config: Config, main_memory: int = 0) -> Plan:
+def make_plan(config: Config, main_memory: int = 0, own_rates: Mapping[str, Any] | None = None) -> Plan:
     """Work out what a recipe takes. Needs no GPU, no network and no weights.
 
     Args:
         config: Recipe.
         main_memory: Bytes of the machine that it is for, where that runs on a CPU; 0 when it is not known.
+        own_rates: Figures in the place of those of `rates`.
 
     Raises:
+        UsageError: A figure that there is not.
         PreflightError: The model's shape is not known here, or more is to be placed than there is.
     """
     model = sizes.find_model(config)
-    tokens = lengths.measure(config, context_of(config, model))
+    gpu = find_gpu(config.cluster) if uses_gpus(config) else None
+    figures = rates_for(gpu.kind if gpu else None, own_rates)
+    tokens = lengths.measure(config, context_of(config, model), figures["reply_spread"])
     layout = lay_out(config, model, tokens, main_memory)
     return Plan(
         model,
         layout,
         tokens,
-        speed.estimate(config, model, tokens, layout),
+        speed.estimate(config, model, tokens, layout, figures),
         config.train.steps if config.train.enabled else 0,
         _checkpoints(config) + 1,
         _host(config, model, layout),

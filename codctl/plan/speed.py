@@ -1,4 +1,4 @@
-"""How long a step takes, by a throughput model: peak speeds of the device times assumed shares. Seconds."""
+"""How long a step takes: what engines and learners do, by peak speeds and `rates`, and who waits for whom. Seconds."""
 
 from __future__ import annotations
 
@@ -7,22 +7,15 @@ from dataclasses import dataclass, replace
 from codctl.cod.arms import play_order
 from codctl.config.schema import Config
 from codctl.engines.provider import provider_of
-from codctl.plan import warm_start
+from codctl.plan import schedule, warm_start, waves
 from codctl.plan.devices import Layout
-from codctl.plan.hardware import flops_per_thread
+from codctl.plan.hardware import Gpu, flops_per_thread
 from codctl.plan.lengths import Lengths
-from codctl.plan.memory import Split
-from codctl.plan.sizes import Model
+from codctl.plan.memory import Split, micro_batch
+from codctl.plan.rates import Rates
+from codctl.plan.sizes import MASTER, Model
+from codctl.plan.waves import Pace, Wave, Work
 from codctl.runs.machine import usable_cores
-
-# Assumed efficiencies, and overheads that no peak explains.
-LEARN_SHARE = 0.35  # of FLOP/s, in learner steps
-PREFILL_SHARE = 0.4  # of FLOP/s, for prompts
-DECODE_SHARE = 0.5  # of memory bandwidth, for replies
-SLOWEST = 1.5  # length of the longest trajectory, relative to the mean
-HANDOVER = 1e9  # bytes/s from the learner into the engines
-CPU_SHARE = 0.6  # of the FLOP/s of a large matrix product, in learner steps and prompts on a CPU
-CPU_BANDWIDTH = 10e9
 
 
 @dataclass(frozen=True)
@@ -39,9 +32,12 @@ class Speed:
     """Time of a rollout step.
 
     Attributes:
-        terms: Its parts.
-        step: Seconds of a whole step; overlapped parts count once.
-        tokens_per_s: Sampled tokens a second while generating.
+        terms: The work that it takes.
+        step: Seconds from one step to the next.
+        engines: What engines do in that time, in seconds; adds up to it.
+        learners: The same of the learners.
+        wave: How all steps of one version of the weights are played.
+        tokens_per_s: Sampled tokens a second.
         warm_start: Seconds of it.
         evaluation: Seconds of all evaluations.
         evaluated: Packs that they play, counted once for each arm, long ones by their length.
@@ -49,63 +45,130 @@ class Speed:
 
     terms: tuple[Term, ...]
     step: float
+    engines: dict[str, float]
+    learners: dict[str, float]
+    wave: Wave
     tokens_per_s: float
     warm_start: float
     evaluation: float
     evaluated: float
 
 
-def estimate(config: Config, model: Model, lengths: Lengths, layout: Layout) -> Speed:
+def estimate(config: Config, model: Model, lengths: Lengths, layout: Layout, rates: Rates) -> Speed:
     """Expected time of a rollout step on these devices."""
-    generate, learn, sync = (
-        generating(config, model, lengths, layout),
-        _learn(config, model, lengths, layout),
-        _sync(config, model),
-    )
-    sampled = lengths.reply / generate.seconds
-    step = max(generate.seconds, learn.seconds) if config.engine.overlap else generate.seconds + learn.seconds
-    played = _evaluated(config)
-    evaluation = generating(config, model, scaled(lengths, played), layout).seconds if played else 0.0
+    pace, engine = pace_of(config, model, lengths, layout, rates), config.engine
+    played = waves.play(pace, work_of(lengths), engine.sync_every, layout.placement.replicas)
+    learn = _learn(config, model, lengths, layout, rates)
+    publish, load = _hand_over(config, model, layout, rates)
+    validate = _validate(config, lengths, pace, layout, load.seconds * engine.sync_every)
+    save = _save(config, model, rates)
+    times = schedule.Durations(
+        played.seconds, played.tail, played.complete, learn.seconds, publish.seconds * engine.sync_every,
+        load.seconds * engine.sync_every, validate.seconds, save.seconds,
+    )  # fmt: skip
+    is_shared = shares_devices(config, layout)
+    if engine.overlap and not is_shared:
+        found = schedule.side_by_side(times, lead_of(config))
+    else:
+        found = schedule.in_turns(times, is_shared=is_shared)
+    evaluated = _evaluated(config)
+    evaluation = waves.play(pace, work_of(lengths, evaluated), 1, layout.placement.replicas).seconds if evaluated else 0.0
     return Speed(
-        (generate, learn, sync),
-        step + sync.seconds,
-        sampled,
-        warm_start=_warm_start(config, model, lengths, layout),
+        (_generate(played, pace, engine.sync_every, layout), learn, publish, load, validate, save),
+        found.step,
+        found.engines,
+        found.learners,
+        played,
+        tokens_per_s=lengths.reply / found.step,
+        warm_start=_warm_start(config, model, lengths, layout, rates),
         evaluation=evaluation,
-        evaluated=played,
+        evaluated=evaluated,
     )
 
 
-def scaled(lengths: Lengths, trajectories: float) -> Lengths:
-    """The tokens of another number of trajectories, in the same mean lengths."""
-    share = trajectories / lengths.trajectories
-    return replace(
-        lengths,
-        trajectories=max(1, round(trajectories)),
-        calls=lengths.calls * share,
-        prompt=lengths.prompt * share,
-        reply=lengths.reply * share,
+def lead_of(config: Config) -> int:
+    """Groups of steps that the engines' weights are older than they have to be."""
+    return int(getattr(config.engine, "lead", 0))
+
+
+def shares_devices(config: Config, layout: Layout) -> bool:
+    """Whether engines and learners use the same devices, and so cannot both have all of them."""
+    if provider_of(config).in_process:
+        return True
+    return bool(layout.placement.engines) and config.engine.placement == "colocate"
+
+
+# --- playing ------------------------------------------------------------------------------------------------------
+
+
+def work_of(lengths: Lengths, trajectories: float | None = None) -> Work:
+    """What a rollout step gives the engines, or another number of trajectories of the same kind."""
+    count = max(1, round(lengths.trajectories if trajectories is None else trajectories))
+    return Work(count, lengths.chain, lengths.spread, lengths.context, lengths.prompt / lengths.trajectories)
+
+
+def pace_of(config: Config, model: Model, lengths: Lengths, layout: Layout, rates: Rates) -> Pace:
+    """How fast an engine samples: prompts at the compute peak, replies at the memory's."""
+    seats = max(1.0, min(config.runtime.max_batch, _fitting(layout, lengths)))
+    weights, products = model.number * model.shape.parameters, 2 * (model.matrices + model.head)
+    overhead = _overhead(config, model, layout, rates)
+    if layout.gpu is None:
+        flops = _peak(config, None)
+        row = products / (flops * rates["cpu_decode_share"])
+        speed, prompt = rates["cpu_bandwidth"], 2 * model.matrices / (flops * rates["cpu_share"])
+        return Pace(weights / speed + overhead, row, model.kv_bytes / speed, prompt, seats)
+    split = config.engine.tensor_parallel
+    speed = layout.gpu.bandwidth * rates["decode_share"] * split
+    flops = _peak(config, layout.gpu) * rates["prefill_share"] * split
+    reading, computing = weights / speed, products / flops
+    together = min(seats, lengths.trajectories * config.engine.sync_every / layout.placement.replicas)
+    row = rates["row_s"] + max(0.0, computing - reading / together)  # few rows are computed while weights are read
+    if split > 1:
+        sums, traffic = 2 * model.shape.layers, 2 * (split - 1) / split * model.number * model.shape.width
+        overhead += sums * rates["all_reduce_s"]
+        row += sums * traffic / (layout.gpu.link * rates["link_share"])
+    return Pace(reading + overhead, row, model.kv_bytes / speed, 2 * model.matrices / flops, seats)
+
+
+def _overhead(config: Config, model: Model, layout: Layout, rates: Rates) -> float:
+    """Seconds of a decoding step that neither weights nor caches nor products explain."""
+    provider = provider_of(config)
+    own = provider.step_overhead_s(model.shape.layers)
+    if own is not None:
+        return own
+    if provider.in_process:
+        return model.shape.layers * rates["layer_s" if layout.gpu else "cpu_layer_s"]
+    return rates["step_s"]
+
+
+def _fitting(layout: Layout, lengths: Lengths) -> float:
+    return layout.room.tokens / max(lengths.row, 1.0) if layout.room else float("inf")
+
+
+def _generate(played: Wave, pace: Pace, steps: int, layout: Layout) -> Term:
+    formula = (
+        f"{played.decoding:,.0f} decoding steps × {played.step * 1e3:,.1f} ms ({pace.step * 1e3:,.1f} ms, and "
+        f"{(played.step - pace.step) * 1e3:,.1f} for up to {played.sequences:,.0f} sequences each on "
+        f"{layout.placement.replicas}), prompts {played.prompts:,.1f} s"
     )
+    return Term("generate", played.seconds / steps, f"{formula}, ÷ {steps} steps" if steps > 1 else formula)
 
 
-def _warm_start(config: Config, model: Model, lengths: Lengths, layout: Layout) -> float:
-    if not config.warm_start.enabled:
-        return 0.0
-    alone = replace(layout, split=Split(1, False, layout.split.device))
-    shown = scaled(lengths, warm_start.trajectories(config))
-    return _learn(config, warm_start.trained_model(model, config), shown, alone).seconds
+def playing(config: Config, model: Model, lengths: Lengths, layout: Layout, rates: Rates) -> Wave:
+    """All trajectories of a rollout step, by themselves."""
+    return waves.play(pace_of(config, model, lengths, layout, rates), work_of(lengths), 1, layout.placement.replicas)
 
 
-def _evaluated(config: Config) -> float:
-    """Packs of all evaluations of a run, in packs of the length that is trained on."""
-    evaluation, families = config.evaluation, len(config.world.parts)
-    if not evaluation.enabled:
-        return 0
-    train, arms = config.train, play_order(evaluation.arms)
-    before = 2 if train.enabled else 0
-    long = 2 * evaluation.long_length / config.world.length
-    times = train.steps // evaluation.every + 1 if evaluation.every and train.enabled else 0
-    return evaluation.packs * families * (before + len(arms) + long) + times * evaluation.every_packs
+def _validate(config: Config, lengths: Lengths, pace: Pace, layout: Layout, load: float) -> Term:
+    every = config.evaluation.every if config.evaluation.enabled else 0
+    if not every:
+        return Term("validate", 0.0, "none")
+    packs = config.evaluation.every_packs
+    seconds = waves.play(pace, work_of(lengths, packs), 1, layout.placement.replicas).seconds
+    return Term("validate", (seconds + load) / every, f"{packs} packs in {seconds:,.1f} s, every {every} steps")
+
+
+# --- learning -----------------------------------------------------------------------------------------------------
 
 
 def flops_per_token(model: Model, *, checkpointing: bool) -> float:
@@ -114,63 +177,83 @@ def flops_per_token(model: Model, *, checkpointing: bool) -> float:
     return float(passes * model.matrices)
 
 
-def _learn(config: Config, model: Model, lengths: Lengths, layout: Layout) -> Term:
+def _learn(config: Config, model: Model, lengths: Lengths, layout: Layout, rates: Rates) -> Term:
     again = config.train.activation_checkpointing
     per_token = flops_per_token(model, checkpointing=again)
     attention = per_token / model.matrices * 2 * model.shape.layers * model.shape.heads * model.shape.head_dim
     flops = lengths.tokens * (per_token + attention * lengths.row / 2) + lengths.reply * model.head * 8
-    share = LEARN_SHARE if layout.gpu else CPU_SHARE
-    seconds = flops / (layout.split.processes * _peak(config, layout) * share)
+    share, peak = rates["learn_share" if layout.gpu else "cpu_share"], _peak(config, layout.gpu)
+    seconds = flops / (layout.split.processes * peak * share)
     formula = (
         f"{lengths.tokens:,.0f} tokens × {per_token / model.matrices:.0f} × {model.matrices:,} FLOP and attention, "
-        f"{layout.split.processes} × {_peak(config, layout) / 1e12:,.3g} TFLOP/s × {share:g}"
+        f"{layout.split.processes} × {peak / 1e12:,.3g} TFLOP/s × {share:g}"
     )
+    moving = _moving(config, model, lengths, layout, rates)
+    if moving > seconds:
+        return Term("learn", moving, f"weights and gradients between the GPUs; {seconds:,.1f} s of products meanwhile")
     return Term("learn", seconds, formula)
 
 
-def generating(config: Config, model: Model, lengths: Lengths, layout: Layout) -> Term:
-    """Time to sample: prompts at the compute peak, replies at the memory's, of which each decoding step reads weights
-    and caches.
-    """
-    engines, split = layout.placement.replicas, config.engine.tensor_parallel
-    together = lengths.trajectories / engines
-    sequences = min(together, config.runtime.max_batch, _fitting(layout, lengths))
-    steps = max(lengths.chain * SLOWEST, lengths.chain * together / max(sequences, 1))
-    weights = model.number * model.shape.parameters
-    if layout.gpu:
-        speed = layout.gpu.bandwidth * DECODE_SHARE * split
-        prefill = 2 * model.matrices * lengths.prompt / engines / (layout.gpu.flops * PREFILL_SHARE * split)
-    else:
-        speed = CPU_BANDWIDTH
-        prefill = 2 * model.matrices * lengths.prompt / (_peak(config, layout) * CPU_SHARE)
-    overhead = provider_of(config).step_overhead_s(model.shape.layers)
-    step_s = (weights + sequences * lengths.row * model.kv_bytes) / speed + overhead
-    if not layout.gpu:
-        step_s += 2 * (model.matrices + model.head) * sequences / (_peak(config, layout) * CPU_SHARE)
-    formula = (
-        f"{steps:,.0f} decoding steps × {step_s * 1e3:,.1f} ms ({sequences:,.0f} sequences, weights and KV cache at "
-        f"{speed / 1e9:,.0f} GB/s, {overhead * 1e3:g} ms overhead), prompts {prefill:,.1f} s"
-    )
-    return Term("generate", steps * step_s + prefill, formula)
+def _moving(config: Config, model: Model, lengths: Lengths, layout: Layout, rates: Rates) -> float:
+    """Seconds in which sharded weights and gradients travel between the learner's GPUs."""
+    gpu, split = layout.gpu, layout.split
+    if gpu is None or not split.sharded:
+        return 0.0
+    batches = max(1.0, lengths.tokens / split.processes / micro_batch(config, lengths))
+    gathered = (2 * model.number + MASTER) * model.shape.parameters * (1 - 1 / split.processes)
+    link = rates["node_link"] if layout.placement.nodes > 1 else gpu.link * rates["link_share"]
+    return batches * gathered / link
 
 
-def _fitting(layout: Layout, lengths: Lengths) -> float:
-    return layout.room.tokens / max(lengths.row, 1.0) if layout.room else float("inf")
-
-
-def _sync(config: Config, model: Model) -> Term:
+def _hand_over(config: Config, model: Model, layout: Layout, rates: Rates) -> tuple[Term, Term]:
+    """What an update of the weights takes of the learner, and then of the engines; for each rollout step."""
     if provider_of(config).in_process:
-        return Term("weights", 0.0, "the engine samples with the learner's weights")
-    size = model.published_bytes
-    seconds = size / HANDOVER / config.engine.sync_every
-    every = config.engine.sync_every
-    return Term(
-        "weights", seconds, f"{size:,} B ÷ {HANDOVER / 1e9:g} GB/s{f', every {every} steps' if every > 1 else ''}"
-    )
+        none = "the engine samples with the learner's weights"
+        return Term("publish", 0.0, none), Term("load", 0.0, none)
+    size, every = model.published_bytes, config.engine.sync_every
+    gather, publish, load = rates["gather"], rates["publish"], rates["load"]
+    given = size / gather + size / publish
+    taken = size / load + rates["probes_s"]
+    words = f"{size:,} B ÷ {gather / 1e9:g} and ÷ {publish / 1e9:g} GB/s"
+    then = f"{size:,} B ÷ {load / 1e9:g} GB/s, probes {rates['probes_s']:g} s"
+    if layout.placement.engine_nodes > 1:
+        taken += size / rates["node_link"]
+        then += f", between nodes ÷ {rates['node_link'] / 1e9:g} GB/s"
+    often = f", every {every} steps" if every > 1 else ""
+    return Term("publish", given / every, words + often), Term("load", taken / every, then + often)
 
 
-def _peak(config: Config, layout: Layout) -> float:
+def _save(config: Config, model: Model, rates: Rates) -> Term:
+    every, size = config.train.checkpoint_every, model.checkpoint_bytes
+    words = f"{size:,} B ÷ {rates['disk'] / 1e9:g} GB/s, every {every} steps"
+    return Term("checkpoint", size / rates["disk"] / every, words)
+
+
+def _peak(config: Config, gpu: Gpu | None) -> float:
     """FLOP/s of one device; float32 runs at about half of bfloat16 (TF32)."""
-    if not layout.gpu:
+    if gpu is None:
         return flops_per_thread() * min(config.runtime.threads, usable_cores())
-    return layout.gpu.flops / (2 if config.model.dtype == "float32" else 1)
+    return gpu.flops / (2 if config.model.dtype == "float32" else 1)
+
+
+# --- before and after ---------------------------------------------------------------------------------------------
+
+
+def _warm_start(config: Config, model: Model, lengths: Lengths, layout: Layout, rates: Rates) -> float:
+    if not config.warm_start.enabled:
+        return 0.0
+    alone = replace(layout, split=Split(1, False, layout.split.device))
+    share = warm_start.trajectories(config) / lengths.trajectories
+    shown = replace(lengths, prompt=lengths.prompt * share, reply=lengths.reply * share)
+    return _learn(config, warm_start.trained_model(model, config), shown, alone, rates).seconds
+
+
+def _evaluated(config: Config) -> float:
+    """Packs of all evaluations of a run but validations, in packs of the length that is trained on."""
+    evaluation, families = config.evaluation, len(config.world.parts)
+    if not evaluation.enabled:
+        return 0
+    arms = play_order(evaluation.arms)
+    before = 2 if config.train.enabled else 0
+    long = 2 * evaluation.long_length / config.world.length
+    return evaluation.packs * families * (before + len(arms) + long)

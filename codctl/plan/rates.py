@@ -1,0 +1,99 @@
+"""Assumed speeds and shares that no data sheet has, in one table: each with its source, each replaceable.
+
+Figures that were measured on a kind of GPU stand in `MEASURED` and hold wherever a plan is made for that kind. A file
+with other figures (`codctl plan RECIPE --rates FILE`) comes last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from codctl.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A figure that plans are made with.
+
+    Attributes:
+        value: In `unit`.
+        unit: Of the value; a share has none.
+        meaning: What it is.
+        source: Where it is from.
+    """
+
+    value: float
+    unit: str
+    meaning: str
+    source: str
+
+
+_SHEET, _ASSUMED = "share of the data sheet, assumed", "assumed"
+ASSUMED: dict[str, Rate] = {
+    "learn_share": Rate(0.35, "", "of a GPU's FLOP/s, in learner steps", _SHEET),
+    "prefill_share": Rate(0.4, "", "of a GPU's FLOP/s, for prompts", _SHEET),
+    "decode_share": Rate(0.5, "", "of a GPU's memory bandwidth, for replies", _SHEET),
+    "link_share": Rate(0.6, "", "of the bandwidth between GPUs of a node", _SHEET),
+    "step_s": Rate(5e-3, "s", "a decoding step of an engine apart, beside weights, caches and products", _ASSUMED),
+    "row_s": Rate(8e-6, "s", "the same for each sequence: with a seed of its own it is sampled by itself", _ASSUMED),
+    "layer_s": Rate(1.35e-3, "s", "a decoding step of the transformers engine on a GPU, each layer",
+                    "Qwen3-8B on an H100: 61.6 ms a step with 64 sequences (experiments/bench)"),
+    "all_reduce_s": Rate(15e-6, "s", "one sum over the GPUs of an engine; two in each layer", _ASSUMED),
+    "node_link": Rate(25e9, "B/s", "between two nodes, each GPU", "assumed: half of 400 Gbit/s"),
+    "gather": Rate(4e9, "B/s", "weights out of the learner's GPUs", _ASSUMED),
+    "publish": Rate(2.5e9, "B/s", "weights into a file in memory", "measured: one thread on an AMD EPYC"),
+    "load": Rate(3.7e9, "B/s", "weights out of that file into an engine", _ASSUMED),
+    "probes_s": Rate(2.0, "s", "replies that are compared after each update of the weights", _ASSUMED),
+    "to_host": Rate(10e9, "B/s", "from a GPU into main memory", _ASSUMED),
+    "disk": Rate(1e9, "B/s", "checkpoints onto the disk", _ASSUMED),
+    "reply_spread": Rate(0.66, "", "deviation of a reply's tokens over their mean, of a model that was shown none",
+                         "assumed: log-normal with a sigma of 0.6, as experiments/bench draws them"),
+    "cpu_share": Rate(0.6, "", "of a CPU's FLOP/s in a large matrix product, for rows of hundreds", "measured by hand"),
+    "cpu_decode_share": Rate(0.35, "", "the same for the few rows of a decoding step",
+                             "measured: 44 to 55 GFLOP/s with ten rows, where a large product has 90 (AMD EPYC)"),
+    "cpu_bandwidth": Rate(10e9, "B/s", "of main memory, while replies are sampled", _ASSUMED),
+    "cpu_layer_s": Rate(1e-3, "s", "a decoding step of the transformers engine on a CPU, each layer",
+                        "measured by hand"),
+}  # fmt: skip
+MEASURED: dict[str, dict[str, Rate]] = {}  # by the kind of GPU (`cluster.gpu`), by name
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The figures of a plan, by name.
+
+    Attributes:
+        table: All of them, as `ASSUMED` names them.
+    """
+
+    table: Mapping[str, Rate]
+
+    def __getitem__(self, name: str) -> float:
+        return self.table[name].value
+
+    def source(self, name: str) -> str:
+        """Where a figure is from."""
+        return self.table[name].source
+
+
+def rates_for(gpu: str | None, own: Mapping[str, Any] | None = None) -> Rates:
+    """The figures for a kind of GPU.
+
+    Args:
+        gpu: Kind, as `cluster.gpu` names it; None for a CPU.
+        own: Figures of the user's, by name.
+
+    Raises:
+        UsageError: A name that there is not, or no number above zero.
+    """
+    table = {**ASSUMED, **MEASURED.get(gpu or "", {})}
+    for name, value in (own or {}).items():
+        if name not in table:
+            raise UsageError(f"no rate is called {name!r}", hint=f"known: {', '.join(sorted(table))}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+            raise UsageError(f"rate {name}: expected a number above zero, got {value!r}")
+        known = table[name]
+        table[name] = Rate(float(value), known.unit, known.meaning, "yours")
+    return Rates(table)
