@@ -131,6 +131,13 @@ class EngineError(RuntimeError):
         return ReplyFault(self.kind, str(self))
 
 
+class LostError(EngineError):
+    """No reply because of the engine and not of the request: it is gone, hangs, or has lost its weights.
+
+    The same may be asked of another engine, or of this one when it is back.
+    """
+
+
 class PromptTooLongError(EngineError):
     """The prompt leaves no room for a reply."""
 

@@ -29,6 +29,14 @@ class OpenEngine:
     def __init__(self) -> None:
         self.stats = EngineStats()
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can be asked at once: of several engines, the others are asked while one is not."""
+        return True
+
+    async def until_ready(self) -> None:
+        """Wait until it can be asked; BackendError when that will not be again."""
+
     async def start(self) -> None:
         """Make it ready; BackendError when that cannot be. All that follows is in the same event loop."""
 
@@ -41,7 +49,7 @@ class OpenEngine:
     async def generate(
         self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, tag: RequestTag
     ) -> Generation:
-        """One reply; EngineError when there is none."""
+        """One reply; EngineError when there is none, LostError when another engine may be asked for it."""
         raise NotImplementedError
 
     async def update_weights(self, weights: Weights) -> None:

@@ -24,7 +24,7 @@ from codctl.config.schema import (
     WorldConfig,
 )
 from codctl.engines.provider import Opening
-from codctl.engines.vllm.engine import VllmEngine
+from codctl.engines.replicas import Replicas
 from codctl.engines.vllm.provider import Vllm
 from codctl.models.build import build_folder
 from codctl.models.load import load_model, load_tokenizer
@@ -65,24 +65,24 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def http_engine(loop: asyncio.Runner, models: dict[str, Path], tmp_path_factory: Any) -> Iterator[VllmEngine]:
+def http_engine(loop: asyncio.Runner, models: dict[str, Path], tmp_path_factory: Any) -> Iterator[Replicas]:
     """The tied model behind a server of one's own."""
     log = tmp_path_factory.mktemp("http") / "vllm.log"
     yield from running(loop, open_vllm(recipe(), models["tied"], engines=(), log=log))
 
 
 @pytest.fixture(scope="session")
-def untied_engine(loop: asyncio.Runner, models: dict[str, Path], tmp_path_factory: Any) -> Iterator[VllmEngine]:
+def untied_engine(loop: asyncio.Runner, models: dict[str, Path], tmp_path_factory: Any) -> Iterator[Replicas]:
     """The untied model behind a server of one's own."""
     log = tmp_path_factory.mktemp("untied") / "vllm.log"
     yield from running(loop, open_vllm(recipe(), models["untied"], engines=(), log=log))
 
 
-def open_vllm(config: Config, folder: Path, *, engines: tuple[tuple[int, ...], ...], log: Path) -> VllmEngine:
+def open_vllm(config: Config, folder: Path, *, engines: tuple[tuple[int, ...], ...], log: Path) -> Replicas:
     return Vllm().open(Opening(config, folder, folder, engines, log))
 
 
-def running(loop: asyncio.Runner, engine: VllmEngine) -> Iterator[VllmEngine]:
+def running(loop: asyncio.Runner, engine: Replicas) -> Iterator[Replicas]:
     loop.run(engine.start())
     try:
         yield engine
@@ -152,7 +152,7 @@ def gap(trajectories: list[Trajectory], weights: Path, temperature: float = 1.0,
 
         model = PeftModel.from_pretrained(model, weights).eval()
     worst, tokens = 0.0, 0
-    for episode in [e for t in trajectories for e in t.episodes if e.ids]:
+    for episode in [e for t in trajectories for e in t.episodes if len(e.ids)]:
         with torch.no_grad():
             logits = model(torch.tensor([list(episode.ids)])).logits[0].float() / temperature
         logprobs = logits.log_softmax(-1)

@@ -14,7 +14,7 @@ from codctl.cod.agent import Agent
 from codctl.cod.conversation import TemplateChat
 from codctl.cod.engine import Generation, RequestTag, Sampling, Weights
 from codctl.cod.scripted import EachFamily, ScriptedAgent
-from codctl.engines.vllm.engine import VllmEngine
+from codctl.engines.replicas import Replicas
 from codctl.envs.base import PolicyView
 from codctl.models.load import load_tokenizer
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.vllm
 class Prompted(Agent):
     """Asks vLLM with every prompt of a rollout, and goes on with what a good player says."""
 
-    def __init__(self, engine: VllmEngine, folder: Path) -> None:
+    def __init__(self, engine: Replicas, folder: Path) -> None:
         self._engine = engine
         self._script = ScriptedAgent(EachFamily("bayes"), TemplateChat(load_tokenizer(folder)))
 
@@ -45,7 +45,7 @@ class Prompted(Agent):
 
 
 def test_most_prompt_tokens_of_a_rollout_are_cached(
-    http_engine: VllmEngine, models: dict[str, Path], loop: asyncio.Runner
+    http_engine: Replicas, models: dict[str, Path], loop: asyncio.Runner
 ) -> None:
     loop.run(http_engine.update_weights(Weights(0, models["tied"])))
     before = replace(http_engine.stats)

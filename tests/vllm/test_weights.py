@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from codctl.cod.engine import RequestTag, Sampling, Weights
+from codctl.engines.replicas import Replicas
 from codctl.engines.vllm.backend import Loaded
 from codctl.engines.vllm.engine import VllmEngine
 from codctl.engines.vllm.http_backend import HttpBackend
@@ -25,14 +26,14 @@ TAG = RequestTag("pack", 0, 0, 0, "solve")
 
 
 @pytest.fixture(params=["tied", "untied"])
-def served(request: Any, models: dict[str, Path]) -> tuple[VllmEngine, Path]:
+def served(request: Any, models: dict[str, Path]) -> tuple[Replicas, Path]:
     """An engine and the model that it was started with."""
     engine = request.getfixturevalue("http_engine" if request.param == "tied" else "untied_engine")
     return engine, models[request.param]
 
 
 def test_log_probs_hold_after_every_update(
-    served: tuple[VllmEngine, Path], loop: asyncio.Runner, new_weights: Callable[..., Path]
+    served: tuple[Replicas, Path], loop: asyncio.Runner, new_weights: Callable[..., Path]
 ) -> None:
     engine, base = served
     seen = []
@@ -51,7 +52,7 @@ def test_log_probs_hold_after_every_update(
 
 
 def test_log_probs_are_those_of_the_scaled_distribution(
-    served: tuple[VllmEngine, Path], loop: asyncio.Runner, new_weights: Callable[..., Path]
+    served: tuple[Replicas, Path], loop: asyncio.Runner, new_weights: Callable[..., Path]
 ) -> None:
     engine, base = served
     weights = new_weights(base, 50)
@@ -60,7 +61,7 @@ def test_log_probs_are_those_of_the_scaled_distribution(
     assert gap(trajectories, weights, temperature=0.7) < _ALLOWED
 
 
-def test_top_p_draws_from_the_likeliest_tokens_alone(served: tuple[VllmEngine, Path], loop: asyncio.Runner) -> None:
+def test_top_p_draws_from_the_likeliest_tokens_alone(served: tuple[Replicas, Path], loop: asyncio.Runner) -> None:
     engine, _ = served
 
     async def draws(top_p: float) -> list[tuple[list[int], list[float]]]:
@@ -74,7 +75,7 @@ def test_top_p_draws_from_the_likeliest_tokens_alone(served: tuple[VllmEngine, P
     assert len({ids[0] for ids, _ in wide}) > 10
 
 
-def test_the_same_seed_draws_the_same_reply(served: tuple[VllmEngine, Path], loop: asyncio.Runner) -> None:
+def test_the_same_seed_draws_the_same_reply(served: tuple[Replicas, Path], loop: asyncio.Runner) -> None:
     engine, _ = served
 
     async def ask(seed: int) -> list[int]:
@@ -88,7 +89,7 @@ def test_the_same_seed_draws_the_same_reply(served: tuple[VllmEngine, Path], loo
     ("salted", "emptied", "is_stale"), [(True, True, False), (True, False, False), (False, False, True)]
 )
 def test_nothing_that_was_computed_with_old_weights_is_used(
-    http_engine: VllmEngine,
+    http_engine: Replicas,
     models: dict[str, Path],
     loop: asyncio.Runner,
     new_weights: Callable[..., Path],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from codctl.cod.engine import EngineError, Sampling
+from codctl.cod.engine import LostError, Sampling
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,6 @@ class Reply:
     logprobs: list[float]
     finish_reason: Literal["stop", "length"]
     cached_tokens: int
-
-
-class LostError(EngineError):
-    """No answer because of the replica and not of the request: it may be gone, hang, or have lost its weights."""
 
 
 class ForgottenError(LostError):

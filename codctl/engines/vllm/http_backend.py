@@ -8,8 +8,8 @@ from typing import Any, Literal, NoReturn
 
 import aiohttp
 
-from codctl.cod.engine import EngineError
-from codctl.engines.vllm.backend import Ask, ForgottenError, Loaded, LostError, Reply
+from codctl.cod.engine import EngineError, LostError
+from codctl.engines.vllm.backend import Ask, ForgottenError, Loaded, Reply
 from codctl.engines.vllm.settings import EngineSettings
 
 _KEEP_S = 2.0  # of an idle connection; servers close theirs after five seconds

@@ -13,7 +13,7 @@ from codctl.engines.vllm.settings import RANKS, check_installed, settings_of
 from codctl.quantities import counted
 
 if TYPE_CHECKING:
-    from codctl.engines.vllm.engine import VllmEngine
+    from codctl.engines.replicas import Replicas
 
 _GIB = 1 << 30
 WORK = 2 * _GIB  # beside weights and KV cache: CUDA context and graphs, a forward pass of 8k tokens
@@ -88,26 +88,24 @@ class Vllm(EngineProvider):
             return f"vllm, one engine on the CPU{_on_each_node(config)}"
         return f"vllm, {engine.placement}: {on_gpus(config, gpus)}{_on_each_node(config)}"
 
-    def open(self, opening: Opening) -> VllmEngine:
+    def open(self, opening: Opening) -> Replicas:
         """Several servers write to numbered logs, such as vllm-0.log for vllm.log."""
-        from codctl.engines.vllm.backend import Backend
+        from codctl.engines.replicas import Replicas
         from codctl.engines.vllm.engine import VllmEngine
 
         config, log = opening.config, opening.log
         settings = settings_of(config, opening.folder, base=opening.base, on_gpus=bool(opening.gpus))
-        backends: list[Backend]
         if config.engine.servers:
             from codctl.engines.vllm.remote import Remote
 
-            backends = [Remote(url, settings) for url in config.engine.servers]
-            return VllmEngine(backends, settings)
+            return Replicas([VllmEngine(Remote(url, settings), settings) for url in config.engine.servers])
         check_installed()
         from codctl.engines.vllm.served import Served
 
         gpus = opening.gpus or ((),)
         logs = [log if len(gpus) == 1 else log.with_stem(f"{log.stem}-{i}") for i in range(len(gpus))]
         backends = [Served(i, settings, own, path) for i, (own, path) in enumerate(zip(gpus, logs, strict=True))]
-        return VllmEngine(backends, settings)
+        return Replicas([VllmEngine(backend, settings) for backend in backends])
 
 
 def _on_each_node(config: Config) -> str:

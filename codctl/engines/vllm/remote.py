@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 from typing import Any
 
-from codctl.cod.engine import EngineError
-from codctl.engines.vllm.backend import Loaded, LostError
+from codctl.cod.engine import EngineError, LostError
+from codctl.engines.vllm.backend import Loaded
 from codctl.engines.vllm.http_backend import HttpBackend, read_reply
 from codctl.engines.vllm.settings import EngineSettings
 from codctl.errors import BackendError

@@ -7,8 +7,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from codctl.cod.engine import EngineError
-from codctl.engines.vllm.backend import Ask, Backend, ForgottenError, Loaded, LostError, Reply
+from codctl.cod.engine import EngineError, LostError
+from codctl.engines.vllm.backend import Ask, Backend, ForgottenError, Loaded, Reply
 from codctl.engines.vllm.settings import EngineSettings
 from codctl.errors import BackendError
 from codctl.quantities import counted
@@ -86,7 +86,8 @@ class Replica:
         """One reply. `begin` is called when it is sent: what the replica cannot batch with the others waits for that.
 
         Raises:
-            EngineError: There is none, for reasons of the request or because the replica went away.
+            EngineError: There is none, for reasons of the request.
+            LostError: The replica went away.
             BackendError: It has been given up.
         """
         async with self._turns:
@@ -101,7 +102,7 @@ class Replica:
             either: set[asyncio.Future[Any]] = {work, lost}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
-                raise EngineError(f"{self.name} {lost.result()}")
+                raise LostError(f"{self.name} {lost.result()}")
             reply = work.result()
         except asyncio.CancelledError:
             self._note_miss(sent)

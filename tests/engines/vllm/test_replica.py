@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from codctl.cod.engine import EngineError, Generation, RequestTag, Sampling, Weights
-from codctl.engines.vllm.backend import Ask, Loaded, LostError, Reply
+from codctl.cod.engine import EngineError, Generation, LostError, RequestTag, Sampling, Weights
+from codctl.engines.replicas import Replicas
+from codctl.engines.vllm.backend import Ask, Loaded, Reply
 from codctl.engines.vllm.engine import VllmEngine
 from codctl.engines.vllm.settings import EngineSettings
 from codctl.errors import BackendError
@@ -37,7 +38,7 @@ class Fake:
         self.starts = self.stops = 0
         self.loaded: list[Loaded] = []
         self.asked: list[Ask] = []
-        self.hangs = self.cannot_start = False
+        self.hangs = self.cannot_start = self.is_deadly = False
         self.death = asyncio.Event()
 
     async def start(self) -> None:
@@ -48,7 +49,9 @@ class Fake:
 
     async def ask(self, ask: Ask) -> Reply:
         self.asked.append(ask)
-        if self.hangs:
+        if self.is_deadly:
+            self.death.set()
+        if self.hangs or self.is_deadly:
             await asyncio.Event().wait()
         await asyncio.sleep(0.01)
         return Reply([7], [-0.5], "stop", 3)
@@ -77,7 +80,7 @@ def tag_of(pack: str) -> RequestTag:
     return RequestTag(pack, 0, 0, 0, "solve")
 
 
-async def ask(engine: VllmEngine, pack: str = "p", deadline_s: float = 5.0) -> Generation:
+async def ask(engine: Replicas, pack: str = "p", deadline_s: float = 5.0) -> Generation:
     tag = tag_of(pack)
     async with asyncio.timeout(deadline_s):
         return await engine.generate([1, 2, 3], Sampling(8), seed=1, tag=tag)
@@ -86,7 +89,8 @@ async def ask(engine: VllmEngine, pack: str = "p", deadline_s: float = 5.0) -> G
 def with_engine(scenario: Any, *, replicas: int = 1, **changes: Any) -> None:
     async def main() -> None:
         fakes = [Fake(f"fake {i}") for i in range(replicas)]
-        engine = VllmEngine(fakes, dataclasses.replace(SETTINGS, **changes))
+        settings = dataclasses.replace(SETTINGS, **changes)
+        engine = Replicas([VllmEngine(fake, settings) for fake in fakes])
         await engine.start()
         try:
             await scenario(engine, *fakes)
@@ -103,36 +107,58 @@ async def failure(request: Coroutine[Any, Any, Generation]) -> str:
     return str(caught.value)
 
 
-def test_a_death_fails_the_open_requests_and_no_others() -> None:
-    async def scenario(engine: VllmEngine, fake: Fake) -> None:
+def test_what_a_death_loses_is_asked_again_when_it_is_back() -> None:
+    async def scenario(engine: Replicas, fake: Fake) -> None:
         await engine.update_weights(Weights(3, Path("/published/3")))
         fake.hangs = True
-        open_request = asyncio.create_task(failure(ask(engine)))
+        open_request = asyncio.create_task(ask(engine))
         await asyncio.sleep(0.02)
         fake.death.set()
-        assert await open_request == "fake 0 ended with SIGKILL"
-        assert (await ask(engine)).weight_version == 3
+        assert (await open_request).weight_version == 3
+        assert fake.asked[0] == fake.asked[1]
         assert (fake.starts, engine.stats.restarts) == (2, 1)
         assert [(one.version, one.folder) for one in fake.loaded] == [(3, Path("/published/3"))] * 2
 
     with_engine(scenario)
 
 
+def test_what_a_death_loses_another_is_asked_at_once() -> None:
+    async def scenario(engine: Replicas, first: Fake, second: Fake) -> None:
+        first.hangs = first.cannot_start = True
+        open_request = asyncio.create_task(ask(engine))
+        await asyncio.sleep(0.02)
+        first.death.set()
+        await open_request
+        [lost], [again] = first.asked, second.asked
+        assert (lost.prompt_ids, lost.seed) == (again.prompt_ids, again.seed)
+
+    with_engine(scenario, replicas=2, restarts=10**9)
+
+
+def test_a_request_that_ends_whatever_is_asked_is_given_up() -> None:
+    async def scenario(engine: Replicas, *fakes: Fake) -> None:
+        for fake in fakes:
+            fake.is_deadly = fake.cannot_start = True
+        assert await failure(ask(engine)) == "fake 2 ended with SIGKILL"
+        assert [len(fake.asked) for fake in fakes] == [1, 1, 1, 0]
+
+    with_engine(scenario, replicas=4, restarts=10**9)
+
+
 def test_deadlines_without_any_reply_mean_that_it_hangs() -> None:
-    async def scenario(engine: VllmEngine, fake: Fake) -> None:
+    async def scenario(engine: Replicas, fake: Fake) -> None:
         fake.hangs = True
         missed = [asyncio.create_task(ask(engine, deadline_s=0.2)) for _ in range(2)]
-        third = asyncio.create_task(failure(ask(engine)))
+        third = asyncio.create_task(ask(engine))
         await asyncio.gather(*missed, return_exceptions=True)
-        assert await third == "fake 0 hangs: no reply for 0 s"
-        assert (await ask(engine)).token_ids == [7]
-        assert fake.starts == 2
+        assert (await third).token_ids == [7]
+        assert (fake.starts, engine.stats.restarts) == (2, 1)
 
     with_engine(scenario)
 
 
 def test_a_caller_that_leaves_early_is_no_sign_of_a_hang() -> None:
-    async def scenario(engine: VllmEngine, fake: Fake) -> None:
+    async def scenario(engine: Replicas, fake: Fake) -> None:
         fake.hangs = True
         for _ in range(5):
             with pytest.raises(TimeoutError):
@@ -145,7 +171,7 @@ def test_a_caller_that_leaves_early_is_no_sign_of_a_hang() -> None:
 
 
 def test_restarts_without_a_reply_in_between_end_the_run() -> None:
-    async def scenario(engine: VllmEngine, fake: Fake) -> None:
+    async def scenario(engine: Replicas, fake: Fake) -> None:
         fake.cannot_start = True
         fake.death.set()
         await asyncio.sleep(0.02)
@@ -157,7 +183,7 @@ def test_restarts_without_a_reply_in_between_end_the_run() -> None:
 
 
 def test_others_go_on_while_one_is_away() -> None:
-    async def scenario(engine: VllmEngine, first: Fake, second: Fake) -> None:
+    async def scenario(engine: Replicas, first: Fake, second: Fake) -> None:
         first.cannot_start = True
         first.death.set()
         await asyncio.sleep(0.02)
@@ -168,13 +194,13 @@ def test_others_go_on_while_one_is_away() -> None:
 
 
 def test_a_trajectory_keeps_its_replica_and_a_pack_shares_one() -> None:
-    async def trajectory(engine: VllmEngine, pack: str) -> None:
+    async def trajectory(engine: Replicas, pack: str) -> None:
         engine.open_session()
         for _ in range(3):
             await ask(engine, pack)
         engine.close_session()
 
-    async def scenario(engine: VllmEngine, *fakes: Fake) -> None:
+    async def scenario(engine: Replicas, *fakes: Fake) -> None:
         requests: list[list[Ask]] = [fake.asked for fake in fakes]
         await asyncio.gather(*(trajectory(engine, pack) for pack in ("a", "b") for _ in range(4)))
         assert [len(one) for one in requests] == [12, 12]  # two packs, one replica each
@@ -187,7 +213,7 @@ def test_a_trajectory_keeps_its_replica_and_a_pack_shares_one() -> None:
 
 
 def test_weights_change_between_rollouts_only_and_salt_every_request() -> None:
-    async def scenario(engine: VllmEngine, fake: Fake) -> None:
+    async def scenario(engine: Replicas, fake: Fake) -> None:
         await ask(engine)
         await engine.update_weights(Weights(1, Path("/published/1")))
         await ask(engine)
@@ -207,7 +233,7 @@ def test_weights_change_between_rollouts_only_and_salt_every_request() -> None:
 
 
 def test_a_prompt_longer_than_the_window_fails_alone() -> None:
-    async def scenario(engine: VllmEngine, fake: Fake) -> None:
+    async def scenario(engine: Replicas, fake: Fake) -> None:
         tag = tag_of("p")
         with pytest.raises(EngineError, match="64 tokens, the engine reads 64"):
             await engine.generate([1] * 64, Sampling(8), seed=0, tag=tag)
