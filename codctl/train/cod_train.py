@@ -18,6 +18,7 @@ from codctl.config.schema import Config
 from codctl.engines.provider import provider_of
 from codctl.engines.reply_progress import Pulse
 from codctl.envs.base import Pack
+from codctl.errors import PreflightError
 from codctl.files.seal import is_whole, sealing
 from codctl.learner import checkpoints
 from codctl.learner.group import LearnerGroup, Starter, open_group
@@ -76,6 +77,8 @@ def cod_train(
     """
     if not config.train.enabled:
         return start
+    if config.engine.lead:
+        raise PreflightError("engine.lead > 0 can be planned, and not run yet", where="engine.lead", hint="lead=0")
     final, steps = run.final_model, config.train.steps
     if is_whole(final, progress.message) and final_step(final) in (None, steps):
         return final

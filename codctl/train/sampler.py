@@ -41,7 +41,7 @@ _TOLERANCE = {"float32": 1e-3, "bfloat16": 0.15}
 
 def version_for(step: int, engine: EngineConfig) -> int:
     """Rollout steps that the weights have with which step `step` (from 1) is played: a function of the recipe alone."""
-    learned = max(0, step - 1 - engine.overlap)
+    learned = max(0, step - 1 - engine.overlap - engine.lead * engine.sync_every)
     return learned // engine.sync_every * engine.sync_every
 
 

@@ -33,6 +33,12 @@ TABLE = {
         "engines on the learner's GPUs cannot sample while it learns",
         "engine.placement=disjoint engine.gpus=N",
     ),
+    "a lead without overlap": (
+        "engine:\n  lead: 1\n",
+        (2, "engine.lead"),
+        "lead=1 plays ahead while the learner learns, which overlap=false does not",
+        "engine.overlap=true, or engine.lead=0",
+    ),
     "a password in a URL": (
         VLLM + "  servers: ['http://me:secret@gpu1:8000']\n",
         (3, "engine.servers"),

@@ -28,6 +28,7 @@ LATE = ("engine.sync_every=3", "train.steps=6")
         ({"sync_every": 4}, [0, 0, 0, 0, 4, 4, 4, 4, 8]),
         ({"overlap": True}, [0, 0, 1, 2, 3, 4]),
         ({"sync_every": 2, "overlap": True}, [0, 0, 0, 2, 2, 4, 4, 6]),
+        ({"sync_every": 2, "overlap": True, "lead": 1}, [0, 0, 0, 0, 0, 2, 2, 4, 4, 6]),
     ],
 )
 def test_the_schedule(settings: dict[str, Any], versions: list[int]) -> None:
@@ -35,12 +36,13 @@ def test_the_schedule(settings: dict[str, Any], versions: list[int]) -> None:
     assert [version_for(step, engine) for step in range(1, len(versions) + 1)] == versions
 
 
-@given(st.integers(1, 30), st.booleans(), st.integers(1, 200))
-def test_no_row_is_staler_than_the_recipe_says(every: int, overlap: bool, step: int) -> None:
-    engine = EngineConfig(sync_every=every, overlap=overlap, max_staleness=100)
+@given(st.integers(1, 30), st.booleans(), st.integers(0, 3), st.integers(1, 200))
+def test_no_row_is_staler_than_the_recipe_says(every: int, overlap: bool, lead: int, step: int) -> None:
+    engine = EngineConfig(sync_every=every, overlap=overlap, lead=lead * overlap, max_staleness=200)
     age = step - 1 - version_for(step, engine)
-    assert 0 <= age <= every - 1 + overlap
+    assert 0 <= age <= engine.oldest
     assert age > 0 or not (overlap and step > 1)
+    assert engine.oldest in [number - 1 - version_for(number, engine) for number in range(200, 200 + every)]
 
 
 def ages(folder: Path) -> dict[int, set[float]]:

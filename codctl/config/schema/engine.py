@@ -76,6 +76,13 @@ class EngineConfig(Section):
     overlap: bool = added(
         False, "Play the next step's packs while learning from this one's; the engine then keeps its own weights."
     )
+    lead: int = added(
+        0,
+        "Groups of sync_every steps that are played ahead with older weights, so that no engine waits for the learner; "
+        "needs overlap.",
+        ge=0,
+        le=64,
+    )
     max_staleness: int = added(
         20,
         "Most steps between the weights that sampled a row and those that learn from it; older rows are dropped.",
@@ -88,15 +95,30 @@ class EngineConfig(Section):
         """Whether steps are played with weights that are older than the learner's."""
         return self.sync_every > 1 or self.overlap
 
+    @property
+    def oldest(self) -> int:
+        """Most steps between the weights that sample a row and those that learn from it."""
+        return (self.lead + 1) * self.sync_every - 1 + self.overlap
+
+    @model_validator(mode="after")
+    def _lead_has_overlap(self) -> EngineConfig:
+        if self.lead and not self.overlap:
+            raise MisfitError(
+                "engine.lead",
+                f"lead={self.lead} plays ahead while the learner learns, which overlap=false does not",
+                "engine.overlap=true, or engine.lead=0",
+            )
+        return self
+
     @model_validator(mode="after")
     def _staleness_fits(self) -> EngineConfig:
-        least = self.sync_every - 1 + self.overlap
-        if least > self.max_staleness:
+        if self.oldest > self.max_staleness:
+            lead = f", lead={self.lead}" if self.lead else ""
             raise MisfitError(
                 "engine.max_staleness",
-                f"sync_every={self.sync_every} and overlap={str(self.overlap).lower()} make rows "
-                f"{counted(least, 'step')} old, max_staleness={self.max_staleness} drops them",
-                f"engine.max_staleness={least}",
+                f"sync_every={self.sync_every}{lead} and overlap={str(self.overlap).lower()} make rows "
+                f"{counted(self.oldest, 'step')} old, max_staleness={self.max_staleness} drops them",
+                f"engine.max_staleness={self.oldest}",
             )
         return self
 
