@@ -1,7 +1,8 @@
 """A learner's weights on disk: sealed checkpoints with the state of AdamW, and what an engine beside the learner loads.
 
 One process writes a checkpoint where each has the whole model; where it is sharded each writes its own rows, and any
-number of processes can read them again. All of it is safetensors.
+number of processes can read them again. All of it is safetensors. The training goes on while a checkpoint is written:
+it waits only until there is a copy in main memory.
 """
 
 from __future__ import annotations
@@ -10,25 +11,29 @@ import contextlib
 import json
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from codctl.config.schema import Config
 from codctl.errors import StageError
 from codctl.files import atomic
-from codctl.files.seal import newest_sealed, read_info, sealing, sha256_of
+from codctl.files.seal import newest_sealed, read_info, sealing
 from codctl.learner.learner import Learner
-from codctl.learner.parallel import gathered, local, local_rows
+from codctl.learner.parallel import Ranks, gathered, local, local_rows
+from codctl.learner.tensor_file import GoOn, copy_file, write_tensors
+from codctl.log import log
 from codctl.models.load import load_model, with_adapters
 
 _STATE = ("exp_avg", "exp_avg_sq")
 _PUBLISHED = "published"
+_TELL_S = 30.0  # of waiting for a checkpoint to be written
 
 
 @dataclass(frozen=True)
@@ -65,19 +70,73 @@ def save(
         published: Folder whose content goes along: the engine's weights, when they are older than the learner's.
         info: Plain values that `load_newest` shall give back.
     """
-    ranks = learner.ranks
-    if not learner.is_sharded:
-        if ranks.is_rank_0:
-            with _sealing(folder, step, info, published) as (temp, hashes):
-                hashes |= _write(learner, temp / _file(0, 1))
-        return
-    with contextlib.ExitStack() as stack:
-        temp, hashes = Path(), dict[str, str]()
-        if ranks.is_rank_0:
-            temp, hashes = stack.enter_context(_sealing(folder, step, info, published))
-        temp = ranks.broadcast(temp)
-        for found in ranks.all_gather(lambda: _write(learner, temp / _file(ranks.rank, ranks.size))):
-            hashes |= found
+    content = _content(learner, step, published, info)
+    _write(folder, content, learner.ranks if learner.is_sharded else Ranks())
+
+
+class Saver:
+    """Writes a learner's checkpoints beside its training, one at a time. Every process makes one, and calls the same.
+
+    A failure to write is raised by whatever is called next.
+
+    Args:
+        learner: To be saved.
+        beside: No makes `save` return when the checkpoint is sealed, without a copy in memory.
+        kept: How many checkpoints stay when another one is sealed; None: all.
+    """
+
+    def __init__(self, learner: Learner, *, beside: bool = True, kept: int | None = None) -> None:
+        self._learner, self._beside, self._kept = learner, beside, kept
+        self._ranks = learner.ranks.beside() if learner.is_sharded else Ranks()
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
+        self._is_cancelled = threading.Event()
+
+    def save(
+        self, folder: Path, step: int, *, published: Path | None = None, info: Mapping[str, Any] | None = None
+    ) -> None:
+        """Begin to write a checkpoint; see `save`. It waits for the one before."""
+        self.wait()
+        content = _content(self._learner, step, published, info)
+        if self._beside:
+            self._writing = self._thread.submit(self._write, folder, content.copied())
+        else:
+            self._write(folder, content)
+
+    def check(self) -> None:
+        """Raise what has kept a checkpoint from being written."""
+        if self._writing is not None and self._writing.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Return when the checkpoint that is being written is sealed.
+
+        Raises:
+            StageError: Disk full, no permission and the like, here or in another process.
+        """
+        writing, self._writing = self._writing, None
+        if writing is None:
+            return
+        while not wait([writing], _TELL_S).done:
+            log.info("waiting for a checkpoint to be written")
+        writing.result()
+
+    def close(self, *, cancel: bool = False) -> None:
+        """End the writing after something else has failed, whose error matters more: let it finish, or cancel it."""
+        if cancel:
+            self._is_cancelled.set()
+        self._thread.shutdown()
+        with contextlib.suppress(Exception):
+            self.wait()
+
+    def _write(self, folder: Path, content: _Content) -> None:
+        _write(folder, content, self._ranks, self._go_on)
+        if self._learner.ranks.is_rank_0:
+            prune(folder, self._kept, newest=content.step)
+
+    def _go_on(self) -> None:
+        if self._is_cancelled.is_set():
+            raise InterruptedError
 
 
 def load_newest(folder: Path, learner: Learner) -> Restored:
@@ -130,15 +189,81 @@ def prune(folder: Path, kept: int | None, *, newest: int) -> None:
             shutil.rmtree(path)
 
 
-@contextlib.contextmanager
-def _sealing(
-    folder: Path, step: int, info: Mapping[str, Any] | None, published: Path | None
-) -> Iterator[tuple[Path, dict[str, str]]]:
-    hashes: dict[str, str] = {}
-    with sealing(folder / _name(step), {"step": step, "kept": dict(info or {})}, hashes) as temp:
-        yield temp, hashes
-        if published is not None:
-            shutil.copytree(published, temp / _PUBLISHED)
+@dataclass(frozen=True)
+class _Content:
+    """What a process writes of a checkpoint.
+
+    Attributes:
+        step: Rollout steps made.
+        info: For `Restored`.
+        tensors: Weights and state; None where another process writes all of them.
+        published: Open files by their names: the engine may be given other weights before they are copied.
+    """
+
+    step: int
+    info: Mapping[str, Any]
+    tensors: Mapping[str, torch.Tensor] | None
+    published: Mapping[str, BinaryIO]
+
+    def copied(self) -> _Content:
+        """The same, of which the training changes nothing any more; out of a GPU through pinned memory."""
+        if self.tensors is None:
+            return self
+        copies = {
+            key: torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda).copy_(
+                tensor, non_blocking=True
+            )
+            for key, tensor in self.tensors.items()
+        }
+        if any(tensor.is_cuda for tensor in self.tensors.values()):
+            torch.cuda.synchronize()
+        return replace(self, tensors=copies)
+
+
+def _content(learner: Learner, step: int, published: Path | None, info: Mapping[str, Any] | None) -> _Content:
+    is_rank_0 = learner.ranks.is_rank_0
+    return _Content(
+        step,
+        dict(info or {}),
+        _tensors(learner) if learner.is_sharded or is_rank_0 else None,
+        _opened_below(published) if published is not None and is_rank_0 else {},
+    )
+
+
+def _opened_below(folder: Path) -> dict[str, BinaryIO]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.open("rb") for path in files}
+
+
+def _tensors(learner: Learner) -> dict[str, torch.Tensor]:
+    """What this process holds."""
+    found = {}
+    for name, parameter in learner.trained():
+        state = learner.optimizer.state.get(parameter, {})
+        found[f"weight/{name}"] = parameter
+        found |= {f"{key}/{name}": value for key, value in state.items()}
+    return {key: local(tensor.detach()).contiguous() for key, tensor in found.items()}
+
+
+def _write(folder: Path, content: _Content, ranks: Ranks, go_on: GoOn = lambda: None) -> None:
+    """Write and seal a checkpoint, together with the other processes that have a part of it."""
+    if (tensors := content.tensors) is None:
+        return
+    name, hashes = _file(ranks.rank, ranks.size), dict[str, str]()
+    with contextlib.ExitStack() as stack:
+        for file in content.published.values():
+            stack.enter_context(file)
+        temp = Path()
+        if ranks.is_rank_0:
+            info = {"step": content.step, "kept": content.info}
+            temp = stack.enter_context(sealing(folder / _name(content.step), info, hashes))
+        temp = ranks.broadcast(temp)
+        for found in ranks.all_gather(lambda: {name: write_tensors(temp / name, tensors, go_on)}):
+            hashes |= found
+        for path, file in content.published.items():
+            copy = temp / _PUBLISHED / path
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            hashes[copy.relative_to(temp).as_posix()] = copy_file(file, copy, go_on)
 
 
 def _name(step: int) -> str:
@@ -147,17 +272,6 @@ def _name(step: int) -> str:
 
 def _file(rank: int, size: int) -> str:
     return f"rank-{rank:05d}-of-{size:05d}.safetensors"
-
-
-def _write(learner: Learner, path: Path) -> dict[str, str]:
-    """Write what this process holds; the file's hash by its name."""
-    tensors = {}
-    for name, parameter in learner.trained():
-        tensors[f"weight/{name}"] = parameter
-        state = learner.optimizer.state.get(parameter, {})
-        tensors |= {f"{key}/{name}": value for key, value in state.items()}
-    save_file({key: local(tensor.detach()).contiguous().cpu() for key, tensor in tensors.items()}, path)
-    return {path.name: sha256_of(path)}
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ from codctl.config.schema import Config
 from codctl.errors import PreflightError, StageError
 from codctl.learner import checkpoints
 from codctl.learner.batching import Sample
-from codctl.learner.checkpoints import Restored, publish
+from codctl.learner.checkpoints import Restored, Saver, publish
 from codctl.learner.learner import Judge, Learner
 from codctl.learner.parallel import Ranks, strategy_of
 from codctl.learner.rendezvous import (
@@ -40,6 +40,7 @@ from codctl.learner.rendezvous import (
 )
 from codctl.log import log
 from codctl.models.load import load_trainable, pick_device
+from codctl.runs.signals import Terminated
 
 __all__ = ["LearnerGroup", "Starter", "open_group", "work"]
 
@@ -61,6 +62,8 @@ class _Process:
             strategy=strategy_of(config),
             dtype=getattr(torch, config.model.dtype),
         )
+        train = config.train
+        self.saver = Saver(self.learner, beside=train.checkpoint_beside, kept=train.checkpoints_kept)
 
     def learn(self, samples: Sequence[Sample], step: int, judge: Judge | None = None) -> dict[str, float]:
         return self.learner.learn(samples, step, judge)
@@ -72,9 +75,13 @@ class _Process:
         publish(self.learner, folder)
 
     def save(self, folder: Path, step: int, published: Path | None, info: Mapping[str, Any] | None) -> None:
-        checkpoints.save(folder, self.learner, step, published=published, info=info)
+        self.saver.save(folder, step, published=published, info=info)
+
+    def await_saved(self) -> None:
+        self.saver.wait()
 
     def restore(self, folder: Path) -> Restored:
+        self.saver.wait()
         return checkpoints.load_newest(folder, self.learner)
 
 
@@ -95,7 +102,15 @@ class LearnerGroup:
         return None if self._process.learner.is_sharded else self._process.learner.model
 
     def check(self) -> None:
-        """Raise StageError when another process has ended; cheap, for those who wait for something else."""
+        """Raise StageError when another process has ended, or a checkpoint could not be written.
+
+        Cheap, for those who wait for something else.
+        """
+        self.check_workers()
+        self._process.saver.check()
+
+    def check_workers(self) -> None:
+        """Raise StageError when another process has ended."""
         if self._workers is not None and (why := self._workers.ended()):
             raise lost(why)
 
@@ -116,8 +131,16 @@ class LearnerGroup:
     def save(
         self, folder: Path, step: int, *, published: Path | None = None, info: Mapping[str, Any] | None = None
     ) -> None:
-        """Seal a checkpoint `step-NNNNNN` in a folder (`checkpoints.save`)."""
+        """Begin to write a checkpoint `step-NNNNNN` into a folder, and prune older ones when it is sealed (`Saver`)."""
         self._all("save", folder, step, published, info)
+
+    def await_saved(self) -> None:
+        """Return when the newest checkpoint is sealed.
+
+        Raises:
+            StageError: It could not be written.
+        """
+        self._all("await_saved")
 
     def restore(self, folder: Path) -> Restored:
         """Continue from the newest complete checkpoint in a folder (`checkpoints.load_newest`)."""
@@ -142,8 +165,13 @@ class LearnerGroup:
         self.check()
         return found
 
-    def shutdown(self) -> None:
-        """Shut the workers down, unless they are in the middle of something."""
+    def shutdown(self, *, at_once: bool = False) -> None:
+        """Shut the workers down, unless they are in the middle of something.
+
+        Args:
+            at_once: Give up the checkpoint that is being written, rather than wait for it.
+        """
+        self._process.saver.close(cancel=at_once)
         if self._busy_since is None and self._workers is not None and not self._workers.ended():
             with explained(self._workers):
                 self._ranks.broadcast(None)
@@ -177,7 +205,8 @@ def open_group(
     """
     device = _device(device, config, processes)
     if processes == 1:
-        yield LearnerGroup(_Process(config, start, pad_id, device, Ranks()), None)
+        with _shut_down(LearnerGroup(_Process(config, start, pad_id, device, Ranks()), None)) as group:
+            yield group
         return
     if starter is None:
         raise StageError(
@@ -189,11 +218,22 @@ def open_group(
             ranks = join(store, 0, processes, device)
             ranks.broadcast((start, pad_id))
             group = LearnerGroup(_Process(config, start, pad_id, device, ranks), workers)
-        try:
-            with _watched(group, device):
-                yield group
-        finally:
-            group.shutdown()
+        with _shut_down(group), _watched(group, device):
+            yield group
+
+
+@contextmanager
+def _shut_down(group: LearnerGroup) -> Iterator[LearnerGroup]:
+    """Shut a group down at the end of the block; a signal to end at once does not wait for a checkpoint."""
+    try:
+        yield group
+    except (KeyboardInterrupt, Terminated):
+        group.shutdown(at_once=True)
+        raise
+    except BaseException:
+        group.shutdown()
+        raise
+    group.shutdown()
 
 
 def work(config: Config, rendezvous: Rendezvous, device: str) -> None:
@@ -214,6 +254,7 @@ def work(config: Config, rendezvous: Rendezvous, device: str) -> None:
     while (call := _next_call(ranks)) is not None:
         method, arguments = call
         getattr(process, method)(*arguments)
+    process.saver.close()
     dist.destroy_process_group()
 
 
@@ -256,7 +297,7 @@ def _watched(group: LearnerGroup, device: str) -> Iterator[None]:
 def _watch(group: LearnerGroup, over: threading.Event) -> None:
     while not over.wait(1.0):
         try:
-            group.check()
+            group.check_workers()
         except StageError as error:
             if over.wait(_STUCK_S) or not group.busy_s:
                 return  # the main thread has noticed, or will at its next call

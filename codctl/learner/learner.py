@@ -112,7 +112,8 @@ class Learner:
         return self._parallel.is_sharded
 
     def trained(self) -> list[tuple[str, torch.nn.Parameter]]:
-        """Parameters that train, by the model's own names; shared ones once."""
+        """Parameters that train, by the model's own names; shared ones once; where there are shards, these."""
+        self._parallel.reshard()
         return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
 
     def learn(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -25,6 +26,7 @@ from codctl.errors import CodctlError, StageError
 from codctl.learner.token_logprobs import TokenLogprobs
 
 T = TypeVar("T")
+_BESIDE_S = 3600.0  # for the slowest process to write its part of a checkpoint
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,12 @@ class Ranks:
     @property
     def is_rank_0(self) -> bool:
         return self.rank == 0
+
+    def beside(self) -> Ranks:
+        """The same processes, for a thread of each that talks beside this one; every process must call."""
+        if self.size == 1:
+            return self
+        return replace(self, control=dist.new_group(backend="gloo", timeout=timedelta(seconds=_BESIDE_S)))
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """Of each value over all processes."""
@@ -177,14 +185,18 @@ class ParallelModel:
 
     @torch.no_grad()
     def _exchange(self, copies: Sequence[torch.Tensor]) -> None:
-        for part in self.module.modules():
-            if isinstance(part, FSDPModule):
-                part.reshard()  # after a forward pass without a backward pass some weights are still gathered
+        self.reshard()
         trained = (local(p.detach()) for p in self.module.parameters() if p.requires_grad)
         for own, other in zip(trained, copies, strict=True):
             kept = own.clone()
             own.copy_(other)
             other.copy_(kept)
+
+    def reshard(self) -> None:
+        """Leave shards only: after a forward pass without a backward pass some weights are still gathered."""
+        for part in self.module.modules():
+            if isinstance(part, FSDPModule):
+                part.reshard()
 
     def clip(self, largest: float) -> float:
         """Bound the norm of the whole gradient; the norm before."""

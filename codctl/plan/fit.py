@@ -122,6 +122,8 @@ def _candidates(config: Config) -> Iterator[tuple[str, Any]]:
     if not train.activation_checkpointing:
         yield "train.activation_checkpointing", True
     yield from (("train.micro_batch_tokens", tokens) for tokens in _BUDGETS if tokens < train.micro_batch_tokens)
+    if train.checkpoint_beside and not uses_gpus(config):
+        yield "train.checkpoint_beside", False
     if train.logprob_chunk > _SMALLEST_CHUNK:
         yield "train.logprob_chunk", max(_SMALLEST_CHUNK, train.logprob_chunk // 4)
     provider = provider_of(config)

@@ -76,7 +76,15 @@ def learning(model: Model, split: Split, config: Config, lengths: Lengths) -> li
     largest = max(logits, beside, key=lambda part: part.bytes)
     waste = round(FRAGMENTATION * (activations.bytes + largest.bytes)) if split.device == "cuda" else 0
     parts += [activations, *_scores(model, split, config, lengths), largest]
+    if split.device == "cpu" and config.train.checkpoint_beside:
+        parts.append(checkpoint_copy(model, split))
     return [*parts, Part("fragmentation", waste, f"{FRAGMENTATION:.0%} of the two above")] if waste else parts
+
+
+def checkpoint_copy(model: Model, split: Split) -> Part:
+    """What is copied into main memory while a checkpoint is written; of whole copies only one process writes."""
+    formula = f"{model.trained:,} × 12 B (weights and moments, while they are written){split.shown}"
+    return Part("checkpoint", (MASTER + MOMENTS) * model.trained // split.shards, formula)
 
 
 def micro_batch(config: Config, lengths: Lengths) -> int:

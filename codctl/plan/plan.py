@@ -31,7 +31,7 @@ class Plan:
         speed: Time of a step.
         steps: Rollout steps.
         kept: Checkpoints on disk at the same time, the one that is being written included.
-        host: Bytes of main memory that each node with engines needs for published weights.
+        host: Bytes of main memory that a node needs for a checkpoint that is written and for published weights.
         engine_lags: Whether the engine's weights may be older than the learner's.
         notes: What the reader has to know besides.
         warm_start_tokens: Tokens that the warm start reads; 0 without one.
@@ -142,12 +142,15 @@ def _checkpoints(config: Config) -> int:
 
 
 def _host(config: Config, model: Model, layout: Layout) -> int:
-    """Two versions of published weights lie in memory, and what a sleeping engine keeps of its own."""
+    """Two versions of published weights lie in memory, what a sleeping engine keeps, and a checkpoint being written."""
+    copied = 0
+    if layout.gpu and config.train.checkpoint_beside:
+        copied = model.checkpoint_bytes // (layout.placement.nodes if layout.split.sharded else 1)
     if provider_of(config).in_process:
-        return 0
+        return copied
     handed = 0 if config.engine.weights_dir else 2 * model.published_bytes
     asleep = len(layout.placement.engines) if config.engine.placement == "colocate" else 0
-    return handed + asleep * model.number * model.shape.parameters
+    return copied + handed + asleep * model.number * model.shape.parameters
 
 
 def _notes(config: Config, model: Model, layout: Layout, tokens: Lengths) -> list[str]:

@@ -192,6 +192,8 @@ class Training:
             self._asked.take_time()
             if self._saved < self._done:
                 self._save()
+        self._group.await_saved()
+        if stop:
             raise stop
 
     def _stopping(self) -> Stopped | None:
@@ -396,13 +398,12 @@ class Training:
     # --- keeping --------------------------------------------------------------------------------------------------
 
     def _save(self) -> None:
-        """A checkpoint; with the weights that the engine will go on with, where the learner is ahead of them."""
+        """Begin a checkpoint; with the weights that the engine will go on with, where the learner is ahead of them."""
         version = self._version_for(self._done + 1)
         is_behind = self._sampler.apart and version < self._done < self._config.train.steps
         published = self._sampler.folder(version) if is_behind else None
         self._group.save(self._run.checkpoints, self._done, published=published)
         self._saved = self._done
-        self._prune()
 
     def _prune(self) -> None:
         checkpoints.prune(self._run.checkpoints, self._config.train.checkpoints_kept, newest=self._done)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from codctl.config.schema import LoraConfig
 from codctl.errors import StageError
-from codctl.files.seal import sealing
+from codctl.files.seal import sealing, sha256_of
 from codctl.learner import checkpoints
 from codctl.learner.group import open_group
+from codctl.learner.tensor_file import write_tensors
 from codctl.models.load import add_lora, load_model
 from tests.learner.samples import on_policy, random_samples
 from tests.learner.several import recipe, several
@@ -48,6 +50,80 @@ def test_continuing_equals_not_stopping(tiny_folder: Path, tmp_path: Path, lora:
     assert checkpoints.load_newest(tmp_path, learner) == checkpoints.Restored(2)
     steps(resumed, learner, range(3, 6))
     assert largest_difference(weights_of(through), weights_of(resumed)) == 0
+
+
+def test_a_file_is_the_librarys_own_and_its_hash_is_known(tmp_path: Path) -> None:
+    tensors = {f"exp_avg/layer {number}": torch.randn(3, number) for number in range(12)} | {
+        'weight/é"': torch.randn(5, 3).bfloat16(),
+        "weight/half": torch.randn(4).half(),
+        "weight/none": torch.zeros(0, 4),
+        "step/double": torch.randn(2).double(),
+        "step/long": torch.arange(3),
+        "step/int": torch.arange(3, dtype=torch.int32),
+        "step/number": torch.tensor(3.0),
+    }
+    found = write_tensors(tmp_path / "own", tensors)
+    save_file(tensors, tmp_path / "library")
+    assert (tmp_path / "own").read_bytes() == (tmp_path / "library").read_bytes()
+    assert found == sha256_of(tmp_path / "library")
+
+
+def test_a_checkpoint_is_written_while_the_training_goes_on(
+    tiny_folder: Path, model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds the weights of its own step, and of several only the newest stay."""
+    may_write = Event()
+    plain = checkpoints.write_tensors
+
+    def late(*arguments: Any) -> str:
+        assert may_write.wait(60)
+        return plain(*arguments)
+
+    monkeypatch.setattr(checkpoints, "write_tensors", late)
+    learner = new_learner(model, lr=1e-3)
+    saver = checkpoints.Saver(learner, kept=1)
+    steps(model, learner, range(1, 2))
+    weights = weights_of(model)
+    saver.save(tmp_path, 1)
+    steps(model, learner, range(2, 3))
+    saver.check()
+    assert [path.name[:17] for path in tmp_path.iterdir()] == [".step-000001.tmp-"]
+    may_write.set()
+    saver.wait()
+    restored = load(tiny_folder, lora=False)
+    assert checkpoints.load_newest(tmp_path, new_learner(restored)).step == 1
+    assert largest_difference(weights, weights_of(restored)) == 0
+    saver.save(tmp_path, 2)
+    saver.wait()
+    assert names(tmp_path) == ["step-000002"]
+    saver.close()
+
+
+def test_a_checkpoint_that_cannot_be_written_is_said_at_the_next_call(model: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    saver = checkpoints.Saver(new_learner(model))
+    saver.save(tmp_path / "file", 1)
+    with pytest.raises(StageError, match="cannot write: a file stands where a folder is needed"):
+        saver.wait()
+    saver.check()  # once
+    saver.close()
+
+
+def test_a_checkpoint_that_is_cancelled_leaves_nothing(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_begun, saver = Event(), checkpoints.Saver(new_learner(model))
+
+    def endless(path: Path, tensors: Any, go_on: Any) -> str:
+        while True:
+            has_begun.set()
+            go_on()
+
+    monkeypatch.setattr(checkpoints, "write_tensors", endless)
+    saver.save(tmp_path, 1)
+    assert has_begun.wait(60)
+    saver.close(cancel=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_checkpoint(model: Any, tmp_path: Path) -> None:
@@ -149,6 +225,7 @@ def test_other_numbers_of_processes_continue_to_the_bit(
     config = recipe(strategy=strategy, lr=1e-3)
     with several(config, tiny_folder, size) as group:
         group.learn(rows, 1)
+        group.score(rows)  # leaves some weights gathered
         group.save(tmp_path / "several", 1, info={"version": 1})
     written = sorted(path.name for path in (tmp_path / "several" / "step-000001").glob("*.safetensors"))
     assert len(written) == (size if strategy == "fsdp" else 1)

@@ -8,8 +8,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
+
+_CHECKPOINT_4 = "cod_train/checkpoints/.step-000004"
 
 
 def stop(kind: signal.Signals = signal.SIGKILL) -> None:
@@ -43,7 +46,7 @@ def in_warm_start() -> None:
 def after_checkpoint_2() -> None:
     from codctl.learner import checkpoints
 
-    wrap(checkpoints, "save", lambda folder, learner, step, **more: stop() if of_training(folder, step, 2) else None)
+    wrap(checkpoints, "_write", lambda folder, content, *rest: stop() if of_training(folder, content.step, 2) else None)
 
 
 def in_step_4() -> None:
@@ -57,11 +60,20 @@ def in_checkpoint_4() -> None:
     """When the weights are written, and the checkpoint is not sealed."""
     from codctl.learner import checkpoints
 
+    wrap(checkpoints, "write_tensors", lambda path, *rest: stop() if _CHECKPOINT_4 in str(path) else None)
+
+
+def beside_checkpoint_4() -> None:
+    """When the next step is learned, and the checkpoint is still being written."""
+    from codctl.learner import checkpoints
+    from codctl.learner.learner import Learner
+
     wrap(
         checkpoints,
-        "save_file",
-        lambda weights, path: stop() if "cod_train/checkpoints/.step-000004" in str(path) else None,
+        "write_tensors",
+        lambda path, *rest: threading.Event().wait() if _CHECKPOINT_4 in str(path) else None,
     )
+    wrap(Learner, "learn", lambda self, samples, step, judge=None, **more: stop() if judge and step == 5 else None)
 
 
 def in_validation_4() -> None:

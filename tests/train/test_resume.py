@@ -50,14 +50,18 @@ def test_killed_again_and_again_it_ends_the_same(uninterrupted: dict[str, Any], 
         "in_warm_start",
         "after_checkpoint_2",
         "in_step_4",
+        "beside_checkpoint_4",
         "in_validation_4",
         "in_checkpoint_4",
         "in_arm_none",
         "in_evaluation",
     )
+    said = {}
     for place in places:
         killed = codctl(tmp_path, place)
         assert killed.returncode == -signal.SIGKILL, (place, killed.stderr)
+        said[place] = killed.stderr
+    assert "continuing after step 2" in said["in_validation_4"]  # the one of step 4 was not sealed
     last = finish(tmp_path)
     assert "Traceback" not in last.stderr
     assert_same(outcome(tmp_path), uninterrupted)

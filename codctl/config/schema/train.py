@@ -105,6 +105,9 @@ class TrainConfig(Section):
         ge=1,
         le=MOST_STEPS,
     )
+    checkpoint_beside: bool = resource(
+        True, "Write checkpoints beside the training, from a copy in main memory; false makes the training wait."
+    )
     reward: RewardConfig = Field(default_factory=RewardConfig, description="Shaping of the solve reward.")
     credit: CreditConfig = Field(default_factory=CreditConfig, description="Returns and advantages.")
     loss: LossConfig = Field(default_factory=LossConfig, description="Policy loss.")
