@@ -117,7 +117,9 @@ def _tokens(config: Config, plan: Plan) -> str:
         shown = f"{counted(config.warm_start.packs, 'pack')}, {plan.warm_start_steps:,} optimiser steps"
         rows.append(["warm start", f"{_about(plan.warm_start_tokens)} tokens", shown])
     if plan.host:
-        rows.append(["main memory", size(plan.host), "of a node, for a checkpoint that is written and weights on their way"])
+        rows.append(
+            ["main memory", size(plan.host), "of a node, for a checkpoint that is written and weights on their way"]
+        )
     return _output.table(["each step", "expected", ""], rows)
 
 
