@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python;
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo docs bench bench-gpu fuzz test test-kill slurm-up slurm-down test-slurm test-browser test-vllm install lint types format clean
+.PHONY: demo docs bench bench-compare bench-gpu fuzz test test-kill slurm-up slurm-down test-slurm test-browser test-vllm install lint types format clean
 
 # A tiny model from nothing to its report, whose place is printed last.
 demo: install
@@ -49,6 +49,12 @@ test-kill: install
 bench: install
 	OMP_NUM_THREADS=1 $(BIN)/python experiments/bench/worlds.py
 	OMP_NUM_THREADS=1 $(BIN)/python experiments/bench/speed.py
+
+# Two commits, or a commit and this checkout, play the same workloads in turns: A=main B=. COMPARE="--only rollouts-16".
+A ?= HEAD
+B ?= .
+bench-compare: install
+	$(BIN)/python experiments/bench/compare.py $(A) $(B) $(COMPARE)
 
 # All that one GPU can show, with Qwen3-8B of random weights; ends with status 3 where there is none. FOLDER is a model
 # folder of SmolLM2-135M-Instruct that is then trained too; BENCH="--parts rates pretrained --minutes 9" does only that.

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from codctl.cod.context import END, START
 from codctl.cod.conversation import Chat
 from codctl.cod.engine import Engine, Generation, RequestTag, Sampling, Weights
-from codctl.cod.prompts import Message
 from codctl.envs.frozen_lake.names import CODES
 
 MOST = 4.0  # times the median: a token limit cuts the rest
@@ -56,16 +56,10 @@ class ReadableChat:
     """
 
     def __init__(self, chat: Chat) -> None:
-        self._chat, self.stop_ids = chat, chat.stop_ids
+        self._chat = chat
 
-    def open(self, messages: Sequence[Message]) -> list[int]:
-        return self._chat.open(messages)
-
-    def follow_up(self, text: str, *, stopped: bool) -> list[int]:
-        return self._chat.follow_up(text, stopped=stopped)
-
-    def encode(self, text: str) -> list[int]:
-        return self._chat.encode(text)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._chat, name)
 
     def decode(self, ids: Sequence[int]) -> str:
         code = sorted(CODES)[len(ids) % len(CODES)]

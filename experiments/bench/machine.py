@@ -11,8 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from time import process_time
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))  # `tests` and `codctl` of this checkout, also without an installation
+ROOT = Path(os.environ.get("BENCH_CHECKOUT") or Path(__file__).resolve().parents[2])  # whose codctl is timed
+sys.path.insert(0, str(ROOT))  # its `tests` and `codctl`, also without an installation
 
 
 @dataclass(frozen=True)
