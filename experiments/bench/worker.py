@@ -22,10 +22,7 @@ def main() -> None:
     for line in sys.stdin:
         name = line.strip()
         try:
-            if name.startswith("tiny "):
-                found = _recipe(name.split()[1:])
-            else:
-                found = _timed(name, folder, ready)
+            found = _recipe(name.split()[1:]) if name.startswith("tiny ") else _timed(name, folder, ready)
         except Exception:  # noqa: BLE001  an older commit may lack what a workload needs
             found = {"failed": traceback.format_exc()[-1500:]}
         print(json.dumps(found), file=answers, flush=True)
