@@ -5,7 +5,7 @@
     .venv/bin/python experiments/bench/compare.py main . --only tiny --tiny train.steps=4 evaluation.packs=50
 
 Each side is a commit, of which a worktree is made for the time being, or the folder of a checkout, such as `.` with
-what is not committed yet. Both sides run the bench of this checkout, each in a process of its own on one thread, with one
+what is not committed yet. Both run the bench of this checkout, each in a process of its own on one thread, with one
 model that the first side has made. Printed are CPU seconds (median), the ratio round by round (median, least to most),
 and whether both sampled the same tokens. The dependencies are those of this environment.
 """
