@@ -12,7 +12,7 @@ import json
 import shlex
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,13 +43,13 @@ class Restored:
     Attributes:
         step: Rollout steps it was taken after; 0 when there was none.
         skipped: Why newer ones were passed over.
-        published: Folder of the weights that the engine held, when these were older than the learner's.
+        published: Folders of older weights that will be sampled with.
         info: What `save` was given to keep.
     """
 
     step: int
     skipped: list[str] = field(default_factory=list)
-    published: Path | None = None
+    published: tuple[Path, ...] = ()
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -58,7 +58,7 @@ def save(
     learner: Learner,
     step: int,
     *,
-    published: Path | None = None,
+    published: Sequence[Path] = (),
     info: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the checkpoint after `step` rollout steps, all of it or nothing. Every process calls it.
@@ -67,7 +67,7 @@ def save(
         folder: Of all checkpoints.
         learner: Only its trained parameters are stored; shared ones once.
         step: Rollout steps made.
-        published: Folder whose content goes along: the engine's weights, when they are older than the learner's.
+        published: Folders that go along under their names: older weights that will be sampled with.
         info: Plain values that `load_newest` shall give back.
     """
     content = _content(learner, step, published, info)
@@ -93,7 +93,7 @@ class Saver:
         self._is_cancelled = threading.Event()
 
     def save(
-        self, folder: Path, step: int, *, published: Path | None = None, info: Mapping[str, Any] | None = None
+        self, folder: Path, step: int, *, published: Sequence[Path] = (), info: Mapping[str, Any] | None = None
     ) -> None:
         """Begin to write a checkpoint; see `save`. It waits for the one before."""
         self.wait()
@@ -151,8 +151,8 @@ def load_newest(folder: Path, learner: Learner) -> Restored:
         return Restored(0, skipped)
     ranks.all_gather(lambda: _read(learner, newest))
     info = read_info(newest)
-    published = newest / _PUBLISHED
-    return Restored(int(info["step"]), skipped, published if published.is_dir() else None, info.get("kept", {}))
+    published = tuple(sorted(path for path in (newest / _PUBLISHED).glob("*") if path.is_dir()))
+    return Restored(int(info["step"]), skipped, published, info.get("kept", {}))
 
 
 def export(checkpoint: Path, start: Path, config: Config, folder: Path) -> None:
@@ -220,19 +220,22 @@ class _Content:
         return replace(self, tensors=copies)
 
 
-def _content(learner: Learner, step: int, published: Path | None, info: Mapping[str, Any] | None) -> _Content:
+def _content(learner: Learner, step: int, published: Sequence[Path], info: Mapping[str, Any] | None) -> _Content:
     is_rank_0 = learner.ranks.is_rank_0
     return _Content(
         step,
         dict(info or {}),
         _tensors(learner) if learner.is_sharded or is_rank_0 else None,
-        _opened_below(published) if published is not None and is_rank_0 else {},
+        _opened_below(published) if is_rank_0 else {},
     )
 
 
-def _opened_below(folder: Path) -> dict[str, BinaryIO]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.open("rb") for path in files}
+def _opened_below(folders: Sequence[Path]) -> dict[str, BinaryIO]:
+    found = {}
+    for folder in folders:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            found[path.relative_to(folder.parent).as_posix()] = path.open("rb")
+    return found
 
 
 def _tensors(learner: Learner) -> dict[str, torch.Tensor]:

@@ -74,7 +74,7 @@ class _Process:
     def publish(self, folder: Path) -> None:
         publish(self.learner, folder)
 
-    def save(self, folder: Path, step: int, published: Path | None, info: Mapping[str, Any] | None) -> None:
+    def save(self, folder: Path, step: int, published: Sequence[Path], info: Mapping[str, Any] | None) -> None:
         self.saver.save(folder, step, published=published, info=info)
 
     def await_saved(self) -> None:
@@ -129,7 +129,7 @@ class LearnerGroup:
         self._all("publish", folder)
 
     def save(
-        self, folder: Path, step: int, *, published: Path | None = None, info: Mapping[str, Any] | None = None
+        self, folder: Path, step: int, *, published: Sequence[Path] = (), info: Mapping[str, Any] | None = None
     ) -> None:
         """Begin to write a checkpoint `step-NNNNNN` into a folder, and prune older ones when it is sealed (`Saver`)."""
         self._all("save", folder, step, published, info)

@@ -401,7 +401,7 @@ class Training:
         """Begin a checkpoint; with the weights that the engine will go on with, where the learner is ahead of them."""
         version = self._version_for(self._done + 1)
         is_behind = self._sampler.apart and version < self._done < self._config.train.steps
-        published = self._sampler.folder(version) if is_behind else None
+        published = [self._sampler.folder(version)] if is_behind else []
         self._group.save(self._run.checkpoints, self._done, published=published)
         self._saved = self._done
 

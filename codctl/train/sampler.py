@@ -104,13 +104,14 @@ class Sampler:
             await self._check()
         self._forget_all_but({version, keep})
 
-    async def restore(self, version: int, published: Path | None, *, learned: int) -> None:
+    async def restore(self, version: int, published: Sequence[Path], *, learned: int) -> None:
         """After a resume: give the engine the weights that it had, those of a checkpoint when the learner is ahead."""
         if self.apart:
             self._forget_all_but(set())
-            if published is not None:
+            if published:
                 self._make_root()
-                shutil.copytree(published, self.folder(version))
+                for folder in published:
+                    shutil.copytree(folder, self._root / folder.name)
             elif version == learned and self._config.engine.lags:
                 self._publish(version)
         await self.use(version, learned=learned, keep=version)

@@ -190,15 +190,16 @@ def test_prune_never_prefers_a_broken_later_checkpoint(tiny_folder: Path, tmp_pa
 
 
 def test_a_checkpoint_keeps_what_the_engine_held(tiny_folder: Path, model: Any, tmp_path: Path) -> None:
-    (tmp_path / "held").mkdir()
-    (tmp_path / "held" / "adapter.safetensors").write_bytes(b"weights")
+    held = [tmp_path / name for name in ("v000001", "v000002")]
+    for folder in held:
+        folder.mkdir()
+        (folder / "adapter.safetensors").write_text(folder.name)
     learner = new_learner(model)
-    checkpoints.save(tmp_path / "all", learner, 3, published=tmp_path / "held", info={"version": 2})
+    checkpoints.save(tmp_path / "all", learner, 3, published=held, info={"version": 2})
     found = checkpoints.load_newest(tmp_path / "all", learner)
     assert (found.step, found.info) == (3, {"version": 2})
-    assert found.published is not None
-    assert (found.published / "adapter.safetensors").read_bytes() == b"weights"
-    (found.published / "adapter.safetensors").write_bytes(b"damaged")
+    assert [(one / "adapter.safetensors").read_text() for one in found.published] == ["v000001", "v000002"]
+    (found.published[0] / "adapter.safetensors").write_bytes(b"damaged")
     assert checkpoints.load_newest(tmp_path / "all", learner).step == 0
 
 
