@@ -231,7 +231,7 @@ def _content(learner: Learner, step: int, published: Sequence[Path], info: Mappi
 
 
 def _opened_below(folders: Sequence[Path]) -> dict[str, BinaryIO]:
-    found = {}
+    found: dict[str, BinaryIO] = {}
     for folder in folders:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             found[path.relative_to(folder.parent).as_posix()] = path.open("rb")
