@@ -2,23 +2,23 @@
 
 A name is one of ours, one that an installed package registers in the registry's entry-point group, or
 `package.module:object`, which needs no installation. All three mean an object that is imported when it is asked for.
-A plug-in that cannot be used takes nothing else with it: it is refused, with its reason, when it is named.
+A plug-in that cannot be used takes nothing else with it: it is refused, with its reason, when it is named. A path
+that only the folder of a run names is not imported: see `codctl.trust`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
+from codctl import trust
 from codctl.config.names import unknown
 from codctl.errors import PreflightError, UsageError
 
 T = TypeVar("T")
-_IMPORT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 class UnusableError(Exception):
@@ -113,7 +113,7 @@ class Registry(Generic[T]):
             UsageError: Names the nearest.
         """
         # The built-in ones come first: looking for plug-ins takes as long as importing some modules.
-        if name in self.built_in or (self.by_path and _IMPORT.fullmatch(name)) or name in self._plugins[0]:
+        if name in self.built_in or (self.by_path and trust.IMPORT_PATH.fullmatch(name)) or name in self._plugins[0]:
             return
         if self.by_path and ":" in name:
             raise UsageError(f"{name!r} is not the import path of a {self.kind}", hint="package.module:object")
@@ -124,9 +124,14 @@ class Registry(Generic[T]):
 
         Raises:
             UsageError: There is none; names the nearest.
-            PreflightError: There is one, but it cannot be used.
+            PreflightError: There is one, but it cannot be used, or the user has not named it.
         """
         self.check(name)
+        if not self.is_trusted(name):
+            raise PreflightError(
+                f"{self.kind} {name!r} is not imported: only the folder of a run names it",
+                hint=f"if you trust it: export {trust.TRUSTED}={name}",
+            )
         found = self._load(name)
         if isinstance(found, Broken):
             raise PreflightError(
@@ -135,6 +140,10 @@ class Registry(Generic[T]):
                 hint=f"fix or uninstall that package{self._hint and f'; {self._hint} shows the usable ones'}",
             )
         return found
+
+    def is_trusted(self, name: str) -> bool:
+        """Whether a name may be imported: ours, an installed plug-in's, or a path that the user has named."""
+        return name in self.built_in or name in self._plugins[0] or trust.is_chosen(name)
 
     def usable(self) -> dict[str, T]:
         """Everything registered that can be used, ours first. Imports all of it."""

@@ -7,7 +7,7 @@ import signal
 
 # What a terminal, a scheduler or somebody's shell may say, and no test expects.
 _FOREIGN = (
-    "CLICOLOR", "CLICOLOR_FORCE", "CODCTL_CLUSTER", "CODCTL_RUNS_DIR", "CODCTL_TRACKERS",
+    "CLICOLOR", "CLICOLOR_FORCE", "CODCTL_CLUSTER", "CODCTL_RUNS_DIR", "CODCTL_TRUSTED",
     "CUDA_DEVICE_ORDER", "FORCE_COLOR", "HF_TOKEN", "LANGUAGE", "LINES", "NO_COLOR", "PYTHONPATH", "PYTHONSAFEPATH",
     "PYTHONWARNINGS", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
 )  # fmt: skip

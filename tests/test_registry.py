@@ -8,10 +8,16 @@ from typing import Any
 
 import pytest
 
+from codctl import trust
 from codctl.errors import PreflightError, UsageError
 from codctl.registry import Registry, a_function
 
 BUILT_IN = {"join": "posixpath:join", "split": "posixpath:split"}
+
+
+@pytest.fixture(autouse=True)
+def _trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(trust.TRUSTED, "\n".join(["posixpath:sep", "nowhere_at_all:go", "way_home:go"]))
 
 
 def registry() -> Registry[Any]:
@@ -51,6 +57,8 @@ def test_names_that_mean_nothing_are_refused() -> None:
 
 def test_what_cannot_be_used_says_why() -> None:
     ways = registry()
+    with pytest.raises(PreflightError, match="way 'posixpath:join' is not imported: only the folder of a run names it"):
+        ways.get("posixpath:join")
     with pytest.raises(PreflightError, match="way 'posixpath:sep' cannot be used: it is not a function"):
         ways.get("posixpath:sep")
     with pytest.raises(PreflightError, match="cannot be used: ModuleNotFoundError: No module named 'nowhere_at_all'"):

@@ -97,8 +97,6 @@ def launcher_of(on: str | None, *, slurm: bool = False, detach: bool = False) ->
         return short
     from codctl.jobs.launcher import LAUNCHERS
 
-    if ":" in on:  # a run's files name it, and what they name is imported
-        raise UsageError(f"{on!r} is not the name of a launcher", hint="a package registers it: docs/launchers.md")
     LAUNCHERS.check(on)
     if short not in (None, on):
         raise UsageError(

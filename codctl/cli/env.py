@@ -200,10 +200,12 @@ def _spec(
 
 
 def _drawn(spec: EvalSpec, strategy: str, split: str, index: int) -> Pack:
+    from codctl import trust
     from codctl.cod.strategies import draw_pack, strategy_class, strategy_of
     from codctl.envs.registry import families, get_family
     from codctl.evaluate.suites.expansion import next_family
 
+    trust.remember_imports(strategy)
     other = next_family(spec.family, families()) if strategy_class(strategy).wants_another_family else None
     order = strategy_of(spec.model_copy(update={"strategy": strategy, "foreign_family": other}))
     return draw_pack(get_family(spec.family), order, split, index, spec.length, spec.preset, spec.variant)

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from codctl import trust
 from codctl.config.credentials import guard_variables, refusal, secrets_in
 from codctl.config.overrides import Override, parse_overrides
 from codctl.config.problems import Places, findings, usage_error
@@ -57,6 +58,7 @@ class Draft:
             values = _resolved(values, self.shown)
         if problems := secrets_in(values, self.shown):
             raise usage_error(self.shown, problems)
+        trust.remember_imports(values)  # the user's own recipe and command line name them
         try:
             return Config.model_validate(values)
         except ValidationError as error:

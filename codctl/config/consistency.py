@@ -35,8 +35,12 @@ class MisfitError(ValueError):
 
 def check(config: Config) -> None:
     """Raise MisfitError for the first contradiction."""
-    for rule in (_home, _top_p, _lora_target, _engine, _overlap, _servers):
+    for rule in (_home, _top_p, _lora_target, _addresses):
         rule(config)
+    # A run that may come from anywhere can be looked at; its engine is refused where it would be used.
+    if ENGINES.is_trusted(config.engine.kind):
+        for rule in (_engine, _overlap, _servers):
+            rule(config)
 
 
 def targets_head(target: str) -> bool:
@@ -105,9 +109,9 @@ def _overlap(config: Config) -> None:
         )
 
 
-def _servers(config: Config) -> None:
-    engine, key = config.engine, "engine.servers"
-    for server in engine.servers:
+def _addresses(config: Config) -> None:
+    key = "engine.servers"
+    for server in config.engine.servers:
         parts = urlsplit(server)
         if has_credentials(server):
             raise MisfitError(
@@ -117,5 +121,10 @@ def _servers(config: Config) -> None:
             )
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise MisfitError(key, f'expected URLs, got "{server}"', "engine.servers=[http://localhost:8000]")
+
+
+def _servers(config: Config) -> None:
+    engine = config.engine
     if engine.servers and ENGINES.get(engine.kind).in_process:
-        raise MisfitError(key, f"servers need engine.kind=vllm, got engine.kind={engine.kind}", "engine.kind=vllm")
+        reason = f"servers need engine.kind=vllm, got engine.kind={engine.kind}"
+        raise MisfitError("engine.servers", reason, "engine.kind=vllm")

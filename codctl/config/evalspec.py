@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from codctl.config.registries import STRATEGIES, NameIn
+from codctl.config.registries import ARMS, STRATEGIES, NameIn, NamesIn
 from codctl.config.schema import MOST_SEED, Section, evaluation
 
 Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
@@ -44,7 +44,7 @@ class EvalSpec(Section):
     seeds: Annotated[tuple[Seed, ...], Field(strict=False)] = evaluation(
         (0,), "Sampling seeds; each plays all packs.", min_length=1
     )
-    arms: Annotated[tuple[str, ...], Field(strict=False)] = evaluation(
+    arms: Annotated[tuple[str, ...], Field(strict=False), NamesIn(ARMS)] = evaluation(
         ("own", "none", "shuffled", "oracle", "history"), "Control contexts to compare.", min_length=1
     )
     temperature: float = evaluation(1.0, "Sampling temperature.", ge=0.01, le=5)

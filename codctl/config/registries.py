@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import BaseModel, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from codctl.config.names import nearest
@@ -68,6 +68,20 @@ ENGINES: Registry[Any] = Registry(
 """What samples: `codctl.engines.provider.EngineProvider`."""
 
 
+def plug_ins(section: BaseModel, above: str = "") -> Iterator[tuple[str, Registry[Any], str]]:
+    """Everything in a config that is not ours: its key, its registry and its name. These import code.
+
+    Trackers are not among them: `codctl.tracking.sinks` has its own rules for what is contacted.
+    """
+    for name, field in type(section).model_fields.items():
+        key, value = f"{above}{name}", getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield from plug_ins(value, f"{key}.")
+        for registry in [item.registry for item in field.metadata if isinstance(item, NameIn | NamesIn)]:
+            names = [value] if isinstance(value, str) else value
+            yield from ((key, registry, one) for one in names if one not in registry.built_in)
+
+
 @dataclass(frozen=True)
 class NameIn:
     """Metadata of a text field of the schema: it must be a name of this registry, or import a thing of its own."""
@@ -89,3 +103,10 @@ class NameIn:
             near = nearest(name, self.registry.names(), cutoff=0.5) or ""
             raise PydanticCustomError("unknown_name", "{reason}", {"reason": error.message, "near": near}) from error
         return name
+
+
+@dataclass(frozen=True)
+class NamesIn:
+    """Metadata of a list of such names, which are checked where they are used."""
+
+    registry: Registry[Any]

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from codctl import trust
 from codctl.config.evalspec import STRATEGY_KEYS, EvalSpec
 from codctl.config.overrides import Override, parse_overrides
 from codctl.config.problems import SectionReader, usage_error
@@ -79,13 +80,14 @@ class SuiteSpec:
     overridden: frozenset[str] = frozenset()
 
 
-def load_suite(path: Path, shown: str, overrides: Sequence[str] = ()) -> SuiteSpec:
+def load_suite(path: Path, shown: str, overrides: Sequence[str] = (), *, of_user: bool = True) -> SuiteSpec:
     """Read a suite and apply overrides to each of its evaluations.
 
     Args:
         path: The YAML file.
         shown: How messages name it.
         overrides: `key=value` each, as typed.
+        of_user: Whether the user has named file and overrides, so that plug-ins in them may be imported.
 
     Raises:
         UsageError: With all problems at once.
@@ -106,6 +108,8 @@ def load_suite(path: Path, shown: str, overrides: Sequence[str] = ()) -> SuiteSp
     if found or head is None:
         from_file = any(not problem.where.startswith("override ") for problem in found)
         raise usage_error(shown if from_file else _COMMAND_LINE, found)
+    if of_user:
+        trust.remember_imports([entry.given for entry in entries])
     return SuiteSpec(head.name, head.description, tuple(entries), frozenset(override.key for override in parsed))
 
 

@@ -72,15 +72,29 @@ class EvalPlan:
 
 
 def plan(
-    subject: PolicyUnderTest, suite: str, overrides: Sequence[str], runs_dir: Path, command: Sequence[str]
+    subject: PolicyUnderTest,
+    suite: str,
+    overrides: Sequence[str],
+    runs_dir: Path,
+    command: Sequence[str],
+    *,
+    of_user: bool = True,
 ) -> EvalPlan:
     """Work out what a suite means for a subject. Nothing is written.
+
+    Args:
+        subject: What is evaluated.
+        suite: Name or file.
+        overrides: `key=value` each.
+        runs_dir: Where evaluations are kept.
+        command: As typed.
+        of_user: Whether the user has named the suite, not only a run's folder.
 
     Raises:
         UsageError: All that is wrong with the suite, the overrides or the subject.
     """
     file = find_suite(suite)
-    spec = load_suite(file.path, file.shown, overrides)
+    spec = load_suite(file.path, file.shown, overrides, of_user=of_user)
     known = families()
     parts = expand(spec, training_defaults(subject), known)
     if subject.kind == "policy":

@@ -171,4 +171,5 @@ LAUNCHERS: Registry[Launcher] = Registry(
     "codctl.launchers",
     {"local": "codctl.jobs.background:Background", "slurm": "codctl.jobs.slurm:Slurm"},
     make=an_instance_of(Launcher),
+    by_path=False,  # a run's files name it
 )

@@ -40,7 +40,8 @@ def play_suites(run: RunDirectory, config: Config, progress: Progress) -> None:
         folder = suite_folder(run.path, entry["name"])
         suite, overrides = locate(run.path, entry["suite"]), entry["overrides"]
         command = ["codctl", "eval", "--run", run.title, "--suite", suite, *overrides]
-        planned = replace(plan(subject_of_run(run), suite, overrides, run.root, command), folder=folder)
+        planned = plan(subject_of_run(run), suite, overrides, run.root, command, of_user=run.is_at_home())
+        planned = replace(planned, folder=folder)
         if finished(folder, planned.digest, allow_failed=True) is not None:
             continue
         if _digest_of(folder) not in (None, planned.digest):

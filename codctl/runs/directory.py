@@ -165,9 +165,13 @@ class RunDirectory(Layout):
         Raises:
             UsageError: It is missing or damaged.
         """
+        from codctl import trust
         from codctl.config.freeze import thaw
 
-        return thaw(self.frozen(), str(self.path / "config.json")).model_copy(update={"name": self.name})
+        frozen = self.frozen()
+        if (named := set(trust.import_paths(frozen["config"]))) and self.is_at_home():
+            trust.allow(named)
+        return thaw(frozen, str(self.path / "config.json")).model_copy(update={"name": self.name})
 
     def attempts(self) -> list[Attempt]:
         """The records of all attempts; those that never said how they ended have died."""

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from codctl import trust
 from codctl.config.credentials import redacted, without_credentials
 from codctl.errors import BackendError
 from codctl.files import atomic
-from codctl.tracking import trust
 from codctl.tracking.state import holding
 
 URI = "MLFLOW_TRACKING_URI"

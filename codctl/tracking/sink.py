@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from codctl.tracking.state import State
-from codctl.tracking.trust import TRUSTED
+from codctl.trust import TRUSTED
 
 if TYPE_CHECKING:
     from codctl.config.schema import TrackingConfig

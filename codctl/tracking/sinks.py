@@ -6,9 +6,9 @@ import importlib.util
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from codctl import trust
 from codctl.errors import CodctlError, PreflightError
 from codctl.registry import Registry, a_subclass_of
-from codctl.tracking import trust
 from codctl.tracking.sink import Sink
 
 if TYPE_CHECKING:
@@ -100,7 +100,9 @@ def has_answered(name: str, error: Exception) -> bool:
 
 
 def _plug_in(name: str) -> str | None:
-    return None if name in TRACKERS.built_in else f"tracker {name}"
+    if name in TRACKERS.built_in:
+        return None
+    return name if trust.IMPORT_PATH.fullmatch(name) else f"tracker {name}"
 
 
 def _make(name: str, tracking: TrackingConfig) -> Sink:

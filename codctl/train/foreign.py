@@ -1,4 +1,5 @@
-"""What a run that was made elsewhere does not decide: which servers are contacted, and what a job executes.
+"""What a run that was made elsewhere does not decide: which servers are contacted, what a job executes, and which code
+is imported.
 
 Somebody may have sent it, so these settings of its config do not count. A copy of a run, and one that was moved here
 from another disk, cannot be told from it: there the user gives them again.
@@ -10,7 +11,9 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from codctl.config.registries import plug_ins
 from codctl.errors import RefusedError
+from codctl.trust import TRUSTED
 
 if TYPE_CHECKING:
     from codctl.config.schema import Config
@@ -24,10 +27,18 @@ def refuse(run: RunDirectory, config: Config, *, as_job: bool) -> None:
     """Refuse to continue a run that was made elsewhere, where that would need such a setting.
 
     Raises:
-        RefusedError: Its config names servers, or what a job executes and `as_job`.
+        RefusedError: Its config imports code that the user has not named, or names servers, or what a job executes and
+            `as_job`.
         PreflightError: Its model would be fetched from the hub.
     """
     hint = f"codctl train YOUR_RECIPE --fork {shlex.quote(run.title)} --name NEW continues it with your own settings"
+    for key, registry, name in plug_ins(config):
+        if not registry.is_trusted(name):
+            raise RefusedError(
+                f"this run was made in another folder, so its {key} is not imported: {name}",
+                where=str(run.path / "config.json"),
+                hint=f"if you trust it: export {TRUSTED}={name}",
+            )
     found, _ = withheld(run, config)
     _refuse(found, (*_SERVERS, *(_JOB if as_job else ())), str(run.path / "config.json"), hint)
     if config.model.path is not None and not run.is_at_home():

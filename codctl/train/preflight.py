@@ -10,6 +10,7 @@ from codctl.cod.conversation import ByteChat, Chat
 from codctl.cod.prompts import solve_messages
 from codctl.cod.references import UNBOUNDED
 from codctl.config.evalspec import EvalSpec
+from codctl.config.registries import plug_ins
 from codctl.config.schema import Config, WorldConfig
 from codctl.engines.provider import provider_of
 from codctl.envs.registry import check_world
@@ -45,6 +46,8 @@ def check_recipe(config: Config) -> None:
     A model folder is looked into, and a hub id where the cache has it.
     """
     sinks.check_names(config.tracking)
+    for _, registry, name in plug_ins(config):
+        registry.get(name)
     check_worlds(config)
     check_arms(config.evaluation.arms)
     if not config.model.path and not config.warm_start.enabled and config.train.enabled:

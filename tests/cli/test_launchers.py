@@ -102,7 +102,7 @@ def test_what_a_launcher_refuses_leaves_nothing_behind(
     ("words", "message"),
     [
         (["--on", "slrum"], "did you mean 'slurm'"),
-        (["--on", "os:system"], "is not the name of a launcher"),
+        (["--on", "os:system"], "unknown launcher 'os:system'"),
         (["--on", "local", "--slurm"], "--on local and --slurm cannot be combined"),
         (["--slurm", "--detach"], "--slurm and --detach cannot be combined"),
     ],

@@ -13,9 +13,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
-from tests.hostile import base, commands, mutations
+from tests.hostile import commands, mutations
 from tests.hostile.player import Plan
 
 FOLDERS = int(os.environ.get("CODCTL_HOSTILE_FOLDERS", "2"))
@@ -23,14 +21,6 @@ SEED = int(os.environ.get("CODCTL_HOSTILE_SEED", "0"))
 PLAYERS = min(2, FOLDERS)
 PLAYER = Path(__file__).with_name("player.py")
 _TIMEOUT_S = 60 + 60 * FOLDERS
-
-
-@pytest.fixture(scope="session")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("hostile") / "home"
-    home.mkdir()
-    base.make(home)
-    return home
 
 
 def test_every_command_that_takes_runs_is_played() -> None:

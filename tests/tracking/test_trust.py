@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from codctl import trust
 from codctl.errors import BackendError
 from codctl.runs.directory import RunDirectory
 from codctl.tracking import mlflow_server as uri
-from codctl.tracking import trust
 from codctl.tracking.sync import Outcome, Sync, select
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow and its friends warn about each other
@@ -98,7 +98,7 @@ def test_a_password_in_the_environments_address_is_for_that_server_alone(
 
 
 def test_a_home_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CODCTL_TRACKERS", "")
+    monkeypatch.setenv("CODCTL_TRUSTED", "")
     monkeypatch.setenv("XDG_STATE_HOME", "/dev/null/none")
     trust.remember(["http://mine:5000"])
     assert uri.to_connect("http://mine:5000", tmp_path) == "http://mine:5000"
@@ -156,7 +156,7 @@ def test_a_plug_in_that_only_the_folder_names_is_not_imported(
     with pytest.raises(BackendError) as refused:
         _sync(run.root, "gift")
     assert refused.value.message.startswith("tracker stranger:Sink is not contacted")
-    assert refused.value.hint == "if you trust it: export CODCTL_TRACKERS='tracker stranger:Sink'"
+    assert refused.value.hint == "if you trust it: export CODCTL_TRUSTED='tracker stranger:Sink'"
     assert not (tmp_path / "imported").exists()
 
 

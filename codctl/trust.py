@@ -1,23 +1,26 @@
-"""Which trackers the user has chosen: only these are used and contacted, and only these get his password.
+"""What the user has chosen: trackers that are contacted and get his password, and plug-ins that are imported.
 
 A run's folder may have been handed over, so what it names decides nothing. What counts is the environment, and what the
-user's own recipes and command lines have named: that is written down in his home, as ssh does with hosts.
+user's own recipes, suites and command lines have named: that is written down in his home, as ssh does with hosts.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from codctl.config.credentials import without_credentials
 from codctl.errors import BackendError, CodctlError
 from codctl.files import atomic
 
-TRUSTED = "CODCTL_TRACKERS"  # further addresses, one a line
+TRUSTED = "CODCTL_TRUSTED"  # further addresses and import paths, one a line
+IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _WEB_PORTS = {"http": 80, "https": 443}
 _MOST_BYTES = 100_000
 
@@ -36,7 +39,31 @@ def remember(addresses: Iterable[str | None]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic.write_text(path, f"{text}\n")
         except (CodctlError, OSError, RuntimeError):
-            os.environ[TRUSTED] = text
+            allow(named)
+
+
+def remember_imports(values: Any) -> None:
+    """Note every `package.module:object` in what the user has written."""
+    if found := set(import_paths(values)):
+        remember(found)
+
+
+def allow(names: Iterable[str]) -> None:
+    """Let this process, and those that it starts, use what a run names that was made in this very folder."""
+    os.environ[TRUSTED] = "\n".join(sorted({*os.environ.get(TRUSTED, "").splitlines(), *names} - {""}))
+
+
+def import_paths(values: Any) -> Iterator[str]:
+    """Every `package.module:object` in plain data."""
+    if isinstance(values, str):
+        if IMPORT_PATH.fullmatch(values):
+            yield values
+    elif isinstance(values, Mapping):
+        for value in values.values():
+            yield from import_paths(value)
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from import_paths(value)
 
 
 def check(address: str, variable: str = TRUSTED) -> None:
@@ -76,7 +103,7 @@ def server_of(address: str) -> str:
 
 
 def _file() -> Path:
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "codctl" / "trackers"
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "codctl" / "trusted"
 
 
 def _known() -> set[str]:
