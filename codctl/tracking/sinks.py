@@ -85,10 +85,11 @@ def check_installed(tracking: TrackingConfig) -> None:
 def remember(recipes: Iterable[TrackingConfig]) -> None:
     """Note that the user's own recipes or command line name these trackers."""
     found = {(name, tracking.model_dump_json()): tracking for tracking in recipes for name in names(tracking)}
+    trust.remember(_plug_in(name) for name, _ in found)
     addresses: list[str | None] = []
     for (name, _), tracking in found.items():
         try:
-            addresses += [_plug_in(name), _make(name, tracking).address()]
+            addresses.append(_make(name, tracking).address())
         except CodctlError:  # it cannot be used, which the run will say
             continue
     trust.remember(addresses)

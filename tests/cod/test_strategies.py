@@ -164,8 +164,9 @@ class Backwards(Strategy):
         return replace(pack, slots=pack.slots[::-1], strategy=f"backwards{self.skip}")
 
 
-def test_a_strategy_of_ones_own_has_options_and_is_known_by_its_import_path() -> None:
+def test_a_strategy_of_ones_own_has_options_and_is_known_by_its_import_path(monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"{__name__}:Backwards"
+    monkeypatch.setenv("CODCTL_TRUSTED", name)
     spec = EvalSpec(strategy=name, strategy_options={"skip": 2})
     pack = draw(strategy_of(spec))
     assert pack.tasks == draw(Cod()).tasks[::-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from codctl.pipeline.trial import play_suites
 from codctl.runs.directory import RunDirectory
 from codctl.train.preflight import preflight
 from tests.hostile import base, commands
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow and its friends warn about each other
 
 STRANGER = "codctl_stranger:Thing"
 KEYS = ("engine.kind", "train.loss.kind", "train.credit.returns", "evaluation.arms", "tracking.sinks")
@@ -33,6 +36,7 @@ def home(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Copies of the runs, the module that theirs name where Python finds it, and a home that trusts nothing."""
     home = tmp_path / "home"
     base.copy(source, home)
+    sys.modules.pop("codctl_stranger", None)
     (tmp_path / "codctl_stranger.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w').close()\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

@@ -155,8 +155,8 @@ def test_a_plug_in_that_only_the_folder_names_is_not_imported(
     ended(run, "finished")
     with pytest.raises(BackendError) as refused:
         _sync(run.root, "gift")
-    assert refused.value.message.startswith("tracker stranger:Sink is not contacted")
-    assert refused.value.hint == "if you trust it: export CODCTL_TRUSTED='tracker stranger:Sink'"
+    assert refused.value.message.startswith("stranger:Sink is not contacted")
+    assert refused.value.hint == "if you trust it: export CODCTL_TRUSTED=stranger:Sink"
     assert not (tmp_path / "imported").exists()
 
 
