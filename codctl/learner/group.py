@@ -39,7 +39,7 @@ from codctl.learner.rendezvous import (
     lost,
 )
 from codctl.log import log
-from codctl.models.load import load_trainable, pick_device
+from codctl.models.load import load_trainable, outline_trainable, pick_device
 from codctl.runs.signals import Terminated
 
 __all__ = ["LearnerGroup", "Starter", "open_group", "work"]
@@ -52,15 +52,22 @@ class _Process:
     """What each process does when rank 0 calls it."""
 
     def __init__(self, config: Config, start: Path, pad_id: int, device: str, ranks: Ranks) -> None:
+        strategy = strategy_of(config)
+        is_sharded = ranks.size > 1 and strategy == "fsdp"
+        outline = outline_trainable(start, config, device) if is_sharded else None
+        if is_sharded and outline is None:
+            log.info("each process loads the whole model first: its files do not hold its tensors one by one")
         self.learner = Learner(
-            load_trainable(start, config, device),
+            load_trainable(start, config, device) if outline is None else outline.model,
             config.train,
             pad_id=pad_id,
             temperature=config.sampling.temperature,
             seed=config.seed,
             ranks=ranks,
-            strategy=strategy_of(config),
+            strategy=strategy,
             dtype=getattr(torch, config.model.dtype),
+            device=torch.device(device),
+            outline=outline,
         )
         train = config.train
         self.saver = Saver(self.learner, beside=train.checkpoint_beside, kept=train.checkpoints_kept)

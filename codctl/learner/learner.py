@@ -25,6 +25,7 @@ from codctl.learner.batching import Sample, balanced, by_episode, count_tokens, 
 from codctl.learner.losses import LossInputs, kl_penalty, kl_to_start, red_weights, row_weights
 from codctl.learner.parallel import ParallelModel, Ranks, Strategy
 from codctl.learner.token_logprobs import MicroBatch, TokenLogprobs, collate
+from codctl.models.outline import Outline
 from codctl.runs.signals import blocked
 from codctl.seeds import derive_seed
 
@@ -79,6 +80,8 @@ class Learner:
         ranks: The processes that learn together.
         strategy: How the model is spread over them.
         dtype: Of the arithmetic and of what is published (`model.dtype`).
+        device: Of this process; None is that of the model.
+        outline: Of the model, when it is sharded and its weights are to be read now.
     """
 
     def __init__(
@@ -92,14 +95,18 @@ class Learner:
         ranks: Ranks | None = None,
         strategy: Strategy = "ddp",
         dtype: torch.dtype = torch.float32,
+        device: torch.device | None = None,
+        outline: Outline | None = None,
     ) -> None:
         self.model, self.dtype, self.ranks = model, dtype, ranks or Ranks()
         self._config, self._pad_id, self._seed = config, pad_id, seed
         is_sharded = self.ranks.size > 1 and strategy == "fsdp"
         autocast = None if dtype == torch.float32 or is_sharded else dtype  # shards are gathered in this type
-        self._device = next(model.parameters()).device
+        self._device = device or next(model.parameters()).device
         self._logprobs = TokenLogprobs(model, temperature, chunk=config.logprob_chunk, autocast=autocast)
-        self._parallel = ParallelModel(self._logprobs, self.ranks, strategy, dtype)
+        self._parallel = ParallelModel(
+            self._logprobs, self.ranks, strategy, dtype, device=self._device, outline=outline
+        )
         trained = [p for p in model.parameters() if p.requires_grad]  # shards by now, where there are any
         self.optimizer = torch.optim.AdamW(trained, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
         self._token_loss = LOSSES.get(config.loss.kind)

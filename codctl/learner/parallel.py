@@ -24,6 +24,8 @@ from torch.nn.parallel import DistributedDataParallel
 from codctl.config.schema import Config
 from codctl.errors import CodctlError, StageError
 from codctl.learner.token_logprobs import TokenLogprobs
+from codctl.models.outline import Outline
+from codctl.models.weights import check_finite
 
 T = TypeVar("T")
 _BESIDE_S = 3600.0  # for the slowest process to write its part of a checkpoint
@@ -122,16 +124,31 @@ class ParallelModel:
         ranks: The processes.
         strategy: How it is spread over them.
         dtype: Of the arithmetic; what is trained stays in the type that it has.
+        device: Of this process.
+        outline: Of the module's model, when its weights are to be read now, by each process its own part.
     """
 
-    def __init__(self, module: TokenLogprobs, ranks: Ranks, strategy: Strategy, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        module: TokenLogprobs,
+        ranks: Ranks,
+        strategy: Strategy,
+        dtype: torch.dtype,
+        *,
+        device: torch.device,
+        outline: Outline | None = None,
+    ) -> None:
         self.module = module
         self.is_sharded = ranks.size > 1 and strategy == "fsdp"
         self._size = ranks.size
         self._called: Any = module
-        device = next(module.parameters()).device
         if self.is_sharded:
+            if outline is not None:
+                outline.vacate()
             _shard(module, ranks.size, device, dtype)
+            if outline is not None:
+                module._apply(lambda tensor: _with_memory(tensor, device))  # type: ignore[no-untyped-call]
+                ranks.all_gather(lambda: _fill(outline))
         elif ranks.size > 1:
             self._called = DistributedDataParallel(
                 module,
@@ -215,6 +232,25 @@ def _shard(module: TokenLogprobs, size: int, device: torch.device, dtype: torch.
         if type(part).__name__ in layers:
             fully_shard(part, mesh=mesh, mp_policy=policy)
     fully_shard(module, mesh=mesh, mp_policy=policy)
+
+
+def _with_memory(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    return torch.empty_like(tensor, device=device) if local(tensor).is_meta else tensor
+
+
+@torch.no_grad()
+def _fill(outline: Outline) -> None:
+    """Read what this process holds.
+
+    Raises:
+        PreflightError: Some of it is NaN or infinite.
+    """
+    for name, parameter in outline.parameters():
+        first, end = local_rows(parameter)
+        if end > first:
+            local(parameter).copy_(outline.rows(name, first, end))
+    held = ((name, local(parameter)) for name, parameter in outline.parameters())
+    check_finite(held, next(iter(outline.stored.values())).file.parent)
 
 
 def local(tensor: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ from codctl.seeds import derive_seed
 
 if TYPE_CHECKING:
     import torch
+
+    from codctl.models.outline import Outline
 
 _SETTINGS = ("config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json")
 _REVISION = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
@@ -208,13 +211,39 @@ def load_model(path: Path, dtype: str, device: str) -> Any:
     Raises:
         PreflightError: It is damaged: see `check_model`; or some of its weights are NaN or infinite.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
+    base = _checked_base(path)
+    model = _on_base(_loaded(base, dtype), base, path).to(pick_device(device)).eval()
+    check_finite(model.named_parameters(), path)
+    return model
 
+
+def outline_model(path: Path, dtype: str) -> Outline | None:
+    """As `load_model`, without weights: they are only described, and can be read in parts. None where they cannot.
+
+    Raises:
+        PreflightError: The folder is damaged.
+    """
+    from codctl.models.outline import outlined
+
+    base = _checked_base(path)
+    if read_settings(base / "config.json").get("quantization_config") is not None:
+        return None
+    outline = outlined(_loaded(base, dtype, device_map="meta"), base)
+    return replace(outline, model=_on_base(outline.model, base, path).eval()) if outline is not None else None
+
+
+def _checked_base(path: Path) -> Path:
     _check_weight_files(path)
     _check_weights(path)
     base = base_folder(path)
     _check_quantization(base)
+    return base
+
+
+def _loaded(base: Path, dtype: str, **more: Any) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
     with understood("the model cannot be loaded", base):
         model, info = AutoModelForCausalLM.from_pretrained(
             base.resolve(),  # adapters trained on it name this path, and may be loaded from another working directory
@@ -224,18 +253,22 @@ def load_model(path: Path, dtype: str, device: str) -> Any:
             use_safetensors=True,
             attn_implementation="sdpa",
             output_loading_info=True,
+            **more,
         )
     refuse_misfit(info, base)
-    if base != path:
-        from peft import PeftModel
-
-        with understood("the adapter cannot be loaded", path):
-            model = PeftModel.from_pretrained(model, path, use_safetensors=True)
     # Otherwise the pad token's row never learns, also where a template uses that token as its stop token.
     model.get_input_embeddings().padding_idx = None
-    model = model.to(pick_device(device)).eval()
-    check_finite(model.named_parameters(), path)
     return model
+
+
+def _on_base(model: Any, base: Path, path: Path) -> Any:
+    """The model with the adapter of a folder, where that is one."""
+    if base == path:
+        return model
+    from peft import PeftModel
+
+    with understood("the adapter cannot be loaded", path):
+        return PeftModel.from_pretrained(model, path, use_safetensors=True)
 
 
 def pick_device(device: str) -> str:
@@ -293,15 +326,28 @@ def load_trainable(folder: Path, config: Config, device: str) -> Any:
     return make_trainable(load_model(folder, loaded_dtype(config), device), config)
 
 
+def outline_trainable(folder: Path, config: Config, device: str) -> Outline | None:
+    """As `load_trainable`, without weights: see `outline_model`."""
+    outline = outline_model(folder, loaded_dtype(config))
+    if outline is None:
+        return None
+    return replace(outline, model=make_trainable(outline.model, config, device))
+
+
 def loaded_dtype(config: Config) -> str:
     """Type that a model is to have before `make_trainable`: float32 where all its weights train."""
     return config.model.dtype if config.model.lora.rank else "float32"
 
 
-def make_trainable(model: Any, config: Config) -> Any:
-    """Give a model in `loaded_dtype`, on its device, the adapters, attention and checkpointing of a recipe.
+def make_trainable(model: Any, config: Config, device: str = "") -> Any:
+    """Give a model in `loaded_dtype` the adapters, attention and checkpointing of a recipe.
 
     Adapters that it comes with are trained further.
+
+    Args:
+        model: As it is loaded.
+        config: Recipe.
+        device: Where it will be, when it is not there yet.
 
     Raises:
         PreflightError: Its attention cannot run on the device.
@@ -312,7 +358,7 @@ def make_trainable(model: Any, config: Config) -> Any:
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
-    use_attention(model, config.model.attention, config.model.dtype)
+    use_attention(model, config.model.attention, config.model.dtype, device)
     if config.train.activation_checkpointing:
         checkpoint_activations(model)
     return model
@@ -328,10 +374,11 @@ def autocast_type(dtype: str) -> torch.dtype | None:
     return torch.bfloat16 if dtype == "bfloat16" else None
 
 
-def use_attention(model: Any, wanted: str, dtype: str = "bfloat16") -> None:
-    """Switch a loaded model to the attention that `model.attention` asks for, on its device and for this arithmetic."""
+def use_attention(model: Any, wanted: str, dtype: str = "bfloat16", device: str = "") -> None:
+    """Switch a model to the attention that `model.attention` asks for, on its device and for this arithmetic."""
     base = _base(model)
-    name = attention.attention_of(wanted, next(model.parameters()).device.type, dtype)
+    kind = device.partition(":")[0] or next(model.parameters()).device.type
+    name = attention.attention_of(wanted, kind, dtype)
     if name == base.config._attn_implementation:
         return
     attention.register()
