@@ -16,6 +16,12 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("codctl train my.yaml --detach", "In the background; codctl logs -f my follows it."),
         ("codctl train qwen3-8b --slurm", "Submit to SLURM; --on NAME is any launcher."),
     ],
+    "plan": [
+        ("codctl plan qwen3-8b", "Memory, tokens, and each second of a step; nothing is run."),
+        ("codctl plan qwen3-8b --best", "The fastest three layouts, with reasons and what to type."),
+        ("codctl plan qwen3-8b --best cluster.nodes=3", "The same on three nodes."),
+        ("codctl plan qwen3-8b --show-rates", "Assumed speeds and their sources; --rates FILE replaces some."),
+    ],
     "sweep": [
         ("codctl sweep tiny seed=0..2", "Three seeds of one recipe."),
         ("codctl sweep tiny train.lr=4e-4,8e-4 seed=0..2", "A grid: two learning rates by three seeds."),

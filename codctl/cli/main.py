@@ -23,6 +23,7 @@ from codctl.cli import (
     env,
     evals,
     model,
+    plan,
     recipe,
     report,
     runs,
@@ -61,7 +62,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
-    "Train": {"train": train.train, "sweep": sweep.sweep},
+    "Train": {"plan": plan.plan, "train": train.train, "sweep": sweep.sweep},
     "Follow and control": {
         "status": status.status,
         "logs": runs.logs,

@@ -40,12 +40,13 @@ def check_memory(config: Config) -> None:
 
 def refuse_if_too_large(config: Config, plan: Plan, main_memory: int = 0) -> None:
     """As `check_plan`, for a plan that is made already; `main_memory` as it was made with."""
-    if problem := _problem(plan):
-        message, where = problem
+    if found := problem(plan):
+        message, where = found
         raise PreflightError(message, where=where, hint=_hint(config, plan, main_memory))
 
 
-def _problem(plan: Plan) -> tuple[str, str] | None:
+def problem(plan: Plan) -> tuple[str, str] | None:
+    """Why a plan cannot fit, and the key that it is about; None when it does."""
     room = plan.layout.room
     if plan.full_devices:
         device = max(plan.full_devices, key=lambda device: device.need - device.memory)
@@ -69,7 +70,7 @@ def _hint(config: Config, plan: Plan, main_memory: int) -> str:
     """The single changes after which the plan fits, the gentlest first; else as many together as it takes."""
     alone: dict[str, str] = {}
     for key, value in _candidates(config):
-        if key not in alone and not _missing(changed := _with(config, key, value), main_memory):
+        if key not in alone and not _missing(changed := with_value(config, key, value), main_memory):
             alone[key] = f"{key}={_typed(value)}{_need(changed, main_memory, plan)}"
         if len(alone) == _SHOWN:
             break
@@ -78,7 +79,7 @@ def _hint(config: Config, plan: Plan, main_memory: int) -> str:
     together: dict[str, str] = {}
     now, missing = config, _over(plan)
     while missing:  # the change that helps most, again and again
-        changes = [(key, value, _with(now, key, value)) for key, value in _candidates(now)]
+        changes = [(key, value, with_value(now, key, value)) for key, value in _candidates(now)]
         tried = [(_missing(changed, main_memory), number) for number, (_, _, changed) in enumerate(changes)]
         least, number = min(tried, default=(missing, 0))
         if least >= missing:
@@ -137,8 +138,8 @@ def _candidates(config: Config) -> Iterator[tuple[str, Any]]:
         yield "model.lora.rank", 32
 
 
-def _with(section: S, key: str, value: Any) -> S:
+def with_value(section: S, key: str, value: Any) -> S:
     """The same with the value of one dotted key changed; the plan needs no validation of it."""
     name, _, inner = key.partition(".")
-    changed = _with(getattr(section, name), inner, value) if inner else value
+    changed = with_value(getattr(section, name), inner, value) if inner else value
     return section.model_copy(update={name: changed})

@@ -15,7 +15,7 @@ from codctl.plan.engines import context_of
 from codctl.plan.hardware import find_gpu
 from codctl.plan.lengths import Lengths
 from codctl.plan.memory import micro_batch
-from codctl.plan.rates import rates_for
+from codctl.plan.rates import Rates, rates_for
 from codctl.plan.sizes import Model
 from codctl.plan.speed import Speed
 
@@ -114,16 +114,41 @@ def make_plan(config: Config, main_memory: int = 0, own_rates: Mapping[str, Any]
         UsageError: A figure that there is not.
         PreflightError: The model's shape is not known here, or more is to be placed than there is.
     """
-    model = sizes.find_model(config)
+    return plan_of(config, known_of(config, own_rates), main_memory)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What does not depend on how a recipe is laid out.
+
+    Attributes:
+        model: What learns.
+        lengths: Tokens of a step.
+        rates: Assumed and measured speeds.
+    """
+
+    model: Model
+    lengths: Lengths
+    rates: Rates
+
+
+def known_of(config: Config, own_rates: Mapping[str, Any] | None = None) -> Known:
+    """See `make_plan`."""
     gpu = find_gpu(config.cluster) if uses_gpus(config) else None
-    figures = rates_for(gpu.kind if gpu else None, own_rates)
-    tokens = lengths.measure(config, context_of(config, model), figures["reply_spread"])
+    rates = rates_for(gpu.kind if gpu else None, own_rates)
+    model = sizes.find_model(config)
+    return Known(model, lengths.measure(config, context_of(config, model), rates["reply_spread"]), rates)
+
+
+def plan_of(config: Config, known: Known, main_memory: int = 0) -> Plan:
+    """As `make_plan`, with what is known already."""
+    model, tokens = known.model, known.lengths
     layout = lay_out(config, model, tokens, main_memory)
     return Plan(
         model,
         layout,
         tokens,
-        speed.estimate(config, model, tokens, layout, figures),
+        speed.estimate(config, model, tokens, layout, known.rates),
         config.train.steps if config.train.enabled else 0,
         _checkpoints(config) + 1,
         _host(config, model, layout),

@@ -68,7 +68,7 @@ def estimate(config: Config, model: Model, lengths: Lengths, layout: Layout, rat
     )  # fmt: skip
     is_shared = shares_devices(config, layout)
     if engine.overlap and not is_shared:
-        found = schedule.side_by_side(times, lead_of(config))
+        found = schedule.side_by_side(times, engine.lead)
     else:
         found = schedule.in_turns(times, is_shared=is_shared)
     evaluated = _evaluated(config)
@@ -86,11 +86,6 @@ def estimate(config: Config, model: Model, lengths: Lengths, layout: Layout, rat
         evaluation=evaluation,
         evaluated=evaluated,
     )
-
-
-def lead_of(config: Config) -> int:
-    """Groups of steps that the engines' weights are older than they have to be."""
-    return int(getattr(config.engine, "lead", 0))
 
 
 def shares_devices(config: Config, layout: Layout) -> bool:

@@ -61,6 +61,7 @@ class Wave:
         complete: Until those of each of its rollout steps are.
         decoding: Decoding steps of an engine.
         step: A decoding step in the mean.
+        alone: One of a single sequence.
         sequences: At once in an engine, at most.
         prompts: Of the seconds: prompts.
         tail: Of the seconds: what it takes longer than with trajectories that are all as long as the mean.
@@ -71,6 +72,7 @@ class Wave:
     complete: tuple[float, ...]
     decoding: float
     step: float
+    alone: float
     sequences: float
     prompts: float
     tail: float
@@ -108,6 +110,7 @@ def play(pace: Pace, work: Work, steps: int, engines: int) -> Wave:
         (*(min(seconds, until(work.trajectories * (i + 1))) for i in range(steps - 1)), seconds),
         decoding,
         (seconds - prompts) / decoding,
+        pace.step,
         seats,
         prompts,
         (decoding - even) * pace.step,
