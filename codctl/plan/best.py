@@ -154,7 +154,8 @@ def _hows(config: Config) -> Iterator[dict[str, Any]]:
     threads = config.runtime.threads
     cores = [threads] if uses_gpus(config) else sorted({threads, max(threads, usable_cores())})
     again = [True, False] if config.train.activation_checkpointing else [False]
-    batches = sorted({config.runtime.max_batch, *_BATCHES})
+    given = config.runtime.max_batch
+    batches = sorted({given, *(batch for batch in _BATCHES if batch > given or provider_of(config).in_process)})
     for values in product(batches, cores, again):
         yield dict(zip(_HOW, values, strict=True))
 

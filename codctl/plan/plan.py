@@ -144,16 +144,17 @@ def plan_of(config: Config, known: Known, main_memory: int = 0) -> Plan:
     """As `make_plan`, with what is known already."""
     model, tokens = known.model, known.lengths
     layout = lay_out(config, model, tokens, main_memory)
+    time = speed.estimate(config, model, tokens, layout, known.rates)
     return Plan(
         model,
         layout,
         tokens,
-        speed.estimate(config, model, tokens, layout, known.rates),
+        time,
         config.train.steps if config.train.enabled else 0,
         _checkpoints(config) + 1,
         _host(config, model, layout),
         config.engine.lags,
-        tuple(_notes(config, model, layout, tokens)),
+        (*_notes(config, layout, tokens), *_slow_disk(config, model, time, known.rates)),
         warm_start.tokens(config, tokens),
         warm_start.steps(config) if config.warm_start.enabled else 0,
     )
@@ -178,7 +179,7 @@ def _host(config: Config, model: Model, layout: Layout) -> int:
     return copied + handed + asleep * model.number * model.shape.parameters
 
 
-def _notes(config: Config, model: Model, layout: Layout, tokens: Lengths) -> list[str]:
+def _notes(config: Config, layout: Layout, tokens: Lengths) -> list[str]:
     found = []
     budget = micro_batch(config, tokens)
     if tokens.longest_row > budget:
@@ -193,6 +194,17 @@ def _notes(config: Config, model: Model, layout: Layout, tokens: Lengths) -> lis
     if warning := lr_warning(config):
         found.append(warning)
     return found
+
+
+def _slow_disk(config: Config, model: Model, time: Speed, rates: Rates) -> list[str]:
+    every = config.train.checkpoint_every
+    written = model.checkpoint_bytes / rates["disk"]
+    if written <= every * time.step:
+        return []
+    return [
+        f"a checkpoint takes {written:,.0f} s to write, longer than the {every * time.step:,.0f} s until the next one: "
+        "train.checkpoint_every"
+    ]
 
 
 def _is_apart(plan: Plan) -> bool:

@@ -61,7 +61,7 @@ def estimate(config: Config, model: Model, lengths: Lengths, layout: Layout, rat
     learn = _learn(config, model, lengths, layout, rates)
     publish, load = _hand_over(config, model, layout, rates)
     validate = _validate(config, lengths, pace, layout, load.seconds * engine.sync_every)
-    save = _save(config, model, rates)
+    save = _save(config, model, layout, rates)
     times = schedule.Durations(
         played.seconds, played.tail, played.complete, learn.seconds, publish.seconds * engine.sync_every,
         load.seconds * engine.sync_every, validate.seconds, save.seconds,
@@ -220,10 +220,16 @@ def _hand_over(config: Config, model: Model, layout: Layout, rates: Rates) -> tu
     return Term("publish", given / every, words + often), Term("load", taken / every, then + often)
 
 
-def _save(config: Config, model: Model, rates: Rates) -> Term:
-    every, size = config.train.checkpoint_every, model.checkpoint_bytes
-    words = f"{size:,} B ÷ {rates['disk'] / 1e9:g} GB/s, every {every} steps"
-    return Term("checkpoint", size / rates["disk"] / every, words)
+def _save(config: Config, model: Model, layout: Layout, rates: Rates) -> Term:
+    """What a checkpoint keeps the learner from: of one that is written beside the training, the copy in main memory."""
+    every, size, disk = config.train.checkpoint_every, model.checkpoint_bytes, rates["disk"]
+    often = f", every {every} steps" if every > 1 else ""
+    if not config.train.checkpoint_beside:
+        return Term("checkpoint", size / disk / every, f"{size:,} B ÷ {disk / 1e9:g} GB/s{often}")
+    split = layout.split
+    copied = size / split.shards / (rates["to_host"] if layout.gpu else rates["cpu_bandwidth"])
+    words = f"copied into main memory: {size:,} B{split.shown}{often}; written beside in {size / disk:,.0f} s"
+    return Term("checkpoint", copied / every, words)
 
 
 def _peak(config: Config, gpu: Gpu | None) -> float:

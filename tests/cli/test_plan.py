@@ -102,3 +102,38 @@ def test_what_this_machine_cannot_hold_is_refused_unless_it_runs_elsewhere(
     assert outcome.code == 3
     assert "of 1.5 GiB  DOES NOT FIT" in outcome.out
     assert cli("train", "smollm2-135m", "--dry-run", "--slurm").code == 0
+
+
+def test_a_plan_without_a_run(cli, home, micro: str) -> None:
+    outcome = cli("plan", micro, "train.steps=3")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "each second" in outcome.out
+    assert cli("plan", micro, "train.steps=3", "--json").json["result"]["steps"] == 3
+    assert [path.name for path in home.iterdir()] == [micro]
+    assert cli("plan", "qwen3-8b", "train.activation_checkpointing=false").code == 3
+
+
+def test_the_best_layouts_are_named_with_what_to_type(cli) -> None:
+    outcome = cli("plan", "qwen3-8b", "--best", "engine.tensor_parallel=1", "engine.lead=0")
+    assert outcome.code == 0
+    assert "\n1. engine." in outcome.out
+    result = cli("plan", "qwen3-8b", "--best", "engine.tensor_parallel=1", "engine.lead=0", "--json").json["result"]
+    assert result["best"][0]["step"] < result["now"]["step"]
+    assert result["best"][0]["overrides"]
+
+
+def test_figures_of_ones_own_come_from_a_file(cli, home) -> None:
+    (home / "rates.yaml").write_text("decode_share: 0.8\nstep_s: 1e-3\n")
+    usual, own = (
+        cli("plan", "qwen3-8b", "--json", *words).json["result"]["step"]["step"]
+        for words in ([], ["--rates", "rates.yaml"])
+    )
+    assert own < usual
+    shown = cli("plan", "qwen3-8b", "--show-rates", "--rates", "rates.yaml")
+    [line] = [line for line in shown.out.splitlines() if line.startswith("decode_share")]
+    assert line.split()[1] == "0.8"
+    assert line.endswith("yours")
+    (home / "rates.yaml").write_text("speed: 3\n")
+    refused = cli("plan", "qwen3-8b", "--rates", "rates.yaml")
+    assert refused.code == 2
+    assert "no rate is called 'speed'" in refused.err

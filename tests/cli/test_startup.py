@@ -15,8 +15,8 @@ HEAVY = {
 ROUNDS = 4
 
 COMMANDS = [
-    "train", "sweep", "status", "logs", "cancel", "resume", "eval", "report", "view", "credit", "sync", "doctor",
-    "docs",
+    "plan", "train", "sweep", "status", "logs", "cancel", "resume", "eval", "report", "view", "credit", "sync",
+    "doctor", "docs",
 ]  # fmt: skip
 GROUPS = {
     "env": ["list", "play", "generate", "demonstrate", "validate", "prompts", "ceilings"],

@@ -31,6 +31,7 @@ evals rm GONE --yes
 eval --list
 eval --run small preset=tiny length=2 packs=2 arms=[own]
 train small.yaml --name planned --dry-run SHORT
+plan small.yaml SHORT
 train small.yaml --name small SHORT
 sweep small.yaml seed=0..1 --dry-run
 recipe list
@@ -52,7 +53,7 @@ doctor""".splitlines()
 OF_A_MODEL = {"eval", "evals list", "runs list", "status"}
 # Of these, only the names of what they show: the rest is the machine's, or a page that anybody may edit.
 PLAN = "train small.yaml --name planned --dry-run SHORT"
-BY_NAMES = {PLAN, "doctor", "docs", "docs scaling", "recipe list", "recipe show tiny"}
+BY_NAMES = {PLAN, "plan small.yaml SHORT", "doctor", "docs", "docs scaling", "recipe list", "recipe show tiny"}
 WITHOUT_GOLDEN = {"model from-gguf"}  # needs the gguf extra
 
 # Words, and what they are refused for. `small` is a finished run, `bad.yaml` a recipe with faults.
