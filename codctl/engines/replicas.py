@@ -54,13 +54,15 @@ class Replicas(OpenEngine):
     async def generate(
         self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, tag: RequestTag
     ) -> Generation:
+        lost: list[OpenEngine] = []
         for left in reversed(range(_ASKS)):
-            member = await self._routes.find(tag.pack)
+            member = await self._routes.find(tag.pack, lost)
             try:
                 return await member.generate(prompt_ids, sampling, seed=seed, tag=tag)
             except LostError:
                 if not left:
                     raise
+                lost.append(member)
                 tag.wait()
         raise AssertionError
 
@@ -119,8 +121,8 @@ class Routes:
         if not self._live:
             self._of_pack.clear()
 
-    async def find(self, pack: str) -> OpenEngine:
-        """The replica for the next request of the running task."""
+    async def find(self, pack: str, lost: Sequence[OpenEngine]) -> OpenEngine:
+        """The replica for the next request of the running task; not one that has lost it, if another is ready."""
         if len(self._replicas) == 1:
             return self._replicas[0]
         task = asyncio.current_task()
@@ -128,13 +130,14 @@ class Routes:
         if task not in self._of_task:
             await asyncio.sleep(0)  # until all trajectories that begin now have opened their sessions
         number = self._of_task.get(task)
-        if number is None or not self._replicas[number].is_ready:
-            number = self._choose(pack)
+        if number is None or not self._replicas[number].is_ready or self._replicas[number] in lost:
+            number = self._choose(pack, lost)
             self._of_task[task] = number
         return self._replicas[number]
 
-    def _choose(self, pack: str) -> int:
+    def _choose(self, pack: str, lost: Sequence[OpenEngine]) -> int:
         ready = [i for i, replica in enumerate(self._replicas) if replica.is_ready] or list(range(len(self._replicas)))
+        ready = [i for i in ready if self._replicas[i] not in lost] or ready
         load = Counter(self._of_task.values())
         share = -(-self._live // len(ready))
         homes = self._of_pack.setdefault(pack, [])

@@ -62,13 +62,14 @@ def _remove(found: Iterator[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+def write_bytes(path: Path, data: bytes, *, durable: bool = True, mode: int = 0o666) -> None:
     """Replace `path` by `data`, whole or not at all.
 
     Args:
         path: The file.
         data: Its new content.
         durable: Survive a power cut, not only a kill.
+        mode: Of the new file, less the umask.
 
     Raises:
         StageError: Disk full, no permission and the like. No temp file stays behind and the old content is untouched.
@@ -76,7 +77,7 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     temp = temp_sibling(path)
     with storage_errors(path):
         try:
-            descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             try:
                 _write_all(descriptor, data)
                 if durable:
@@ -92,15 +93,15 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
             fsync_folder(path.parent)
 
 
-def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+def write_text(path: Path, text: str, *, durable: bool = True, mode: int = 0o666) -> None:
     # A lone surrogate (possible in model output) becomes "?" rather than ending a run.
-    write_bytes(path, text.encode("utf-8", "replace"), durable=durable)
+    write_bytes(path, text.encode("utf-8", "replace"), durable=durable, mode=mode)
 
 
-def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
+def write_json(path: Path, value: Any, *, durable: bool = True, mode: int = 0o666) -> None:
     """Write indented, strict JSON; NaN and infinities become null."""
     text = json.dumps(without_nan(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_text(path, text, durable=durable)
+    write_text(path, text, durable=durable, mode=mode)
 
 
 def without_nan(value: Any) -> Any:

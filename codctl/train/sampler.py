@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
-import os
 import shutil
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,9 +15,9 @@ from codctl.cod.engine import Generation, RequestTag, Sampling, Weights
 from codctl.cod.mixture import Mixture
 from codctl.cod.prompts import solve_messages
 from codctl.config.schema import Config, EngineConfig
+from codctl.engines import weights_folder
 from codctl.envs.base import Pack
-from codctl.errors import PreflightError, StageError
-from codctl.files import lock
+from codctl.errors import StageError
 from codctl.learner.batching import Sample
 from codctl.seeds import derive_seed
 from codctl.train.training_engine import TrainingEngine
@@ -29,8 +25,6 @@ from codctl.train.training_engine import TrainingEngine
 if TYPE_CHECKING:
     from codctl.learner.group import LearnerGroup
 
-_MEMORY = Path("/dev/shm")  # noqa: S108  a folder of one's own below it, closed to others
-_OWNER = "owner"  # file beside the weights: host and run
 _PROBES, _PROBE_TOKENS = 4, 16
 # Largest mean difference of log-probs that rounding explains, on any machine: it follows from the type. A log-prob is a
 # difference of logits; one of size 32 has a rounding step of 0.125 in bfloat16 and of 4e-6 in float32, and what kernels
@@ -67,9 +61,9 @@ class Sampler:
     ) -> None:
         self.engine, self.apart, self._shares_gpus = opened.engine, opened.apart, opened.shares_gpus
         self._config, self._group, self._chat = config, group, chat
-        self._run, self._root = run.resolve(), weights_folder(config.engine, run)
+        self._run, self._root = run.resolve(), weights_folder.place_of(config.engine, run)
         if self.apart:
-            remove_abandoned(_MEMORY)
+            weights_folder.remove_abandoned()
         self._version = 0
         self._is_asleep = False
 
@@ -140,12 +134,10 @@ class Sampler:
         self._group.publish(self.folder(version))
 
     def _make_root(self) -> None:
-        _make_private(self._root)
-        owner = f"{socket.gethostname()}\n{self._run}"
-        (self._root / _OWNER).write_text(owner, encoding="utf-8", errors="surrogateescape")
+        weights_folder.make(self._root, self._run)
 
     def _forget_all_but(self, versions: set[int]) -> None:
-        kept = {self._root / _OWNER, *(self.folder(version) for version in versions)}
+        kept = {self._root / weights_folder.OWNER, *(self.folder(version) for version in versions)}
         for path in self._root.iterdir() if self._root.is_dir() else ():
             if path not in kept:
                 shutil.rmtree(path, ignore_errors=True)
@@ -182,38 +174,6 @@ class Sampler:
         sampling = Sampling(_PROBE_TOKENS, self._config.sampling.temperature, self._chat.stop_ids)
         seed = derive_seed("probe", self._version, tag.pack)
         return await self.engine.generate(ids, sampling, seed=seed, tag=tag)
-
-
-def weights_folder(engine: EngineConfig, run: Path) -> Path:
-    """Where a run hands weights over: in memory, where there is such a folder. The same for each attempt at the run."""
-    chosen = Path(engine.weights_dir).expanduser() if engine.weights_dir else _MEMORY
-    root = chosen if engine.weights_dir or os.access(chosen, os.W_OK) else run
-    digest = hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:16]
-    return root / f"codctl-{os.getuid()}-{digest}"
-
-
-def remove_abandoned(memory: Path) -> None:
-    """Delete the weights that runs of this user have left in memory: killed, and not continued since."""
-    for root in memory.glob(f"codctl-{os.getuid()}-*"):
-        with contextlib.suppress(OSError):  # another user's, or of no run that is known
-            host, _, run = (root / _OWNER).read_text(encoding="utf-8", errors="surrogateescape").partition("\n")
-            # Containers may share this memory, and not the disk that the run is on.
-            is_here = host == socket.gethostname() and root.stat().st_uid == os.getuid()
-            if is_here and not lock.is_locked(Path(run) / "lock"):
-                shutil.rmtree(root, ignore_errors=True)
-
-
-def _make_private(folder: Path) -> None:
-    """Make a folder that no other user may read or write.
-
-    Raises:
-        PreflightError: There is one that belongs to somebody else.
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise PreflightError(
-            "the folder for weights belongs to another user", where=str(folder), hint="engine.weights_dir=FOLDER"
-        )
 
 
 def _row(ids: Sequence[int], reply: Generation) -> Sample:

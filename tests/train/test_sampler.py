@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codctl.config.schema import EngineConfig
+from codctl.engines.weights_folder import remove_abandoned
+from codctl.files import lock
 from codctl.files.lock import RunLock
-from codctl.train.sampler import remove_abandoned, version_for
+from codctl.train.sampler import version_for
 from tests.train.resuming import assert_same, codctl, finish, outcome
 
 LATE = ("engine.sync_every=3", "train.steps=6")
@@ -90,12 +92,8 @@ def test_rows_that_are_too_old_are_refused_before_anything_starts(tmp_path: Path
 
 
 def test_weights_of_runs_that_were_killed_are_removed_from_memory(tmp_path: Path) -> None:
-    hosts = {
-        "killed": socket.gethostname(),
-        "running": socket.gethostname(),
-        "deleted": socket.gethostname(),
-        "other": "x",
-    }
+    names = ("killed", "running", "deleted", "served")
+    hosts = {**dict.fromkeys(names, socket.gethostname()), "other": "x"}
     for name in (*hosts, "unknown"):
         root = tmp_path / f"codctl-{os.getuid()}-{name}"
         root.mkdir()
@@ -104,6 +102,8 @@ def test_weights_of_runs_that_were_killed_are_removed_from_memory(tmp_path: Path
     for name in ("killed", "running"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "lock").touch()
+    lock.share(tmp_path / f"codctl-{os.getuid()}-served" / "owner")  # by a process of the run on another of its nodes
     with RunLock(tmp_path / "running" / "lock"):
         remove_abandoned(tmp_path)
-    assert sorted(path.name.split("-")[-1] for path in tmp_path.glob("codctl-*")) == ["other", "running", "unknown"]
+    left = sorted(path.name.split("-")[-1] for path in tmp_path.glob("codctl-*"))
+    assert left == ["other", "running", "served", "unknown"]

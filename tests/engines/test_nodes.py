@@ -1,0 +1,276 @@
+"""Engines of another node, over a real connection: a server and its client in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from codctl.cod.engine import EngineError, Generation, LostError, PromptTooLongError, RequestTag, Sampling, Weights
+from codctl.config.schema import Config
+from codctl.engines.nodes import wire
+from codctl.engines.nodes.client import Address, Node, NodeEngine, open_on_nodes
+from codctl.engines.nodes.server import NodeServer
+from codctl.engines.provider import EngineProvider, OpenEngine, Opening
+from codctl.engines.replicas import Replicas
+from codctl.errors import BackendError
+
+KIND = f"{__name__}:Toys"
+TOKEN = "a word that only the run knows"
+LINES = 4 << 16  # tokens of a long reply: more bytes than a connection buffers
+
+
+class Toy(OpenEngine):
+    """Says how long the prompt was, and fails as it is told to."""
+
+    opened: ClassVar[list[Toy]] = []
+
+    def __init__(self, opening: Opening) -> None:
+        super().__init__()
+        self.opening, self.weights, self.cancelled = opening, Weights(0), 0
+        self.orders: list[str] = []
+        self.fails: Exception | None = None
+        self.hangs = False
+        Toy.opened.append(self)
+
+    async def start(self) -> None:
+        self.orders.append("start")
+
+    async def generate(
+        self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, tag: RequestTag
+    ) -> Generation:
+        tag.begin()
+        if self.fails:
+            raise self.fails
+        if self.hangs:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
+        await asyncio.sleep(0.01)
+        self.stats.new_tokens += sampling.max_new_tokens
+        return Generation(
+            [len(prompt_ids)] * sampling.max_new_tokens,
+            [-seed / 3] * sampling.max_new_tokens,
+            "stop",
+            self.weights.version,
+        )
+
+    async def update_weights(self, weights: Weights) -> None:
+        self.weights = weights
+
+    async def sleep(self) -> None:
+        self.orders.append("sleep")
+
+    async def aclose(self) -> None:
+        self.orders.append("close")
+
+
+class Toys(EngineProvider):
+    title = "toys"
+
+    def takes_gpus(self, config: Config) -> bool:
+        return True
+
+    def open(self, opening: Opening) -> OpenEngine:
+        return Replicas([Toy(opening) for _ in opening.gpus or ((),)])
+
+
+CONFIG = Config.model_validate({"engine": {"kind": KIND}})
+
+
+@contextlib.asynccontextmanager
+async def node(folder: Path, name: str = "n2") -> AsyncIterator[tuple[Address, web.AppRunner]]:
+    """A node's server, and how it is reached."""
+    server = NodeServer(CONFIG, folder / f"weights-{name}", folder, TOKEN)
+    runner = web.AppRunner(server.app(), handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield Address(name, f"http://127.0.0.1:{runner.addresses[0][1]}", TOKEN), runner
+    finally:
+        await runner.cleanup()
+
+
+def opening(folder: Path, gpus: int = 2) -> Opening:
+    return Opening(CONFIG, folder, folder, tuple((i,) for i in range(gpus)), folder / "engine.log")
+
+
+def with_nodes(folder: Path, scenario: Callable[..., Awaitable[None]], *names: str, gpus: int = 2) -> None:
+    """Play a scenario with the engines of this node and of others; it gets the toys in the order of the members."""
+
+    async def main() -> None:
+        Toy.opened.clear()
+        async with contextlib.AsyncExitStack() as stack:
+            nodes = [await stack.enter_async_context(node(folder, name)) for name in names or ("n2",)]
+            engine = open_on_nodes(opening(folder, gpus), [address for address, _ in nodes])
+            await engine.start()
+            try:
+                await scenario(engine, *[runner for _, runner in nodes])
+            finally:
+                await engine.aclose()
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+async def ask(engine: Any, pack: str = "p", tokens: int = 2, seed: int = 7, **calls: Any) -> Generation:
+    return await engine.generate(
+        [1, 2, 3], Sampling(tokens, stop_ids=(5,)), seed=seed, tag=RequestTag(pack, 0, 0, 0, "solve", **calls)
+    )
+
+
+def test_trajectories_are_shared_out_over_all_engines_of_all_nodes(tmp_path: Path) -> None:
+    async def trajectory(engine: OpenEngine, pack: str) -> None:
+        engine.open_session()
+        for _ in range(3):
+            assert (await ask(engine, pack)).token_ids == [3, 3]
+        engine.close_session()
+
+    async def scenario(engine: Replicas, *_: Any) -> None:
+        await asyncio.gather(*(trajectory(engine, f"{number}") for number in range(6)))
+        assert [toy.stats.new_tokens for toy in Toy.opened[2:]] == [6] * 4  # two nodes with two engines each
+        assert engine.stats.new_tokens == 36
+        assert [toy.opening.log.name for toy in Toy.opened] == ["engine.log"] * 2 + ["engine-n2.log"] * 2 + [
+            "engine-n3.log"
+        ] * 2
+
+    with_nodes(tmp_path, scenario, "n2", "n3")
+
+
+def test_a_reply_arrives_as_it_was_made_however_long_it_is(tmp_path: Path) -> None:
+    async def scenario(engine: Replicas, _: Any) -> None:
+        begun: list[str] = []
+        reply = await ask(engine.members[-1], tokens=LINES, seed=10, begin=lambda: begun.append("begun"))
+        assert reply == Generation([3] * LINES, [-10 / 3] * LINES, "stop", 0)
+        assert begun == ["begun"]
+
+    with_nodes(tmp_path, scenario, gpus=1)
+
+
+def test_weights_reach_the_memory_of_the_node(tmp_path: Path) -> None:
+    folders = [tmp_path / "published" / f"v00000{i}" for i in range(3)]
+    for number, folder in enumerate(folders):
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(bytes([number]) * (wire.BYTES + 5))
+        (folder / "config.json").write_text("{}")
+
+    async def scenario(engine: Replicas, _: Any) -> None:
+        far = Toy.opened[-1]
+        for version, folder in enumerate(folders):
+            await engine.update_weights(Weights(version, folder))
+            there = far.weights.folder
+            assert there is not None
+            assert there.parent == tmp_path / "weights-n2"
+            assert sorted(path.name for path in there.iterdir()) == ["config.json", "model.safetensors"]
+            assert (there / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+            assert (await ask(engine.members[-1])).weight_version == version
+        kept = {path.name.partition("-")[0] for path in (tmp_path / "weights-n2").iterdir()}
+        assert kept == {"owner", "v000001", "v000002"}
+        assert (tmp_path / "weights-n2").stat().st_mode & 0o777 == 0o700
+
+    with_nodes(tmp_path, scenario)
+    assert not (tmp_path / "weights-n2").exists()
+
+
+def test_weights_that_change_on_their_way_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "v1" / "model.safetensors").write_bytes(b"weights")
+
+    async def broken(pieces: Path, digest: Any) -> AsyncIterator[bytes]:
+        digest.update(b"weights")
+        yield b"heights"
+
+    monkeypatch.setattr("codctl.engines.nodes.client._pieces", broken)
+
+    async def scenario(engine: Replicas, _: Any) -> None:
+        with pytest.raises(BackendError, match="weights were changed on their way to n2"):
+            await engine.update_weights(Weights(1, tmp_path / "v1"))
+
+    with_nodes(tmp_path, scenario, gpus=1)
+
+
+def test_errors_keep_their_kind_and_name_the_node(tmp_path: Path) -> None:
+    async def scenario(engine: Replicas, _: Any) -> None:
+        here, far = engine.members[-1], Toy.opened[-1]
+        for error in (PromptTooLongError("too long"), EngineError("no"), LostError("gone"), BackendError("given up")):
+            far.fails = error
+            with pytest.raises(type(error)) as caught:
+                await ask(here)
+            assert type(caught.value) is type(error)
+            assert str(caught.value) == f"n2: {error}"
+
+    with_nodes(tmp_path, scenario)
+
+
+def test_what_an_engine_of_a_node_loses_another_node_is_asked(tmp_path: Path) -> None:
+    async def scenario(engine: Replicas, *_: Any) -> None:
+        waits: list[str] = []
+        for toy in Toy.opened[:2]:
+            toy.fails = LostError("gone")
+        reply = await ask(engine, seed=5, wait=lambda: waits.append("waits"))
+        assert reply.logprobs == [-5 / 3] * 2
+        assert len(waits) == 2
+
+    with_nodes(tmp_path, scenario, "n2", "n3", gpus=1)
+
+
+def test_a_request_that_is_given_up_ends_on_the_node(tmp_path: Path) -> None:
+    async def scenario(engine: Replicas, _: Any) -> None:
+        far = Toy.opened[-1]
+        far.hangs = True
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await ask(engine.members[-1])
+        while not far.cancelled:
+            await asyncio.sleep(0.01)
+
+    with_nodes(tmp_path, scenario)
+
+
+def test_a_lost_node_ends_what_waits_for_it_with_the_reason(tmp_path: Path) -> None:
+    async def scenario(engine: Replicas, runner: web.AppRunner) -> None:
+        Toy.opened[-1].hangs = True
+        waiting = asyncio.create_task(ask(engine.members[-1]))
+        await asyncio.sleep(0.2)
+        await runner.cleanup()
+        with pytest.raises(BackendError, match="the engines on n2 are lost"):
+            await waiting
+        with pytest.raises(BackendError, match="the engines on n2 are lost"):
+            await engine.update_weights(Weights(1))
+
+    with_nodes(tmp_path, scenario, gpus=1)
+
+
+def test_orders_reach_every_engine_and_the_end_all_of_them(tmp_path: Path) -> None:
+    async def scenario(engine: Replicas, _: Any) -> None:
+        await engine.sleep()
+
+    with_nodes(tmp_path, scenario)
+    assert [toy.orders for toy in Toy.opened] == [["start", "sleep", "close"]] * 4
+
+
+def test_without_the_token_nothing_is_answered_and_with_it_no_path_leads_out(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with node(tmp_path) as (address, _):
+            wrong = Node(Address("n2", address.url, "guess"), opening(tmp_path))
+            with pytest.raises(BackendError, match="the token is not accepted"):
+                await NodeEngine(wrong, 0).start()
+            await wrong.disconnect()
+            async with aiohttp.ClientSession(address.url) as http:
+                for path in ("/state", "/nothing"):
+                    async with http.get(path) as response:
+                        assert (response.status, await response.read()) == (401, b"")
+                headers = {"Authorization": f"Bearer {TOKEN}"}
+                for name in ("..", "%2e%2e%2fout", ".hidden"):
+                    async with http.put(f"/weights/v1/{name}", data=b"x", headers=headers) as response:
+                        assert response.status >= 400
+            assert [path.name for path in tmp_path.iterdir()] == []
+
+    asyncio.run(asyncio.wait_for(main(), 60))
