@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from codctl.config.schema import Config
-from codctl.errors import BackendError, PreflightError
-from codctl.files import atomic, reader
-from codctl.jobs import clients, worker
+from codctl.errors import PreflightError
+from codctl.jobs import worker
+from codctl.jobs.nodes import address, announce
 from codctl.plan.placement import Placement, place
 from codctl.processes import Child, last_lines, python_environment, tail
 from codctl.runs import attempt
@@ -60,14 +58,14 @@ def started(run: RunDirectory, where: Placement, port: int) -> Iterator[Local]:
     """
     folder = attempt.folder(run.path, attempt.count(run.path))
     processes = len(where.learners)
-    nodes = [_THIS_NODE] * where.nodes  # their names do not matter to processes of this one
+    names = [_THIS_NODE] * where.nodes  # they do not matter to processes of this one
     here = python_environment()
     with contextlib.ExitStack() as stack:
         if where.nodes > 1:
             announce(run.path, port)
         found = []
         for rank in range(1, processes):
-            own = torchrun_environment(nodes=nodes, node=0, processes=processes, local_rank=rank, port=port)
+            own = torchrun_environment(nodes=names, node=0, processes=processes, local_rank=rank, port=port)
             log = folder / f"learner-{rank}.log"
             child = Child.start(command(run.path), env=here | own, log=log, grace_s=worker.LEARNER_GRACE_S)
             stack.callback(_end, child)
@@ -97,47 +95,6 @@ class Local:
                 words = _last_words(process.log)
                 return f"rank {process.rank} with exit code {code}{words} (its log: {process.log})"
         return ""
-
-
-def announce(run: Path, port: int) -> None:
-    """Publish the rendezvous port of the learner's processes to the other nodes of this start of the job."""
-    _write(run, "rendezvous", {"port": port})
-
-
-def announced(run: Path) -> int | None:
-    """The rendezvous port, once there is one."""
-    found = _read(run, "rendezvous")
-    return int(found["port"]) if found else None
-
-
-@contextlib.contextmanager
-def announcing_the_end(run: Path) -> Iterator[None]:
-    """Let the other nodes know when the block is over: there is nothing left that they could wait for."""
-    try:
-        yield
-    finally:
-        _write(run, "over", {})
-
-
-def is_over(run: Path) -> bool:
-    """Whether the first node has ended its part in this start of this job."""
-    return _read(run, "over") is not None
-
-
-def _write(run: Path, what: str, content: Mapping[str, Any]) -> None:
-    path = _file(run, what)
-    atomic.make_folder(path.parent)
-    atomic.write_json(path, {"schema": 1, **content})
-
-
-def _read(run: Path, what: str) -> dict[str, Any] | None:
-    return reader.read(_file(run, what), dict[str, Any], within=run)
-
-
-def _file(run: Path, what: str) -> Path:
-    """A file of its own for each start of each job, so that earlier ones do not count."""
-    start = os.environ.get("SLURM_RESTART_COUNT", "0")
-    return run / "slurm" / "nodes" / f"{os.environ['SLURM_JOB_ID']}-{start}-{what}.json"
 
 
 def _end(child: Child) -> None:
@@ -177,21 +134,3 @@ def torchrun_environment(
         "MASTER_ADDR": address(nodes[0]),
         "MASTER_PORT": str(port),
     }
-
-
-def address(node: str) -> str:
-    """What a node is reached by: its name where that resolves, or else the address that SLURM has for it."""
-    try:
-        socket.getaddrinfo(node, None)
-        return node
-    except OSError:
-        return _slurms_address(node) or node
-
-
-def _slurms_address(node: str) -> str:
-    try:
-        shown = clients.run(["scontrol", "show", "node", "--oneliner", node]).stdout
-    except BackendError:
-        return ""
-    found = re.search(r"\bNodeAddr=(\S+)", shown)
-    return found[1] if found else ""

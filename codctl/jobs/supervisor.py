@@ -11,14 +11,14 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from codctl.errors import CodctlError, StageError
 from codctl.files import lock
-from codctl.jobs import learners, worker
+from codctl.jobs import learners, nodes, worker
 from codctl.plan.placement import place
 from codctl.processes import Children, python_environment
 from codctl.quantities import counted
@@ -40,7 +40,8 @@ _OVER = ("finished", "failed", "cancelled")
 class StageJob:
     """Works on one run until it is finished, however many starts that takes.
 
-    On the first node of several it starts the worker, on the others the learner's further processes.
+    On the first node of several it starts the worker, on the others a process for the engines and the learner's
+    further processes.
 
     Attributes:
         run_dir: The run's directory.
@@ -70,10 +71,10 @@ class StageJob:
         run = RunDirectory.open(Path(self.run_dir))
         here = submitit.JobEnvironment()
         if here.node:
-            _learn_along(run, list(here.hostnames), here.node, self.code)
+            _work_along(run, list(here.hostnames), here.node, self.code)
             return
         _remove_stale_pickles()
-        with learners.announcing_the_end(run.path) if here.num_nodes > 1 else contextlib.nullcontext():
+        with nodes.announcing_the_end(run.path) if here.num_nodes > 1 else contextlib.nullcontext():
             self._work(run)
 
     def _work(self, run: RunDirectory) -> None:
@@ -168,32 +169,48 @@ def given_up(attempts: Sequence[Mapping[str, Any]], mark: str, job: StageJob) ->
     return ""
 
 
-def _learn_along(run: RunDirectory, nodes: Sequence[str], node: int, code: str) -> None:
-    """Start this node's learner processes when they are wanted, and stay until the first node's work is over.
+def _work_along(run: RunDirectory, names: Sequence[str], node: int, code: str) -> None:
+    """Start what this node has for the first one, and stay until the first node's work is over.
 
     Leaves by SystemExit with the code of one that failed, which ends the job on all nodes; but the first node, which
     notices too, may say why before.
     """
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # the first node saves
-    while (port := learners.announced(run.path)) is None:
-        if learners.is_over(run.path):
-            return
+    where, here = place(run.config()), python_environment(Path(code))
+    with contextlib.ExitStack() as stack:
+        started: list[Children] = []
+        if where.engine_nodes > 1:
+            command = nodes.engines_command(run.path, node, names)
+            started.append(stack.enter_context(Children(command, [here], grace_s=worker.LEARNER_GRACE_S)))
+            stack.callback(started[0].stop)  # it ends its engines
+        failed = _until(lambda: nodes.announced(run.path) is not None or nodes.is_over(run.path), started)
+        if not failed and (port := nodes.announced(run.path)) is not None and not nodes.is_over(run.path):
+            processes = len(where.learners)
+            environments = [
+                here
+                | learners.torchrun_environment(
+                    nodes=names, node=node, processes=processes, local_rank=local_rank, port=port
+                )
+                for local_rank in range(processes)
+            ]
+            learning = Children(learners.command(run.path), environments, grace_s=worker.LEARNER_GRACE_S)
+            started.append(stack.enter_context(learning))
+            failed = _until(lambda: nodes.is_over(run.path), started)
+    if failed:
+        deadline = time.monotonic() + _LAST_WORDS_S
+        while not nodes.is_over(run.path) and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+        _leave(failed)
+
+
+def _until(is_done: Callable[[], bool], started: Sequence[Children]) -> int:
+    """Wait; the exit code of processes that fail before."""
+    while not is_done():
+        for children in started:
+            if code := children.wait(0):
+                return code
         time.sleep(_LOOK_S)
-    processes = len(place(run.config()).learners)
-    environments = [
-        python_environment(Path(code))
-        | learners.torchrun_environment(nodes=nodes, node=node, processes=processes, local_rank=local_rank, port=port)
-        for local_rank in range(processes)
-    ]
-    with Children(learners.command(run.path), environments, grace_s=worker.LEARNER_GRACE_S) as children:
-        ended = None
-        while ended is None and not learners.is_over(run.path):
-            ended = children.wait(_LOOK_S)
-    deadline = time.monotonic() + _LAST_WORDS_S
-    while not learners.is_over(run.path) and not (ended and time.monotonic() > deadline):
-        time.sleep(_LOOK_S)
-    if ended:
-        _leave(ended)
+    return 0
 
 
 def _fail(run: RunDirectory, job: str, reason: str) -> NoReturn:

@@ -2,7 +2,8 @@
 
 It reads the frozen config and composes nothing. It ends with 0 (finished), 75 (paused: start it again), 130 (cancelled
 or Ctrl-C), 143 (terminated), or the exit code of the error that it met. With `--follow` it is but one of the learner's
-processes: rank 0, which holds the run, is found by torchrun's variables and says what to do.
+processes: rank 0, which holds the run, is found by torchrun's variables and says what to do. With `--engines` it has
+the engines of another node, and rank 0 finds it by a file in the run's folder.
 """
 
 from __future__ import annotations
@@ -40,12 +41,14 @@ def work(run: RunDirectory, job: str | None = None) -> dict[str, Any]:
     """
     config = run.config()
     with run.start_attempt(job):
-        from codctl.jobs import learners  # it starts workers too
+        from codctl.jobs import learners, nodes  # they start workers too
         from codctl.pipeline.pipeline import run_training
         from codctl.train.preflight import preflight  # heavy: the attempt begins before it is loaded
 
         preflight(config)
-        return run_training(config, run, None, learners.starter(run, config))
+        return run_training(
+            config, run, None, learners.starter(run, config), engines=nodes.engines_elsewhere(run, config)
+        )
 
 
 def learn_along(run: RunDirectory) -> None:
@@ -59,9 +62,7 @@ def learn_along(run: RunDirectory) -> None:
     from codctl.plan.placement import place
     from codctl.train.setup import prepare_process
 
-    handler = logging.StreamHandler()
-    handler.setFormatter(Lines())
-    logging.basicConfig(handlers=[handler], level=logging.INFO)
+    _log_to_stderr()
     config = run.config()
     prepare_process(config.runtime.threads)
     gpu = place(config).learners[int(os.environ["LOCAL_RANK"])]
@@ -73,6 +74,36 @@ def learn_along(run: RunDirectory) -> None:
     )
     log.info("learner process %d of %d", rendezvous.rank, rendezvous.size)
     work(config, rendezvous, config.model.device if gpu is None else f"cuda:{gpu}")
+
+
+def serve_engines(run: RunDirectory, node: int, name: str, address: str) -> None:
+    """Have the engines of this node ready for rank 0, until SIGTERM.
+
+    Args:
+        run: The run.
+        node: Place of this node in the job.
+        name: Of this node.
+        address: Of this node, as the first one reaches it.
+    """
+    import asyncio
+    import secrets
+
+    from codctl.engines import weights_folder
+    from codctl.engines.nodes.server import NodeServer, serve
+    from codctl.jobs import nodes
+
+    _log_to_stderr()
+    config, token = run.config(), secrets.token_urlsafe(32)
+    weights_folder.remove_abandoned()
+    server = NodeServer(config, weights_folder.place_of(config.engine, run.path, node), run.path.resolve(), token)
+    with nodes.announcing_engines(run.path, node) as announce:
+        asyncio.run(serve(server, address, lambda port: announce(name, address, port, token)))
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(Lines())
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
 
 
 def exit_code_of(task: Callable[[], object]) -> int:
@@ -104,10 +135,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--job")
     parser.add_argument("--follow", action="store_true")
+    parser.add_argument("--engines", nargs=3, metavar=("NODE", "NAME", "ADDRESS"))
     options = parser.parse_args(argv)
     if options.follow:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # likewise; the one that holds the run saves with its help
     run = RunDirectory.open(options.run)
+    if options.engines:
+        node, name, address = options.engines
+        return exit_code_of(lambda: serve_engines(run, int(node), name, address))
     return exit_code_of(lambda: learn_along(run) if options.follow else work(run, options.job))
 
 

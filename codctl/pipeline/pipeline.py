@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,17 @@ from codctl.runs.signals import Terminated
 from codctl.runs.stop import Stopped
 
 if TYPE_CHECKING:
+    from codctl.engines.nodes.client import Address
     from codctl.learner.rendezvous import Starter
     from codctl.runs.eval_result import EvalResult
 
 
 def run_training(
-    config: Config, run: RunDirectory, progress: Progress | None, starter: Starter | None = None
+    config: Config,
+    run: RunDirectory,
+    progress: Progress | None,
+    starter: Starter | None = None,
+    engines: Callable[[], Sequence[Address]] = tuple,
 ) -> dict[str, Any]:
     """Train and evaluate; the same call again continues or does nothing.
 
@@ -30,6 +36,7 @@ def run_training(
         run: Where everything is written.
         progress: Shows how far it is; the run's log has it anyway.
         starter: Starts the learner's further processes (see `codctl.jobs`); None where it is one.
+        engines: Finds the engines of other nodes, of which there may be none.
 
     Raises:
         Stopped: Somebody has asked for it; all that was sealed is kept.
@@ -44,7 +51,7 @@ def run_training(
     shown: Progress = Beating(seen, run.beat) if run.beat else seen
     outcome = "failed"
     try:
-        result = _stages(config, run, tracker, shown, starter)
+        result = _stages(config, run, tracker, shown, starter, engines)
         outcome = "finished"
         return result
     except Stopped as request:
@@ -59,7 +66,12 @@ def run_training(
 
 
 def _stages(
-    config: Config, run: RunDirectory, tracker: Any, progress: Progress, starter: Starter | None
+    config: Config,
+    run: RunDirectory,
+    tracker: Any,
+    progress: Progress,
+    starter: Starter | None,
+    engines: Callable[[], Sequence[Address]],
 ) -> dict[str, Any]:
     from codctl.models.start import build_model
     from codctl.pipeline.results import result_of
@@ -74,7 +86,7 @@ def _stages(
     progress = Stoppable(seen, run.check_stop)
     start = build_model(run, config, progress)
     warm = warm_start(run, config, start, tracker, progress)
-    final = cod_train(run, config, warm, tracker, seen, starter)  # it saves before it stops
+    final = cod_train(run, config, warm, tracker, seen, starter, engines)  # it saves before it stops
     results = _evaluations(config, run, warm, final, progress) if config.evaluation.enabled else {}
     play_suites(run, config, progress)
     _report(run, progress)

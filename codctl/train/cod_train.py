@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codctl.cod.credit import EpisodeCredit
 from codctl.cod.engine import EngineStats
@@ -51,6 +52,9 @@ from codctl.train.sampler import Sampler, version_for
 from codctl.train.setup import rollout_settings
 from codctl.train.training_engine import open_engine
 
+if TYPE_CHECKING:
+    from codctl.engines.nodes.client import Address
+
 _LOOK_S = 1.0  # for requests to stop, while packs are played
 
 
@@ -61,6 +65,7 @@ def cod_train(
     tracker: Tracker,
     progress: Progress,
     starter: Starter | None = None,
+    engines: Callable[[], Sequence[Address]] = tuple,
 ) -> Path:
     """Train, and return the folder of the final model (a PEFT adapter when `model.lora.rank` is set).
 
@@ -74,6 +79,7 @@ def cod_train(
         tracker: For metrics.
         progress: Shown to the user.
         starter: Starts the learner's further processes, where there are to be several.
+        engines: Finds the engines of other nodes.
     """
     if not config.train.enabled:
         return start
@@ -89,7 +95,7 @@ def cod_train(
         group = stack.enter_context(_learner(config, start, tokenizer.pad_token_id or 0, starter))
         runner = stack.enter_context(asyncio.Runner())
         log = run.path / "engine.log"
-        opened = runner.run(open_engine(config, group, start, tokenizer, chat, log))
+        opened = runner.run(open_engine(config, group, start, tokenizer, chat, log, engines))
         sampler = Sampler(config, opened, group, run=run.path, chat=chat)
         stack.callback(lambda: runner.run(sampler.aclose()))
         player = Player(opened.engine, chat, rollout_settings(config), config.seed)

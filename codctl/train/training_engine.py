@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from codctl.train.setup import Speaker, learner_bytes, open_in_process
 
 if TYPE_CHECKING:
     from codctl.cod.conversation import TemplateChat
+    from codctl.engines.nodes.client import Address
     from codctl.learner.group import LearnerGroup
 
 
@@ -34,7 +36,13 @@ class TrainingEngine:
 
 
 async def open_engine(
-    config: Config, group: LearnerGroup, start: Path, tokenizer: object, chat: TemplateChat, log: Path
+    config: Config,
+    group: LearnerGroup,
+    start: Path,
+    tokenizer: object,
+    chat: TemplateChat,
+    log: Path,
+    elsewhere: Callable[[], Sequence[Address]] = tuple,
 ) -> TrainingEngine:
     """Start the engine of a recipe.
 
@@ -45,12 +53,15 @@ async def open_engine(
         tokenizer: Of the model.
         chat: Likewise.
         log: Where an engine of other processes writes.
+        elsewhere: Finds the engines of other nodes.
     """
     if provider_of(config).in_process:
         opened = _in_process(config, group, start, tokenizer, chat)
     else:
+        from codctl.engines.nodes.client import open_on_nodes
+
         gpus = place(config).engines
-        beside = provider_of(config).open(Opening(config, start, base_folder(start), gpus, log))
+        beside = open_on_nodes(Opening(config, start, base_folder(start), gpus, log), elsewhere())
         opened = TrainingEngine(beside, True, bool(gpus) and config.engine.placement == "colocate")
     try:
         await opened.engine.start()
