@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codctl.config.evalspec import EvalSpec
 from codctl.config.freeze import training_digest
@@ -27,6 +27,9 @@ from codctl.runs.progress import Progress
 from codctl.seeds import derive_seed
 from codctl.train.saved_models import saved_models
 
+if TYPE_CHECKING:
+    from codctl.engines.nodes.client import Address
+
 SUITE = SuiteSpec("position-curve", "Does success rise with the position in the pack? Worlds of the training.", ())
 _EARLIER = Path("stages/earlier")
 
@@ -41,6 +44,7 @@ def evaluate_in_run(
     progress: Progress,
     *,
     step: int,
+    engines: Callable[[], Sequence[Address]] = tuple,
 ) -> EvalResult:
     """Evaluate a model of the run on test packs of each family it was trained on.
 
@@ -55,6 +59,7 @@ def evaluate_in_run(
         arms: Control contexts.
         progress: Receives phases and messages.
         step: Rollout steps that the model has learned.
+        engines: Finds the engines of other nodes.
     """
     parts = tuple(_spec(config, number, length, arms) for number in range(len(config.world.parts)))
     info = {"training": training_digest(config), "evaluation": _settings(parts), "step": step}
@@ -66,7 +71,7 @@ def evaluate_in_run(
     elif final.exists() and not (final / COMPLETE).exists() and not _can_continue(final, digest):
         _discard(final)
     subject, command = _subject(run, config, folder), run.manifest()["command"]
-    plan = EvalPlan(subject, SUITE, parts, digest, final, command, run=run, info=info)
+    plan = EvalPlan(subject, SUITE, parts, digest, final, command, run=run, info=info, engines=engines)
     return run_suite(plan, progress)
 
 

@@ -34,6 +34,7 @@ from codctl.train.saved_models import NEWEST, SavedModel, choose, lay_out
 from codctl.train.setup import SIDE_FILE, load_speaker, open_in_process, read_side_file, rollout_settings
 
 if TYPE_CHECKING:
+    from codctl.engines.nodes.client import Address
     from codctl.engines.openai.settings import EndpointSettings
 
 _SAMPLING = ("temperature", "solve_tokens", "update_tokens", "suggested_tokens", "answers")
@@ -195,7 +196,12 @@ def _changed(before: Config, now: Config) -> dict[str, Any]:
     return {"changed": changed} if changed else {}
 
 
-def open_runner(subject: PolicyUnderTest, log: Path, parts: Sequence[EvalSpec] = ()) -> PolicyRunner:
+def open_runner(
+    subject: PolicyUnderTest,
+    log: Path,
+    parts: Sequence[EvalSpec] = (),
+    engines: Callable[[], Sequence[Address]] = tuple,
+) -> PolicyRunner:
     """Make it ready to play: load the model, or connect to the server.
 
     Args:
@@ -203,10 +209,11 @@ def open_runner(subject: PolicyUnderTest, log: Path, parts: Sequence[EvalSpec] =
         log: Where an engine of other processes writes. The model of a checkpoint is laid out beside the log's
             folder until the performer is closed.
         parts: What it will play, so that a server is asked for the like before.
+        engines: Finds the engines of other nodes, where there are some.
     """
     if subject.saved and subject.saved.checkpoint:
         return _from_checkpoint(subject, log)
-    return _open(subject, log, parts)
+    return _open(subject, log, parts, engines)
 
 
 def _from_checkpoint(subject: PolicyUnderTest, log: Path) -> PolicyRunner:
@@ -230,7 +237,12 @@ def _from_checkpoint(subject: PolicyUnderTest, log: Path) -> PolicyRunner:
     return replace(performer, close=close)
 
 
-def _open(subject: PolicyUnderTest, log: Path, parts: Sequence[EvalSpec] = ()) -> PolicyRunner:
+def _open(
+    subject: PolicyUnderTest,
+    log: Path,
+    parts: Sequence[EvalSpec] = (),
+    engines: Callable[[], Sequence[Address]] = tuple,
+) -> PolicyRunner:
     from codctl.evaluate.runner import AT_ONCE, SCRIPTED_AT_ONCE
 
     if subject.kind == "policy":
@@ -243,7 +255,7 @@ def _open(subject: PolicyUnderTest, log: Path, parts: Sequence[EvalSpec] = ()) -
     config = subject.settings
     if not provider_of(config).in_process:
         foreign.refuse_servers(subject.withheld, config, subject.name)
-        return _served(subject.folder, config, log, parts)
+        return _served(subject.folder, config, log, parts, engines)
     speaker = load_speaker(subject.folder, config.model.dtype, config.model.device)
     _check_prompts(parts, speaker.chat, speaker.max_tokens, subject.folder)
     player = _model_player(open_in_process(config, speaker), speaker.chat, config)
@@ -256,8 +268,11 @@ def _check_prompts(parts: Sequence[EvalSpec], chat: TemplateChat, context: int, 
         check_prompt(part, chat, context, str(folder))
 
 
-def _served(folder: Path, config: Config, log: Path, parts: Sequence[EvalSpec]) -> PolicyRunner:
+def _served(
+    folder: Path, config: Config, log: Path, parts: Sequence[EvalSpec], engines: Callable[[], Sequence[Address]]
+) -> PolicyRunner:
     """A model with an engine beside this process, which then loads no model itself."""
+    from codctl.engines.nodes.client import open_on_nodes
     from codctl.evaluate.runner import AT_ONCE
 
     check_model(folder)
@@ -267,7 +282,7 @@ def _served(folder: Path, config: Config, log: Path, parts: Sequence[EvalSpec]) 
     chat = load_chat(folder, tokenizer)
     context = of_folder(base).max_tokens
     _check_prompts(parts, chat, min(config.engine.max_tokens or context, context), folder)
-    engine = provider_of(config).open(Opening(config, folder, base, place(config).engines, log))
+    engine = open_on_nodes(Opening(config, folder, base, place(config).engines, log), engines())
     player = _model_player(engine, chat, config)
     return PolicyRunner(player, AT_ONCE, check=engine.start, close=engine.aclose, chat=chat)
 

@@ -9,11 +9,11 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codctl import __version__
 from codctl.config.evalspec import EvalSpec
@@ -41,6 +41,9 @@ from codctl.runs.progress import Progress, Unfailing, of_arm
 from codctl.runs.signals import STOPS, Terminated
 from codctl.train.setup import read_side_file
 
+if TYPE_CHECKING:
+    from codctl.engines.nodes.client import Address
+
 # Bump when the same subject and suite start to mean another result.
 IDENTITY_VERSION = 1
 
@@ -59,6 +62,7 @@ class EvalPlan:
         run: The run that evaluates its own model; None for `codctl eval`. It has checked what fits into its memory,
             and an interrupted evaluation ends with the very bits of one that was not.
         info: What the folder is sealed with.
+        engines: Finds the engines of other nodes, where the run's job has some.
     """
 
     subject: PolicyUnderTest
@@ -69,6 +73,7 @@ class EvalPlan:
     command: Sequence[str]
     run: RunDirectory | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
+    engines: Callable[[], Sequence[Address]] = tuple
 
 
 def plan(
@@ -134,7 +139,7 @@ def run_suite(plan: EvalPlan, progress: Progress, *, fresh: bool = False, watch:
     doing = "loading" if plan.subject.kind in ("run", "model") else "preparing"
     progress.update(f"{doing} {plan.subject.name}", 0, 0, {})
     log, parts = (plan.folder, plan.parts) if plan.run is None else (plan.run.path, ())
-    runner = open_runner(plan.subject, log / "engine.log", parts)
+    runner = open_runner(plan.subject, log / "engine.log", parts, plan.engines)
     asyncio.run(_until_stopped(_session(plan, runner, progress, watch)))
     done = finished(plan.folder, plan.digest, allow_failed=True)
     assert done is not None

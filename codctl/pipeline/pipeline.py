@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,14 +88,19 @@ def _stages(
     start = build_model(run, config, progress)
     warm = warm_start(run, config, start, tracker, progress)
     final = cod_train(run, config, warm, tracker, seen, starter, engines)  # it saves before it stops
-    results = _evaluations(config, run, warm, final, progress) if config.evaluation.enabled else {}
-    play_suites(run, config, progress)
+    results = _evaluations(config, run, warm, final, progress, engines) if config.evaluation.enabled else {}
+    play_suites(run, config, progress, engines)
     _report(run, progress)
     return {**result_of(run, results), "seconds": round(time.monotonic() - started, 1)}
 
 
 def _evaluations(
-    config: Config, run: RunDirectory, warm: Path, final: Path, progress: Progress
+    config: Config,
+    run: RunDirectory,
+    warm: Path,
+    final: Path,
+    progress: Progress,
+    engines: Callable[[], Sequence[Address]],
 ) -> dict[str, EvalResult]:
     """Those that the recipe asks for, of the model before and after CoD-Train."""
     from codctl.evaluate.evaluation import evaluate_in_run
@@ -102,12 +108,12 @@ def _evaluations(
     evaluation, length = config.evaluation, config.world.length
     steps = config.train.steps if config.train.enabled else 0
     results: dict[str, EvalResult] = {}
+    evaluate = partial(evaluate_in_run, run, config, progress=progress, engines=engines)
     if config.train.enabled:
-        results["before"] = evaluate_in_run(run, config, warm, "before", length, ("own", "none"), progress, step=0)
-    results["after"] = evaluate_in_run(run, config, final, "after", length, evaluation.arms, progress, step=steps)
+        results["before"] = evaluate(warm, "before", length, ("own", "none"), step=0)
+    results["after"] = evaluate(final, "after", length, evaluation.arms, step=steps)
     if long := evaluation.long_length:
-        arms = ("own", "none")
-        results["after-long"] = evaluate_in_run(run, config, final, "after-long", long, arms, progress, step=steps)
+        results["after-long"] = evaluate(final, "after-long", long, ("own", "none"), step=steps)
     return results
 
 

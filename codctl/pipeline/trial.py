@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from codctl.runs.directory import RunDirectory, move_aside
 from codctl.runs.progress import Progress
 
 if TYPE_CHECKING:
+    from codctl.engines.nodes.client import Address
     from codctl.files.records import Call, TrialPlan
 
 SCHEMA = 1
@@ -25,10 +26,13 @@ _FILE = "trial.json"
 _SUITES = "suites"
 
 
-def play_suites(run: RunDirectory, config: Config, progress: Progress) -> None:
+def play_suites(
+    run: RunDirectory, config: Config, progress: Progress, engines: Callable[[], Sequence[Address]] = tuple
+) -> None:
     """Play what trial.json names and is not there yet; a run that is no trial has none.
 
     What was played of another model or by other rules is moved aside: it is no part of this trial's result.
+    `engines` finds those of other nodes.
     """
     from codctl.evaluate.subject import subject_of_run
     from codctl.evaluate.suite import plan, run_suite
@@ -41,7 +45,7 @@ def play_suites(run: RunDirectory, config: Config, progress: Progress) -> None:
         suite, overrides = locate(run.path, entry["suite"]), entry["overrides"]
         command = ["codctl", "eval", "--run", run.title, "--suite", suite, *overrides]
         planned = plan(subject_of_run(run), suite, overrides, run.root, command, of_user=run.is_at_home())
-        planned = replace(planned, folder=folder)
+        planned = replace(planned, folder=folder, engines=engines)
         if finished(folder, planned.digest, allow_failed=True) is not None:
             continue
         if _digest_of(folder) not in (None, planned.digest):

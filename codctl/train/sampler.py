@@ -16,6 +16,7 @@ from codctl.cod.mixture import Mixture
 from codctl.cod.prompts import solve_messages
 from codctl.config.schema import Config, EngineConfig
 from codctl.engines import weights_folder
+from codctl.engines.replicas import parts_of
 from codctl.envs.base import Pack
 from codctl.errors import StageError
 from codctl.learner.batching import Sample
@@ -144,7 +145,8 @@ class Sampler:
 
     async def _check(self) -> None:
         """Compare the engine's log-probs of its own replies with the learner's."""
-        packs = Mixture.of(self._config.world).packs("validation", 0, 0, _PROBES)
+        probes = max(_PROBES, len(parts_of(self.engine)))  # each engine gets one: they are shared out evenly
+        packs = Mixture.of(self._config.world).packs("validation", 0, 0, probes)
         asked = [self._prompt(pack) for pack in packs]
         async with asyncio.timeout(self._config.sampling.deadline_s):
             replies = await asyncio.gather(*(self._ask(ids, tag) for ids, tag in asked))
