@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from codctl import trust
 from codctl.cod.engine import EngineError, Generation, LostError, PromptTooLongError, RequestTag, Sampling, Weights
 from codctl.config.schema import Config
 from codctl.engines.nodes import wire
@@ -83,13 +84,19 @@ class Toys(EngineProvider):
         return Replicas([Toy(opening) for _ in opening.gpus or ((),)])
 
 
-CONFIG = Config.model_validate({"engine": {"kind": KIND}})
+@pytest.fixture(autouse=True)
+def _trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(trust.TRUSTED, KIND)
+
+
+def recipe() -> Config:
+    return Config.model_validate({"engine": {"kind": KIND}})
 
 
 @contextlib.asynccontextmanager
 async def node(folder: Path, name: str = "n2") -> AsyncIterator[tuple[Address, web.AppRunner]]:
     """A node's server, and how it is reached."""
-    server = NodeServer(CONFIG, folder / f"weights-{name}", folder, TOKEN)
+    server = NodeServer(recipe(), folder / f"weights-{name}", folder, TOKEN)
     runner = web.AppRunner(server.app(), handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -100,7 +107,7 @@ async def node(folder: Path, name: str = "n2") -> AsyncIterator[tuple[Address, w
 
 
 def opening(folder: Path, gpus: int = 2) -> Opening:
-    return Opening(CONFIG, folder, folder, tuple((i,) for i in range(gpus)), folder / "engine.log")
+    return Opening(recipe(), folder, folder, tuple((i,) for i in range(gpus)), folder / "engine.log")
 
 
 def with_nodes(folder: Path, scenario: Callable[..., Awaitable[None]], *names: str, gpus: int = 2) -> None:
