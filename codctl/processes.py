@@ -390,7 +390,7 @@ class _Guardian:
     def forget(self) -> None:
         """In a fork: the guardian is the parent's, and must see the parent's end even if the fork lives on."""
         if self._process is not None:
-            self._process.returncode = 0  # nobody will wait for it, and Popen need not warn
+            self._process.returncode = 0  # it is not waited for, and Popen need not warn
         self._close_pipe()
         self._lock, self._process = threading.RLock(), None
         self._watched.clear()

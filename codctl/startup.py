@@ -43,7 +43,7 @@ _SPELLINGS = {
 
 
 class ReaderLeft(SystemExit):
-    """Whoever read stdout has closed it. A SystemExit, so that nothing on the way takes it for a failure."""
+    """The reader of stdout has closed it. A SystemExit, so that nothing on the way takes it for a failure."""
 
     def __init__(self) -> None:
         super().__init__(READER_LEFT)

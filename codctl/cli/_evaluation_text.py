@@ -48,8 +48,11 @@ def _suite_part(suite: str, part: PartResult, *, alone: bool) -> str:
     if part.solved_by_attempt is not None:
         rows = [(name, "solved so far", curve) for name, curve in part.solved_by_attempt.items()]
         lines.append(_table(rows, {position(p): str(position(p)) for p in part.positions}, "solved by attempt"))
-    if foreign := part.foreign:
-        lines += [f"the foreign tasks in between: {foreign.family} {foreign.preset}", _curves(part, foreign)]
+    if distractors := part.distractors:
+        lines += [
+            f"the distractor tasks in between: {distractors.family} {distractors.preset}",
+            _curves(part, distractors),
+        ]
     return "\n".join(lines)
 
 

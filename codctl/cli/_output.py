@@ -83,7 +83,7 @@ def ask(prompt: str, say: Callable[[str], None] = data) -> str | None:
 
 
 def agrees(what: str, *, as_json: bool) -> bool:
-    """Whether a person at the keyboard agrees to something that cannot be undone; without one, nobody does."""
+    """Whether the user agrees to something that cannot be undone; without a terminal the answer is no."""
     if as_json or not sys.stdin.isatty():
         return False
     return (ask(f'{what} Type "yes": ', talk) or "").strip() == "yes"

@@ -139,8 +139,8 @@ def _hints(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
 def _why(entry: dict[str, Any]) -> str:
     if entry["note"] or entry["trouble"]:
         return str(entry["note"] or entry["trouble"])
-    if entry["lacks"]:
-        return f"missing results: {', '.join(entry['lacks'])}"
+    if entry["missing_suites"]:
+        return f"missing results: {', '.join(entry['missing_suites'])}"
     return str(entry["message"]) if entry["status"] in ("failed", "unreadable") else ""
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SAID = {
     "complete": "complete",
     "run": "to run",
-    "alive": "running elsewhere or queued",
+    "in_progress": "running elsewhere or queued",
     "failed": "failed earlier (--retry-failed runs them again)",
 }
 
@@ -159,9 +159,9 @@ def _plan_table(plan: Plan, record: Record, states: Sequence[TrialState]) -> str
 
 
 def _state(one: TrialState) -> str:
-    lacks = f", missing {', '.join(one.lacks)}" if one.lacks and one.status == "finished" else ""
+    missing = f", missing {', '.join(one.missing_suites)}" if one.missing_suites and one.status == "finished" else ""
     then = {"run": " → run", "failed": " (--retry-failed)"}.get(one.verdict, "")
-    return f"{'complete' if one.verdict == 'complete' else one.status}{lacks}{then}"
+    return f"{'complete' if one.verdict == 'complete' else one.status}{missing}{then}"
 
 
 def _suite_lines(record: Record) -> list[str]:

@@ -207,7 +207,7 @@ def _drawn(spec: EvalSpec, strategy: str, split: str, index: int) -> Pack:
 
     trust.remember_imports(strategy)
     other = next_family(spec.family, families()) if strategy_class(strategy).wants_another_family else None
-    order = strategy_of(spec.model_copy(update={"strategy": strategy, "foreign_family": other}))
+    order = strategy_of(spec.model_copy(update={"strategy": strategy, "distractor_family": other}))
     return draw_pack(get_family(spec.family), order, split, index, spec.length, spec.preset, spec.variant)
 
 

@@ -243,7 +243,7 @@ def _go(ready: _Ready, way: _Way, held: ExitStack, *, as_json: bool) -> None:
     elif ready.runs:
         held.close()  # the launcher in the background takes it
         _away(ready.folder, ready.runs, way, as_json=as_json)
-    elif ready.has("alive"):
+    elif ready.has("in_progress"):
         name = ready.folder.name
         text = f"nothing left to submit; codctl status {name} shows its state"
         states = {one.name: one.status for one in ready.states}
@@ -321,7 +321,7 @@ def _again(ready: _Ready) -> str:
     """What to type for what is not complete."""
     if ready.remake:
         return ready.remake
-    if ready.has("alive") and not ready.has("failed") and not ready.runs:
+    if ready.has("in_progress") and not ready.has("failed") and not ready.runs:
         return f"codctl status {ready.folder.name}"
     words = [word for word in ("codctl", *sys.argv[1:]) if word not in ("--fresh", "--retry-failed")]
     return shlex.join(words if words[1:2] == ["resume"] else [*words, "--retry-failed"])

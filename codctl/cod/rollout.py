@@ -319,11 +319,11 @@ class Told:
 
 
 async def retold(slot: Slot, episode: Episode, record: EpisodeRecord, rendering: Rendering) -> Told:
-    """An episode as it was or, with poison, what the same actions lead to in the slot's `told_world`."""
-    if slot.told_world is None or episode.unreadable:
+    """An episode as it was or, with poison, what the same actions lead to in the slot's `reported_world`."""
+    if slot.reported_world is None or episode.unreadable:
         pairs = zip(record.observations, record.replies, strict=False)  # the engine may have failed to reply
         return Told(episode, tuple(Turn(*turn) for turn in pairs))
-    told = slot.family.begin(slot.told_world, slot.task, rendering)
+    told = slot.family.begin(slot.reported_world, slot.task, rendering)
     turns: list[Turn] = []
     observation = told.observation
     for action in record.actions:
@@ -346,7 +346,7 @@ def hint_score(view: PolicyView, hints: str, past: Sequence[Episode]) -> HintSco
     A distractor is not what the hints are about: at its position they are scored against the world around it.
     """
     slots = view.pack.slots
-    own = next(slot for slot in (*reversed(slots[: view.position + 1]), *slots) if not slot.foreign)
+    own = next(slot for slot in (*reversed(slots[: view.position + 1]), *slots) if not slot.distractor)
     seen = [episode for slot, episode in zip(slots, past, strict=False) if slot.world is own.world]
     return own.family.score_context(own.world, hints, seen)
 

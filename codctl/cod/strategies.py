@@ -32,7 +32,7 @@ class Strategy(ABC):
         title: What it does, in one line for lists.
         kind: `plain`; `loop`: one task again and again, judged by attempt; `disturbed`: something goes wrong.
         has_ceiling: Whether no policy can do better than the references, which know nothing of a disturbance.
-        wants_another_family: Whether `foreign_family` names a second family.
+        wants_another_family: Whether `distractor_family` names a second family.
     """
 
     title: ClassVar[str]
@@ -181,24 +181,24 @@ class Drift(Strategy):
 
 @dataclass(frozen=True)
 class Distractor(Strategy):
-    """`foreign_family` and `foreign_preset`: of the distractors; the preset is by default the family's first."""
+    """`distractor_family` and `distractor_preset`: of the distractors; the preset is by default the family's first."""
 
     title = "every other task is of another world"
     kind = "disturbed"
     wants_another_family = True
-    foreign_family: str | Family | None = None
-    foreign_preset: str | None = None
+    distractor_family: str | Family | None = None
+    distractor_preset: str | None = None
 
     def pack(self, regular: Regular, index: int, length: int) -> Pack:
-        if self.foreign_family is None:
-            raise UsageError("strategy distractor needs the family of the distractors", hint="foreign_family=NAME")
-        named = self.foreign_family
+        if self.distractor_family is None:
+            raise UsageError("strategy distractor needs the family of the distractors", hint="distractor_family=NAME")
+        named = self.distractor_family
         family = get_family(named) if isinstance(named, str) else named
-        preset = self.foreign_preset or family.presets[0]
+        preset = self.distractor_preset or family.presets[0]
         pack = regular(index)
         others = family.pack(pack.split, index, length // 2 or 1, preset)
         slots = [
-            slot if s % 2 == 0 else replace(others.slots[s // 2], foreign=True) for s, slot in enumerate(pack.slots)
+            slot if s % 2 == 0 else replace(others.slots[s // 2], distractor=True) for s, slot in enumerate(pack.slots)
         ]
         return replace(pack, slots=tuple(slots), strategy=f"distractor-{family.name}-{preset}")
 
@@ -219,7 +219,7 @@ class Poison(Strategy):
         def poisoned(slot: Slot) -> Slot:
             # Both draws every time: a higher probability poisons the same positions and more.
             other, lies = slot.family.redraw(slot.world, rng), rng.random() < self.poison
-            return replace(slot, told_world=other) if lies else slot
+            return replace(slot, reported_world=other) if lies else slot
 
         return replace(pack, slots=tuple(poisoned(slot) for slot in pack.slots), strategy=f"poison{self.poison:g}")
 

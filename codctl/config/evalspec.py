@@ -34,10 +34,10 @@ class EvalSpec(Section):
     poison: float = evaluation(
         0.5, "Probability that an update reads a false report of its episode (strategy=poison).", ge=0, le=1
     )
-    foreign_family: str | None = evaluation(
+    distractor_family: str | None = evaluation(
         None, "Family of the distractors (strategy=distractor); null is the next one."
     )
-    foreign_preset: str | None = evaluation(None, "Their preset; null is `easy`, or the family's first.")
+    distractor_preset: str | None = evaluation(None, "Their preset; null is `easy`, or the family's first.")
     strategy_options: dict[str, str | int | float | bool] = evaluation({}, "Settings of a strategy of your own.")
     split: Literal["validation", "test"] = evaluation("test", "Which held-out packs.")
     packs: int = evaluation(500, "Packs.", ge=1, le=1_000_000)
@@ -77,6 +77,6 @@ _ADDED: dict[str, Any] = {"suggested_tokens": None, "answers": "auto", "strategy
 STRATEGY_KEYS = {
     "drift_at": "drift",
     "poison": "poison",
-    "foreign_family": "distractor",
-    "foreign_preset": "distractor",
+    "distractor_family": "distractor",
+    "distractor_preset": "distractor",
 }

@@ -53,7 +53,7 @@ def _quoted(folder: Path) -> str:
 
 
 def standing_choices(chosen: Collection[str]) -> list[str]:
-    """What the environment chooses where nobody else did: the profile of the cluster that one works on.
+    """What the environment chooses where nothing else did: the profile of the cluster that one works on.
 
     Args:
         chosen: Groups that the recipe or the command line chooses from.

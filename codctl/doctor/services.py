@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _ANSWER_S = 3.0
 _OFF = "codctl train RECIPE tracking.mlflow=false"
-_WORK = "/api/2.0/mlflow/experiments/search?max_results=1"  # /health answers whoever asks, this does not
+_WORK = "/api/2.0/mlflow/experiments/search?max_results=1"  # /health answers any request, this does not
 
 
 def mlflow() -> Finding:

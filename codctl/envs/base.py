@@ -147,16 +147,16 @@ class Slot:
         preset: Its preset.
         world: The world in which the task is played.
         task: The task.
-        foreign: Whether it is a distractor, of another world than the pack's own.
-        told_world: Poison: what the update is told of the episode is what the same actions lead to in this world.
+        distractor: Whether it is a distractor, of another world than the pack's own.
+        reported_world: Poison: what the update is told of the episode is what the same actions lead to in this world.
     """
 
     family: Family
     preset: str
     world: Any
     task: Any
-    foreign: bool = False
-    told_world: Any = None
+    distractor: bool = False
+    reported_world: Any = None
 
     def begin(self, rendering: Rendering) -> Episode:
         return self.family.begin(self.world, self.task, rendering)

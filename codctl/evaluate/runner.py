@@ -151,7 +151,7 @@ def trajectories(spec: EvalSpec) -> int:
 
 
 def _families(spec: EvalSpec) -> list[str]:
-    return [spec.family, *([spec.foreign_family] if spec.foreign_family else [])]
+    return [spec.family, *([spec.distractor_family] if spec.distractor_family else [])]
 
 
 def draw(spec: EvalSpec, numbers: Iterable[int]) -> list[Pack]:
@@ -266,17 +266,17 @@ class _Playing:
         is_lost = any(e.fault and e.fault.kind in ("rejected", "lost") for e in trajectory.episodes)
         has_failed = is_lost or (donor is not None and donor.again)
         is_own = leg.arm == "own"
-        is_told = is_own and leg.seed == self.spec.seeds[0] and number < CANDIDATES
+        is_candidate = is_own and leg.seed == self.spec.seeds[0] and number < CANDIDATES
         solves, updates = trajectory.of("solve"), {e.position: e for e in trajectory.of("update")}
         record = Record(
             unit=self._unit(leg, number),
             pack_id=pack.id,
             rows=tuple(
-                row_of(e, updates.get(e.position), foreign=slot.foreign)
+                row_of(e, updates.get(e.position), distractor=slot.distractor)
                 for e, slot in zip(solves, pack.slots, strict=True)
             ),
             hints=tuple(e.hints for e in solves) if is_own else None,
-            told=tell(pack, trajectory, cheapest_rendering([pack.slots[0].family])) if is_told else None,
+            walkthrough=tell(pack, trajectory, cheapest_rendering([pack.slots[0].family])) if is_candidate else None,
             again=has_failed and self.retries_failed,
             transcript=packed(transcribe(trajectory, pack, player.chat, player.settings.rendering))
             if number < self.stored_packs

@@ -1,4 +1,4 @@
-"""The files of an evaluation: rows, trajectories, one pack told, a page, and result.json; then they are sealed."""
+"""The files of an evaluation: rows, trajectories, a walkthrough, a page, and result.json; then they are sealed."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def write_result(
 ) -> None:
     """Sum up the journal, write all files and seal them. Killed in between, the next attempt writes them again."""
     (folder / RESULT).unlink(missing_ok=True)
-    results, told, rows = [], {}, RowsWriter()
+    results, walkthroughs, rows = [], {}, RowsWriter()
     for part in parts:
         found = summarise(part, journal)
         results.append(found.result)
         if found.walkthrough:
-            told[part.name] = found.walkthrough
+            walkthroughs[part.name] = found.walkthrough
         rows.add(part.name, [*found.rows, *found.reference_rows])
     seconds, attempts, usage = _took(journal.sessions)
     result = EvalResult(
@@ -61,8 +61,8 @@ def write_result(
     )
     write_bytes(folder / ROWS, rows.close())
     trajectory_file.write(folder / trajectory_file.NAME, trajectory_file.of_parts(parts, journal))
-    eval_result.write(folder / WALKTHROUGHS, told)
-    write_text(folder / PAGE, render(result, told))
+    eval_result.write(folder / WALKTHROUGHS, walkthroughs)
+    write_text(folder / PAGE, render(result, walkthroughs))
     eval_result.write(folder / RESULT, result)
     journal.sync()
     seal_in_place(folder, _SEALED, info)

@@ -158,7 +158,7 @@ def read_holder(path: Path) -> Holder | None:
 
 
 def in_use(path: Path) -> RefusedError:
-    """The error for a run that somebody else is using."""
+    """The error for a run that another process uses."""
     return RefusedError(
         f"the run is in use by {_holder(path)}",
         where=str(path.parent),

@@ -239,7 +239,7 @@ class Holder:
 
 
 def holder_of(path: Path) -> Holder | None:
-    """The process that holds a lock now; None when nobody does, or when it cannot be told who."""
+    """The process that holds a lock now; None when none does, or it cannot be found out."""
     if not _is_plain(path) or not lock.is_locked(path):
         return None
     content = lock.read_holder(path)
@@ -300,6 +300,6 @@ def _is_stopped(pid: int) -> bool:
 
 
 def _has_open(pid: int, path: Path) -> bool:
-    with contextlib.suppress(psutil.Error, OSError):  # it has ended, or is somebody else's and does not say
+    with contextlib.suppress(psutil.Error, OSError):  # it has ended, or is another user's
         return any(Path(file.path).samefile(path) for file in psutil.Process(pid).open_files())
     return False

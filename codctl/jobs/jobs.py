@@ -1,6 +1,6 @@
 """The jobs of runs as those who look at runs see them: their launchers are asked seldom, and only where they are.
 
-Of SLURM it knows a run's own jobs only. One that has the same id by chance, or by a file that somebody has edited,
+Of SLURM it knows a run's own jobs only. One that has the same id by chance, or by an edited file,
 counts as gone, and is never cancelled.
 """
 
@@ -87,7 +87,7 @@ class Jobs:
                 self._note(f"{who} does not respond: the status of jobs is taken from the files of their runs")
 
     def _own(self, job: Job, state: JobState) -> JobState:
-        """What is known of this very job; one that somebody else has under its id says nothing."""
+        """What is known of this very job; another user's job with the same id says nothing."""
         if job.launcher != "slurm" or state.state in ("gone", "unknown") or job.is_own(state.owner, Path(state.script)):
             return state
         who = f" ({state.name or 'no name'}, of {state.user})" if state.user else ""

@@ -1,7 +1,7 @@
 """Jobs on this machine: a pool of child processes, of which none survives its parent.
 
-A child's exit and a signal to the parent both arrive in one queue, which `run_all` reads: it reacts at once, asks
-nobody again and again, and no callback of its caller is cut short by Ctrl-C.
+A child's exit and a signal to the parent both arrive in one queue, which `run_all` reads: it reacts at once, polls
+nothing, and no callback of its caller is cut short by Ctrl-C.
 """
 
 from __future__ import annotations

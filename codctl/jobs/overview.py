@@ -129,7 +129,7 @@ def _run(seen: RunStatus, again: Callable[[str, str], str], evaluations: Mapping
         **((_final(seen) if is_readable else None) or _measured(newest)),
         **activity(seen),
         "evaluations": evaluations[seen.name],
-        "lacks": list(seen.lacks),
+        "missing_suites": list(seen.missing_suites),
         "message": seen.note or ("" if seen.status in ALIVE else str(seen.record.get("message") or "")),
         "note": seen.note or (problem.message if problem else ""),
         "next": problem.hint if problem else _next(seen, again),
@@ -162,8 +162,8 @@ def _sweep(
     again: Callable[[str, str], str],
     evaluations: Mapping[str, int],
 ) -> dict[str, Any]:
-    counts = Counter("incomplete" if one.lacks else one.status for one in trials)
-    open_ones = [one for one in trials if one.status != "finished" or one.lacks]
+    counts = Counter("incomplete" if one.missing_suites else one.status for one in trials)
+    open_ones = [one for one in trials if one.status != "finished" or one.missing_suites]
     shown = _worth_showing(open_ones)
     each_s, left_s = _pace(trials)
     at_work = lock.is_locked(path / "lock") or not {one.status for one in trials}.isdisjoint(ALIVE)
@@ -219,7 +219,7 @@ def _next(seen: RunStatus, again: Callable[[str, str], str]) -> str | None:
         return seen.hint or None
     if seen.status == "failed":
         return f"{again('logs', seen.name)}, then {again('resume', seen.name)}"
-    if seen.lacks or (seen.status in _NEXT and not (seen.status == "paused" and seen.jobs)):
+    if seen.missing_suites or (seen.status in _NEXT and not (seen.status == "paused" and seen.jobs)):
         return again("resume", seen.name)
     return None
 

@@ -38,7 +38,7 @@ class RunStatus:
         states: What the scheduler said of them.
         where: The launcher, of a run that is not over.
         waits_for: Why its job waits, in the scheduler's word.
-        lacks: Suites of a finished trial that have no result yet.
+        missing_suites: Suites of a finished trial that have no result yet.
         note: What is wrong with it.
         hint: What to type about that.
     """
@@ -51,7 +51,7 @@ class RunStatus:
     states: tuple[JobState, ...] = ()
     where: str = ""
     waits_for: str = ""
-    lacks: tuple[str, ...] = ()
+    missing_suites: tuple[str, ...] = ()
     note: str = ""
     hint: str = ""
 
@@ -81,7 +81,7 @@ def read_status(path: Path, name: str, suites: Sequence[str] = ()) -> RunStatus:
             if seen.status == "queued" and not seen.jobs:
                 seen.status, seen.note = "died", "dispatch.json names no job of this run"
         elif status == "finished":
-            seen.lacks = tuple(suite for suite in suites if not (run.suites / suite / "result.json").is_file())
+            seen.missing_suites = tuple(suite for suite in suites if not (run.suites / suite / "result.json").is_file())
         return seen
     except (CodctlError, OSError, KeyError, TypeError, ValueError) as error:
         reason = error.message if isinstance(error, CodctlError) else repr(error)
@@ -117,7 +117,7 @@ def reconcile(status: str, jobs: Sequence[JobState]) -> str:
     Returns:
         One of the words of RunDirectory.status.
     """
-    if status == "cancelled" and any(job.holds for job in jobs):  # by a request that nobody has answered yet
+    if status == "cancelled" and any(job.holds for job in jobs):  # by a request that has no answer yet
         return "running" if any(job.is_at_work for job in jobs) else "queued"
     if status in ("finished", "failed", "cancelled", "planned") or not jobs:
         return status

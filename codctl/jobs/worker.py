@@ -37,7 +37,7 @@ def work(run: RunDirectory, job: str | None = None) -> dict[str, Any]:
 
     Raises:
         CodctlError: A stage failed, or the run is in use.
-        Stopped: Somebody has asked for it.
+        Stopped: It was asked for.
     """
     config = run.config()
     with run.start_attempt(job):

@@ -40,7 +40,7 @@ def run_training(
         engines: Finds the engines of other nodes, of which there may be none.
 
     Raises:
-        Stopped: Somebody has asked for it; all that was sealed is kept.
+        Stopped: It was asked for; all that was sealed is kept.
 
     Returns:
         See `results.result_of`, and `seconds`.

@@ -65,9 +65,9 @@ def of_part(key: str, part: PartResult) -> list[Chart]:
     found = [_by_arm(f"{key}-success", "Success by attempt" if is_loop else "Success by position", part, part)]
     if part.solved_by_attempt is not None:
         found.append(_solved(f"{key}-solved", part, part.solved_by_attempt))
-    if foreign := part.foreign:
-        title = f"The distractor tasks in between ({' '.join(filter(None, (foreign.family, foreign.preset)))})"
-        found.append(_by_arm(f"{key}-foreign", title, part, foreign))
+    if distractors := part.distractors:
+        title = f"The distractor tasks in between ({' '.join(filter(None, (distractors.family, distractors.preset)))})"
+        found.append(_by_arm(f"{key}-distractors", title, part, distractors))
     hints = {arm: curves.hint_correctness for arm, curves in part.arms.items() if arm != "none"}  # it has no hints
     rewards = {arm: curves.shaped_reward for arm, curves in part.arms.items()}
     more = _axis(part)

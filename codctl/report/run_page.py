@@ -91,12 +91,12 @@ class FamilySection:
         return _numbers(self.evaluations.long)
 
     @property
-    def told(self) -> Walkthrough | None:
+    def walkthrough(self) -> Walkthrough | None:
         return self.evaluations.walkthrough
 
     @cached_property
     def chapters(self) -> list[story.Chapter]:
-        return story.chapters(self.told)
+        return story.chapters(self.walkthrough)
 
 
 def families_of(source: Source) -> list[FamilySection]:

@@ -44,21 +44,23 @@ class _Section:
     gains: list[tuple[str, Gain, Estimate | None]]
     warnings: list[str]
     ended: list[outcomes.Table]
-    told: Walkthrough | None
+    walkthrough: Walkthrough | None
     chapters: list[story.Chapter]
 
 
-def render(result: EvalResult, told: Mapping[str, Walkthrough]) -> str:
+def render(result: EvalResult, walkthroughs: Mapping[str, Walkthrough]) -> str:
     """The page as text.
 
     Args:
         result: Of the suite.
-        told: For parts one pack told in full.
+        walkthroughs: For parts one pack step by step.
     """
     content = {
         "result": result,
         "subject": result.subject.title,
-        "parts": [_section(f"p{number}", part, told.get(part.name)) for number, part in enumerate(result.parts)],
+        "parts": [
+            _section(f"p{number}", part, walkthroughs.get(part.name)) for number, part in enumerate(result.parts)
+        ],
         "command": shlex.join(result.command),
         "facts": _facts(result),
         "headline": headline(result),
@@ -77,7 +79,7 @@ def _top(result: EvalResult) -> Top:
     )
 
 
-def _section(key: str, part: PartResult, told: Walkthrough | None) -> _Section:
+def _section(key: str, part: PartResult, walkthrough: Walkthrough | None) -> _Section:
     return _Section(
         key=key,
         title=part.title,
@@ -88,8 +90,8 @@ def _section(key: str, part: PartResult, told: Walkthrough | None) -> _Section:
         gains=[(arm, gain, part.regret.get(arm)) for arm, gain in part.gain.items()],
         warnings=replies.sentences(part),
         ended=outcomes.tables(part),
-        told=told,
-        chapters=story.chapters(told),
+        walkthrough=walkthrough,
+        chapters=story.chapters(walkthrough),
     )
 
 
@@ -119,7 +121,7 @@ def _tables(part: PartResult) -> list[_Table]:
     """Positions down, arms and references to the right: that fits packs of any length."""
     kind = "ceiling" if of_result(part).has_ceiling else "reference"
     found = []
-    for title, source in (("", part), ("Distractor tasks", part.foreign)):
+    for title, source in (("", part), ("Distractor tasks", part.distractors)):
         if source:
             columns = {**_measures(source)}
             columns |= {f"{name} ({kind})": curve for name, curve in source.ceiling_curves.items()}

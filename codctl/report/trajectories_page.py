@@ -114,7 +114,7 @@ class _Data:
         return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
     def _episode(self, episode: EpisodeTranscript) -> dict[str, Any]:
-        body = {f.name: getattr(episode, f.name) for f in fields(EpisodeTranscript) if f.name != "foreign"}
+        body = {f.name: getattr(episode, f.name) for f in fields(EpisodeTranscript) if f.name != "distractor"}
         body |= {name: self._text(body[name]) for name in _TEXTS}
         body["turns"] = [self._turn(turn) for turn in episode.turns]
         return {key: value for key, value in body.items() if value not in (None, "", [])}

@@ -135,8 +135,8 @@ def _common_questions(played: Sequence[Compared]) -> list[tuple[object, ...]]:
 def _question(part: PartResult) -> tuple[object, ...]:
     """Parts are the same question when these are the same."""
     world = (part.family, part.preset, part.variant)
-    foreign = (part.foreign.family, part.foreign.preset) if part.foreign else None
-    return (*world, part.strategy, part.length, part.split, part.drift_at, part.poison, foreign)
+    distractors = (part.distractors.family, part.distractors.preset) if part.distractors else None
+    return (*world, part.strategy, part.length, part.split, part.drift_at, part.poison, distractors)
 
 
 def _part(question: tuple[object, ...], played: Sequence[Compared]) -> ComparedPart | None:

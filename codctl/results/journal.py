@@ -38,7 +38,7 @@ class Record:
         pack_id: Id of its pack.
         rows: One for each position.
         hints: In force at each position, for the arm `shuffled`.
-        told: The whole of it for a reader; only of the packs that a walkthrough may be chosen from.
+        walkthrough: The whole of it for a reader; only of the packs that a walkthrough may be chosen from.
         transcript: All that was said, packed (`codctl.results.transcript`); None for a pack that is not stored.
         again: Whether the engine failed so that another attempt should play it again.
     """
@@ -47,7 +47,7 @@ class Record:
     pack_id: str
     rows: tuple[Row, ...]
     hints: tuple[str, ...] | None = None
-    told: Walkthrough | None = None
+    walkthrough: Walkthrough | None = None
     again: bool = False
     transcript: str | None = None
 

@@ -191,7 +191,7 @@ def _order(part: PartResult, episode: Episode) -> list[str]:
 
 
 def _losses(part: PartResult) -> dict[str, str]:
-    known, names = families(), [part.family, *([part.foreign.family] if part.foreign else [])]
+    known, names = families(), [part.family, *([part.distractors.family] if part.distractors else [])]
     return {kind: words for name in names if name in known for kind, words in known[name].losses.items()}
 
 

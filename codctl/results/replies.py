@@ -99,7 +99,7 @@ def beside(part: PartResult, arm: str) -> dict[str, list[Fault]]:
 def is_unplayed(result: EvalResult) -> bool:
     """Whether a suite brought nothing that could be scored.
 
-    A local model that ends its turn at once has failed by itself. Of a served one nobody knows whether it was the
+    A local model that ends its turn at once has failed by itself. Of a served one it is not known whether it was the
     server, so that replies without any text are no score either.
     """
     kinds: Sequence[FaultKind] = _TEXTLESS if result.subject.kind == "endpoint" else UNPLAYED

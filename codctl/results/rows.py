@@ -24,7 +24,7 @@ class Row:
 
     Attributes:
         position: In the pack, from 0.
-        foreign: Whether it is a distractor.
+        distractor: Whether it is a distractor.
         success: 0 or 1; None where it was not played, as the next.
         shaped_reward: From 0 to 1.
         turns: That it took.
@@ -43,7 +43,7 @@ class Row:
     """
 
     position: int
-    foreign: bool
+    distractor: bool
     success: float | None
     shaped_reward: float | None
     turns: int
@@ -66,15 +66,15 @@ class Row:
         return self.hint_knowable_right / self.hint_knowable if self.hint_knowable else None
 
 
-def row_of(episode: EpisodeRecord, update: EpisodeRecord | None, *, foreign: bool) -> Row:
+def row_of(episode: EpisodeRecord, update: EpisodeRecord | None, *, distractor: bool) -> Row:
     """One solve episode as an evaluation row, with what became of the update that followed it.
 
-    `foreign` tells a distractor from a task of the pack's own world.
+    `distractor` tells a distractor from a task of the pack's own world.
     """
     score = episode.hint_score
     return Row(
         position=episode.position,
-        foreign=foreign,
+        distractor=distractor,
         success=None if episode.failed else episode.raw_reward,
         shaped_reward=None if episode.failed else episode.shaped_reward,
         turns=episode.turns,
@@ -116,7 +116,7 @@ _COLUMNS = {
     "pack": "string",
     "number": "int64",
     "position": "int64",
-    "foreign": "bool",
+    "distractor": "bool",
     "success": "float64",
     "shaped_reward": "float64",
     "turns": "int64",
@@ -168,7 +168,7 @@ def read_rows(folder: Path, part: str, columns: Sequence[str]) -> pa.Table:
     path = folder / ROWS
     try:
         with reader.open_file(path) as file:
-            mine = [("part", "==", part), ("foreign", "==", False)]
+            mine = [("part", "==", part), ("distractor", "==", False)]
             table = pq.read_table(file, columns=list(columns), filters=mine)
         for name in columns:
             if str(table[name].type) != _TYPES.get(_COLUMNS[name], _COLUMNS[name]):

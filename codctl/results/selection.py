@@ -16,7 +16,7 @@ Rank = Literal["best", "worst", "typical"]
 # Words for several outcomes at once.
 GROUPS = {
     "failed": "everything but solved and written",
-    "unreadable": "replies that nobody could use, of any kind",
+    "unreadable": "replies that could not be used, of any kind",
 }
 _MOST_NAMES = 12
 

@@ -53,17 +53,19 @@ class Summary:
 
 def summarise(spec: EvalSpec, journal: Journal) -> Summary:
     """Sum up what the journal holds of an evaluation, in an order that does not depend on when it was played."""
-    names = [spec.family, *([spec.foreign_family] if spec.foreign_family else [])]
+    names = [spec.family, *([spec.distractor_family] if spec.distractor_family else [])]
     rows = _rows(spec, journal, list(dict.fromkeys(spec.arms)), spec.seeds)
     reference_rows = _rows(spec, journal, references(map(get_family, names)), spec.seeds[:1])
-    told = (journal.get(Unit(spec.name, "own", spec.seeds[0], number)) for number in range(min(spec.packs, CANDIDATES)))
+    found = (
+        journal.get(Unit(spec.name, "own", spec.seeds[0], number)) for number in range(min(spec.packs, CANDIDATES))
+    )
     ended = outcomes.count(rows)
-    home = _Positions(spec, rows, reference_rows, foreign=False)
-    strategy, foreign = strategy_of(spec), None
+    home = _Positions(spec, rows, reference_rows, distractor=False)
+    strategy, distractors = strategy_of(spec), None
     keys = {key: getattr(spec, key) for key, owner in STRATEGY_KEYS.items() if owner == spec.strategy}
     if strategy.wants_another_family:
-        numbers = _Positions(spec, rows, reference_rows, foreign=True).measured()
-        foreign = Distractors(family=spec.foreign_family or "", preset=spec.foreign_preset, **vars(numbers))
+        numbers = _Positions(spec, rows, reference_rows, distractor=True).measured()
+        distractors = Distractors(family=spec.distractor_family or "", preset=spec.distractor_preset, **vars(numbers))
     result = PartResult(
         name=spec.name,
         family=spec.family,
@@ -86,10 +88,10 @@ def summarise(spec: EvalSpec, journal: Journal) -> Summary:
         replies=replies.count(rows, ended),
         outcomes=tuple(ended),
         solved_by_attempt=home.solved_by_attempt() if strategy.kind == "loop" else None,
-        foreign=foreign,
+        distractors=distractors,
         **vars(home.measured()),
     )
-    return Summary(result, rows, reference_rows, typical([one.told for one in told if one and one.told]))
+    return Summary(result, rows, reference_rows, typical([one.walkthrough for one in found if one and one.walkthrough]))
 
 
 def _rows(spec: EvalSpec, journal: Journal, arms: Sequence[str], seeds: Sequence[int]) -> list[ArmRow]:
@@ -104,14 +106,14 @@ def _rows(spec: EvalSpec, journal: Journal, arms: Sequence[str], seeds: Sequence
 
 
 class _Positions:
-    """The numbers of the pack's own positions, or of the foreign ones."""
+    """The numbers of the pack's own positions, or of the distractors."""
 
     def __init__(
-        self, spec: EvalSpec, rows: Sequence[ArmRow], reference_rows: Sequence[ArmRow], *, foreign: bool
+        self, spec: EvalSpec, rows: Sequence[ArmRow], reference_rows: Sequence[ArmRow], *, distractor: bool
     ) -> None:
         self.spec = spec
-        self._rows = _by_arm(one for one in rows if one.row.foreign == foreign)
-        self._references = _by_arm(one for one in reference_rows if one.row.foreign == foreign)
+        self._rows = _by_arm(one for one in rows if one.row.distractor == distractor)
+        self._references = _by_arm(one for one in reference_rows if one.row.distractor == distractor)
         played = [one for rows in (*self._rows.values(), *self._references.values()) for one in rows]
         self.positions = sorted({one.row.position for one in played})
         # A single world alone has no interval.

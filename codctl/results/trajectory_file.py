@@ -39,7 +39,7 @@ _TYPES = {
     **dict.fromkeys(("position", "weight_version"), "int64"),
     **{f"hint_{what}": "int64" for what in ("right", "wrong", "missing", "knowable", "knowable_right")},
     **dict.fromkeys(("success", "reward", "credit_return", "credit_baseline", "credit_advantage"), "float64"),
-    "foreign": "bool",
+    "distractor": "bool",
 }
 _TURN = dict.fromkeys(("prompt", "reply", "read", "answer"), "string") | dict.fromkeys(
     ("prompt_tokens", "reply_tokens"), "int64"
@@ -118,7 +118,7 @@ def of_journal(path: Path) -> Iterator[Transcript]:
 def of_parts(parts: Sequence[EvalSpec], journal: Journal) -> Iterator[Transcript]:
     """What a journal has of the parts of a suite, in an order that does not depend on when it was played."""
     for spec in parts:
-        families = [get_family(name) for name in (spec.family, spec.foreign_family) if name]
+        families = [get_family(name) for name in (spec.family, spec.distractor_family) if name]
         legs = [(arm, seed) for arm in play_order(spec.arms) for seed in dict.fromkeys(spec.seeds)]
         legs += [(name, spec.seeds[0]) for name in references(families)]
         for arm, seed in legs:

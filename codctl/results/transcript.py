@@ -46,7 +46,7 @@ class EpisodeTranscript:
     Attributes:
         kind: `solve`, or the `update` that follows it.
         position: In the pack, from 0.
-        foreign: Whether the task is a distractor.
+        distractor: Whether the task is a distractor.
         outcome: How it ended (`codctl.outcomes`).
         words: What a server said about it.
         success: Solve: 0 or 1; None for an update, and where it was not played.
@@ -71,7 +71,7 @@ class EpisodeTranscript:
 
     kind: str
     position: int
-    foreign: bool
+    distractor: bool
     outcome: str
     words: str
     success: float | None
@@ -126,7 +126,7 @@ def transcribe(
             EpisodeTranscript(
                 kind=episode.kind,
                 position=episode.position,
-                foreign=slot.foreign,
+                distractor=slot.distractor,
                 outcome=episode.outcome,
                 words=episode.fault.words if episode.fault else "",
                 success=episode.raw_reward if is_solve and not episode.failed else None,

@@ -1,7 +1,7 @@
 """One attempt at a run: its record, its log file, its sign of life, and the signals that end it in good order.
 
 `attempts/<n>/attempt.json` has one writer, the attempt itself. An attempt that was killed stays `running` in its own
-file; readers, who can see that nobody holds the run's lock, call it `died`. Stdlib only.
+file; readers, who can see that the run's lock is free, call it `died`. Stdlib only.
 """
 
 from __future__ import annotations

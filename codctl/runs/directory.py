@@ -187,7 +187,7 @@ class RunDirectory(Layout):
 
         planned (nothing happened yet, or nothing since it was extended), queued (at a launcher), running, finished,
         failed, interrupted, cancelled, paused (its scheduler will start it again), or died: recorded as running but
-        nobody holds the lock.
+        no process holds the lock.
         """
         number = attempt.count(self.path)
         record = attempt.read(self.path, number) if number else None
@@ -265,7 +265,7 @@ class RunDirectory(Layout):
         stop.write(self.path, kind, after_attempt=attempt.count(self.path), by=by)
 
     def stop_requested(self) -> stop.Kind | None:
-        """What somebody has asked for.
+        """What was asked for.
 
         Raises:
             MovedError: An attempt of this object is going on, and the folder was moved, deleted or replaced.
@@ -276,12 +276,12 @@ class RunDirectory(Layout):
         return request.kind if request else None
 
     def check_stop(self) -> None:
-        """Raise `stop.Stopped` when somebody has asked for it."""
+        """Raise `stop.Stopped` when it was asked for."""
         if kind := self.stop_requested():
             raise stop.Stopped(kind)
 
     def clear_stop(self) -> None:
-        """Somebody continues it: an earlier request no longer holds."""
+        """It goes on: an earlier request to stop no longer holds."""
         stop.clear(self.path)
 
     def store_config(self) -> None:
@@ -302,7 +302,7 @@ class RunDirectory(Layout):
 
         Raises:
             RefusedError: Another process uses the run.
-            Stopped: Somebody has cancelled it before it began.
+            Stopped: It was cancelled before it began.
             MovedError: The folder was moved, deleted or replaced while the block ran.
         """
         with lock.RunLock(self.lock_path) as held:
@@ -510,7 +510,7 @@ def move_aside(path: Path) -> None:
     """Rename an unused folder to `<name>.old-<n>`, so that its name is free."""
     if not path.exists():
         return
-    # Nobody can begin while we rename; who waits for the lock finds that the folder has gone (`RunLock`).
+    # No run can begin while we rename; a process that waits for the lock finds that the folder has gone (`RunLock`).
     with atomic.storage_errors(path, PreflightError), lock.RunLock(path / "lock"):
         number = 1
         while (aside := path.with_name(f"{path.name}.old-{number}")).exists():

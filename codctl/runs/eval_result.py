@@ -182,7 +182,7 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Distractors(Measured):
-    """The foreign tasks between those of the pack's own world."""
+    """The distractors between those of the pack's own world."""
 
     family: Word
     preset: Word | None = None
@@ -232,7 +232,7 @@ class PartResult(PartHead, Measured):
     replies: Replies = field(default_factory=Replies)
     outcomes: tuple[OutcomeCount, ...] = ()
     solved_by_attempt: dict[Word, AttemptCurve] | None = None  # of a Ralph loop: arms and references
-    foreign: Distractors | None = None  # of the strategy `distractor`
+    distractors: Distractors | None = None  # of the strategy `distractor`
 
     @property
     def axis(self) -> str:

@@ -144,7 +144,7 @@ def _versions() -> dict[str, str | None]:
 
 def _commit() -> str:
     here = str(Path(__file__).parent)
-    # An installed copy may lie inside somebody else's repository (a venv in it): only a tracked file counts.
+    # An installed copy may lie inside another repository (a venv in it): only a tracked file counts.
     if not _output(["git", "-C", here, "ls-files", "--error-unmatch", Path(__file__).name]):
         return ""
     commit = _output(["git", "-C", here, "rev-parse", "HEAD"])

@@ -25,7 +25,7 @@ def now() -> str:
 def new(
     *, name: str, recipe: str, command: Sequence[str], digest: str, root: str = "..", sweep: str | None = None
 ) -> dict[str, Any]:
-    """The manifest of a run that nobody has worked on yet.
+    """The manifest of a run that has not been started.
 
     Args:
         name: Of the run.

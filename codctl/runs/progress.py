@@ -27,7 +27,7 @@ class Progress(Protocol):
 
 
 class Display(Progress, Protocol):
-    """A progress that somebody looks at until it is closed."""
+    """A display of progress that stays until it is closed."""
 
     def close(self) -> None: ...
 

@@ -52,7 +52,7 @@ class Asked:
     """Whether a signal has asked the block to end.
 
     Args:
-        has_request: Whether somebody has asked otherwise; then a signal means that it takes too long.
+        has_request: Whether a stop was asked for in another way; then a signal means that it takes too long.
         say: Called from another thread with what happens now.
         deadline_s: How long after the first signal the block may go on.
     """
@@ -92,7 +92,7 @@ def saved_first(
 ) -> Iterator[Asked]:
     """Let the first Ctrl-C, SIGTERM or SIGHUP only ask while the block runs; a second, or the deadline, raises.
 
-    Signals that somebody else handles, or that are ignored, stay as they are.
+    Signals with another handler, or that are ignored, stay as they are.
 
     Args:
         has_request: See `Asked`.

@@ -1,6 +1,6 @@
 """The request to stop a run, left beside it as a file: it reaches a worker on any machine. Stdlib only.
 
-`cancel` comes from a person and holds until somebody resumes the run; `pause` comes from a scheduler that will start it
+`cancel` comes from a person and holds until the run is resumed; `pause` comes from a scheduler that will start it
 again. A worker looks between two steps and saves a checkpoint first.
 """
 
@@ -84,6 +84,6 @@ def read(folder: Path) -> Request | None:
 
 
 def clear(folder: Path) -> None:
-    """Forget the request: somebody continues."""
+    """Forget the request: the run goes on."""
     with atomic.storage_errors(folder / _FILE):
         (folder / _FILE).unlink(missing_ok=True)

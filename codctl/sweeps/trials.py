@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from codctl.files.records import Attempt, SweepTrial
 
 IN_RUN = "after"  # the evaluation that ends a run
-Verdict = Literal["complete", "run", "alive", "failed"]
+Verdict = Literal["complete", "run", "in_progress", "failed"]
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class TrialState:
         folder: Its run directory, there or not.
         status: Of its run.
         message: What is wrong with it, or why its last attempt failed.
-        lacks: Names of the suites without a result.
-        verdict: complete (nothing to do), run, alive (in progress), failed (waits for --retry-failed).
+        missing_suites: Names of the suites without a result.
+        verdict: complete (nothing to do), run, in_progress, failed (waits for --retry-failed).
     """
 
     entry: SweepTrial = field(repr=False)
     folder: Path
     status: str
     message: str
-    lacks: tuple[str, ...]
+    missing_suites: tuple[str, ...]
     verdict: Verdict
 
     @property
@@ -106,7 +106,7 @@ class TrialState:
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
-        return {key: getattr(self, key) for key in ("name", "status", "lacks", "message", "verdict")}
+        return {key: getattr(self, key) for key in ("name", "status", "missing_suites", "message", "verdict")}
 
 
 def states_of(
@@ -138,20 +138,20 @@ def _is_in_progress(seen: RunStatus) -> bool:
 
 
 def _state(seen: RunStatus, entry: SweepTrial, *, retry: bool, remake: bool) -> TrialState:
-    lacks = tuple(missing_suites(seen.path, entry["suites"])) if entry["suites"] else ()
+    missing = tuple(missing_suites(seen.path, entry["suites"])) if entry["suites"] else ()
     message = seen.note or str(seen.record.get("message") or "")
-    verdict = _verdict(seen, lacks, retry=retry, remake=remake)
+    verdict = _verdict(seen, missing, retry=retry, remake=remake)
     if verdict == "run" and (problem := why_unusable(seen.path)):
         seen.status, message = "unreadable", problem
-        verdict = _verdict(seen, lacks, retry=retry, remake=remake)
-    return TrialState(entry, seen.path, seen.status, message, lacks, verdict)
+        verdict = _verdict(seen, missing, retry=retry, remake=remake)
+    return TrialState(entry, seen.path, seen.status, message, missing, verdict)
 
 
-def _verdict(seen: RunStatus, lacks: Sequence[str], *, retry: bool, remake: bool) -> Verdict:
+def _verdict(seen: RunStatus, missing: Sequence[str], *, retry: bool, remake: bool) -> Verdict:
     if seen.status == "finished":
-        return "run" if lacks else "complete"
+        return "run" if missing else "complete"
     if _is_in_progress(seen):
-        return "alive"
+        return "in_progress"
     if seen.status == "unreadable":
         return "run" if retry and remake else "failed"
     never_began = seen.status == "died" and not seen.record  # its job was lost in the queue

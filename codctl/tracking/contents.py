@@ -126,7 +126,7 @@ def _user() -> str:
 
 
 def _is_file_of(folder: Path, path: Path) -> bool:
-    """Whether a file lies in a folder, and no link leads out of it: it might lead to somebody's keys."""
+    """Whether a file lies in a folder, and no link leads out of it: it might lead to private keys."""
     try:
         return path.is_file() and path.resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError):
@@ -189,8 +189,8 @@ def _numbers_of_part(part: PartResult) -> Iterator[tuple[str, int, float]]:
         yield f"{fault.arm}/replies/{fault.episode}_{fault.kind}", fault.position, fault.count
     for one in part.outcomes:
         yield f"{one.arm}/outcome/{one.episode}/{one.outcome}", one.position, one.count / max(one.of, 1)
-    if part.foreign:
-        yield from ((f"foreign/{key}", step, value) for key, step, value in _numbers(part.foreign))
+    if part.distractors:
+        yield from ((f"distractors/{key}", step, value) for key, step, value in _numbers(part.distractors))
 
 
 def _numbers(found: Measured) -> Iterator[tuple[str, int, float]]:

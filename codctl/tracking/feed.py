@@ -38,7 +38,7 @@ class Sent:
 
 
 class Feed:
-    """Sends a run to a tracker. Nobody else may do so at the same time (`state.sending`).
+    """Sends a run to a tracker. No other process may do so at the same time (`state.sending`).
 
     Args:
         run: The run.

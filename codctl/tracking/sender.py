@@ -184,7 +184,7 @@ def _work(run: RunDirectory, tracker: str, say: Callable[[str], None]) -> bool:
         ending = _ending_within(_SEND_EVERY_S)
         if ending is None and time.monotonic() < retry_at_s:
             continue
-        patience_s = _LAST_WORDS_S if ending == "died" else _PATIENCE_S  # nobody waits any more
+        patience_s = _LAST_WORDS_S if ending == "died" else _PATIENCE_S  # no process waits any more
         signal.alarm(patience_s)
         try:
             if feed is None:

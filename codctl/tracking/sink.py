@@ -145,7 +145,7 @@ class Sink:
     def address(self) -> str | None:
         """What it contacts; None when all stays in the runs folder.
 
-        A folder that somebody sent may name any address, so only those are contacted that the user's own recipes named.
+        A run's folder may name any address, so only those are contacted that the user's own recipes named.
         """
         return None
 

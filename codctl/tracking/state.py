@@ -1,7 +1,7 @@
 """What codctl remembers of a run or sweep and one tracker: `trackers/NAME.json` in its folder.
 
 The key is written before anything is begun under it, so that what was begun is found again. The folder is written down
-too: a copy of it gets a key of its own. What was sent is remembered so that nobody needs to be asked when all was;
+too: a copy of it gets a key of its own. What was sent is remembered so that no server is asked when all was;
 losing that costs questions, never a number.
 """
 
@@ -113,7 +113,7 @@ def load_or_begin(folder: Path, runs_dir: Path, tracker: str) -> State:
 
 @contextlib.contextmanager
 def sending(folder: Path, tracker: str, patience_s: float = 0.0) -> Iterator[bool]:
-    """Be the only one who sends a folder to a tracker; yields False when somebody else does."""
+    """Be the only one who sends a folder to a tracker; yields False when another process does."""
     with holding(_path(folder, tracker, ".lock"), patience_s) as is_alone:
         yield is_alone
 

@@ -224,7 +224,7 @@ def _status_of(statuses: Sequence[str]) -> str:
 
 
 def _readable(runs: list[RunDirectory]) -> list[RunDirectory]:
-    """Without those that are damaged: they keep nobody else's numbers back."""
+    """Without those that are damaged: they do not hold up the others."""
     found = []
     for run in runs:
         with contextlib.suppress(UsageError):

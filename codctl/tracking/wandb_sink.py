@@ -47,7 +47,7 @@ class WandbSink(Sink):
 
         if wandb.run is not None:  # one that was given up, with rows that are not in its file yet
             _finish(wandb.run)
-        # The inode cannot be forged: a folder that somebody sent never continues another one's W&B run.
+        # The inode cannot be forged: a folder that was sent to you never continues another one's W&B run.
         inode = subject.folder.stat().st_ino
         run_id = uuid.uuid5(uuid.NAMESPACE_OID, f"{subject.state.key}/{inode}").hex[:16]
         is_offline, runs_dir = self._mode != "online", subject.state.runs_dir

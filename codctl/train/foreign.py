@@ -1,8 +1,8 @@
 """What a run that was made elsewhere does not decide: which servers are contacted, what a job executes, and which code
 is imported.
 
-Somebody may have sent it, so these settings of its config do not count. A copy of a run, and one that was moved here
-from another disk, cannot be told from it: there the user gives them again.
+It may have been sent by a stranger, so these settings of its config do not count. A copy of a run, and one that was
+moved here from another disk, look the same: there the user gives them again.
 """
 
 from __future__ import annotations

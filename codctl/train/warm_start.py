@@ -65,7 +65,7 @@ def share(run: RunDirectory, stage: str, config: Config) -> None:
 
 
 def _shared(run: RunDirectory, stage: str, config: Config) -> Path | None:
-    """Where it lies, or would; None where the settings do not say all: a world of somebody else's may change."""
+    """Where it lies, or would; None where the settings do not say all: a plug-in's world may change."""
     if not {part.family for part in config.world.parts} <= {family.name for family in built_in()}:
         return None
     settings = {name: value for name, value in freeze(config).items() if name not in _LATER}

@@ -55,7 +55,7 @@ def test_without_a_position_drift_is_in_the_middle() -> None:
 @pytest.mark.parametrize("name", STRATEGIES.names())
 def test_every_strategy_gives_the_same_pack_again_with_an_id_of_its_own(name) -> None:
     strategy = strategy_of(
-        EvalSpec(strategy=name, drift_at=3, poison=0.5, foreign_family="frozen_lake", foreign_preset="hard")
+        EvalSpec(strategy=name, drift_at=3, poison=0.5, distractor_family="frozen_lake", distractor_preset="hard")
     )
     pack, again = draw(strategy, 5), draw(strategy, 5)
     assert pack == again
@@ -89,7 +89,7 @@ def test_drift_outside_the_pack_is_refused(at: int) -> None:
 
 def test_a_distractor_takes_every_other_position() -> None:
     pack = draw(Distractor(LAKE, "hard"))
-    assert [slot.foreign for slot in pack.slots] == [False, True] * 3
+    assert [slot.distractor for slot in pack.slots] == [False, True] * 3
     assert [slot.preset for slot in pack.slots] == ["easy", "hard"] * 3
     with pytest.raises(UsageError, match="needs the family of the distractors"):
         draw(Distractor())
@@ -98,7 +98,7 @@ def test_a_distractor_takes_every_other_position() -> None:
 def test_poison_lies_as_often_as_asked_and_more_poison_keeps_the_lies_of_less() -> None:
     def lies(p: float) -> set[tuple[int, int]]:
         packs = [draw(Poison(p), index) for index in range(100)]
-        return {(i, s) for i, pack in enumerate(packs) for s, slot in enumerate(pack.slots) if slot.told_world}
+        return {(i, s) for i, pack in enumerate(packs) for s, slot in enumerate(pack.slots) if slot.reported_world}
 
     assert len(lies(0.0)) == 0
     assert len(lies(1.0)) == 600
@@ -110,7 +110,7 @@ def test_a_lie_is_told_to_the_update_and_not_in_the_episode() -> None:
     [played] = play("demonstrator", [draw(Poison(1.0), preset="tiny")], "full")
     [slot, *_] = draw(Poison(1.0), preset="tiny").slots
     solve, update = played.episodes[:2]
-    lie = slot.family.begin(slot.told_world, slot.task, "full")
+    lie = slot.family.begin(slot.reported_world, slot.task, "full")
     observations = [lie.observation, *(lie.act(action).observation for action in solve.actions if not lie.done)]
     for seen in filter(None, observations):
         assert seen in update.observations[0]

@@ -53,12 +53,14 @@ def test_lies_cost_and_more_lies_cost_more() -> None:
 
 def test_distractors_cost_a_perfect_memory_nothing() -> None:
     found = evaluate(
-        policy("bayes"), spec(strategy="distractor", foreign_family="alchemy", foreign_preset="tiny", length=6), quiet
+        policy("bayes"),
+        spec(strategy="distractor", distractor_family="alchemy", distractor_preset="tiny", length=6),
+        quiet,
     ).result
     assert found.positions == (0, 2, 4)
     assert [point.mean for point in found.ceiling_curves["bayes"][1:]] == [1.0, 1.0]
-    assert found.foreign is not None
-    assert found.foreign.positions == (1, 3, 5)
+    assert found.distractors is not None
+    assert found.distractors.positions == (1, 3, 5)
 
 
 def test_shuffled_hints_are_those_of_another_world() -> None:

@@ -91,11 +91,11 @@ def test_the_training_length_holds_where_the_suite_names_none() -> None:
 def test_hard_strategies_get_their_numbers() -> None:
     by_name = {spec.name.partition("/")[0]: spec for spec in parts("robustness")}
     assert by_name["drift"].drift_at == 4
-    assert (by_name["distractor"].foreign_family, by_name["distractor"].foreign_preset) == ("alchemy", "easy")
+    assert (by_name["distractor"].distractor_family, by_name["distractor"].distractor_preset) == ("alchemy", "easy")
     assert (by_name["poison-low"].poison, by_name["poison-high"].poison) == (0.25, 0.5)
     of_mixture = {spec.name: spec for spec in parts("robustness", home=MIXTURE)}
     distractors = of_mixture["distractor/alchemy-tiny"]
-    assert (distractors.foreign_family, distractors.foreign_preset) == ("frozen_lake", "tiny")
+    assert (distractors.distractor_family, distractors.distractor_preset) == ("frozen_lake", "tiny")
 
 
 def test_overrides_hold_for_every_part() -> None:
@@ -136,8 +136,8 @@ REFUSED = {
         Defaults(),
         "unknown family 'lake'; did you mean 'frozen_lake'? (known: frozen_lake, alchemy)",
     ),
-    "unknown foreign preset": (
-        ("robustness", "foreign_preset=esy"),
+    "unknown distractor preset": (
+        ("robustness", "distractor_preset=esy"),
         Defaults(),
         "unknown preset of alchemy 'esy'; did you mean 'easy'? (known: tiny, easy, hard)",
     ),

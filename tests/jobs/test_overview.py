@@ -128,7 +128,7 @@ def test_a_trial_without_its_suites_is_not_complete(tmp_path: Path) -> None:
     (done / "result.json").write_text("{}")
     [found] = overview([], [sweep], Jobs())["sweeps"]
     assert found["counts"] == {"finished": 1, "incomplete": 1}
-    assert [(entry["name"], entry["lacks"]) for entry in found["open"]] == [("s/finished-1", ["hard"])]
+    assert [(entry["name"], entry["missing_suites"]) for entry in found["open"]] == [("s/finished-1", ["hard"])]
 
 
 def test_a_damaged_run_says_what_is_wrong_and_hides_no_other(tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def _records(spec: EvalSpec, called: str, rng: random.Random, *, hostile: bool) 
             rows = tuple(_row(rng, place, rate, right) for place, rate in enumerate(rates[arm][: spec.length]))
             is_told = (arm, number) == ("own", 17)
             told = of(Walkthrough, _walkthrough(spec.family, hostile=hostile)) if is_told else None
-            yield Record(Unit(spec.name, arm, 0, number), f"{spec.family}/tiny/test/{number}", rows, told=told)
+            yield Record(Unit(spec.name, arm, 0, number), f"{spec.family}/tiny/test/{number}", rows, walkthrough=told)
 
 
 def _row(rng: random.Random, place: int, rate: float, right: float) -> Row:

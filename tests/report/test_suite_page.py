@@ -18,7 +18,7 @@ from tests.results import made
 HOSTILE = '<script>alert("x")</script>'
 STRATEGIES = {
     "drift": {"strategy": "drift", "drift_at": 2},
-    "distractor": {"strategy": "distractor", "foreign_family": "alchemy", "foreign_preset": "tiny"},
+    "distractor": {"strategy": "distractor", "distractor_family": "alchemy", "distractor_preset": "tiny"},
     "ralph": {"strategy": "ralph_full"},
     "long": {"strategy": "long", "length": 10},
 }
@@ -106,9 +106,9 @@ def test_ids_are_unique_and_links_lead_somewhere(result: EvalResult) -> None:
 
 def test_curves_stand_at_their_places(result: EvalResult) -> None:
     by_name = {part.strategy: {c.key.split("-")[1]: c for c in of_part("p", part)} for part in result.parts}
-    home, foreign = by_name["distractor"]["success"], by_name["distractor"]["foreign"]
+    home, distractors = by_name["distractor"]["success"], by_name["distractor"]["distractors"]
     assert {point.x for series in home.series for point in series.points} == {1, 3}
-    assert {point.x for series in foreign.series for point in series.points} == {2, 4}
+    assert {point.x for series in distractors.series for point in series.points} == {2, 4}
     assert by_name["drift"]["success"].beyond == 2.5
     ralph = by_name["ralph_full"]["success"]
     assert [point.x for point in ralph.series[-1].points] == [1, 2, 3, 4]

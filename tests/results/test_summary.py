@@ -19,20 +19,26 @@ NAN = float("nan")
 Success = Callable[[str, int, int, int], float | None]
 
 
-def played(spec: EvalSpec, success: Success, *, foreign: tuple[int, ...] = ()) -> PartResult:
+def played(spec: EvalSpec, success: Success, *, distractor: tuple[int, ...] = ()) -> PartResult:
     journal = MemoryJournal()
     for arm in (*spec.arms, "bayes", "informed"):
         for seed in spec.seeds:
             for pack in range(spec.packs):
-                rows = [_row(success(arm, seed, pack, p), p, p in foreign) for p in range(spec.length)]
+                rows = [_row(success(arm, seed, pack, p), p, p in distractor) for p in range(spec.length)]
                 journal.append(Record(Unit(spec.name, arm, seed, pack), f"pack/{pack}", tuple(rows)))
     return summarise(spec, journal).result
 
 
-def _row(success: float | None, position: int, foreign: bool) -> Row:
+def _row(success: float | None, position: int, distractor: bool) -> Row:
     shaped = None if success is None else 0.9 * success
     failed = "" if success is not None else "no reply"
-    about = {"position": position, "foreign": foreign, "success": success, "shaped_reward": shaped, "failed": failed}
+    about = {
+        "position": position,
+        "distractor": distractor,
+        "success": success,
+        "shaped_reward": shaped,
+        "failed": failed,
+    }
     return made.row(**about, hint_knowable=4, hint_knowable_right=1)
 
 
@@ -66,20 +72,20 @@ def test_distractors_are_told_apart() -> None:
     spec = EvalSpec(
         name="p/x",
         strategy="distractor",
-        foreign_family="alchemy",
-        foreign_preset="easy",
+        distractor_family="alchemy",
+        distractor_preset="easy",
         packs=2,
         length=5,
         arms=("own",),
     )
-    found = played(spec, lambda arm, seed, pack, position: float(position in (2, 4)), foreign=(1, 3))
+    found = played(spec, lambda arm, seed, pack, position: float(position in (2, 4)), distractor=(1, 3))
     assert found.positions == (0, 2, 4)
     assert means(found.arms["own"].success) == [0.0, 1.0, 1.0]
     assert (found.gain["own"].start, found.gain["own"].end) == (0, 4)
-    assert found.foreign is not None
-    assert found.foreign.positions == (1, 3)
-    assert means(found.foreign.arms["own"].success) == [0.0, 0.0]
-    assert (found.foreign.family, found.foreign.preset) == ("alchemy", "easy")
+    assert found.distractors is not None
+    assert found.distractors.positions == (1, 3)
+    assert means(found.distractors.arms["own"].success) == [0.0, 0.0]
+    assert (found.distractors.family, found.distractors.preset) == ("alchemy", "easy")
 
 
 def test_solved_by_attempt() -> None:

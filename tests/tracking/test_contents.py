@@ -55,14 +55,14 @@ def test_parts_of_a_suite_and_ralph_loops(make_run: Any, evaluate: Callable[...,
     point = {"position": 0, "mean": 1, "low": 0, "high": 1}
     parts: list[dict[str, Any]] = [
         {"name": "ralph/lake", "arms": {}, "solved_by_attempt": {"own": curve}},
-        {"name": "odd (näme)", "foreign": {"family": "alchemy", "arms": {"own": {"success": [point]}}}},
+        {"name": "odd (näme)", "distractors": {"family": "alchemy", "arms": {"own": {"success": [point]}}}},
     ]
     evaluate(run, "suites/loops", suite="loops", parts=parts)
     (found,) = contents.evaluations(run)
     keys = [(p.key, p.step, p.value) for p in found.points]
     assert [key for key in keys if not key[0].endswith("failed_episodes")] == [
         ("ralph/lake/own/solved_by_attempt", 1, 0.5),
-        ("odd _n_me_/foreign/own/success", 0, 1.0),
+        ("odd _n_me_/distractors/own/success", 0, 1.0),
     ]
 
 

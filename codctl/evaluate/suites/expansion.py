@@ -175,13 +175,13 @@ def _rendering(family: Family, values: Mapping[str, Any], suite: SuiteSpec, entr
 
 
 def _with_distractors(spec: EvalSpec, home: Defaults, known: Mapping[str, Family]) -> EvalSpec:
-    name = spec.foreign_family or next_family(spec.family, known)
+    name = spec.distractor_family or next_family(spec.family, known)
     if name not in known:
         raise unknown("family", name, list(known), "codctl env list")
-    preset = spec.foreign_preset or usual_preset(known[name], home)
+    preset = spec.distractor_preset or usual_preset(known[name], home)
     if preset not in known[name].presets:
         raise unknown(f"preset of {name}", preset, list(known[name].presets), "codctl env list")
-    return spec.model_copy(update={"foreign_family": name, "foreign_preset": preset})
+    return spec.model_copy(update={"distractor_family": name, "distractor_preset": preset})
 
 
 def next_family(name: str, known: Mapping[str, Family]) -> str:
@@ -189,5 +189,5 @@ def next_family(name: str, known: Mapping[str, Family]) -> str:
     names = list(known)
     following = names[(names.index(name) + 1) % len(names)]
     if following == name:
-        raise UsageError("strategy distractor needs a second family", hint="foreign_family=NAME")
+        raise UsageError("strategy distractor needs a second family", hint="distractor_family=NAME")
     return following

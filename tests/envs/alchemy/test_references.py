@@ -115,11 +115,11 @@ def test_a_demonstrator_that_keeps_everything_learns_and_one_that_keeps_nothing_
 @pytest.mark.parametrize("strategy", ["drift", "poison", "distractor", "ralph_full"])
 def test_no_strategy_confuses_a_scripted_agent(policy: str, preset: str, strategy: str) -> None:
     options = strategy_of(
-        EvalSpec(strategy=strategy, drift_at=3, poison=0.5, foreign_family="alchemy", foreign_preset="hard")
+        EvalSpec(strategy=strategy, drift_at=3, poison=0.5, distractor_family="alchemy", distractor_preset="hard")
     )
     for index in range(8):
         pack = draw_pack(ALCHEMY, options, "test", index, 6, preset)
-        told = [replace(slot, world=slot.told_world or slot.world) for slot in pack.slots]
+        told = [replace(slot, world=slot.reported_world or slot.world) for slot in pack.slots]
         assert len(play(ALCHEMY.policy(policy), replace(pack, slots=tuple(told))).rewards) == 6
 
 
