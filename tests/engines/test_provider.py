@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from codctl import trust
 from codctl.cod.engine import Generation, RequestTag, Sampling
 from codctl.config.consistency import MisfitError
 from codctl.config.evalspec import EvalSpec
@@ -58,6 +59,11 @@ class ParrotProvider(EngineProvider):
 
 
 KIND = f"{__name__}:ParrotProvider"
+
+
+@pytest.fixture(autouse=True)
+def _trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(trust.TRUSTED, "\n".join([KIND, f"{__name__}:Parrot"]))
 
 
 def recipe(**options: Any) -> Config:

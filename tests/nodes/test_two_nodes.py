@@ -66,11 +66,13 @@ class Job:
         return value
 
     def trains(self, step: int) -> None:
-        self.until(lambda: steps_of(self.run) >= step, f"step {step}")
+        """Wait until a step is in the metrics, or the job has ended."""
+        self.until(lambda: steps_of(self.run) >= step or self._has_ended(), f"step {step}")
+        assert steps_of(self.run) >= step, self._seen()
 
     def codes(self) -> list[int | None]:
         """Exit codes of the supervisors, once both have ended."""
-        self.until(lambda: None not in [one.exit_code() for one in self._supervisors], "the job ends")
+        self.until(self._has_ended, "the job ends")
         found = [one.wait(0) for one in self._supervisors]
         for node in (FIRST, SECOND):
             assert not self.nodes.processes(node, ""), "processes are left"
@@ -81,6 +83,9 @@ class Job:
             self.nodes.kill(node)
         for one in self._supervisors:
             Child.end(one, 0)
+
+    def _has_ended(self) -> bool:
+        return None not in [one.exit_code() for one in self._supervisors]
 
     def _seen(self) -> str:
         logs = [*self.run.path.glob("slurm/*.out"), *self.run.path.glob("attempts/*/log.txt")]
