@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from codctl.cod.trajectory import EpisodeRecord, TokenRecord
 
 EVEN_AT = 16_384  # tokens: at this length attention costs about as much as all else (Qwen3-0.6B: 8k, 8B: 47k)
+PASS_TOKENS = 4096  # what a pass costs besides its tokens: on a GPU much, for it starts many kernels
+PASS_TOKENS_ON_CPU = 64  # half a million parameters: 50 to 100; for larger models fewer, and padding costs them more
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +56,9 @@ def episode_keys(samples: Sequence[Sample]) -> list[tuple[int | None, int]]:
     return [(sample.episode, place if sample.episode is None else 0) for place, sample in enumerate(samples)]
 
 
-def micro_batches(samples: Sequence[Sample], token_budget: int, *, packed: bool = False) -> list[list[Sample]]:
+def micro_batches(
+    samples: Sequence[Sample], token_budget: int, *, packed: bool = False, pass_tokens: int = PASS_TOKENS
+) -> list[list[Sample]]:
     """Split rows into batches of at most `token_budget` tokens.
 
     A row longer than the budget gets a batch of its own.
@@ -61,21 +67,37 @@ def micro_batches(samples: Sequence[Sample], token_budget: int, *, packed: bool 
         samples: Rows.
         token_budget: Most tokens that the model reads at once.
         packed: Rows lie behind one another, so batches are filled up to the budget. Otherwise rows are padded to the
-            longest of their batch, padding counts, and similar lengths go together.
+            longest of their batch, padding counts, and like lengths go together.
+        pass_tokens: What a further batch costs, in tokens: padding that costs more than that is not read.
     """
     longest_first = sorted(samples, key=lambda s: len(s.ids), reverse=True)
-    return _first_fit(longest_first, token_budget) if packed else _side_by_side(longest_first, token_budget)
+    if packed:
+        return _first_fit(longest_first, token_budget)
+    return _side_by_side(longest_first, token_budget, pass_tokens)
 
 
-def _side_by_side(longest_first: list[Sample], token_budget: int) -> list[list[Sample]]:
-    batches: list[list[Sample]] = []
-    for sample in longest_first:
+def _side_by_side(longest_first: list[Sample], token_budget: int, pass_tokens: int) -> list[list[Sample]]:
+    """The cheapest cuts of the rows in their order, found from the first row on.
+
+    Among equally cheap ones it is the one with the larger batches at the end.
+    """
+    lengths = np.array([len(sample.ids) for sample in longest_first])
+    costs = np.zeros(len(lengths) + 1, np.int64)  # of the first rows, so many of them
+    begins = np.zeros(len(lengths) + 1, np.int64)  # of the last batch among them
+    earliest = 0
+    for end in range(1, len(lengths) + 1):
         # The first row of a batch is its longest, so it sets the padded length.
-        if batches and (len(batches[-1]) + 1) * len(batches[-1][0].ids) <= token_budget:
-            batches[-1].append(sample)
-        else:
-            batches.append([sample])
-    return batches
+        while earliest < end - 1 and (end - earliest) * lengths[earliest] > token_budget:
+            earliest += 1
+        rows = end - np.arange(earliest, end)
+        found = costs[earliest:end] + rows * lengths[earliest:end] + pass_tokens
+        best = int(found.argmin())
+        costs[end], begins[end] = found[best], earliest + best
+    batches, end = list[list[Sample]](), len(lengths)
+    while end:
+        batches.append(longest_first[begins[end] : end])
+        end = int(begins[end])
+    return batches[::-1]
 
 
 def _first_fit(longest_first: list[Sample], token_budget: int) -> list[list[Sample]]:

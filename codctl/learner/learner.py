@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -21,7 +22,15 @@ from codctl.config.defaults import learning_rate
 from codctl.config.registries import LOSSES
 from codctl.config.schema import TrainConfig
 from codctl.errors import StageError
-from codctl.learner.batching import Sample, balanced, by_episode, count_tokens, micro_batches
+from codctl.learner.batching import (
+    PASS_TOKENS,
+    PASS_TOKENS_ON_CPU,
+    Sample,
+    balanced,
+    by_episode,
+    count_tokens,
+    micro_batches,
+)
 from codctl.learner.losses import LossInputs, kl_penalty, kl_to_start, red_weights, row_weights
 from codctl.learner.parallel import ParallelModel, Ranks, Strategy
 from codctl.learner.token_logprobs import MicroBatch, TokenLogprobs, collate
@@ -31,6 +40,10 @@ from codctl.seeds import derive_seed
 
 Judge = Callable[[Mapping[str, float]], bool]
 After = Callable[[Sequence[Sample]], None]
+
+_TRIM_EVERY_S = (
+    5.0  # what was given back has to be asked for again: after each short step that took a third of its time
+)
 
 
 @dataclass
@@ -100,6 +113,7 @@ class Learner:
     ) -> None:
         self.model, self.dtype, self.ranks = model, dtype, ranks or Ranks()
         self._config, self._pad_id, self._seed = config, pad_id, seed
+        self._trimmed_s = -math.inf
         is_sharded = self.ranks.size > 1 and strategy == "fsdp"
         autocast = None if dtype == torch.float32 or is_sharded else dtype  # shards are gathered in this type
         self._device = device or next(model.parameters()).device
@@ -163,8 +177,9 @@ class Learner:
             group["lr"] = lr
         for part in parts:
             norms += self._optimizer_step(part, references, sums, judge, after)
-            if self._device.type == "cpu":
+            if self._device.type == "cpu" and time.monotonic() >= self._trimmed_s + _TRIM_EVERY_S:
                 give_back_freed()
+                self._trimmed_s = time.monotonic()
         metrics = self._metrics(sums)
         return {
             **metrics,
@@ -200,7 +215,8 @@ class Learner:
     def _dealt(self, rows: Sequence[Sample]) -> list[list[Sample]]:
         """This process's micro-batches; every process gets as many, some of them empty."""
         packed = self._logprobs.packed
-        batches = micro_batches(rows, self._config.micro_batch_tokens, packed=packed)
+        each = PASS_TOKENS_ON_CPU if self._device.type == "cpu" else PASS_TOKENS
+        batches = micro_batches(rows, self._config.micro_batch_tokens, packed=packed, pass_tokens=each)
         return balanced(batches, self.ranks.size, packed=packed)[self.ranks.rank]
 
     def _optimizer_step(

@@ -25,7 +25,6 @@ class MicroBatch:
 
     Attributes:
         ids_BT: Token ids.
-        mask_BT: 1 where there is a token; None when packed, where there is one everywhere.
         loss_mask_BT: True for sampled tokens (never at the first place of an episode).
         old_logprobs_BT: Sampling log-probs.
         advantages_BT: The episode's advantage at every token.
@@ -36,7 +35,6 @@ class MicroBatch:
     """
 
     ids_BT: torch.Tensor
-    mask_BT: torch.Tensor | None
     loss_mask_BT: torch.Tensor
     old_logprobs_BT: torch.Tensor
     advantages_BT: torch.Tensor
@@ -46,9 +44,9 @@ class MicroBatch:
     longest: int
 
     def model_inputs(self) -> dict[str, Any]:
-        """What the decoder is called with."""
+        """What the decoder is called with. Padding needs no mask: it is on the right, where no token looks."""
         if self.starts is None:
-            return {"input_ids": self.ids_BT, "attention_mask": self.mask_BT}
+            return {"input_ids": self.ids_BT, "attention_mask": None}
         return {
             "input_ids": self.ids_BT,
             "attention_mask": None,
@@ -89,7 +87,6 @@ def _pad(samples: Sequence[Sample], weights: Sequence[float], pad_id: int, devic
 
     return MicroBatch(
         ids_BT=padded([s.ids for s in samples], pad_id, np.int64),
-        mask_BT=padded([np.ones(n) for n in lengths], 0, np.int64),
         loss_mask_BT=padded([s.loss_mask for s in samples], False, np.bool_),
         old_logprobs_BT=padded([s.logprobs for s in samples], 0.0, np.float32),
         advantages_BT=torch.tensor([[s.advantage] for s in samples], device=device).expand(-1, longest),
@@ -112,7 +109,6 @@ def _pack(samples: Sequence[Sample], weights: Sequence[float], device: Any) -> M
 
     return MicroBatch(
         ids_BT=row([s.ids for s in samples], np.int64),
-        mask_BT=None,
         loss_mask_BT=row([s.loss_mask for s in samples], np.bool_),
         old_logprobs_BT=row([s.logprobs for s in samples], np.float32),
         advantages_BT=each([s.advantage for s in samples]),

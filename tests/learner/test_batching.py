@@ -114,6 +114,34 @@ def test_a_real_step_is_shared_evenly() -> None:
     assert min(tokens) > 0.97 * max(tokens)
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=40), st.integers(64, 400), st.integers(1, 200))
+def test_no_cut_of_the_rows_is_cheaper(lengths: list[int], budget: int, pass_tokens: int) -> None:
+    lengths.sort(reverse=True)
+
+    def cheapest(first: int, known: dict[int, int]) -> int:
+        """Of the rows from `first` on, tried one after the other."""
+        if first not in known:
+            ends = [
+                e
+                for e in range(first + 1, len(lengths) + 1)
+                if e == first + 1 or (e - first) * lengths[first] <= budget
+            ]
+            costs = [(end - first) * lengths[first] + pass_tokens + cheapest(end, known) for end in ends]
+            known[first] = min(costs, default=0)
+        return known[first]
+
+    batches = micro_batches([row(length) for length in lengths], budget, pass_tokens=pass_tokens)
+    assert count_tokens(batches).forwarded + pass_tokens * len(batches) == cheapest(0, {})
+
+
+def test_padding_that_costs_more_than_a_pass_is_not_read() -> None:
+    rows = [row(n) for n in (3, 10, 4, 9)]
+    for pass_tokens, expected in ((0, [[10], [9], [4], [3]]), (8, [[10, 9], [4, 3]]), (20, [[10, 9, 4, 3]])):
+        batches = micro_batches(rows, 100, pass_tokens=pass_tokens)
+        assert [[len(r.ids) for r in batch] for batch in batches] == expected
+
+
 def test_padding_by_hand() -> None:
     batches = micro_batches([row(n) for n in (3, 10, 4, 9)], 20)
     assert [[len(r.ids) for r in batch] for batch in batches] == [[10, 9], [4, 3]]
@@ -138,7 +166,6 @@ def test_useful_share_on_rows_of_a_real_step() -> None:
 def test_collate_pads_on_the_right() -> None:
     batch = collate([row(2), row(4)], [0.1, 0.2], 99, "cpu")
     assert batch.ids_BT.tolist() == [[1, 2, 99, 99], [1, 2, 3, 4]]
-    assert batch.mask_BT.tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
     assert batch.loss_mask_BT.tolist() == [[False, True, False, False], [False, False, False, True]]
     assert batch.old_logprobs_BT.tolist() == [[-0.5, -0.5, 0, 0], [-0.5] * 4]
     assert batch.advantages_BT.tolist() == [[2.0] * 4, [4.0] * 4]
@@ -148,7 +175,6 @@ def test_collate_pads_on_the_right() -> None:
 def test_collate_packs_behind_one_another() -> None:
     batch = collate([row(2), row(4)], [0.1, 0.2], 99, "cpu", packed=True)
     assert batch.ids_BT.tolist() == [[1, 2, 1, 2, 3, 4]]
-    assert batch.mask_BT is None
     assert batch.places_BT.tolist() == [[0, 1, 0, 1, 2, 3]]
     assert batch.loss_mask_BT.tolist() == [[False, True, False, False, False, True]]
     assert batch.starts.tolist() == [0, 2, 6]
