@@ -19,7 +19,8 @@ test: install lint types
 test-browser: install
 	$(BIN)/pytest -m browser
 
-# A real SLURM with two nodes on this machine (root, Debian; missing packages are installed), and its tests.
+# A real SLURM with two nodes on this machine (root, Debian; missing packages are installed), and its tests; then a job on
+# two nodes with networks of their own.
 slurm-up: install
 	$(BIN)/python tests/slurm/cluster.py up
 
@@ -27,7 +28,7 @@ slurm-down: install
 	$(BIN)/python tests/slurm/cluster.py down
 
 test-slurm: install
-	$(BIN)/pytest -m slurm tests/slurm
+	$(BIN)/pytest -m slurm tests/slurm tests/nodes
 
 # A real vLLM on the CPU, in an environment of its own (3 GB); torch's CPU build must be within pip's reach, elsewhere by
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu.

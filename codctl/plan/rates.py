@@ -42,6 +42,8 @@ ASSUMED: dict[str, Rate] = {
                     "Qwen3-8B on an H100: 61.6 ms a step with 64 sequences (experiments/bench)"),
     "all_reduce_s": Rate(15e-6, "s", "one sum over the GPUs of an engine; two in each layer", _ASSUMED),
     "node_link": Rate(25e9, "B/s", "between two nodes, each GPU", "assumed: half of 400 Gbit/s"),
+    "node_weights": Rate(0.7e9, "B/s", "weights to the engines of each further node",
+                         "measured: 1.5 CPU seconds a GiB to receive and check them, one thread on an AMD EPYC"),
     "gather": Rate(4e9, "B/s", "weights out of the learner's GPUs", _ASSUMED),
     "publish": Rate(2.5e9, "B/s", "weights into a file in memory", "measured: one thread on an AMD EPYC"),
     "load": Rate(3.7e9, "B/s", "weights out of that file into an engine", _ASSUMED),

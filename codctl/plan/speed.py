@@ -214,8 +214,8 @@ def _hand_over(config: Config, model: Model, layout: Layout, rates: Rates) -> tu
     words = f"{size:,} B ÷ {gather / 1e9:g} and ÷ {publish / 1e9:g} GB/s"
     then = f"{size:,} B ÷ {load / 1e9:g} GB/s, probes {rates['probes_s']:g} s"
     if layout.placement.engine_nodes > 1:
-        taken += size / rates["node_link"]
-        then += f", between nodes ÷ {rates['node_link'] / 1e9:g} GB/s"
+        taken += size / rates["node_weights"]
+        then += f", to other nodes ÷ {rates['node_weights'] / 1e9:g} GB/s"
     often = f", every {every} steps" if every > 1 else ""
     return Term("publish", given / every, words + often), Term("load", taken / every, then + often)
 

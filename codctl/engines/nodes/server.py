@@ -151,7 +151,7 @@ class NodeServer:
         folder.mkdir(mode=0o700, exist_ok=True)
         path, digest = folder / _name(request.match_info["file"]), hashlib.sha256()
         with path.open("wb") as file:
-            async for piece in request.content.iter_chunked(wire.BYTES):
+            async for piece in request.content.iter_any():
                 digest.update(piece)
                 file.write(piece)
         return web.json_response({"sha256": digest.hexdigest()})
