@@ -46,7 +46,7 @@ test-kill: install
 	$(BIN)/python tests/durability/kills.py --kills $(N)
 	CODCTL_FAULTS=all $(BIN)/pytest tests/durability
 
-# Worlds, then learner, rollouts and memory beside the usual way: figures beside their targets, some ten minutes.
+# Worlds, then rollouts, learner, warm start and memory beside their bounds and beside others; some ten minutes.
 bench: install
 	OMP_NUM_THREADS=1 $(BIN)/python experiments/bench/worlds.py
 	OMP_NUM_THREADS=1 $(BIN)/python experiments/bench/speed.py
@@ -57,8 +57,8 @@ B ?= .
 bench-compare: install
 	$(BIN)/python experiments/bench/compare.py $(A) $(B) $(COMPARE)
 
-# All that one GPU can show, with Qwen3-8B of random weights; ends with status 3 where there is none. FOLDER is a model
-# folder of SmolLM2-135M-Instruct that is then trained too; BENCH="--parts rates pretrained --minutes 9" does only that.
+# What one GPU can show in ten minutes, with SmolLM2-135M and Qwen3-8B of random weights; ends with status 3 where there is
+# none. FOLDER is a model folder of SmolLM2-135M-Instruct, which is then trained; BENCH="--parts generate lora" chooses.
 bench-gpu: install
 	$(BIN)/python experiments/bench/gpu.py $(if $(FOLDER),--folder $(FOLDER)) $(BENCH)
 

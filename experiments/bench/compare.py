@@ -2,6 +2,7 @@
 
     .venv/bin/python experiments/bench/compare.py main my-branch                  # or: make bench-compare A=… B=…
     .venv/bin/python experiments/bench/compare.py HEAD~3 . --only rollouts-16 rollouts-128 --rounds 5
+    .venv/bin/python experiments/bench/compare.py main . --only lock-step-16:rollouts-16     # A plays one, B the other
     .venv/bin/python experiments/bench/compare.py main . --only tiny --tiny train.steps=4 evaluation.packs=50
 
 Each side is a commit, of which a worktree is made for the time being, or the folder of a checkout, such as `.` with
@@ -29,6 +30,7 @@ from machine import Ratio, machine_line, markdown, ratio
 
 BENCH = Path(__file__).resolve().parent
 TINY = "tiny"
+LOCK_STEP = "lock-step-16"
 NAMES = ("rollouts-16", "rollouts-128", "rollouts-tiny", "learner-short", "warm-start")
 TINY_SHORT = ("warm_start.packs=150", "train.steps=4", "evaluation.every=2", "evaluation.packs=50")
 
@@ -101,12 +103,12 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def compare(sides: Sequence[Side], name: str, line: str, rounds: int) -> dict[str, Any]:
+def compare(sides: Sequence[Side], name: str, lines: tuple[str, str], rounds: int) -> dict[str, Any]:
     """One workload on both sides: what each answered in each round; a first round that counts for nothing warms up."""
     found: tuple[list[Answer], list[Answer]] = ([], [])
     for round_ in range(rounds + (name != TINY)):
         for place in (0, 1) if round_ % 2 else (1, 0):
-            answer = sides[place].ask(line)
+            answer = sides[place].ask(lines[place])
             if "failed" in answer:
                 return {"name": name, "failed": f"side {'AB'[place]}: {answer['failed']}"}
             if round_ or name == TINY:
@@ -121,6 +123,20 @@ def compare(sides: Sequence[Side], name: str, line: str, rounds: int) -> dict[st
         "counts": [last_a["counts"], last_b["counts"]],
         "phases": [[answer.get("phases", {}) for answer in answers] for answers in found],
     }
+
+
+def lines(name: str, changes: Sequence[str]) -> tuple[str, str]:
+    """What each side is asked for."""
+    if name == TINY:
+        return (" ".join([TINY, *changes]),) * 2
+    of_a, _, of_b = name.partition(":")
+    return of_a, of_b or of_a
+
+
+def workload(text: str) -> str:
+    if text != TINY and not set(text.split(":")) <= {*NAMES, LOCK_STEP}:
+        raise argparse.ArgumentTypeError(f"{text}: there are {', '.join((*NAMES, LOCK_STEP, TINY))}")
+    return text
 
 
 def rows_of(found: dict[str, Any]) -> list[list[object]]:
@@ -153,7 +169,7 @@ def main() -> None:
     parser.add_argument("a", metavar="A", help="commit, or folder with a checkout")
     parser.add_argument("b", metavar="B", help="what is compared with it")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=[*NAMES, TINY], default=NAMES, metavar="NAME")
+    parser.add_argument("--only", nargs="+", type=workload, default=NAMES, metavar="NAME")
     parser.add_argument(
         "--tiny", nargs="+", default=TINY_SHORT, metavar="KEY=VALUE", help="changes of recipes/tiny.yaml"
     )
@@ -171,8 +187,7 @@ def main() -> None:
         headers = ["workload", "A, CPU s", "B, CPU s", "B is times as fast", "A → B", "tokens"]
         print(markdown(headers, []), flush=True)
         for name in options.only:
-            line = " ".join([TINY, *options.tiny]) if name == TINY else name
-            found.append(compare(sides, name, line, options.rounds))
+            found.append(compare(sides, name, lines(name, options.tiny), options.rounds))
             print(markdown([], rows_of(found[-1])).split("\n", 2)[2], flush=True)
     for one in found:
         if "failed" in one:

@@ -47,15 +47,17 @@ class Meter:
         """Most that tensors held; None on a CPU."""
         return torch.cuda.max_memory_allocated() / GIB if self.device == "cuda" else None
 
-    def top(self, work: Callable[[], object]) -> list[dict[str, Any]]:
-        """The kernels (on a CPU the operators) that take most of the time of one call."""
+    def profile(self, work: Callable[[], object]) -> dict[str, Any]:
+        """What one call spends its time with: the first kernels (on a CPU operators) and how busy the device is."""
         from torch.profiler import ProfilerActivity, profile
 
         on_gpu = self.device == "cuda"
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
         with profile(activities=activities, acc_events=True) as profiler:
+            started = time.perf_counter()
             work()
             self._wait()
+            wall_s = time.perf_counter() - started
         events = [e for e in profiler.key_averages() if not on_gpu or str(e.device_type).endswith("CUDA")]
 
         def own(event: Any) -> float:
@@ -63,9 +65,14 @@ class Meter:
 
         whole = sum(map(own, events)) or 1.0
         events.sort(key=own, reverse=True)
-        return [
-            {"name": e.key[:100], "share": own(e) / whole, "ms": own(e) / 1e3, "calls": e.count} for e in events[:TOP]
-        ]
+        return {
+            "busy": whole / 1e6 / wall_s,  # of the time that the profiler makes longer
+            "kernels": sum(e.count for e in events),
+            "top": [
+                {"name": e.key[:100], "share": own(e) / whole, "ms": own(e) / 1e3, "calls": e.count}
+                for e in events[:TOP]
+            ],
+        }
 
     def _wait(self) -> None:
         if self.device == "cuda":

@@ -22,15 +22,18 @@ from codctl.cod.engine import RequestTag, Sampling, Weights
 from codctl.config.schema import Config
 from codctl.engines.provider import Part
 from codctl.engines.transformers_engine import TransformersEngine
+from codctl.learner.batching import Sample
 from codctl.learner.learner import Learner
 from codctl.models.build import config_of_shape, random_model
 from codctl.models.load import loaded_dtype, make_trainable
 from codctl.plan import engines, lengths, memory, sizes
 from codctl.plan.hardware import find_gpu
+from codctl.plan.rates import rates_for
 from codctl.plan.speed import flops_per_token
 from codctl.train.setup import prepare_process
 
 STEPS = 3
+SMOL, SMOL_ROWS = "HuggingFaceTB/SmolLM2-135M-Instruct", 128
 TINY_ON_CPU = (0.497, 0.881, 0.936, 0.957)  # experiments/tiny/README.md: own hints, three seeds
 TINY_WITHIN = 0.05
 _SMOKE = {"heads": 4, "kv_heads": 2, "head_dim": 16, "ffn": 128, "vocab": 512, "max_tokens": 1024}
@@ -47,7 +50,12 @@ def recipe(setting: dict[str, Any], *, lora: int, model: str = "", checkpointing
         tokens, chunk, rows = 16384, 4096, setting["rows"]
     return Config.model_validate(
         {
-            "model": {**about, "device": setting["device"], "lora": {"rank": lora}},
+            "model": {
+                **about,
+                "device": setting["device"],
+                "attention": setting["attention"],
+                "lora": {"rank": lora},
+            },
             "train": {
                 "micro_batch_tokens": tokens,
                 "logprob_chunk": chunk,
@@ -67,7 +75,12 @@ def rates(setting: dict[str, Any]) -> dict[str, Any]:
     product_s = min(meter.seconds(lambda: left @ right, 10))
     source = torch.empty(32 * size * size, dtype=torch.uint8, device=setting["device"])
     copy_s = min(meter.seconds(source.clone, 10))
-    return {"tflops": 2 * size**3 / product_s / 1e12, "copy_gb_per_s": 2 * source.numel() / copy_s / 1e9}
+    found = {"tflops": 2 * size**3 / product_s / 1e12, "copy_gb_per_s": 2 * source.numel() / copy_s / 1e9}
+    if setting["device"] == "cuda":
+        host = torch.empty(source.numel(), dtype=torch.uint8, pin_memory=True)
+        to_host_s = min(meter.seconds(lambda: host.copy_(source), 3))
+        found["rates"] = {"to_host": source.numel() / to_host_s}
+    return found
 
 
 def build(config: Config) -> tuple[sizes.Model, Any]:
@@ -98,7 +111,9 @@ def learn(setting: dict[str, Any], config: Config) -> dict[str, Any]:
         model, memory.Split(1, False, setting["device"]), config, lengths.measure(config, model.shape.max_tokens)
     )
     peak = setting.get("tflops")
-    sheet = find_gpu(config.cluster).flops / 1e12 if setting["device"] == "cuda" else None
+    gpu = find_gpu(config.cluster) if setting["device"] == "cuda" else None
+    sheet = gpu.flops / 1e12 if gpu else None
+    share = _learning_flops(model, config, rows) / (sum(times) / len(times)) / gpu.flops if gpu else None
     return {
         "model": model.name,
         "parameters": model.shape.parameters,
@@ -111,9 +126,18 @@ def learn(setting: dict[str, Any], config: Config) -> dict[str, Any]:
         "tflops_with_recomputation": per_s * made / 1e12,
         "share_of_measured_peak": per_s * useful / 1e12 / peak if peak else None,
         "share_of_data_sheet": per_s * useful / 1e12 / sheet if sheet else None,
+        "rates": {"learn_share": share} if share else {},
         **memory_beside(meter, planned),
-        "top": meter.top(lambda: learner.learn(rows[: max(4, len(rows) // 8)], 2)),
+        **meter.profile(lambda: learner.learn(rows[: max(4, len(rows) // 8)], 2)),
     }
+
+
+def _learning_flops(model: sizes.Model, config: Config, rows: Sequence[Sample]) -> float:
+    """All that a step computes, counted as the planner does for `learn_share`: see `plan/speed.py`."""
+    per_token = flops_per_token(model, checkpointing=config.train.activation_checkpointing)
+    attention = per_token / model.matrices * 2 * model.shape.layers * model.shape.heads * model.shape.head_dim
+    layers = sum(len(row.ids) * (per_token + attention * len(row.ids) / 2) for row in rows)
+    return layers + sum(row.loss_tokens for row in rows) * model.head * 8
 
 
 def memory_beside(meter: Meter, planned: Sequence[Part]) -> dict[str, Any]:
@@ -146,15 +170,29 @@ def _plan(setting: dict[str, Any], config: Config) -> int:
     return memory.total(memory.learning(model, memory.Split(1, False, setting["device"]), config, row))
 
 
-def generate(setting: dict[str, Any]) -> dict[str, Any]:
+def _smol(setting: dict[str, Any]) -> Config:
+    return recipe(setting, lora=0, model=SMOL, checkpointing=False)
+
+
+def smol_generate(setting: dict[str, Any]) -> dict[str, Any]:
+    """As `generate`, SmolLM2-135M with random weights."""
+    return generate({**setting, "rows": SMOL_ROWS}, _smol({**setting, "rows": SMOL_ROWS}))
+
+
+def smol_learn(setting: dict[str, Any]) -> dict[str, Any]:
+    """All weights of SmolLM2-135M, without activation checkpointing."""
+    return learn(setting, _smol(setting))
+
+
+def generate(setting: dict[str, Any], config: Config | None = None) -> dict[str, Any]:
     """Replies of one length by codctl's engine for `transformers`, all at once."""
-    meter, config = Meter(setting["device"]), recipe(setting, lora=0)
+    meter, config = Meter(setting["device"]), config or recipe(setting, lora=0)
     model = sizes.find_model(config)
     module = random_model(config_of_shape(model.shape, model.shape.vocab), config.model.dtype, config.model.device, 0)
     rows, (prompt, reply) = config.runtime.max_batch, _sequence(setting)
     engine = TransformersEngine(module, pad_id=0, max_tokens=model.shape.max_tokens, max_batch=rows)
 
-    async def play(new: int) -> None:
+    async def play(new: int) -> int:
         await engine.update_weights(Weights(0))
         tag = RequestTag("bench", 0, 0, 0, "solve")
         for _ in range(rows):
@@ -162,8 +200,10 @@ def generate(setting: dict[str, Any]) -> dict[str, Any]:
         sampling = Sampling(new)
         calls = [engine.generate([1 + seed % 300] * prompt, sampling, seed=seed, tag=tag) for seed in range(rows)]
         await asyncio.gather(*calls)
+        passes = engine.stats.forwards
         for _ in range(rows):
             engine.close_session()
+        return passes
 
     whole = min(meter.seconds(lambda: asyncio.run(play(reply)), 2))
     first = min(meter.seconds(lambda: asyncio.run(play(1)), 2))
@@ -173,14 +213,33 @@ def generate(setting: dict[str, Any]) -> dict[str, Any]:
     planned = [
         Part("weights", model.number * model.shape.parameters, ""),
         Part("context", memory.CONTEXT[setting["device"]], ""),
-        *engines.shared_parts(model, config, own, own_copy=False)[0],
+        *engines.shared_parts(model, config, own, setting["device"], own_copy=False)[0],
         *engines.pass_parts(model, config, own, setting["device"]),
     ]
+    found = speeds(rows, prompt, reply, whole, first)
     return {
-        **speeds(rows, prompt, reply, whole, first),
+        "model": model.name,
+        **found,
+        "passes": asyncio.run(play(reply)) - asyncio.run(play(1)),
+        "least_passes": reply - 1,
+        "rates": _speaking_rates(setting, config, model, found, own_engine=True),
         **memory_beside(meter, planned),
-        "top": meter.top(lambda: asyncio.run(play(8))),
+        **meter.profile(lambda: asyncio.run(play(16))),
     }
+
+
+def _speaking_rates(
+    setting: dict[str, Any], config: Config, model: sizes.Model, found: dict[str, float], *, own_engine: bool
+) -> dict[str, float]:
+    """The planner's figures as measured: a decoding step less what the weights' bytes explain, and prompts."""
+    if setting["device"] != "cuda":
+        return {}
+    gpu, assumed = find_gpu(config.cluster), rates_for(None)
+    weights = model.number * model.shape.parameters / gpu.bandwidth / assumed["decode_share"]
+    rest = found["ms_per_token"] / 1e3 - weights - found["rows"] * assumed["row_s"]
+    step = {"layer_s": rest / model.shape.layers} if own_engine else {"step_s": rest}
+    prefill = found["prompt_tokens_per_s"] * 2 * model.matrices / gpu.flops
+    return {name: value for name, value in {**step, "prefill_share": prefill}.items() if value > 0}
 
 
 def vllm(setting: dict[str, Any]) -> dict[str, Any]:
@@ -208,7 +267,9 @@ def vllm(setting: dict[str, Any]) -> dict[str, Any]:
 
         meter = Meter(setting["device"])
         whole, first = (min(meter.seconds(lambda new=new: play(new), 2)) for new in (reply, 1))
-    return speeds(rows, prompt, reply, whole, first)
+    found = speeds(rows, prompt, reply, whole, first)
+    rates = _speaking_rates(setting, config, sizes.find_model(config), found, own_engine=False)
+    return {"model": setting["model"], **found, "rates": rates}
 
 
 def speeds(rows: int, prompt: int, reply: int, whole_s: float, first_s: float) -> dict[str, float]:
@@ -245,7 +306,9 @@ def tiny(setting: dict[str, Any]) -> dict[str, Any]:
     return {"success_by_position": own, "on_cpu": TINY_ON_CPU, "reached": reached}
 
 
-PARTS = {part.__name__: part for part in (rates, generate, lora, full, vllm, tiny, pretrained)}
+PARTS = {
+    part.__name__: part for part in (rates, smol_generate, smol_learn, generate, lora, full, vllm, tiny, pretrained)
+}
 
 
 def main() -> None:

@@ -32,7 +32,6 @@ from codctl.cod.rollout import Player, play_all
 from codctl.config.schema import Config
 from codctl.train.setup import Speaker, open_in_process, prepare_process, rollout_settings
 
-TARGET = 1.5
 SPREAD = 0.6
 SOLVE, UPDATE = 16, 32  # median tokens
 PACKS, GROUP = 2, 8

@@ -15,16 +15,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from bounds import Products, of_learning, of_rollouts
 from lengths import DrawnLengths, ReadableChat
+from lock_step import LockStep, OfEngine
 from machine import ROOT
 from rows import on_policy, short_rows
 
 from codctl.cod.engine import Weights
 from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, play_all
-from codctl.cod.trajectory import EpisodeRecord
+from codctl.cod.trajectory import EpisodeRecord, Trajectory
 from codctl.config.compose import load_config
 from codctl.config.schema import Config, LossConfig, TrainConfig
+from codctl.learner.batching import samples_of
 from codctl.learner.demonstrations import demonstrations
 from codctl.learner.imitation import Imitation
 from codctl.learner.learner import Learner
@@ -55,6 +58,9 @@ class Done:
 
 class Workload(Protocol):
     def __call__(self) -> Done: ...
+
+    def bound(self) -> float:
+        """CPU seconds of the matrix products alone; after a call."""
 
 
 def tiny(*changes: str) -> Config:
@@ -89,24 +95,30 @@ class Rollouts:
         folder: Model that plays.
         packs: Each is played by GROUP trajectories at a time.
         drawn: Lengths of replies are drawn, as uneven as an LLM's; otherwise the model plays as it does.
+        lock_step: All trajectories make a turn together, on the same engine.
     """
 
-    def __init__(self, folder: Path, *, packs: int, drawn: bool) -> None:
+    def __init__(self, folder: Path, *, packs: int, drawn: bool, lock_step: bool = False) -> None:
         more = ["world.preset=easy", "sampling.update_tokens=1024"] if drawn else []
         config = tiny(*more)
         speaker = load_speaker(folder, config.model.dtype, "cpu")
         self._engine = open_in_process(config, speaker)
+        engine: Any = LockStep(OfEngine(self._engine)) if lock_step else self._engine
         chat: Any = ReadableChat(speaker.chat) if drawn else speaker.chat
-        lengths = DrawnLengths(self._engine, solve=SOLVE, update=UPDATE, spread=SPREAD) if drawn else self._engine
+        lengths = DrawnLengths(engine, solve=SOLVE, update=UPDATE, spread=SPREAD) if drawn else engine
         self._player = Player(lengths, chat, rollout_settings(config), config.seed)
         self._packs = Mixture.of(config.world).packs("train", config.seed, 0, packs)
+        self._products, self._played = Products.of(speaker.model), list[Trajectory]()
+
+    def bound(self) -> float:
+        return of_rollouts(self._products, self._played)
 
     def __call__(self) -> Done:
         async def play() -> Any:
             await self._engine.update_weights(Weights(0))
             return await play_all(self._player, self._packs, GROUP)
 
-        trajectories = asyncio.run(play())
+        trajectories = self._played = asyncio.run(play())
         episodes = [episode for trajectory in trajectories for episode in trajectory.episodes]
         if failed := next((episode.failed for episode in episodes if episode.failed), ""):
             raise RuntimeError(f"an episode failed: {failed}")
@@ -124,10 +136,13 @@ class LearnerStep:
         speaker = load_speaker(folder, config.model.dtype, "cpu")
         self._rows = on_policy(speaker.model, short_rows(config, speaker.chat, LEARNED_PACKS))
         settings = TrainConfig(micro_batch_tokens=MICRO_BATCH, lr=1e-6, loss=LossConfig(red=False))
-        self._model, self._settings, self._pad_id = speaker.model, settings, speaker.tokenizer.pad_token_id
+        self.model, self._settings, self._pad_id = speaker.model, settings, speaker.tokenizer.pad_token_id
+
+    def bound(self) -> float:
+        return of_learning(Products.of(self.model), self._rows, MICRO_BATCH)
 
     def __call__(self) -> Done:
-        learner = Learner(copy.deepcopy(self._model), self._settings, pad_id=self._pad_id, temperature=1.0, seed=0)
+        learner = Learner(copy.deepcopy(self.model), self._settings, pad_id=self._pad_id, temperature=1.0, seed=0)
         metrics = learner.learn(self._rows, 1)
         tokens = sum(len(row.ids) for row in self._rows)
         return Done(f"{metrics['grad_norm']:.6g}", {"rows": len(self._rows), "tokens": tokens})
@@ -137,12 +152,17 @@ class WarmStart:
     """Supervised learning from WARM_PACKS packs of demonstrations, one epoch, from random weights."""
 
     def __init__(self, folder: Path) -> None:
-        self._config = tiny(f"warm_start.packs={WARM_PACKS}", "warm_start.epochs=1")
-        self._folder, self._speaker = folder, load_speaker(folder, "float32", "cpu")
-        self._episodes = demonstrations(self._config, self._speaker.chat, rollout_settings(self._config))
+        self.config = tiny(f"warm_start.packs={WARM_PACKS}", "warm_start.epochs=1")
+        self._folder, self.speaker = folder, load_speaker(folder, "float32", "cpu")
+        self._episodes = demonstrations(self.config, self.speaker.chat, rollout_settings(self.config))
+        self.rows = [row for number, episode in enumerate(self._episodes) for row in samples_of(episode, 1.0, number)]
+
+    def bound(self) -> float:
+        """In micro-batches of the size that a learner step has here: the recipe's may be larger."""
+        return of_learning(Products.of(self.speaker.model), self.rows, MICRO_BATCH)
 
     def __call__(self) -> Done:
-        _imitate(self._config, self._folder, self._speaker, self._episodes)
+        _imitate(self.config, self._folder, self.speaker, self._episodes)
         tokens = sum(len(episode.ids) for episode in self._episodes)
         return Done("", {"rows": len(self._episodes), "tokens": tokens})
 
@@ -158,6 +178,10 @@ WORKLOADS: dict[str, tuple[str, Callable[[Path], Workload]]] = {
     "rollouts-16": (
         "rollouts, 16 seats, drawn reply lengths (spread 0.6)",
         lambda folder: Rollouts(folder, packs=2, drawn=True),
+    ),
+    "lock-step-16": (
+        "the same in lock step, on the same engine",
+        lambda folder: Rollouts(folder, packs=2, drawn=True, lock_step=True),
     ),
     "rollouts-128": (
         "rollouts, 128 seats, drawn reply lengths (spread 0.6)",

@@ -28,11 +28,12 @@ def test_it_says_that_there_is_no_gpu(tmp_path: Path) -> None:
 
 def test_a_part_that_fails_costs_only_itself(tmp_path: Path) -> None:
     small = ("--device", "cpu", "--layers", "2", "--width", "64")
-    done = bench(*small, "--parts", "tiny", "lora", "--tiny", "train.stepps=1", out=tmp_path)
+    done = bench(*small, "--parts", "tiny", "smol_generate", "lora", "--tiny", "train.stepps=1", out=tmp_path)
     assert done.returncode == 1
     found = json.loads((tmp_path / "gpu.json").read_text())["parts"]
     assert "stepps" in found["tiny"]["failed"]
     assert found["lora"]["tokens_per_s"] > 0
+    assert found["smol_generate"]["passes"] == found["smol_generate"]["least_passes"]
     assert 0 < found["lora"]["trained"] < found["lora"]["parameters"]
     assert len(found["lora"]["top"]) == 5
     assert "| lora, model.build |" in (tmp_path / "gpu.md").read_text()
