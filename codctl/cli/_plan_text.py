@@ -12,6 +12,7 @@ from codctl.plan.plan import Plan
 from codctl.quantities import counted
 
 _GB = 10**9
+_SEEN_S = 0.05  # what is shorter would be shown as 0.0 s
 
 
 def render(config: Config, plan: Plan, digest: str) -> str:
@@ -125,7 +126,7 @@ def _tokens(config: Config, plan: Plan) -> str:
 
 def _time(config: Config, plan: Plan) -> str:
     speed = plan.speed
-    rows = [[term.name, f"{term.seconds:,.1f} s", term.formula] for term in speed.terms if term.seconds]
+    rows = [[term.name, f"{term.seconds:,.1f} s", term.formula] for term in speed.terms if term.seconds >= _SEEN_S]
     gpu_hours = f", {plan.hours * plan.gpus:,.1f} GPU-hours" if plan.gpus else ""
     rows.append(
         ["a step", f"{speed.step:,.1f} s", f"{_order(config, plan)}; {speed.tokens_per_s:,.0f} sampled tokens/s"]
@@ -144,19 +145,20 @@ def _time(config: Config, plan: Plan) -> str:
 
 def _order(config: Config, plan: Plan) -> str:
     """How playing and learning follow each other, in words."""
-    engine = config.engine
-    if plan.speed.engines == plan.speed.learners or not engine.overlap:
+    speed = plan.speed
+    if speed.engines == speed.learners or not config.engine.overlap:
         return "one after the other"
-    return "generate and learn at the same time"
+    hidden = speed.step - speed.engines[schedule.IDLE] - speed.learners[schedule.IDLE]
+    return f"generate and learn at the same time, which hides {hidden:,.1f} s"
 
 
 _WHAT = {
     schedule.GENERATE: "replies, were all trajectories as long as the mean",
     schedule.LEARN: "gradient steps",
-    schedule.PUBLISH: "learner: weights to be handed over",
-    schedule.LOAD: "engines: weights taken over, and checked",
-    schedule.VALIDATE: "engines: held-out packs",
-    schedule.SAVE: "learner",
+    schedule.PUBLISH: "new weights given away",
+    schedule.LOAD: "new weights taken over, and checked",
+    schedule.VALIDATE: "held-out packs, between two waves",
+    schedule.SAVE: "what a checkpoint keeps the learner from",
 }
 
 
@@ -168,7 +170,7 @@ def _seconds(plan: Plan) -> str:
     rows = []
     for name in [*(one for one in names if one != schedule.IDLE), *([] if is_shared else [schedule.IDLE])]:
         parts = [speed.engines.get(name), *([] if is_shared else [speed.learners.get(name)])]
-        if any(parts):
+        if max(part or 0 for part in parts) >= _SEEN_S:
             rows.append([name, *(_of(part) for part in parts), _what(name, plan)])
     rows.append(["a step", *[_of(speed.step)] * (1 if is_shared else 2), ""])
     columns = ["seconds"] if is_shared else ["engines", "learners"]
@@ -190,7 +192,7 @@ def _what(name: str, plan: Plan) -> str:
 
 
 def _of(seconds: float | None) -> str:
-    return f"{seconds:,.1f} s" if seconds else "–"
+    return "–" if seconds is None else f"{seconds:,.1f} s"
 
 
 def duration(hours: float) -> str:

@@ -30,17 +30,23 @@ class Rate:
     source: str
 
 
-_SHEET, _ASSUMED = "share of the data sheet, assumed", "assumed"
+_ASSUMED = "assumed"
 ASSUMED: dict[str, Rate] = {
-    "learn_share": Rate(0.35, "", "of a GPU's FLOP/s, in learner steps", _SHEET),
-    "prefill_share": Rate(0.4, "", "of a GPU's FLOP/s, for prompts", _SHEET),
-    "decode_share": Rate(0.5, "", "of a GPU's memory bandwidth, for replies", _SHEET),
-    "link_share": Rate(0.6, "", "of the bandwidth between GPUs of a node", _SHEET),
-    "step_s": Rate(5e-3, "s", "a decoding step of an engine apart, beside weights, caches and products", _ASSUMED),
-    "row_s": Rate(8e-6, "s", "the same for each sequence: with a seed of its own it is sampled by itself", _ASSUMED),
+    "learn_share": Rate(0.35, "", "of a GPU's FLOP/s on its data sheet, in learner steps", _ASSUMED),
+    "prefill_share": Rate(0.4, "", "the same for prompts, and for replies of many sequences", _ASSUMED),
+    "decode_share": Rate(0.75, "", "of a GPU's memory bandwidth on its data sheet, for replies",
+                         "vLLM 0.21, Llama-3.1-8B, one H100: 6.5 ms a token (InferenceBench, concurrency sweep)"),
+    "step_s": Rate(2e-3, "s", "a decoding step of an engine apart, beside weights, caches and products",
+                   "assumed: scheduling, HTTP, log-probs; the sweep above left 0.1 ms at four sequences"),
+    "row_s": Rate(8e-6, "s", "the same for each sequence: with a seed of its own it is sampled by itself",
+                  "assumed: one kernel more"),
     "layer_s": Rate(1.35e-3, "s", "a decoding step of the transformers engine on a GPU, each layer",
                     "Qwen3-8B on an H100: 61.6 ms a step with 64 sequences (experiments/bench)"),
-    "all_reduce_s": Rate(15e-6, "s", "one sum over the GPUs of an engine; two in each layer", _ASSUMED),
+    "sum_s": Rate(9e-6, "s", "a sum over the GPUs of an engine; two in each layer",
+                  "vLLM's kernel on H100 (sgl-project/sglang, pull request 2904)"),
+    "sum_share": Rate(0.12, "", "of the bandwidth between GPUs of a node, in such a sum",
+                      "the same table: 1 MB in 27 µs on two, 40 on four, 45 on eight GPUs"),
+    "link_share": Rate(0.6, "", "the same, for a learner's weights and gradients", _ASSUMED),
     "node_link": Rate(25e9, "B/s", "between two nodes, each GPU", "assumed: half of 400 Gbit/s"),
     "node_weights": Rate(0.7e9, "B/s", "weights to the engines of each further node",
                          "measured: 1.5 CPU seconds a GiB to receive and check them, one thread on an AMD EPYC"),

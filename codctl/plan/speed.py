@@ -15,6 +15,7 @@ from codctl.plan.memory import Split, micro_batch
 from codctl.plan.rates import Rates
 from codctl.plan.sizes import MASTER, Model
 from codctl.plan.waves import Pace, Wave, Work
+from codctl.quantities import counted
 from codctl.runs.machine import usable_cores
 
 
@@ -57,7 +58,9 @@ class Speed:
 def estimate(config: Config, model: Model, lengths: Lengths, layout: Layout, rates: Rates) -> Speed:
     """Expected time of a rollout step on these devices."""
     pace, engine = pace_of(config, model, lengths, layout, rates), config.engine
-    played = waves.play(pace, work_of(lengths), engine.sync_every, layout.placement.replicas)
+    is_in_order = provider_of(config).in_process
+    replicas = layout.placement.replicas
+    played = waves.play(pace, work_of(lengths), engine.sync_every, replicas, is_in_order=is_in_order)
     learn = _learn(config, model, lengths, layout, rates)
     publish, load = _hand_over(config, model, layout, rates)
     validate = _validate(config, lengths, pace, layout, load.seconds * engine.sync_every)
@@ -122,8 +125,8 @@ def pace_of(config: Config, model: Model, lengths: Lengths, layout: Layout, rate
     row = rates["row_s"] + max(0.0, computing - reading / together)  # few rows are computed while weights are read
     if split > 1:
         sums, traffic = 2 * model.shape.layers, 2 * (split - 1) / split * model.number * model.shape.width
-        overhead += sums * rates["all_reduce_s"]
-        row += sums * traffic / (layout.gpu.link * rates["link_share"])
+        overhead += sums * rates["sum_s"]
+        row += sums * traffic / (layout.gpu.link * rates["sum_share"])
     return Pace(reading + overhead, row, model.kv_bytes / speed, 2 * model.matrices / flops, seats)
 
 
@@ -143,10 +146,11 @@ def _fitting(layout: Layout, lengths: Lengths) -> float:
 
 
 def _generate(played: Wave, pace: Pace, steps: int, layout: Layout) -> Term:
+    engines = counted(layout.placement.replicas, "engine")
     formula = (
         f"{played.decoding:,.0f} decoding steps × {played.step * 1e3:,.1f} ms ({pace.step * 1e3:,.1f} ms, and "
-        f"{(played.step - pace.step) * 1e3:,.1f} for up to {played.sequences:,.0f} sequences each on "
-        f"{layout.placement.replicas}), prompts {played.prompts:,.1f} s"
+        f"{(played.step - pace.step) * 1e3:,.1f} for sequences: {engines} with up to {played.sequences:,.0f}), "
+        f"prompts {played.prompts:,.1f} s"
     )
     return Term("generate", played.seconds / steps, f"{formula}, ÷ {steps} steps" if steps > 1 else formula)
 
@@ -228,7 +232,7 @@ def _save(config: Config, model: Model, layout: Layout, rates: Rates) -> Term:
         return Term("checkpoint", size / disk / every, f"{size:,} B ÷ {disk / 1e9:g} GB/s{often}")
     split = layout.split
     copied = size / split.shards / (rates["to_host"] if layout.gpu else rates["cpu_bandwidth"])
-    words = f"copied into main memory: {size:,} B{split.shown}{often}; written beside in {size / disk:,.0f} s"
+    words = f"copied into main memory: {size:,} B{split.shown}{often}; written beside in {size / disk:,.1f} s"
     return Term("checkpoint", copied / every, words)
 
 

@@ -79,14 +79,16 @@ class Wave:
     longest: float
 
 
-def play(pace: Pace, work: Work, steps: int, engines: int) -> Wave:
+def play(pace: Pace, work: Work, steps: int, engines: int, *, is_in_order: bool = True) -> Wave:
     """The expected time of a wave.
 
     Args:
         pace: Of each engine.
         work: Of each rollout step.
-        steps: Rollout steps of the wave; trajectories of the first ones are begun first.
+        steps: Rollout steps of the wave.
         engines: Among which trajectories are shared out evenly.
+        is_in_order: Whether trajectories that find no seat wait in the order of their steps. Else all are begun, and
+            their replies take turns on the seats.
     """
     count = work.trajectories * steps
     each = ceil(count / engines)
@@ -96,14 +98,16 @@ def play(pace: Pace, work: Work, steps: int, engines: int) -> Wave:
     decoding = _decoding(work, each, seats, count)
     prompts = count * work.prompt * pace.prompt / engines
     growing = tokens * (pace.row + work.context * pace.token) + prompts
+    seconds = decoding * pace.step + growing
 
     def until(number: int) -> float:
         """Until so many of the first trajectories are there."""
+        if each > seats and not is_in_order:
+            return seconds
         own = _decoding(work, ceil(number / engines), seats, number)
         share = min(1.0, own * seats / (each * work.chain))
         return own * pace.step + share * growing
 
-    seconds = decoding * pace.step + growing
     even = max(1.0, each / seats) * work.chain
     return Wave(
         seconds,

@@ -49,7 +49,7 @@ def test_the_published_recipe_is_planned_without_gpu_network_or_weights(home) ->
     for expected in (
         "8,190,735,360 parameters, all trained",
         "8 × h100-80gb, 79.6 GiB each (cluster.gpu)",
-        "4 engines on GPUs 0–3",
+        "2 engines × 2 GPUs on GPUs 0–3",
         "4 processes, fsdp",
         "÷ 4 processes",
         "GPU-hours",

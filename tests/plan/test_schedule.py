@@ -76,6 +76,13 @@ def test_a_wave_takes_what_it_takes_with_drawn_lengths(
         assert complete == pytest.approx(mean(max(one[: i + 1]) for one in drawn), rel=0.1), i
 
 
+def test_replies_that_take_turns_are_all_late() -> None:
+    of_step, full = work(WORLD, 64), Pace(PACE.step, PACE.row, PACE.token, PACE.prompt, seats=64)
+    in_order, in_turns = (waves.play(full, of_step, 4, 1, is_in_order=order) for order in (True, False))
+    assert in_order.complete[0] < 0.7 * in_order.seconds
+    assert in_turns.complete == (in_order.seconds,) * 4
+
+
 @pytest.mark.parametrize("lead", [0, 1])
 @pytest.mark.parametrize("learn", [2e-5, 7e-5, 3e-4])  # the learner is idle most of the time, some of it, never
 @pytest.mark.parametrize(("steps", "engines"), [(1, 4), (2, 4), (4, 4), (4, 2)])

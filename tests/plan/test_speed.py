@@ -58,10 +58,10 @@ def test_older_weights_spare_the_engines_the_wait() -> None:
 
 def test_tensor_parallel_has_its_price() -> None:
     split = ["engine.tensor_parallel=4", "engine.gpus=4"]
-    cheap, dear = (plan(*split, all_reduce_s=cost).speed.wave for cost in (1e-9, 1e-4))
+    cheap, dear = (plan(*split, sum_s=cost).speed.wave for cost in (1e-9, 1e-4))
     assert dear.alone - cheap.alone == pytest.approx(2 * 36 * 1e-4, rel=0.01)
     without_nvlink = plan(*split, "cluster.gpu=l40s").speed.wave
-    assert without_nvlink.seconds > plan(*split, "cluster.gpu=l40s", link_share=1000.0).speed.wave.seconds * 1.02
+    assert without_nvlink.seconds > plan(*split, "cluster.gpu=l40s", sum_share=1000.0).speed.wave.seconds * 1.02
 
 
 def test_engines_on_more_nodes_share_the_wave_and_get_weights_over_the_network() -> None:
