@@ -65,6 +65,11 @@ class Layout:
         return self.training / "rollouts"
 
     @property
+    def waves(self) -> Path:
+        """What is played and not learned yet."""
+        return self.training / "waves"
+
+    @property
     def evaluations(self) -> Path:
         """The run's own evaluations, a folder for each: `before`, `after`, …"""
         return self.stage("evaluation")

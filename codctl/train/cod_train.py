@@ -4,57 +4,51 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from codctl.cod.credit import EpisodeCredit
-from codctl.cod.engine import EngineStats
 from codctl.cod.mixture import Mixture
-from codctl.cod.rollout import Player, play_all
-from codctl.cod.trajectory import Trajectory
+from codctl.cod.rollout import Player
+from codctl.config.freeze import digest
 from codctl.config.schema import Config
-from codctl.engines.provider import provider_of
-from codctl.engines.reply_progress import Pulse
-from codctl.envs.base import Pack
-from codctl.errors import PreflightError
 from codctl.files.seal import is_whole, sealing
 from codctl.learner import checkpoints
 from codctl.learner.group import LearnerGroup, Starter, open_group
 from codctl.models.load import load_chat, load_tokenizer
 from codctl.plan.placement import place
 from codctl.quantities import counted
-from codctl.results import trajectory_file
-from codctl.results.outcomes import LOOK
 from codctl.runs import signals
 from codctl.runs.directory import RunDirectory
 from codctl.runs.extension import final_step
 from codctl.runs.progress import Progress
 from codctl.runs.stop import Signalled, Stopped
-from codctl.seeds import derive_seed
 from codctl.tracking.tracker import Tracker
 from codctl.train.credited import (
     Scored,
     by_position,
-    look_metrics,
     refuse_if_engine_is_broken,
     rollout_metrics,
     score,
     signal_metrics,
 )
 from codctl.train.export import describe
-from codctl.train.health import Health, judge_look
+from codctl.train.feed import Feed
+from codctl.train.health import Health
+from codctl.train.held_out import HeldOut
 from codctl.train.memory import MemoryWatch
-from codctl.train.rollout_store import write_rollouts
-from codctl.train.sampler import Sampler, version_for
+from codctl.train.rollout_store import write_rollouts, write_transcripts
+from codctl.train.sampler import Sampler
 from codctl.train.setup import rollout_settings
 from codctl.train.training_engine import open_engine
+from codctl.train.wave_store import WaveStore
+from codctl.train.waves import Played, WavePlayer
 
 if TYPE_CHECKING:
     from codctl.engines.nodes.client import Address
 
+T = TypeVar("T")
 _LOOK_S = 1.0  # for requests to stop, while packs are played
 
 
@@ -83,8 +77,6 @@ def cod_train(
     """
     if not config.train.enabled:
         return start
-    if config.engine.lead:
-        raise PreflightError("engine.lead > 0 can be planned, and not run yet", where="engine.lead", hint="lead=0")
     final, steps = run.final_model, config.train.steps
     if is_whole(final, progress.message) and final_step(final) in (None, steps):
         return final
@@ -113,21 +105,6 @@ def _learner(config: Config, start: Path, pad_id: int, starter: Starter | None) 
     return open_group(config, start, pad_id=pad_id, device=device, processes=where.processes, starter=starter)
 
 
-@dataclass(frozen=True)
-class Played:
-    """The rollouts of one step.
-
-    Attributes:
-        trajectories: In the order (pack, rollout).
-        stats: Work of the engine on them.
-        seconds: From the first request to the last reply.
-    """
-
-    trajectories: list[Trajectory]
-    stats: EngineStats
-    seconds: float
-
-
 class Training:
     """One training, in the process that plays.
 
@@ -154,12 +131,14 @@ class Training:
         progress: Progress,
     ) -> None:
         self._run, self._config, self._tracker, self._progress = run, config, tracker, progress
-        self._group, self._sampler, self._player, self._runner = group, sampler, player, runner
-        self._stage = run.training
+        self._group, self._sampler, self._runner, self._chat = group, sampler, runner, player.chat
         self._mixture = Mixture.of(config.world)
         self._health = Health(config, progress.message)
         self._memory = MemoryWatch(config.health.memory, progress.message)
-        self._next: Played | None = None
+        self._store = WaveStore(run.waves, digest(config))
+        waves = WavePlayer(config, sampler, player, self._store, progress)
+        self._held_out = HeldOut(run, config, player, waves, tracker, progress)
+        self._feed = Feed(config, sampler, waves, self._held_out)
         self._restarts = 0  # of the engine, as far as they were told
         self._done = self._saved = 0
 
@@ -171,34 +150,38 @@ class Training:
         """
         run = self._run  # not `self`: a cycle would keep model and optimiser alive after the training
         with signals.saved_first(lambda: run.stop_requested() is not None, self._progress.message) as self._asked:
-            self._train()
+            try:
+                self._train()
+            finally:
+                self._runner.run(self._feed.aclose())
 
     def _train(self) -> None:
         self._resume()
         if self._done == 0:
-            self._look()
+            self._before()
         config, total = self._config, self._config.train.steps
         self._progress.update("CoD-Train", self._done, total, {})
-        if self._done == 0:
-            self._validate(0)
         while self._done < total:
             step = self._done + 1
             metrics = self._step(step)
             if metrics is None:
                 break
             self._done = step
+            self._runner.run(self._feed.advance(step))
             self._progress.update("CoD-Train", step, total, metrics)
-            if config.evaluation.every and step % config.evaluation.every == 0:
-                self._validate(step)
+            if not config.engine.overlap or step == total:
+                self._validate()
             if step % config.train.checkpoint_every == 0 or step == total:
                 self._save()
             if self._stopping():
                 break
         if stop := self._stopping():
             self._asked.take_time()
+            self._runner.run(self._feed.aclose())
             if self._saved < self._done:
                 self._save()
         self._group.await_saved()
+        self._store.forget(self._saved)
         if stop:
             raise stop
 
@@ -220,121 +203,55 @@ class Training:
             self._prune()  # the last attempt may have been killed before it could, or while it did
         self._tracker.rewind("train", self._done)
         self._tracker.rewind("validation", self._done or -1)
-        version = self._version_for(self._done + 1)
-        self._runner.run(self._sampler.restore(version, found.published, learned=self._done))
+        self._store.forget(self._done)
+        self._feed.resume(self._done, found.published)
+
+    def _before(self) -> None:
+        """Look at the model, and validate it."""
+        if self._held_out.looks and not self._attended(self._held_out.look()):
+            return
+        self._held_out.judge_look()
+        if self._held_out.every:
+            self._attended(self._feed.validate(0))
+
+    def _validate(self) -> None:
+        """Play the validations that are due while nothing else is played."""
+        for step in self._held_out.due(self._done):
+            if not self._attended(self._feed.validate(step)):
+                return
 
     def _step(self, step: int) -> dict[str, float] | None:
         """Play and learn; None when somebody has asked to stop before anything was learned."""
         started = time.monotonic()
-        played, self._next = self._next or self._runner.run(self._play(step)), None
-        if played is None:
+        if not (found := self._attended(self._feed.play(step))):
             return None
+        (played,) = found
         scored = score(self._config, played.trajectories, learned=step - 1)
         refuse_if_engine_is_broken(scored.episodes, step)
-        if self._config.engine.overlap and step < self._config.train.steps:
-            learned = self._runner.run(self._learn_and_play(step, scored))
-        else:
-            self._runner.run(self._sampler.rest())
+        self._runner.run(self._sampler.rest())
+        if not self._feed.is_playing:
             self._progress.update(f"CoD-Train: learning step {step}", 0, 0, {})
-            learned = self._learn(step, scored)
+        learned = self._runner.run(self._feed.beside(lambda: self._learn(step, scored)))
         return self._record(step, played, scored, learned, time.monotonic() - started)
 
-    # --- playing --------------------------------------------------------------------------------------------------
+    def _attended(self, work: Coroutine[Any, Any, T]) -> tuple[T] | None:
+        """What is played, unless somebody asks to stop: a step of a large model takes longer than its notice."""
 
-    def _version_for(self, step: int) -> int:
-        return version_for(min(step, self._config.train.steps), self._config.engine)
-
-    async def _use(self, version: int) -> None:
-        await self._sampler.use(version, learned=self._done, keep=self._version_for(self._done + 1))
-
-    async def _play(self, step: int) -> Played | None:
-        """The rollouts of a step, with the weights that it is to be played with."""
-        config = self._config
-        await self._use(self._version_for(step))
-        packs = self._packs(step)
-        before, started = replace(self._sampler.engine.stats), time.monotonic()
-        trajectories = await self._play_packs(self._player, packs, config.train.rollouts, f"sampling step {step}")
-        if trajectories is None:
-            return None
-        return Played(trajectories, self._sampler.engine.stats.since(before), time.monotonic() - started)
-
-    def _packs(self, step: int) -> list[Pack]:
-        """What a step plays."""
-        count = self._config.train.packs
-        return self._mixture.packs("train", self._config.seed, (step - 1) * count, count)
-
-    async def _play_packs(
-        self, player: Player, packs: Sequence[Pack], rollouts: int, what: str
-    ) -> list[Trajectory] | None:
-        """Play, and look for a request to stop all the while: a step of a large model takes longer than its notice."""
-        await self._sampler.wake()
-        config = self._config
-        at_once = config.runtime.max_batch if provider_of(config).in_process else None
-        playing = asyncio.ensure_future(play_all(player, packs, rollouts, at_once))
-        try:
-            async with Pulse(self._progress, player, f"CoD-Train: {what}", len(packs) * rollouts):
-                while not playing.done():
-                    await asyncio.wait([playing], timeout=_LOOK_S)
+        async def attend() -> tuple[T] | None:
+            task = asyncio.ensure_future(work)
+            try:
+                while not task.done():
+                    await asyncio.wait([task], timeout=_LOOK_S)
                     self._group.check()
                     # A signal to the whole job may have ended an engine, too.
-                    if (not playing.done() or playing.exception()) and self._stopping():
+                    if (not task.done() or task.exception()) and self._stopping():
                         return None
-                return playing.result()
-        finally:
-            playing.cancel()
-            await asyncio.gather(playing, return_exceptions=True)
+                return (task.result(),)
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
-    async def _learn_and_play(self, step: int, scored: Scored) -> dict[str, float]:
-        """Learn from a step while the next one is played, with the weights from before."""
-        await self._use(self._version_for(step + 1))
-        learning = asyncio.to_thread(self._learn, step, scored)
-        learned, self._next = await asyncio.gather(learning, self._play(step + 1))
-        return learned
-
-    def _look(self) -> None:
-        """Play a few packs before the first step, to see whether the model's replies can be read.
-
-        Recorded once: an attempt that finds the record judges that.
-        """
-        config = self._config
-        packs = self._mixture.packs("validation", 0, 0, config.health.look.packs)
-        if config.health.look.action == "off" or not packs:
-            return
-        known = self._tracker.records(LOOK)
-        if not known:
-            player = replace(self._player, seed=derive_seed(config.seed, LOOK))
-
-            async def play() -> list[Trajectory] | None:
-                await self._sampler.use(0, learned=0, keep=self._version_for(1))
-                return await self._play_packs(player, packs, 1, "a look at the model")
-
-            if (played := self._runner.run(play())) is None:
-                return
-            episodes = [e for t in played for e in t.episodes]
-            refuse_if_engine_is_broken(episodes, 0)
-            self._keep("validation", 0, packs, played)
-            self._tracker.log(0, LOOK, {**by_position(self._mixture, played), **look_metrics(config, episodes)})
-            known = self._tracker.records(LOOK)
-        judge_look(config, known[-1]["metrics"], self._progress.message)
-
-    def _validate(self, step: int) -> None:
-        """Play held-out packs as deployed, the same ones every time, with the weights of this step."""
-        config = self._config
-        if not (config.evaluation.enabled and config.evaluation.every):
-            return
-        packs = self._mixture.packs("validation", 0, 0, config.evaluation.every_packs)
-        player = replace(self._player, seed=derive_seed(config.seed, "validation"))
-
-        async def play() -> list[Trajectory] | None:
-            await self._sampler.use(step, learned=step, keep=self._version_for(step + 1))
-            return await self._play_packs(player, packs, 1, f"validation at step {step}")
-
-        if played := self._runner.run(play()):
-            refuse_if_engine_is_broken([e for t in played for e in t.episodes], step)
-            metrics = by_position(self._mixture, played)
-            self._tracker.log(step, "validation", metrics)
-            self._keep("validation", step, packs, played)
-            self._progress.update(f"validation at step {step}", len(packs), len(packs), metrics)
+        return self._runner.run(attend())
 
     # --- learning -------------------------------------------------------------------------------------------------
 
@@ -373,7 +290,10 @@ class Training:
         if step % config.tracking.trajectories_every == 0 or step in (1, config.train.steps):
             path = self._run.rollouts / f"step-{step:06d}.parquet"
             write_rollouts(path, played.trajectories, scored.credits)
-            self._keep("training", step, self._packs(step), played.trajectories, scored.credits)
+            packs = self._feed.packs(step)
+            write_transcripts(
+                self._run, config, self._chat, "training", step, packs, played.trajectories, scored.credits
+            )
         return metrics
 
     def _tell_restarts(self, step: int) -> int:
@@ -386,29 +306,15 @@ class Training:
             )
         return new
 
-    def _keep(
-        self,
-        name: str,
-        step: int,
-        packs: Sequence[Pack],
-        trajectories: Sequence[Trajectory],
-        credits_: Sequence[EpisodeCredit] = (),
-    ) -> None:
-        """Store what was said, for `codctl view`."""
-        path = self._stage / trajectory_file.FOLDER / f"{name}-{step:06d}.parquet"
-        chat, stored = self._player.chat, packs[: self._config.tracking.trajectory_packs]
-        arm = trajectory_file.TRAINING if credits_ else "own"
-        found = trajectory_file.of_step(arm, stored, trajectories, credits_, chat, self._config.world.rendering)
-        trajectory_file.write(path, found)
-
     # --- keeping --------------------------------------------------------------------------------------------------
 
     def _save(self) -> None:
         """Begin a checkpoint; with the weights that the engine will go on with, where the learner is ahead of them."""
-        version = self._version_for(self._done + 1)
-        is_behind = self._sampler.apart and version < self._done < self._config.train.steps
-        published = [self._sampler.folder(version)] if is_behind else []
-        self._group.save(self._run.checkpoints, self._done, published=published)
+        older = self._feed.older_weights()
+        self._runner.run(
+            self._feed.beside(lambda: self._group.save(self._run.checkpoints, self._done, published=older))
+        )
+        self._store.forget(self._saved)  # the checkpoint before is sealed now
         self._saved = self._done
 
     def _prune(self) -> None:

@@ -7,10 +7,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from codctl.cod.conversation import Chat
 from codctl.cod.credit import EpisodeCredit
 from codctl.cod.trajectory import DTYPES, EpisodeRecord, Trajectory
+from codctl.config.schema import Config
+from codctl.envs.base import Pack
 from codctl.errors import UsageError
 from codctl.files import reader
+from codctl.results import trajectory_file
+from codctl.runs.directory import RunDirectory
 from codctl.runs.layout import Layout
 
 _MOST_NAMES = 6
@@ -41,6 +46,35 @@ def write_rollouts(path: Path, trajectories: Iterable[Trajectory], credits_: Seq
     pq.write_table(table, buffer, compression="zstd")
     make_folder(path.parent)
     write_bytes(path, buffer.getvalue())
+
+
+def write_transcripts(
+    run: RunDirectory,
+    config: Config,
+    chat: Chat,
+    name: str,
+    step: int,
+    packs: Sequence[Pack],
+    trajectories: Sequence[Trajectory],
+    credits_: Sequence[EpisodeCredit] = (),
+) -> None:
+    """Store what was said, for `codctl view`.
+
+    Args:
+        run: The run.
+        config: Recipe.
+        chat: Of the model.
+        name: `training` or `validation`.
+        step: When.
+        packs: What was played.
+        trajectories: In the order (pack, rollout).
+        credits_: Of their episodes, where something was learned from them.
+    """
+    path = run.training / trajectory_file.FOLDER / f"{name}-{step:06d}.parquet"
+    arm = trajectory_file.TRAINING if credits_ else "own"
+    stored = packs[: config.tracking.trajectory_packs]
+    found = trajectory_file.of_step(arm, stored, trajectories, credits_, chat, config.world.rendering)
+    trajectory_file.write(path, found)
 
 
 def read_rollouts(path: Path) -> list[dict[str, Any]]:

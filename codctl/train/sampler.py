@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from codctl.cod.conversation import Chat
 from codctl.cod.engine import Generation, RequestTag, Sampling, Weights
 from codctl.cod.mixture import Mixture
 from codctl.cod.prompts import solve_messages
-from codctl.config.schema import Config, EngineConfig
+from codctl.config.schema import Config
 from codctl.engines import weights_folder
 from codctl.engines.replicas import parts_of
 from codctl.envs.base import Pack
@@ -34,14 +34,8 @@ _PROBES, _PROBE_TOKENS = 4, 16
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 0.15}
 
 
-def version_for(step: int, engine: EngineConfig) -> int:
-    """Rollout steps that the weights have with which step `step` (from 1) is played: a function of the recipe alone."""
-    learned = max(0, step - 1 - engine.overlap - engine.lead * engine.sync_every)
-    return learned // engine.sync_every * engine.sync_every
-
-
 class Sampler:
-    """Keeps an engine at the version that a step is to be played with.
+    """Keeps an engine at the version that is to be sampled with, and the versions that will be.
 
     Args:
         config: Recipe.
@@ -66,19 +60,29 @@ class Sampler:
         if self.apart:
             weights_folder.remove_abandoned()
         self._version = 0
+        self._instead: dict[int, int] = {}  # versions that are gone, after a fork or an extension
         self._is_asleep = False
 
     def folder(self, version: int) -> Path:
         """Where the weights of a version are published."""
         return self._root / f"v{version:06d}"
 
-    async def use(self, version: int, *, learned: int, keep: int) -> None:
+    def versions_in(self, published: Sequence[Path]) -> set[int]:
+        """The versions of folders of weights that a checkpoint has kept."""
+        return {_version_of(folder) for folder in published}
+
+    def held(self, versions: Collection[int], *, before: int) -> list[Path]:
+        """Where the weights of these versions are, as far as they are older than those of a step."""
+        return [self.folder(version) for version in sorted(self._actual(versions)) if version < before]
+
+    async def use(self, version: int, *, learned: int, keep: Collection[int], check: bool = True) -> None:
         """Let the engine sample with the weights of a version. Nothing may be in flight.
 
         Args:
-            version: Wanted; where it is gone, the learner's is taken.
+            version: Wanted.
             learned: Rollout steps that the learner's weights have.
-            keep: A version that will be wanted again.
+            keep: Versions up to there that will be wanted.
+            check: Whether the learner is free to be compared with, where its weights are of this version.
 
         Raises:
             StageError: The engine does not have the new weights.
@@ -87,29 +91,38 @@ class Sampler:
             self._version = version
             await self.engine.update_weights(Weights(version))
             return
+        version = self._instead.get(version, version)
         if version == self._version:
             return
-        if not self.folder(version).is_dir():
-            version = learned  # after a fork the older ones are gone
-            self._publish(version)
+        if version == learned and not self.folder(version).is_dir():
+            self.publish(version)
         await self.wake()
         await self.engine.update_weights(Weights(version, self.folder(version)))
         self._version = version
-        if version == learned:
+        if check and version == learned:
             await self._check()
-        self._forget_all_but({version, keep})
+        self._forget({path for path in self._published() if _version_of(path) < learned} - self._folders(keep))
 
-    async def restore(self, version: int, published: Sequence[Path], *, learned: int) -> None:
-        """After a resume: give the engine the weights that it had, those of a checkpoint when the learner is ahead."""
-        if self.apart:
-            self._forget_all_but(set())
-            if published:
-                self._make_root()
-                for folder in published:
-                    shutil.copytree(folder, self._root / folder.name)
-            elif version == learned and self._config.engine.lags:
-                self._publish(version)
-        await self.use(version, learned=learned, keep=version)
+    def restore(self, published: Sequence[Path], *, learned: int, ahead: Collection[int]) -> None:
+        """After a resume: take older weights from a checkpoint. Where they are gone, newer ones stand in for them.
+
+        Args:
+            published: Folders of older weights.
+            learned: Rollout steps that the learner's weights have.
+            ahead: Versions up to there that will be wanted.
+        """
+        if not self.apart:
+            return
+        self._forget(set(self._root.iterdir()) if self._root.is_dir() else set())
+        older = {_version_of(folder): folder for folder in published if 0 <= _version_of(folder) < learned}
+        if older:
+            self._make_root()
+            for version, folder in older.items():
+                shutil.copytree(folder, self.folder(version))
+        held = {*older, learned}
+        self._instead = {version: min(one for one in held if one > version) for version in ahead if version not in held}
+        if self._config.engine.lags and learned in self._actual(ahead):
+            self.publish(learned)
 
     async def wake(self) -> None:
         """Give the engine the memory of the GPUs that it shares with the learner."""
@@ -130,17 +143,26 @@ class Sampler:
         finally:
             shutil.rmtree(self._root, ignore_errors=True)
 
-    def _publish(self, version: int) -> None:
+    def publish(self, version: int) -> None:
+        """Keep the learner's weights, which are of this version."""
         self._make_root()
         self._group.publish(self.folder(version))
 
     def _make_root(self) -> None:
         weights_folder.make(self._root, self._run)
 
-    def _forget_all_but(self, versions: set[int]) -> None:
-        kept = {self._root / weights_folder.OWNER, *(self.folder(version) for version in versions)}
-        for path in self._root.iterdir() if self._root.is_dir() else ():
-            if path not in kept:
+    def _actual(self, versions: Collection[int]) -> set[int]:
+        return {self._instead.get(version, version) for version in versions}
+
+    def _folders(self, versions: Collection[int]) -> set[Path]:
+        return {self.folder(version) for version in {*self._actual(versions), self._version}}
+
+    def _published(self) -> set[Path]:
+        return set(self._root.glob("v*"))
+
+    def _forget(self, paths: set[Path]) -> None:
+        for path in paths:
+            if path.name != weights_folder.OWNER:
                 shutil.rmtree(path, ignore_errors=True)
 
     async def _check(self) -> None:
@@ -176,6 +198,12 @@ class Sampler:
         sampling = Sampling(_PROBE_TOKENS, self._config.sampling.temperature, self._chat.stop_ids)
         seed = derive_seed("probe", self._version, tag.pack)
         return await self.engine.generate(ids, sampling, seed=seed, tag=tag)
+
+
+def _version_of(folder: Path) -> int:
+    """The number in the name of a folder of weights; what has another name is of no version that there is."""
+    number = folder.name.removeprefix("v")
+    return int(number) if number.isdecimal() else -1
 
 
 def _row(ids: Sequence[int], reply: Generation) -> Sample:

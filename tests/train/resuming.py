@@ -56,7 +56,9 @@ def outcome(folder: Path, lora: bool = False) -> dict[str, Any]:
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return {
         "weights": (run / "stages/cod_train/final" / weights).read_bytes(),
-        "metrics": [(m["phase"], m["step"], m["metrics"]) for m in metrics],
+        "metrics": sorted(  # beside the learner, a validation is recorded when it happens to end
+            ((m["phase"], m["step"], m["metrics"]) for m in metrics), key=lambda record: record[:2]
+        ),
         "before": (run / "stages/evaluation/before/rows.parquet").read_bytes(),
         "after": (run / "stages/evaluation/after/rows.parquet").read_bytes(),
         "walkthrough": (run / "stages/evaluation/after/walkthrough.json").read_text(),

@@ -56,6 +56,13 @@ def in_step_4() -> None:
     wrap(Learner, "learn", lambda self, samples, step, judge=None, **more: stop() if judge and step == 4 else None)
 
 
+def in_wave_of_step_6() -> None:
+    """When the first trajectories of its wave are kept."""
+    from codctl.train.wave_store import WaveFile
+
+    wrap(WaveFile, "add", lambda self, step, *rest: stop() if min(unit.step for unit in self.kept) == 6 else None)
+
+
 def in_checkpoint_4() -> None:
     """When the weights are written, and the checkpoint is not sealed."""
     from codctl.learner import checkpoints

@@ -17,7 +17,7 @@ from codctl.config.schema import EngineConfig
 from codctl.engines.weights_folder import remove_abandoned
 from codctl.files import lock
 from codctl.files.lock import RunLock
-from codctl.train.sampler import version_for
+from codctl.train.schedule import version_for
 from tests.train.resuming import assert_same, codctl, finish, outcome
 
 LATE = ("engine.sync_every=3", "train.steps=6")
@@ -76,13 +76,15 @@ def test_killed_between_two_updates_it_ends_the_same(late: dict[str, Any], tmp_p
     assert_same(outcome(tmp_path), late)
 
 
-def test_the_next_packs_are_played_while_learning(tmp_path: Path) -> None:
-    overlapped = ("engine.overlap=true", "model.lora.rank=2")
-    finish(tmp_path / "through", *overlapped)
-    assert ages(tmp_path / "through") == {1: {0.0}, 2: {1.0}, 3: {1.0}, 4: {1.0}, 5: {1.0}}
-    assert codctl(tmp_path / "killed", "in_step_4", *overlapped).returncode == -signal.SIGKILL
-    finish(tmp_path / "killed", *overlapped)
+def test_killed_in_the_middle_of_a_wave_that_is_played_ahead_it_ends_the_same(tmp_path: Path) -> None:
+    ahead = ("engine.overlap=true", "engine.sync_every=2", "engine.lead=1", "model.lora.rank=2", "train.steps=9")
+    finish(tmp_path / "through", *ahead)
+    assert ages(tmp_path / "through") == {n: {float(age)} for n, age in enumerate((0, 1, 2, 3, 4, 3, 4, 3, 4), 1)}
+    for place in ("in_step_4", "in_wave_of_step_6"):
+        assert codctl(tmp_path / "killed", place, *ahead).returncode == -signal.SIGKILL
+    finish(tmp_path / "killed", *ahead)
     assert_same(outcome(tmp_path / "killed", lora=True), outcome(tmp_path / "through", lora=True))
+    assert not (tmp_path / "killed/runs/small/stages/cod_train/waves").exists()
 
 
 def test_rows_that_are_too_old_are_refused_before_anything_starts(tmp_path: Path) -> None:
