@@ -11,7 +11,7 @@ import hashlib
 import re
 import weakref
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -21,6 +21,7 @@ from codctl.cod.prompts import Message
 from codctl.errors import PreflightError
 
 _FOLLOW_UPS = 4096  # texts whose tokens are kept: observations are often repeated
+_TEXTS = 1024  # the same of prompts, hints and what goes before a text: all rollouts of a pack begin alike
 PROMPT_DATE = datetime.datetime(2025, 1, 1)  # noqa: DTZ001  what templates are told is today: prompts stay the same
 
 
@@ -72,6 +73,7 @@ class TemplateChat:
     def __init__(self, tokenizer: Any, *, stop_ids: Iterable[int] = (), where: str = "") -> None:
         self._tokenizer = tokenizer
         self._where = where
+        self._ids_of = lru_cache(maxsize=_TEXTS)(partial(tokenizer.encode, add_special_tokens=False))
         self.date = ""  # the fixed date, where the template writes one
         if not getattr(tokenizer, "chat_template", None):
             raise PreflightError("the tokenizer has no chat template", where=where, hint=_BASE_HINT)
@@ -150,7 +152,7 @@ class TemplateChat:
         return [*self._encode_behind(layout.prompt, layout.lead + text + layout.trail), self.stop_ids[0]]
 
     def encode(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False))
+        return list(self._ids_of(text))
 
     def decode(self, ids: Sequence[int]) -> str:
         kept = list(ids[:-1] if ids and ids[-1] in self.stop_ids else ids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from codctl.envs.wording import is_hedged, is_negated, plain
 
@@ -23,18 +24,19 @@ _CHOICE = re.compile(rf"\b(?:(?i:{_DIRECTION}\s*(?:or|/)\s*{_DIRECTION})|[KQXZ]\
 _CONDITION = re.compile(r"\b(?:if|unless|when|whenever)\b([^,]*)", re.IGNORECASE)
 
 
-def claims(hints: str) -> set[tuple[str, str]]:
+@lru_cache(maxsize=1024)  # an update and the task after it are scored with the same hints
+def claims(hints: str) -> frozenset[tuple[str, str]]:
     """The (code, direction) pairs that a hint states.
 
     What is denied, left open or only a condition claims nothing, nor does a raw "wall K".
     """
-    return {
+    return frozenset(
         claim
         for clause in _CLAUSE.split(plain(hints))
         for part in _parts(_DENIED.sub(" ", _PLACE.sub(" ", clause)))
         if not is_negated(part) and not is_hedged(part) and not _CHOICE.search(part)
         for claim in _pairs(_CONDITION.sub(_unless_whole, part))
-    }
+    )
 
 
 def _parts(clause: str) -> Iterator[str]:
