@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-BLOCK = 16  # tokens
-_SPARE = 16  # one block in so many is allocated ahead: each growth copies a layer
+from collections.abc import Sequence
+
+BLOCK = 16  # tokens: unit of the memory of keys and values
+SLOT = 256  # tokens by which the slots of a GPU grow
 _GPU_PASS_TOKENS = 16_384
 _CPU_PASS_FLOP = 100 * 10**9
 _SHORTEST_PASS = 256  # tokens
@@ -25,18 +27,36 @@ def blocks_for(tokens: int) -> int:
     return -(-tokens // BLOCK)
 
 
-def blocks_allocated(used: int) -> int:
-    """Blocks that are allocated when so many are needed: one for padding, and some ahead."""
-    return 1 + used + max(1, used // _SPARE)
+def slot_tokens(longest: int, most: int, device: str) -> int:
+    """Tokens that each slot has room for.
+
+    On a CPU room costs nothing until it is written to, so it is there for the longest sequence that may come.
+
+    Args:
+        longest: Of the sequences that are kept.
+        most: Tokens of the longest sequence that may come.
+        device: cpu or cuda.
+    """
+    wanted = most if device == "cpu" else min(longest, most)
+    grown = -(-wanted // SLOT) * SLOT
+    return grown if device == "cpu" else min(grown, most)
 
 
-def blocks_resident(used: int, device: str) -> int:
-    """Blocks that take memory when so many are used: on a CPU what was allocated ahead takes none until it is used."""
-    return 1 + used if device == "cpu" else blocks_allocated(used)
+def blocks_needed(lengths: Sequence[int], most: int, device: str) -> int:
+    """Blocks that take memory when sequences of these lengths are kept: on a GPU every slot is as long as the longest.
+
+    Args:
+        lengths: Tokens of each sequence.
+        most: Tokens of the longest sequence that may come.
+        device: cpu or cuda.
+    """
+    if device == "cpu":
+        return sum(map(blocks_for, lengths))
+    return len(lengths) * blocks_for(slot_tokens(max(lengths, default=0), most, device))
 
 
 def tokens_of_a_pass(parameters: int, device: str) -> int:
-    """Most prompt tokens that are read in one forward pass: on a CPU those of a second or two."""
+    """Most new tokens of one forward pass, of which replies have the first right: on a CPU those of a second or two."""
     if device != "cpu":
         return _GPU_PASS_TOKENS
     return max(_SHORTEST_PASS, _CPU_PASS_FLOP // (2 * parameters))

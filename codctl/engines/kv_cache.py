@@ -1,24 +1,27 @@
-"""Key-value memory of the transformers engine: blocks of tokens, as many as the live conversations need.
+"""Key-value memory of the transformers engine: a slot for each live conversation, read and written in place.
 
-Shapes: H key-value heads, T tokens, D head size; R rows of a forward pass, Q new tokens per row; N blocks.
+On a CPU every slot has room for the longest sequence, and the system gives it memory page by page as tokens are
+written. On a GPU the slots are as long as the longest sequence so far.
+
+Shapes: S slots, K key-value heads, L tokens of a slot, D head size; T new tokens.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
 import mmap
-import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
+import numpy as np
 import torch
-from transformers.cache_utils import Cache, CacheLayerMixin
 
-from codctl.engines.budget import BLOCK, blocks_allocated, blocks_for
+from codctl.engines.budget import BLOCK, blocks_for, slot_tokens
 
 _FEW = 32  # blocks that are not worth giving back
-_PADDING = 0  # block that is written to and never read
+_SPARE = 16  # one slot in so many is allocated ahead on a GPU: each growth copies
 
 
 @dataclass(eq=False)
@@ -26,13 +29,15 @@ class Content:
     """Tokens whose keys and values are kept.
 
     Attributes:
-        ids: The tokens.
-        blocks: Where their keys and values are, in order.
+        ids: The tokens, and perhaps more of the same conversation.
+        length: Of them, those that are kept.
+        slot: Where.
         wanted: Waiting requests whose prompt begins with these tokens.
     """
 
     ids: list[int] = field(default_factory=list)
-    blocks: list[int] = field(default_factory=list)
+    length: int = 0
+    slot: int = -1
     wanted: int = 0
 
 
@@ -49,192 +54,147 @@ def token_bytes(config: Any, number: int) -> int:
     return int(2 * text.num_hidden_layers * heads * size * number)
 
 
-def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Memory that goes back to the system at once when it is dropped.
+class _Memory:
+    """Keys or values of one layer."""
 
-    On a CPU it comes straight from the system: the C library would keep what was dropped, in holes that are too small
-    for what comes next.
-    """
-    if device.type != "cpu":
-        return torch.zeros(shape, dtype=dtype, device=device)
-    count = math.prod(shape)
-    pages = mmap.mmap(-1, count * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    return torch.frombuffer(pages, dtype=dtype, count=count).view(shape)
+    def __init__(self, shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device) -> None:
+        self._pages: mmap.mmap | None = None
+        if device.type != "cpu":
+            self.states_SKLD = torch.zeros(shape, dtype=dtype, device=device)
+            return
+        count = math.prod(shape)
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+        self._pages = mmap.mmap(-1, count * dtype.itemsize, flags=flags)
+        if hasattr(mmap, "MADV_NOHUGEPAGE"):
+            self._pages.madvise(mmap.MADV_NOHUGEPAGE)  # a huge page would be filled for one token
+        self.states_SKLD = torch.frombuffer(self._pages, dtype=dtype, count=count).view(shape)
 
-
-def _heads_size(states_RHQD: torch.Tensor) -> tuple[int, int]:
-    return states_RHQD.shape[1], states_RHQD.shape[3]
-
-
-class _Layer(CacheLayerMixin):  # type: ignore[misc]  # untyped library
-    """Keys and values of one layer."""
-
-    is_sliding = False
-
-    def __init__(self, cache: KvCache) -> None:
-        super().__init__()
-        # The cache holds its layers. A strong reference back would keep all of this memory alive, after the cache is
-        # dropped, until Python's garbage collector happens to run.
-        self._cache = cast("KvCache", weakref.proxy(cache))
-        self.clear()
-
-    def clear(self) -> None:
-        self.keys_THD: torch.Tensor | None = None
-        self.values_THD: torch.Tensor | None = None
-        self._is_written = False
-
-    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        self.is_initialized = True
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write the rows' new tokens to their places; return all that these rows may look at."""
-        keys_THD, values_THD = self._with_room(key_states, value_states)
-        self._write(keys_THD, key_states)
-        self._write(values_THD, value_states)
-        self._is_written = True
-        if self._cache.are_fresh:
-            return key_states, value_states
-        return self._read(keys_THD), self._read(values_THD)
-
-    def _with_room(self, keys_RHQD: torch.Tensor, values_RHQD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values, for as many tokens as the cache has blocks for.
-
-        On a CPU all layers get their memory at the same time. One after the other they would each leave a hole among
-        the numbers of the forward pass, which the C library never gives back: as much as twice the keys and values.
-        """
-        if not self._is_written and self.keys_THD is not None and self.keys_THD.shape[1:] != _heads_size(keys_RHQD):
-            self.clear()  # another layer made room, and has another shape
-        if self.keys_THD is None or self.keys_THD.shape[0] < self._cache.capacity * BLOCK:
-            for layer in self._cache.layers if keys_RHQD.device.type == "cpu" else (self,):
-                layer.make_room(keys_RHQD, values_RHQD)
-        assert self.keys_THD is not None
-        assert self.values_THD is not None
-        return self.keys_THD, self.values_THD
-
-    def make_room(self, keys_RHQD: torch.Tensor, values_RHQD: torch.Tensor) -> None:
-        """Grow to what the cache has blocks for; what has no shape of its own yet gets that of these."""
-        self.keys_THD = self._grown(self.keys_THD, keys_RHQD)
-        self.values_THD = self._grown(self.values_THD, values_RHQD)
-
-    def _grown(self, memory_THD: torch.Tensor | None, like_RHQD: torch.Tensor) -> torch.Tensor:
-        room = self._cache.capacity * BLOCK
-        heads_size = _heads_size(like_RHQD) if memory_THD is None else memory_THD.shape[1:]
-        grown_THD = _zeros((room, *heads_size), self._cache.dtype or like_RHQD.dtype, like_RHQD.device)
-        if memory_THD is not None and self._is_written:
-            grown_THD[: memory_THD.shape[0]] = memory_THD
-        return grown_THD
-
-    def _write(self, memory_THD: torch.Tensor, new_RHQD: torch.Tensor) -> None:
-        memory_THD[self._cache.places_RQ] = new_RHQD.transpose(1, 2).to(memory_THD.dtype)
-
-    def _read(self, memory_THD: torch.Tensor) -> torch.Tensor:
-        cache = self._cache
-        blocks = memory_THD.view(cache.capacity, -1).index_select(0, cache.blocks_RN.flatten())
-        rows_RTHD = blocks.view(cache.blocks_RN.shape[0], -1, *memory_THD.shape[1:])
-        return rows_RTHD[:, : cache.reach].transpose(1, 2)
-
-    def keep(self, blocks_N: torch.Tensor) -> None:
-        """Keep these blocks only, in this order."""
-        if not self._is_written:
-            self.clear()
-        for name in ("keys_THD", "values_THD"):
-            memory = getattr(self, name)
-            if memory is not None:
-                heads_size = memory.shape[1:]
-                kept = _zeros((len(blocks_N) * BLOCK, *heads_size), memory.dtype, memory.device)
-                blocks = memory.view(-1, BLOCK, *heads_size), kept.view(-1, BLOCK, *heads_size)
-                torch.index_select(blocks[0], 0, blocks_N.to(memory.device), out=blocks[1])
-                setattr(self, name, kept)
-
-    def get_seq_length(self) -> int:
-        return 0
-
-    def get_max_length(self) -> int:
-        return -1
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self._cache.reach, 0
+    def give_back(self, slot: int, length: int) -> None:
+        """Give back what lies behind the first tokens of a slot, in whole pages."""
+        if self._pages is None or not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        _, heads, tokens, size = self.states_SKLD.shape
+        of_token = size * self.states_SKLD.element_size()
+        for head in range(heads if length else 1):
+            begin = (slot * heads + head) * tokens * of_token
+            start, end = begin + length * of_token, begin + (tokens if length else heads * tokens) * of_token
+            start = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+            if start < end:
+                self._pages.madvise(mmap.MADV_DONTNEED, start, (end - start) // mmap.PAGESIZE * mmap.PAGESIZE)
 
 
-class KvCache(Cache):  # type: ignore[misc]  # untyped library
-    """A `transformers` cache whose rows are chosen anew for each forward pass.
+class KvCache:
+    """Keys and values of every layer.
 
     Args:
         layers: Of the model.
+        most_tokens: Of the longest sequence that may come.
+        device: Where the model is.
         dtype: Type that keys and values are kept in; by default the one that they come in.
 
     Attributes:
-        capacity: Blocks that are allocated.
-        used: Blocks that hold contents.
-        places_RQ: Where each new token of a row is written.
-        blocks_RN: Blocks of each row.
-        reach: Tokens, from the start of a row, that the rows may look at.
-        are_fresh: Whether the rows hold nothing but the new tokens.
+        contents: All that have a slot.
+        slots: That are allocated.
+        tokens: Room of each.
+        layers: Keys and values of those that have been written to.
+        allocations: How often the memory was laid out anew: what holds an address of the one before is void.
     """
 
-    def __init__(self, layers: int, dtype: torch.dtype | None = None) -> None:
-        self.dtype = dtype
-        self.capacity = 1
-        self.used = self.reach = 0
-        self.are_fresh = False
-        self.places_RQ = self.blocks_RN = torch.zeros(0, 0, dtype=torch.long)
-        self._free: list[int] = []
-        super().__init__(layers=[_Layer(self) for _ in range(layers)])
-
-    def extend(self, content: Content, tokens: int) -> None:
-        """Give a content as many blocks as it takes to hold so many tokens."""
-        missing = blocks_for(tokens) - len(content.blocks)
-        if missing <= 0:
-            return
-        if missing > len(self._free):
-            grown = max(self.capacity, blocks_allocated(self.used + missing))
-            self._free = [*range(grown - 1, self.capacity - 1, -1), *self._free]
-            self.capacity = grown
-        content.blocks += [self._free.pop() for _ in range(missing)]
-        self.used += missing
-
-    def release(self, content: Content) -> None:
-        """Take a content's blocks back."""
-        self._free += reversed(content.blocks)
-        self.used -= len(content.blocks)
-        content.blocks = []
-
-    def shrink(self, contents: Iterable[Content]) -> None:
-        """Give memory back when less than half of it is used.
-
-        Args:
-            contents: All that have blocks.
-        """
-        if self.used * 2 + _FEW >= self.capacity:
-            return
-        if not self.used:
-            self.clear()
-            return
-        kept = [_PADDING]
-        for content in contents:
-            first = len(kept)
-            kept += content.blocks
-            content.blocks = list(range(first, len(kept)))
-        for layer in self.layers:
-            layer.keep(torch.tensor(kept))
-        self.capacity, self._free = len(kept), []
+    def __init__(self, layers: int, most_tokens: int, device: torch.device, dtype: torch.dtype | None = None) -> None:
+        self._most_tokens, self.device, self._dtype = most_tokens, device, dtype
+        self.layers: list[tuple[_Memory, _Memory] | None] = [None] * layers
+        self.allocations = 0
+        self.contents: set[Content] = set()
+        self.clear()
 
     def clear(self) -> None:
         """Give all memory back."""
-        for layer in self.layers:
-            layer.clear()
-        self.capacity, self.used, self._free = 1, 0, []
+        for content in self.contents:
+            content.slot, content.length = -1, 0
+        self.contents = set()
+        self.slots = self.tokens = 0
+        self.layers = [None] * len(self.layers)
+        self._free: list[int] = []
+        self._numbered = 0  # slots that were ever taken
+        self._written = np.zeros(0, np.int64)  # tokens of each slot that take memory
+        self.allocations += 1
 
-    def aim(self, rows: Sequence[Content], starts: Sequence[int], ends: Sequence[int], device: torch.device) -> None:
-        """Choose the rows of the next forward pass, which writes their tokens from `starts` to `ends`."""
-        self.reach, self.are_fresh = max(ends), not any(starts)
-        longest = max(end - start for start, end in zip(starts, ends, strict=True))
-        wide = max(len(row.blocks) for row in rows)
-        blocks_RN = torch.tensor([row.blocks + [_PADDING] * (wide - len(row.blocks)) for row in rows])
-        tokens_RQ = torch.tensor(starts)[:, None] + torch.arange(longest)
-        blocks_RQ = blocks_RN.gather(1, (tokens_RQ // BLOCK).clamp(max=wide - 1))
-        is_new_RQ = tokens_RQ < torch.tensor(ends)[:, None]
-        self.places_RQ = torch.where(is_new_RQ, blocks_RQ * BLOCK + tokens_RQ % BLOCK, _PADDING * BLOCK).to(device)
-        self.blocks_RN = blocks_RN.to(device)
+    def take(self, content: Content) -> None:
+        """Give a content the lowest free slot: those in use lie close together, and are read as one."""
+        if not self._free:
+            self._free = [self._numbered]
+            self._numbered += 1
+        content.slot = heapq.heappop(self._free)
+        self.contents.add(content)
+
+    def release(self, content: Content) -> None:
+        """Take a content's slot back."""
+        if content.slot >= 0:
+            heapq.heappush(self._free, content.slot)
+            self.contents.discard(content)
+        content.slot, content.length = -1, 0
+
+    def fit(self, longest: int) -> None:
+        """Make room for every content, and for so many tokens of each."""
+        tokens = slot_tokens(longest, self._most_tokens, self.device.type)
+        if self._numbered > self.slots or tokens > self.tokens:
+            self._lay_out(max(tokens, self.tokens))
+
+    def _lay_out(self, tokens: int) -> None:
+        """Allocate anew, and close the gaps between slots."""
+        contents = sorted(self.contents, key=lambda content: content.slot)
+        count = len(contents)
+        slots = 2 * count if self.device.type == "cpu" else count + count // _SPARE
+        moves = [(content.slot, slot, content.length) for slot, content in enumerate(contents) if content.length]
+        for layer, memories in enumerate(self.layers):
+            if memories is not None:
+                keys, values = (self._moved(memory, slots, tokens, moves) for memory in memories)
+                self.layers[layer] = (keys, values)
+        self._written = np.zeros(slots, np.int64)
+        for slot, content in enumerate(contents):
+            content.slot, self._written[slot] = slot, content.length
+        self.slots, self.tokens, self._numbered, self._free = slots, tokens, count, []
+        self.allocations += 1
+
+    def _moved(self, memory: _Memory, slots: int, tokens: int, moves: list[tuple[int, int, int]]) -> _Memory:
+        old_SKLD = memory.states_SKLD
+        _, heads, _, size = old_SKLD.shape
+        moved = _Memory((slots, heads, tokens, size), old_SKLD.dtype, old_SKLD.device)
+        for before, after, length in moves:
+            moved.states_SKLD[after, :, :length] = old_SKLD[before, :, :length]
+        return moved
+
+    def layer(self, number: int, new_TKD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values of a layer, shape (S, K, L, D) each; allocated when the first tokens come."""
+        memories = self.layers[number]
+        if memories is None:
+            shape = (self.slots, new_TKD.shape[1], self.tokens, new_TKD.shape[2])
+            keys, values = (_Memory(shape, self._dtype or new_TKD.dtype, new_TKD.device) for _ in range(2))
+            memories = self.layers[number] = (keys, values)
+        return memories[0].states_SKLD, memories[1].states_SKLD
+
+    def wrote(self, slots: Sequence[int], lengths: Sequence[int]) -> None:
+        """Note how many tokens these slots have now."""
+        self._written[slots] = np.maximum(self._written[slots], lengths)
+
+    @property
+    def resident(self) -> int:
+        """Blocks that take memory."""
+        if self.device.type != "cpu":
+            return self.slots * blocks_for(self.tokens)
+        return int(((self._written + BLOCK - 1) // BLOCK).sum())
+
+    def trim(self, most: int | None) -> None:
+        """Give memory back that no content needs: when it is more than half, or more than there may be (blocks)."""
+        used, resident = sum(blocks_for(content.length) for content in self.contents), self.resident
+        if self.device.type != "cpu" or (resident <= 2 * used + _FEW and (most is None or resident <= most)):
+            return
+        lengths = np.zeros_like(self._written)
+        for content in self.contents:
+            if content.slot < len(lengths):
+                lengths[content.slot] = content.length
+        for slot in np.flatnonzero(self._written > lengths).tolist():
+            for memories in self.layers:
+                for memory in memories or ():
+                    memory.give_back(slot, int(lengths[slot]))
+        self._written = lengths

@@ -2,8 +2,8 @@
 
 Every live conversation keeps its keys and values, found again by content, so a later turn only computes its new tokens.
 What no live conversation goes on from is forgotten, and its memory given back; what does not fit the memory waits.
-Replies that end make room at once: none waits for the slowest of a batch. The order of work depends only on the
-order of requests, and each request draws from its own seed, so results do not depend on timing.
+A forward pass takes one token of every reply and all prompts that wait, without padding. The order of work depends only
+on the order of requests, and each request draws from its own seed, so results do not depend on timing.
 """
 
 from __future__ import annotations
@@ -13,35 +13,37 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 
 from codctl.cod.engine import EngineError, EngineStats, Generation, PromptTooLongError, RequestTag, Sampling, Weights
-from codctl.engines.budget import BLOCK, blocks_for, tokens_of_a_pass
+from codctl.engines.budget import BLOCK, blocks_needed, tokens_of_a_pass
 from codctl.engines.kv_cache import Content, KvCache, token_bytes
 from codctl.engines.provider import OpenEngine
+from codctl.engines.readers import Reader, Whole, find_reader
 
 _ADAPTER = "adapter_model.safetensors"
 
 
 @dataclass(eq=False)
 class _Request:
-    prompt_ids: list[int]
+    ids: list[int]  # of the prompt, then of the reply as well
     sampling: Sampling
     draws: np.ndarray[Any, Any]  # one uniform number per token, from the request's own seed
     future: asyncio.Future[Generation]
     tag: RequestTag
+    prompt_tokens: int
     content: Content = field(default_factory=Content)
     matches: list[Content] = field(default_factory=list)  # kept when it came: what it may go on from
-    token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
 
     @property
-    def ids(self) -> list[int]:
-        return self.prompt_ids + self.token_ids
+    def unread(self) -> int:
+        """Tokens that are to be read before the next one can be sampled."""
+        return len(self.ids) - self.content.length
 
 
 class TransformersEngine(OpenEngine):
@@ -52,7 +54,7 @@ class TransformersEngine(OpenEngine):
 
     Args:
         model: Causal model, or PEFT-wrapped one.
-        pad_id: Token that fills short rows.
+        pad_id: Token that fills short rows, for a model that cannot read without padding.
         max_tokens: Longest sequence that the model reads.
         max_batch: Most sequences in one forward pass.
         autocast: Type of the arithmetic when it is not that of the weights: the learner's, for a model that it trains.
@@ -84,9 +86,8 @@ class TransformersEngine(OpenEngine):
         self._version = 0
         self._waiting: list[_Request] = []
         self._running: list[_Request] = []
-        self._is_cut = False  # whether the last admission was more than one pass may read
         self._scheduled = False
-        self._cache = KvCache(self._base.config.get_text_config().num_hidden_layers, autocast)
+        self._found: tuple[Reader, KvCache] | None = None
         self._reset_cache()
 
     # --- what the rollout calls -----------------------------------------------------------------------------------
@@ -110,13 +111,14 @@ class TransformersEngine(OpenEngine):
             raise PromptTooLongError(f"the prompt has {len(prompt_ids)} tokens, {what} {self._max_tokens}")
         budget = min(sampling.max_new_tokens, room)
         draws = np.random.Generator(np.random.Philox(seed)).random(budget)
-        request = _Request(list(prompt_ids), sampling, draws, asyncio.get_running_loop().create_future(), tag)
-        request.matches = self._matches(request.prompt_ids)
+        future: asyncio.Future[Generation] = asyncio.get_running_loop().create_future()
+        request = _Request(list(prompt_ids), sampling, draws, future, tag, len(prompt_ids))
+        request.matches = self._matches(request.ids)
         for content in request.matches:
             content.wanted += 1
         self._waiting.append(request)
         self._schedule()
-        return await request.future
+        return await future
 
     async def update_weights(self, weights: Weights) -> None:
         if self._running or self._waiting:
@@ -133,9 +135,12 @@ class TransformersEngine(OpenEngine):
     # --- scheduling -----------------------------------------------------------------------------------------------
 
     def _reset_cache(self) -> None:
-        self._cache.clear()
+        if self._found:
+            reader, cache = self._found
+            reader.forget()
+            cache.clear()
         self._kept: dict[int, Content] = {}  # contents that no request extends at present, oldest use first
-        self._index: dict[bytes, Content] = {}  # by content, of those
+        self._index: dict[bytes, list[Content]] = {}  # by content, of those
         self._lengths: dict[int, int] = {}  # length of such contents → how many
 
     def _schedule(self) -> None:
@@ -152,121 +157,111 @@ class TransformersEngine(OpenEngine):
         for request in [r for r in self._running if r.future.cancelled()]:
             self._retire(request)
         try:
-            self._forget_unwanted()
-            if not (self._should_admit() and self._admit()) and self._running:
-                self._decode()
+            if self._waiting or self._running:
+                self._pass()
         except Exception as error:  # noqa: BLE001  every caller has to get the error, or it would wait forever
             for request in (*self._running, *self._waiting):
                 if not request.future.done():
                     request.future.set_exception(EngineError(f"{type(error).__name__}: {error}"))
-            self._running, self._waiting, self._is_cut = [], [], False
+            self._running, self._waiting = [], []
             self._reset_cache()
-        if self._running or self._should_admit():
-            self._schedule()
+        self._schedule()
 
-    def _should_admit(self) -> bool:
-        """Prompts wait until enough of them make a batch: one row costs nearly as much as many."""
-        if not self._waiting or len(self._running) >= self._max_batch:
-            return False
-        everyone_waits = len(self._waiting) + len(self._running) >= min(self._sessions, self._max_batch)
-        if not self._running:
-            return everyone_waits
-        return self._is_cut or len(self._waiting) >= max(1, len(self._running) // 2)
+    def _pass(self) -> None:
+        if self._found is None:
+            whole = Whole(self._base, self._autocast, self._pad_id, self._pass_tokens)
+            self._found = find_reader(whole, self._max_tokens)
+        reader, cache = self._found
+        self._forget_unwanted(cache)
+        while not self._make_room([]):
+            self._put_back(self._running[-1])
+        self._admit(cache)
+        rows = self._rows(reader)
+        self._forward(reader, cache, rows)
 
-    def _admit(self) -> bool:
-        """Read as many prompts as a pass and the memory hold; False when not even one fits yet."""
-        batch, suffixes, longest = list[_Request](), list[list[int]](), 0
-        self._is_cut = False
-        while self._waiting and len(self._running) < self._max_batch:
+    def _admit(self, cache: KvCache) -> None:
+        """Let all prompts in that the pass and the memory hold."""
+        tokens = sum(request.unread for request in self._running)
+        while self._waiting and len(self._running) < self._max_batch and tokens < self._pass_tokens:
             request = self._waiting[0]
-            ids, found = request.ids, next(iter(self._matches(request.ids)), None)
-            suffix = ids[len(found.ids) if found else 0 :]
-            longest = max(longest, len(suffix))
-            self._is_cut = bool(batch) and (len(batch) + 1) * longest > self._pass_tokens
-            missing = blocks_for(len(ids)) - (len(found.blocks) if found else 0)
-            to_go_on = len(self._running)  # blocks
-            if self._is_cut or not self._make_room(missing + to_go_on, found):
-                break
+            found = next(iter(self._matches(request.ids)), None)
+            if not self._make_room([len(request.ids)], found):
+                return
             request.content = self._taken(found) if found else Content()
-            if len(suffix) > self._pass_tokens:
-                self._read_part(request, suffix[: self._pass_tokens])
-                return True
-            self._cache.extend(request.content, len(ids))
+            if found is None:
+                cache.take(request.content)
+            request.content.ids = request.ids
             self._unclaim(self._waiting.pop(0))
             self._running.append(request)  # from here on, an error reaches its caller
-            batch.append(request)
             request.tag.begin()
-            suffixes.append(suffix)
-            self.stats.prompt_tokens += len(ids)
-            self.stats.cached_tokens += len(ids) - len(suffix)
-        if batch:
-            self._forward(batch, suffixes)
-        return bool(batch)
+            self.stats.prompt_tokens += len(request.ids)
+            self.stats.cached_tokens += request.content.length
+            tokens += request.unread
 
-    def _read_part(self, request: _Request, part: list[int]) -> None:
-        """Read the next part of a prompt that is too long for one pass. The request waits, and goes on from there."""
-        content = request.content
-        self._cache.extend(content, len(content.ids) + len(part))
-        request.tag.begin()
-        self._read([request], [part])
-        content.ids.extend(part)
-        self.stats.cached_tokens -= len(part)  # it is found in the cache later, and yet was read
-        if content not in request.matches:
-            request.matches.append(content)
-            content.wanted += 1
-        request.content = Content()
-        self._keep(content)
-        self._is_cut = True
-
-    def _decode(self) -> None:
-        while not self._make_room(sum(len(r.content.ids) % BLOCK == 0 for r in self._running)):
-            self._put_back(self._running[-1])
+    def _rows(self, reader: Reader) -> list[tuple[_Request, int]]:
+        """Which requests read how many tokens now: those with one first, by slot. A long prompt is read in parts."""
+        rows, left = list[tuple[_Request, int]](), self._pass_tokens
+        singles = sorted((r for r in self._running if r.unread == 1), key=lambda request: request.content.slot)
+        rows = [(request, 1) for request in singles]
+        left = max(1, self._pass_tokens - len(rows))
         for request in self._running:
-            self._cache.extend(request.content, len(request.content.ids) + 1)
-        self._forward(self._running[:], [[request.token_ids[-1]] for request in self._running])
+            if request.unread > 1 and left > 0:
+                count = min(request.unread, left) if reader.keeps else request.unread
+                rows.append((request, count))
+                left -= count
+        return rows
 
     def _put_back(self, request: _Request) -> None:
         """Let a request wait whose next token has no room. Its prompt and reply so far are read again later."""
         self._running.remove(request)
-        self._cache.release(request.content)
+        self._release(request.content)
         request.content = Content()
         request.tag.wait()
         self._waiting.insert(0, request)
 
     # --- kept contents --------------------------------------------------------------------------------------------
 
-    def _make_room(self, blocks: int, needed: Content | None = None) -> bool:
-        """Whether so many blocks are free, if need be after forgetting kept contents other than the one needed.
+    def _make_room(self, more: list[int], needed: Content | None = None) -> bool:
+        """Whether there is memory for what runs and for further sequences, if need be after forgetting kept contents.
 
         What no request waits for is forgotten first, then what is waited for by the last requests.
+
+        Args:
+            more: Tokens of further sequences.
+            needed: A kept content that one of them goes on from.
         """
         if self._most_blocks is None:
             return True
-        excess = self._cache.used + blocks - self._most_blocks
+        most = len(self._running) + len(self._kept) + len(more)
+        if most * blocks_needed([self._max_tokens], self._max_tokens, self._device.type) <= self._most_blocks:
+            return True
+        lengths = [*(len(request.ids) for request in self._running), *more]
         others = [content for content in self._kept.values() if content is not needed]
-        if excess > sum(len(content.blocks) for content in others):
+        if not self._fits(lengths):
             return False
-        unwanted = [content for content in others if not content.wanted]
-        for content in [*unwanted, *(content for content in reversed(others) if content.wanted)]:
-            if self._cache.used + blocks <= self._most_blocks:
-                break
-            self._forget(content)
+        while not self._fits([*lengths, *(content.length for content in others)]):
+            unwanted = next((content for content in others if not content.wanted), others[-1])
+            others.remove(unwanted)
+            self._forget(unwanted)
         return True
 
-    def _forget_unwanted(self) -> None:
+    def _fits(self, lengths: list[int]) -> bool:
+        assert self._most_blocks is not None
+        return blocks_needed(lengths, self._max_tokens, self._device.type) <= self._most_blocks
+
+    def _forget_unwanted(self, cache: KvCache) -> None:
         """Forget what no conversation goes on from: each has one content at most, running, waited for or just ended."""
         unwanted = [content for content in self._kept.values() if not content.wanted]
         between_requests = max(0, self._sessions - len(self._running) - len(self._waiting))
         for content in unwanted[: max(0, len(unwanted) - between_requests)]:
             self._forget(content)
-        if unwanted:
-            self._cache.shrink([*self._kept.values(), *(request.content for request in self._running)])
+        cache.trim(self._most_blocks)
 
     def _matches(self, ids: list[int]) -> list[Content]:
         """Kept contents that the tokens begin with, the longest first. One token at least is left to compute."""
         key = np.asarray(ids, np.int32).tobytes()
         lengths = (length for length in sorted(self._lengths, reverse=True) if length < len(ids))
-        return [found for length in lengths if (found := self._index.get(key[: 4 * length]))]
+        return [content for length in lengths for content in self._index.get(key[: 4 * length], ())]
 
     def _unclaim(self, request: _Request) -> None:
         for content in request.matches:
@@ -274,24 +269,32 @@ class TransformersEngine(OpenEngine):
         request.matches = []
 
     def _keep(self, content: Content) -> None:
-        key = np.asarray(content.ids, np.int32).tobytes()
-        if not content.ids or key in self._index:
-            self._cache.release(content)
+        if not content.length:
+            self._release(content)
             return
-        self._kept[id(content)] = self._index[key] = content
-        self._lengths[len(content.ids)] = self._lengths.get(len(content.ids), 0) + 1
+        content.ids = content.ids[: content.length]
+        self._kept[id(content)] = content
+        self._index.setdefault(_key(content), []).append(content)
+        self._lengths[content.length] = self._lengths.get(content.length, 0) + 1
 
     def _taken(self, content: Content) -> Content:
         """A kept content that is about to be extended: it is found no more."""
         del self._kept[id(content)]
-        del self._index[np.asarray(content.ids, np.int32).tobytes()]
-        self._lengths[len(content.ids)] -= 1
-        if not self._lengths[len(content.ids)]:
-            del self._lengths[len(content.ids)]
+        same = self._index[_key(content)]
+        same.remove(content)
+        if not same:
+            del self._index[_key(content)]
+        self._lengths[content.length] -= 1
+        if not self._lengths[content.length]:
+            del self._lengths[content.length]
         return content
 
     def _forget(self, content: Content) -> None:
-        self._cache.release(self._taken(content))
+        self._release(self._taken(content))
+
+    def _release(self, content: Content) -> None:
+        if self._found:
+            self._found[1].release(content)
 
     def _retire(self, request: _Request) -> None:
         self._running.remove(request)
@@ -300,67 +303,72 @@ class TransformersEngine(OpenEngine):
     # --- the model ------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _forward(self, rows: list[_Request], suffixes: list[list[int]]) -> None:
-        """Run the rows' new tokens, sample the next token of each, and finish the replies that end."""
-        self._sample(rows, suffixes, self._read(rows, suffixes).float())
-
-    @torch.no_grad()
-    def _read(self, rows: list[_Request], suffixes: list[list[int]]) -> torch.Tensor:
-        """Run the rows' new tokens; the logits of what follows the last one of each."""
-        starts = [len(request.content.ids) for request in rows]
-        ends = [start + len(suffix) for start, suffix in zip(starts, suffixes, strict=True)]
-        longest, reach = max(map(len, suffixes)), max(ends)
-        ids = np.full((len(rows), longest), self._pad_id)
-        positions = np.full((len(rows), longest), reach)  # padding sees everything, and nothing sees it
-        for row, (start, end, suffix) in enumerate(zip(starts, ends, suffixes, strict=True)):
-            ids[row, : len(suffix)] = suffix
-            positions[row, : len(suffix)] = np.arange(start, end)
-        positions_RQ = torch.from_numpy(positions).to(self._device)
-        self._cache.aim([request.content for request in rows], starts, ends, self._device)
-        seen_RQT = torch.arange(reach, device=self._device)[None, None] <= positions_RQ[:, :, None]
-        with torch.autocast(self._device.type, self._autocast, enabled=self._autocast is not None):
-            hidden_RQW = self._base.get_decoder()(
-                input_ids=torch.from_numpy(ids).to(self._device),
-                attention_mask=seen_RQT[:, None],
-                position_ids=positions_RQ.clamp(max=self._max_tokens - 1),
-                past_key_values=self._cache,
-                use_cache=True,
-            ).last_hidden_state
-            last_R = torch.tensor([len(suffix) - 1 for suffix in suffixes], device=self._device)
-            head = self._base.get_output_embeddings()
-            logits_RV: torch.Tensor = head(hidden_RQW[torch.arange(len(rows), device=self._device), last_R])
+    def _forward(self, reader: Reader, cache: KvCache, rows: list[tuple[_Request, int]]) -> None:
+        """Read the rows' tokens, sample the next token of each that is read to its end, and finish replies that end."""
+        contents = [request.content for request, _ in rows]
+        starts = [content.length for content in contents]
+        news = [r.ids[start : start + count] for (r, count), start in zip(rows, starts, strict=True)]
+        ends = [start + count for (_, count), start in zip(rows, starts, strict=True)]
+        cache.fit(max(ends))
+        logits_RV = reader(cache, contents, news)
+        if reader.keeps:
+            for content, end in zip(contents, ends, strict=True):
+                content.length = end
+            cache.wrote([content.slot for content in contents], ends)
         self.stats.forwards += 1
         self.stats.rows += len(rows)
         self.stats.sessions += min(self._sessions, self._max_batch)
-        return logits_RV
+        ready = [n for n, (request, _) in enumerate(rows) if ends[n] == len(request.ids)]
+        if len(ready) < len(rows):
+            logits_RV = logits_RV[ready]
+        if ready:
+            self._sample([rows[n][0] for n in ready], logits_RV.float())
 
-    def _sample(self, rows: list[_Request], suffixes: list[list[int]], logits_RV: torch.Tensor) -> None:
-        temperatures_R1 = torch.tensor([[r.sampling.temperature] for r in rows], device=self._device)
-        logprobs_RV = torch.log_softmax(logits_RV / temperatures_R1, dim=-1)
-        if any(request.sampling.top_p < 1 for request in rows):
-            top_p_R1 = torch.tensor([[r.sampling.top_p] for r in rows], device=self._device)
-            logprobs_RV = _among_likeliest(logprobs_RV, top_p_R1)
-        draws_R1 = torch.tensor([[r.draws[len(r.token_ids)]] for r in rows], device=self._device, dtype=torch.float64)
-        cumulative_RV = logprobs_RV.double().exp().cumsum(-1)
-        picked_R1 = torch.searchsorted(cumulative_RV, draws_R1 * cumulative_RV[:, -1:], right=True)
-        picked_R1 = picked_R1.clamp(max=logits_RV.shape[1] - 1)
-        tokens = picked_R1[:, 0].tolist()
-        chosen = logprobs_RV.gather(1, picked_R1)[:, 0].tolist()
+    def _sample(self, rows: list[_Request], logits_RV: torch.Tensor) -> None:
+        drawn = [(r.sampling.temperature, r.draws[len(r.logprobs)], r.sampling.top_p) for r in rows]
+        drawn_R3 = torch.tensor(drawn, dtype=torch.float64).to(self._device)
+        top_p = any(request.sampling.top_p < 1 for request in rows)
+        picked, chosen = pick(logits_RV, drawn_R3, with_top_p=top_p).tolist()
         if not all(map(math.isfinite, chosen)):
             raise ValueError("the model's logits are not finite")
         self.stats.new_tokens += len(rows)
-        for request, suffix, token, logprob in zip(rows, suffixes, tokens, chosen, strict=True):
-            request.content.ids.extend(suffix)
-            request.token_ids.append(token)
+        for request, token, logprob in zip(rows, map(int, picked), chosen, strict=True):
+            request.ids.append(token)
             request.logprobs.append(logprob)
             stopped = token in request.sampling.stop_ids
-            if stopped or len(request.token_ids) >= len(request.draws):
-                self._retire(request)
-                if not request.future.done():
-                    reason = "stop" if stopped else "length"
-                    request.future.set_result(
-                        Generation(request.token_ids, request.logprobs, reason, self._version)  # type: ignore[arg-type]
-                    )
+            if stopped or len(request.logprobs) >= len(request.draws):
+                self._finish(request, stopped=stopped)
+
+    def _finish(self, request: _Request, *, stopped: bool) -> None:
+        self._retire(request)
+        if not request.future.done():
+            tokens = request.ids[request.prompt_tokens :]
+            reason: Literal["stop", "length"] = "stop" if stopped else "length"
+            request.future.set_result(Generation(tokens, request.logprobs, reason, self._version))
+
+
+def pick(logits_RV: torch.Tensor, drawn_R3: torch.Tensor, *, with_top_p: bool) -> torch.Tensor:
+    """Draw a token of each row.
+
+    Args:
+        logits_RV: float32.
+        drawn_R3: Temperature, a uniform number and `top_p` of each row, float64.
+        with_top_p: Whether some `top_p` is less than 1.
+
+    Returns:
+        Tokens and their log-probs, shape (2, R), float64.
+    """
+    logprobs_RV = torch.log_softmax(logits_RV / drawn_R3[:, :1].float(), dim=-1)
+    if with_top_p:
+        logprobs_RV = _among_likeliest(logprobs_RV, drawn_R3[:, 2:].float())
+    cumulative_RV = logprobs_RV.double().exp().cumsum(-1)
+    picked_R1 = torch.searchsorted(cumulative_RV, drawn_R3[:, 1:2] * cumulative_RV[:, -1:], right=True)
+    picked_R1 = picked_R1.clamp(max=logits_RV.shape[1] - 1)
+    return torch.cat((picked_R1.double(), logprobs_RV.gather(1, picked_R1).double()), 1).t()
+
+
+def _key(content: Content) -> bytes:
+    return np.asarray(content.ids, np.int32).tobytes()
 
 
 def _among_likeliest(logprobs_RV: torch.Tensor, top_p_R1: torch.Tensor) -> torch.Tensor:
