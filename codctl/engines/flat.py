@@ -20,7 +20,7 @@ from codctl.engines.kv_cache import KvCache
 
 FLAT = "codctl_flat"
 _ALIGNED = 64  # tokens: GPU kernels want masks of round width
-_LEAST_USE = 0.5  # of what is read side by side; below it each sequence is read by itself
+_WASTE = 23_000  # numbers that are read in vain in the time of one more call of a kernel, on a CPU
 # Arguments of an attention that change nothing here.
 _HARMLESS = {"dropout", "position_ids", "use_cache", "output_attentions", "output_hidden_states", "cache_position"}
 
@@ -62,19 +62,25 @@ class FlatPass:
         self.last_R = torch.from_numpy(ends - 1).to(device)
         self._places: dict[int, torch.Tensor] = {}
         self._masks: dict[object, torch.Tensor] = {}
-        self._side_by_side()
-
-    def _side_by_side(self) -> None:
-        """Choose how sequences with one new token are read: all slots between them at once, or each by itself."""
-        slots, ends = self._single_slots, self._single_ends
-        self._first = self._count = self._reach = 0
+        self._first = self._count = self._reach = 0  # slots that are read side by side
         self._index: torch.Tensor | None = None
+        self._is_decided = False
+
+    def _side_by_side(self, width: int) -> None:
+        """Choose how sequences with one new token are read: all slots between them at once, or each by itself.
+
+        Args:
+            width: Numbers of one token's keys.
+        """
+        self._is_decided = True
+        slots, ends = self._single_slots, self._single_ends
         if not len(slots):
             return
         first, count, reach = int(slots[0]), int(slots[-1] - slots[0]) + 1, int(ends.max())
-        if self._cache.device.type == "cpu" and ends.sum() < _LEAST_USE * count * reach:
-            return
-        if self._cache.device.type != "cpu":
+        if self._cache.device.type == "cpu":
+            if (count * reach - int(ends.sum())) * width > _WASTE * len(slots):
+                return
+        else:
             reach = min(-(-reach // _ALIGNED) * _ALIGNED, self._cache.tokens)
         self._first, self._count, self._reach = first, count, reach
         if count > len(slots):
@@ -120,6 +126,8 @@ class FlatPass:
         scoring = _Scoring(scale, softcap, sinks_KG)
         out_TKGD = query_TKGD.new_empty(tokens, *shared, values_SKLD.shape[3])
         singles = len(self._single_slots)
+        if not self._is_decided:
+            self._side_by_side(key_TKD.shape[1] * key_TKD.shape[2])
         if self._count:
             self._attend_at_once(query_TKGD[:singles], keys_SKLD, values_SKLD, scoring, window, out_TKGD)
         else:

@@ -136,14 +136,16 @@ class FusedDecoder:
         size = turned_THD.shape[2]
         if layer.head_norms_HD is not None:
             turned_THD = rms_norm(turned_THD, (size,), None, self._eps) * layer.head_norms_HD
-        turned_THD = (turned_THD * cos_T1D).addcmul_(turned_THD.roll(size // 2, -1), sin_T1D)
+        turned_THD = turned_THD * cos_T1D + turned_THD.roll(size // 2, -1) * sin_T1D
         query_THD, key_TKD = turned_THD[:, :heads], turned_THD[:, heads:]
         value_TKD = states_THD[:, heads + kv_heads :]
         mixed_THD = flat.attend(number, query_THD, key_TKD, value_TKD, size**-0.5, window=layer.window)
         return mixed_THD.reshape(len(x_TW), -1)
 
     def _normed(self, x_TW: torch.Tensor, weight_W: torch.Tensor) -> torch.Tensor:
-        return rms_norm(x_TW, (x_TW.shape[1],), weight_W, self._eps).to(self._dtype)
+        if x_TW.dtype == torch.float32:
+            return rms_norm(x_TW, (x_TW.shape[1],), weight_W, self._eps).to(self._dtype)
+        return rms_norm(x_TW, (x_TW.shape[1],), None, self._eps) * weight_W  # rounded twice, as `transformers` does
 
     def _rotated(self, flat: FlatPass) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosines and signed sines of each token's position, shape (T, 1, D)."""

@@ -134,11 +134,23 @@ class KvCache:
             self.contents.discard(content)
         content.slot, content.length = -1, 0
 
-    def fit(self, longest: int) -> None:
-        """Make room for every content, and for so many tokens of each."""
-        tokens = slot_tokens(longest, self._most_tokens, self.device.type)
+    def prepare(self, contents: Sequence[Content], ends: Sequence[int], most: int | None) -> None:
+        """Make room for new tokens, and give back what nothing needs: old tokens, or more than there may be.
+
+        Args:
+            contents: That get new tokens.
+            ends: Tokens that each has with the new ones.
+            most: Blocks that may take memory; None for no limit.
+        """
+        tokens = slot_tokens(max(ends), self._most_tokens, self.device.type)
         if self._numbered > self.slots or tokens > self.tokens:
             self._lay_out(max(tokens, self.tokens))
+        if self.device.type == "cpu":
+            slots = [content.slot for content in contents]
+            self._written[slots] = np.maximum(self._written[slots], ends)
+            if self._wastes(most):
+                self._trim()
+                self._written[slots] = ends
 
     def _lay_out(self, tokens: int) -> None:
         """Allocate anew, and close the gaps between slots."""
@@ -173,10 +185,6 @@ class KvCache:
             memories = self.layers[number] = (keys, values)
         return memories[0].states_SKLD, memories[1].states_SKLD
 
-    def wrote(self, slots: Sequence[int], lengths: Sequence[int]) -> None:
-        """Note how many tokens these slots have now."""
-        self._written[slots] = np.maximum(self._written[slots], lengths)
-
     @property
     def resident(self) -> int:
         """Blocks that take memory."""
@@ -184,15 +192,15 @@ class KvCache:
             return self.slots * blocks_for(self.tokens)
         return int(((self._written + BLOCK - 1) // BLOCK).sum())
 
-    def trim(self, most: int | None) -> None:
-        """Give memory back that no content needs: when it is more than half, or more than there may be (blocks)."""
-        used, resident = sum(blocks_for(content.length) for content in self.contents), self.resident
-        if self.device.type != "cpu" or (resident <= 2 * used + _FEW and (most is None or resident <= most)):
-            return
+    def _wastes(self, most: int | None) -> bool:
+        """Whether more than half of the memory is of old tokens, or it is more than there may be."""
+        resident, used = self.resident, sum(blocks_for(content.length) for content in self.contents)
+        return resident > 2 * used + _FEW or (most is not None and resident > most)
+
+    def _trim(self) -> None:
         lengths = np.zeros_like(self._written)
         for content in self.contents:
-            if content.slot < len(lengths):
-                lengths[content.slot] = content.length
+            lengths[content.slot] = content.length
         for slot in np.flatnonzero(self._written > lengths).tolist():
             for memories in self.layers:
                 for memory in memories or ():

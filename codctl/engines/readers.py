@@ -75,13 +75,16 @@ class Flat:
         decoder.config._attn_implementation = FLAT
         try:
             with _arithmetic(cache.device, self._autocast):
-                hidden_1TW = decoder(
-                    input_ids=flat.ids_T[None], position_ids=flat.positions_T[None], use_cache=False, flat=flat
-                ).last_hidden_state
-                logits_RV: torch.Tensor = self._model.get_output_embeddings()(hidden_1TW[0, flat.last_R])
+                found = self._model(
+                    input_ids=flat.ids_T[None],
+                    position_ids=flat.positions_T[None],
+                    use_cache=False,
+                    logits_to_keep=flat.last_R,
+                    flat=flat,
+                )
         finally:
             decoder.config._attn_implementation = before
-        return logits_RV
+        return found.logits[0]  # type: ignore[no-any-return]
 
 
 class Whole:
@@ -186,16 +189,17 @@ def _gap(reader: Reader, whole: Whole, cache: KvCache, longest: int) -> float:
             if contents[row].slot < 0:
                 cache.take(contents[row])
             news.append(ids[row][contents[row].length : min(upto[row], lengths[row])])
-        cache.fit(longest)
         pairs = [(row, new) for row, new in zip(rows, news, strict=True) if new]
         pairs.sort(key=lambda pair: (len(pair[1]) > 1, contents[pair[0]].slot))
-        logits = reader(cache, [contents[row] for row, _ in pairs], [new for _, new in pairs])
+        own = [contents[row] for row, _ in pairs]
+        cache.prepare(own, [content.length + len(new) for content, (_, new) in zip(own, pairs, strict=True)], None)
+        logits = reader(cache, own, [new for _, new in pairs])
         for row, new in pairs:
             contents[row].length += len(new)
         wanted = whole(cache, [], [ids[row][: contents[row].length] for row, _ in pairs])
         found.append((logits.float().log_softmax(-1), wanted.float().log_softmax(-1)))
-    own, other = (torch.cat([pair[n] for pair in found]) for n in (0, 1))
-    return float((own - other).abs().mean() / other.std().clamp(min=1e-6))
+    mine, other = (torch.cat([pair[n] for pair in found]) for n in (0, 1))
+    return float((mine - other).abs().mean() / other.std().clamp(min=1e-6))
 
 
 def _flat_pass(cache: KvCache, contents: Sequence[Content], new_ids: Sequence[Sequence[int]]) -> FlatPass:

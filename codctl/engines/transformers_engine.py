@@ -172,7 +172,7 @@ class TransformersEngine(OpenEngine):
             whole = Whole(self._base, self._autocast, self._pad_id, self._pass_tokens)
             self._found = find_reader(whole, self._max_tokens)
         reader, cache = self._found
-        self._forget_unwanted(cache)
+        self._forget_unwanted()
         while not self._make_room([]):
             self._put_back(self._running[-1])
         self._admit(cache)
@@ -200,16 +200,14 @@ class TransformersEngine(OpenEngine):
 
     def _rows(self, reader: Reader) -> list[tuple[_Request, int]]:
         """Which requests read how many tokens now: those with one first, by slot. A long prompt is read in parts."""
-        rows, left = list[tuple[_Request, int]](), self._pass_tokens
-        singles = sorted((r for r in self._running if r.unread == 1), key=lambda request: request.content.slot)
-        rows = [(request, 1) for request in singles]
+        rows = [(request, 1) for request in self._running if request.unread == 1]
         left = max(1, self._pass_tokens - len(rows))
         for request in self._running:
             if request.unread > 1 and left > 0:
                 count = min(request.unread, left) if reader.keeps else request.unread
                 rows.append((request, count))
                 left -= count
-        return rows
+        return sorted(rows, key=lambda row: (row[1] > 1, row[0].content.slot))
 
     def _put_back(self, request: _Request) -> None:
         """Let a request wait whose next token has no room. Its prompt and reply so far are read again later."""
@@ -249,13 +247,12 @@ class TransformersEngine(OpenEngine):
         assert self._most_blocks is not None
         return blocks_needed(lengths, self._max_tokens, self._device.type) <= self._most_blocks
 
-    def _forget_unwanted(self, cache: KvCache) -> None:
+    def _forget_unwanted(self) -> None:
         """Forget what no conversation goes on from: each has one content at most, running, waited for or just ended."""
         unwanted = [content for content in self._kept.values() if not content.wanted]
         between_requests = max(0, self._sessions - len(self._running) - len(self._waiting))
         for content in unwanted[: max(0, len(unwanted) - between_requests)]:
             self._forget(content)
-        cache.trim(self._most_blocks)
 
     def _matches(self, ids: list[int]) -> list[Content]:
         """Kept contents that the tokens begin with, the longest first. One token at least is left to compute."""
@@ -309,12 +306,12 @@ class TransformersEngine(OpenEngine):
         starts = [content.length for content in contents]
         news = [r.ids[start : start + count] for (r, count), start in zip(rows, starts, strict=True)]
         ends = [start + count for (_, count), start in zip(rows, starts, strict=True)]
-        cache.fit(max(ends))
+        if reader.keeps:
+            cache.prepare(contents, ends, self._most_blocks)
         logits_RV = reader(cache, contents, news)
         if reader.keeps:
             for content, end in zip(contents, ends, strict=True):
                 content.length = end
-            cache.wrote([content.slot for content in contents], ends)
         self.stats.forwards += 1
         self.stats.rows += len(rows)
         self.stats.sessions += min(self._sessions, self._max_batch)

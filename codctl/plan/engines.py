@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from codctl.config.schema import Config
-from codctl.engines.budget import BLOCK, blocks_for, blocks_resident, tokens_of_a_pass
+from codctl.engines.budget import BLOCK, SLOT, blocks_needed, tokens_of_a_pass
 from codctl.engines.provider import KvSpace, ModelSize, Part
 from codctl.plan.lengths import Lengths
 from codctl.plan.memory import GIB
 from codctl.plan.sizes import MASTER, Model
 from codctl.quantities import counted
-
-_SCORE = 2 * MASTER + 2  # bytes of one in models/attention.py: float32, softmax, and that in bfloat16
 
 
 def context_of(config: Config, model: Model) -> int:
@@ -24,47 +22,43 @@ def model_size(config: Config, model: Model) -> ModelSize:
     return ModelSize(shape.parameters, model.number, adapter, model.kv_bytes, shape.kv_heads, context_of(config, model))
 
 
-def kv_bytes(model: Model, sequences: int, row: float, device: str) -> int:
-    """Keys and values of live sequences in the transformers engine, in blocks of tokens.
+def kv_bytes(model: Model, sequences: int, row: float, long_row: int, device: str) -> int:
+    """Keys and values of live sequences in the transformers engine.
 
     Args:
         model: Of the recipe.
         sequences: That are alive.
         row: Tokens of a mean one.
+        long_row: Of the longest one, which gives the slots of a GPU their length.
         device: cpu or cuda.
     """
-    return blocks_resident(sequences * blocks_for(round(row)), device) * BLOCK * model.kv_bytes
+    lengths = [round(row) if device == "cpu" else long_row] * sequences
+    return blocks_needed(lengths, model.shape.max_tokens, device) * BLOCK * model.kv_bytes
 
 
 def pass_bytes(model: Model, sequences: int, long_row: int, most: int, device: str) -> int:
     """What a forward pass of the transformers engine holds at its peak, in one layer, beside keys and values.
 
-    A pass is a decoding step of all sequences, or reads new tokens of prompts. Both read the keys and values of all
-    sequences side by side, as long as the longest one.
+    A pass reads the last token of every sequence and new tokens of prompts. Keys and values are read where they are;
+    what it holds are the new tokens' own numbers, and the masks of what they see.
 
     Args:
         model: Of the recipe.
         sequences: That are alive.
         long_row: Tokens of the longest one.
-        most: Prompt tokens of a pass.
+        most: New tokens of a pass.
         device: cpu or cuda.
     """
     shape, number = model.shape, model.number
-    groups = shape.heads // shape.kv_heads
-    by_products = device == "cpu" and number < MASTER  # models/attention.py: eager_attention
-    layer, queries = model.kv_bytes // shape.layers, shape.heads * shape.head_dim
-    kept = sequences * long_row * layer  # as they are kept, side by side
-    decoding = kept * 3 // 2 if by_products else kept  # the keys, or the values, once more for the product at hand
-    if not by_products and groups > 1:
-        decoding = kept = kept * (1 + groups)  # repeated for the heads that share them
-    tokens = min(most, sequences * long_row)
-    scores = long_row * shape.heads * _SCORE if by_products else 0
-    outputs = 0 if by_products else queries * number
-    attending = kept + tokens * (queries * number + layer + outputs + scores)
-    norming = tokens * queries * (number + 2 * MASTER)
-    feeding = tokens * 3 * shape.ffn * number
-    around = tokens * 2 * shape.width * number  # the stream and what was normed
-    return around + max(decoding, attending, norming, feeding)
+    tokens = max(sequences, min(most, sequences * long_row))
+    queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    stream = tokens * shape.width * number
+    states = queries + 2 * keys
+    turning = states + 4 * (queries + keys)  # the products, then normed and turned by position, with what that needs
+    attending = states + 2 * (queries + keys) + 2 * queries
+    feeding = 4 * shape.ffn + shape.width
+    masks = number * (sequences * long_row + min(tokens, long_row) * long_row)
+    return 2 * stream + tokens * max(turning, attending, feeding) * number + masks
 
 
 def shared_parts(
@@ -81,12 +75,9 @@ def shared_parts(
         limit: See `kv_limit`; 0 when unknown.
     """
     sequences = min(config.runtime.max_batch, lengths.trajectories)
-    cache = kv_bytes(model, sequences, lengths.row, device)
-    ahead = "" if device == "cpu" else ", 1/16 ahead"
-    formula = (
-        f"{counted(sequences, 'sequence')} × {lengths.row:,.0f} tokens × {model.kv_bytes:,} B, "
-        f"in blocks of {BLOCK}{ahead}"
-    )
+    cache = kv_bytes(model, sequences, lengths.row, lengths.long_row, device)
+    tokens, unit = (lengths.row, BLOCK) if device == "cpu" else (lengths.long_row, SLOT)
+    formula = f"{counted(sequences, 'sequence')} × {tokens:,.0f} tokens × {model.kv_bytes:,} B, in units of {unit}"
     if limit and cache > limit:
         cache, formula = limit, f"{formula}: {cache / GIB:.1f} GiB, of which as many wait as do not fit"
     parts = [Part("KV cache", cache, formula)]

@@ -16,7 +16,7 @@ import torch
 
 from codctl.cod.engine import EngineError, Generation, RequestTag, Sampling, Weights
 from codctl.engines.budget import BLOCK, blocks_for
-from codctl.engines.kv_cache import Content, token_bytes
+from codctl.engines.kv_cache import KvCache, token_bytes
 from codctl.engines.transformers_engine import TransformersEngine
 from codctl.seeds import derive_seed
 
@@ -179,25 +179,30 @@ def test_a_deadline_frees_the_slot(model: Any) -> None:
     assert len(asyncio.run(run()).token_ids) == 3
 
 
-def breaks_at(model: Any, call: int) -> Callable[[], None]:
-    """Make the n-th forward pass fail; returns what repairs the model."""
-    decoder, calls = model.get_decoder(), [0]
-    plain = decoder.forward
+def breaks_at(engine: TransformersEngine, call: int) -> Callable[[], None]:
+    """Make the n-th forward pass fail; returns what repairs the engine."""
+    ask(engine, prompt(0), tokens=1)  # by then it has chosen how to read the model
+    assert engine._found is not None
+    found = engine._found
+    plain, calls = found[0], [0]
 
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        calls[0] += 1
-        if calls[0] == call:
-            raise RuntimeError("CUDA out of memory")
-        return plain(*args, **kwargs)
+    class Broken:
+        name, keeps, forget = plain.name, plain.keeps, plain.forget
 
-    decoder.forward = forward
-    return lambda: setattr(decoder, "forward", plain)
+        def __call__(self, *args: Any) -> torch.Tensor:
+            calls[0] += 1
+            if calls[0] == call:
+                raise RuntimeError("CUDA out of memory")
+            return plain(*args)
+
+    engine._found = Broken(), found[1]
+    return lambda: setattr(engine, "_found", found)
 
 
 @pytest.mark.parametrize("call", [1, 3])
 def test_an_error_in_the_model_reaches_every_caller_and_the_engine_works_on(model: Any, call: int) -> None:
     engine = new_engine(model, 2)
-    repair = breaks_at(model, call)
+    repair = breaks_at(engine, call)
 
     async def run() -> list[Any]:
         calls: list[Awaitable[Any]] = [
@@ -236,16 +241,26 @@ def of_tokens(model: Any, tokens: int) -> int:
     return tokens * token_bytes(model.config, 4)
 
 
+def cache_of(engine: TransformersEngine) -> KvCache:
+    assert engine._found is not None
+    return engine._found[1]
+
+
+def memories_of(engine: TransformersEngine) -> list[torch.Tensor]:
+    """Keys and values of every layer."""
+    return [memory.states_SKLD for layer in cache_of(engine).layers for memory in layer or ()]
+
+
 def watch_blocks(engine: TransformersEngine) -> list[tuple[int, int]]:
-    """Blocks in use and allocated, after each time that a content grows."""
-    cache, seen = engine._cache, list[tuple[int, int]]()
-    extend = cache.extend
+    """Blocks in use and resident, after each forward pass."""
+    seen = list[tuple[int, int]]()
+    forward = engine._forward
 
-    def watched(content: Content, tokens: int) -> None:
-        extend(content, tokens)
-        seen.append((cache.used, cache.capacity))
+    def watched(reader: Any, cache: KvCache, rows: Any) -> None:
+        forward(reader, cache, rows)
+        seen.append((sum(blocks_for(content.length) for content in cache.contents), cache.resident))
 
-    cache.extend = watched  # type: ignore[method-assign]
+    engine._forward = watched  # type: ignore[method-assign]
     return seen
 
 
@@ -254,7 +269,7 @@ def test_what_does_not_fit_the_memory_waits(model: Any, tokens: int) -> None:
     engine = TransformersEngine(model, pad_id=0, max_tokens=MAX_TOKENS, max_batch=64, memory=of_tokens(model, tokens))
     seen = watch_blocks(engine)
     found = together(engine, list(range(16)), tokens=20)
-    assert max(used for used, _ in seen) <= tokens // BLOCK
+    assert max(resident for _, resident in seen) <= tokens // BLOCK
     assert tokens_of(found) == tokens_of(together(new_engine(model), list(range(16)), tokens=20))
 
 
@@ -280,9 +295,9 @@ def test_only_live_conversations_have_memory(model: Any) -> None:
     asyncio.run(play())
     longest = blocks_for(30 + 3 * 6 + 2 * 5)
     assert max(used for used, _ in seen) <= 6 * longest
-    assert max(capacity for _, capacity in seen) <= 1.1 * 6 * longest + 17
-    assert engine._cache.capacity == 1
-    assert all(layer.keys_THD is None for layer in engine._cache.layers)
+    assert max(resident for _, resident in seen) <= 2 * 6 * longest + 32
+    assert cache_of(engine).resident == 0
+    assert not any(cache_of(engine).layers)
 
 
 def test_memory_is_given_back_while_others_play_on(model: Any) -> None:
@@ -304,11 +319,10 @@ def test_memory_is_given_back_while_others_play_on(model: Any) -> None:
 def test_keys_and_values_are_kept_in_the_type_of_the_arithmetic(model: Any, autocast: torch.dtype | None) -> None:
     engine = TransformersEngine(model, pad_id=0, max_tokens=MAX_TOKENS, autocast=autocast)
     ask(engine, prompt(1))
-    layer = engine._cache.layers[0]
-    assert {layer.keys_THD.dtype, layer.values_THD.dtype} == {autocast or torch.float32}
-    assert layer.keys_THD[0].nbytes * 2 * len(engine._cache.layers) == token_bytes(
-        model.config, (autocast or torch.float32).itemsize
-    )
+    memories = memories_of(engine)
+    assert {states.dtype for states in memories} == {autocast or torch.float32}
+    of_token = token_bytes(model.config, (autocast or torch.float32).itemsize)
+    assert sum(states[0, :, 0].nbytes for states in memories) == of_token
 
 
 @pytest.mark.parametrize("most", [64, 7])  # 7: no prompt fits, and each is read part by part
@@ -365,7 +379,7 @@ async def seated(engine: TransformersEngine) -> list[weakref.ref[torch.Tensor]]:
     """The keys and values of every layer, of a conversation that is going on."""
     engine.open_session()
     await engine.generate(prompt(0), Sampling(4, 1.0, (STOP,)), seed=0, tag=NOBODY)
-    found = [weakref.ref(memory) for layer in engine._cache.layers for memory in (layer.keys_THD, layer.values_THD)]
+    found = [weakref.ref(states) for states in memories_of(engine)]
     assert all(ref() is not None for ref in found)
     return found
 
@@ -389,7 +403,7 @@ def test_an_engine_that_is_dropped_leaves_nothing(model: Any) -> None:
     """Also one that nobody has closed: an error has ended its training."""
     for _ in range(3):
         engine = new_engine(model)
-        left = [*asyncio.run(seated(engine)), weakref.ref(engine), weakref.ref(engine._cache)]
+        left = [*asyncio.run(seated(engine)), weakref.ref(engine), weakref.ref(cache_of(engine))]
         del engine
         assert [ref() for ref in left] == [None] * len(left)
 
