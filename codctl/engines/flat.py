@@ -22,7 +22,15 @@ FLAT = "codctl_flat"
 _ALIGNED = 64  # tokens: GPU kernels want masks of round width
 _WASTE = 23_000  # numbers that are read in vain in the time of one more call of a kernel, on a CPU
 # Arguments of an attention that change nothing here.
-_HARMLESS = {"dropout", "position_ids", "use_cache", "output_attentions", "output_hidden_states", "cache_position"}
+_HARMLESS = {
+    "dropout",
+    "position_ids",
+    "use_cache",
+    "output_attentions",
+    "output_hidden_states",
+    "output_router_logits",
+    "cache_position",
+}
 
 
 class FlatPass:

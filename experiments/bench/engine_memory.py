@@ -76,7 +76,8 @@ def planned(name: str, dtype: str, sequences: int, tokens: int) -> int:
     hollow = replace(shape, width=WIDTH, ffn=FFN, vocab=VOCAB)
     found = Model(name, hollow, 0, 0, LoraConfig().rank > 0, BYTES[dtype])
     most = tokens_of_a_pass(shape.parameters, "cpu")
-    return engines.kv_bytes(found, sequences, tokens, "cpu") + engines.pass_bytes(found, sequences, tokens, most, "cpu")
+    kept = engines.kv_bytes(found, sequences, tokens, tokens, "cpu")
+    return kept + engines.pass_bytes(found, sequences, tokens, most, "cpu")
 
 
 def _hollow(shape: Architecture) -> Any:
