@@ -10,17 +10,35 @@ Shapes: T new tokens, R sequences, W width of the model, H heads, K key-value he
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 from torch.nn.functional import linear, rms_norm, silu
 
-from codctl.engines.flat import FlatPass
-
 _KNOWN = ("LlamaModel", "Qwen3Model")
 _SMALL = 64 << 20  # bytes of a model whose matrices are laid together in a copy
 _TABLE = 1024  # positions by which the table of rotations grows
+
+
+class Pass(Protocol):
+    """What the decoder has to know of a pass: `FlatPass`, or a step of every slot."""
+
+    ids_T: torch.Tensor
+    positions_T: torch.Tensor
+    last_R: torch.Tensor
+    longest: int
+
+    def attend(
+        self,
+        layer: int,
+        query_THD: torch.Tensor,
+        key_TKD: torch.Tensor,
+        value_TKD: torch.Tensor,
+        scale: float,
+        *,
+        window: int | None = None,
+    ) -> torch.Tensor: ...
 
 
 class UnknownModelError(Exception):
@@ -104,7 +122,7 @@ class FusedDecoder:
         self._head: _Product | None = None
         self._rotations: tuple[torch.Tensor, torch.Tensor] | None = None
 
-    def __call__(self, flat: FlatPass) -> torch.Tensor:
+    def __call__(self, flat: Pass) -> torch.Tensor:
         """Logits of what follows the last new token of each sequence, shape (R, V)."""
         if self._head is None:
             self._prepare()
@@ -128,7 +146,7 @@ class FusedDecoder:
         x_TW: torch.Tensor,
         cos_T1D: torch.Tensor,
         sin_T1D: torch.Tensor,
-        flat: FlatPass,
+        flat: Pass,
     ) -> torch.Tensor:
         heads, kv_heads = self._heads, self._kv_heads
         states_THD = layer.qkv(self._normed(x_TW, layer.before_attention_W)).view(len(x_TW), heads + 2 * kv_heads, -1)
@@ -147,7 +165,7 @@ class FusedDecoder:
             return rms_norm(x_TW, (x_TW.shape[1],), weight_W, self._eps).to(self._dtype)
         return rms_norm(x_TW, (x_TW.shape[1],), None, self._eps) * weight_W  # rounded twice, as `transformers` does
 
-    def _rotated(self, flat: FlatPass) -> tuple[torch.Tensor, torch.Tensor]:
+    def _rotated(self, flat: Pass) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosines and signed sines of each token's position, shape (T, 1, D)."""
         needed = flat.longest
         if self._rotations is None or len(self._rotations[0]) < needed:

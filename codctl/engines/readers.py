@@ -16,11 +16,14 @@ import torch
 from codctl.engines.flat import FLAT, FlatPass, register
 from codctl.engines.fused import FusedDecoder, UnknownModelError
 from codctl.engines.kv_cache import Content, KvCache
+from codctl.engines.picking import pick
+from codctl.engines.steps import Steps, captured
 
 # Largest mean difference of log-probs that another order of sums explains, relative to their spread. A mistake in
 # attention, in positions or in a norm is off by far more.
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
 _TOLERANCE_HALF = 0.06
+_SAME = 0.7  # of the tokens that two ways draw: in bfloat16 some differ, of a wrong way nearly all
 
 
 class Reader(Protocol):
@@ -40,17 +43,44 @@ class Reader(Protocol):
     def __call__(self, cache: KvCache, contents: Sequence[Content], new_ids: Sequence[Sequence[int]]) -> torch.Tensor:
         """Logits of what follows each sequence, shape (rows, vocabulary); sequences of one new token first, by slot."""
 
+    def step(
+        self, cache: KvCache, contents: Sequence[Content], ids: Sequence[int], drawn_R3: np.ndarray[Any, Any]
+    ) -> torch.Tensor | None:
+        """What follows one new token of each sequence, by slot (`Steps`). None where that is no quicker."""
+
 
 class Fused:
-    """Layers of Llama and Qwen3 in few, large products."""
+    """Layers of Llama and Qwen3 in few, large products; on a GPU decoding steps are replayed."""
 
     name, keeps = "fused", True
 
     def __init__(self, model: Any, autocast: torch.dtype | None) -> None:
         self._decoder = FusedDecoder(model, autocast)
+        self._steps: Steps | None = None
+        self._are_trusted: bool | None = None  # not known before they were tried
 
     def forget(self) -> None:
         self._decoder.forget()
+        self._steps = None
+
+    def step(
+        self, cache: KvCache, contents: Sequence[Content], ids: Sequence[int], drawn_R3: np.ndarray[Any, Any]
+    ) -> torch.Tensor | None:
+        if cache.device.type != "cuda" or self._are_trusted is False or cache.layers[0] is None:
+            return None
+        if self._steps is None or self._steps.allocations != cache.allocations:
+            self._steps = None  # its memory is free for the next
+            self._steps = Steps(self._decoder, cache, captured)
+        found_2S = self._steps(contents, ids, drawn_R3)
+        if self._are_trusted is None:
+            drawn = torch.from_numpy(drawn_R3).to(cache.device)
+            logits_RV = self(cache, contents, [[token] for token in ids]).float()
+            wanted_2R = pick(logits_RV, drawn, with_top_p=False)
+            self._are_trusted = agree(found_2S[:, [content.slot for content in contents]], wanted_2R)
+            if not self._are_trusted:
+                warnings.warn("a CUDA graph gives other replies than its kernels: it is not used", stacklevel=2)
+                return None
+        return found_2S
 
     def __call__(self, cache: KvCache, contents: Sequence[Content], new_ids: Sequence[Sequence[int]]) -> torch.Tensor:
         return self._decoder(_flat_pass(cache, contents, new_ids))
@@ -67,6 +97,9 @@ class Flat:
 
     def forget(self) -> None:
         """Nothing is held."""
+
+    def step(self, *_: Any) -> None:
+        """Nothing is replayed."""
 
     def __call__(self, cache: KvCache, contents: Sequence[Content], new_ids: Sequence[Sequence[int]]) -> torch.Tensor:
         flat = _flat_pass(cache, contents, new_ids)
@@ -105,6 +138,9 @@ class Whole:
 
     def forget(self) -> None:
         """Nothing is held."""
+
+    def step(self, *_: Any) -> None:
+        """Nothing is replayed."""
 
     def __call__(self, cache: KvCache, contents: Sequence[Content], new_ids: Sequence[Sequence[int]]) -> torch.Tensor:
         return torch.cat([self._read(cache.device, part) for part in self._parts(new_ids)])
@@ -167,6 +203,13 @@ def find_reader(whole: Whole, longest: int) -> tuple[Reader, KvCache]:
         f"{type(model).__name__} is read anew for every token, which is slow: {'; '.join(reasons)}", stacklevel=2
     )
     return whole, new_cache()
+
+
+def agree(found_2R: torch.Tensor, wanted_2R: torch.Tensor) -> bool:
+    """Whether replies are the same but for rounding, by which a draw now and then falls to a neighbour."""
+    is_same_R = found_2R[0] == wanted_2R[0]
+    gaps = (found_2R[1] - wanted_2R[1]).abs()[is_same_R]
+    return bool(is_same_R.double().mean() >= _SAME and gaps.mean() <= _TOLERANCE_HALF)
 
 
 @torch.no_grad()

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from codctl.cod.engine import EngineError, EngineStats, Generation, PromptTooLongError, RequestTag, Sampling, Weights
 from codctl.engines.budget import BLOCK, blocks_needed, tokens_of_a_pass
 from codctl.engines.kv_cache import Content, KvCache, token_bytes
+from codctl.engines.picking import pick
 from codctl.engines.provider import OpenEngine
 from codctl.engines.readers import Reader, Whole, find_reader
 
@@ -308,28 +309,50 @@ class TransformersEngine(OpenEngine):
         ends = [start + count for (_, count), start in zip(rows, starts, strict=True)]
         if reader.keeps:
             cache.prepare(contents, ends, self._most_blocks)
-        logits_RV = reader(cache, contents, news)
+        sampled = [n for n, (request, _) in enumerate(rows) if ends[n] == len(request.ids)]
+        picked = self._picked(reader, cache, contents, news, rows, sampled)
         if reader.keeps:
             for content, end in zip(contents, ends, strict=True):
                 content.length = end
         self.stats.forwards += 1
         self.stats.rows += len(rows)
         self.stats.sessions += min(self._sessions, self._max_batch)
-        ready = [n for n, (request, _) in enumerate(rows) if ends[n] == len(request.ids)]
-        if len(ready) < len(rows):
-            logits_RV = logits_RV[ready]
-        if ready:
-            self._sample([rows[n][0] for n in ready], logits_RV.float())
+        self._extend([rows[n][0] for n in sampled], *picked)
 
-    def _sample(self, rows: list[_Request], logits_RV: torch.Tensor) -> None:
-        drawn = [(r.sampling.temperature, r.draws[len(r.logprobs)], r.sampling.top_p) for r in rows]
-        drawn_R3 = torch.tensor(drawn, dtype=torch.float64).to(self._device)
-        top_p = any(request.sampling.top_p < 1 for request in rows)
-        picked, chosen = pick(logits_RV, drawn_R3, with_top_p=top_p).tolist()
-        if not all(map(math.isfinite, chosen)):
+    def _picked(
+        self,
+        reader: Reader,
+        cache: KvCache,
+        contents: list[Content],
+        news: list[list[int]],
+        rows: list[tuple[_Request, int]],
+        sampled: list[int],
+    ) -> tuple[list[float], list[float]]:
+        """Tokens that follow the sampled rows, and their log-probs. Only here does the CPU wait for a GPU."""
+        requests = [request for request, _ in rows]
+        drawn_R3 = np.array([(r.sampling.temperature, r.draws[len(r.logprobs)], r.sampling.top_p) for r in requests])
+        singles = sum(count == 1 for _, count in rows)
+        stepped_2S = None
+        if singles and bool((drawn_R3[:singles, 2] >= 1).all()):
+            stepped_2S = reader.step(cache, contents[:singles], [new[0] for new in news[:singles]], drawn_R3[:singles])
+        first = 0 if stepped_2S is None else singles
+        parts = [] if stepped_2S is None else [stepped_2S]
+        columns = [] if stepped_2S is None else [content.slot for content in contents[:singles]]
+        if first < len(rows):
+            logits_RV = reader(cache, contents[first:], news[first:])
+            drawn = torch.from_numpy(drawn_R3[first:]).to(self._device)
+            parts.append(pick(logits_RV.float(), drawn, with_top_p=bool((drawn_R3[first:, 2] < 1).any())))
+            before = sum(part.shape[1] for part in parts[:-1])
+            columns += range(before, before + len(rows) - first)
+        tokens, logprobs = (torch.cat(parts, 1) if len(parts) > 1 else parts[0]).tolist()
+        chosen = [columns[n] for n in sampled]
+        return [tokens[n] for n in chosen], [logprobs[n] for n in chosen]
+
+    def _extend(self, requests: list[_Request], tokens: list[float], logprobs: list[float]) -> None:
+        if not all(map(math.isfinite, logprobs)):
             raise ValueError("the model's logits are not finite")
-        self.stats.new_tokens += len(rows)
-        for request, token, logprob in zip(rows, map(int, picked), chosen, strict=True):
+        self.stats.new_tokens += len(requests)
+        for request, token, logprob in zip(requests, map(int, tokens), logprobs, strict=True):
             request.ids.append(token)
             request.logprobs.append(logprob)
             stopped = token in request.sampling.stop_ids
@@ -344,41 +367,8 @@ class TransformersEngine(OpenEngine):
             request.future.set_result(Generation(tokens, request.logprobs, reason, self._version))
 
 
-def pick(logits_RV: torch.Tensor, drawn_R3: torch.Tensor, *, with_top_p: bool) -> torch.Tensor:
-    """Draw a token of each row.
-
-    Args:
-        logits_RV: float32.
-        drawn_R3: Temperature, a uniform number and `top_p` of each row, float64.
-        with_top_p: Whether some `top_p` is less than 1.
-
-    Returns:
-        Tokens and their log-probs, shape (2, R), float64.
-    """
-    logprobs_RV = torch.log_softmax(logits_RV / drawn_R3[:, :1].float(), dim=-1)
-    if with_top_p:
-        logprobs_RV = _among_likeliest(logprobs_RV, drawn_R3[:, 2:].float())
-    cumulative_RV = logprobs_RV.double().exp().cumsum(-1)
-    picked_R1 = torch.searchsorted(cumulative_RV, drawn_R3[:, 1:2] * cumulative_RV[:, -1:], right=True)
-    picked_R1 = picked_R1.clamp(max=logits_RV.shape[1] - 1)
-    return torch.cat((picked_R1.double(), logprobs_RV.gather(1, picked_R1).double()), 1).t()
-
-
 def _key(content: Content) -> bytes:
     return np.asarray(content.ids, np.int32).tobytes()
-
-
-def _among_likeliest(logprobs_RV: torch.Tensor, top_p_R1: torch.Tensor) -> torch.Tensor:
-    """Log-probs among the fewest likeliest tokens that have at least `top_p` of the mass; the others get -inf.
-
-    Rows with `top_p` 1 stay as they are.
-    """
-    sorted_RV, order_RV = logprobs_RV.sort(dim=-1, descending=True, stable=True)
-    masses_RV = sorted_RV.double().exp()
-    is_kept_RV = torch.zeros_like(logprobs_RV, dtype=torch.bool)
-    is_kept_RV.scatter_(1, order_RV, masses_RV.cumsum(-1) - masses_RV < top_p_R1)
-    kept_RV = logprobs_RV.masked_fill(~is_kept_RV, -torch.inf)
-    return torch.where(top_p_R1 < 1, torch.log_softmax(kept_RV, dim=-1), logprobs_RV)
 
 
 def load_published(model: Any, folder: Path) -> None:

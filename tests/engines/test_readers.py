@@ -13,6 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from codctl.config.schema import LoraConfig
 from codctl.engines import fused
+from codctl.engines.readers import Fused
+from codctl.engines.steps import Steps
 from codctl.engines.transformers_engine import TransformersEngine
 from codctl.models.load import add_lora
 from tests.engines.test_transformers_engine import converse, full_forward, together, tokens_of
@@ -115,3 +117,42 @@ def test_sequences_of_very_different_lengths_are_read_one_by_one() -> None:
     found = asyncio.run(run(TransformersEngine(model, pad_id=0, max_tokens=128)))
     [alone] = together(TransformersEngine(model, pad_id=0, max_tokens=128), [1], turns=4, tokens=20)
     assert tokens_of(found[:1]) == tokens_of([alone])
+
+
+@pytest.mark.parametrize("name", ["Llama", "Qwen3 with a window"])
+def test_steps_of_every_slot_give_the_same_replies(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """What a GPU replays, computed here each time. Slots that wait or are free do no harm."""
+    made = list[Steps]()
+
+    def step(reader: Fused, cache: Any, *asked: Any) -> Any:
+        if not made or made[-1].allocations != cache.allocations:
+            made.append(Steps(reader._decoder, cache, lambda compute: compute))
+        return made[-1](*asked)
+
+    _, plain = play(small(name))
+    monkeypatch.setattr(Fused, "step", step)
+    engine, stepped = play(small(name), max_batch=4)  # six conversations: some wait with what they have
+    assert len(made) == 1
+    assert engine.stats.cached_tokens > 0
+    assert tokens_of(stepped) == tokens_of(plain)
+    for one, other in zip(plain, stepped, strict=True):
+        for (_, a), (_, b) in zip(one, other, strict=True):
+            assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gpu_replays_its_steps(dtype: torch.dtype) -> None:
+    model = small("Qwen3").to("cuda", dtype)
+    engine, found = play(model)
+    assert read_by(engine) == "fused"
+    assert engine._found is not None
+    assert engine._found[0]._are_trusted is True  # type: ignore[attr-defined]
+    close = 2e-3 if dtype == torch.float32 else 0.2
+    for ids, reply in found[0]:
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([ids + reply.token_ids], device="cuda")).logits[0].float()
+        scores = torch.log_softmax(logits, -1)
+        wanted = [float(scores[len(ids) + n - 1, token]) for n, token in enumerate(reply.token_ids)]
+        assert reply.logprobs == pytest.approx(wanted, abs=close)

@@ -187,7 +187,7 @@ def breaks_at(engine: TransformersEngine, call: int) -> Callable[[], None]:
     plain, calls = found[0], [0]
 
     class Broken:
-        name, keeps, forget = plain.name, plain.keeps, plain.forget
+        name, keeps, forget, step = plain.name, plain.keeps, plain.forget, plain.step
 
         def __call__(self, *args: Any) -> torch.Tensor:
             calls[0] += 1
