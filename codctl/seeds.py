@@ -1,4 +1,4 @@
-"""Seeds derived by name, so that no global random state decides anything that matters."""
+"""Seeds derived by name, so that no global random state decides anything that matters; and digests of texts."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ def derive_seed(*parts: object) -> int:
     """
     text = "/".join(f"{type(part).__name__}:{part}" for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def text_digest(text: str) -> str:
+    """16 hex digits that change with the text."""
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]

@@ -7,8 +7,9 @@ queue does not move: when for as long no reply is made at all.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from codctl.cod.engine import EngineError, Generation
 
@@ -108,3 +109,14 @@ class Requests:
         if request and request.is_running:
             return f"no reply within {deadline_s:g} s for {label}"
         return f"no reply has begun within {deadline_s:g} s: {label} waits for the engine, {self.open} in all"
+
+
+async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, Any]]) -> None:
+    """Run all of it together. The first error, or being cancelled, ends the rest before it goes on."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

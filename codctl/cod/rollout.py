@@ -28,6 +28,7 @@ from codctl.cod.prompts import (
 from codctl.cod.requests import Request, Requests
 from codctl.cod.trajectory import EpisodeRecord, Kind, Trajectory
 from codctl.envs.base import Episode, HintScore, Pack, PolicyView, Rendering, Slot, Step
+from codctl.log import log
 from codctl.outcomes import FAULTS, UNPLAYED, ReplyFault
 from codctl.seeds import derive_seed
 
@@ -94,7 +95,10 @@ class Player:
             view = PolicyView(
                 pack, position, episode, tuple(one.episode for one in told), hints, self.settings.rendering
             )
-            record = await self._solve(view, rollout, past)
+            try:
+                record = await self._solve(view, rollout, past)
+            finally:
+                await _close(episode)
             records.append(record)
             past.append(episode)
             told.append(await retold(slot, episode, record, self.settings.rendering))
@@ -310,6 +314,15 @@ async def _act(episode: Episode, action: str) -> Step:
         raise WorldError(f"the world gave no answer: {' '.join(str(error).split())}") from error
 
 
+async def _close(episode: Episode) -> None:
+    """Let it give back what it holds elsewhere. What it did is known by now, so a failure is only logged."""
+    try:
+        async with asyncio.timeout(episode.deadline_s):
+            await episode.close()
+    except (TimeoutError, OSError) as error:
+        log.warning("a world could not be closed: %s", " ".join(str(error).split()) or type(error).__name__)
+
+
 @dataclass(frozen=True)
 class Told:
     """What the agent learns of its own episode when it updates: the truth, unless the pack is poisoned."""
@@ -326,15 +339,17 @@ async def retold(slot: Slot, episode: Episode, record: EpisodeRecord, rendering:
     told = slot.family.begin(slot.reported_world, slot.task, rendering)
     turns: list[Turn] = []
     observation = told.observation
-    for action in record.actions:
-        if told.done:
-            break
-        # Without the reasoning, which may give the truth away.
-        turns.append(Turn(observation, f"<answer>{action}</answer>"))
-        try:
+    try:
+        for action in record.actions:
+            if told.done:
+                break
+            # Without the reasoning, which may give the truth away.
+            turns.append(Turn(observation, f"<answer>{action}</answer>"))
             observation = (await _act(told, action)).observation
-        except WorldError:
-            break
+    except WorldError:
+        pass
+    finally:
+        await _close(told)
     if not told.done:
         told.end(0.0, f"{observation}\nThe task was broken off here.")
     return Told(told, tuple(turns))

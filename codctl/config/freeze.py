@@ -9,7 +9,6 @@ Three digests, each over the fields that matter for one question:
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache
@@ -22,6 +21,7 @@ from codctl.config.explain import field_docs
 from codctl.config.names import why_reserved
 from codctl.config.schema import Config
 from codctl.errors import UsageError
+from codctl.seeds import text_digest
 
 # Bump when the same config starts to mean another result: old digests then no longer match.
 IDENTITY_VERSION = 1
@@ -127,7 +127,7 @@ def _renamed(file: Mapping[str, Any]) -> dict[str, Any]:
 def _hash(fields: Mapping[str, Any]) -> str:
     identity = {"version": IDENTITY_VERSION, "fields": fields}
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    return text_digest(canonical)
 
 
 def _fields(config: Config, classes: frozenset[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from codctl.cod.engine import Generation, LostError, RequestTag, Sampling, Weights
+from codctl.cod.requests import gather_or_cancel
 from codctl.engines.provider import OpenEngine
 
 _CLOSE_S = 60.0
@@ -35,13 +36,9 @@ class Replicas(OpenEngine):
         Raises:
             BackendError: One cannot be used.
         """
-        starts = [asyncio.create_task(member.start()) for member in self.members]
         try:
-            await asyncio.gather(*starts)
+            await gather_or_cancel(member.start() for member in self.members)
         except BaseException:
-            for start in starts:
-                start.cancel()
-            await asyncio.gather(*starts, return_exceptions=True)
             await self.aclose()
             raise
 

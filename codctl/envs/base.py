@@ -16,11 +16,12 @@ from functools import cache
 from inspect import iscoroutinefunction
 from random import Random
 from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from codctl.outcomes import AnswerProblem, PlayedOutcome
 from codctl.seeds import derive_seed
 
+T = TypeVar("T")
 Rendering = Literal["full", "terse", "compact"]
 Split = Literal["train", "validation", "test", "demonstration"]
 UNREADABLE = "The reply could not be used: "
@@ -85,6 +86,14 @@ class Episode(ABC):
         its deadline, leaves the episode without a score.
         """
 
+    async def close(self) -> None:
+        """Give back what `act` has opened elsewhere: a container, a connection.
+
+        An episode that was played is closed once, also where it failed or was cancelled. One whose first observation
+        was only looked at is not, so open at the first `act`.
+        """
+        return
+
     @property
     def waits(self) -> bool:
         """Whether its actions may take long and have effects elsewhere, so that none is tried on a copy."""
@@ -125,9 +134,15 @@ def act_now(episode: Episode, action: str) -> Step:
     return step if isinstance(step, Step) else _loop().run_until_complete(_in_time(step, episode.deadline_s))
 
 
-async def _in_time(step: Awaitable[Step], deadline_s: float) -> Step:
+def close_now(episode: Episode) -> None:
+    """Close an episode where no event loop runs."""
+    if type(episode).close is not Episode.close:
+        _loop().run_until_complete(_in_time(episode.close(), episode.deadline_s))
+
+
+async def _in_time(work: Awaitable[T], deadline_s: float) -> T:
     async with asyncio.timeout(deadline_s):
-        return await step
+        return await work
 
 
 @cache

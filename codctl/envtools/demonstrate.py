@@ -16,6 +16,7 @@ from typing import Any
 import codctl
 from codctl.cod.conversation import Chat
 from codctl.cod.prompts import Message
+from codctl.cod.requests import gather_or_cancel
 from codctl.cod.rollout import Player
 from codctl.cod.trajectory import EpisodeRecord, Trajectory
 from codctl.config.evalspec import EvalSpec
@@ -181,13 +182,7 @@ class _Playing:
         try:
             if performer.check:
                 await performer.check()
-            tasks = [asyncio.create_task(self._pack(number)) for number in numbers]
-            try:
-                await asyncio.gather(*tasks)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+            await gather_or_cancel(map(self._pack, numbers))
             if performer.final_check:
                 await performer.final_check()
         finally:

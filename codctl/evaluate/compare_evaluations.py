@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from codctl.results.comparison import Compared, ComparedModel, Comparison, Table
 from codctl.results.rows import read_rows
 from codctl.runs.eval_result import EvalResult, PartResult
 from codctl.runs.evaluations import EVALUATIONS, StoredEvaluation
+from codctl.seeds import text_digest
 
 _COLUMNS = ("arm", "number", "pack", "position", "success")
 
@@ -73,4 +73,4 @@ def _tables(folder: Path, part: PartResult) -> dict[str, Table]:
 
 
 def _digest(found: Sequence[StoredEvaluation]) -> str:
-    return hashlib.sha256(" ".join(one.name for one in found).encode()).hexdigest()[:8]
+    return text_digest(" ".join(one.name for one in found))[:8]

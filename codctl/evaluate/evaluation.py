@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +23,7 @@ from codctl.runs.directory import RunDirectory
 from codctl.runs.eval_result import EvalResult
 from codctl.runs.evaluations import JOURNAL
 from codctl.runs.progress import Progress
-from codctl.seeds import derive_seed
+from codctl.seeds import derive_seed, text_digest
 from codctl.train.saved_models import saved_models
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def evaluate_in_run(
     """
     parts = tuple(_spec(config, number, length, arms) for number in range(len(config.world.parts)))
     info = {"training": training_digest(config), "evaluation": _settings(parts), "step": step}
-    final, digest = run.evaluations / name, _digest(json.dumps({**info, "name": name}))
+    final, digest = run.evaluations / name, text_digest(json.dumps({**info, "name": name}))
     if (final / COMPLETE).exists() and not is_whole(final, progress.message):
         _discard(final)
     elif (final / COMPLETE).exists() and (found := read_info(final)) != info:
@@ -98,7 +97,7 @@ def _spec(config: Config, part: int, length: int, arms: tuple[str, ...]) -> Eval
 def _settings(parts: tuple[EvalSpec, ...]) -> str:
     """Digest of what is measured."""
     editions = [edition_of(part.family, part.preset, part.variant) for part in parts]
-    return _digest(json.dumps([[part.identity() for part in parts], editions], sort_keys=True))
+    return text_digest(json.dumps([[part.identity() for part in parts], editions], sort_keys=True))
 
 
 def _set_aside(run: RunDirectory, final: Path, found: Mapping[str, Any], progress: Progress) -> None:
@@ -124,10 +123,6 @@ def _can_continue(folder: Path, digest: str) -> bool:
             return True
     except (RefusedError, StageError):
         return False
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _subject(run: RunDirectory, config: Config, folder: Path) -> PolicyUnderTest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from codctl.runs.eval_result import (
 )
 from codctl.runs.evaluations import EVALUATIONS
 from codctl.runs.progress import Progress
+from codctl.seeds import text_digest
 from codctl.train.saved_models import SavedModel, saved_models
 
 
@@ -86,7 +86,7 @@ def plan_every(
         changed = with_resources(subjects[0].settings, resources)
         subjects = [replace(subject, resources=changed) for subject in subjects]
     plans = tuple(plan(subject, suite, overrides, runs_dir, command) for subject in subjects)
-    digest = hashlib.sha256(" ".join(one.digest for one in plans).encode()).hexdigest()[:16]
+    digest = text_digest(" ".join(one.digest for one in plans))
     name = folder_name(run.title, EVERY, plans[0].suite.name, digest)
     return StepsPlan(run, plans, digest, runs_dir / EVALUATIONS / name, command)
 

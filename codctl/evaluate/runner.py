@@ -11,6 +11,7 @@ from typing import Any
 from codctl.cod.arms import arm_class, play_order
 from codctl.cod.context import Revision
 from codctl.cod.references import cheapest_rendering, reference_player, references
+from codctl.cod.requests import gather_or_cancel
 from codctl.cod.rollout import Hints, Player
 from codctl.cod.strategies import draw_pack, strategy_of
 from codctl.config.evalspec import EvalSpec
@@ -318,12 +319,8 @@ async def _together(plays: Iterable[Coroutine[Any, Any, None]], at_once: int) ->
             await play
 
     waiting = list(plays)
-    tasks = [asyncio.create_task(one(play)) for play in waiting]
     try:
-        await asyncio.gather(*tasks)
+        await gather_or_cancel(map(one, waiting))
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         for play in waiting:
             play.close()  # those that never began

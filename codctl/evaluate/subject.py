@@ -282,7 +282,7 @@ def _served(
     chat = load_chat(folder, tokenizer)
     context = of_folder(base).max_tokens
     _check_prompts(parts, chat, min(config.engine.max_tokens or context, context), folder)
-    engine = open_on_nodes(Opening(config, folder, base, place(config).engines, log), engines())
+    engine = open_on_nodes(Opening(config, folder.absolute(), base.absolute(), place(config).engines, log), engines())
     player = _model_player(engine, chat, config)
     return PolicyRunner(player, AT_ONCE, check=engine.start, close=engine.aclose, chat=chat)
 

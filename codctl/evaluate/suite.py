@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import re
 import signal
@@ -39,6 +38,7 @@ from codctl.runs.eval_result import FINAL, HEAD, Begun, ChatInfo, EvalResult, He
 from codctl.runs.evaluations import EVALUATIONS, JOURNAL
 from codctl.runs.progress import Progress, Unfailing, of_arm
 from codctl.runs.signals import STOPS, Terminated
+from codctl.seeds import text_digest
 from codctl.train.setup import read_side_file
 
 if TYPE_CHECKING:
@@ -306,7 +306,7 @@ def _digest(subject: PolicyUnderTest, suite: SuiteSpec, parts: Sequence[EvalSpec
     editions = {f"{part.family}/{part.preset}": edition_of(part.family, part.preset, part.variant) for part in parts}
     if changed := {world: edition for world, edition in editions.items() if edition > 1}:
         body["editions"] = changed  # left out at 1, so that older digests still hold
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+    return text_digest(json.dumps(body, sort_keys=True))
 
 
 def folder_name(subject: str, step: str, suite: str, digest: str) -> str:

@@ -170,7 +170,9 @@ def _sweep(
     entries = [_run(one, again, evaluations) for one in shown]
     for entry in entries:
         if entry["status"] == "unreadable" and plan:  # resuming the sweep leaves it out
-            entry["next"] = shlex.join([*plan["command"], "--retry-failed"])
+            words = [*plan["command"], "--retry-failed"]
+            is_usual = "--runs-dir" in " ".join(words) or path.parents[1] == Path("runs")
+            entry["next"] = shlex.join(words if is_usual else [*words, "--runs-dir", str(path.parents[1])])
     if at_work:  # its launcher starts what is left
         for entry in entries:
             entry["next"] = again("logs", entry["name"]) if entry["status"] in WRONG else None

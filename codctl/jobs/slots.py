@@ -82,11 +82,6 @@ class Slots:
             hint="cluster.gpus_per_node=0 for the CPU, --slurm for a cluster, or codctl doctor to see what is found",
         )
 
-    def parallel(self, gpus_each: int, threads_each: int) -> int:
-        """How many equal jobs run at a time."""
-        fit = len(self.gpus) // gpus_each if gpus_each else max(self.cores // threads_each, 1)
-        return fit if self.max_parallel is None else min(fit, self.max_parallel)
-
 
 class Pool:
     """Hands out shares and takes them back.

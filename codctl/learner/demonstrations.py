@@ -6,7 +6,6 @@ They are trajectories of the very rollout that RL uses, so token ids and loss ma
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from codctl.envs.base import Episode, HintScore, Pack, Rendering
 from codctl.envs.registry import check_world
 from codctl.errors import PreflightError, RefusedError
 from codctl.files.seal import read_hashes, read_info, why_not_sealed
-from codctl.seeds import derive_seed
+from codctl.seeds import derive_seed, text_digest
 
 _PACKS_AT_ONCE = 20  # between two signs of life
 
@@ -99,7 +98,7 @@ def prompts_digest(family: str, preset: str, variant: str, rendering: Rendering)
     packs = [found.pack("demonstration", number, 2, preset, variant) for number in range(3)]
     texts = [found.solve_prompt("", rendering, preset)]
     texts += [slot.begin(rendering).observation for pack in packs for slot in pack.slots]
-    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
+    return text_digest(json.dumps(texts))
 
 
 def digest_of(folder: Path) -> str:

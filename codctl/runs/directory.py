@@ -206,10 +206,6 @@ class RunDirectory(Layout):
             return "queued"
         return {"": "planned", "finished": "planned", "running": "died"}.get(outcome, str(outcome))
 
-    def asks_for_more(self) -> bool:
-        """Whether the config to store asks for another result than the stored one: more steps, another evaluation."""
-        return self._new_config is not None and self._new_config["digest"] != self.frozen()["digest"]
-
     def _is_as_attempted(self, record: Attempt) -> bool:
         """Whether the config is still that of an attempt: false for a run that was extended and has not started."""
         attempted = record.get("digest")

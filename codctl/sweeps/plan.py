@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from codctl.config.problems import usage_error
 from codctl.config.schema import Config
 from codctl.config.search import whole_groups
 from codctl.errors import Problem, UsageError
+from codctl.seeds import text_digest
 from codctl.sweeps.axes import Axis, combinations
 
 MOST_TRIALS = 10_000
@@ -254,7 +254,7 @@ def _plain(value: Any) -> str:
 
 
 def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:6]
+    return text_digest(text)[:6]
 
 
 def named_apart(trials: Iterable[Trial], known: Mapping[str, str] = MappingProxyType({})) -> tuple[Trial, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import math
 import os
@@ -30,6 +29,7 @@ from codctl.quantities import counted
 from codctl.runs import code
 from codctl.runs.directory import RunDirectory
 from codctl.runs.progress import Progress
+from codctl.seeds import text_digest
 from codctl.tracking.tracker import Tracker
 from codctl.train.export import name_base
 from codctl.train.setup import Speaker, export, rollout_settings
@@ -79,7 +79,7 @@ def _shared(run: RunDirectory, stage: str, config: Config) -> Path | None:
         "demonstrations": _demonstrations(config),
         "memory": [getattr(config.train, name) for name in _MEMORY],
     }
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    key = text_digest(json.dumps(about, sort_keys=True))
     return run.root / FOLDER / f"{stage}-{key}"
 
 

@@ -80,10 +80,7 @@ def test_numbers_without_sense_are_refused(wanted: tuple[int | None, int, int]) 
 
 
 def test_cores_are_those_of_this_process() -> None:
-    cores = len(os.sched_getaffinity(0))
-    assert Slots.discover(None, gpus_each=0, threads_each=1).parallel(0, 1) == cores
-    assert Slots.discover(None, gpus_each=0, threads_each=cores + 1).parallel(0, cores + 1) == 1
-    assert Slots.discover(1, gpus_each=0, threads_each=1).parallel(0, 1) == 1
+    assert Slots.discover(None, gpus_each=0, threads_each=1).cores == len(os.sched_getaffinity(0))
 
 
 def test_no_gpu_is_in_two_shares() -> None:

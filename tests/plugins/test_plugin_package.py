@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -10,10 +11,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+
+from codctl.cod.references import reference_player
+from codctl.cod.trajectory import Trajectory
 
 PACKAGE = Path(__file__).parents[1] / "plugin_package"
 MOST_LINES = 50
@@ -107,3 +111,35 @@ def test_what_there_is_can_be_seen(codctl: Any) -> None:
     assert family["policies"] == ["random"]
     assert codctl("env", "ceilings", "buttons", "--packs", "10")["curves"] == []
     assert codctl("env", "prompts", "buttons")["prompts"]
+
+
+@pytest.mark.parametrize("ends", ["played", "no answer", "cancelled"])
+def test_what_an_episode_holds_is_given_back(ends: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(PACKAGE)
+    from toys import world
+
+    held: list[int] = []
+
+    async def waiting(_: float) -> None:
+        held.append(len(world.Push.open))
+        if ends == "no answer":
+            raise ConnectionError("the panel is gone")
+        if ends == "cancelled":
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(world, "asyncio", SimpleNamespace(sleep=waiting))
+
+    async def play() -> Trajectory | None:
+        pack = world.Buttons().pack("train", 0, 3, "usual")
+        playing = asyncio.create_task(reference_player("random", "compact", 0).play(pack, 0))
+        while not held:
+            await asyncio.sleep(0)
+        if ends == "cancelled":
+            playing.cancel()
+        return None if (await asyncio.wait([playing]), playing.cancelled())[1] else playing.result()
+
+    found = asyncio.run(play())
+    assert held == [1] if ends == "cancelled" else held == [1, 1, 1]
+    assert world.Push.open == set()
+    if found:
+        assert {bool(one.failed) for one in found.of("solve")} == {ends == "no answer"}

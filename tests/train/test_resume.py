@@ -86,6 +86,26 @@ def test_after_ctrl_c_a_broken_checkpoint_falls_back_and_ends_the_same(
     assert_same(outcome(tmp_path), uninterrupted)
 
 
+def test_with_a_penalty_for_leaving_the_start_model_too(tmp_path: Path) -> None:
+    short = (
+        "train.loss.kl=0.5",
+        "train.steps=3",
+        "evaluation.every=0",
+        "warm_start.packs=40",
+        "health.look.action=off",
+    )
+    finish(tmp_path / "through", *short)
+    assert codctl(tmp_path / "killed", "after_checkpoint_2", *short).returncode == -signal.SIGKILL
+    assert "continuing after step 2" in finish(tmp_path / "killed", *short).stderr
+    expected = outcome(tmp_path / "through")
+    assert [metrics["kl/start"] > 0 for phase, _, metrics in expected["metrics"] if phase == "train"] == [
+        False,
+        True,
+        True,
+    ]
+    assert_same(outcome(tmp_path / "killed"), expected)
+
+
 @pytest.mark.slow
 def test_with_lora_too(tmp_path: Path) -> None:
     finish(tmp_path / "through", *LORA)

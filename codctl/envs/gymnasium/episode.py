@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium
 from gymnasium.spaces import Text
 
-from codctl.envs.base import Episode, Rendering, Split, act_now
+from codctl.envs.base import Episode, Rendering, Split, act_now, close_now
 from codctl.envs.registry import check_world, get_family
 from codctl.errors import UsageError
 
@@ -74,6 +74,7 @@ class EpisodeEnv(gymnasium.Env[str, str]):  # type: ignore[misc]
         drawn = int(self.np_random.integers(_PACKS))  # also when an index is given: later draws do not depend on it
         index = drawn if asked["index"] is None else int(asked["index"])
         pack = self.family.pack(self.split, index, int(asked["position"]) + 1, self.preset, self.variant)
+        self.close()
         self._episode = pack.slots[-1].begin(self.rendering)
         rules = self.family.solve_prompt(str(asked["hints"]), self.rendering, self.preset)
         info = {"pack": pack.id, "position": len(pack) - 1, "rules": rules, "task": self._episode.observation}
@@ -86,6 +87,10 @@ class EpisodeEnv(gymnasium.Env[str, str]):  # type: ignore[misc]
         step = act_now(self._episode, action)
         # A spent turn budget is part of the task, which shows it: terminated, not truncated.
         return step.observation or step.feedback, float(step.reward), step.done, False, dict(step.info)
+
+    def close(self) -> None:
+        if self._episode is not None:
+            close_now(self._episode)
 
     def render(self) -> str | None:
         """The trajectory so far, as the update prompt of CoD shows it."""

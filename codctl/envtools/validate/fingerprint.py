@@ -5,21 +5,17 @@ Imports nothing outside the standard library and the worlds, so that another Pyt
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import cached_property
 from random import Random
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
-from codctl.envs.base import Episode, Family, Pack, PolicyView, Rendering, Slot, act_now
+from codctl.envs.base import Episode, Family, Pack, PolicyView, Rendering, Slot, act_now, close_now
 from codctl.seeds import derive_seed
+from codctl.seeds import text_digest as digest
 
 _PLAIN = (str, int, float, complex, bool, bytes, type(None))
 _NAMED = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType)
-
-
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def canonical(value: object) -> str:
@@ -49,6 +45,7 @@ def course(slot: Slot, actions: Sequence[str], rendering: Rendering) -> str:
             break
         step = act_now(episode, action)
         said += [step.observation, repr((step.reward, step.done)), step.feedback]
+    close_now(episode)
     return "\0".join([*said, episode.transcript()])
 
 
@@ -72,6 +69,7 @@ def actions_of(pack: Pack, policy: str, rendering: Rendering) -> list[list[str]]
             else:
                 found[-1].append(answer.action)
                 act_now(episode, answer.action)
+        close_now(episode)
         past.append(episode)
         hints = agent.update(view, rng)
     return found

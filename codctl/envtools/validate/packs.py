@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from codctl.cod.prompts import parse_answer
-from codctl.envs.base import SPLITS, Episode, Pack, Policy, PolicyView, act_now
+from codctl.envs.base import SPLITS, Episode, Pack, Policy, PolicyView, act_now, close_now
 from codctl.envtools.validate.check import Finding, Subject
 from codctl.envtools.validate.fingerprint import canonical, fingerprint
 from codctl.quantities import counted
@@ -122,4 +122,5 @@ def _plays_to_the_end(agent: Policy, view: PolicyView) -> bool:
             episode.fail(answer.problem)
         else:
             act_now(episode, answer.action)
+    close_now(episode)
     return episode.done and episode.turns <= episode.max_turns

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from codctl.cod.references import play_policy
 from codctl.cod.strategies import Distractor, Drift, Poison, RalphFull, Strategy, draw_pack
-from codctl.envs.base import Family, Pack, Rendering, act_now
+from codctl.envs.base import Episode, Family, Pack, Rendering, act_now, close_now
 from codctl.envs.registry import families
 from codctl.envtools.validate.check import Finding, Subject
 from codctl.envtools.validate.fingerprint import actions_of
@@ -62,6 +62,13 @@ _FIX = (
 def _answered(pack: Pack, text: str, rendering: Rendering) -> str:
     """What goes wrong when this is answered again and again."""
     episode = pack.slots[0].begin(rendering)
+    try:
+        return _answers(episode, pack, text)
+    finally:
+        close_now(episode)
+
+
+def _answers(episode: Episode, pack: Pack, text: str) -> str:
     for _ in range(episode.max_turns):
         step = act_now(episode, text)
         if step.done != episode.done:

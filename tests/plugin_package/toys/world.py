@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 from codctl.envs.base import Episode, Family, HintScore, Policy, PolicyView, Rendering, Step
 
@@ -13,16 +13,20 @@ SIDES = ("left", "right")
 
 
 class Push(Episode):
+    open: ClassVar[set[Push]] = set()  # panels that are held
+
     def __init__(self, works: str) -> None:
         super().__init__(max_turns=1)
         self.works, self.pushed, self.observation = works, "none", "left or right ?"
 
     async def act(self, action: str) -> Step:
+        self.open.add(self)
         await asyncio.sleep(0.001)
-        if action not in SIDES:
-            return self.fail(f"{action[:20]!r} is no button")
-        self.turns, self.pushed = 1, action
-        return self.end(float(action == self.works), "light" if action == self.works else "dark")
+        self.turns, self.pushed, works = int(action in SIDES), action, action == self.works
+        return self.end(float(works), "light" if works else "dark") if action in SIDES else self.fail("no button")
+
+    async def close(self) -> None:
+        self.open.discard(self)
 
     def transcript(self) -> str:
         return self.pushed
