@@ -107,7 +107,7 @@ def half(rewards: Rewards, settings: CreditConfig) -> Returns:
 
 
 def test_a_rule_of_ones_own_brings_returns_and_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CODCTL_TRUSTED", f"{__name__}:half")
+    monkeypatch.setenv("CODCTL_TRUSTED", f"{__name__}:half\n{__name__}:short")
     settings = CreditConfig(returns=f"{__name__}:half", options={"baseline": 0.5})
     group = [trajectory(g, SOLVE[g].tolist(), UPDATE[g].tolist(), broken=3 if g == 2 else -1) for g in range(3)]
     credit = credit_pack(group, settings)
