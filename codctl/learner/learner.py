@@ -35,6 +35,7 @@ from codctl.learner.losses import LossInputs, kl_penalty, kl_to_start, red_weigh
 from codctl.learner.parallel import ParallelModel, Ranks, Strategy
 from codctl.learner.token_logprobs import MicroBatch, TokenLogprobs, collate
 from codctl.models.outline import Outline
+from codctl.models.sequence_parallel import Part, check_split
 from codctl.runs.signals import blocked
 from codctl.seeds import derive_seed
 
@@ -115,6 +116,9 @@ class Learner:
         self._config, self._pad_id, self._seed = config, pad_id, seed
         self._trimmed_s = -math.inf
         is_sharded = self.ranks.size > 1 and strategy == "fsdp"
+        self._splits = config.split_long_rows and self.ranks.size > 1
+        if self._splits:
+            check_split(model, self.ranks.size)
         autocast = None if dtype == torch.float32 or is_sharded else dtype  # shards are gathered in this type
         self._device = device or next(model.parameters()).device
         self._logprobs = TokenLogprobs(model, temperature, chunk=config.logprob_chunk, autocast=autocast)
@@ -207,7 +211,17 @@ class Learner:
             return self.score(rows)
 
     def _collated(self, batch: Sequence[Sample], weights: Sequence[float]) -> MicroBatch:
-        return collate(batch, weights, self._pad_id, self._device, packed=self._logprobs.packed)
+        rows = collate(batch, weights, self._pad_id, self._device, packed=self._logprobs.packed)
+        return replace(rows, part=Part(self.ranks.rank, self.ranks.size)) if self._is_split(batch) else rows
+
+    def _is_split(self, batch: Sequence[Sample]) -> bool:
+        """Whether all processes compute it together, each a part of its tokens."""
+        is_long = len(batch) == 1 and len(batch[0].ids) > self._config.micro_batch_tokens
+        return is_long and self._splits
+
+    def _counts(self, batch: Sequence[Sample]) -> bool:
+        """Whether sums have it from this process: what all compute together counts once."""
+        return self.ranks.is_rank_0 or not self._is_split(batch)
 
     def _metrics(self, sums: _Sums) -> dict[str, float]:
         return sums.over(self.ranks).metrics(has_reference=self._start is not None)
@@ -217,7 +231,9 @@ class Learner:
         packed = self._logprobs.packed
         each = PASS_TOKENS_ON_CPU if self._device.type == "cpu" else PASS_TOKENS
         batches = micro_batches(rows, self._config.micro_batch_tokens, packed=packed, pass_tokens=each)
-        return balanced(batches, self.ranks.size, packed=packed)[self.ranks.rank]
+        together = [batch for batch in batches if self._is_split(batch)]
+        others = [batch for batch in batches if not self._is_split(batch)]
+        return [*together, *balanced(others, self.ranks.size, packed=packed)[self.ranks.rank]]
 
     def _optimizer_step(
         self,
@@ -240,7 +256,7 @@ class Learner:
                 self._parallel.backward(self._loss(batch, own_weights, references, (total, own)))
             after(batch)
         norm = self._parallel.clip(math.inf if self._config.grad_clip is None else self._config.grad_clip)
-        counted = count_tokens(batches, packed=self._logprobs.packed)
+        counted = count_tokens([batch for batch in batches if self._counts(batch)], packed=self._logprobs.packed)
         for sums in (total, own):
             sums.useful += counted.useful
             sums.forwarded += counted.forwarded
@@ -281,8 +297,9 @@ class Learner:
         if self._config.loss.kl:
             losses_N = losses_N + self._config.loss.kl * kl_penalty(inputs)
         loss: torch.Tensor = (losses_N * rows.weights_BT[rows.loss_mask_BT]).sum()
-        with torch.no_grad():
-            _count(float(loss), inputs, entropies_N, sums)
+        if self._counts(batch):
+            with torch.no_grad():
+                _count(float(loss), inputs, entropies_N, sums)
         return loss
 
     def _inputs(

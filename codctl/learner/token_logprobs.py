@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
 from codctl.learner.batching import Sample
 from codctl.models.attention import is_packed
+from codctl.models.sequence_parallel import Part, joined
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class MicroBatch:
         places_BT: Place of each token in its episode; None when padded.
         starts: Where the episodes begin, and T; int32, shape (E + 1,); None when padded.
         longest: Tokens of the longest episode.
+        part: Which tokens this process computes, where all processes share the row.
     """
 
     ids_BT: torch.Tensor
@@ -42,20 +45,44 @@ class MicroBatch:
     places_BT: torch.Tensor | None
     starts: torch.Tensor | None
     longest: int
+    part: Part | None = None
 
     def model_inputs(self) -> dict[str, Any]:
         """What the decoder is called with. Padding needs no mask: it is on the right, where no token looks."""
         if self.starts is None:
             return {"input_ids": self.ids_BT, "attention_mask": None}
+        packed = {"attention_mask": None, "max_length_q": self.longest, "max_length_k": self.longest}
+        if self.part is None:
+            places = {"input_ids": self.ids_BT, "position_ids": self.places_BT}
+            return {**packed, **places, "cu_seq_lens_q": self.starts, "cu_seq_lens_k": self.starts}
+        assert self.places_BT is not None
+        tokens = self.ids_BT.shape[1]
+        padded = self.part.padded(tokens)
+        starts = self.starts if padded == tokens else pad(self.starts, (0, 1), value=padded)
         return {
-            "input_ids": self.ids_BT,
-            "attention_mask": None,
-            "position_ids": self.places_BT,
-            "cu_seq_lens_q": self.starts,
-            "cu_seq_lens_k": self.starts,
-            "max_length_q": self.longest,
-            "max_length_k": self.longest,
+            **packed,
+            "input_ids": self.part.of(self.ids_BT, tokens),
+            "position_ids": self.part.of(self.places_BT, tokens),
+            "cu_seq_lens_q": starts,
+            "cu_seq_lens_k": starts,
+            "part": self.part,
         }
+
+    def chosen(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """After which tokens of this process a sampled one comes, and those: shapes (B, T or a part of it) and (N,)."""
+        tokens = self.ids_BT.shape[1]
+        mask_BT, next_BT = pad(self.loss_mask_BT[:, 1:], (0, 1)), pad(self.ids_BT[:, 1:], (0, 1))
+        if self.part is not None:
+            mask_BT, next_BT = self.part.of(mask_BT, tokens), self.part.of(next_BT, tokens)
+        return mask_BT, next_BT[mask_BT]
+
+    def joined(self, own_N: torch.Tensor) -> torch.Tensor:
+        """Numbers for all sampled tokens, from those of this process."""
+        if self.part is None:
+            return own_N
+        first, _ = self.part.bounds(self.ids_BT.shape[1])
+        before = int(self.loss_mask_BT[:, 1 : first + 1].sum())
+        return joined(own_N, before, int(self.loss_mask_BT.sum()))
 
 
 # One token without a loss.
@@ -148,15 +175,17 @@ class TokenLogprobs(torch.nn.Module):
         base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         with torch.autocast(rows.ids_BT.device.type, self.autocast, enabled=self.autocast is not None):
             hidden_BTW = base.get_decoder()(**rows.model_inputs(), use_cache=False).last_hidden_state
-            chosen = rows.loss_mask_BT[:, 1:]
-            hidden_NW, ids_N = hidden_BTW[:, :-1][chosen], rows.ids_BT[:, 1:][chosen]
-            head = base.get_output_embeddings()
-            if len(ids_N) <= self.chunk:
-                return self._read(head, hidden_NW, ids_N)
-            parts = [
-                checkpoint(self._read, head, *part, use_reentrant=False, preserve_rng_state=False)
-                for part in zip(torch.split(hidden_NW, self.chunk), torch.split(ids_N, self.chunk), strict=True)
-            ]
+            chosen_BT, ids_N = rows.chosen()
+            logprobs_N, entropies_N = self._in_chunks(base.get_output_embeddings(), hidden_BTW[chosen_BT], ids_N)
+        return rows.joined(logprobs_N), rows.joined(entropies_N)
+
+    def _in_chunks(self, head: Any, hidden_NW: torch.Tensor, ids_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if len(ids_N) <= self.chunk:
+            return self._read(head, hidden_NW, ids_N)
+        parts = [
+            checkpoint(self._read, head, *part, use_reentrant=False, preserve_rng_state=False)
+            for part in zip(torch.split(hidden_NW, self.chunk), torch.split(ids_N, self.chunk), strict=True)
+        ]
         logprobs, entropies = zip(*parts, strict=True)
         return torch.cat(logprobs), torch.cat(entropies)
 

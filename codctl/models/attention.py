@@ -18,6 +18,8 @@ from codctl.errors import PreflightError
 if TYPE_CHECKING:
     import torch
 
+    from codctl.models.sequence_parallel import Part
+
 VARLEN, EAGER = "codctl_varlen", "codctl_eager"
 EAGER_LONGEST = 512  # tokens of a row that is learned from: the backward pass keeps all its scores
 _PACKED = (VARLEN, "flash_attention_2")
@@ -55,6 +57,7 @@ def varlen_attention(
     attention_mask: torch.Tensor | None,
     cu_seq_lens_q: torch.Tensor | None = None,
     max_length_q: int | None = None,
+    part: Part | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Causal attention within each sequence of one packed row; sdpa when there are no `cu_seq_lens_q`.
@@ -67,6 +70,7 @@ def varlen_attention(
         attention_mask: Of calls that are not packed.
         cu_seq_lens_q: Where the sequences begin, and T: int32, shape (E + 1,).
         max_length_q: Longest sequence.
+        part: Which tokens of the row these are, where several processes share it.
         kwargs: What every attention of `transformers` gets; a window, dropout or other key lengths are not for us.
 
     Returns:
@@ -81,12 +85,17 @@ def varlen_attention(
     if kwargs.get("sliding_window") is not None:
         raise ValueError("codctl_varlen has no sliding window; train this model with model.attention=sdpa")
     dtype = torch.get_autocast_dtype(query.device.type) if torch.is_autocast_enabled(query.device.type) else value.dtype
-    query_THD, key_TKD, value_TKD = (states[0].transpose(0, 1).to(dtype) for states in (query, key, value))
+    query, key, value = (states[0].to(dtype) for states in (query, key, value))
+    if part is not None:
+        query, key, value = (part.by_heads(states) for states in (query, part.enough(key), part.enough(value)))
+    query_THD, key_TKD, value_TKD = (states.transpose(0, 1) for states in (query, key, value))
     scale = kwargs.get("scaling")
     if query.is_cuda and dtype != torch.float32:  # there is no such kernel in float32
         out_THD = _flash(query_THD, key_TKD, value_TKD, cu_seq_lens_q, max_length_q, scale)
     else:
         out_THD = _one_by_one(query_THD, key_TKD, value_TKD, cu_seq_lens_q, scale)
+    if part is not None:
+        out_THD = part.by_tokens(out_THD.transpose(0, 1)).transpose(0, 1)
     return out_THD[None], None
 
 

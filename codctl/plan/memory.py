@@ -88,8 +88,9 @@ def checkpoint_copy(model: Model, split: Split) -> Part:
 
 
 def micro_batch(config: Config, lengths: Lengths) -> int:
-    """Tokens of the largest micro-batch that is expected: a row longer than the budget is a batch of its own."""
-    return max(config.train.micro_batch_tokens, lengths.long_row)
+    """Most tokens that a process is expected to compute at once: a row longer than the budget is a batch of its own."""
+    processes = config.cluster.nodes * config.cluster.processes_per_node if config.train.split_long_rows else 1
+    return max(config.train.micro_batch_tokens, -(-lengths.long_row // processes))
 
 
 def total(parts: Iterable[Part]) -> int:

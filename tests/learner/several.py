@@ -20,10 +20,17 @@ PATIENCE_S = 120.0
 TRAIN = {"lr": 1e-5, "optimizer_steps": 2, "micro_batch_tokens": 256}
 
 
-def recipe(*, lora: int = 0, strategy: str = "auto", loss: dict[str, Any] | None = None, **train: Any) -> Config:
+def recipe(
+    *,
+    lora: int = 0,
+    strategy: str = "auto",
+    loss: dict[str, Any] | None = None,
+    attention: str = "auto",
+    **train: Any,
+) -> Config:
     return Config.model_validate(
         {
-            "model": {"device": "cpu", "lora": {"rank": lora}},
+            "model": {"device": "cpu", "lora": {"rank": lora}, "attention": attention},
             "train": {**TRAIN, "strategy": strategy, "loss": loss or {}, **train},
             "cluster": {"processes_per_node": 2},
         }

@@ -20,6 +20,8 @@ from codctl.models.load import load_model
 from tests.learner.samples import on_policy, random_samples
 from tests.learner.several import Forked, recipe, several
 
+SPLIT = {"split_long_rows": True, "attention": "varlen", "micro_batch_tokens": 65, "logprob_chunk": 20}
+
 
 def long_sample(seed: int = 0) -> Sample:
     """Longer than all others together."""
@@ -56,6 +58,8 @@ def learned(group: LearnerGroup, steps: list[list[Sample]], folder: Path) -> tup
         ({"kind": "rec", "mean": "episode", "red": False, "kl": 0.5}, {"lora": 4}),
         ({"kind": "cispo", "mean": "token"}, {"strategy": "fsdp"}),
         ({"kind": "grpo", "mean": "episode", "kl": 0.5}, {"strategy": "fsdp"}),
+        ({"kind": "gspo", "mean": "episode", "kl": 0.5}, {"strategy": "fsdp", **SPLIT}),
+        ({"kind": "rec", "mean": "token"}, {"lora": 4, "activation_checkpointing": True, **SPLIT}),
     ],
 )
 def test_two_processes_learn_as_one(

@@ -92,6 +92,11 @@ class TrainConfig(Section):
     logprob_chunk: int = resource(
         4096, "Sampled tokens of a micro-batch whose logits exist at the same time.", ge=1, le=100_000_000
     )
+    split_long_rows: bool = resource(
+        False,
+        "All learner processes compute a row longer than micro_batch_tokens together, each a part of its tokens; needs "
+        "model.attention=varlen.",
+    )
     activation_checkpointing: bool = resource(
         False, "Compute activations again in the backward pass instead of keeping them."
     )
