@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codctl.processes import Child
+from codctl.runs.directory import RunDirectory
 
 NAMES = ("first", "second")
 _ADDRESSES = ("10.199.0.1", "10.199.0.2")
@@ -24,7 +25,7 @@ _SUPERVISE = """
 import logging, sys
 from codctl.jobs.supervisor import StageJob
 logging.basicConfig(level=logging.INFO)
-StageJob(sys.argv[1], sys.argv[2])()
+StageJob(sys.argv[1], sys.argv[2], attempts_before=int(sys.argv[3]))()
 """
 
 
@@ -83,7 +84,8 @@ class TwoNodes:
                 "SLURM_NODEID": str(node),
                 "SLURM_PROCID": str(node),
             }
-            supervise = [sys.executable, "-c", _SUPERVISE, str(run.absolute()), str(_ROOT)]
+            before = str(len(RunDirectory(run).attempts()))
+            supervise = [sys.executable, "-c", _SUPERVISE, str(run.absolute()), str(_ROOT), before]
             alone = ["unshare", "--uts", "--mount", "sh", "-c", _ALONE, NAMES[node], *supervise]
             log = run / "slurm" / f"{number}-{NAMES[node]}.out"
             found.append(Child.start(["ip", "netns", "exec", space, *alone], env=env, log=log, grace_s=0))
