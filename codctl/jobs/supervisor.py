@@ -31,6 +31,7 @@ _ASK_AGAIN_S = 2.0
 _LOCK_S, _LOCK_POLL_S = 300.0, 2.0
 _LOOK_S = 1.0
 _LAST_WORDS_S = 30.0
+_ENGINES_END_S = 20.0
 _END_S = 120.0  # longer than KillWait (30 s, usually)
 _TERMINATED = 143
 _OVER = ("finished", "failed", "cancelled")
@@ -182,7 +183,6 @@ def _work_along(run: RunDirectory, names: Sequence[str], node: int, code: str) -
         if where.engine_nodes > 1:
             command = nodes.engines_command(run.path, node, names)
             started.append(stack.enter_context(Children(command, [here], grace_s=worker.LEARNER_GRACE_S)))
-            stack.callback(started[0].stop)  # it ends its engines
         failed = _until(lambda: nodes.announced(run.path) is not None or nodes.is_over(run.path), started)
         if not failed and (port := nodes.announced(run.path)) is not None and not nodes.is_over(run.path):
             processes = len(where.learners)
@@ -196,6 +196,8 @@ def _work_along(run: RunDirectory, names: Sequence[str], node: int, code: str) -
             learning = Children(learners.command(run.path), environments, grace_s=worker.LEARNER_GRACE_S)
             started.append(stack.enter_context(learning))
             failed = _until(lambda: nodes.is_over(run.path), started)
+        if not failed and where.engine_nodes > 1:
+            started[0].wait(_ENGINES_END_S)
     if failed:
         deadline = time.monotonic() + _LAST_WORDS_S
         while not nodes.is_over(run.path) and time.monotonic() < deadline:

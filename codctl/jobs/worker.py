@@ -77,7 +77,7 @@ def learn_along(run: RunDirectory) -> None:
 
 
 def serve_engines(run: RunDirectory, node: int, name: str, address: str) -> None:
-    """Have the engines of this node ready for rank 0, until SIGTERM.
+    """Have the engines of this node ready for rank 0 until the first node's work is over.
 
     Args:
         run: The run.
@@ -97,7 +97,9 @@ def serve_engines(run: RunDirectory, node: int, name: str, address: str) -> None
     weights_folder.remove_abandoned()
     server = NodeServer(config, weights_folder.place_of(config.engine, run.path, node), run.path.resolve(), token)
     with nodes.announcing_engines(run.path, node) as announce:
-        asyncio.run(serve(server, address, lambda port: announce(name, address, port, token)))
+        asyncio.run(
+            serve(server, address, lambda port: announce(name, address, port, token), lambda: nodes.is_over(run.path))
+        )
 
 
 def _log_to_stderr() -> None:
@@ -137,8 +139,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--follow", action="store_true")
     parser.add_argument("--engines", nargs=3, metavar=("NODE", "NAME", "ADDRESS"))
     options = parser.parse_args(argv)
-    if options.follow:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # likewise; the one that holds the run saves with its help
+    if options.follow or options.engines:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # likewise; the one that holds the run saves with their help
     run = RunDirectory.open(options.run)
     if options.engines:
         node, name, address = options.engines

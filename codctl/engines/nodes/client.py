@@ -21,7 +21,8 @@ from codctl.errors import BackendError
 
 T = TypeVar("T")
 
-_LOOK_S, _ANSWER_S, _SILENT_S = 1.0, 10.0, 60.0
+_LOOK_S, _ANSWER_S = 1.0, 10.0
+_MISSES = 6  # looks in a row without an answer before a node is lost; one may fall into a long stop of this process
 _KEPT = 2  # versions of weights on a node: the one in use, and one that will be wanted again
 _TRIES = 2
 _AGAIN = "the same command continues from the newest checkpoint"
@@ -226,8 +227,10 @@ class Node:
         """After a failed connection: whether the node is still there."""
         try:
             await self.look()
-        except (aiohttp.ClientError, OSError, TimeoutError):
+        except aiohttp.ClientConnectorError:
             self._lose(str(error) or type(error).__name__)
+        except (aiohttp.ClientError, OSError):
+            pass  # it may only be slow: `_keep_looking` decides
         assert self._lost is not None
         if self._lost.done():
             raise self._lost.result()
@@ -245,18 +248,18 @@ class Node:
             self._ready = (await self._content(response))["ready"]
 
     async def _keep_looking(self) -> None:
-        loop = asyncio.get_running_loop()
-        heard = loop.time()
+        misses = 0
         while not self.is_lost:
             await asyncio.sleep(_LOOK_S)
             try:
                 await self.look()
-                heard = loop.time()
+                misses = 0
             except aiohttp.ClientConnectorError as error:
                 self._lose(str(error))
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                if loop.time() - heard > _SILENT_S:
-                    self._lose(f"no answer for {_SILENT_S:.0f} s ({str(error) or type(error).__name__})")
+            except (aiohttp.ClientError, OSError) as error:
+                misses += 1
+                if misses >= _MISSES:
+                    self._lose(f"no answer, asked {misses} times ({str(error) or type(error).__name__})")
 
 
 class NodeEngine(OpenEngine):

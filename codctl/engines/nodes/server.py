@@ -12,7 +12,6 @@ import hashlib
 import hmac
 import re
 import shutil
-import signal
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from codctl.files import lock
 from codctl.log import log
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}")
-_END = "end"
+_END, _LOOK_S = "end", 1.0
 
 
 class NodeServer:
@@ -173,16 +172,15 @@ def _outcome(work: asyncio.Task[Any]) -> dict[str, Any]:
     return {wire.ERROR: wire.of_error(error)} if error else {wire.REPLY: wire.of_reply(work.result())}
 
 
-async def serve(server: NodeServer, address: str, announce: Callable[[int], None]) -> None:
-    """Serve at an address of this machine, on a free port, until SIGTERM.
+async def serve(server: NodeServer, address: str, announce: Callable[[int], None], is_over: Callable[[], bool]) -> None:
+    """Serve at an address of this machine, on a free port.
 
     Args:
         server: Answers.
         address: Of the interface through which the other nodes reach this one.
         announce: Called with the port.
+        is_over: Whether to end; asked in a thread.
     """
-    over = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
     runner = web.AppRunner(server.app(), access_log=None, handler_cancellation=True, read_bufsize=wire.BYTES)
     await runner.setup()
     try:
@@ -191,7 +189,8 @@ async def serve(server: NodeServer, address: str, announce: Callable[[int], None
         port = runner.addresses[0][1]
         log.info("engines of this node are reached at %s port %d", address, port)
         announce(port)
-        await over.wait()
+        while not await asyncio.to_thread(is_over):
+            await asyncio.sleep(_LOOK_S)
     finally:
         with contextlib.suppress(Exception):
             await server.aclose()
