@@ -75,9 +75,7 @@ def estimate(config: Config, model: Model, lengths: Lengths, layout: Layout, rat
     else:
         found = schedule.in_turns(times, is_shared=is_shared)
     evaluated = _evaluated(config)
-    evaluation = (
-        waves.play(pace, work_of(lengths, evaluated), 1, layout.placement.replicas).seconds if evaluated else 0.0
-    )
+    evaluation = waves.play(pace, work_of(lengths, evaluated), 1, replicas).seconds if evaluated else 0.0
     return Speed(
         (_generate(played, pace, engine.sync_every, layout), learn, publish, load, validate, save),
         found.step,
