@@ -157,9 +157,11 @@ class Training:
 
     def _train(self) -> None:
         self._resume()
+        config, total = self._config, self._config.train.steps
         if self._done == 0:
             self._before()
-        config, total = self._config, self._config.train.steps
+        elif not config.engine.overlap or self._done == total:
+            self._validate()  # the last attempt may have been stopped before it could
         self._progress.update("CoD-Train", self._done, total, {})
         while self._done < total:
             step = self._done + 1

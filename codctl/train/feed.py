@@ -64,9 +64,7 @@ class Feed:
 
     def older_weights(self) -> list[Path]:
         """Weights older than the learner's that will be sampled with: a checkpoint keeps them."""
-        if not self._sampler.apart or self.learned == self._total:
-            return []
-        return self._sampler.held(self._ahead(self.learned), before=self.learned)
+        return self._sampler.held(self._ahead(self.learned), before=self.learned) if self._sampler.apart else []
 
     def _ahead(self, learned: int) -> set[int]:
         """Versions up to a step that will be sampled with when the learner has made it."""
@@ -78,12 +76,13 @@ class Feed:
     async def play(self, step: int) -> Played:
         """The rollouts of a step, when they are complete; without overlap, when its wave is."""
         ready = self._future(step)
-        if self._task is None or (self._task.done() and not ready.done()):
-            self._task = asyncio.create_task(self._play_from(step))
-        awaited: set[asyncio.Future[Any]] = {self._task, ready}
-        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
-        if not ready.done() or not self._overlaps:
-            await self._task
+        if not ready.done():
+            self._task = self._task or asyncio.create_task(self._play_from(step))
+            awaited: set[asyncio.Future[Any]] = {self._task, ready}
+            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+            if not ready.done() or not self._overlaps:
+                await self._task
+                self._task = None
         return self._ready.pop(step).result()
 
     async def validate(self, step: int) -> None:
