@@ -24,7 +24,7 @@ from machine import machine_line, markdown
 
 from codctl.plan.rates import rates_for
 
-PARTS = {  # the most seconds of each, in the order of how much it tells
+PARTS = {  # the most seconds of each within ten minutes, in the order of how much it tells
     "rates": 60,
     "smol_generate": 90,
     "smol_learn": 90,
@@ -193,7 +193,9 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for name in options.parts:
         print(f"{name} …", file=sys.stderr, flush=True)
-        found[name] = run_part(name, setting, min(PARTS[name], deadline - time.monotonic()))
+        found[name] = run_part(
+            name, setting, min(PARTS[name] * max(1.0, options.minutes / 10), deadline - time.monotonic())
+        )
         setting["tflops"] = found.get("rates", {}).get("tflops")
         result = {"machine": machine, "command": command, "parts": found}
         (options.out / "gpu.json").write_text(json.dumps(result, indent=2) + "\n")

@@ -192,7 +192,9 @@ def generate(setting: dict[str, Any], config: Config | None = None) -> dict[str,
     rows, (prompt, reply) = config.runtime.max_batch, _sequence(setting)
     engine = TransformersEngine(module, pad_id=0, max_tokens=model.shape.max_tokens, max_batch=rows)
 
-    async def play(new: int) -> int:
+    passes: dict[int, int] = {}  # by the length of the replies
+
+    async def play(new: int) -> None:
         await engine.update_weights(Weights(0))
         tag = RequestTag("bench", 0, 0, 0, "solve")
         for _ in range(rows):
@@ -200,10 +202,9 @@ def generate(setting: dict[str, Any], config: Config | None = None) -> dict[str,
         sampling = Sampling(new)
         calls = [engine.generate([1 + seed % 300] * prompt, sampling, seed=seed, tag=tag) for seed in range(rows)]
         await asyncio.gather(*calls)
-        passes = engine.stats.forwards
+        passes[new] = engine.stats.forwards
         for _ in range(rows):
             engine.close_session()
-        return passes
 
     whole = min(meter.seconds(lambda: asyncio.run(play(reply)), 2))
     first = min(meter.seconds(lambda: asyncio.run(play(1)), 2))
@@ -220,7 +221,7 @@ def generate(setting: dict[str, Any], config: Config | None = None) -> dict[str,
     return {
         "model": model.name,
         **found,
-        "passes": asyncio.run(play(reply)) - asyncio.run(play(1)),
+        "passes": passes[reply] - passes[1],
         "least_passes": reply - 1,
         "rates": _speaking_rates(setting, config, model, found, own_engine=True),
         **memory_beside(meter, planned),
