@@ -14,11 +14,23 @@ from machine import ROOT, markdown
 FOLDER = Path(__file__).resolve().parent / "results"
 
 
-def keep(found: dict[str, Any]) -> str:
-    """Write what was measured, if it is that of a commit. What was done, as a sentence."""
+def state() -> str:
+    """Commit that is checked out and its date; empty if the code has changes that are in no commit."""
     if _git("status", "--porcelain", "--untracked-files=no", "--", "codctl", "recipes"):
-        return "Not kept: this checkout has changes that are in no commit."
-    commit, date = _git("show", "-s", "--format=%h %cs", "HEAD").split()
+        return ""
+    return _git("show", "-s", "--format=%h %cs", "HEAD")
+
+
+def keep(found: dict[str, Any], before: str) -> str:
+    """Write what was measured, if it is that of one commit. What was done, as a sentence.
+
+    Args:
+        found: Figures.
+        before: The `state` when they were begun.
+    """
+    if not before or state() != before:
+        return "Not kept: this checkout has, or had, changes that are in no commit, or another commit by now."
+    commit, date = before.split()
     name = re.sub(r"[^a-z0-9]+", "-", found["machine"].partition(", load")[0].lower()).strip("-")
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}-{commit}.json"

@@ -153,7 +153,7 @@ def main() -> None:
         print(results.table())
         return
     prepare_process(threads=1)
-    machine = machine_line()
+    machine, before = machine_line(), results.state()
     print(machine, flush=True)
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) / "model"
@@ -174,7 +174,7 @@ def main() -> None:
     print("\nBeside other implementations\n")
     headers = ["codctl's", "against", "times as good (least–most)", "target", "", "because"]
     print(markdown(headers, [beside_row(one) for one in others]))
-    kept = results.keep({"machine": machine, "rates": rates, "own": found, "beside": others})
+    kept = results.keep({"machine": machine, "rates": rates, "own": found, "beside": others}, before)
     print(f"\n{kept}")
 
 
