@@ -37,7 +37,7 @@ def slot_tokens(longest: int, most: int, device: str) -> int:
         most: Tokens of the longest sequence that may come.
         device: cpu or cuda.
     """
-    wanted = most if device == "cpu" else min(longest, most)
+    wanted = most if device == "cpu" else min(longest + 1, most)  # a step writes behind the tokens of what waits
     grown = -(-wanted // SLOT) * SLOT
     return grown if device == "cpu" else min(grown, most)
 

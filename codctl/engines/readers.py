@@ -32,10 +32,12 @@ class Reader(Protocol):
     Attributes:
         name: For messages.
         keeps: Whether it keeps keys and values, so that only new tokens are read.
+        replays: Whether `step` replays a graph, so that replies go on at a fraction of what it costs to read prompts.
     """
 
     name: str
     keeps: bool
+    replays: bool
 
     def forget(self) -> None:
         """Let go of what was made of the weights, which change or rest now."""
@@ -58,6 +60,7 @@ class Fused:
         self._decoder = FusedDecoder(model, autocast)
         self._steps: Steps | None = None
         self._are_trusted: bool | None = None  # not known before they were tried
+        self.replays = False
 
     def forget(self) -> None:
         self._decoder.forget()
@@ -80,6 +83,7 @@ class Fused:
             if not self._are_trusted:
                 warnings.warn("a CUDA graph gives other replies than its kernels: it is not used", stacklevel=2)
                 return None
+            self.replays = True
         return found_2S
 
     def __call__(self, cache: KvCache, contents: Sequence[Content], new_ids: Sequence[Sequence[int]]) -> torch.Tensor:
@@ -89,7 +93,7 @@ class Fused:
 class Flat:
     """The model's own code with another attention, which is put into its place for each pass."""
 
-    name, keeps = "flat", True
+    name, keeps, replays = "flat", True, False
 
     def __init__(self, model: Any, autocast: torch.dtype | None) -> None:
         register()
@@ -130,7 +134,7 @@ class Whole:
         most_tokens: Of one forward pass.
     """
 
-    name, keeps = "whole", False
+    name, keeps, replays = "whole", False, False
 
     def __init__(self, model: Any, autocast: torch.dtype | None, pad_id: int, most_tokens: int) -> None:
         self.model, self.autocast = model, autocast

@@ -108,8 +108,8 @@ class Steps:
         """
         slots = [content.slot for content in contents]
         self._numbers[:] = 0
-        for content in self._cache.contents:
-            self._numbers[1, content.slot] = content.length
+        for content in self._cache.contents:  # a full slot cannot go on: its last place is nobody's any more
+            self._numbers[1, content.slot] = min(content.length, self._cache.tokens - 1)
         self._numbers[0, slots] = ids
         self._draws[slots] = drawn_R3
         numbers_2S = torch.from_numpy(self._numbers).to(self._cache.device, non_blocking=True)

@@ -27,6 +27,7 @@ from codctl.engines.provider import OpenEngine
 from codctl.engines.readers import Reader, Whole, find_reader
 
 _ADAPTER = "adapter_model.safetensors"
+_PROMPTS_EVERY = 4  # passes, where replies go on by a replayed graph: reading prompts costs as much as some of these
 
 
 @dataclass(eq=False)
@@ -88,6 +89,7 @@ class TransformersEngine(OpenEngine):
         self._waiting: list[_Request] = []
         self._running: list[_Request] = []
         self._scheduled = False
+        self._passes = 0  # since prompts were read
         self._found: tuple[Reader, KvCache] | None = None
         self._reset_cache()
 
@@ -176,9 +178,18 @@ class TransformersEngine(OpenEngine):
         self._forget_unwanted()
         while not self._make_room([]):
             self._put_back(self._running[-1])
-        self._admit(cache)
+        if self._reads_prompts(reader):
+            self._admit(cache)
+        self._passes += 1
         rows = self._rows(reader)
         self._forward(reader, cache, rows)
+
+    def _reads_prompts(self, reader: Reader) -> bool:
+        """Whether waiting prompts are let in: at once, but together, now and then, where a graph is replayed."""
+        if reader.replays and self._passes < _PROMPTS_EVERY and len(self._waiting) < len(self._running):
+            return False
+        self._passes = 0
+        return True
 
     def _admit(self, cache: KvCache) -> None:
         """Let all prompts in that the pass and the memory hold."""

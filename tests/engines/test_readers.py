@@ -11,6 +11,7 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM
 
+from codctl.cod.engine import EngineStats
 from codctl.config.schema import LoraConfig
 from codctl.engines import fused
 from codctl.engines.readers import Fused
@@ -138,6 +139,31 @@ def test_steps_of_every_slot_give_the_same_replies(monkeypatch: pytest.MonkeyPat
     for one, other in zip(plain, stepped, strict=True):
         for (_, a), (_, b) in zip(one, other, strict=True):
             assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
+
+
+def test_prompts_come_together_where_steps_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading prompts costs as much as some steps there; which tokens are drawn does not depend on it."""
+    model = small("Llama")
+
+    async def run() -> tuple[EngineStats, list[Any]]:
+        engine = TransformersEngine(model, pad_id=0, max_tokens=128)
+        found = list(await asyncio.gather(*[converse(engine, n, turns=4, tokens=3 + n) for n in range(6)]))
+        return engine.stats, found
+
+    at_once, plain = asyncio.run(run())
+    monkeypatch.setattr(Fused, "__init__", _replaying(Fused.__init__))
+    grouped, found = asyncio.run(run())
+    assert tokens_of(found) == tokens_of(plain)
+    assert grouped.new_tokens == at_once.new_tokens
+    assert grouped.forwards > at_once.forwards
+
+
+def _replaying(begin: Any) -> Any:
+    def init(reader: Fused, *asked: Any) -> None:
+        begin(reader, *asked)
+        reader.replays = True
+
+    return init
 
 
 @pytest.mark.gpu

@@ -187,7 +187,8 @@ def breaks_at(engine: TransformersEngine, call: int) -> Callable[[], None]:
     plain, calls = found[0], [0]
 
     class Broken:
-        name, keeps, forget, step = plain.name, plain.keeps, plain.forget, plain.step
+        name, keeps, replays = plain.name, plain.keeps, plain.replays
+        forget, step = plain.forget, plain.step
 
         def __call__(self, *args: Any) -> torch.Tensor:
             calls[0] += 1
