@@ -15,7 +15,7 @@ from codctl.cli._status_text import curve
 from codctl.log import watching_only
 from codctl.runs.pace import clock
 from codctl.sweeps.run import LineWatcher, Watcher
-from codctl.tracking.latest import latest
+from codctl.tracking.jsonl import latest
 
 if TYPE_CHECKING:
     from rich.console import Console, Group

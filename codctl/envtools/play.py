@@ -8,11 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from codctl.cod.positions import position_metrics
 from codctl.cod.references import UNBOUNDED, play_policy, references
 from codctl.cod.rollout import Player, RolloutSettings
 from codctl.cod.scripted import EachFamily
-from codctl.cod.trajectory import Trajectory
+from codctl.cod.trajectory import Trajectory, position_metrics
 from codctl.config.evalspec import EvalSpec
 from codctl.envs.base import Family, Pack, Rendering
 from codctl.envtools.players import Ask, ModelsSeat, PersonsSeat, PolicysSeat, Say, Seat, WatchedSeat

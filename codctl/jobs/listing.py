@@ -18,7 +18,7 @@ from codctl.runs.directory import RunDirectory, is_linked_trial, list_runs, list
 from codctl.runs.eval_result import means
 from codctl.runs.evaluations import StoredEvaluation, evaluations_of
 from codctl.tracking import jsonl
-from codctl.tracking.latest import Latest, latest
+from codctl.tracking.jsonl import Latest, latest
 
 
 def list_all(runs_dir: Path, *, trials: bool = False) -> list[dict[str, Any]]:

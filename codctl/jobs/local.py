@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import re
 import signal
 import threading
 import time
@@ -15,14 +16,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Literal
+from typing import Literal, Self
 
 from codctl.errors import CodctlError
 from codctl.jobs import worker
-from codctl.jobs.failures import Before, Failures, reason
 from codctl.jobs.slots import Pool, Share, Slots
-from codctl.processes import Child, python_environment
+from codctl.processes import Child, last_lines, python_environment, tail
 from codctl.quantities import counted
+from codctl.runs import attempt
 from codctl.runs.logs import WORKER_LOG
 from codctl.runs.signals import Terminated
 
@@ -31,6 +32,11 @@ __all__ = ["Job", "Slots", "run_all"]
 END_S = worker.GRACE_S  # for children to save and end when asked to, or when this process has died
 _KILL_S = 5.0  # for the kernel to carry out SIGKILL
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ALIKE = 3  # as many first jobs with one and the same error speak against the rest
+
+# Finished, paused, cancelled or Ctrl-C, terminated: ended as ordered.
+_ORDERED = (0, 75, 130, 143)
+_SIGNALLED = 128
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Job:
 class _Child:
     job: Job
     share: Share
-    before: Before
+    before: _Before
     process: Child
 
 
@@ -98,7 +104,7 @@ def run_all(
     with _signals_into(events):
 
         def start(job: Job, share: Share) -> _Child:
-            before = Before.of(job.run)
+            before = _Before.of(job.run)
             process = Child.start(
                 command(job.run.absolute()),
                 env=python_environment(code) | share.environment,
@@ -108,7 +114,7 @@ def run_all(
             )
             return _Child(job, share, before, process)
 
-        runner = _Runner(jobs, Pool(slots), events, start, say, on_change, Failures(max_failures), may_start)
+        runner = _Runner(jobs, Pool(slots), events, start, say, on_change, _Failures(max_failures), may_start)
         codes = runner.run()
     while not events.empty():  # Ctrl-C in the very last moment
         if isinstance(event := events.get(), int):
@@ -125,7 +131,7 @@ class _Runner:
         start: Callable[[Job, Share], _Child],
         say: Callable[[str], None],
         on_change: OnChange,
-        failures: Failures,
+        failures: _Failures,
         may_start: Callable[[], bool],
     ) -> None:
         self._waiting = list(dict.fromkeys(jobs))  # the same job twice is one job
@@ -193,7 +199,7 @@ class _Runner:
             return
         del self._running[child.job]
         self._pool.give_back(child.share)
-        self._ended(child.job, code, reason(child.job.run, child.before))
+        self._ended(child.job, code, _reason(child.job.run, child.before))
 
     def _ended(self, job: Job, code: int, why: str) -> None:
         self._codes[job.run] = code
@@ -253,3 +259,61 @@ def _raise_for(number: int) -> None:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise Terminated(128 + number)
+
+
+@dataclass(frozen=True)
+class _Before:
+    """How a run stood when a job for it began, to tell the job's words from older ones.
+
+    Attributes:
+        attempts: How many there were.
+        log_bytes: Size of `worker.log`.
+    """
+
+    attempts: int = 0
+    log_bytes: int = 0
+
+    @classmethod
+    def of(cls, run: Path) -> Self:
+        log = run / WORKER_LOG
+        return cls(attempt.count(run), log.stat().st_size if log.is_file() else 0)
+
+
+class _Failures:
+    """Counts how jobs ended.
+
+    Args:
+        max_failures: Failed jobs after which no more are started; None: no limit.
+    """
+
+    def __init__(self, max_failures: int | None) -> None:
+        self._max = max_failures
+        self._failed = 0
+        self._ended = 0
+        self._reasons: set[str] = set()
+
+    def count(self, code: int, why: str) -> None:
+        """Note that a job ended with this exit code, and what it said about it."""
+        self._ended += 1
+        failed = code not in _ORDERED
+        self._failed += failed
+        if self._ended <= ALIKE:
+            # Killed by a signal: that says nothing about the jobs to come.
+            self._reasons.add(why if failed and code < _SIGNALLED else "")
+
+    def why_stop(self) -> str:
+        """Why no more jobs should be started; empty when there is no reason."""
+        if self._max is not None and self._failed >= max(self._max, 1):
+            return f"{self._failed} failed, and max_failures is {self._max}"
+        if self._ended >= ALIKE and len(self._reasons) == 1 and (one := next(iter(self._reasons))):
+            return f"the first {ALIKE} failed in the same way: {one}"
+        return ""
+
+
+def _reason(run: Path, before: _Before) -> str:
+    """The last line that a failed job said about its end, without the run's own name; empty when it said nothing."""
+    number = attempt.count(run)
+    message = attempt.read(run, number)["message"] if number > before.attempts else ""
+    lines = last_lines(str(message)) or last_lines(tail(run / WORKER_LOG, before.log_bytes))
+    own = rf"{re.escape(str(run))}|(?<![\w-]){re.escape(run.name)}(?![\w-])"
+    return re.sub(own, "RUN", lines[-1]) if lines else ""

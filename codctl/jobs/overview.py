@@ -20,7 +20,7 @@ from codctl.jobs.status import ALIVE, WRONG, RunStatus, activity, ask_launchers,
 from codctl.runs.directory import TRIALS, RunDirectory, list_runs, list_sweeps, read_sweep, trials_of
 from codctl.runs.evaluations import list_evaluations
 from codctl.runs.layout import Layout
-from codctl.tracking.latest import Latest, latest
+from codctl.tracking.jsonl import Latest, latest
 
 if TYPE_CHECKING:
     from codctl.files.records import Sweep

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from codctl.cod.credit import EpisodeCredit, credit_pack
 from codctl.cod.engine import EngineStats
 from codctl.cod.mixture import Mixture
-from codctl.cod.positions import position_metrics
-from codctl.cod.trajectory import EpisodeRecord, Trajectory
+from codctl.cod.trajectory import EpisodeRecord, Trajectory, position_metrics
 from codctl.config.schema import Config
 from codctl.envs.registry import get_family
 from codctl.errors import StageError

@@ -10,7 +10,7 @@ from codctl.cli.runs import compared
 from codctl.pipeline.results import result_of
 from codctl.runs.directory import RunDirectory
 from codctl.runs.eval_result import means
-from codctl.tracking.latest import latest
+from codctl.tracking.jsonl import latest
 from tests.results import made
 
 
