@@ -33,6 +33,8 @@ class Rate:
 _ASSUMED = "assumed"
 ASSUMED: dict[str, Rate] = {
     "learn_share": Rate(0.35, "", "of a GPU's FLOP/s on its data sheet, in learner steps", _ASSUMED),
+    "learn_layer_s": Rate(0.6e-3, "s", "a layer of a learner's micro-batch on a GPU, at least: its kernels are started",
+                          "assumed: a hundred kernels forward and back"),
     "prefill_share": Rate(0.4, "", "the same for prompts, and for replies of many sequences", _ASSUMED),
     "decode_share": Rate(0.75, "", "of a GPU's memory bandwidth on its data sheet, for replies",
                          "vLLM 0.21, Llama-3.1-8B, one H100: 6.5 ms a token (InferenceBench, concurrency sweep)"),

@@ -187,21 +187,21 @@ def _learn(config: Config, model: Model, lengths: Lengths, layout: Layout, rates
         f"{lengths.tokens:,.0f} tokens × {per_token / model.matrices:.0f} × {model.matrices:,} FLOP and attention, "
         f"{layout.split.processes} × {peak / 1e12:,.3g} TFLOP/s × {share:g}"
     )
-    moving = _moving(config, model, lengths, layout, rates)
-    if moving > seconds:
-        return Term("learn", moving, f"weights and gradients between the GPUs; {seconds:,.1f} s of products meanwhile")
-    return Term("learn", seconds, formula)
+    batches = max(1.0, lengths.tokens / layout.split.processes / micro_batch(config, lengths))
+    meanwhile = f"; {seconds:,.1f} s of products meanwhile"
+    moving = Term("learn", batches * _moving_s(model, layout, rates), f"weights and gradients on their way{meanwhile}")
+    starting_s = batches * model.shape.layers * rates["learn_layer_s"] if layout.gpu else 0.0
+    starting = Term("learn", starting_s, f"kernels of {batches:,.0f} micro-batches are started{meanwhile}")
+    return max(Term("learn", seconds, formula), moving, starting, key=lambda term: term.seconds)
 
 
-def _moving(config: Config, model: Model, lengths: Lengths, layout: Layout, rates: Rates) -> float:
-    """Seconds in which sharded weights and gradients travel between the learner's GPUs."""
+def _moving_s(model: Model, layout: Layout, rates: Rates) -> float:
+    """Seconds in which sharded weights and gradients travel between the learner's GPUs, for a micro-batch."""
     gpu, split = layout.gpu, layout.split
     if gpu is None or not split.sharded:
         return 0.0
-    batches = max(1.0, lengths.tokens / split.processes / micro_batch(config, lengths))
     gathered = (2 * model.number + MASTER) * model.shape.parameters * (1 - 1 / split.processes)
-    link = rates["node_link"] if layout.placement.nodes > 1 else gpu.link * rates["link_share"]
-    return batches * gathered / link
+    return gathered / (rates["node_link"] if layout.placement.nodes > 1 else gpu.link * rates["link_share"])
 
 
 def _hand_over(config: Config, model: Model, layout: Layout, rates: Rates) -> tuple[Term, Term]:

@@ -76,6 +76,14 @@ def test_a_slow_network_between_nodes_is_what_learners_wait_for() -> None:
     assert seconds(slow)["learn"] > 5 * seconds(plan("cluster.nodes=3"))["learn"]
 
 
+def test_a_small_model_on_a_gpu_waits_for_its_kernels() -> None:
+    small = make_plan(load_config("smollm2-135m", ["model.device=cuda", "cluster.gpu=h100-80gb"]))
+    slow, large = (next(term for term in found.speed.terms if term.name == "learn") for found in (small, plan()))
+    assert "kernels" in slow.formula
+    assert "kernels" not in large.formula
+    assert 0.2 < slow.seconds < 5
+
+
 def test_a_checkpoint_beside_the_training_costs_its_copy() -> None:
     beside, waited_for = plan(), plan("train.checkpoint_beside=false")
     assert seconds(beside)["checkpoint"] < 0.1 * seconds(waited_for)["checkpoint"]
