@@ -84,9 +84,6 @@ class _Process:
     def save(self, folder: Path, step: int, published: Sequence[Path], info: Mapping[str, Any] | None) -> None:
         self.saver.save(folder, step, published=published, info=info)
 
-    def await_saved(self) -> None:
-        self.saver.wait()
-
     def restore(self, folder: Path) -> Restored:
         self.saver.wait()
         return checkpoints.load_newest(folder, self.learner)
@@ -142,12 +139,12 @@ class LearnerGroup:
         self._all("save", folder, step, published, info)
 
     def await_saved(self) -> None:
-        """Return when the newest checkpoint is sealed.
+        """Return when the newest checkpoint is sealed, which this process does when all have written.
 
         Raises:
             StageError: It could not be written.
         """
-        self._all("await_saved")
+        self._process.saver.wait()
 
     def restore(self, folder: Path) -> Restored:
         """Continue from the newest complete checkpoint in a folder (`checkpoints.load_newest`)."""
@@ -234,6 +231,7 @@ def _shut_down(group: LearnerGroup) -> Iterator[LearnerGroup]:
     """Shut a group down at the end of the block; a signal to end at once does not wait for a checkpoint."""
     try:
         yield group
+        group.await_saved()
     except (KeyboardInterrupt, Terminated):
         group.shutdown(at_once=True)
         raise

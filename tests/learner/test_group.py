@@ -176,3 +176,14 @@ def test_one_gpu_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     for device in ("cuda", "cuda:1"):
         assert group._device(device, recipe(), 1) == device
     assert chosen == [0, 1]
+
+
+def test_a_checkpoint_that_could_not_be_written_is_not_passed_over_at_the_end(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(StageError, match="cannot write: a file stands where a folder is needed"),
+        open_group(recipe(), tiny_folder, pad_id=0) as alone,
+    ):
+        alone.save(tmp_path / "file", 1)
