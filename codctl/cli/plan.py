@@ -96,6 +96,7 @@ def _show_best(config: Config, own: dict[str, Any], *, as_json: bool) -> None:
     value = {
         "now": {**found.now.as_dict(), "fits": found.fits},
         "best": [choice.as_dict() for choice in found.best],
+        "is_best": found.is_best,
         "tried": found.tried,
     }
     _output.result("plan", value, _best_text(config, found), as_json=as_json)
@@ -114,7 +115,7 @@ def _best_text(config: Config, found: Comparison) -> str:
         reasons = "\n".join(f"   {reason}" for reason in choice.reasons)
         blocks.append(f"{number}. {' '.join(choice.overrides)}\n{reasons}")
     said = f"{counted(found.tried, 'layout')} fit and were planned"
-    if not found.best:
+    if found.is_best:
         said += "; none is faster than the recipe as it stands"
     blocks.append(
         _output.prose(

@@ -72,12 +72,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A recipe as it stands, and what is faster.
+    """A recipe as it stands, beside the fastest other layouts.
 
     Attributes:
         now: As it stands.
         fits: Whether that fits.
-        best: The fastest ones, `now` not among them; empty where none is.
+        best: The fastest others, which may be slower than `now`.
         tried: Layouts that fit.
     """
 
@@ -85,6 +85,11 @@ class Comparison:
     fits: bool
     best: tuple[Choice, ...]
     tried: int
+
+    @property
+    def is_best(self) -> bool:
+        """Whether no layout is faster than the recipe as it stands."""
+        return self.fits and all(self.now.plan.speed.step <= _ALIKE * choice.plan.speed.step for choice in self.best)
 
 
 def compare(config: Config, main_memory: int = 0, own_rates: Mapping[str, Any] | None = None) -> Comparison:
@@ -103,8 +108,8 @@ def compare(config: Config, main_memory: int = 0, own_rates: Mapping[str, Any] |
     now = Choice({}, config, plan_of(config, known, main_memory))
     fits = problem(now.plan) is None
     fitting = [choice for changes in _layouts(config) if (choice := _planned(config, changes, known, main_memory))]
-    faster = [choice for choice in _one_of_each(fitting) if not fits or _ALIKE * choice.plan.speed.step < _step(now)]
-    named = _named(sorted(faster, key=_step), config)
+    others = [choice for choice in _one_of_each(fitting) if choice.changes]
+    named = _named(sorted(others, key=_step), config)
     reasoned = (Choice(one.changes, one.config, one.plan, tuple(_reasons(now, one))) for one in named)
     return Comparison(now, fits, tuple(reasoned), len(fitting))
 

@@ -75,7 +75,16 @@ def test_what_does_not_fit_is_named_beside_what_does() -> None:
 def test_nothing_is_named_where_nothing_is_faster() -> None:
     found = compare(load_config("recipes/tiny.yaml", ["runtime.threads=2"]))
     assert found.tried
+    assert found.is_best
     assert found.best == ()
+
+
+def test_the_shipped_recipe_is_the_layout_that_is_found_and_keeps_the_published_staleness() -> None:
+    found = compare(load_config(PUBLISHED))
+    assert found.is_best
+    assert len(found.best) == best.NAMED  # the next ones
+    assert found.now.plan.speed.step <= 80
+    assert found.now.config.engine.max_staleness == 20
 
 
 def test_idle_cores_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
