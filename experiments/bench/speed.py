@@ -137,6 +137,15 @@ def memory(peaks: logits.Peaks) -> Found:
     }
 
 
+def others_of(folder: Path, rounds: int) -> list[Found]:
+    """The same work by TRL, in lock step and without chunks."""
+    found = warm_start(folder, rounds)
+    for result in learner.measure(["short", "long"], rounds):
+        found += beside(result)
+    found += beside((rollouts.SPREAD, rollouts.measure(rollouts.SPREAD, rounds)))
+    return [*found, memory(logits.measure())]
+
+
 def beside_row(found: Found) -> list[object]:
     times, target = Ratio(tuple(found["times"])), found["target"]
     verdict = "" if target is None else "met" if times.median >= target else "MISSED"
@@ -147,6 +156,7 @@ def beside_row(found: Found) -> list[object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--own", action="store_true", help="leave the other implementations out: three minutes")
     parser.add_argument("--kept", action="store_true", help="measure nothing; show what is kept of earlier commits")
     options = parser.parse_args()
     if options.kept:
@@ -166,14 +176,11 @@ def main() -> None:
         print("\nCPU seconds beside the least that they can be\n")
         headers = ["workload", "CPU s (least–most)", "products alone, s", "times the bound", "forward passes (fewest)"]
         print(markdown(headers, [own_row(one) for one in found]), flush=True)
-        others = warm_start(folder, options.rounds)
-    for result in learner.measure(["short", "long"], options.rounds):
-        others += beside(result)
-    others += beside((rollouts.SPREAD, rollouts.measure(rollouts.SPREAD, options.rounds)))
-    others.append(memory(logits.measure()))
-    print("\nBeside other implementations\n")
-    headers = ["codctl's", "against", "times as good (least–most)", "target", "", "because"]
-    print(markdown(headers, [beside_row(one) for one in others]))
+        others = [] if options.own else others_of(folder, options.rounds)
+    if others:
+        print("\nBeside other implementations\n")
+        headers = ["codctl's", "against", "times as good (least–most)", "target", "", "because"]
+        print(markdown(headers, [beside_row(one) for one in others]))
     kept = results.keep({"machine": machine, "rates": rates, "own": found, "beside": others}, before)
     print(f"\n{kept}")
 
