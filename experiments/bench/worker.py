@@ -11,6 +11,7 @@ import sys
 import traceback
 from pathlib import Path
 from time import process_time
+from typing import Any
 
 from machine import ROOT
 
@@ -18,7 +19,7 @@ from machine import ROOT
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what codctl or a library prints is no answer
-    folder, ready = Path(sys.argv[1]), {}
+    folder, ready = Path(sys.argv[1]), dict[str, Any]()
     for line in sys.stdin:
         name = line.strip()
         try:
@@ -28,7 +29,7 @@ def main() -> None:
         print(json.dumps(found), file=answers, flush=True)
 
 
-def _timed(name: str, folder: Path, ready: dict) -> dict:
+def _timed(name: str, folder: Path, ready: dict[str, Any]) -> dict[str, Any]:
     import workloads
 
     import codctl
@@ -47,14 +48,15 @@ def _timed(name: str, folder: Path, ready: dict) -> dict:
     return {"seconds": process_time() - began, "digest": done.digest, "counts": done.counts}
 
 
-def _recipe(changes: list[str]) -> dict:
+def _recipe(changes: list[str]) -> dict[str, Any]:
     import subprocess
 
     command = [sys.executable, str(Path(__file__).with_name("phases.py")), *changes]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-1500:])
-    return json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 if __name__ == "__main__":
