@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+import torch.distributed as dist
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from codctl.config.schema import Config
@@ -38,6 +39,7 @@ def main(recipe: str, small: str, folder: str, port: str, rank: str) -> None:
     if ranks.is_rank_0:
         print(json.dumps(found))
     process.saver.close()
+    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
