@@ -53,12 +53,11 @@ class FlatPass:
         self, cache: KvCache, slots: Sequence[int], starts: Sequence[int], new_ids: Sequence[Sequence[int]]
     ) -> None:
         self._cache = cache
-        self._counts = [len(ids) for ids in new_ids]
-        singles = sum(count == 1 for count in self._counts)
+        counts = np.array([len(ids) for ids in new_ids])
+        singles = int((counts == 1).sum())
         self._single_slots = np.array(slots[:singles], np.int64)
         self._single_ends = np.array(starts[:singles], np.int64) + 1
-        self._longer = list(zip(slots[singles:], starts[singles:], self._counts[singles:], strict=True))
-        counts = np.array(self._counts)
+        self._longer = list(zip(slots[singles:], starts[singles:], counts[singles:].tolist(), strict=True))
         ends = counts.cumsum()
         self.longest = int((np.array(starts) + counts).max())
         within = np.arange(ends[-1]) - np.repeat(ends - counts, counts)

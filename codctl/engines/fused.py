@@ -110,7 +110,7 @@ class FusedDecoder:
         self._model, self._decoder = model, model.get_decoder()
         _check(self._decoder, model.get_output_embeddings())
         config = self._decoder.config
-        self._dtype: torch.dtype = autocast or self._decoder.layers[0].input_layernorm.weight.dtype
+        self.dtype: torch.dtype = autocast or self._decoder.layers[0].input_layernorm.weight.dtype
         self._eps: float = config.rms_norm_eps
         self._heads: int = config.num_attention_heads
         self._kv_heads: int = config.num_key_value_heads
@@ -162,7 +162,7 @@ class FusedDecoder:
 
     def _normed(self, x_TW: torch.Tensor, weight_W: torch.Tensor) -> torch.Tensor:
         if x_TW.dtype == torch.float32:
-            return rms_norm(x_TW, (x_TW.shape[1],), weight_W, self._eps).to(self._dtype)
+            return rms_norm(x_TW, (x_TW.shape[1],), weight_W, self._eps).to(self.dtype)
         return rms_norm(x_TW, (x_TW.shape[1],), None, self._eps) * weight_W  # rounded twice, as `transformers` does
 
     def _rotated(self, flat: Pass) -> tuple[torch.Tensor, torch.Tensor]:
@@ -181,10 +181,10 @@ class FusedDecoder:
         layers = self._decoder.layers
         has = layers[0].input_layernorm.weight.dtype
         size = sum(weight.nbytes for weight in layers.parameters())
-        joined = has != self._dtype or size <= _SMALL
+        joined = has != self.dtype or size <= _SMALL
 
         def product(*modules: Any) -> _Product:
-            return _Product(list(modules), self._dtype, joined=joined)
+            return _Product(list(modules), self.dtype, joined=joined)
 
         for layer in layers:
             own, mlp = layer.self_attn, layer.mlp

@@ -88,7 +88,8 @@ class Steps:
         self._picked_2S = torch.zeros(2, cache.slots, dtype=torch.float64, device=cache.device)
         self._numbers = np.zeros((2, cache.slots), np.int64)
         self._draws = np.ones((cache.slots, 3))
-        self._replay = capture(self._compute)
+        self._capture = capture
+        self._replay: Callable[[], None] | None = None
 
     def _compute(self) -> None:
         self._every.begin()
@@ -116,6 +117,8 @@ class Steps:
         self._every.ids_T.copy_(numbers_2S[0])
         self._every.positions_T.copy_(numbers_2S[1])
         self._drawn_S3.copy_(torch.from_numpy(self._draws), non_blocking=True)
+        if self._replay is None:  # not before it is known where each slot may be written to
+            self._replay = self._capture(self._compute)
         self._replay()
         return self._picked_2S
 
