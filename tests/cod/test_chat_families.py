@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from codctl.cod.conversation import PROMPT_DATE, Conversation, TemplateChat, converse
-from codctl.cod.engine import RequestTag, Sampling
+from codctl.cod.engine import RequestTag, Sampling, Weights
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.cod.scripted import ScriptedAgent
 from codctl.envs.registry import get_family
@@ -151,6 +151,7 @@ def test_every_stop_token_ends_a_reply_of_the_engine(known: Known, llama: Any) -
         with torch.no_grad():
             eager.lm_head.bias.zero_()
             eager.lm_head.bias[token] = 100.0
+        asyncio.run(engine.update_weights(Weights(0)))
         asked = engine.generate([1, 2, 3], Sampling(3, 1.0, chat.stop_ids), seed=0, tag=NOBODY)
         found = asyncio.run(asked)
         expected = ([other] * 3, "length") if token == other else ([token], "stop")
