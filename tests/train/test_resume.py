@@ -91,7 +91,6 @@ def test_with_a_penalty_for_leaving_the_start_model_too(tmp_path: Path) -> None:
         "train.loss.kl=0.5",
         "train.steps=3",
         "evaluation.every=0",
-        "warm_start.packs=40",
         "health.look.action=off",
     )
     finish(tmp_path / "through", *short)
