@@ -23,7 +23,8 @@ def trained_model(model: Model, config: Config) -> Model:
 
 def parts(model: Model, config: Config, lengths: Lengths, device: str) -> list[Part]:
     """What lies in the memory of its process; micro-batches are those of CoD-Train."""
-    train = config.train.model_copy(update={"loss": LossConfig()})  # without a KL penalty
+    # Without a KL penalty, and it waits for its checkpoints to be written.
+    train = config.train.model_copy(update={"loss": LossConfig(), "checkpoint_beside": False})
     alone = config.model_copy(update={"train": train})
     return memory.learning(trained_model(model, config), Split(1, False, device), alone, lengths)
 

@@ -93,7 +93,12 @@ SMOLLM2 = ["model.path=HuggingFaceTB/SmolLM2-135M-Instruct", "model.lora.rank=16
 @pytest.mark.parametrize(
     ("gib", "overrides", "message", "hint"),
     [
-        (8, [], "to warm-start takes", r"train.micro_batch_tokens=\d+ makes it \d\.\d GiB"),
+        (
+            8,
+            ["train.checkpoint_beside=false"],
+            "to warm-start takes",
+            r"train.micro_batch_tokens=\d+ makes it \d\.\d GiB",
+        ),
         (4.3, [], "most of it: activations", r"^together: train\..* makes it [34]\.\d GiB"),
         (1, [], "GiB, there are 1.0", "no setting makes it fit this machine"),
         (8, ["warm_start.enabled=false"], "to learn takes", "train.activation_checkpointing=true makes it"),

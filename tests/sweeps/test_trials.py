@@ -56,7 +56,7 @@ def test_what_status_proposes_is_the_command_that_makes_it_again(sweep: Path) ->
     (sweep / "trials" / "cancelled-0" / "manifest.json").write_text("{")
     [found] = overview([], [sweep], Jobs())["sweeps"]
     assert {one["name"]: one["next"] for one in found["open"]} == {
-        "s/cancelled-0": "codctl sweep tiny seed=0,1 --retry-failed",
+        "s/cancelled-0": f"codctl sweep tiny seed=0,1 --retry-failed --runs-dir {sweep.parents[1]}",
         "s/cancelled-1": "codctl resume s/cancelled-1",
     }
 

@@ -96,5 +96,5 @@ def test_a_prompt_that_the_model_cannot_read(tiny_folder: Any) -> None:
 def test_a_model_that_this_machine_cannot_hold() -> None:
     config = config_of(model={"device": "cpu", "build": {"layers": 512, "width": 8192, "ffn": 65536}})
     check_recipe(config)  # it may run elsewhere
-    with pytest.raises(PreflightError, match=r"takes \d+\.\d GiB, there are \d+\.\d; most of it: optimiser"):
+    with pytest.raises(PreflightError, match=r"takes \d+\.\d GiB, there are \d+\.\d; most of it: checkpoint"):
         check_machine(config)
