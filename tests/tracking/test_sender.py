@@ -153,7 +153,8 @@ def test_a_tracker_that_hangs_keeps_nobody(make_run: Any, heard: Path, caplog: p
     alone = subprocess.Popen([sys.executable, "-c", code, str(run.path), TOY], stdin=subprocess.PIPE)
     sender = Sender(run.path, "tiny", TOY)
     _end(sender, "finished", deadline_s=0.5)
-    assert f"{TOY} did not finish within 0.5 s" in caplog.text
+    # The second, if its process has started by then: another one is sending.
+    assert f"{TOY} did not finish within 0.5 s" in caplog.text or f"{TOY} did not receive" in caplog.text
     assert alone.wait(PATIENCE_S) == -signal.SIGALRM
     assert alone.stdin
     alone.stdin.close()
