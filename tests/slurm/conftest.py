@@ -26,7 +26,7 @@ model:
   build: {layers: 1, width: 32, heads: 2, kv_heads: 2, head_dim: 16, ffn: 64, vocab: 448, rope_theta: 100}
 sampling: {solve_tokens: 8, update_tokens: 12}
 warm_start: {packs: 100, batch_rows: 16, lr: 1e-2, keep_fact: 0.35, wrong_fact: 0.9}
-train: {steps: 80, packs: 2, rollouts: 4, lr: 1e-3, checkpoint_every: 10}
+train: {steps: 400, packs: 2, rollouts: 4, lr: 1e-3, checkpoint_every: 10}
 evaluation: {packs: 2, arms: [own, none], long_length: 0}
 tracking: {mlflow: false, trajectories_every: 40}
 runtime: {threads: 1, progress_s: 1}
