@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -115,6 +115,11 @@ class EngineStats:
     def occupancy(self) -> float:
         """Mean share of the live trajectories that a forward pass serves."""
         return self.rows / self.sessions if self.sessions else 0.0
+
+    def add(self, more: EngineStats) -> None:
+        """Count what another engine has done as well."""
+        for counter in fields(self):
+            setattr(self, counter.name, getattr(self, counter.name) + getattr(more, counter.name))
 
     def since(self, earlier: EngineStats) -> EngineStats:
         """What was counted after `earlier`."""

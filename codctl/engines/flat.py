@@ -194,7 +194,7 @@ class FlatPass:
             seen_SL = place_L < ends_S1
             if window:
                 seen_SL &= place_L >= ends_S1 - window
-            self._masks[key] = _additive(seen_SL, dtype)[:, None, None]
+            self._masks[key] = additive(seen_SL, dtype)[:, None, None]
         return self._masks[key]
 
     def _causal(self, start: int, count: int, window: int | None, dtype: torch.dtype) -> torch.Tensor | None:
@@ -208,7 +208,7 @@ class FlatPass:
             seen_TL = place_L <= position_T1
             if window:
                 seen_TL &= place_L > position_T1 - window
-            self._masks[key] = _additive(seen_TL, dtype)
+            self._masks[key] = additive(seen_TL, dtype)
         return self._masks[key]
 
 
@@ -323,5 +323,6 @@ def register() -> None:
     AttentionInterface.register(FLAT, flat_attention)
 
 
-def _additive(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def additive(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """A mask that is added to scores: 0 where a token is seen, else -inf."""
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, -torch.inf)

@@ -32,12 +32,14 @@ class Reader(Protocol):
     Attributes:
         name: For messages.
         keeps: Whether it keeps keys and values, so that only new tokens are read.
-        replays: Whether `step` replays a graph, so that replies go on at a fraction of what it costs to read prompts.
     """
 
     name: str
     keeps: bool
-    replays: bool
+
+    @property
+    def replays(self) -> bool:
+        """Whether `step` replays a graph, so that replies go on at a fraction of what it costs to read prompts."""
 
     def forget(self) -> None:
         """Let go of what was made of the weights, which change or rest now."""
@@ -60,7 +62,10 @@ class Fused:
         self._decoder = FusedDecoder(model, autocast)
         self._steps: Steps | None = None
         self._are_trusted: bool | None = None  # not known before they were tried
-        self.replays = False
+
+    @property
+    def replays(self) -> bool:
+        return self._are_trusted is True
 
     def forget(self) -> None:
         self._decoder.forget()
@@ -88,7 +93,6 @@ class Fused:
                     f"a CUDA graph gives other log-probs than its kernels ({gap:.2g}): it is not used", stacklevel=2
                 )
                 return None
-            self.replays = True
         return found_2S
 
     def __call__(self, cache: KvCache, contents: Sequence[Content], new_ids: Sequence[Sequence[int]]) -> torch.Tensor:

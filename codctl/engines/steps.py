@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from codctl.engines.flat import additive
 from codctl.engines.fused import FusedDecoder
 from codctl.engines.kv_cache import Content, KvCache
 from codctl.engines.picking import pick
@@ -64,8 +65,7 @@ class EverySlot:
             seen_SL = self._places_L <= self.positions_T[:, None]
             if window:
                 seen_SL &= self._places_L > self.positions_T[:, None] - window
-            mask_SL = torch.zeros(seen_SL.shape, dtype=dtype, device=seen_SL.device).masked_fill_(~seen_SL, -torch.inf)
-            self._masks[window] = mask_SL[:, None, None]
+            self._masks[window] = additive(seen_SL, dtype)[:, None, None]
         return self._masks[window]
 
 

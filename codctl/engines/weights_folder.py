@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import socket
@@ -12,6 +11,7 @@ from pathlib import Path
 from codctl.config.schema import EngineConfig
 from codctl.errors import PreflightError
 from codctl.files import lock
+from codctl.seeds import text_digest
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  a folder of one's own below it, closed to others
 OWNER = "owner"  # file beside the weights: host and run
@@ -21,8 +21,7 @@ def place_of(engine: EngineConfig, run: Path, node: int = 0) -> Path:
     """Where a run hands weights over: in memory, where there is such a folder. The same for each attempt at the run."""
     chosen = Path(engine.weights_dir).expanduser() if engine.weights_dir else _MEMORY
     root = chosen if engine.weights_dir or os.access(chosen, os.W_OK) else run
-    digest = hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:16]
-    return root / f"codctl-{os.getuid()}-{digest}{f'-{node}' if node else ''}"
+    return root / f"codctl-{os.getuid()}-{text_digest(str(run.resolve()))}{f'-{node}' if node else ''}"
 
 
 def make(root: Path, run: Path) -> None:

@@ -26,7 +26,7 @@ from codctl.learner import checkpoints
 from codctl.learner.batching import Sample
 from codctl.learner.checkpoints import Restored, Saver, publish
 from codctl.learner.learner import Judge, Learner
-from codctl.learner.parallel import Ranks, strategy_of
+from codctl.learner.parallel import Ranks, shards, strategy_of
 from codctl.learner.rendezvous import (
     Rendezvous,
     Starter,
@@ -53,7 +53,7 @@ class _Process:
 
     def __init__(self, config: Config, start: Path, pad_id: int, device: str, ranks: Ranks) -> None:
         strategy = strategy_of(config)
-        is_sharded = ranks.size > 1 and strategy == "fsdp"
+        is_sharded = shards(strategy, ranks)
         outline = outline_trainable(start, config, device) if is_sharded else None
         if is_sharded and outline is None:
             log.info("each process loads the whole model first: its files do not hold its tensors one by one")

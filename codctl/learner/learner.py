@@ -32,7 +32,7 @@ from codctl.learner.batching import (
     micro_batches,
 )
 from codctl.learner.losses import LossInputs, kl_penalty, kl_to_start, red_weights, row_weights
-from codctl.learner.parallel import ParallelModel, Ranks, Strategy
+from codctl.learner.parallel import ParallelModel, Ranks, Strategy, shards
 from codctl.learner.token_logprobs import MicroBatch, TokenLogprobs, collate
 from codctl.models.outline import Outline
 from codctl.models.sequence_parallel import Part, check_split
@@ -42,9 +42,8 @@ from codctl.seeds import derive_seed
 Judge = Callable[[Mapping[str, float]], bool]
 After = Callable[[Sequence[Sample]], None]
 
-_TRIM_EVERY_S = (
-    5.0  # what was given back has to be asked for again: after each short step that took a third of its time
-)
+# What was given back has to be asked for again: after each short step that took a third of its time.
+_TRIM_EVERY_S = 5.0
 
 
 @dataclass
@@ -115,7 +114,7 @@ class Learner:
         self.model, self.dtype, self.ranks = model, dtype, ranks or Ranks()
         self._config, self._pad_id, self._seed = config, pad_id, seed
         self._trimmed_s = -math.inf
-        is_sharded = self.ranks.size > 1 and strategy == "fsdp"
+        is_sharded = shards(strategy, self.ranks)
         self._splits = config.split_long_rows and self.ranks.size > 1
         if self._splits:
             check_split(model, self.ranks.size)

@@ -116,6 +116,11 @@ def strategy_of(config: Config) -> Strategy:
     return "ddp" if config.model.lora.rank else "fsdp"
 
 
+def shards(strategy: Strategy, ranks: Ranks) -> bool:
+    """Whether each process holds a part of the model, and not all of it."""
+    return ranks.size > 1 and strategy == "fsdp"
+
+
 class ParallelModel:
     """A model that computes log-probs, in as many processes as there are.
 
@@ -139,7 +144,7 @@ class ParallelModel:
         outline: Outline | None = None,
     ) -> None:
         self.module = module
-        self.is_sharded = ranks.size > 1 and strategy == "fsdp"
+        self.is_sharded = shards(strategy, ranks)
         self._size = ranks.size
         self._called: Any = module
         if self.is_sharded:

@@ -17,7 +17,7 @@ from codctl.config.schema import Config
 from codctl.engines.provider import provider_of
 from codctl.errors import PreflightError
 from codctl.plan.devices import uses_gpus
-from codctl.plan.fit import problem, with_value
+from codctl.plan.fit import problem, typed, with_value
 from codctl.plan.plan import Known, Plan, known_of, plan_of
 from codctl.plan.schedule import IDLE
 from codctl.runs.machine import usable_cores
@@ -48,7 +48,7 @@ class Choice:
     @property
     def overrides(self) -> list[str]:
         """What to type."""
-        return [f"{key}={_typed(value)}" for key, value in self.changes.items()]
+        return [f"{key}={typed(value)}" for key, value in self.changes.items()]
 
     @property
     def where(self) -> tuple[tuple[str, Any], ...]:
@@ -260,7 +260,3 @@ def _value(config: Any, key: str) -> Any:
     for name in key.split("."):
         config = getattr(config, name)
     return config
-
-
-def _typed(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -71,7 +71,7 @@ def _hint(config: Config, plan: Plan, main_memory: int) -> str:
     alone: dict[str, str] = {}
     for key, value in _candidates(config):
         if key not in alone and not _missing(changed := with_value(config, key, value), main_memory):
-            alone[key] = f"{key}={_typed(value)}{_need(changed, main_memory, plan)}"
+            alone[key] = f"{key}={typed(value)}{_need(changed, main_memory, plan)}"
         if len(alone) == _SHOWN:
             break
     if alone:
@@ -88,11 +88,12 @@ def _hint(config: Config, plan: Plan, main_memory: int) -> str:
                 what = "these GPUs: a smaller model, or cluster.gpu=KIND for larger ones"
             return f"no setting makes it fit {what}"
         key, value, now = changes[number]
-        together[key], missing = f"{key}={_typed(value)}", least
+        together[key], missing = f"{key}={typed(value)}", least
     return f"together: {' '.join(together.values())}{_need(now, main_memory, plan)}"
 
 
-def _typed(value: Any) -> str:
+def typed(value: Any) -> str:
+    """A value as it is typed behind `KEY=`."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from codctl.cod.mixture import Mixture
+from codctl.cod.requests import end
 from codctl.cod.rollout import Player
 from codctl.config.freeze import digest
 from codctl.config.schema import Config
@@ -250,8 +251,7 @@ class Training:
                         return None
                 return (task.result(),)
             finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await end(task)
 
         return self._runner.run(attend())
 

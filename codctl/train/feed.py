@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from codctl.cod.mixture import Mixture
+from codctl.cod.requests import end
 from codctl.config.schema import Config
 from codctl.envs.base import Pack
 from codctl.train.held_out import HeldOut
@@ -94,8 +95,7 @@ class Feed:
     async def aclose(self) -> None:
         """Stop playing; what is finished is kept."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
             self._task = None
 
     async def _play_from(self, step: int) -> None:

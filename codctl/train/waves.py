@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from codctl.cod.engine import EngineStats
+from codctl.cod.requests import gather_or_cancel
 from codctl.cod.rollout import Player, play_all
 from codctl.cod.trajectory import Trajectory
 from codctl.config.schema import Config
@@ -166,11 +167,5 @@ class WavePlayer:
         if not missing:
             return
         await self._sampler.wake()
-        tasks = [asyncio.ensure_future(play(unit)) for unit in missing]
-        try:
-            async with Pulse(self._progress, self._player, f"CoD-Train: sampling {wave}", len(missing)):
-                await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        async with Pulse(self._progress, self._player, f"CoD-Train: sampling {wave}", len(missing)):
+            await gather_or_cancel(play(unit) for unit in missing)

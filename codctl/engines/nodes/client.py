@@ -7,13 +7,14 @@ import contextlib
 import hashlib
 import json
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
 
 from codctl.cod.engine import EngineStats, Generation, LostError, RequestTag, Sampling, Weights
+from codctl.cod.requests import end
 from codctl.engines.nodes import wire
 from codctl.engines.provider import OpenEngine, Opening, provider_of
 from codctl.engines.replicas import Replicas, parts_of
@@ -123,7 +124,7 @@ class Node:
             if self._users or self._http is None:
                 return
             if self._watch is not None:
-                await _end(self._watch)
+                await end(self._watch)
             with contextlib.suppress(BackendError, LostError):
                 if not self.is_lost:
                     await self.call("POST", "/close")
@@ -221,7 +222,7 @@ class Node:
             await self._look_after(error)
             raise LostError(f"{self.name}: {str(error) or type(error).__name__}") from error
         finally:
-            await _end(task)
+            await end(task)
 
     async def _look_after(self, error: Exception) -> None:
         """After a failed connection: whether the node is still there."""
@@ -316,9 +317,8 @@ class NodeEngine(OpenEngine):
     def _count(self, counts: Sequence[int]) -> None:
         """Add what the engine has done since this was last said."""
         now = EngineStats(*counts)
-        new, self._seen = now.since(self._seen), now
-        for field in fields(EngineStats):
-            setattr(self.stats, field.name, getattr(self.stats, field.name) + getattr(new, field.name))
+        self.stats.add(now.since(self._seen))
+        self._seen = now
 
 
 async def _pieces(path: Path, digest: Any) -> AsyncIterator[bytes]:
@@ -330,9 +330,3 @@ async def _pieces(path: Path, digest: Any) -> AsyncIterator[bytes]:
     with path.open("rb") as file:
         while piece := await asyncio.to_thread(read):
             yield piece
-
-
-async def _end(task: asyncio.Future[Any]) -> None:
-    """Cancel a task and wait until it has ended; its result is no longer needed."""
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

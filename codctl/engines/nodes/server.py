@@ -19,6 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from codctl.cod.engine import EngineError, EngineStats, RequestTag, Weights
+from codctl.cod.requests import end
 from codctl.config.schema import Config
 from codctl.engines import weights_folder
 from codctl.engines.nodes import wire
@@ -140,8 +141,7 @@ class NodeServer:
                 await response.write(wire.line({event: True}))
             await response.write(wire.line({**_outcome(work), wire.STATS: wire.of_stats(engine.stats)}))
         finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+            await end(work)
         return response
 
     async def _store(self, request: web.Request) -> web.Response:
