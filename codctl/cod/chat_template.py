@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
-from codctl.cod.prompts import Message
+from codctl.envs.base import Message
 
 Render = Callable[[Sequence[Message], bool], str]
 """Renders messages, with or without the generation prompt; raises TemplateError."""

@@ -17,7 +17,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from codctl.cod import chat_template
-from codctl.cod.prompts import Message
+from codctl.envs.base import Message
 from codctl.errors import PreflightError
 
 _FOLLOW_UPS = 4096  # texts whose tokens are kept: observations are often repeated

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from codctl.cod.context import END, START
-from codctl.envs.base import NO_HINTS, Episode, Rendering, Slot
+from codctl.envs.base import NO_HINTS, Episode, Message, Rendering, Slot
 from codctl.outcomes import AnswerProblem
 
 AnswerRule = Literal["auto", "published", "strict"]
-Message = dict[str, str]  # role, content: the form chat templates take
 
 _UPDATE = """\
 An agent solves a series of different tasks in one environment. Between tasks it keeps a short text of hints for \
@@ -44,8 +43,7 @@ _TRAJECTORY = """\
 
 {turns}
 
-Reward: {reward:.3g}
-Feedback: {feedback}"""
+{reward}Feedback: {feedback}"""
 
 _TURN = """\
 ## Observation {number}
@@ -68,7 +66,7 @@ _TRAJECTORY_TERSE = """\
 Hints so far: {hints}
 
 This task: {transcript}
-{feedback} Reward: {reward:.3g}"""
+{feedback}{reward}"""
 
 _FEW_SENTENCES = "Keep your reasoning to a few sentences."
 _SUGGESTED = "Keep the whole reply, including your reasoning, under about {tokens:,} tokens."
@@ -92,23 +90,27 @@ class Account:
         episode: The attempt.
         rules: Of its world, without hints.
         turns: Every observation and every reply.
-        reward: Less the turn penalty.
+        reward: Less the turn penalty; None where the world does not show it.
+        is_graded: Whether rewards lie between 0 and 1.
     """
 
     episode: Episode
     rules: str = ""
     turns: Sequence[Turn] = ()
-    reward: float = 0.0
+    reward: float | None = 0.0
+    is_graded: bool = False
 
 
 def solve_messages(
-    slot: Slot, hints: str, observation: str, rendering: Rendering, suggested_tokens: int | None = None
+    slot: Slot, hints: str, task: str | Sequence[Message], rendering: Rendering, suggested_tokens: int | None = None
 ) -> list[Message]:
-    """What the first call of a solve episode reads: the rules with the hints, and the task."""
+    """What the first call of a solve episode reads: the rules with the hints, and the task (`Episode.first`)."""
     system = slot.family.solve_prompt(hints, rendering, slot.preset)
     if rendering == "full":
         system = f"{system}\n\n{_length(suggested_tokens)}"
-    return _messages(system, observation)
+    if not isinstance(task, str):
+        return [{"role": "system", "content": system}, *task]
+    return _messages(system, task)
 
 
 def update_messages(
@@ -136,7 +138,9 @@ def _length(suggested_tokens: int | None) -> str:
 def _compact(hints: str, account: Account) -> str:
     episode = account.episode
     unreadable = " error" if episode.unreadable else ""
-    return f"hints {hints or 'none'} seen {episode.transcript()} reward {episode.reward:g}{unreadable}"
+    shown = f"{episode.reward:.1f}" if account.is_graded else f"{episode.reward:g}"
+    reward = "" if account.reward is None else f" reward {shown}"
+    return f"hints {hints or 'none'} seen {episode.transcript()}{reward}{unreadable}"
 
 
 def _terse(hints: str, account: Account) -> str:
@@ -147,7 +151,7 @@ def _terse(hints: str, account: Account) -> str:
         hints=hints or "none yet",
         transcript=episode.transcript(),
         feedback=f"You replied: {reply}\n{episode.feedback}" if reply else episode.feedback,
-        reward=account.reward,
+        reward="" if account.reward is None else f" Reward: {account.reward:.3g}",
     )
 
 
@@ -160,7 +164,7 @@ def _full(hints: str, account: Account) -> str:
         rules=account.rules,
         hints=hints or NO_HINTS,
         turns="\n\n".join(turns) or account.episode.transcript(),
-        reward=account.reward,
+        reward="" if account.reward is None else f"Reward: {account.reward:.3g}\n",
         feedback=account.episode.feedback,
     )
 

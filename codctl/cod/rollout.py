@@ -44,7 +44,7 @@ class RolloutSettings:
     on_parse_failure: Literal["keep", "wipe"] = "keep"
     parse_failure_reward: float = -0.1
     max_chars: int = 4000
-    turn_penalty: float = 0.1
+    turn_penalty: float | None = None  # of families whose turns cost something; None: what each says itself
     deadline_s: float = 600.0
     top_p: float = 1.0
     suggested_tokens: int | None = None
@@ -91,7 +91,7 @@ class Player:
         told: list[Told] = []
         for position, slot in enumerate(pack.slots):
             hints = self.hints.at(pack, position, revisions[-1], [one.episode for one in told])
-            episode = slot.begin(self.settings.rendering)
+            episode = slot.begin(self.settings.rendering, remembered(pack, slot, past))
             view = PolicyView(
                 pack, position, episode, tuple(one.episode for one in told), hints, self.settings.rendering
             )
@@ -101,7 +101,8 @@ class Player:
                 await _close(episode)
             records.append(record)
             past.append(episode)
-            told.append(await retold(slot, episode, record, self.settings.rendering))
+            before = remembered(pack, slot, past[:-1])
+            told.append(await retold(slot, episode, record, self.settings.rendering, before))
             if self.hints.updates and position < len(pack) - 1:
                 record, revision = await self._update(view, told[-1], rollout, revisions[-1], past)
                 records.append(record)
@@ -113,7 +114,7 @@ class Player:
         settings = self.settings
         conversation = converse(
             self.chat,
-            solve_messages(slot, view.hints, episode.observation, settings.rendering, settings.suggested_tokens),
+            solve_messages(slot, view.hints, episode.first, settings.rendering, settings.suggested_tokens),
         )
         replies: list[str] = []
         observations = [episode.observation]
@@ -150,7 +151,7 @@ class Player:
             view,
             conversation,
             raw_reward=episode.reward,
-            shaped_reward=self._shaped(episode),
+            shaped_reward=self._shaped(slot, episode),
             hints=view.hints,
             hint_score=hint_score(view, view.hints, past),
             feedback=episode.feedback,
@@ -170,7 +171,11 @@ class Player:
         view = replace(view, episode=told.episode)
         slot, rendering = view.slot, self.settings.rendering
         account = Account(
-            told.episode, slot.family.rules(slot.preset, rendering), told.turns, self._shaped(told.episode)
+            told.episode,
+            slot.family.rules(slot.preset, rendering),
+            told.turns,
+            self._shaped(slot, told.episode) if told.episode.shows_reward else None,
+            slot.family.graded,
         )
         messages = update_messages(view.hints, account, rendering, self.settings.suggested_tokens)
         conversation = converse(self.chat, messages)
@@ -215,10 +220,11 @@ class Player:
         )
         return record, revision
 
-    def _shaped(self, episode: Episode) -> float:
-        """The reward less the turn penalty."""
-        penalty = self.settings.turn_penalty * episode.turns / episode.max_turns if episode.has_turn_penalty else 0.0
-        return max(0.0, episode.reward - penalty) if episode.reward > 0 else 0.0
+    def _shaped(self, slot: Slot, episode: Episode) -> float:
+        """The reward, less the turn penalty where it is positive."""
+        own, asked = slot.family.turn_penalty, self.settings.turn_penalty
+        penalty = (own if asked is None or not own else asked) * episode.turns / episode.max_turns
+        return max(0.0, episode.reward - penalty) if episode.reward > 0 else episode.reward
 
     async def _ask(
         self, kind: Kind, conversation: Conversation, view: PolicyView, rollout: int, turn: int
@@ -331,12 +337,19 @@ class Told:
     turns: tuple[Turn, ...]
 
 
-async def retold(slot: Slot, episode: Episode, record: EpisodeRecord, rendering: Rendering) -> Told:
+def remembered(pack: Pack, slot: Slot, past: Sequence[Episode]) -> list[Episode]:
+    """What the world of a slot may remember: the episodes among `past` that were played in it."""
+    return [episode for earlier, episode in zip(pack.slots, past, strict=False) if earlier.world is slot.world]
+
+
+async def retold(
+    slot: Slot, episode: Episode, record: EpisodeRecord, rendering: Rendering, past: Sequence[Episode] = ()
+) -> Told:
     """An episode as it was or, with poison, what the same actions lead to in the slot's `reported_world`."""
     if slot.reported_world is None or episode.unreadable:
         pairs = zip(record.observations, record.replies, strict=False)  # the engine may have failed to reply
         return Told(episode, tuple(Turn(*turn) for turn in pairs))
-    told = slot.family.begin(slot.reported_world, slot.task, rendering)
+    told = replace(slot, world=slot.reported_world).begin(rendering, past)
     turns: list[Turn] = []
     observation = told.observation
     try:
@@ -362,8 +375,7 @@ def hint_score(view: PolicyView, hints: str, past: Sequence[Episode]) -> HintSco
     """
     slots = view.pack.slots
     own = next(slot for slot in (*reversed(slots[: view.position + 1]), *slots) if not slot.distractor)
-    seen = [episode for slot, episode in zip(slots, past, strict=False) if slot.world is own.world]
-    return own.family.score_context(own.world, hints, seen)
+    return own.family.score_context(own.world, hints, remembered(view.pack, own, past))
 
 
 async def play_all(

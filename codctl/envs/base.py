@@ -27,6 +27,7 @@ Split = Literal["train", "validation", "test", "demonstration"]
 UNREADABLE = "The reply could not be used: "
 NO_HINTS = "(none yet)"
 SPLITS: tuple[Split, ...] = ("train", "validation", "test", "demonstration")
+Message = dict[str, str]  # role, content: the form chat templates take
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Step:
 
     Attributes:
         observation: Text for the next turn; empty when the episode is over.
-        reward: Raw reward of the episode, 0 or 1, once it is over; 0 before.
+        reward: Raw reward of the episode once it is over; 0 before.
         done: Whether the episode is over.
         feedback: What the environment says at the end; empty before.
         info: Facts for logs and scorers, never shown to a model.
@@ -56,17 +57,22 @@ class Episode(ABC):
         turns: Played so far.
         max_turns: The budget.
         done: Whether it is over.
-        reward: Raw reward, 0 or 1, once it is over.
+        reward: Raw reward once it is over: 0 or 1 unless its family is graded.
         feedback: What the environment says at the end.
         unreadable: Whether a reply that could not be read ended it.
         outcome: How it ended, once it is over: one of `codctl.outcomes.SOLVE_OUTCOMES` or of its family's `losses`.
-        has_turn_penalty: Whether turns reduce the shaped reward of a success, as `train.reward.turn_penalty` says.
+        opening: Chat messages that a model reads in place of the first observation, where the task is a conversation
+            that has begun; the last one is the user's.
+        fail_reward: Raw reward where a reply could not be read.
+        shows_reward: Whether an update is told the reward.
         deadline_s: Seconds that one action may take where `act` is a coroutine function. An episode that takes longer
             has no score, as when an engine gives no reply.
     """
 
     observation: str
-    has_turn_penalty = True
+    opening: tuple[Message, ...] = ()
+    fail_reward = 0.0
+    shows_reward = True
     deadline_s = 60.0
 
     def __init__(self, max_turns: int) -> None:
@@ -95,6 +101,11 @@ class Episode(ABC):
         return
 
     @property
+    def first(self) -> str | tuple[Message, ...]:
+        """What a model reads first: the observation, or a conversation that has begun."""
+        return self.opening or self.observation
+
+    @property
     def waits(self) -> bool:
         """Whether its actions may take long and have effects elsewhere, so that none is tried on a copy."""
         return iscoroutinefunction(self.act)
@@ -104,27 +115,34 @@ class Episode(ABC):
         """The trajectory as text for the update prompt, without any hints."""
 
     def fail(self, reason: str, problem: AnswerProblem = "no_action") -> Step:
-        """End the episode at reward 0 because the reply could not be read; the reason becomes the feedback."""
+        """End the episode at `fail_reward` because the reply could not be read; the reason becomes the feedback."""
         self.turns += 1
         self.unreadable = True
-        step = self.end(0.0, f"{UNREADABLE}{reason}.")
+        step = self.end(self.fail_reward, f"{UNREADABLE}{reason}.", solved=False)
         self.outcome = problem
         return step
 
     def end(
-        self, reward: float, feedback: str, info: Mapping[str, Any] = MappingProxyType({}), *, lost: str = ""
+        self,
+        reward: float,
+        feedback: str,
+        info: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        lost: str = "",
+        solved: bool | None = None,
     ) -> Step:
         """End the episode.
 
         Args:
-            reward: 0 or 1.
+            reward: Raw reward.
             feedback: What the environment says.
             info: See `Step`.
             lost: For which of its family's `losses`. Without one, turns that are used up are the reason if they are.
+            solved: Whether the task counts as solved; without it, whether there is a reward.
         """
         self.done, self.reward, self.feedback = True, reward, feedback
         without_reason: PlayedOutcome = "turns" if self.turns >= self.max_turns else "unsolved"
-        self.outcome = "solved" if reward > 0 else lost or without_reason
+        self.outcome = "solved" if (reward > 0 if solved is None else solved) else lost or without_reason
         return Step("", reward, True, feedback, info)
 
 
@@ -173,7 +191,10 @@ class Slot:
     distractor: bool = False
     reported_world: Any = None
 
-    def begin(self, rendering: Rendering) -> Episode:
+    def begin(self, rendering: Rendering, past: Sequence[Episode] = ()) -> Episode:
+        """Start an attempt, after these episodes of the same trajectory in this very world."""
+        if self.family.remembers:
+            return self.family.begin_after(self.world, self.task, rendering, past)
         return self.family.begin(self.world, self.task, rendering)
 
 
@@ -219,6 +240,7 @@ class HintScore:
         missing: Hidden facts that it does not state correctly.
         knowable: Hidden facts that follow from what the agent has seen so far.
         knowable_right: Knowable facts that the hint states correctly.
+        detail: Further numbers by name, such as how far an estimate is from the truth.
     """
 
     right: int
@@ -226,11 +248,20 @@ class HintScore:
     missing: int
     knowable: int
     knowable_right: int
+    detail: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, claimed: Set[Any], right: Set[Any], truth: Set[Any], knowable: Set[Any]) -> HintScore:
+    def of(
+        cls,
+        claimed: Set[Any],
+        right: Set[Any],
+        truth: Set[Any],
+        knowable: Set[Any],
+        detail: Mapping[str, float] = MappingProxyType({}),
+    ) -> HintScore:
         """Count facts: claimed by the hint, right among those, true at all, and knowable."""
-        return cls(len(right), len(claimed - right), len(truth - right), len(knowable), len(right & knowable))
+        counts = len(right), len(claimed - right), len(truth - right), len(knowable), len(right & knowable)
+        return cls(*counts, dict(detail))
 
 
 @dataclass(frozen=True)
@@ -295,6 +326,12 @@ class Family(ABC):
         losses: Its own reasons to lose a task, with words for them. Every world may also end with the turns used up, or
             without success for no reason that it names.
         learnable: For each variant, whether there is anything that one task teaches for the next.
+        graded: Whether rewards lie between failure and success. The mean reward and the share of what an agent that
+            knows the world gains over a random one are then told beside success.
+        reward_range: Least and greatest raw reward.
+        turn_penalty: What all turns of the budget cost, of a positive reward. `train.reward.turn_penalty` replaces it,
+            unless turns cost nothing here.
+        remembers: Whether the environment itself remembers earlier tasks and shows them: `begin_after` is called.
         stable_length: Packs up to this length are prefixes of each other.
         unsolvable: The largest share of tasks that nothing can solve, where a published rule gives too little.
         asks: What a person types in `codctl env play`, for its prompt.
@@ -311,6 +348,10 @@ class Family(ABC):
     reference: str = ""
     losses: Mapping[str, str] = MappingProxyType({})
     learnable: Mapping[str, bool] = MappingProxyType({})
+    graded: bool = False
+    reward_range: tuple[float, float] = (0.0, 1.0)
+    turn_penalty: float = 0.1
+    remembers: bool = False
     stable_length: int = 64
     unsolvable: float = 0.0
     asks: str = "answer"
@@ -349,6 +390,18 @@ class Family(ABC):
     @abstractmethod
     def begin(self, world: Any, task: Any, rendering: Rendering) -> Episode:
         """Start an attempt at a task."""
+
+    def begin_after(self, world: Any, task: Any, rendering: Rendering, past: Sequence[Episode]) -> Episode:
+        """Start an attempt in a world that remembers.
+
+        Args:
+            world: The world.
+            task: The task.
+            rendering: How texts are written.
+            past: Earlier episodes of the same trajectory in this very world, oldest first, as they truly were. What is
+                remembered is a pure function of them: nothing is kept elsewhere.
+        """
+        return self.begin(world, task, rendering)
 
     @abstractmethod
     def redraw(self, world: Any, rng: Random) -> Any:

@@ -15,12 +15,11 @@ from typing import Any
 
 import codctl
 from codctl.cod.conversation import Chat
-from codctl.cod.prompts import Message
 from codctl.cod.requests import gather_or_cancel
 from codctl.cod.rollout import Player
 from codctl.cod.trajectory import EpisodeRecord, Trajectory
 from codctl.config.evalspec import EvalSpec
-from codctl.envs.base import Rendering
+from codctl.envs.base import Message, Rendering
 from codctl.envs.registry import get_family
 from codctl.errors import RefusedError, StageError
 from codctl.evaluate.subject import PolicyRunner, PolicyUnderTest, identity_of, open_runner

@@ -10,8 +10,8 @@ from codctl.cod.agent import Agent, agent_of
 from codctl.cod.context import parse_update
 from codctl.cod.conversation import ByteChat, Chat
 from codctl.cod.engine import Engine, EngineError, Generation, RequestTag, Sampling
-from codctl.cod.prompts import Message, parse_answer, update_reply
-from codctl.envs.base import Episode, Policy, PolicyView, act_now
+from codctl.cod.prompts import parse_answer, update_reply
+from codctl.envs.base import Episode, Message, Policy, PolicyView, act_now
 from codctl.quantities import counted
 
 Say = Callable[[str], None]

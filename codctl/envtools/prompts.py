@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from codctl.cod.conversation import ByteChat
-from codctl.cod.prompts import Message, solve_messages, update_system
+from codctl.cod.prompts import solve_messages, update_system
 from codctl.cod.references import UNBOUNDED, demonstrates, usual_policy
 from codctl.cod.rollout import Player, RolloutSettings
 from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.trajectory import EpisodeRecord, Trajectory
-from codctl.envs.base import Family, Pack, Rendering
+from codctl.envs.base import Family, Message, Pack, Rendering
 from codctl.errors import UsageError
 from codctl.files.atomic import write_bytes
 
@@ -125,7 +125,8 @@ def _game(family: Family, preset: str, variant: str, settings: RolloutSettings) 
 
 
 def _solve(pack: Pack, record: EpisodeRecord, settings: RolloutSettings) -> list[Message]:
-    slot, first = pack.slots[record.position], record.observations[0]
+    slot = pack.slots[record.position]
+    first = slot.begin(settings.rendering).opening or record.observations[0]
     messages = solve_messages(slot, record.hints, first, settings.rendering, settings.suggested_tokens)
     for observation, reply in zip((*record.observations[1:], ""), record.replies, strict=False):
         messages.append({"role": "assistant", "content": reply})

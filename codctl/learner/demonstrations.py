@@ -18,12 +18,11 @@ import numpy as np
 from codctl.cod.context import Revision
 from codctl.cod.conversation import Chat, converse
 from codctl.cod.mixture import Mixture
-from codctl.cod.prompts import Message
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.trajectory import EpisodeRecord, Kind
 from codctl.config.schema import Config
-from codctl.envs.base import Episode, HintScore, Pack, Rendering
+from codctl.envs.base import Episode, HintScore, Message, Pack, Rendering
 from codctl.envs.registry import check_world
 from codctl.errors import PreflightError, RefusedError
 from codctl.files.seal import read_hashes, read_info, why_not_sealed

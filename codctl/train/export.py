@@ -222,9 +222,9 @@ def _rows(record: Mapping[str, Any], measure: str, words: str) -> list[str]:
 def _prompting(config: Config, is_adapter: bool, own_base: bool) -> str:
     slot = Mixture.of(config.world).packs("validation", 0, 0, 1)[0].slots[0]
     rendering = config.world.rendering
-    observation = slot.begin(rendering).observation
-    messages = solve_messages(slot, "", observation, rendering, config.sampling.suggested_tokens)
-    system, user = (message["content"] for message in messages)
+    first = slot.begin(rendering).first
+    messages = solve_messages(slot, "", first, rendering, config.sampling.suggested_tokens)
+    system, user = messages[0]["content"], messages[-1]["content"]
     apart = ""
     if own_base:
         apart = (

@@ -161,7 +161,7 @@ def check_prompt(world: WorldConfig | EvalSpec, chat: Chat | None, context: int,
         PreflightError: Its first prompt is longer.
     """
     slot = check_world(world.family, world.preset).pack("train", 0, 1, world.preset, world.variant).slots[0]
-    messages = solve_messages(slot, "", slot.begin(world.rendering).observation, world.rendering)
+    messages = solve_messages(slot, "", slot.begin(world.rendering).first, world.rendering)
     tokens = len(chat.open(messages)) if chat else sum(len(one["content"].split()) for one in messages)
     if tokens >= context:
         other = "rendering=compact" if world.rendering == "full" else "preset= with easier worlds"

@@ -96,7 +96,9 @@ def read_rollouts(path: Path) -> list[dict[str, Any]]:
 
 def _row(trajectory: Trajectory, episode: EpisodeRecord, credit: EpisodeCredit) -> dict[str, Any]:
     row = {one.name: getattr(episode, one.name) for one in fields(episode) if one.name not in DTYPES}
-    row |= {f"hint_{key}": value for key, value in asdict(row.pop("hint_score")).items()}
+    score = asdict(row.pop("hint_score"))
+    del score["detail"]
+    row |= {f"hint_{key}": value for key, value in score.items()}
     row["fault"] = episode.fault.kind if episode.fault else ""
     row |= {"pack": trajectory.pack, "rollout": trajectory.rollout, **_revision(trajectory, episode)}
     return row | {_COLUMNS.get(key, key): value for key, value in asdict(credit).items()}

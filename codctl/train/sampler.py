@@ -191,7 +191,7 @@ class Sampler:
         rendering = self._config.world.rendering
         slot = pack.slots[0]
         episode = slot.begin(rendering)
-        ids = self._chat.open(solve_messages(slot, "", episode.observation, rendering))
+        ids = self._chat.open(solve_messages(slot, "", episode.first, rendering))
         return ids, RequestTag(pack.id, 0, 0, 0, "solve")
 
     async def _ask(self, ids: Sequence[int], tag: RequestTag) -> Generation:

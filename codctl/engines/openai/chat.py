@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from codctl.cod.prompts import Message
+from codctl.envs.base import Message
 
 _STOP = 256
 _MARKS = {"system": 257, "user": 258, "assistant": 259}

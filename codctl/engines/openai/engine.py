@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from codctl.cod.engine import Generation, RequestTag, Sampling, Weights
-from codctl.cod.prompts import Message
 from codctl.engines.openai.chat import MessageChat
 from codctl.engines.openai.client import Client, RequestError
 from codctl.engines.openai.diagnosis import diagnose
 from codctl.engines.openai.settings import EndpointSettings, read_key
 from codctl.engines.openai.wire import Completion, Dialect, read_completion
+from codctl.envs.base import Message
 
 __all__ = ["EndpointSettings", "MessageChat", "OpenAIEngine", "open_endpoint"]
 

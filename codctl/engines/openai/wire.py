@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from codctl.cod.engine import Sampling
-from codctl.cod.prompts import Message
+from codctl.envs.base import Message
 from codctl.outcomes import ReplyFault
 
 _SEED_BITS = 31  # what every server takes

@@ -13,7 +13,7 @@ class TerminalEpisode(Episode):
     """Reward 1 as soon as all checks hold, 0 when the steps are spent.
 
     With house rules each command is a step and is followed by the checks: a chain of three commands is three steps.
-    Without them (`paper`) it is as published: a line is a step, the checks come after it, and turns cost nothing.
+    Without them (`paper`) it is as published: a line is a step, and the checks come after it.
     """
 
     def __init__(self, world: TerminalWorld, task: TerminalTask, rendering: Rendering) -> None:
@@ -24,7 +24,6 @@ class TerminalEpisode(Episode):
         self.checks = goal(task.steps, self.site, world.rules)
         self.log: list[Ran] = []
         self.as_published = world.rules is None
-        self.has_turn_penalty = not self.as_published
         super().__init__(MAX_STEPS)
         self.observation = text.first_observation(self)
 

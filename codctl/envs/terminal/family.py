@@ -98,6 +98,8 @@ class Terminal(Family):
 class PaperTerminal(Terminal):
     """The variant `paper`, whose prompt has its own rules for steps and variables, and no house rules."""
 
+    turn_penalty = 0.0
+
     def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
         return text.solve_prompt(hints, rendering, as_published=True)
 

@@ -149,8 +149,8 @@ def test_as_published_a_line_is_a_step_and_its_end_decides() -> None:
     assert not episode.act(f"mkdir {path} && mv {path} {path}x").done
     assert episode.act(f"pwd; mv {path}x {path}; whoami").reward == 1.0
     assert episode.turns == before + 2
-    assert not episode.has_turn_penalty
-    assert begin("mkdir", "shared_world").has_turn_penalty
+    assert FAMILY.in_variant("paper").turn_penalty == 0.0
+    assert FAMILY.turn_penalty > 0.0
 
 
 def test_each_command_is_a_step_and_a_refused_line_one() -> None:
