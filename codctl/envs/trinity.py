@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -29,8 +30,14 @@ def stable_pack_seed(rows: Sequence[tuple[int, int]]) -> int:
 
 
 def pack_rows(split: str, index: int, length: int) -> range:
-    """Rows of a pack in the order of the file: as many as it has tasks. After the last full pack comes the first."""
-    start = index % (rows_of(split) // length) * length
+    """Rows of a pack in the order of the file: as many as it has tasks. After the last full pack comes the first.
+
+    What Trinity-RFT has no file for counts from the end: validation packs in the test file, demonstrations in the train
+    file.
+    """
+    count = rows_of(split) // length
+    number = index % count if split in ("train", "test") else -1 - index % count
+    start = number % count * length
     return range(start, start + length)
 
 
@@ -59,6 +66,47 @@ def pde_seeds(split: str) -> tuple[int, ...]:
     if is_train(split):
         return _drawn_seeds(42, 2**32, TRAIN_ROWS + 32, TRAIN_ROWS)[0]
     return _drawn_seeds(20260902, 2**32, 1 + TEST_ROWS, 1)[1]
+
+
+@dataclass(frozen=True)
+class LakeRow:
+    """A FrozenLake row: seed of the map, side, and probability of ice."""
+
+    seed: int
+    size: int
+    p: float
+
+
+def lake_rows(split: str, sizes: tuple[int, int], ice: tuple[float, float]) -> tuple[LakeRow, ...]:
+    """The published FrozenLake rows, with sides and ice within these bounds."""
+    return _lake_rows(sizes, ice)[0 if is_train(split) else 1]
+
+
+@cache
+def _lake_rows(sizes: tuple[int, int], ice: tuple[float, float]) -> tuple[tuple[LakeRow, ...], tuple[LakeRow, ...]]:
+    import numpy as np
+
+    state = np.random.RandomState(42)  # as the published script does
+    counts = (TRAIN_ROWS, TEST_ROWS)
+    seeds = [state.randint(0, 100_000, count).tolist() for count in counts]
+    sides = [state.randint(sizes[0], sizes[1] + 1, count).tolist() for count in counts]
+    shares = [state.uniform(*ice, count).tolist() for count in counts]
+    train, test = (tuple(map(LakeRow, *row)) for row in zip(seeds, sides, shares, strict=True))
+    return train, test
+
+
+def alchemy_seeds(split: str) -> tuple[int, ...]:
+    """Seeds of the published Alchemy rows."""
+    return _alchemy_seeds()[0 if is_train(split) else 1]
+
+
+@cache
+def _alchemy_seeds() -> tuple[tuple[int, ...], tuple[int, ...]]:
+    import numpy as np
+
+    state = np.random.RandomState(42)  # as the published script does
+    drawn = tuple(state.choice(10_000_000, TRAIN_ROWS + TEST_ROWS, replace=False).tolist())
+    return drawn[:TRAIN_ROWS], drawn[TRAIN_ROWS:]
 
 
 def control_rows(split: str, x0: float, v0: float, x_target: float) -> tuple[tuple[float, float, float], ...]:

@@ -28,7 +28,7 @@ def test_list(cli) -> None:
     result = cli("env", "list", "--json").json["result"]
     lake = next(family for family in result["families"] if family["name"] == "frozen_lake")
     assert lake["presets"] == ["tiny", "easy", "hard"]
-    assert lake["variants"] == ["default", "paper"]
+    assert lake["variants"] == ["default", "paper", "trinity"]
     assert lake["learnable"] == {"default": True, "paper": True}
     assert result["broken"] == []
     assert "frozen_lake" in cli("env", "list").out
@@ -355,7 +355,7 @@ def test_ceilings_of_every_preset_and_policy(cli) -> None:
     curves = outcome.json["result"]["curves"]
     assert [(c["variant"], c["preset"], c["policy"]) for c in curves] == [
         (variant, preset, policy)
-        for variant in ("default", "paper")
+        for variant in ("default", "paper", "trinity")
         for preset in ("tiny", "easy", "hard")
         for policy in ("bayes", "informed")
     ]

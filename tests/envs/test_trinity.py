@@ -27,6 +27,11 @@ def test_after_the_last_full_pack_comes_the_first() -> None:
     assert trinity.pack_rows("test", 500, 8) == range(8)
 
 
+def test_what_trinity_has_no_file_for_counts_from_the_end() -> None:
+    assert trinity.pack_rows("validation", 0, 8) == range(3992, 4000)
+    assert trinity.pack_rows("demonstration", 1, 4) == range(49_992, 49_996)
+
+
 def test_seeds_of_grid_rows() -> None:
     assert trinity.grid_seeds("train")[:4] == (786788, 646660, 8348274, 2238693)
     assert trinity.grid_seeds("test")[:4] == (9316220, 7213, 2133818, 887946)

@@ -9,14 +9,15 @@ from random import Random
 from types import MappingProxyType
 
 from codctl.config.names import unknown
-from codctl.envs.alchemy import generator, published, text
+from codctl.envs.alchemy import generator, published, text, trinity
 from codctl.envs.alchemy.claims import claims
 from codctl.envs.alchemy.knowledge import recipes_in, seen_in
 from codctl.envs.alchemy.policies import all_recipes, make_policy
 from codctl.envs.alchemy.presets import PAPER_PRESETS, PRESETS
 from codctl.envs.alchemy.text import typed_mix
 from codctl.envs.alchemy.world import AlchemyEpisode, AlchemyTask, AlchemyWorld
-from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering
+from codctl.envs.base import Episode, Family, HintScore, Pack, Policy, Rendering, Slot
+from codctl.envs.trinity import pack_seed
 
 _SHORTEST_CLASS = 8
 
@@ -27,18 +28,26 @@ class Alchemy(Family):
     name = "alchemy"
     title = "Alchemy-Random: mix elements to reach a target by recipes that are hidden"
     presets = tuple(PRESETS)
-    variants = ("default", "paper")
+    variants = ("default", "paper", "trinity")
     reference = "remembers all outcomes; best plan for the current task, exact in tiny and easy of default"
     losses = MappingProxyType({"material": "ran out of material"})
-    learnable = MappingProxyType({"default": True, "paper": True})
+    learnable = MappingProxyType(dict.fromkeys(variants, True))
     stable_length = _SHORTEST_CLASS
     asks = "mix (NAME + NAME)"
 
     def in_variant(self, variant: str) -> Family:
-        return _PAPER if variant == "paper" else self
+        return self if variant == "default" else _PAPER
 
     def edition(self, preset: str, variant: str) -> int:
         return 2 if preset == "hard" or (preset, variant) == ("easy", "paper") else 1
+
+    def pack(self, split: str, index: int, length: int, preset: str, variant: str | None = None) -> Pack:
+        if variant != "trinity":
+            return super().pack(split, index, length, preset, variant)
+        world, tasks = trinity.draw(pack_seed(split, index, length), length, preset)
+        seeds = trinity.row_seeds(split, index, length, preset)
+        tasks = tuple(trinity.supplied(task, seed, preset) for task, seed in zip(tasks, seeds, strict=True))
+        return Pack(self.name, preset, variant, split, index, tuple(Slot(_PAPER, preset, world, t) for t in tasks))
 
     def sample(
         self, rng: Random, length: int, preset: str, variant: str
@@ -103,7 +112,10 @@ class Alchemy(Family):
 
 
 class PaperAlchemy(Alchemy):
-    """The variant `paper`. What a pack's targets are depends on its length, and a few hard tasks lack material."""
+    """The variants `paper` and `trinity`. What a pack's targets are depends on its length.
+
+    A few hard tasks lack material.
+    """
 
     stable_length = 1
     unsolvable = 0.04

@@ -7,14 +7,15 @@ from random import Random
 from types import MappingProxyType
 
 from codctl.config.names import unknown
-from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering
-from codctl.envs.frozen_lake import text
+from codctl.envs.base import Episode, Family, HintScore, Pack, Policy, Rendering, Slot
+from codctl.envs.frozen_lake import text, trinity
 from codctl.envs.frozen_lake.belief import believe, known_facts
 from codctl.envs.frozen_lake.claims import claims
 from codctl.envs.frozen_lake.generator import PRESETS, sample_task, sample_world
 from codctl.envs.frozen_lake.names import CODES, DIRECTIONS
 from codctl.envs.frozen_lake.policies import make_policy
 from codctl.envs.frozen_lake.world import LakeEpisode, LakeTask, LakeWorld
+from codctl.envs.trinity import pack_rows, pack_seed
 
 
 class FrozenLake(Family):
@@ -23,16 +24,28 @@ class FrozenLake(Family):
     name = "frozen_lake"
     title = "FrozenLake-Obscure: walk to the goal with action codes whose meaning is hidden"
     presets = tuple(PRESETS)
-    variants = ("default", "paper")
+    variants = ("default", "paper", "trinity")
     reference = "exact belief over the 24 mappings, best plan for the current task"
     losses = MappingProxyType({"hole": "fell into a hole"})
-    learnable = MappingProxyType({"default": True, "paper": True})
+    learnable = MappingProxyType(dict.fromkeys(variants, True))
     asks = f"move ({', '.join(CODES[:-1])} or {CODES[-1]})"
     quit_words = ("quit",)  # Q is a move
     colours = MappingProxyType({"A": "bold", "G": "green", "O": "red"})
 
+    def in_variant(self, variant: str) -> Family:
+        return _TRINITY if variant == "trinity" else self
+
     def edition(self, preset: str, variant: str) -> int:
         return 2 if variant == "paper" else 1
+
+    def pack(self, split: str, index: int, length: int, preset: str, variant: str | None = None) -> Pack:
+        if variant != "trinity":
+            return super().pack(split, index, length, preset, variant)
+        rows = trinity.rows_of(split, preset)
+        world = trinity.world_of(pack_seed(split, index, length))
+        tasks = [trinity.task_of(rows[row], preset) for row in pack_rows(split, index, length)]
+        slots = tuple(Slot(_TRINITY, preset, world, task) for task in tasks)
+        return Pack(self.name, preset, variant, split, index, slots)
 
     def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[LakeWorld, tuple[LakeTask, ...]]:
         """`paper` accepts the maps that the published search accepts; `tiny`, which is not published, has one rule."""
@@ -82,3 +95,12 @@ class FrozenLake(Family):
 
     def describe_task(self, world: LakeWorld, task: LakeTask) -> str:
         return text.first_observation(task, "full")
+
+
+class TrinityLake(FrozenLake):
+    """The variant `trinity`. The world of a pack depends on its length."""
+
+    stable_length = 1
+
+
+_TRINITY = TrinityLake()

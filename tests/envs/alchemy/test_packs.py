@@ -61,11 +61,12 @@ def test_packs_and_scripted_play_are_the_same_in_another_process(golden_elsewher
 
 
 def test_splits_presets_variants_and_indices_give_different_packs() -> None:
-    drawn = [digest(ALCHEMY.pack(split, index, 4, *kind)) for split in SPLITS for kind in KINDS for index in range(100)]
+    kinds = [kind for kind in KINDS if kind[1] != "trinity"]  # there the split is no part of a world's seed
+    drawn = [digest(ALCHEMY.pack(split, index, 4, *kind)) for split in SPLITS for kind in kinds for index in range(100)]
     assert len(set(drawn)) == len(drawn)
 
 
-@pytest.mark.parametrize(("preset", "variant"), KINDS)
+@pytest.mark.parametrize(("preset", "variant"), [kind for kind in KINDS if kind[1] != "trinity"])
 def test_a_shorter_pack_is_a_prefix_of_a_longer_one(preset: str, variant: str) -> None:
     as_published = variant == "paper" and preset != "tiny"  # there the length says how many targets are drawn
     for index in range(10):

@@ -22,7 +22,9 @@ from codctl.envs.base import HintScore, Pack, Policy, PolicyView
 from codctl.envs.registry import get_family
 
 ALCHEMY = get_family("alchemy")
-KINDS = [(preset, variant) for preset in ALCHEMY.presets for variant in ALCHEMY.variants]
+KINDS = [
+    (preset, variant) for preset in ALCHEMY.presets for variant in ("default", "paper")
+]  # `trinity` draws as `paper`
 COUNT = 80
 
 
