@@ -7,6 +7,9 @@ from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from codctl.outcomes import FaultKind, ReplyFault
 
 
@@ -44,6 +47,25 @@ class Generation:
     finish_reason: Literal["stop", "length"]
     weight_version: int
     fault: ReplyFault | None = None
+
+
+ALL = -1  # of `top`: the whole vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What a model gives the sampled tokens of one row. N sampled tokens, K of the likeliest, V vocabulary.
+
+    Attributes:
+        logprobs_N: Of the tokens themselves; float32.
+        top_ids_NK: The likeliest tokens at each place, which may be in any order; int32. None where nobody asked, and
+            for the whole vocabulary.
+        top_logprobs_NK: Theirs; of the whole vocabulary shape (N, V), by token id; float32.
+    """
+
+    logprobs_N: NDArray[np.float32]
+    top_ids_NK: NDArray[np.int32] | None = None
+    top_logprobs_NK: NDArray[np.float32] | None = None
 
 
 def _ignore() -> None: ...

@@ -6,14 +6,15 @@ Another engine is a class like `Vllm`, registered in the entry-point group `codc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from pydantic import ValidationError
 
-from codctl.cod.engine import EngineStats, Generation, RequestTag, Sampling, Weights
+from codctl.cod.engine import EngineError, EngineStats, Generation, RequestTag, Sampling, Scores, Weights
+from codctl.cod.trajectory import TokenRecord
 from codctl.config.consistency import MisfitError
 from codctl.config.registries import ENGINES
 from codctl.config.schema import Config, Section
@@ -51,6 +52,18 @@ class OpenEngine:
     ) -> Generation:
         """One reply; EngineError when there is none, LostError when another engine may be asked for it."""
         raise NotImplementedError
+
+    async def score(self, rows: Sequence[TokenRecord], top: int = 0) -> list[Scores]:
+        """Log-probs of each row's sampled tokens at temperature 1, whoever sampled them.
+
+        Args:
+            rows: Any number.
+            top: How many of the likeliest tokens at each place are wanted beside them, or `ALL`.
+
+        Raises:
+            EngineError: It cannot, or not these rows.
+        """
+        raise EngineError(f"{type(self).__name__} gives no log-probs of given tokens")
 
     async def update_weights(self, weights: Weights) -> None:
         """Sample with these from now on. Nothing is in flight."""
@@ -125,6 +138,7 @@ class LoadedModel:
         max_tokens: Longest sequence that it reads.
         autocast: Type of the arithmetic when it is not that of the weights.
         kv_memory: Most bytes of keys and values; None for no limit.
+        score: Gives rows their scores, as the learner computes them; None where nobody asks.
     """
 
     model: Any
@@ -132,6 +146,7 @@ class LoadedModel:
     max_tokens: int
     autocast: torch.dtype | None
     kv_memory: int | None
+    score: Callable[[Sequence[TokenRecord], int], list[Scores]] | None = None
 
 
 @dataclass(frozen=True)
@@ -145,6 +160,7 @@ class Opening:
         gpus: The GPUs of each engine on this machine (`Placement.engines`); empty for one on what there is.
         log: Where processes of its own write.
         loaded: The model, for an engine in this process.
+        top: Where it shall give scores: most of the likeliest tokens that it will be asked for; else None.
     """
 
     config: Config
@@ -153,6 +169,7 @@ class Opening:
     gpus: tuple[tuple[int, ...], ...]
     log: Path
     loaded: LoadedModel | None = None
+    top: int | None = None
 
 
 class EngineProvider:
@@ -161,11 +178,13 @@ class EngineProvider:
     Attributes:
         title: In messages.
         in_process: Whether it samples in this process, with a model that codctl loads; of a training, the learner's.
+        scores: Whether it gives log-probs of given tokens (`OpenEngine.score`), as teachers must.
         options: Its own keys in the section `engine.options`.
     """
 
     title: ClassVar[str] = ""
     in_process: ClassVar[bool] = False
+    scores: ClassVar[bool] = False
     options: ClassVar[type[Section]] = Section
 
     def read_options(self, config: Config) -> Any:
@@ -240,6 +259,7 @@ class Transformers(EngineProvider):
 
     title = "transformers"
     in_process = True
+    scores = True
 
     def smaller(self, config: Config) -> Iterator[tuple[str, Any]]:
         most = config.runtime.max_batch
@@ -260,6 +280,7 @@ class Transformers(EngineProvider):
             max_batch=opening.config.runtime.max_batch,
             autocast=loaded.autocast,
             memory=loaded.kv_memory,
+            score=loaded.score,
         )
 
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from codctl.cod.engine import Generation, LostError, RequestTag, Sampling, Weights
+from codctl.cod.engine import Generation, LostError, RequestTag, Sampling, Scores, Weights
 from codctl.cod.requests import gather_or_cancel
+from codctl.cod.trajectory import TokenRecord
 from codctl.engines.provider import OpenEngine
 
 _CLOSE_S = 60.0
@@ -61,6 +62,23 @@ class Replicas(OpenEngine):
                     raise
                 lost.append(member)
                 tag.wait()
+        raise AssertionError
+
+    async def score(self, rows: Sequence[TokenRecord], top: int = 0) -> list[Scores]:
+        """See `OpenEngine.score`. The members share the rows out; one that is lost has its part scored by the next."""
+        members = self.members
+        parts = [rows[first :: len(members)] for first in range(len(members))]
+        found = await asyncio.gather(*(self._score(part, top, first) for first, part in enumerate(parts)))
+        return [found[place % len(members)][place // len(members)] for place in range(len(rows))]
+
+    async def _score(self, rows: Sequence[TokenRecord], top: int, first: int) -> list[Scores]:
+        for left in reversed(range(_ASKS)):
+            member = self.members[(first + _ASKS - 1 - left) % len(self.members)]
+            try:
+                return await member.score(rows, top)
+            except LostError:
+                if not left:
+                    raise
         raise AssertionError
 
     async def update_weights(self, weights: Weights) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,17 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from codctl.cod.engine import EngineError, EngineStats, Generation, PromptTooLongError, RequestTag, Sampling, Weights
+from codctl.cod.engine import (
+    EngineError,
+    EngineStats,
+    Generation,
+    PromptTooLongError,
+    RequestTag,
+    Sampling,
+    Scores,
+    Weights,
+)
+from codctl.cod.trajectory import TokenRecord
 from codctl.engines.budget import BLOCK, blocks_needed, tokens_of_a_pass
 from codctl.engines.kv_cache import Content, KvCache, token_bytes
 from codctl.engines.picking import pick
@@ -61,6 +71,7 @@ class TransformersEngine(OpenEngine):
         max_batch: Most sequences in one forward pass.
         autocast: Type of the arithmetic when it is not that of the weights: the learner's, for a model that it trains.
         memory: Most bytes of keys and values; None for no limit. One sequence may have as many tokens as fit.
+        score: Gives rows their scores with this model; see `score`.
     """
 
     def __init__(
@@ -72,9 +83,10 @@ class TransformersEngine(OpenEngine):
         max_batch: int = 256,
         autocast: torch.dtype | None = None,
         memory: int | None = None,
+        score: Callable[[Sequence[TokenRecord], int], list[Scores]] | None = None,
     ) -> None:
         super().__init__()
-        self._model, self._autocast = model, autocast
+        self._model, self._autocast, self._score = model, autocast, score
         self._base = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._device = next(model.parameters()).device
         number = (autocast or next(model.parameters()).dtype).itemsize
@@ -122,6 +134,12 @@ class TransformersEngine(OpenEngine):
         self._waiting.append(request)
         self._schedule()
         return await future
+
+    async def score(self, rows: Sequence[TokenRecord], top: int = 0) -> list[Scores]:
+        """See `OpenEngine.score`. The event loop waits: a pass over whole rows is the learner's work, not a batch's."""
+        if self._score is None:
+            return await super().score(rows, top)
+        return self._score(rows, top)
 
     async def update_weights(self, weights: Weights) -> None:
         if self._running or self._waiting:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
+from codctl.cod.engine import ALL
 from codctl.learner.batching import Sample
 from codctl.models.attention import is_packed
 from codctl.models.sequence_parallel import Part, joined
@@ -172,12 +173,46 @@ class TokenLogprobs(torch.nn.Module):
 
     def forward(self, rows: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probs and (without gradient) entropies, each of shape (N,), in row-major order of `loss_mask_BT`."""
-        base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-        with torch.autocast(rows.ids_BT.device.type, self.autocast, enabled=self.autocast is not None):
-            hidden_BTW = base.get_decoder()(**rows.model_inputs(), use_cache=False).last_hidden_state
-            chosen_BT, ids_N = rows.chosen()
-            logprobs_N, entropies_N = self._in_chunks(base.get_output_embeddings(), hidden_BTW[chosen_BT], ids_N)
+        with self._arithmetic(rows):
+            head, hidden_NW, ids_N = self._read_rows(rows)
+            logprobs_N, entropies_N = self._in_chunks(head, hidden_NW, ids_N)
         return rows.joined(logprobs_N), rows.joined(entropies_N)
+
+    @torch.no_grad()
+    def listed(self, rows: MicroBatch, top: int) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """What a teacher says of the sampled tokens, on the CPU.
+
+        Args:
+            rows: Of this process alone.
+            top: How many of the likeliest tokens are wanted, or `ALL`.
+
+        Returns:
+            Log-probs of the tokens (N,), ids of the likeliest (N, K), and their log-probs (N, K) or all (N, V).
+        """
+        parts: list[tuple[torch.Tensor, ...]] = []
+        with self._arithmetic(rows):
+            head, hidden_NW, ids_N = self._read_rows(rows)
+            for part_NW, part_N in zip(torch.split(hidden_NW, self.chunk), torch.split(ids_N, self.chunk), strict=True):
+                all_NV = self._log_softmax(head, part_NW)
+                found: tuple[torch.Tensor, ...] = (all_NV.gather(1, part_N[:, None])[:, 0],)
+                if top == ALL:
+                    found = (*found, all_NV)
+                elif top:
+                    likeliest = all_NV.topk(min(top, all_NV.shape[1]), dim=-1)
+                    found = (*found, likeliest.values, likeliest.indices)
+                parts.append(tuple(one.cpu() for one in found))
+        own_N, *others = (torch.cat(column) for column in zip(*parts, strict=True))
+        return own_N, others[1] if len(others) > 1 else None, others[0] if others else None
+
+    def _arithmetic(self, rows: MicroBatch) -> Any:
+        return torch.autocast(rows.ids_BT.device.type, self.autocast, enabled=self.autocast is not None)
+
+    def _read_rows(self, rows: MicroBatch) -> tuple[Any, torch.Tensor, torch.Tensor]:
+        """The output layer, what it gets for each sampled token, and these tokens."""
+        base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        hidden_BTW = base.get_decoder()(**rows.model_inputs(), use_cache=False).last_hidden_state
+        chosen_BT, ids_N = rows.chosen()
+        return base.get_output_embeddings(), hidden_BTW[chosen_BT], ids_N
 
     def _in_chunks(self, head: Any, hidden_NW: torch.Tensor, ids_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if len(ids_N) <= self.chunk:
@@ -190,9 +225,11 @@ class TokenLogprobs(torch.nn.Module):
         return torch.cat(logprobs), torch.cat(entropies)
 
     def _read(self, head: Any, hidden_NW: torch.Tensor, ids_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits_NV = head(hidden_NW).float() / self.temperature
-        all_logprobs_NV = torch.log_softmax(logits_NV, dim=-1)
+        all_logprobs_NV = self._log_softmax(head, hidden_NW)
         logprobs_N = all_logprobs_NV.gather(1, ids_N[:, None])[:, 0].clone()  # FSDP hooks what comes out: no view
         with torch.no_grad():
             entropies_N = -all_logprobs_NV.exp().mul_(all_logprobs_NV).sum(-1)
         return logprobs_N, entropies_N
+
+    def _log_softmax(self, head: Any, hidden_NW: torch.Tensor) -> torch.Tensor:
+        return torch.log_softmax(head(hidden_NW).float() / self.temperature, dim=-1)

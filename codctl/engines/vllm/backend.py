@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from codctl.cod.engine import LostError, Sampling
+from codctl.cod.engine import LostError, Sampling, Scores
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,23 @@ class Reply:
     cached_tokens: int
 
 
+@dataclass(frozen=True)
+class Rating:
+    """Scores of one row, asked of one replica.
+
+    Attributes:
+        ids: Token ids.
+        places: Of the tokens that are wanted; never 0.
+        top: How many of the likeliest tokens are wanted beside them.
+        loaded: With which weights.
+    """
+
+    ids: list[int]
+    places: list[int]
+    top: int
+    loaded: Loaded
+
+
 class ForgottenError(LostError):
     """The replica answers, but no longer knows the weights: it was started again from outside."""
 
@@ -77,6 +94,9 @@ class Backend(Protocol):
 
     async def ask(self, ask: Ask) -> Reply:
         """One reply; cancelling it ends it there. LostError: see there. EngineError: this request has no answer."""
+
+    async def score(self, rating: Rating) -> Scores:
+        """Scores of one row, with errors as of `ask`."""
 
     async def load(self, loaded: Loaded) -> None:
         """Take weights and forget what was computed with others; LostError when that fails."""

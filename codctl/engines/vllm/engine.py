@@ -5,13 +5,26 @@ Every request is salted with the weights that it asks for, so that nothing that 
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from codctl.cod.engine import EngineError, Generation, PromptTooLongError, RequestTag, Sampling, Weights
+import numpy as np
+
+from codctl.cod.engine import (
+    ALL,
+    EngineError,
+    Generation,
+    PromptTooLongError,
+    RequestTag,
+    Sampling,
+    Scores,
+    Weights,
+)
+from codctl.cod.trajectory import TokenRecord
 from codctl.engines.provider import OpenEngine
-from codctl.engines.vllm.backend import Ask, Backend, Loaded
+from codctl.engines.vllm.backend import Ask, Backend, Loaded, Rating
 from codctl.engines.vllm.replica import Replica
 from codctl.engines.vllm.settings import EngineSettings, is_adapter
 
@@ -62,6 +75,29 @@ class VllmEngine(OpenEngine):
         self.stats.cached_tokens += reply.cached_tokens
         self.stats.new_tokens += len(reply.token_ids)
         return Generation(reply.token_ids, reply.logprobs, reply.finish_reason, wanted.version)
+
+    async def score(self, rows: Sequence[TokenRecord], top: int = 0) -> list[Scores]:
+        """See `OpenEngine.score`; a row is one request, of which vLLM is asked for the log-probs of its prompt.
+
+        Raises:
+            PromptTooLongError: A row fills the window: vLLM always samples one token after it.
+            EngineError: The whole vocabulary is wanted, which does not fit into replies.
+        """
+        if top == ALL:
+            raise EngineError("vLLM gives log-probs of the likeliest tokens only, not of the whole vocabulary")
+        replica = self._started
+        await replica.until_ready()
+        longest = max((len(row.ids) for row in rows), default=0)
+        if longest >= replica.max_tokens:
+            raise PromptTooLongError(f"a row has {longest} tokens, the engine scores {replica.max_tokens - 1}")
+        self._open += 1
+        try:
+            asked = [
+                Rating(row.ids.tolist(), np.flatnonzero(row.loss_mask).tolist(), top, self._wanted) for row in rows
+            ]
+            return list(await asyncio.gather(*(replica.score(one) for one in asked)))
+        finally:
+            self._open -= 1
 
     async def update_weights(self, weights: Weights) -> None:
         """See `Engine`. Without a folder the weights stay: there are none yet but those of the start.

@@ -7,9 +7,10 @@ import json
 from typing import Any, Literal, NoReturn
 
 import aiohttp
+import numpy as np
 
-from codctl.cod.engine import EngineError, LostError
-from codctl.engines.vllm.backend import Ask, ForgottenError, Loaded, Reply
+from codctl.cod.engine import EngineError, LostError, Scores
+from codctl.engines.vllm.backend import Ask, ForgottenError, Loaded, Rating, Reply
 from codctl.engines.vllm.settings import EngineSettings
 
 _KEEP_S = 2.0  # of an idle connection; servers close theirs after five seconds
@@ -40,7 +41,7 @@ class HttpBackend:
     async def ask(self, ask: Ask) -> Reply:
         sampling = ask.sampling
         body = {
-            "model": ask.loaded.name if ask.loaded.is_adapter else self.model,
+            "model": self._model_of(ask.loaded),
             "prompt": ask.prompt_ids,
             "max_tokens": ask.budget,
             "temperature": sampling.temperature,
@@ -57,6 +58,18 @@ class HttpBackend:
         }
         return read_reply(await self.call("POST", "/v1/completions", body), self.name)
 
+    async def score(self, rating: Rating) -> Scores:
+        body = {
+            "model": self._model_of(rating.loaded),
+            "prompt": rating.ids,
+            "max_tokens": 1,  # it samples one at least
+            "temperature": 1.0,
+            "prompt_logprobs": rating.top,
+            "return_token_ids": True,
+            "cache_salt": rating.loaded.name,
+        }
+        return read_scores(await self.call("POST", "/v1/completions", body), rating, self.name)
+
     async def load(self, loaded: Loaded) -> None:
         folder = str((loaded.folder or self._settings.model).resolve())
         if loaded.is_adapter:
@@ -70,6 +83,9 @@ class HttpBackend:
         else:
             await self._control("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": folder}})
             await self._reset_cache()
+
+    def _model_of(self, loaded: Loaded) -> str:
+        return loaded.name if loaded.is_adapter else self.model
 
     async def unload(self) -> None:
         """Have the server forget the adapter in use."""
@@ -206,3 +222,26 @@ def read_reply(body: Any, name: str) -> Reply:
     if reason not in _FINISHED:
         raise LostError(f"{name}: the server ended the reply itself ({reason})")
     return Reply(token_ids, logprobs, _FINISHED[reason], int(details.get("cached_tokens") or 0))
+
+
+def read_scores(body: Any, rating: Rating, name: str) -> Scores:
+    """Log-probs of given tokens, found by their ids: what else is listed at a place may stand before them.
+
+    Raises:
+        EngineError: They are not there.
+    """
+    logprobs = np.empty(len(rating.places), np.float32)
+    ids = np.empty((len(rating.places), rating.top), np.int32)
+    top = np.empty((len(rating.places), rating.top), np.float32)
+    try:
+        listed = body["choices"][0]["prompt_logprobs"]
+        if len(listed) != len(rating.ids):
+            raise EngineError(f"{name}: {len(rating.ids)} tokens with {len(listed)} log-probs")
+        for number, place in enumerate(rating.places):
+            found = {int(token): float(one["logprob"]) for token, one in listed[place].items()}
+            logprobs[number] = found[rating.ids[place]]
+            likeliest = sorted(found, key=found.__getitem__, reverse=True)[: rating.top]
+            ids[number], top[number] = likeliest, [found[token] for token in likeliest]
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise EngineError(f"{name}: a reply without the log-probs of its prompt") from error
+    return Scores(logprobs, ids, top) if rating.top else Scores(logprobs)

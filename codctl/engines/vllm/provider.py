@@ -24,6 +24,7 @@ class Vllm(EngineProvider):
     """See the module."""
 
     title = "vLLM"
+    scores = True
 
     def check(self, config: Config) -> None:
         rank, target = config.model.lora.rank, config.model.lora.target
@@ -94,7 +95,7 @@ class Vllm(EngineProvider):
         from codctl.engines.vllm.engine import VllmEngine
 
         config, log = opening.config, opening.log
-        settings = settings_of(config, opening.folder, base=opening.base, on_gpus=bool(opening.gpus))
+        settings = settings_of(config, opening.folder, base=opening.base, on_gpus=bool(opening.gpus), top=opening.top)
         if config.engine.servers:
             from codctl.engines.vllm.remote import Remote
 

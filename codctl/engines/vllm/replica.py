@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
-from codctl.cod.engine import EngineError, LostError
-from codctl.engines.vllm.backend import Ask, Backend, ForgottenError, Loaded, Reply
+from codctl.cod.engine import EngineError, LostError, Scores
+from codctl.engines.vllm.backend import Ask, Backend, ForgottenError, Loaded, Rating, Reply
 from codctl.engines.vllm.settings import EngineSettings
 from codctl.errors import BackendError
 from codctl.quantities import counted
 
+T = TypeVar("T")
 _PAUSE_S = 1.0
 _NONE = -1  # serial of no weights
 _MISSES = 2  # deadlines in a row without a reply in between, before a replica counts as hanging
@@ -93,11 +94,17 @@ class Replica:
         async with self._turns:
             await self.until_ready()
             begin()
-            return await self._ask(ask)
+            return await self._unless_lost(self._backend.ask(ask))
 
-    async def _ask(self, ask: Ask) -> Reply:
+    async def score(self, rating: Rating) -> Scores:
+        """Scores of a row; errors as of `ask`."""
+        async with self._turns:
+            await self.until_ready()
+            return await self._unless_lost(self._backend.score(rating))
+
+    async def _unless_lost(self, asked: Coroutine[Any, Any, T]) -> T:
         lost, sent = self._lost, asyncio.get_running_loop().time()
-        work = asyncio.ensure_future(self._backend.ask(ask))
+        work = asyncio.ensure_future(asked)
         try:
             either: set[asyncio.Future[Any]] = {work, lost}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)

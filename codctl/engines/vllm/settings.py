@@ -15,6 +15,9 @@ from codctl.errors import PreflightError
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # of adapters
 _ADAPTERS = 2  # the one in use and the one before it
 _ADAPTER = "adapter_config.json"
+_LISTED = 20  # log-probs at a place that vLLM gives by default, at most
+# Tokens of a pass that gives scores: all their logits exist at once, which vLLM's profile of its memory does not know.
+_SCORED = 2048
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,17 @@ class EngineSettings:
     restarts: int
 
 
-def settings_of(config: Config, folder: Path, *, on_gpus: bool, base: Path | None = None) -> EngineSettings:
+def settings_of(
+    config: Config, folder: Path, *, on_gpus: bool, base: Path | None = None, top: int | None = None
+) -> EngineSettings:
     """Read them from a recipe.
+
+    Args:
+        config: Recipe.
+        folder: Model or adapter.
+        on_gpus: Whether it gets GPUs.
+        base: Folder of the full weights, where that is known.
+        top: Of an engine that gives scores: how many of the likeliest tokens at most.
 
     Raises:
         PreflightError: vLLM cannot serve this.
@@ -74,6 +86,8 @@ def settings_of(config: Config, folder: Path, *, on_gpus: bool, base: Path | Non
         environment |= cpu.environment(config.runtime.threads)
     else:
         options["gpu_memory_utilization"] = config.engine.memory
+    if top is not None:
+        options |= _of_scores(options, model, top, on_cpu=on_cpu)
     return EngineSettings(
         model=model,
         adapter=folder if adapter else None,
@@ -85,6 +99,17 @@ def settings_of(config: Config, folder: Path, *, on_gpus: bool, base: Path | Non
         deadline_s=config.sampling.deadline_s,
         restarts=config.engine.restarts,
     )
+
+
+def _of_scores(options: dict[str, Any], model: Path, top: int, *, on_cpu: bool) -> dict[str, Any]:
+    """Other options of an engine that scores given tokens: it has to read each of them, whatever a cache holds."""
+    longest, limit = options["max_model_len"], _model_config(model).get("max_position_embeddings")
+    return {
+        "enable_prefix_caching": False,
+        "max_logprobs": max(_LISTED, top),
+        "max_model_len": min(longest + 1, limit or longest + 1) if longest else None,  # one token is sampled after it
+        **({} if on_cpu else {"max_num_batched_tokens": _SCORED}),
+    }
 
 
 def check_installed() -> None:

@@ -8,11 +8,13 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from codctl.cod.engine import EngineError, Generation, LostError, RequestTag, Sampling, Weights
+from codctl.cod.engine import ALL, EngineError, Generation, LostError, RequestTag, Sampling, Scores, Weights
+from codctl.cod.trajectory import TokenRecord
 from codctl.engines.replicas import Replicas
-from codctl.engines.vllm.backend import Ask, Loaded, Reply
+from codctl.engines.vllm.backend import Ask, Loaded, Rating, Reply
 from codctl.engines.vllm.engine import VllmEngine
 from codctl.engines.vllm.settings import EngineSettings
 from codctl.errors import BackendError
@@ -55,6 +57,12 @@ class Fake:
             await asyncio.Event().wait()
         await asyncio.sleep(0.01)
         return Reply([7], [-0.5], "stop", 3)
+
+    async def score(self, rating: Rating) -> Scores:
+        if self.is_deadly:
+            self.death.set()
+            await asyncio.Event().wait()
+        return Scores(np.array([-float(place) for place in rating.places], np.float32))
 
     async def load(self, loaded: Loaded) -> None:
         if self.death.is_set():
@@ -143,6 +151,33 @@ def test_a_request_that_ends_whatever_is_asked_is_given_up() -> None:
         assert [len(fake.asked) for fake in fakes] == [1, 1, 1, 0]
 
     with_engine(scenario, replicas=4, restarts=10**9)
+
+
+def rows_of(*lengths: int) -> list[TokenRecord]:
+    """Rows whose last two tokens were sampled."""
+    return [TokenRecord(np.arange(n), np.arange(n) >= n - 2, np.zeros(n)) for n in lengths]
+
+
+def test_rows_are_scored_in_their_order_whoever_scores_them() -> None:
+    async def scenario(engine: Replicas, first: Fake, second: Fake) -> None:
+        found = await engine.score(rows_of(5, 7, 9))
+        assert [one.logprobs_N.tolist() for one in found] == [[-3, -4], [-5, -6], [-7, -8]]
+        second.is_deadly = second.cannot_start = True
+        found = await engine.score(rows_of(5, 7, 9))
+        assert [one.logprobs_N.tolist() for one in found] == [[-3, -4], [-5, -6], [-7, -8]]
+        assert second.death.is_set()
+
+    with_engine(scenario, replicas=2, restarts=10**9)
+
+
+def test_what_vllm_cannot_score_is_refused() -> None:
+    async def scenario(engine: Replicas, fake: Fake) -> None:
+        with pytest.raises(EngineError, match="not of the whole vocabulary"):
+            await engine.score(rows_of(5), ALL)
+        with pytest.raises(EngineError, match="a row has 64 tokens, the engine scores 63"):
+            await engine.score(rows_of(64))
+
+    with_engine(scenario)
 
 
 def test_deadlines_without_any_reply_mean_that_it_hangs() -> None:
