@@ -118,7 +118,7 @@ class Episode(ABC):
         """End the episode at `fail_reward` because the reply could not be read; the reason becomes the feedback."""
         self.turns += 1
         self.unreadable = True
-        step = self.end(self.fail_reward, f"{UNREADABLE}{reason}.", solved=False)
+        step = self.end(self.fail_reward, f"{UNREADABLE}{reason}.")
         self.outcome = problem
         return step
 
