@@ -14,7 +14,6 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NOT_OF_THE_PACKAGE = {"dev", "docs"}
-BESIDE = {"trl"}  # for those who train on; not imported
 
 
 def imported() -> set[str]:
@@ -42,7 +41,7 @@ def test_imports_and_declarations_are_the_same() -> None:
         sources = {canonicalize_name(name) for name in installed.get(module, [module])}  # several may bring one module
         assert sources & names, f"{module} is imported and not declared"
         used |= sources & names
-    assert not names - used - BESIDE, "declared and not imported"
+    assert not names - used, "declared and not imported"
 
 
 def test_each_declaration_has_bounds_and_is_tested_with_one_version() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -34,6 +34,20 @@ from codctl.models.load import load_model, with_adapters
 _STATE = ("exp_avg", "exp_avg_sq")
 _PUBLISHED = "published"
 _TELL_S = 30.0  # of waiting for a checkpoint to be written
+
+
+class Saved(Protocol):
+    """What has weights and an AdamW to be kept: a learner, or whatever trains with one."""
+
+    optimizer: torch.optim.AdamW
+    ranks: Ranks
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each process holds but a part of the model."""
+
+    def trained(self) -> list[tuple[str, torch.nn.Parameter]]:
+        """Parameters that train, by the model's own names; shared ones once."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +69,7 @@ class Restored:
 
 def save(
     folder: Path,
-    learner: Learner,
+    learner: Saved,
     step: int,
     *,
     published: Sequence[Path] = (),
@@ -139,7 +153,7 @@ class Saver:
             raise InterruptedError
 
 
-def load_newest(folder: Path, learner: Learner) -> Restored:
+def load_newest(folder: Path, learner: Saved) -> Restored:
     """Restore the newest complete checkpoint. Every process calls it; what rank 0 finds decides.
 
     Raises:
@@ -220,7 +234,7 @@ class _Content:
         return replace(self, tensors=copies)
 
 
-def _content(learner: Learner, step: int, published: Sequence[Path], info: Mapping[str, Any] | None) -> _Content:
+def _content(learner: Saved, step: int, published: Sequence[Path], info: Mapping[str, Any] | None) -> _Content:
     is_rank_0 = learner.ranks.is_rank_0
     return _Content(
         step,
@@ -238,7 +252,7 @@ def _opened_below(folders: Sequence[Path]) -> dict[str, BinaryIO]:
     return found
 
 
-def _tensors(learner: Learner) -> dict[str, torch.Tensor]:
+def _tensors(learner: Saved) -> dict[str, torch.Tensor]:
     """What this process holds."""
     found = {}
     for name, parameter in learner.trained():
@@ -278,7 +292,7 @@ def _file(rank: int, size: int) -> str:
 
 
 @torch.no_grad()
-def _read(learner: Learner, folder: Path) -> None:
+def _read(learner: Saved, folder: Path) -> None:
     if (folder / "optimizer.pt").exists():
         raise StageError(
             "the checkpoint was written by an older codctl and cannot be continued",

@@ -1,7 +1,6 @@
-"""Supervised fine-tuning on demonstrations, with the learner of CoD-Train: its micro-batches, memory and checkpoints.
+"""Supervised fine-tuning on demonstrations: in which order, with which learning rates, and from which checkpoint on.
 
-With an advantage of 1 and a sampling probability of 1 the bound of the `rec` loss never binds, and what is left of it
-is the mean negative log-likelihood of the sampled tokens.
+The steps are made by the learner of CoD-Train or by TRL (`warm_start.trainer`).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from codctl.config.schema import Config, LossConfig, TrainConfig
 from codctl.learner import checkpoints
 from codctl.learner.batching import Sample, samples_of
 from codctl.learner.demonstrations import other_source
-from codctl.learner.learner import Learner
+from codctl.learner.learner import After, Learner
 
 _MOST_WARMUP_STEPS = 20
 _MOST_KEPT = 2  # checkpoints: they only serve to continue, and are deleted when the warm start ends
@@ -62,27 +61,61 @@ class Place:
     newest: SftStep | None
 
 
+Report = Callable[[SftStep], None]
+
+
+class Steps(checkpoints.Saved, Protocol):
+    """What makes the optimiser steps."""
+
+    def make(
+        self, batches: Sequence[Sequence[Sample]], lrs: Sequence[float], first: int, report: Report, after: After
+    ) -> None:
+        """Make a step of each batch.
+
+        Args:
+            batches: Rows; the loss is the mean over the sampled tokens of a batch.
+            lrs: Learning rates, one for each batch.
+            first: Number of the step that the first batch makes, from 1.
+            report: Called after each step.
+            after: Called after each micro-batch with its rows.
+        """
+
+
+class _LearnerSteps:
+    """By the learner of CoD-Train, with its micro-batches and memory.
+
+    With an advantage of 1 and a sampling probability of 1 the bound of the `rec` loss never binds, and what is left of
+    it is the mean negative log-likelihood of the sampled tokens.
+    """
+
+    def __init__(self, model: Any, pad_id: int, config: Config, settings: TrainConfig) -> None:
+        dtype = getattr(torch, config.model.dtype)
+        self._learner = Learner(model, settings, pad_id=pad_id, temperature=1.0, seed=config.seed, dtype=dtype)
+        self.ranks, self.is_sharded, self.optimizer = self._learner.ranks, False, self._learner.optimizer
+        self.trained = self._learner.trained
+
+    def make(
+        self, batches: Sequence[Sequence[Sample]], lrs: Sequence[float], first: int, report: Report, after: After
+    ) -> None:
+        for step, (batch, lr) in enumerate(zip(batches, lrs, strict=True), first):
+            metrics = self._learner.learn(batch, step, lr=lr, after=after)
+            report(SftStep(step, metrics["loss"], lr, metrics["grad_norm"]))
+
+
 class Imitation:
     """Fine-tunes a model in place, and continues where its newest checkpoint ends.
 
     Args:
         model: From `trainable.load_trainable`: all its weights train, or its adapters.
         config: Recipe.
-        pad_id: Token that fills short rows.
+        tokenizer: Of the model.
         folder: Of the checkpoints.
         source: Digest of the demonstrations, where they come from a folder.
     """
 
-    def __init__(self, model: Any, config: Config, *, pad_id: int, folder: Path, source: str = "") -> None:
+    def __init__(self, model: Any, config: Config, *, tokenizer: Any, folder: Path, source: str = "") -> None:
         self._config, self._folder, self._source = config, folder, source
-        self._learner = Learner(
-            model,
-            _settings(config),
-            pad_id=pad_id,
-            temperature=1.0,
-            seed=config.seed,
-            dtype=getattr(torch, config.model.dtype),
-        )
+        self._trainer = _trainer(model, tokenizer, config)
         self.steps: list[SftStep] = []
         self._saved_s = time.monotonic()
 
@@ -92,15 +125,13 @@ class Imitation:
         Raises:
             RefusedError: It has learned from other demonstrations.
         """
-        found = checkpoints.load_newest(self._folder, self._learner)
+        found = checkpoints.load_newest(self._folder, self._trainer)
         if found.step and found.info["source"] != self._source:
             raise other_source(str(self._config.warm_start.demonstrations))
         self.steps = [SftStep(**step) for step in found.info.get("steps", ())]
         return found.skipped
 
-    def train_on(
-        self, episodes: Sequence[EpisodeRecord], report: Callable[[SftStep], None], watch: Callable[[Place], None]
-    ) -> None:
+    def train_on(self, episodes: Sequence[EpisodeRecord], report: Report, watch: Callable[[Place], None]) -> None:
         """Make all the steps that are left.
 
         A checkpoint is written every `warm_start.checkpoint_s` seconds, and when a signal or a request ends it early:
@@ -111,8 +142,8 @@ class Imitation:
             report: Called after each step.
             watch: Called before the first micro-batch and after each.
         """
-        batches = list(_batches(episodes, self._config))
-        rows = sum(len(batch) for batch in batches[: len(self.steps)])
+        batches, made = list(_batches(episodes, self._config)), len(self.steps)
+        rows = sum(len(batch) for batch in batches[:made])
         all_rows = sum(map(len, batches))
         tokens = 0
 
@@ -122,37 +153,43 @@ class Imitation:
             tokens += sum(len(row.ids) for row in more)
             watch(Place(rows, all_rows, tokens, self.steps[-1] if self.steps else None))
 
+        def kept(step: SftStep) -> None:
+            self.steps.append(step)
+            report(step)
+            if time.monotonic() - self._saved_s >= self._config.warm_start.checkpoint_s:
+                self._save()
+
         after(())
+        peak = warm_start_lr(self._config)
+        lrs = [peak * _lr_factor(step, len(batches)) for step in range(made + 1, len(batches) + 1)]
         try:
-            for batch in batches[len(self.steps) :]:
-                self.steps.append(self._step(batch, len(batches), after))
-                report(self.steps[-1])
-                if time.monotonic() - self._saved_s >= self._config.warm_start.checkpoint_s:
-                    self._save()
+            self._trainer.make(batches[made:], lrs, made + 1, kept, after)
         except (KeyboardInterrupt, SystemExit):
             if self._made == len(self.steps):  # not in the moment between a step and its record
                 self._save()
             raise
 
-    def _step(self, batch: Sequence[Sample], total: int, after: Callable[[Sequence[Sample]], None]) -> SftStep:
-        step = len(self.steps) + 1
-        lr = warm_start_lr(self._config) * _lr_factor(step, total)
-        metrics = self._learner.learn(batch, step, lr=lr, after=after)
-        return SftStep(step, metrics["loss"], lr, metrics["grad_norm"])
-
     @property
     def _made(self) -> int:
         """Steps that the optimiser has made."""
-        return next((int(state["step"]) for state in self._learner.optimizer.state.values()), 0)
+        return next((int(state["step"]) for state in self._trainer.optimizer.state.values()), 0)
 
     def _save(self) -> None:
         step = len(self.steps)
         if step:
             info = {"steps": [asdict(one) for one in self.steps], "source": self._source}
-            checkpoints.save(self._folder, self._learner, step, info=info)
+            checkpoints.save(self._folder, self._trainer, step, info=info)
             kept = min(self._config.train.checkpoints_kept or _MOST_KEPT, _MOST_KEPT)
             checkpoints.prune(self._folder, kept, newest=step)
         self._saved_s = time.monotonic()
+
+
+def _trainer(model: Any, tokenizer: Any, config: Config) -> Steps:
+    if config.warm_start.trainer == "trl":
+        from codctl.learner.trl_sft import TrlSft
+
+        return TrlSft(model, tokenizer, config, _settings(config))
+    return _LearnerSteps(model, tokenizer.pad_token_id or 0, config, _settings(config))
 
 
 def _settings(config: Config) -> TrainConfig:

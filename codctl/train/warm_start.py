@@ -166,7 +166,7 @@ def _make(run: RunDirectory, config: Config, start: Path, tracker: Tracker, prog
     episodes = _episodes(config, chat, progress)
     progress.update("warm start: loading the model", 0, 0, {})
     model, source = _trainable(start, config), _source(config)
-    imitation = Imitation(model, config, pad_id=tokenizer.pad_token_id or 0, folder=run.stage(_STEPS), source=source)
+    imitation = Imitation(model, config, tokenizer=tokenizer, folder=run.stage(_STEPS), source=source)
     for reason in imitation.restore():
         progress.message(f"checkpoint skipped: {reason}")
     if made := len(imitation.steps):

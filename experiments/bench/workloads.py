@@ -82,8 +82,7 @@ def prepare(folder: Path) -> None:
 def _imitate(config: Config, start: Path, speaker: Speaker, episodes: list[EpisodeRecord]) -> Any:
     model = load_trainable(start, config, "cpu")
     with tempfile.TemporaryDirectory() as work:
-        pad = speaker.tokenizer.pad_token_id
-        imitation = Imitation(model, config, pad_id=pad, folder=Path(work))
+        imitation = Imitation(model, config, tokenizer=speaker.tokenizer, folder=Path(work))
         imitation.train_on(episodes, lambda step: None, lambda place: None)
     return model
 

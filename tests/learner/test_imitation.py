@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import torch
 from codctl.cod.conversation import TemplateChat
 from codctl.cod.trajectory import EpisodeRecord
 from codctl.config.schema import Config
+from codctl.errors import StageError
 from codctl.learner.demonstrations import demonstrations
 from codctl.learner.imitation import Imitation, Place, SftStep
-from codctl.models.load import load_model, load_trainable
+from codctl.models.load import load_model, load_tokenizer, load_trainable
 from codctl.train.setup import rollout_settings
 
 
@@ -43,7 +44,7 @@ def trained(
     folder: Path, config: Config, episodes: list[EpisodeRecord], kept: Path, *, micro_batches: int = 10_000
 ) -> tuple[dict[str, torch.Tensor], list[SftStep], list[Place]]:
     """Trained tensors, steps, and what was reported; `Stop` after so many micro-batches."""
-    imitation = Imitation(load_trainable(folder, config, "cpu"), config, pad_id=0, folder=kept)
+    imitation = Imitation(load_trainable(folder, config, "cpu"), config, tokenizer=load_tokenizer(folder), folder=kept)
     assert imitation.restore() == []
     places: list[Place] = []
 
@@ -53,7 +54,7 @@ def trained(
             raise Stop
 
     imitation.train_on(episodes, lambda _: None, watch)
-    return dict(imitation._learner.trained()), imitation.steps, places
+    return dict(imitation._trainer.trained()), imitation.steps, places
 
 
 def test_the_loss_falls_and_every_step_is_recorded(
@@ -90,14 +91,54 @@ def test_prompt_tokens_carry_no_loss(tiny_folder: Path, episodes: list[EpisodeRe
     assert steps[-1].loss < 0.5 * steps[0].loss
 
 
+def narrow(folder: Path, rank: int = 0, **warm: Any) -> Config:
+    """Steps of several micro-batches."""
+    config = recipe(folder, rank, **warm)
+    return config.model_copy(update={"train": config.train.model_copy(update={"micro_batch_tokens": 400})})
+
+
 @pytest.mark.parametrize("rank", [0, 4])
-@pytest.mark.parametrize("micro_batches", [7, 15, 23])
+def test_trl_makes_the_same_steps(tiny_folder: Path, episodes: list[EpisodeRecord], tmp_path: Path, rank: int) -> None:
+    """Also where the last batch of an epoch is not full."""
+    found, steps, places = trained(tiny_folder, narrow(tiny_folder, rank), episodes[:35], tmp_path / "own")
+    theirs, same_steps, their_places = trained(
+        tiny_folder, narrow(tiny_folder, rank, trainer="trl"), episodes[:35], tmp_path / "trl"
+    )
+    assert len(steps) == len(same_steps) == 10
+    for step, same in zip(steps, same_steps, strict=True):
+        assert asdict(same) == pytest.approx(asdict(step), rel=1e-5)
+    assert theirs.keys() == found.keys()
+    for name, tensor in theirs.items():
+        torch.testing.assert_close(tensor, found[name], rtol=0, atol=1e-5)
+    assert len(their_places) > len(same_steps) + 1  # steps have several micro-batches
+    assert their_places[-1] == replace(places[-1], newest=same_steps[-2])
+
+
+def test_a_gradient_of_trl_that_is_not_finite_is_not_kept(
+    tiny_folder: Path, episodes: list[EpisodeRecord], tmp_path: Path
+) -> None:
+    config = recipe(tiny_folder, trainer="trl", checkpoint_s=0.0)
+    model, tokenizer = load_trainable(tiny_folder, config, "cpu"), load_tokenizer(tiny_folder)
+    imitation = Imitation(model, config, tokenizer=tokenizer, folder=tmp_path)
+
+    def spoil(step: SftStep) -> None:
+        if step.step == 2:
+            next(model.parameters()).data.fill_(float("inf"))
+
+    with pytest.raises(StageError, match=r"not finite .* at step 3"):
+        imitation.train_on(episodes, spoil, lambda _: None)
+    assert [path.name for path in sorted(tmp_path.glob("step-*"))] == ["step-000001", "step-000002"]
+
+
+@pytest.mark.parametrize(
+    ("trainer", "rank", "micro_batches"),
+    [*(("codctl", rank, stop) for rank in (0, 4) for stop in (7, 15, 23)), ("trl", 4, 15)],
+)
 def test_stopped_anywhere_it_continues_to_the_same_bits(
-    tiny_folder: Path, episodes: list[EpisodeRecord], tmp_path: Path, rank: int, micro_batches: int
+    tiny_folder: Path, episodes: list[EpisodeRecord], tmp_path: Path, trainer: str, rank: int, micro_batches: int
 ) -> None:
     """Ctrl-C in the middle of an optimiser step: what the steps before it learned is kept."""
-    config = recipe(tiny_folder, rank)
-    config = config.model_copy(update={"train": config.train.model_copy(update={"micro_batch_tokens": 400})})
+    config = narrow(tiny_folder, rank, trainer=trainer)
     whole, steps, places = trained(tiny_folder, config, episodes, tmp_path / "whole")
     assert len(places) > 2 * len(steps) - 4  # steps have several micro-batches
     with pytest.raises(Stop):
@@ -117,9 +158,10 @@ def test_a_damaged_checkpoint_is_passed_over(tiny_folder: Path, episodes: list[E
     newest = max(tmp_path.glob("step-*"))
     assert [path.name for path in sorted(tmp_path.glob("step-*"))] == ["step-000009", "step-000010"]
     (newest / "rank-00000-of-00001.safetensors").write_bytes(b"")
-    imitation = Imitation(load_trainable(tiny_folder, config, "cpu"), config, pad_id=0, folder=tmp_path)
+    model, tokenizer = load_trainable(tiny_folder, config, "cpu"), load_tokenizer(tiny_folder)
+    imitation = Imitation(model, config, tokenizer=tokenizer, folder=tmp_path)
     [reason] = imitation.restore()
     assert "step-000010" in reason
     imitation.train_on(episodes, lambda _: None, lambda _: None)
     assert imitation.steps == steps
-    assert all(torch.equal(whole[name], p) for name, p in imitation._learner.trained())
+    assert all(torch.equal(whole[name], p) for name, p in imitation._trainer.trained())

@@ -30,6 +30,9 @@ class WarmStartConfig(Section):
         gt=0,
         le=1,
     )
+    trainer: Literal["codctl", "trl"] = added(
+        "codctl", "What makes the optimiser steps: codctl's learner, or TRL's SFTTrainer (slower on short rows)."
+    )
     keep_fact: float = training(0.35, "Probability that a demonstrated update keeps a fact it knows.", ge=0, le=1)
     wrong_fact: float = training(0.1, "Probability that a demonstrated update adds a wrong fact.", ge=0, le=1)
     checkpoint_s: float = resource(
