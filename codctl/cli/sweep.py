@@ -279,6 +279,7 @@ def _here(ready: _Ready, way: _Way, *, as_json: bool) -> None:
     from codctl.cli._sweep_display import open_watcher
     from codctl.runs import code, stop
     from codctl.sweeps import run as sweep_run
+    from codctl.sweeps.study_result import to_json
 
     codes: dict[str, int] = {}
     if ready.runs:
@@ -288,7 +289,7 @@ def _here(ready: _Ready, way: _Way, *, as_json: bool) -> None:
             codes = sweep_run.run_here(ready.folder, ready.runs, way.limits, watcher)
     found = sweep_run.outcome(ready.folder, [one.name for one in ready.states], codes)
     result, why = found["result"], found["incomplete"]
-    value = {"sweep": str(ready.folder), "complete": not why, "incomplete": why, "result": result}
+    value = {"sweep": str(ready.folder), "complete": not why, "incomplete": why, "result": to_json(result)}
     _output.result("sweep", value, results_text(result), as_json=as_json)
     if way.opens:
         open_page(ready.folder / "report.html")

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -55,9 +55,32 @@ def read(
     Raises:
         UsageError: It cannot be read, or is not what it should be; caused by an OSError in the first case.
     """
+    return read_as(
+        path,
+        lambda found: check({**defaults, **found} if isinstance(found, dict) else found, kind),
+        within=within,
+        most_bytes=most_bytes,
+        hint=hint,
+    )
+
+
+def read_as(
+    path: Path, make: Callable[[Any], T], *, within: Path | None = None, most_bytes: int = LARGE, hint: str = ""
+) -> T | None:
+    """What `make` makes of the content of a JSON file; None when there is none.
+
+    Args:
+        path: The file.
+        make: Raises `UnfitError` where it cannot.
+        within: Between this folder and the file there may be no link; the file's own folder by default.
+        most_bytes: What it may have.
+        hint: What to type when it is damaged.
+
+    Raises:
+        UsageError: It cannot be read or used; caused by an OSError in the first case.
+    """
     try:
-        found = parse(read_bytes(path, within=within, most_bytes=most_bytes))
-        return check({**defaults, **found} if isinstance(found, dict) else found, kind)
+        return make(parse(read_bytes(path, within=within, most_bytes=most_bytes)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -184,18 +207,16 @@ def check_json(data: bytes | str, kind: type[T]) -> T:
     Raises:
         UnfitError: It exceeds the bounds of `parse`, or is not of the type.
     """
-    from pydantic import ValidationError
-
-    values = parse(data)
-    try:
-        found: T = adapter(kind).validate_python(values)  # type: ignore[arg-type]
-        return found
-    except ValidationError as error:
-        raise UnfitError(_in_words(error.errors(include_url=False)[0])) from None
+    return check(parse(data), kind, strict=False)
 
 
-def check(value: Any, kind: type[T]) -> T:
+def check(value: Any, kind: type[T], *, strict: bool = True) -> T:
     """The value as this type, without keys that the type does not name.
+
+    Args:
+        value: As `parse` gives it.
+        kind: The type.
+        strict: No makes dataclasses and tuples of JSON's objects and lists.
 
     Raises:
         UnfitError: It is not of the type; the first key that is wrong, what was expected, and what is there.
@@ -203,7 +224,7 @@ def check(value: Any, kind: type[T]) -> T:
     from pydantic import ValidationError
 
     try:
-        found: T = adapter(kind).validate_python(value, strict=True)  # type: ignore[arg-type]
+        found: T = adapter(kind).validate_python(value, strict=strict or None)  # type: ignore[arg-type]
         return found
     except ValidationError as error:
         raise UnfitError(_in_words(error.errors(include_url=False)[0])) from None

@@ -491,12 +491,7 @@ def read_walkthroughs(path: Path) -> Walkthroughs:
     Raises:
         UsageError: It is damaged.
     """
-    try:
-        return reader.check_json(reader.read_bytes(path, most_bytes=reader.LARGE), Walkthroughs)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        reader.refuse(path, error, _HINT)
+    return reader.read_as(path, lambda found: reader.check(found, Walkthroughs, strict=False), hint=_HINT) or {}
 
 
 def write(path: Path, value: Head | Walkthroughs) -> None:
@@ -528,14 +523,12 @@ def of(kind: type[T], values: Mapping[str, Any]) -> T:
 
 def _read(path: Path, kinds: tuple[type[T], type[U]], within: Path | None = None) -> T | U | None:
     """The first of two types, or the second for a suite on every saved model."""
-    try:
-        content = reader.read_bytes(path, within=within, most_bytes=reader.LARGE)
-        values = reader.parse(content)
-        values = values if isinstance(values, dict) else {}
+
+    def made(found: Any) -> T | U:
+        values = found if isinstance(found, dict) else {}
         if values.get("schema", 1) != SCHEMA:
             raise UsageError(f"{path.name} is of another version of codctl", where=str(path), hint=_HINT)
-        return reader.check_json(content, kinds[1] if values.get("kind") == EVERY else kinds[0])
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        reader.refuse(path, error, _HINT)
+        is_every = values.get("kind") == EVERY
+        return reader.check(found, kinds[1], strict=False) if is_every else reader.check(found, kinds[0], strict=False)
+
+    return reader.read_as(path, made, within=within, hint=_HINT)

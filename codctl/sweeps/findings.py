@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from codctl.cod.strategies import of_result
 from codctl.envs.registry import families
 from codctl.quantities import counted, is_or_are, percent, points
 from codctl.results.statistics import claim_of
-from codctl.runs.eval_result import Estimate, PartResult
-from codctl.sweeps.numbers import last_success
+from codctl.runs.eval_result import PartResult
+from codctl.sweeps.study_result import Answer, Cell, Difference
 
 RELATIONS = {
     "trained": "in the worlds of the training",
@@ -28,7 +28,6 @@ CLAIMS = {
     "worsens": "gets worse",
     "unread": "most replies could not be read",
 }
-Cell = Mapping[str, Any]
 
 
 def relation(what: PartResult, trained: Sequence[tuple[str, str]]) -> str:
@@ -55,41 +54,44 @@ def relation(what: PartResult, trained: Sequence[tuple[str, str]]) -> str:
 
 def claim(cell: Cell) -> str:
     """What one complete cell says: a key of `CLAIMS`; empty when its gain is not known."""
-    gain = cell.get("gain", {}).get("own")
+    gain = cell.gain.get("own")
     if gain is None:
         return ""
-    if cell.get("unread"):
-        return "unread"
-    lead = cell.get("own_less_none")
-    return claim_of(_estimate(gain), _estimate(lead) if lead else None)
+    return "unread" if cell.unread else claim_of(gain, cell.own_less_none)
 
 
-def _estimate(found: Mapping[str, float]) -> Estimate:
-    return Estimate(found["mean"], found["low"], found["high"])
-
-
-def answers(cells: Iterable[Cell]) -> list[dict[str, Any]]:
+def answers(cells: Iterable[Cell]) -> tuple[Answer, ...]:
     """For each relation to the training: in how many of the complete cells it learns, and how many are incomplete."""
-    found: dict[str, dict[str, Any]] = {}
-    for cell in cells:
-        if not (name := cell.get("relation")) or cell["state"] == "absent":
-            continue
-        counts = dict.fromkeys((*CLAIMS, "of", "incomplete"), 0)
-        one = found.setdefault(name, {"relation": name, "where": RELATIONS[name], **counts, "gains": []})
-        if cell["state"] != "complete":
-            one["incomplete"] += 1
-        elif said := claim(cell):
-            one["of"] += 1
-            one[said] += 1
-            if said != "unread":
-                one["gains"].append(cell["gain"]["own"]["mean"])
-    return [{**found[name], "answer": _answer(found[name])} for name in RELATIONS if name in found]
+    known = [cell for cell in cells if cell.state != "absent"]
+    groups = {name: [cell for cell in known if cell.relation == name] for name in RELATIONS}
+    return tuple(_answer(name, group) for name, group in groups.items() if group)
 
 
-def headline(answered: Sequence[Mapping[str, Any]], incomplete: int, trials: int) -> str:
+def _answer(relation: str, cells: Sequence[Cell]) -> Answer:
+    said = [(claim(cell), cell) for cell in cells if cell.state == "complete"]
+    counts = Counter(claimed for claimed, _ in said if claimed)
+    of = counts.total()
+    if not of:
+        answer = "incomplete"
+    elif counts["unread"] == of:
+        answer = "unreadable"
+    else:
+        answer = "yes" if counts["learns"] == of else "in part" if counts["learns"] else "no"
+    return Answer(
+        relation=relation,
+        where=RELATIONS[relation],
+        **counts,
+        of=of,
+        incomplete=sum(cell.state != "complete" for cell in cells),
+        gains=tuple(cell.gain["own"].mean for claimed, cell in said if claimed not in ("", "unread")),
+        answer=answer,
+    )
+
+
+def headline(answered: Sequence[Answer], incomplete: int, trials: int) -> str:
     """One sentence for the whole study."""
     groups = {
-        answer: [_counted(one) for one in answered if one["answer"] == answer] for answer in ("yes", "in part", "no")
+        answer: [_counted(one) for one in answered if one.answer == answer] for answer in ("yes", "in part", "no")
     }
     pieces = []
     if groups["yes"]:
@@ -98,7 +100,7 @@ def headline(answered: Sequence[Mapping[str, Any]], incomplete: int, trials: int
         pieces.append(f"{'only ' if pieces else ''}in part {_listed(groups['in part'])}")
     if groups["no"]:
         pieces.append(f"not {_listed(groups['no'])}")
-    unread, of = (sum(one[key] for one in answered) for key in ("unread", "of"))
+    unread, of = sum(one.unread for one in answered), sum(one.of for one in answered)
     if not pieces and unread:
         said = "Nothing was measured: most replies could not be read"
     elif not pieces:
@@ -117,20 +119,20 @@ def headline(answered: Sequence[Mapping[str, Any]], incomplete: int, trials: int
 def headline_of_sweep(cells: Sequence[Cell], incomplete: int, trials: int) -> str:
     """The best setting of a plain sweep, and how many it cannot be told apart from."""
     after = _open(incomplete, trials)
-    ended = [(cell, last) for cell in cells if cell["state"] == "complete" and (last := last_success(cell))]
+    ended = [(cell, last) for cell in cells if cell.state == "complete" and (last := cell.last_success())]
     if not ended:
         return f"No result yet: no setting is complete.{after}"
-    if unread := sum(bool(cell.get("unread")) for cell, _ in ended):
+    if unread := sum(bool(cell.unread) for cell, _ in ended):
         after = f" Most replies of {unread} of {counted(len(ended), 'setting')} could not be read.{after}"
-        ended = [(cell, last) for cell, last in ended if not cell.get("unread")]
+        ended = [(cell, last) for cell, last in ended if not cell.unread]
     if not ended:
         return f"Nothing was measured.{after}"
-    best, top = max(ended, key=lambda one: one[1]["mean"])
-    where = f" on {best['evaluation']}" if len({cell["evaluation"] for cell, _ in ended}) > 1 else ""
-    close = sum(1 for cell, last in ended if cell is not best and last["high"] >= top["low"])
+    best, top = max(ended, key=lambda one: one[1].mean)
+    where = f" on {best.evaluation}" if len({cell.evaluation for cell, _ in ended}) > 1 else ""
+    close = sum(1 for cell, last in ended if cell is not best and last.high >= top.low)
     said = (
-        f"{best['setting']} solves most at the last position{where}: {percent(top['mean'])} "
-        f"(95 % interval {points(top['low'])} to {points(top['high'])})"
+        f"{best.setting} solves most at the last position{where}: {percent(top.mean)} "
+        f"(95 % interval {points(top.low)} to {points(top.high)})"
     )
     if len(ended) == 1:
         return f"{said}.{after}"
@@ -139,34 +141,26 @@ def headline_of_sweep(cells: Sequence[Cell], incomplete: int, trials: int) -> st
     return f"{said}; {others if close else worse}.{after}"
 
 
-def ablation_said(differences: Sequence[Mapping[str, Any]]) -> list[str]:
+def ablation_said(differences: Sequence[Difference]) -> tuple[str, ...]:
     """For each pair of ablations a sentence on the gain."""
     sentences = []
-    for ours, theirs in dict.fromkeys((one["ours"], one["theirs"]) for one in differences):
-        found = [one["gain"] for one in differences if (one["ours"], one["theirs"]) == (ours, theirs)]
-        more = sum(one["low"] > 0 for one in found)
-        less = sum(one["high"] < 0 for one in found)
+    for ours, theirs in dict.fromkeys((one.ours, one.theirs) for one in differences):
+        found = [one.gain for one in differences if (one.ours, one.theirs) == (ours, theirs)]
+        more = sum(one.low > 0 for one in found)
+        less = sum(one.high < 0 for one in found)
         sentences.append(
             f"Against {theirs}, {ours} gains more within a pack in {more} of {counted(len(found), 'evaluation')}, "
             f"less in {less}; in {len(found) - more - less} the interval contains zero."
         )
-    return sentences
+    return tuple(sentences)
 
 
 def _open(incomplete: int, trials: int) -> str:
     return f" {incomplete} of {counted(trials, 'trial')} {is_or_are(incomplete)} incomplete." if incomplete else ""
 
 
-def _answer(one: Mapping[str, Any]) -> str:
-    if not one["of"]:
-        return "incomplete"
-    if one["unread"] == one["of"]:
-        return "unreadable"
-    return "yes" if one["learns"] == one["of"] else "in part" if one["learns"] else "no"
-
-
-def _counted(one: Mapping[str, Any]) -> str:
-    return f"{one['where']} ({one['learns']} of {one['of']})".replace(" of ", "\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}")
+def _counted(one: Answer) -> str:
+    return f"{one.where} ({one.learns} of {one.of})".replace(" of ", "\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}")
 
 
 def _listed(items: Sequence[str]) -> str:

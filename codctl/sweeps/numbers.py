@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from codctl.results.outcomes import unread
 from codctl.results.statistics import Estimates, Floats, differences, shares
 from codctl.results.summary import mean_of_known, solved_so_far
 from codctl.runs.eval_result import PartResult
+from codctl.sweeps.study_result import AttemptEstimate, Curve, Numbers, PositionEstimate, SeedEstimate
 
 Column = tuple[str, str, int]  # measure, arm, place
 _SHARES, _DIFFERENCES = ("success", "solved"), ("gain", "own_less_none")
@@ -48,16 +48,11 @@ def is_alike(parts: Sequence[PartResult]) -> bool:
     return all(one == asked[0] for one in asked)
 
 
-def cell(played: Sequence[Played]) -> dict[str, Any]:
+def numbers(played: Sequence[Played]) -> Numbers:
     """Sum up one evaluation over the training seeds of a setting.
 
     Args:
         played: One for each seed; all were asked the same (`is_alike`).
-
-    Returns:
-        `packs`, `positions`, `unread` (what to say where most replies could not be read; else empty), `arms` and
-        `references` (success by position), `gain` (last less first position, by arm), `own_less_none` (at the last
-        position), and `solved_by_attempt` of a Ralph loop. Every estimate has `mean`, `low`, `high` and `by_seed`.
     """
     what = played[0].what
     tables = [_columns(one) for one in played]
@@ -67,11 +62,14 @@ def cell(played: Sequence[Played]) -> dict[str, Any]:
         for kind, measure in ((_SHARES, shares), (_DIFFERENCES, differences))
         for column, found in _estimates(tables, [one for one in columns if one[0] in kind], measure, what).items()
     }
-    return {**_head([one.what for one in played]), **_sorted_out(what, estimates)}
+    return _sorted_out([one.what for one in played], estimates)
 
 
-def difference(ours: Sequence[Played], theirs: Sequence[Played]) -> dict[str, Any] | None:
-    """What the own hints of one setting are better by, seed by seed and pack by pack; None when they do not pair."""
+def difference(ours: Sequence[Played], theirs: Sequence[Played]) -> dict[str, SeedEstimate] | None:
+    """`gain` and `last`: what the own hints of one setting are better by, seed by seed and pack by pack.
+
+    None when they do not pair.
+    """
     if len(ours) != len(theirs) or not is_alike([one.what for one in (*ours, *theirs)]):
         return None
     tables: list[dict[Column, Floats]] = []
@@ -84,7 +82,7 @@ def difference(ours: Sequence[Played], theirs: Sequence[Played]) -> dict[str, An
         tables.append({(name, "own", 0): mine[key] - other[key] for name, key in keys.items()})
     # A gain is a difference itself, so two of them can be 2 apart.
     reach = {"gain": 2.0, "last": 1.0}
-    found: dict[str, Any] = {}
+    found: dict[str, SeedEstimate] = {}
     for name, most in reach.items():
         estimates = _estimates(tables, [(name, "own", 0)], partial(differences, reach=most), ours[0].what)
         found |= {column[0]: estimate for column, estimate in estimates.items()}
@@ -96,31 +94,20 @@ def _estimates(
     columns: Sequence[Column],
     measure: Callable[..., Estimates],
     what: PartResult,
-) -> dict[Column, dict[str, Any]]:
+) -> dict[Column, SeedEstimate]:
     """Every column that is known, with its interval."""
     if not columns:
         return {}
     found = measure([np.stack([table[column] for column in columns], axis=1) for table in tables], _groups(what))
     return {
-        column: _estimate(found.mean_C[c], found.low_C[c], found.high_C[c], found.mean_KC[:, c])
+        column: SeedEstimate(
+            float(found.mean_C[c]),
+            float(found.low_C[c]),
+            float(found.high_C[c]),
+            tuple(float(one) for one in found.mean_KC[:, c]),
+        )
         for c, column in enumerate(columns)
         if not np.isnan(found.mean_C[c])
-    }
-
-
-def last_success(found: Mapping[str, Any], arm: str = "own") -> dict[str, Any] | None:
-    """The estimate at the last position; None when the arm was not played."""
-    curve: Sequence[dict[str, Any]] = found.get("arms", {}).get(arm, ())
-    return curve[-1] if curve else None
-
-
-def _head(parts: Sequence[PartResult]) -> dict[str, Any]:
-    what = parts[0]
-    return {
-        "packs": what.packs,
-        "positions": list(what.positions),
-        "failed_episodes": sum(part.failed_episodes for part in parts),
-        "unread": unread(replace(what, outcomes=tuple(point for part in parts for point in part.outcomes))),
     }
 
 
@@ -141,22 +128,31 @@ def _columns(played: Played) -> dict[Column, Floats]:
     return found
 
 
-def _sorted_out(what: PartResult, estimates: Mapping[Column, dict[str, Any]]) -> dict[str, Any]:
+def _sorted_out(parts: Sequence[PartResult], estimates: Mapping[Column, SeedEstimate]) -> Numbers:
+    what = parts[0]
     arms, references = list(what.arms), list(what.ceiling_curves)
 
-    def curve(measure: str, arm: str, place: str) -> list[dict[str, Any]]:
-        return [{place: key[2], **found} for key, found in estimates.items() if key[:2] == (measure, arm)]
+    def of(measure: str, arm: str) -> list[tuple[int, SeedEstimate]]:
+        return [(key[2], found) for key, found in estimates.items() if key[:2] == (measure, arm)]
 
-    found: dict[str, Any] = {
-        "arms": {arm: curve("success", arm, "position") for arm in arms},
-        "references": {name: curve("success", name, "position") for name in references},
-        "gain": {arm: estimates["gain", arm, 0] for arm in arms if ("gain", arm, 0) in estimates},
-    }
-    if (lead := estimates.get(("own_less_none", "own", 0))) is not None:
-        found["own_less_none"] = lead
-    if of_result(what).kind == "loop":
-        found["solved_by_attempt"] = {name: curve("solved", name, "attempt") for name in (*arms, *references)}
-    return found
+    def curve(arm: str) -> Curve:
+        return tuple(PositionEstimate(**vars(found), position=place) for place, found in of("success", arm))
+
+    def attempts(arm: str) -> tuple[AttemptEstimate, ...]:
+        return tuple(AttemptEstimate(**vars(found), attempt=place) for place, found in of("solved", arm))
+
+    is_loop = of_result(what).kind == "loop"
+    return Numbers(
+        packs=what.packs,
+        positions=what.positions,
+        failed_episodes=sum(part.failed_episodes for part in parts),
+        unread=unread(replace(what, outcomes=tuple(point for part in parts for point in part.outcomes))),
+        arms={arm: curve(arm) for arm in arms},
+        references={name: curve(name) for name in references},
+        gain={arm: estimates["gain", arm, 0] for arm in arms if ("gain", arm, 0) in estimates},
+        own_less_none=estimates.get(("own_less_none", "own", 0)),
+        solved_by_attempt={name: attempts(name) for name in (*arms, *references)} if is_loop else None,
+    )
 
 
 def _groups(what: PartResult) -> Floats | None:
@@ -165,7 +161,3 @@ def _groups(what: PartResult) -> Floats | None:
         return None
     groups_P: Floats = np.floor(np.arange(what.packs) / what.length)
     return groups_P
-
-
-def _estimate(mean: float, low: float, high: float, by_seed: Floats) -> dict[str, Any]:
-    return {"mean": float(mean), "low": float(low), "high": float(high), "by_seed": [float(one) for one in by_seed]}

@@ -9,23 +9,36 @@ import csv
 import io
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from codctl import __version__
 from codctl.errors import UsageError
-from codctl.files.atomic import write_json, write_text
+from codctl.files.atomic import write_text
 from codctl.jobs.jobs import Jobs
 from codctl.jobs.status import WRONG
 from codctl.results.rows import ROWS, read_rows
 from codctl.runs.eval_result import PartResult
-from codctl.sweeps import findings, numbers, record
-from codctl.sweeps.numbers import Played
+from codctl.sweeps import findings, record, study_result
+from codctl.sweeps.numbers import METHOD, Played, difference, is_alike, numbers
 from codctl.sweeps.page import render
+from codctl.sweeps.study_result import (
+    Ablations,
+    Cell,
+    Difference,
+    Evaluation,
+    IncompleteTrial,
+    SettingInfo,
+    StudyResult,
+    TrialInfo,
+)
 from codctl.sweeps.trials import IN_RUN, TrialState, read_result, states_of
+
+if TYPE_CHECKING:
+    from codctl.files.records import Sweep
 
 SEED, ABLATION = "seed", "ablation"
 Key = tuple[str, str]  # setting, evaluation
@@ -46,8 +59,23 @@ class Setting:
         """What it has in common with its ablations."""
         return str({key: value for key, value in self.labels.items() if key != ABLATION})
 
+    @property
+    def sources(self) -> list[str]:
+        """What its trials are to play."""
+        return list(dict.fromkeys(name for trial in self.trials for name in _sources(trial)))
 
-def sum_up(sweep: Path, jobs: Jobs | None = None) -> dict[str, Any]:
+    def trained_worlds(self) -> list[tuple[str, str]]:
+        """What suites are compared with; nothing where only the evaluation after the training counts."""
+        if not any(trial.suites for trial in self.trials):
+            return []
+        return next(filter(None, (trial.trained_worlds() for trial in self.trials)), [])
+
+
+def _sources(trial: TrialState) -> tuple[str, ...]:
+    return trial.suites or (IN_RUN,)
+
+
+def sum_up(sweep: Path, jobs: Jobs | None = None) -> StudyResult:
     """Write what a sweep found so far, and return it. Nothing that is incomplete is averaged over.
 
     Args:
@@ -60,93 +88,91 @@ def sum_up(sweep: Path, jobs: Jobs | None = None) -> dict[str, Any]:
     """
     plan = record.read(sweep)
     trials = states_of(sweep, plan["trials"], jobs or Jobs())
-    found = _Numbers(has_suites=any(trial.suites for trial in trials))
+    found = _Numbers()
     for group in _groups(_settings(trials)):
         found.add_group(group)
     result = _result(sweep, plan, trials, found)
     write_text(sweep / "table.csv", _csv(trials, found.lines))
     write_text(sweep / "report.html", render(result))
-    write_json(sweep / "result.json", result)
+    study_result.write(sweep, result)
     return result
 
 
 class _Numbers:
     """Cells, differences between ablations, and lines of the table; pack by pack only for one group at a time."""
 
-    def __init__(self, *, has_suites: bool) -> None:
-        self.has_suites = has_suites
+    def __init__(self) -> None:
         self.settings: list[Setting] = []
-        self.evaluations: dict[str, dict[str, Any]] = {}
-        self.cells: dict[Key, dict[str, Any]] = {}
-        self.differences: list[dict[str, Any]] = []
+        self.evaluations: dict[str, Evaluation] = {}
+        self.cells: dict[Key, Cell] = {}
+        self.differences: list[Difference] = []
         self.lines: list[dict[str, Any]] = []
 
     def add_group(self, group: Sequence[Setting]) -> None:
         """Settings that are ablations of each other."""
-        rows: dict[str, dict[str, list[numbers.Played]]] = {}
+        rows: dict[str, dict[str, list[Played]]] = {}
         for setting in group:
             self.settings.append(setting)
-            trained = (
-                next(filter(None, (trial.trained_worlds() for trial in setting.trials)), []) if self.has_suites else []
-            )
-            sources = dict.fromkeys(name for t in setting.trials for name in (t.suites or t.evaluations))
-            for source in sources:
+            trained = setting.trained_worlds()
+            for source in setting.sources:
                 kept = self._add(setting, source, trained)
                 rows.setdefault(setting.title, {}).update(kept)
         first = group[0]
         for other in group[1:]:
             self._compare(first, other, rows)
 
-    def in_order(self) -> list[dict[str, Any]]:
+    def in_order(self) -> tuple[Cell, ...]:
         """A cell for each setting and evaluation, also where there is nothing."""
-        for source in self._sources():
-            if not any(one["source"] == source for one in self.evaluations.values()):
+        for source in dict.fromkeys(name for setting in self.settings for name in setting.sources):
+            if not any(one.source == source for one in self.evaluations.values()):
                 self.evaluations[source] = _evaluation(source, source)
-        return [self._cell(setting, key) for setting in self.settings for key in self.evaluations]
+        return tuple(self._cell(setting, key) for setting in self.settings for key in self.evaluations)
 
-    def _sources(self) -> list[str]:
-        """What was to be played: suites, or the evaluation that a run ends with."""
-        suites = dict.fromkeys(name for one in self.settings for trial in one.trials for name in trial.suites)
-        return list(suites) if self.has_suites else [] if self.evaluations else ["after"]
-
-    def _add(self, setting: Setting, source: str, trained: list[tuple[str, str]]) -> dict[str, list[numbers.Played]]:
+    def _add(self, setting: Setting, source: str, trained: list[tuple[str, str]]) -> dict[str, list[Played]]:
         """All evaluations of one suite (or of the runs themselves) for one setting."""
         here = [(trial, trial.evaluations[source]) for trial in setting.trials if source in trial.evaluations]
         parts = [(trial, folder, name, part) for trial, folder in here for name, part in _parts(source, folder)]
-        rows: dict[str, list[numbers.Played]] = {}
+        rows: dict[str, list[Played]] = {}
         for key in dict.fromkeys(name for _, _, name, _ in parts):
             mine = [(trial, folder, part) for trial, folder, name, part in parts if name == key]
             self.evaluations.setdefault(key, _evaluation(source, key, mine[0][2]))
             self.lines += [line for trial, _, part in mine for line in _lines(trial, key, part)]
-            found: dict[str, Any] = _count(setting, [trial for trial, _, _ in mine])
-            found["relation"] = findings.relation(mine[0][2], trained)
-            if found["state"] == "complete" and not numbers.is_alike([part for _, _, part in mine]):
-                found["state"] = "unequal"
-            if found["state"] == "complete":
+            found = _counts(setting, key, [trial for trial, _, _ in mine])
+            found = replace(found, relation=findings.relation(mine[0][2], trained))
+            if found.state == "complete" and not is_alike([part for _, _, part in mine]):
+                found = replace(found, state="unequal")
+            if found.state == "complete":
                 rows[key] = [played(folder, part) for _, folder, part in mine]
-                found |= numbers.cell(rows[key])
+                found = replace(found, **vars(numbers(rows[key])))
             self.cells[setting.title, key] = found
         return rows
 
-    def _compare(self, first: Setting, other: Setting, rows: Mapping[str, Mapping[str, list[numbers.Played]]]) -> None:
+    def _compare(self, first: Setting, other: Setting, rows: Mapping[str, Mapping[str, list[Played]]]) -> None:
         ours, theirs = rows.get(first.title, {}), rows.get(other.title, {})
         if [trial.labels.get(SEED) for trial in first.trials] != [trial.labels.get(SEED) for trial in other.trials]:
             return
         for key in (key for key in ours if key in theirs):
-            if (found := numbers.difference(ours[key], theirs[key])) is not None:
-                about = {"ours": str(first.labels[ABLATION]), "theirs": str(other.labels[ABLATION])}
-                self.differences.append({"setting": first.title, "evaluation": key, **about, **found})
-
-    def _cell(self, setting: Setting, key: str) -> dict[str, Any]:
-        found = self.cells.get((setting.title, key))
-        if found is None:  # without any result of a suite its worlds are not known
-            source = self.evaluations[key]["source"]
-            is_wanted = not self.has_suites or any(source in trial.suites for trial in setting.trials)
-            is_played = any(
-                source in trial.evaluations if self.has_suites else trial.evaluations for trial in setting.trials
+            if (found := difference(ours[key], theirs[key])) is None:
+                continue
+            self.differences.append(
+                Difference(
+                    setting=first.title,
+                    evaluation=key,
+                    ours=str(first.labels[ABLATION]),
+                    theirs=str(other.labels[ABLATION]),
+                    gain=found["gain"],
+                    last=found["last"],
+                )
             )
-            found = _count(setting, []) if is_wanted and not is_played else {"state": "absent"}
-        return {"setting": setting.title, "evaluation": key, **found}
+
+    def _cell(self, setting: Setting, key: str) -> Cell:
+        if (found := self.cells.get((setting.title, key))) is not None:
+            return found
+        source = self.evaluations[key].source  # without any result of a suite its worlds are not known
+        is_played = any(source in trial.evaluations for trial in setting.trials)
+        if source in setting.sources and not is_played:
+            return _counts(setting, key, [])
+        return Cell(setting=setting.title, evaluation=key, state="absent")
 
 
 def _settings(trials: Sequence[TrialState]) -> list[Setting]:
@@ -187,18 +213,24 @@ def _parts(source: str, folder: Path) -> list[tuple[str, PartResult]]:
     return [(f"{source}/{part.name}", part) for part in parts]
 
 
-def _count(setting: Setting, there: Sequence[TrialState]) -> dict[str, Any]:
+def _counts(setting: Setting, key: str, there: Sequence[TrialState]) -> Cell:
+    """The cell without its numbers."""
     names = {trial.name for trial in there}
-    lacking = [trial.name for trial in setting.trials if trial.name not in names]
-    seeds = [trial.labels.get(SEED) for trial in there]
-    state = "incomplete" if lacking else "complete"
-    return {"state": state, "seeds": seeds, "of": len(setting.trials), "incomplete_trials": lacking}
+    lacking = tuple(trial.name for trial in setting.trials if trial.name not in names)
+    return Cell(
+        setting=setting.title,
+        evaluation=key,
+        state="incomplete" if lacking else "complete",
+        seeds=tuple(trial.labels.get(SEED) for trial in there),
+        of=len(setting.trials),
+        incomplete_trials=lacking,
+    )
 
 
-def _evaluation(source: str, key: str, part: PartResult | None = None) -> dict[str, Any]:
+def _evaluation(source: str, key: str, part: PartResult | None = None) -> Evaluation:
     keys = ("family", "preset", "variant", "strategy", "packs", "length")
     entry = key.split("/")[1] if key.count("/") > 1 else ""
-    return {"key": key, "source": source, "entry": entry, **{name: getattr(part, name, None) for name in keys}}
+    return Evaluation(key=key, source=source, entry=entry, **{name: getattr(part, name, None) for name in keys})
 
 
 def _lines(trial: TrialState, key: str, part: PartResult) -> list[dict[str, Any]]:
@@ -226,72 +258,66 @@ def _csv(trials: Sequence[TrialState], lines: Sequence[Mapping[str, Any]]) -> st
     return text.getvalue()
 
 
-def _result(sweep: Path, plan: Mapping[str, Any], trials: Sequence[TrialState], found: _Numbers) -> dict[str, Any]:
-    cells = found.in_order()
+def _result(sweep: Path, plan: Sweep, trials: Sequence[TrialState], found: _Numbers) -> StudyResult:
+    cells, main = found.in_order(), _main(found.settings)
     incomplete = [trial for trial in trials if not trial.is_complete]
-    main = [cell for cell in cells if cell["setting"] in _main(found.settings)]
-    answers = findings.answers(main)
-    say = findings.headline_of_sweep
-    headline = (
-        findings.headline(answers, len(incomplete), len(trials))
-        if found.has_suites
-        else say(cells, len(incomplete), len(trials))
+    answers = findings.answers(cell for cell in cells if cell.setting in main)
+    result = StudyResult(
+        name=plan["name"],
+        kind=plan.get("kind", "sweep"),
+        source=plan.get("source") or "",
+        command=_command(plan),
+        folder=str(sweep),
+        codctl_version=__version__,
+        headline="",
+        complete=not incomplete,
+        trials_complete=len(trials) - len(incomplete),
+        incomplete=tuple(_incomplete(trial, plan) for trial in incomplete),
+        answers=answers,
+        ablations=Ablations(findings.ablation_said(found.differences), tuple(found.differences)),
+        settings=tuple(SettingInfo(one.title, one.labels) for one in found.settings),
+        main=main,
+        evaluations=tuple(found.evaluations.values()),
+        cells=cells,
+        method=METHOD,
+        trials=tuple(map(_trial, trials)),
     )
-    return {
-        "schema": 1,
-        "name": plan["name"],
-        "kind": plan.get("kind", "sweep"),
-        "source": plan.get("source", ""),
-        "command": _command(plan),
-        "folder": str(sweep),
-        "codctl_version": __version__,
-        "headline": headline,
-        "has_suites": found.has_suites,
-        "complete": not incomplete,
-        "trials_complete": len(trials) - len(incomplete),
-        "incomplete": [_incomplete(trial, plan) for trial in incomplete],
-        "answers": answers,
-        "ablations": {"said": findings.ablation_said(found.differences), "differences": found.differences},
-        "settings": [{"title": one.title, "labels": one.labels} for one in found.settings],
-        "main": _main(found.settings),
-        "evaluations": list(found.evaluations.values()),
-        "cells": cells,
-        "method": numbers.METHOD,
-        "trials": [_trial(trial) for trial in trials],
-    }
+    if result.is_matrix:
+        return replace(result, headline=findings.headline(answers, len(incomplete), len(trials)))
+    return replace(result, headline=findings.headline_of_sweep(cells, len(incomplete), len(trials)))
 
 
-def _main(settings: Sequence[Setting]) -> list[str]:
+def _main(settings: Sequence[Setting]) -> tuple[str, ...]:
     """Titles of the settings that the study is about: those of its first ablation."""
     first = next((one.labels[ABLATION] for one in settings if ABLATION in one.labels), None)
-    return [one.title for one in settings if one.labels.get(ABLATION) == first]
+    return tuple(one.title for one in settings if one.labels.get(ABLATION) == first)
 
 
-def _trial(trial: TrialState) -> dict[str, Any]:
-    return {
-        "name": trial.name,
-        "labels": dict(trial.labels),
-        "status": trial.status,
-        "is_complete": trial.is_complete,
-        "digest": trial.entry["digest"],
-        "attempts": len(trial.attempts),
-        "seconds": round(sum(attempt.get("seconds") or 0.0 for attempt in trial.attempts), 1),
-        "command": trial.command,
-    }
+def _trial(trial: TrialState) -> TrialInfo:
+    return TrialInfo(
+        name=trial.name,
+        labels=dict(trial.labels),
+        status=trial.status,
+        is_complete=trial.is_complete,
+        digest=trial.entry["digest"],
+        attempts=len(trial.attempts),
+        seconds=round(sum(attempt.get("seconds") or 0.0 for attempt in trial.attempts), 1),
+        command=trial.command,
+    )
 
 
-def _incomplete(trial: TrialState, plan: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "trial": trial.name,
-        "labels": dict(trial.labels),
-        "status": trial.status,
-        "missing": list(trial.missing),
-        "message": trial.message,
-        "hint": _hint(trial, plan),
-    }
+def _incomplete(trial: TrialState, plan: Sweep) -> IncompleteTrial:
+    return IncompleteTrial(
+        trial=trial.name,
+        labels=dict(trial.labels),
+        status=trial.status,
+        missing=trial.missing,
+        message=trial.message,
+        hint=_hint(trial, plan),
+    )
 
 
-def _hint(trial: TrialState, plan: Mapping[str, Any]) -> str:
+def _hint(trial: TrialState, plan: Sweep) -> str:
     """What to type."""
     name, command = f"{plan['name']}/{trial.name}", _command(plan)
     if trial.status in ("running", "queued"):
@@ -301,9 +327,8 @@ def _hint(trial: TrialState, plan: Mapping[str, Any]) -> str:
     return command
 
 
-def _command(plan: Mapping[str, Any]) -> str:
-    command = plan.get("command", "")
-    return command if isinstance(command, str) else shlex.join(command)
+def _command(plan: Sweep) -> str:
+    return shlex.join(plan["command"])
 
 
 def played(folder: Path, part: PartResult) -> Played:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from codctl.config.schema import ClusterConfig
 from codctl.errors import SweepError, UsageError
@@ -28,6 +28,9 @@ from codctl.runs.directory import TRIALS, RunDirectory
 from codctl.runs.own_jobs import folder_of
 from codctl.startup import begin_process
 from codctl.sweeps import prepare
+
+if TYPE_CHECKING:
+    from codctl.sweeps.study_result import StudyResult
 
 _FILE = "dispatch.json"
 _LOG = "launcher.log"
@@ -182,11 +185,11 @@ def outcome(folder: Path, names: Sequence[str], codes: Mapping[str, int]) -> dic
     """Sum up what there is, and say what is not complete and why."""
     result = _summed_up(folder)
     wanted = set(names)
-    why = {one["trial"]: one["message"] or one["status"] for one in result["incomplete"] if one["trial"] in wanted}
+    why = {one.trial: one.message or one.status for one in result.incomplete if one.trial in wanted}
     return {"result": result, "incomplete": why, "codes": dict(codes)}
 
 
-def _summed_up(folder: Path) -> dict[str, Any]:
+def _summed_up(folder: Path) -> StudyResult:
     """Write the table and page of what there is, and let the tracker know."""
     from codctl.jobs.jobs import Jobs
     from codctl.jobs.status import statuses
@@ -269,7 +272,7 @@ def _launch(folder: Path) -> None:
 
 def _sum_up(folder: Path) -> None:
     result = _summed_up(folder)
-    done, trials = result["trials_complete"], counted(len(result["trials"]), "trial")
+    done, trials = result.trials_complete, counted(len(result.trials), "trial")
     _tell(f"{done} of {trials} {is_or_are(done)} complete: {folder / 'report.html'}")
 
 

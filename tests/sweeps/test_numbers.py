@@ -10,7 +10,8 @@ import pytest
 
 from codctl.results.statistics import differences, shares
 from codctl.sweeps.findings import ablation_said, answers, claim, headline, headline_of_sweep, relation
-from codctl.sweeps.numbers import Played, cell, difference, is_alike, last_success
+from codctl.sweeps.numbers import Played, difference, is_alike, numbers
+from codctl.sweeps.study_result import Answer, Cell, Difference, PositionEstimate, SeedEstimate
 from tests.results import made
 
 RNG = np.random.default_rng(5)
@@ -38,9 +39,9 @@ def outcomes(*rates: float, packs: int = 200) -> np.ndarray[Any, Any]:
 
 
 def test_one_seed_has_wilsons_interval_over_packs() -> None:
-    found = last_success(cell([played([[0, 0]] * 4)]))
+    found = numbers([played([[0, 0]] * 4)]).last_success()
     assert found is not None
-    assert (found["low"], found["high"]) == pytest.approx((0.0, 0.4899), abs=1e-4)
+    assert (found.low, found.high) == pytest.approx((0.0, 0.4899), abs=1e-4)
 
 
 def test_the_same_packs_in_every_seed_are_no_new_packs() -> None:
@@ -68,46 +69,47 @@ def test_luck_is_not_counted_twice() -> None:
 
 def test_a_cell_has_means_of_seeds_and_differences_within_packs() -> None:
     ours = [played([[0, 1], [1, 1], [0, 0]], [[0, 0], [1, 0], [0, 0]]), played([[0, 1]] * 3, [[0, 0]] * 3)]
-    found = cell(ours)
-    assert found["packs"] == 3
-    assert found["gain"]["own"]["by_seed"] == pytest.approx([1 / 3, 1])
-    assert found["gain"]["own"]["mean"] == pytest.approx(2 / 3)
-    assert found["gain"]["none"]["by_seed"] == pytest.approx([-1 / 3, 0])
-    assert found["own_less_none"]["by_seed"] == pytest.approx([2 / 3, 1])
-    assert last_success(found) == found["arms"]["own"][-1]
-    assert [point["position"] for point in found["arms"]["own"]] == [0, 1]
+    found = numbers(ours)
+    assert found.packs == 3
+    assert found.gain["own"].by_seed == pytest.approx((1 / 3, 1))
+    assert found.gain["own"].mean == pytest.approx(2 / 3)
+    assert found.gain["none"].by_seed == pytest.approx((-1 / 3, 0))
+    assert found.own_less_none is not None
+    assert found.own_less_none.by_seed == pytest.approx((2 / 3, 1))
+    assert found.last_success() == found.arms["own"][-1]
+    assert [point.position for point in found.arms["own"]] == [0, 1]
 
 
 def test_an_interval_ends_where_shares_end() -> None:
-    found = cell([played(outcomes(0.2, rate, packs=30)) for rate in (0.5, 0.99)])
-    point = last_success(found)
+    point = numbers([played(outcomes(0.2, rate, packs=30)) for rate in (0.5, 0.99)]).last_success()
     assert point is not None
-    assert 0 <= point["low"] <= point["mean"] <= point["high"] <= 1
+    assert 0 <= point.low <= point.mean <= point.high <= 1
 
 
 def test_episodes_that_could_not_be_played_are_left_out() -> None:
-    found = cell([played([[np.nan, 1], [0, 1], [1, np.nan]], failed_episodes=2)])
-    assert [point["mean"] for point in found["arms"]["own"]] == [0.5, 1.0]
-    assert found["gain"]["own"]["mean"] == 1.0  # of the one pack where both ends are known
-    assert found["failed_episodes"] == 2
+    found = numbers([played([[np.nan, 1], [0, 1], [1, np.nan]], failed_episodes=2)])
+    assert [point.mean for point in found.arms["own"]] == [0.5, 1.0]
+    assert found.gain["own"].mean == 1.0  # of the one pack where both ends are known
+    assert found.failed_episodes == 2
 
 
 def test_a_ralph_loop_tells_what_is_solved_by_attempt() -> None:
-    found = cell([played([[0, 1, 0], [0, 0, 1], [1, 0, 0], [0, 0, 0]], strategy="ralph_full")])
-    curve = found["solved_by_attempt"]["own"]
-    assert [(point["attempt"], point["mean"]) for point in curve] == [(1, 0.25), (2, 0.5), (3, 0.75)]
-    assert "solved_by_attempt" not in cell([played([[0, 1], [1, 1]])])
+    found = numbers([played([[0, 1, 0], [0, 0, 1], [1, 0, 0], [0, 0, 0]], strategy="ralph_full")])
+    assert found.solved_by_attempt is not None
+    curve = found.solved_by_attempt["own"]
+    assert [(point.attempt, point.mean) for point in curve] == [(1, 0.25), (2, 0.5), (3, 0.75)]
+    assert numbers([played([[0, 1], [1, 1]])]).solved_by_attempt is None
 
 
 def test_tasks_of_one_world_are_drawn_together() -> None:
     """Under ralph_full, `length` packs in a row share a world: ten worlds are not eighty."""
     values = np.repeat(outcomes(0.5, packs=10), 8, axis=0)
     table = np.tile(values, (1, 8))
-    apart = last_success(cell([played(table)]))
-    together = last_success(cell([played(table, strategy="ralph_full")]))
+    apart = numbers([played(table)]).last_success()
+    together = numbers([played(table, strategy="ralph_full")]).last_success()
     assert apart is not None
     assert together is not None
-    assert together["high"] - together["low"] > 2 * (apart["high"] - apart["low"])
+    assert together.high - together.low > 2 * (apart.high - apart.low)
 
 
 def test_ablations_are_compared_seed_by_seed_and_pack_by_pack() -> None:
@@ -116,9 +118,9 @@ def test_ablations_are_compared_seed_by_seed_and_pack_by_pack() -> None:
     theirs = [played(np.hstack([hard * 0, hard])) for _ in range(5)]
     found = difference(ours, theirs)
     assert found is not None
-    assert found["gain"]["mean"] == found["last"]["mean"]
-    assert found["gain"]["low"] > 0
-    assert found["last"]["low"] > 0
+    assert found["gain"].mean == found["last"].mean
+    assert found["gain"].low > 0
+    assert found["last"].low > 0
     assert difference(ours, theirs[:1]) is None
     assert difference(ours, [played(np.hstack([hard, hard]), preset="hard")] * 5) is None
 
@@ -152,10 +154,17 @@ def test_of_an_unknown_training_nothing_is_said() -> None:
     assert relation(made.part(preset="easy"), []) == ""
 
 
-def _cell(low: float, high: float, lead: float | None = None, where: str = "trained", **more: Any) -> dict[str, Any]:
-    found = {"gain": {"own": {"mean": (low + high) / 2, "low": low, "high": high}}, "state": "complete"}
-    lead_found = {} if lead is None else {"own_less_none": {"mean": lead, "low": lead - 0.1, "high": lead + 0.1}}
-    return {**found, **lead_found, "relation": where, "seeds": [0], "of": 1, **more}
+PLACE: dict[str, Any] = {"setting": "a", "evaluation": "after"}
+
+
+def _gain(low: float, high: float) -> SeedEstimate:
+    return SeedEstimate((low + high) / 2, low, high, ())
+
+
+def _cell(low: float, high: float, lead: float | None = None, where: str = "trained", **more: Any) -> Cell:
+    ahead = None if lead is None else _gain(lead - 0.1, lead + 0.1)
+    plain: dict[str, Any] = {**PLACE, "state": "complete", "seeds": (0,), "of": 1, "relation": where}
+    return Cell(**plain, gain={"own": _gain(low, high)}, own_less_none=ahead, **more)
 
 
 @pytest.mark.parametrize(
@@ -167,14 +176,14 @@ def _cell(low: float, high: float, lead: float | None = None, where: str = "trai
         (_cell(-0.1, 0.3, 0.2), "nothing"),
         (_cell(-0.3, -0.1, 0.2), "worsens"),
         (_cell(-0.3, -0.1, 0.2, unread="it solves 0 of 4 tasks; 4 replies could not be read"), "unread"),
-        ({"gain": {}}, ""),
+        (Cell(**PLACE, state="complete"), ""),
     ],
 )
-def test_what_a_cell_says(found: dict[str, Any], expected: str) -> None:
+def test_what_a_cell_says(found: Cell, expected: str) -> None:
     assert claim(found) == expected
 
 
-def _said(*cells: dict[str, Any], incomplete: int = 0) -> str:
+def _said(*cells: Cell, incomplete: int = 0) -> str:
     return headline(answers(cells), incomplete, 8).replace("\N{NO-BREAK SPACE}", " ")
 
 
@@ -189,13 +198,30 @@ def test_the_headline_says_where_it_holds_and_where_not() -> None:
 
 
 def test_the_headline_never_counts_what_is_incomplete() -> None:
-    open_cell = {"state": "incomplete", "relation": "trained", "seeds": [0], "of": 3}
+    open_cell = Cell(**PLACE, state="incomplete", relation="trained", seeds=(0,), of=3)
     assert _said(open_cell, incomplete=2) == ("No result yet: no evaluation is complete. 2 of 8 trials are incomplete.")
     assert _said(_cell(0.1, 0.3, 0.2), open_cell, incomplete=2) == (
         "So far: it learns on the job, from its own hints, in the worlds of the training (1 of 1). "
         "2 of 8 trials are incomplete."
     )
-    assert answers([open_cell])[0]["incomplete"] == 1
+    [found] = answers([open_cell])
+    assert (found.incomplete, found.of, found.answer) == (1, 0, "incomplete")
+
+
+def test_an_answer_counts_what_the_cells_say() -> None:
+    cells = [_cell(0.1, 0.3, 0.2), _cell(0.1, 0.3, 0.0), _cell(-0.1, 0.1, unread="…"), Cell(**PLACE, state="absent")]
+    assert answers(cells) == (
+        Answer(
+            relation="trained",
+            where="in the worlds of the training",
+            learns=1,
+            improves=1,
+            unread=1,
+            of=3,
+            gains=(0.2, 0.2),
+            answer="in part",
+        ),
+    )
 
 
 def test_the_headline_takes_unreadable_replies_for_no_measurement() -> None:
@@ -215,15 +241,15 @@ def test_a_cell_says_when_most_replies_could_not_be_read() -> None:
         {"arm": "own", "episode": "solve", "position": 0, "outcome": outcome, "count": count, "of": 4}
         for outcome, count in (("cut", 3), ("solved", 1))
     ]
-    found = cell([played(np.zeros((4, 2)), outcomes=outcomes, solve_tokens=24)] * 2)
-    assert found["unread"] == (
+    found = numbers([played(np.zeros((4, 2)), outcomes=outcomes, solve_tokens=24)] * 2)
+    assert found.unread == (
         "with its own hints it solves 2 of 8 tasks; 6 replies could not be read: all of them were cut off at 24 tokens"
     )
 
 
-def _ended(setting: str, mean: float, **more: str) -> dict[str, Any]:
-    point = {"position": 3, "mean": mean, "low": mean - 0.05, "high": mean + 0.05}
-    return {"setting": setting, "evaluation": "after", "state": "complete", "arms": {"own": [point]}, **more}
+def _ended(setting: str, mean: float, **more: str) -> Cell:
+    point = PositionEstimate(mean, mean - 0.05, mean + 0.05, (), position=3)
+    return Cell(setting=setting, evaluation="after", state="complete", arms={"own": (point,)}, **more)  # type: ignore[arg-type]
 
 
 def test_the_headline_of_a_sweep_says_what_cannot_be_told_apart() -> None:
@@ -234,7 +260,7 @@ def test_the_headline_of_a_sweep_says_what_cannot_be_told_apart() -> None:
         "1 other of 3 settings cannot be told apart from it."
     )
     assert headline_of_sweep(cells[::2], 0, 2).endswith("; the other does worse.")
-    assert headline_of_sweep([{"state": "incomplete"}], 1, 1).startswith("No result yet")
+    assert headline_of_sweep([Cell(**PLACE, state="incomplete")], 1, 1).startswith("No result yet")
 
 
 def test_the_headline_of_a_sweep_leaves_settings_out_whose_replies_could_not_be_read() -> None:
@@ -250,7 +276,7 @@ def test_the_headline_of_a_sweep_leaves_settings_out_whose_replies_could_not_be_
 
 def test_what_an_ablation_shows_is_counted() -> None:
     gains = [(0.1, 0.2), (-0.1, 0.2), (-0.2, -0.1), (0.1, 0.3)]
-    found = [{"ours": "cod", "theirs": "warm", "gain": {"low": low, "high": high}} for low, high in gains]
-    assert ablation_said(found) == [
-        "Against warm, cod gains more within a pack in 2 of 4 evaluations, less in 1; in 1 the interval contains zero."
-    ]
+    found = [Difference(**PLACE, ours="cod", theirs="warm", gain=_gain(*one), last=_gain(0, 0)) for one in gains]
+    assert ablation_said(found) == (
+        "Against warm, cod gains more within a pack in 2 of 4 evaluations, less in 1; in 1 the interval contains zero.",
+    )

@@ -17,18 +17,19 @@ from codctl.runs.directory import RunDirectory
 from codctl.sweeps.charts import curves, maps, names, solved
 from codctl.sweeps.page import render
 from codctl.sweeps.results import sum_up
+from codctl.sweeps.study_result import Evaluation, StudyResult
 
 HOSTILE = '<script>alert("x")</script>'
 
 
 @pytest.fixture(scope="module")
-def result(whole_study: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def result(whole_study: Path, tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
     copy = tmp_path_factory.mktemp("page") / "study"
     shutil.copytree(whole_study, copy)
     return sum_up(copy)
 
 
-def test_maps_have_a_cell_for_every_training_and_evaluation(result: dict[str, Any]) -> None:
+def test_maps_have_a_cell_for_every_training_and_evaluation(result: StudyResult) -> None:
     gain, last = maps(result)
     assert gain.rows[0] == ["frozen_lake", "cod"]
     assert list(gain.columns) == [
@@ -48,7 +49,7 @@ def test_maps_have_a_cell_for_every_training_and_evaluation(result: dict[str, An
     assert int(last.cells[0][0].text) > 80
 
 
-def test_a_map_can_be_turned_for_narrow_windows(result: dict[str, Any]) -> None:
+def test_a_map_can_be_turned_for_narrow_windows(result: StudyResult) -> None:
     gain = maps(result)[0]
     turned = gain.turned()
     assert turned.rows == gain.columns
@@ -70,7 +71,7 @@ def test_a_drawn_map_says_what_it_shows_and_lets_nothing_act() -> None:
     assert 'aria-labelledby="k-t k-d"' in text
 
 
-def test_curves_show_own_none_the_ceiling_and_the_ablation(result: dict[str, Any]) -> None:
+def test_curves_show_own_none_the_ceiling_and_the_ablation(result: StudyResult) -> None:
     found = curves(result, "frozen_lake, cod")
     assert [chart.title for chart in found] == [
         "home: frozen_lake tiny",
@@ -87,20 +88,20 @@ def test_curves_show_own_none_the_ceiling_and_the_ablation(result: dict[str, Any
 
 def test_a_suite_with_several_evaluations_names_them() -> None:
     plain = {"source": "loop", "family": "alchemy", "preset": "tiny", "variant": "v"}
-    evaluations = [{**plain, "key": "a", "entry": "full"}, {**plain, "key": "b", "entry": "sample"}]
-    assert names({"evaluations": evaluations}) == {
+    evaluations = [Evaluation(key="a", entry="full", **plain), Evaluation(key="b", entry="sample", **plain)]  # type: ignore[arg-type]
+    assert names(evaluations) == {
         "a": ["loop, full", "alchemy", "tiny v"],
         "b": ["loop, sample", "alchemy", "tiny v"],
     }
 
 
-def test_the_page_needs_nothing_else(result: dict[str, Any]) -> None:
+def test_the_page_needs_nothing_else(result: StudyResult) -> None:
     page = render(result)
     assert "://" not in page
     assert "<script" not in page
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
-    assert result["headline"] in page
+    assert result.headline in page
     assert "codctl sweep study.yaml" in page
     assert "There is one training seed" not in page
     assert "look at the seeds one by one" in page

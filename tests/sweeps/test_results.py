@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -15,23 +15,25 @@ from codctl.cli._sweep_text import results_text
 from codctl.config.schema import Config
 from codctl.errors import UsageError
 from codctl.runs.directory import RunDirectory
+from codctl.sweeps import study_result
 from codctl.sweeps.results import sum_up
+from codctl.sweeps.study_result import Cell, StudyResult
 
 HOME, OTHER, LOOP = "home/home-it/frozen_lake-tiny", "home/home-it/alchemy-tiny", "loop/loop-it/frozen_lake-tiny"
 
 
 @pytest.fixture(scope="module")
-def result(whole_study: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def result(whole_study: Path, tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
     copy = tmp_path_factory.mktemp("whole") / "study"
     shutil.copytree(whole_study, copy)
     found = sum_up(copy)
-    assert json.loads((copy / "result.json").read_text()) == found
+    assert study_result.read(copy) == found
     assert (copy / "report.html").stat().st_size > 10_000
     return found
 
 
-def cell(result: dict[str, Any], setting: str, evaluation: str) -> dict[str, Any]:
-    return next(c for c in result["cells"] if (c["setting"], c["evaluation"]) == (setting, evaluation))
+def cell(result: StudyResult, setting: str, evaluation: str) -> Cell:
+    return result.by_place[setting, evaluation]
 
 
 def lines(sweep: Path) -> list[dict[str, str]]:
@@ -39,54 +41,53 @@ def lines(sweep: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_matrix_is_found(result: dict[str, Any]) -> None:
-    assert [one["title"] for one in result["settings"]] == [
+def test_the_matrix_is_found(result: StudyResult) -> None:
+    assert [one.title for one in result.settings] == [
         "frozen_lake, cod",
         "frozen_lake, warm",
         "alchemy, cod",
         "alchemy, warm",
     ]
-    assert [one["key"] for one in result["evaluations"]] == [HOME, OTHER, LOOP]
-    assert result["complete"]
-    assert result["incomplete"] == []
-    assert len(result["cells"]) == 12
+    assert [one.key for one in result.evaluations] == [HOME, OTHER, LOOP]
+    assert result.is_matrix
+    assert result.complete
+    assert result.incomplete == ()
+    assert len(result.cells) == 12
     learned = cell(result, "frozen_lake, cod", HOME)
-    assert learned["state"] == "complete"
-    assert learned["seeds"] == [0, 1]
-    assert learned["gain"]["own"]["low"] > 0.2
-    assert learned["own_less_none"]["low"] > 0.2
-    assert abs(learned["gain"]["none"]["mean"]) < 0.2
-    assert learned["references"]["bayes"][-1]["mean"] == 1.0
-    assert cell(result, "frozen_lake, warm", HOME)["gain"]["own"]["low"] < 0.1
-    assert [point["attempt"] for point in cell(result, "alchemy, cod", LOOP)["solved_by_attempt"]["own"]] == [
-        1,
-        2,
-        3,
-        4,
-    ]
+    assert learned.state == "complete"
+    assert learned.seeds == (0, 1)
+    assert learned.gain["own"].low > 0.2
+    assert learned.own_less_none is not None
+    assert learned.own_less_none.low > 0.2
+    assert abs(learned.gain["none"].mean) < 0.2
+    assert learned.references["bayes"][-1].mean == 1.0
+    assert cell(result, "frozen_lake, warm", HOME).gain["own"].low < 0.1
+    solved = cell(result, "alchemy, cod", LOOP).solved_by_attempt
+    assert solved is not None
+    assert [point.attempt for point in solved["own"]] == [1, 2, 3, 4]
 
 
-def test_means_are_those_of_the_suites(result: dict[str, Any], whole_study: Path) -> None:
+def test_means_are_those_of_the_suites(result: StudyResult, whole_study: Path) -> None:
     found = cell(result, "frozen_lake, cod", HOME)
     for place, seed in enumerate((0, 1)):
         stored = json.loads((whole_study / f"trials/frozen_lake-cod-{seed}/suites/home/result.json").read_text())
         part = stored["parts"][0]
-        shown = [point["by_seed"][place] for point in found["arms"]["own"]]
+        shown = [point.by_seed[place] for point in found.arms["own"]]
         assert shown == pytest.approx([point["mean"] for point in part["arms"]["own"]["success"]])
-        assert found["gain"]["own"]["by_seed"][place] == pytest.approx(part["gain"]["own"]["mean"])
+        assert found.gain["own"].by_seed[place] == pytest.approx(part["gain"]["own"]["mean"])
 
 
-def test_it_says_where_it_holds(result: dict[str, Any]) -> None:
-    told = {one["relation"]: (one["answer"], one["learns"], one["of"]) for one in result["answers"]}
+def test_it_says_where_it_holds(result: StudyResult) -> None:
+    told = {one.relation: (one.answer, one.learns, one.of) for one in result.answers}
     assert told == {"trained": ("yes", 2, 2), "family": ("no", 0, 2), "ralph": ("in part", 1, 2)}
-    assert result["headline"].endswith("not in other families (0\xa0of\xa02).")
-    assert result["ablations"]["said"] == [
-        "Against warm, cod gains more within a pack in 2 of 6 evaluations, less in 0; in 4 the interval contains zero."
-    ]
+    assert result.headline.endswith("not in other families (0\xa0of\xa02).")
+    assert result.ablations.said == (
+        "Against warm, cod gains more within a pack in 2 of 6 evaluations, less in 0; in 4 the interval contains zero.",
+    )
 
 
-def test_the_same_twice(result: dict[str, Any], study: Path) -> None:
-    assert {**sum_up(study), "folder": ""} == {**result, "folder": ""}
+def test_the_same_twice(result: StudyResult, study: Path) -> None:
+    assert replace(sum_up(study), folder="") == replace(result, folder="")
 
 
 def test_the_table_has_a_line_for_everything(study: Path) -> None:
@@ -104,8 +105,8 @@ def test_the_table_has_a_line_for_everything(study: Path) -> None:
     )
 
 
-def test_shaped_reward_is_nowhere(result: dict[str, Any]) -> None:
-    assert "reward" not in json.dumps(result)
+def test_shaped_reward_is_nowhere(result: StudyResult) -> None:
+    assert "reward" not in json.dumps(study_result.to_json(result))
 
 
 def broken(study: Path, fakes: ModuleType) -> None:
@@ -121,7 +122,7 @@ def broken(study: Path, fakes: ModuleType) -> None:
 def test_what_is_incomplete_is_listed_and_has_no_mean(study: Path, fake_studies: ModuleType) -> None:
     broken(study, fake_studies)
     found = sum_up(study)
-    told = {one["trial"]: (one["status"], one["missing"], one["hint"]) for one in found["incomplete"]}
+    told = {one.trial: (one.status, list(one.missing), one.hint) for one in found.incomplete}
     again = "codctl sweep study.yaml"
     assert told == {
         "frozen_lake-cod-1": (
@@ -138,17 +139,17 @@ def test_what_is_incomplete_is_listed_and_has_no_mean(study: Path, fake_studies:
             again,
         ),
     }
-    assert not found["complete"]
-    states = {(one["setting"], one["evaluation"]): one["state"] for one in found["cells"]}
+    assert not found.complete
+    states = {(one.setting, one.evaluation): one.state for one in found.cells}
     whole = {key for key, state in states.items() if state == "complete"}
     assert whole == {("alchemy, cod", HOME), ("alchemy, cod", OTHER), ("alchemy, warm", LOOP)}
-    for one in found["cells"]:
-        assert ("arms" in one) == (one["state"] == "complete")
+    for one in found.cells:
+        assert bool(one.arms) == (one.state == "complete")
     half = cell(found, "frozen_lake, cod", HOME)
-    assert (half["state"], half["seeds"], half["of"]) == ("incomplete", [0], 2)
-    assert found["ablations"]["differences"] == []
-    assert found["headline"].startswith("So far: ")
-    assert found["headline"].endswith(" 5 of 8 trials are incomplete.")
+    assert (half.state, half.seeds, half.of) == ("incomplete", (0,), 2)
+    assert found.ablations.differences == ()
+    assert found.headline.startswith("So far: ")
+    assert found.headline.endswith(" 5 of 8 trials are incomplete.")
 
 
 def test_it_is_loud_in_the_table_the_page_and_the_terminal(study: Path, fake_studies: ModuleType) -> None:
@@ -171,9 +172,9 @@ def test_it_is_loud_in_the_table_the_page_and_the_terminal(study: Path, fake_stu
 def test_nothing_at_all_yet(study: Path) -> None:
     shutil.rmtree(study / "trials")
     found = sum_up(study)
-    assert [one["key"] for one in found["evaluations"]] == ["home", "loop"]
-    assert {one["state"] for one in found["cells"]} == {"incomplete"}
-    assert found["headline"] == "No result yet: no evaluation is complete. 8 of 8 trials are incomplete."
+    assert [one.key for one in found.evaluations] == ["home", "loop"]
+    assert {one.state for one in found.cells} == {"incomplete"}
+    assert found.headline == "No result yet: no evaluation is complete. 8 of 8 trials are incomplete."
     assert "0 of 2" in (study / "report.html").read_text()
     assert "0/2" in results_text(found)
 
@@ -184,8 +185,8 @@ def test_seeds_that_played_different_packs_have_no_mean(study: Path) -> None:
     stored["parts"][0]["packs"] = 39
     path.write_text(json.dumps(stored))
     found = sum_up(study)
-    assert cell(found, "frozen_lake, cod", HOME)["state"] == "unequal"
-    assert cell(found, "frozen_lake, cod", OTHER)["state"] == "complete"
+    assert cell(found, "frozen_lake, cod", HOME).state == "unequal"
+    assert cell(found, "frozen_lake, cod", OTHER).state == "complete"
     assert "the seeds were not played alike" in (study / "report.html").read_text()
     assert "seeds differ" in results_text(found)
 
@@ -208,17 +209,18 @@ def plain(tmp_path: Path, fake_studies: ModuleType) -> Path:
 
 def test_a_sweep_without_suites_is_told_by_its_own_evaluations(plain: Path) -> None:
     found = sum_up(plain)
-    assert [(one["setting"], one["state"]) for one in found["cells"]] == [
+    assert [(one.setting, one.state) for one in found.cells] == [
         ("train.lr=0.1", "incomplete"),
         ("train.lr=0.2", "complete"),
     ]
-    gain = found["cells"][1]["gain"]["own"]
-    assert gain["mean"] > 0.2
+    assert not found.is_matrix
+    gain = found.cells[1].gain["own"]
+    assert gain.mean > 0.2
     # Two training seeds leave more open than one.
     alone = plain / "trials/plain-0.2-0/stages/evaluation/after/result.json"
     of_one = json.loads(alone.read_text())["parts"][0]["gain"]["own"]
-    assert gain["high"] - gain["low"] > 1.2 * (of_one["high"] - of_one["low"])
-    assert found["headline"].startswith("train.lr=0.2 solves most at the last position: ")
+    assert gain.high - gain.low > 1.2 * (of_one["high"] - of_one["low"])
+    assert found.headline.startswith("train.lr=0.2 solves most at the last position: ")
     page = (plain / "report.html").read_text()
     assert "<h2>Settings</h2>" in page
     assert "From training to evaluation" not in page
@@ -230,8 +232,23 @@ def test_a_sweep_without_suites_is_told_by_its_own_evaluations(plain: Path) -> N
 def test_a_training_that_is_evaluated_but_not_finished_does_not_count(plain: Path, fake_studies: ModuleType) -> None:
     fake_studies.ended(RunDirectory(plain / "trials" / "plain-0.2-0"), "interrupted")
     found = sum_up(plain)
-    assert {one["state"] for one in found["cells"]} == {"incomplete"}
-    assert found["headline"] == "No result yet: no setting is complete. 2 of 4 trials are incomplete."
+    assert {one.state for one in found.cells} == {"incomplete"}
+    assert found.headline == "No result yet: no setting is complete. 2 of 4 trials are incomplete."
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"schema": 1}', "result.json is of another version of codctl"),
+        ('{"schema": 2, "name": 3}', "result.json cannot be used: name: it should be a valid string, but it is 3"),
+        ("[]", "result.json is of another version of codctl"),
+    ],
+)
+def test_a_result_that_is_none_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    assert study_result.read(tmp_path) is None
+    (tmp_path / "result.json").write_text(content)
+    with pytest.raises(UsageError, match=message):
+        study_result.read(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_page_status_and_trackers_say_the_same_of_a_trial_whose_job_is_gone(
     result = sum_up(folder)
     [shown] = overview([], [folder], Jobs())["sweeps"]
     trials = [RunDirectory(folder / "trials" / name) for name in ("finished-0", "queued-0")]
-    assert {one["name"]: one["status"] for one in result["trials"]} == {"finished-0": "finished", "queued-0": "died"}
+    assert {one.name: one.status for one in result.trials} == {"finished-0": "finished", "queued-0": "died"}
     assert shown["counts"] == {"finished": 1, "died": 1}
     assert statuses(trials, Jobs()) == ["finished", "died"]
-    assert result["incomplete"][-1]["hint"].endswith("--retry-failed")
+    assert result.incomplete[-1].hint.endswith("--retry-failed")
