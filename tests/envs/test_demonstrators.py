@@ -21,6 +21,7 @@ WORLDS = [
     ("alchemy", "tiny"),
     ("alchemy", "easy"),
     ("alchemy", "hard"),
+    ("learn2ask", "easy"),
 ]
 
 
