@@ -54,6 +54,7 @@ Hints from earlier tasks: {hints}
 Say what you do, then end with <answer>QUESTION</answer> or <answer>{stop}</answer>."""
 
 _IN_WORDS = {True: "must be known before you stop", False: "is not needed"}
+_MANY = 5  # open points that a thought does not list any more
 _COUNTS = {2: "two", 3: "three", 4: "four"}
 
 
@@ -139,16 +140,17 @@ def reply(asked: Asked, rendering: Rendering) -> str:
 
 def thought(task: AskTask, asked: Asked, facts: Mapping[int, bool], rng: Random) -> str:
     """What the demonstrator says before its answer. A try must not sound like a fact."""
+    names = [NAMES[point] for point in task.open]
+    seen = f"Open: {', '.join(names)}. " if names and len(names) < _MANY else ""
     if _is_end(asked):
         if all(facts.get(point) is False for point in task.open):
-            return rng.choice(("Nothing that I need is open, so I stop.", "All that must be known is known. I stop."))
-        return rng.choice(("I guess that enough is known, and try to stop.", "Perhaps nothing needed is open: I stop."))
+            return seen + rng.choice(("None of it is needed, so I stop.", "All that I need is known: I stop."))
+        return seen + rng.choice(("Perhaps enough is known: I try to stop.", "I guess and try to stop."))
     name = NAMES[asked[0]]
     if facts.get(asked[0]):
-        sure = (f"{name.capitalize()} must be known and is open, so I ask about it.", f"I need {name}, which is open.")
-        return rng.choice(sure)
-    tries = (f"I do not know what is needed, so I try {name}.", f"Perhaps {name} is needed: I ask about it.")
-    return rng.choice(tries)
+        sure = (f"{name.capitalize()} must be known, so I ask about it.", f"I need {name} before I stop.")
+        return seen + rng.choice(sure)
+    return seen + rng.choice((f"I cannot tell what is needed and try {name}.", f"To find out, I try {name}."))
 
 
 def _is_end(asked: Asked) -> bool:
