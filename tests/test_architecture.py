@@ -16,6 +16,7 @@ ROOMS = [
     "sweeps",
     "doctor",
     "envtools",
+    "trinity",
     "jobs",
     "pipeline",
     "evaluate",

@@ -130,6 +130,11 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "evals show": [("codctl evals show ID --open", "Its table, and its page in the browser.")],
     "evals compare": [("codctl evals compare ID OTHER --open", "Tables, and a page in the browser.")],
     "evals rm": [("codctl evals rm ID", "Delete it after asking.")],
+    "import": [("codctl import trinity CONFIG.yaml -o my.yaml", "A recipe, or a suite of one with mode: bench.")],
+    "import trinity": [
+        ("codctl import trinity CONFIG.yaml", "The recipe on stdout; what became of each key on stderr."),
+        ("codctl import trinity CONFIG.yaml -o my.yaml", "Into a file that codctl plan and train take."),
+    ],
     "model": [
         ("codctl model from-gguf model.gguf OUT", "An ordinary model folder from a GGUF file."),
     ],

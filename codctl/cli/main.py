@@ -22,6 +22,7 @@ from codctl.cli import (
     doctor,
     env,
     evals,
+    import_,
     model,
     plan,
     recipe,
@@ -78,7 +79,14 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     },
     "Help": {"doctor": doctor.doctor, "docs": docs.docs},
 }
-_GROUPS = {"runs": runs.app, "evals": evals.app, "recipe": recipe.app, "env": env.app, "model": model.app}
+_GROUPS = {
+    "runs": runs.app,
+    "evals": evals.app,
+    "recipe": recipe.app,
+    "env": env.app,
+    "model": model.app,
+    "import": import_.app,
+}
 for _panel, _functions in _COMMANDS.items():
     for _name, _function in _functions.items():
         app.command(_name, cls=Command, rich_help_panel=_panel)(_function)

@@ -18,6 +18,7 @@ from pathlib import Path
 from codctl.errors import PreflightError
 from codctl.models.files import missing_weights
 from codctl.models.hub_client import SETTINGS, WEIGHTS
+from codctl.models.trinity_checkpoint import is_checkpoint, model_folder
 
 CLIENT = "codctl.models.hub_client"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -50,16 +51,22 @@ def licence(path: str | None, revision: str | None = None) -> str:
 def find(path: str, revision: str | None = None, *, weights: bool = True) -> Path | None:
     """The folder of a model without any network: the path itself, or where the cache has the hub id.
 
+    Of a checkpoint of Trinity-RFT it is the model inside.
+
     Args:
         path: Folder or hub id.
         revision: Commit, tag or branch of the hub id; None is `main`, as it was when it was fetched.
         weights: Whether its weights have to be there too.
 
     Returns:
-        None for a hub id that is not cached whole. A folder is not looked into.
+        None for a hub id that is not cached whole. Any other folder is not looked into.
+
+    Raises:
+        PreflightError: A checkpoint of Trinity-RFT whose weights are pickled.
     """
     if not is_hub_id(path):
-        return Path(path).expanduser()
+        folder = Path(path).expanduser()
+        return model_folder(folder, weights=weights) if is_checkpoint(folder) else folder
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 

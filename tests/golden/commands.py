@@ -54,7 +54,8 @@ OF_A_MODEL = {"eval", "evals list", "runs list", "status"}
 # Of these, only the names of what they show: the rest is the machine's, or a page that anybody may edit.
 PLAN = "train small.yaml --name planned --dry-run SHORT"
 BY_NAMES = {PLAN, "plan small.yaml SHORT", "doctor", "docs", "docs scaling", "recipe list", "recipe show tiny"}
-WITHOUT_GOLDEN = {"model from-gguf"}  # needs the gguf extra
+# What needs the gguf extra, or files of Trinity-RFT (tests/cli/test_import.py).
+WITHOUT_GOLDEN = {"model from-gguf", "import trinity"}
 
 # Words, and what they are refused for. `small` is a finished run, `bad.yaml` a recipe with faults.
 REFUSALS = """\

@@ -1,0 +1,1 @@
+"""Trinity-RFT, both ways: its configurations, data sets, checkpoints and logs read; runs written for it."""
