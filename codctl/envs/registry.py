@@ -30,6 +30,7 @@ FAMILIES: Registry[Family] = Registry(
         "frozen_lake": "codctl.envs.frozen_lake.family:FrozenLake",
         "alchemy": "codctl.envs.alchemy.family:Alchemy",
         "terminal": "codctl.envs.terminal.family:Terminal",
+        "grid_navigation": "codctl.envs.grid_navigation.family:GridNavigation",
         "learn2ask": "codctl.envs.learn2ask.family:Learn2Ask",
     },
     make=_family,
