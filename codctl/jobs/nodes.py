@@ -64,6 +64,11 @@ def engines_command(run: Path, node: int, names: Sequence[str]) -> list[str]:
     return [*worker.command(run), "--engines", str(node), names[node], own_address(names[0])]
 
 
+def give_up_engines(run: Path, node: int, reason: str) -> None:
+    """Let rank 0 know that a node's engines will not be back."""
+    _write(run, f"engines-{node}", {"lost": reason}, mode=_SECRET)
+
+
 @contextlib.contextmanager
 def announcing_engines(run: Path, node: int) -> Iterator[Callable[[str, str, int, str], None]]:
     """Gives what publishes the node's name, the address, the port and the token; gone at the end of the block."""
@@ -89,9 +94,7 @@ def engines_elsewhere(run: RunDirectory, config: Config) -> Callable[[], list[Ad
 
 
 def _found(run: Path, node: int, deadline: float) -> Address:
-    from codctl.engines.nodes.client import Address
-
-    while (found := _read(run, f"engines-{node}")) is None:
+    while (found := _engines_of(run, node)) is None:
         if time.monotonic() > deadline:
             raise BackendError(
                 f"node {node + 1} of the job has not started the process for its engines in time",
@@ -99,8 +102,21 @@ def _found(run: Path, node: int, deadline: float) -> Address:
                 hint="the job's log says why; a larger engine.start_s where the disk is slow",
             )
         time.sleep(_LOOK_S)
+    return found
+
+
+def _engines_of(run: Path, node: int, lost: str = "") -> Address | None:
+    """Where a node's engines are reached; None while they are not, or only by the token of a process that is lost."""
+    from codctl.engines.nodes.client import Address
+
+    found = _read(run, f"engines-{node}")
+    if found is None or found.get("token") == lost:
+        return None
+    if "lost" in found:
+        raise BackendError(f"the engines on node {node + 1} of the job are lost: {found['lost']}", where=str(run))
     host = f"[{found['address']}]" if ":" in found["address"] else found["address"]
-    return Address(str(found["name"]), f"http://{host}:{int(found['port'])}", str(found["token"]))
+    url, token = f"http://{host}:{int(found['port'])}", str(found["token"])
+    return Address(str(found["name"]), url, token, lambda: _engines_of(run, node, token))
 
 
 # --- addresses ------------------------------------------------------------------------------------------------------

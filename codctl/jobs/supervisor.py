@@ -32,6 +32,7 @@ _LOCK_S, _LOCK_POLL_S = 300.0, 2.0
 _LOOK_S = 1.0
 _LAST_WORDS_S = 30.0
 _ENGINES_END_S = 20.0
+_LASTED_S = 600.0  # a process for engines that failed after this time has not failed in a row
 _END_S = 120.0  # longer than KillWait (30 s, usually)
 _TERMINATED = 143
 _OVER = ("finished", "failed", "cancelled")
@@ -179,10 +180,10 @@ def _work_along(run: RunDirectory, names: Sequence[str], node: int, code: str) -
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # the first node saves
     where, here = place(run.config()), python_environment(Path(code))
     with contextlib.ExitStack() as stack:
-        started: list[Children] = []
+        started: list[Children | _Engines] = []
         if where.engine_nodes > 1:
-            command = nodes.engines_command(run.path, node, names)
-            started.append(stack.enter_context(Children(command, [here], grace_s=worker.LEARNER_GRACE_S)))
+            command, most = nodes.engines_command(run.path, node, names), run.config().engine.restarts
+            started.append(stack.enter_context(_Engines(run.path, node, command, here, most)))
         failed = _until(lambda: nodes.announced(run.path) is not None or nodes.is_over(run.path), started)
         if not failed and (port := nodes.announced(run.path)) is not None and not nodes.is_over(run.path):
             processes = len(where.learners)
@@ -205,7 +206,52 @@ def _work_along(run: RunDirectory, names: Sequence[str], node: int, code: str) -
         _leave(failed)
 
 
-def _until(is_done: Callable[[], bool], started: Sequence[Children]) -> int:
+class _Engines:
+    """The process for a node's engines, which is started again when it fails; rank 0 then brings it up to date.
+
+    Args:
+        run: Folder of the run.
+        node: Place of this node in the job.
+        command: Its command line.
+        environment: Its environment.
+        most: Starts after failures in a row, where a process that has lasted begins a new row.
+    """
+
+    def __init__(self, run: Path, node: int, command: Sequence[str], environment: Mapping[str, str], most: int) -> None:
+        self._run, self._node, self._command, self._environment = run, node, command, environment
+        self._left = self._most = most
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> _Engines:
+        self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def wait(self, deadline_s: float | None = None) -> int | None:
+        """As `Children.wait`, but for a failure after which it was started again: None."""
+        code = self._now.wait(deadline_s)
+        if not code:
+            return code
+        if time.monotonic() - self._began >= _LASTED_S:
+            self._left = self._most
+        if not self._left:
+            nodes.give_up_engines(self._run, self._node, f"their process ended with exit code {code}")
+            return code
+        self._left -= 1
+        log.warning("the process for the engines ended with exit code %d and is started again", code)
+        self._stack.close()
+        self._start()
+        return None
+
+    def _start(self) -> None:
+        self._began = time.monotonic()
+        children = Children(self._command, [self._environment], grace_s=worker.LEARNER_GRACE_S)
+        self._now = self._stack.enter_context(children)
+
+
+def _until(is_done: Callable[[], bool], started: Sequence[Children | _Engines]) -> int:
     """Wait; the exit code of processes that fail before."""
     while not is_done():
         for children in started:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from codctl import trust
 from codctl.cod.engine import EngineError, Generation, LostError, PromptTooLongError, RequestTag, Sampling, Weights
 from codctl.config.schema import Config
 from codctl.engines.nodes import wire
-from codctl.engines.nodes.client import Address, Node, NodeEngine, open_on_nodes
+from codctl.engines.nodes.client import Address, AwayError, Node, NodeEngine, open_on_nodes
 from codctl.engines.nodes.server import NodeServer
 from codctl.engines.provider import EngineProvider, OpenEngine, Opening
 from codctl.engines.replicas import Replicas
@@ -241,18 +242,95 @@ def test_a_request_that_is_given_up_ends_on_the_node(tmp_path: Path) -> None:
     with_nodes(tmp_path, scenario)
 
 
-def test_a_lost_node_ends_what_waits_for_it_with_the_reason(tmp_path: Path) -> None:
+def test_a_node_that_does_not_come_back_ends_what_waits_for_it_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codctl.engines.nodes.client._BACK_S", 0.5)
+
     async def scenario(engine: Replicas, runner: web.AppRunner) -> None:
         Toy.opened[-1].hangs = True
-        waiting = asyncio.create_task(ask(engine.members[-1]))
+        asked = asyncio.create_task(ask(engine.members[-1]))
         await asyncio.sleep(0.2)
         await runner.cleanup()
-        with pytest.raises(BackendError, match="the engines on n2 are lost"):
-            await waiting
+        with pytest.raises(AwayError):
+            await asked
+        for waiting in (ask(engine.members[-1]), engine.members[-1].until_ready(), engine.sleep()):
+            with pytest.raises(BackendError, match="the engines on n2 are lost"):
+                await waiting
         with pytest.raises(BackendError, match="the engines on n2 are lost"):
             await engine.update_weights(Weights(1))
 
     with_nodes(tmp_path, scenario, gpus=1)
+
+
+def test_a_process_that_is_started_again_is_brought_to_where_the_lost_one_was(tmp_path: Path) -> None:
+    """Weights that come while it is away reach it, too; what it was asked another node is asked."""
+    for name in ("v1", "v2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(name.encode())
+    successors: list[Address] = []
+
+    async def main() -> None:
+        Toy.opened.clear()
+        async with contextlib.AsyncExitStack() as stack:
+            address, runner = await stack.enter_async_context(node(tmp_path))
+            address = replace(address, successor=lambda: successors.pop() if successors else None)
+            engine = open_on_nodes(opening(tmp_path), [address])
+            await engine.start()
+            await engine.update_weights(Weights(1, tmp_path / "v1"))
+            await engine.sleep()
+            far, lost = engine.members[-1], Toy.opened[-1]
+            assert (await ask(far)).weight_version == 1
+            lost.hangs = True
+            asked = asyncio.create_task(ask(far))
+            await asyncio.sleep(0.2)
+            await runner.cleanup()
+            with pytest.raises(AwayError):
+                await asked
+            assert not far.is_ready
+            waiting = asyncio.create_task(ask(far))
+            assert (await ask(engine)).weight_version == 1  # by this node
+            await engine.update_weights(Weights(2, tmp_path / "v2"))
+            again, _ = await stack.enter_async_context(node(tmp_path))
+            successors.append(again)
+            assert (await waiting).weight_version == 2
+            assert far.is_ready
+            there = Toy.opened[-1].weights.folder
+            assert there is not None
+            assert (there / "model.safetensors").read_bytes() == b"v2"
+            assert [toy.orders for toy in Toy.opened[-2:]] == [["start", "sleep"]] * 2
+            assert engine.stats.restarts == 2
+            assert engine.stats.new_tokens == 6  # three replies of two tokens: none counts twice
+            await engine.aclose()
+            assert [toy.orders[-1] for toy in Toy.opened[-2:]] == ["close"] * 2
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_engines_that_do_not_start_again_end_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codctl.engines.nodes.client._LOOK_S", 0.05)
+
+    async def refuse(self: Toy) -> None:
+        self.orders.append("start")
+        raise BackendError("no memory")
+
+    async def main() -> None:
+        Toy.opened.clear()
+        async with contextlib.AsyncExitStack() as stack:
+            address, runner = await stack.enter_async_context(node(tmp_path))
+            again, _ = await stack.enter_async_context(node(tmp_path))
+            successors = [again]
+            address = replace(address, successor=lambda: successors.pop() if successors else None)
+            engine = open_on_nodes(opening(tmp_path, 1), [address])
+            await engine.start()
+            monkeypatch.setattr(Toy, "start", refuse)
+            await runner.cleanup()
+            with pytest.raises(BackendError, match="the engines on n2 are lost: n2: no memory"):
+                await engine.members[-1].until_ready()
+            assert len(Toy.opened) == 2 + 1 + recipe().engine.restarts
+            await engine.aclose()
+
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def test_orders_reach_every_engine_and_the_end_all_of_them(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ import pytest
 from codctl.cli import train
 from codctl.config.schema import ClusterConfig, Config
 from codctl.errors import BackendError, CodctlError, RefusedError
-from codctl.jobs import launch, learners, slurm, slurm_checks
+from codctl.jobs import launch, learners, nodes, slurm, slurm_checks
 from codctl.jobs.launcher import Batch
-from codctl.jobs.supervisor import StageJob, given_up
+from codctl.jobs.supervisor import StageJob, _Engines, given_up
 from codctl.runs.code import Snapshot
 from codctl.runs.directory import RunDirectory
 from tests.jobs.conftest import Clients, squeue_line
@@ -248,6 +249,35 @@ def test_the_time_limits_signal_pauses_the_worker_and_asks_for_another_go(tmp_pa
     [attempt] = run.attempts()
     assert (attempt["outcome"], attempt["job"]) == ("paused", "7")
     assert run.status() == "paused"
+
+
+def test_the_process_for_engines_is_started_again_until_it_fails_too_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    starts = tmp_path / "starts"
+    count = f"echo x >> {starts}; test $(wc -l < {starts}) -lt 3 && kill -9 $$; sleep 60"
+    fails = f"echo x >> {starts}; exit 3"
+
+    def until(engines: _Engines, found: Callable[[], bool]) -> int | None:
+        deadline = time.monotonic() + 60
+        while not found():
+            assert time.monotonic() < deadline
+            if code := engines.wait(0):
+                return code
+            time.sleep(0.01)
+        return None
+
+    with _Engines(tmp_path, 1, ["sh", "-c", count], dict(os.environ), 2) as engines:
+        assert until(engines, lambda: starts.exists() and len(starts.read_text().split()) == 3) is None
+        assert engines.wait(0) is None
+    assert nodes._engines_of(tmp_path, 1) is None
+    starts.unlink()
+    with _Engines(tmp_path, 1, ["sh", "-c", fails], dict(os.environ), 2) as engines:
+        assert until(engines, lambda: False) == 3
+    assert len(starts.read_text().split()) == 3
+    with pytest.raises(BackendError, match="the engines on node 2 of the job are lost: their process ended with"):
+        nodes._engines_of(tmp_path, 1)
 
 
 def dump(job: StageJob, path: Path) -> None:

@@ -126,9 +126,13 @@ def test_an_engine_and_then_a_node_are_killed_and_the_weights_are_the_same(start
     torn = start("torn", 2)
     torn.trains(1)
     os.kill(torn.nodes.processes(SECOND, ENGINE)[0], signal.SIGKILL)
-    torn.trains(4)
+    torn.trains(2)
     restarts = [line["metrics"]["engine/restarts"] for line in lines_of(torn.run, "train")]
     assert sum(restarts) == 1
+    os.kill(torn.nodes.processes(SECOND, "--engines")[0], signal.SIGKILL)  # what has all engines of the node
+    torn.trains(4)
+    restarts = [line["metrics"]["engine/restarts"] for line in lines_of(torn.run, "train")]
+    assert sum(restarts) == 2
     torn.nodes.kill(SECOND)
     began = time.monotonic()
     assert torn.codes()[FIRST] in (StageError.exit_code, BackendError.exit_code)  # the learner noticed, or the engine
