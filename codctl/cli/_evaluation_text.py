@@ -61,6 +61,14 @@ def _curves(part: PartResult, found: Measured) -> str:
     # Where accounts are false or facts change, someone else may do better than this policy.
     kind = "ceiling" if of_result(part).has_ceiling else "reference"
     rows += [(name, kind, curve) for name, curve in found.ceiling_curves.items()]
+    if found.graded:
+        told = {"mean reward": found.graded.raw_reward, "share": found.graded.share}
+        rows += [
+            (name, measure, curve)
+            for name in dict.fromkeys(name for curves in told.values() for name in curves if name not in found.arms)
+            for measure, curves in told.items()
+            if (curve := curves.get(name))
+        ]
     names = {position(p): f"{position(p)}{' (changed)' if p == part.drift_at else ''}" for p in found.positions}
     return _table(rows, names, part.axis)
 
@@ -72,9 +80,12 @@ def _arm(part: PartResult, found: Measured, arm: str) -> list[tuple[str, str, _C
     for kind, faults in replies.beside(part, arm).items():
         if here := [fault for fault in faults if fault.position in found.positions]:
             measures[kind.replace("_", " ")] = here
+    if found.graded:
+        measures |= {"mean reward": found.graded.raw_reward.get(arm, ()), "share": found.graded.share.get(arm, ())}
     measures["shaped_reward"] = curves.shaped_reward
     if arm != "none":  # there is no hint that could be right
         measures["hint_correctness"] = curves.hint_correctness
+        measures |= found.hint_detail.get(arm, {})
     return [(arm, measure, curve) for measure, curve in measures.items()]
 
 
@@ -119,6 +130,10 @@ def _gains(part: PartResult) -> list[str]:
         ends = f"from {part.axis} {position(gain.start)} to {position(gain.end)}"
         more = f"; bayes solves {with_interval(part.regret[arm])} tasks more a pack" if arm in part.regret else ""
         lines.append(f"{arm}: {with_interval(gain, difference)} {ends}{more}")
+        if part.graded and arm in part.graded.reward_gain:
+            reward, share = part.graded.reward_gain[arm], part.graded.share_gain.get(arm)
+            told = f"; {with_interval(share, difference)} of what knowing the world gains" if share else ""
+            lines.append(f"{arm}: {with_interval(reward, difference)} in mean reward{told}")
     return lines
 
 

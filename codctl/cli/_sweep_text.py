@@ -199,24 +199,28 @@ def _cells(result: StudyResult) -> str:
     cells = [cell for cell in result.cells if cell.state != "absent"]
     if not cells:
         return ""
-    has_lead = any(cell.own_less_none for cell in cells)
+    has_lead, is_graded = any(cell.own_less_none for cell in cells), any(cell.graded for cell in cells)
     headers = ["trained" if result.is_matrix else "setting", "evaluation", "seeds", "first", "last", "gain"]
-    rows = [_row(cell) for cell in cells[:_MOST_ROWS]]
-    shown = (
-        _output.table([*headers, "own less none"], rows) if has_lead else _output.table(headers, [r[:-1] for r in rows])
-    )
+    headers += ["own less none"] if has_lead else []
+    headers += ["share, last"] if is_graded else []
+    rows = [_row(cell, has_lead=has_lead, is_graded=is_graded) for cell in cells[:_MOST_ROWS]]
+    shown = _output.table(headers, rows)
     more = len(cells) - len(rows)
     return f"{shown}\n… {more} more: table.csv" if more else shown
 
 
-def _row(cell: Cell) -> list[str]:
+def _row(cell: Cell, *, has_lead: bool, is_graded: bool) -> list[str]:
     head = [cell.setting, cell.evaluation, f"{len(cell.seeds)}/{cell.of}"]
     if cell.state != "complete":
         why = "incomplete" if cell.state == "incomplete" else "seeds differ"
-        return [*head, why, "", "", ""]
+        return [*head, why, "", "", *[""] * (has_lead + is_graded)]
     own = cell.arms.get("own", ())
     first, last = (share(own[0].mean), with_interval(own[-1])) if own else ("–", "–")
-    return [*head, first, last, _change(cell.gain.get("own")), _change(cell.own_less_none)]
+    more = [_change(cell.own_less_none)] if has_lead else []
+    if is_graded:
+        told = cell.graded.share.get("own") if cell.graded else None
+        more.append(with_interval(told[-1]) if told else "–")
+    return [*head, first, last, _change(cell.gain.get("own")), *more]
 
 
 def _change(estimate: Estimate | None) -> str:

@@ -12,7 +12,7 @@ from codctl.cod.trajectory import Trajectory
 from codctl.envs.base import Family, Pack, Rendering
 
 UNBOUNDED = 10**9  # tokens: a scripted policy has no budget
-CEILINGS = ("bayes", "informed")
+CEILINGS, FLOOR = ("bayes", "informed"), "random"
 
 
 def reference_player(policy: str, rendering: Rendering, seed: int) -> Player:
@@ -35,9 +35,10 @@ def cheapest_rendering(families: Iterable[Family]) -> Rendering:
 
 
 def references(families: Iterable[Family]) -> list[str]:
-    """The reference policies that all of these families have; a family may have none."""
-    known = [set(family.policies) for family in families]
-    return [name for name in CEILINGS if all(name in policies for policies in known)]
+    """The reference policies that all of these families have: ceilings if any, and `random` where one is graded."""
+    listed = list(families)
+    found = [name for name in CEILINGS if all(name in family.policies for family in listed)]
+    return [*found, FLOOR] if any(family.graded for family in listed) else found
 
 
 def demonstrates(family: Family) -> bool:

@@ -27,7 +27,7 @@ from codctl.cod.prompts import (
 )
 from codctl.cod.requests import Request, Requests
 from codctl.cod.trajectory import EpisodeRecord, Kind, Trajectory
-from codctl.envs.base import Episode, HintScore, Pack, PolicyView, Rendering, Slot, Step
+from codctl.envs.base import Episode, HintScore, Pack, PolicyView, Rendering, Slot, Step, remembered
 from codctl.log import log
 from codctl.outcomes import FAULTS, UNPLAYED, ReplyFault
 from codctl.seeds import derive_seed
@@ -335,11 +335,6 @@ class Told:
 
     episode: Episode
     turns: tuple[Turn, ...]
-
-
-def remembered(pack: Pack, slot: Slot, past: Sequence[Episode]) -> list[Episode]:
-    """What the world of a slot may remember: the episodes among `past` that were played in it."""
-    return [episode for earlier, episode in zip(pack.slots, past, strict=False) if earlier.world is slot.world]
 
 
 async def retold(

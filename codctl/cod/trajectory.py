@@ -65,7 +65,7 @@ class EpisodeRecord(TokenRecord):
     Attributes:
         kind: `solve` at this position, or the `update` that follows it (and writes the hints for position + 1).
         turn_ends: Length of `ids` after each reply.
-        raw_reward: Solve: 0 or 1. Update: 0, or the (negative) format reward.
+        raw_reward: Solve: as the world gave it. Update: 0, or the (negative) format reward.
         shaped_reward: Solve: the raw reward less the turn penalty. Update: as raw.
         turns: Replies used.
         hints: Solve: the hints in force. Update: the hints it wrote (after a failure: those now in force).
@@ -103,6 +103,11 @@ class EpisodeRecord(TokenRecord):
     rendered: bool = False
 
     @property
+    def is_solved(self) -> bool:
+        """Whether a task was solved: with a graded reward, well enough."""
+        return self.outcome == "solved"
+
+    @property
     def rows(self) -> list[slice]:
         """The training rows in `ids`: one for the episode, or one for each turn whose prompt was rendered anew."""
         if not self.rendered:
@@ -123,17 +128,32 @@ class Trajectory:
         return [episode for episode in self.episodes if episode.kind == kind]
 
 
-def position_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    """Means by position: `success/…` (raw), `reward/…` (shaped) and `hint_correctness/…` (from position 1)."""
+def position_metrics(trajectories: Sequence[Trajectory], *, graded: bool = False) -> dict[str, float]:
+    """Means by position.
+
+    Args:
+        trajectories: Of packs of the same length.
+        graded: Whether raw rewards are told beside success.
+
+    Returns:
+        `success/…` (share of tasks solved), `raw_reward/…` where graded, `reward/…` (shaped), and from position 1 on
+        `hint_correctness/…` and `hint_detail/NAME/…`.
+    """
     found: dict[str, float] = {}
     for position, episodes in enumerate(zip(*(t.of("solve") for t in trajectories), strict=True)):
         played = [episode for episode in episodes if not episode.failed]
         if not played:
             continue
-        found[f"success/position_{position}"] = float(np.mean([e.raw_reward for e in played]))
+        found[f"success/position_{position}"] = float(np.mean([e.is_solved for e in played]))
+        if graded:
+            found[f"raw_reward/position_{position}"] = float(np.mean([e.raw_reward for e in played]))
         found[f"reward/position_{position}"] = float(np.mean([e.shaped_reward for e in played]))
         knowable = sum(e.hint_score.knowable for e in played)
         if position and knowable:
             right = sum(e.hint_score.knowable_right for e in played)
             found[f"hint_correctness/position_{position}"] = right / knowable
+        details = [e.hint_score.detail for e in played] if position else []
+        for name in dict.fromkeys(name for detail in details for name in detail):
+            values = [detail[name] for detail in details if name in detail]
+            found[f"hint_detail/{name}/position_{position}"] = float(np.mean(values))
     return found

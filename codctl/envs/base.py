@@ -230,6 +230,11 @@ class Pack:
         return len(self.slots)
 
 
+def remembered(pack: Pack, slot: Slot, past: Sequence[Episode]) -> list[Episode]:
+    """What the world of a slot may remember: the episodes among `past` that were played in it."""
+    return [episode for earlier, episode in zip(pack.slots, past, strict=False) if earlier.world is slot.world]
+
+
 @dataclass(frozen=True)
 class HintScore:
     """How right a hint is.
@@ -240,7 +245,7 @@ class HintScore:
         missing: Hidden facts that it does not state correctly.
         knowable: Hidden facts that follow from what the agent has seen so far.
         knowable_right: Knowable facts that the hint states correctly.
-        detail: Further numbers by name, such as how far an estimate is from the truth.
+        detail: Further finite numbers by name, such as how far an estimate is from the truth.
     """
 
     right: int
@@ -248,7 +253,7 @@ class HintScore:
     missing: int
     knowable: int
     knowable_right: int
-    detail: Mapping[str, float] = field(default_factory=dict)
+    detail: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @classmethod
     def of(

@@ -199,7 +199,7 @@ class _Playing:
         self._journal.append(
             {
                 "pack": number,
-                "success": [[e.raw_reward for e in trajectory.of("solve")] for trajectory, _ in played],
+                "success": [[float(e.is_solved) for e in trajectory.of("solve")] for trajectory, _ in played],
                 "kept": [asdict(one) for one in _kept(best, begun)],
             }
         )
@@ -220,14 +220,15 @@ class _Playing:
         self._progress.update("trajectories", self._done, self._spec.packs * self._spec.best_of, metrics)
 
 
-def _merit(trajectory: Trajectory) -> tuple[float, int, int]:
+def _merit(trajectory: Trajectory) -> tuple[int, float, int, int]:
     solves = trajectory.of("solve")
-    return sum(e.raw_reward for e in solves), -sum(e.turns for e in solves), -trajectory.rollout
+    solved, reward = sum(e.is_solved for e in solves), sum(e.raw_reward for e in solves)
+    return solved, reward, -sum(e.turns for e in solves), -trajectory.rollout
 
 
 def _kept(trajectory: Trajectory, heard: _Heard) -> Iterator[Demonstration]:
     """See the module."""
-    solved = {e.position for e in trajectory.of("solve") if e.raw_reward > 0}
+    solved = {e.position for e in trajectory.of("solve") if e.is_solved}
     for e in trajectory.episodes:
         is_good = e.position in solved if e.kind == "solve" else e.outcome == "written" and e.position + 1 in solved
         if is_good:

@@ -23,6 +23,7 @@ from codctl.runs.eval_result import (
     RESULT,
     EvalResult,
     PartHead,
+    PartResult,
     StepPoint,
     StepsHead,
     StepsModel,
@@ -149,12 +150,15 @@ def _part(number: int, results: Sequence[EvalResult]) -> StepsPart:
         rendering=first.rendering,
         split=first.split,
         positions=first.positions,
-        arms={
-            arm: tuple(StepPoint(step, part.success(arm), part.gain.get(arm)) for step, part in parts)
-            for arm in first.arms
-        },
+        arms={arm: tuple(_point(step, arm, part) for step, part in parts) for arm in first.arms},
         ceiling_curves=first.ceiling_curves,
     )
+
+
+def _point(step: int, arm: str, part: PartResult) -> StepPoint:
+    graded = part.graded
+    reward, share = (graded.raw_reward.get(arm, ()), graded.share.get(arm, ())) if graded else ((), ())
+    return StepPoint(step, part.success(arm), part.gain.get(arm), reward, share)
 
 
 class _Named:

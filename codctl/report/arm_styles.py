@@ -14,7 +14,11 @@ ARMS = {
 }
 OTHER = Look("c-other", "1 3", "plus")
 BEFORE = Look("c-before", "5 3", "down")
-REFERENCES = {"informed": Look("c-informed", "1 4", "plus"), "bayes": Look("c-bayes", "2 4", "ring")}
+REFERENCES = {
+    "informed": Look("c-informed", "1 4", "plus"),
+    "bayes": Look("c-bayes", "2 4", "ring"),
+    "random": Look("c-none", "1 4", "plus"),
+}
 
 
 def name_of(arm: str) -> str:

@@ -14,7 +14,8 @@ from codctl.runs.eval_result import Distractors, Measured, PartResult
 POSITION, ATTEMPT = "position in the pack", "attempt at the same task"
 SUCCESS, SOLVED = "success, share of packs", "tasks solved at least once"
 _FACTS = "knowable facts stated correctly"
-_REWARD = "shaped reward (0 to 1)"
+_REWARD = "shaped reward"
+_RAW, SHARE = "mean reward", "(reward − random) / (informed − random)"
 _MOST_TICKS = 8
 
 
@@ -71,9 +72,60 @@ def of_part(key: str, part: PartResult) -> list[Chart]:
     hints = {arm: curves.hint_correctness for arm, curves in part.arms.items() if arm != "none"}  # it has no hints
     rewards = {arm: curves.shaped_reward for arm, curves in part.arms.items()}
     more = _axis(part)
+    found += graded(f"{key}-", part, **more)
     found.append(chart(f"{key}-hints", "How right the hints are", _FACTS, arm_lines(hints), **more))
-    found.append(chart(f"{key}-reward", "Shaped reward", _REWARD, arm_lines(rewards), show=number, **more))
+    found += hint_details(f"{key}-", part, **more)
+    found.append(_shaped(f"{key}-reward", "Shaped reward", rewards, **more))
     return present(*found)
+
+
+def graded(prefix: str, found: Measured, **more: Any) -> list[Chart]:
+    """Of a graded family: the mean reward, and its share of what knowing the world gains."""
+    if found.graded is None:
+        return []
+    curves = found.graded.raw_reward
+    rewards = [*reference_lines(curves), *arm_lines({arm: curves[arm] for arm in curves if arm not in REFERENCES})]
+    shares = found.graded.share
+    shared = [*reference_lines(shares), *arm_lines({arm: shares[arm] for arm in shares if arm not in REFERENCES})]
+    return [
+        chart(f"{prefix}raw", "Mean reward", _RAW, rewards, show=number, y_range=_around(rewards), **more),
+        chart(
+            f"{prefix}share", "Share of what knowing the world gains", SHARE, shared, y_range=reach_of(shared), **more
+        ),
+    ]
+
+
+def reach_of(series: Sequence[Series]) -> tuple[float, float]:
+    """Ends of the y axis of shares that may be below 0 or above 1."""
+    ends = [
+        end for one in series for point in one.points for end in (point.y, point.low, point.high) if end is not None
+    ]
+    return min([0.0, *ends]), max([1.0, *ends])
+
+
+def _around(series: Sequence[Series]) -> tuple[float, float] | None:
+    """Ends of the y axis around the lines: a world may reward everybody between 0.7 and 0.9."""
+    values = [point.y for one in series for point in one.points]
+    return (min(values), max(values)) if values and min(values) < max(values) else None
+
+
+def hint_details(prefix: str, found: Measured, **more: Any) -> list[Chart]:
+    """Further numbers about hints, a chart for each."""
+    names = dict.fromkeys(name for details in found.hint_detail.values() for name in details)
+    charts = []
+    for number_, name in enumerate(names):
+        lines = {arm: details[name] for arm, details in found.hint_detail.items() if name in details and arm != "none"}
+        title = f"Hints: {name.replace('_', ' ')}"
+        charts.append(
+            chart(f"{prefix}detail{number_}", title, "mean", arm_lines(lines), show=number, y_range=None, **more)
+        )
+    return charts
+
+
+def _shaped(key: str, title: str, rewards: Mapping[str, Sequence[Place]], **more: Any) -> Chart:
+    is_share = all(0 <= point.mean <= 1 for curve in rewards.values() for point in curve)
+    y_range, label = ((0.0, 1.0), f"{_REWARD} (0 to 1)") if is_share else (None, _REWARD)
+    return chart(key, title, label, arm_lines(rewards), show=number, y_range=y_range, **more)
 
 
 def _by_arm(key: str, title: str, part: PartResult, found: Measured | Distractors) -> Chart:
@@ -128,7 +180,7 @@ def by_arm(key: str, title: str, part: PartResult) -> Chart:
 def rewards(part: PartResult) -> Chart:
     """Shaped reward of every arm."""
     arms = {arm: curves.shaped_reward for arm, curves in part.arms.items()}
-    return chart("reward", "Shaped reward by position", _REWARD, arm_lines(arms), show=number)
+    return _shaped("reward", "Shaped reward by position", arms)
 
 
 def hint_correctness(before: PartResult | None, after: PartResult | None) -> Chart:
@@ -186,7 +238,9 @@ def by_position(records: Sequence[dict[str, Any]], key: str, measure: str, title
             raw.append(Series("", points, look, faint=True))
         smooth.append(Series(f"position {position(place)}", _smoothed(points, reach), look))
     show = number if measure.endswith("reward") else percent
-    return Chart(key, title, _STEP, y_label, [*raw, *smooth], show=show) if smooth else None
+    values = [point.y for one in raw or smooth for point in one.points]
+    y_range = (0.0, 1.0) if all(0 <= value <= 1 for value in values) else None
+    return Chart(key, title, _STEP, y_label, [*raw, *smooth], y_range, show=show) if smooth else None
 
 
 def health(records: Sequence[dict[str, Any]]) -> list[Chart]:

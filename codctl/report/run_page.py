@@ -23,11 +23,15 @@ from codctl.runs.eval_result import PartResult, PositionPoint, Walkthrough
 
 @dataclass(frozen=True)
 class Numbers:
-    """The numbers behind curves by position: a row for each arm and each reference, None where nothing was played."""
+    """The numbers behind curves by position: a row for each arm and each reference, None where nothing was played.
+
+    `graded` has the rewards and shares of a graded family.
+    """
 
     positions: list[int]
     rows: list[tuple[str, list[PositionPoint | None]]]
     ceilings: list[tuple[str, list[PositionPoint | None]]]
+    graded: list[tuple[str, list[PositionPoint | None]]]
 
 
 @dataclass(frozen=True)
@@ -130,15 +134,18 @@ def _charts(source: Source, found: FamilyEvaluations, prefix: str) -> dict[str, 
     title = "Success by position, by where the hints come from"
     return {
         "position": curves.present(
-            curves.before_and_after(before, after), *([curves.by_arm("arms", title, after)] if after else [])
+            curves.before_and_after(before, after),
+            *([curves.by_arm("arms", title, after), *curves.graded("", after)] if after else []),
         ),
         "reward": curves.present(curves.rewards(newest)) if newest else [],
         "hint": [
-            *curves.present(curves.hint_correctness(before, after)),
+            *curves.present(
+                curves.hint_correctness(before, after), *(curves.hint_details("", newest) if newest else [])
+            ),
             *_over_steps(source, prefix, ["hints-time"]),
         ],
         "long": curves.longer(long, source.config.world.length) if long else [],
-        "learning": _over_steps(source, prefix, ["train-success", "validation", "train-reward"]),
+        "learning": _over_steps(source, prefix, ["train-success", "validation", "train-raw", "train-reward"]),
     }
 
 
@@ -146,6 +153,7 @@ _OVER_STEPS = {
     "hints-time": ("train", "hint_correctness", "How right the hints are, over training", "knowable facts stated"),
     "train-success": ("train", "success", "Success on training packs", "success, share of rollouts"),
     "validation": ("validation", "success", "Success on held-out packs", "success, share of packs"),
+    "train-raw": ("train", "raw_reward", "Mean reward on training packs", "mean reward, before the turn penalty"),
     "train-reward": ("train", "reward", "Shaped reward on training packs", "shaped reward (0 to 1)"),
 }
 
@@ -174,6 +182,9 @@ def _tiles(after: PartResult | None, effect: findings.Effect | None) -> list[tup
     if effect.share_of_ceiling is not None and effect.ceiling is not None:
         ceiling = f"bayes reaches {percent(effect.ceiling)}"
         tiles.append((percent(effect.share_of_ceiling), f"of the ceiling at position {last}", ceiling))
+    if after.graded and (share := after.graded.share.get("own")):
+        whole = f"of what knowing the world gains, at position {share[-1].place}"
+        tiles.append((percent(share[-1].mean), whole, findings.interval(share[-1])))
     if hints := after.arms["own"].hint_correctness:
         tiles.append((percent(hints[-1].mean), "of the knowable facts in its hints", findings.interval(hints[-1])))
     return tiles
@@ -192,6 +203,7 @@ def _numbers(part: PartResult | None) -> Numbers | None:
         positions=[position(place) for place in places],
         rows=[(arm, row(curves.success)) for arm, curves in part.arms.items()],
         ceilings=[(name, row(curve)) for name, curve in part.ceiling_curves.items()],
+        graded=[(f"{name}, {what}", row(curve)) for what, name, curve in findings.graded_rows(part)],
     )
 
 

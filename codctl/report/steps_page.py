@@ -10,10 +10,10 @@ from codctl.quantities import percent
 from codctl.quantities import position as counted
 from codctl.report.arm_styles import name_of
 from codctl.report.chart import Chart, Point, Series
-from codctl.report.curves import SUCCESS, evenly, position_look
+from codctl.report.curves import SHARE, SUCCESS, evenly, position_look, reach_of
 from codctl.report.template import duration, fill, top
 from codctl.runs import eval_result
-from codctl.runs.eval_result import Gain, StepPoint, StepsPart, StepsResult
+from codctl.runs.eval_result import Curve, Gain, StepPoint, StepsPart, StepsResult
 
 _STEP = "steps of CoD-Train"
 _MOST_LINES = 8
@@ -64,6 +64,7 @@ def headline(part: StepsPart) -> str:
 
 def _section(key: str, part: StepsPart) -> _Section:
     charts = [_chart(f"{key}-{arm}", arm, points, part) for arm, points in part.arms.items()]
+    charts += [_shares(f"{key}-{arm}-share", arm, points, part) for arm, points in part.arms.items()]
     return _Section(
         title=part.title,
         about=f"{part.world}, {part.packs} held-out packs of {part.length}",
@@ -74,22 +75,31 @@ def _section(key: str, part: StepsPart) -> _Section:
 
 
 def _chart(key: str, arm: str, points: Sequence[StepPoint], part: StepsPart) -> Chart:
-    """One line for each position; of a long pack, for some of them."""
+    series, ticks = _lines([(point.step, point.success) for point in points], part)
+    return Chart(key, f"Success by step, {name_of(arm)}", _STEP, SUCCESS, series, x_ticks=ticks)
+
+
+def _shares(key: str, arm: str, points: Sequence[StepPoint], part: StepsPart) -> Chart:
+    """Of a graded family; of others it has no line."""
+    series, ticks = _lines([(point.step, point.share) for point in points], part)
+    title = f"Share of what knowing the world gains, {name_of(arm)}"
+    return Chart(key, title, _STEP, SHARE, series, reach_of(series), x_ticks=ticks)
+
+
+def _lines(curves: Sequence[tuple[int, Curve]], part: StepsPart) -> tuple[list[Series], list[float] | None]:
+    """One line for each position; of a long pack, for some of them. And the ticks of the steps."""
     places = evenly(list(part.positions), _MOST_LINES)
     lines = [
-        Series(f"position {counted(place)}", _over_steps(points, place), position_look(rank, len(places)))
+        Series(f"position {counted(place)}", _over_steps(curves, place), position_look(rank, len(places)))
         for rank, place in enumerate(places)
     ]
     series = [one for one in lines if one.points]
     steps = sorted({point.x for one in series for point in one.points})
-    ticks = steps if len(steps) <= _MOST_LINES else None
-    return Chart(key, f"Success by step, {name_of(arm)}", _STEP, SUCCESS, series, x_ticks=ticks)
+    return series, steps if len(steps) <= _MOST_LINES else None
 
 
-def _over_steps(points: Sequence[StepPoint], place: int) -> list[Point]:
-    return [
-        Point(point.step, at.mean, at.low, at.high) for point in points for at in point.success if at.position == place
-    ]
+def _over_steps(curves: Sequence[tuple[int, Curve]], place: int) -> list[Point]:
+    return [Point(step, at.mean, at.low, at.high) for step, curve in curves for at in curve if at.position == place]
 
 
 def _row(arm: str, point: StepPoint, part: StepsPart) -> _Row:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from codctl.outcomes import FAULTS
+from codctl.quantities import number
 from codctl.report.findings import ordinal
 from codctl.runs.eval_result import HintScore, Move, ToldEpisode, Walkthrough
 
@@ -69,6 +70,7 @@ class Chapter:
         reply: The update's reply; empty after the last task.
         unread: Why the update could not be read; empty where it was.
         is_kept: Whether the hint stayed as it was.
+        reward: Of a graded family; else None.
     """
 
     title: str
@@ -82,6 +84,7 @@ class Chapter:
     reply: str = ""
     unread: str = ""
     is_kept: bool = False
+    reward: float | None = None
 
 
 def chapters(walkthrough: Walkthrough | None) -> list[Chapter]:
@@ -105,8 +108,10 @@ def _chapter(episode: ToldEpisode) -> Chapter:
         reply=(episode.update_reply or "").strip(),
         unread=episode.update_problem or "",
         is_kept=before == (after or ""),
+        reward=episode.raw_reward,
     )
 
 
 def _score(score: HintScore) -> str:
-    return f"{score.right} right, {score.wrong} wrong, {score.missing} missing; {score.knowable} could be known"
+    counts = f"{score.right} right, {score.wrong} wrong, {score.missing} missing; {score.knowable} could be known"
+    return "; ".join([counts, *(f"{name.replace('_', ' ')} {number(value)}" for name, value in score.detail.items())])

@@ -12,11 +12,11 @@ from codctl.quantities import signed_points as signed
 from codctl.report import story
 from codctl.report.chart import Chart
 from codctl.report.curves import Place, of_part
-from codctl.report.findings import headline
+from codctl.report.findings import graded_rows, headline
 from codctl.report.template import Top, duration, fill, top
 from codctl.results import outcomes, replies
 from codctl.results.statistics import FEW_PACKS
-from codctl.runs.eval_result import Estimate, EvalResult, Gain, Measured, PartResult, Usage, Walkthrough
+from codctl.runs.eval_result import Estimate, EvalResult, Gain, Graded, Measured, PartResult, Usage, Walkthrough
 
 _KINDS = {"run": "Run", "model": "Model", "policy": "Scripted policy", "endpoint": "Served model"}
 
@@ -44,6 +44,7 @@ class _Section:
     gains: list[tuple[str, Gain, Estimate | None]]
     warnings: list[str]
     ended: list[outcomes.Table]
+    graded: Graded | None
     walkthrough: Walkthrough | None
     chapters: list[story.Chapter]
 
@@ -90,6 +91,7 @@ def _section(key: str, part: PartResult, walkthrough: Walkthrough | None) -> _Se
         gains=[(arm, gain, part.regret.get(arm)) for arm, gain in part.gain.items()],
         warnings=replies.sentences(part),
         ended=outcomes.tables(part),
+        graded=part.graded,
         walkthrough=walkthrough,
         chapters=story.chapters(walkthrough),
     )
@@ -133,8 +135,11 @@ def _tables(part: PartResult) -> list[_Table]:
 
 def _measures(source: Measured) -> dict[str, Sequence[Place]]:
     columns: dict[str, Sequence[Place]] = {f"{arm}, success": curves.success for arm, curves in source.arms.items()}
+    columns |= {f"{name}, {what}": curve for what, name, curve in graded_rows(source)}
     columns |= {f"{arm}, hints right": curves.hint_correctness for arm, curves in source.arms.items()}
     columns |= {f"{arm}, shaped reward": curves.shaped_reward for arm, curves in source.arms.items()}
+    for arm, details in source.hint_detail.items():
+        columns |= {f"{arm}, {name.replace('_', ' ')}": curve for name, curve in details.items()}
     return {name: curve for name, curve in columns.items() if curve}
 
 

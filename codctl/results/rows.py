@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,9 @@ class Row:
     Attributes:
         position: In the pack, from 0.
         distractor: Whether it is a distractor.
-        success: 0 or 1; None where it was not played, as the next.
-        shaped_reward: From 0 to 1.
+        success: Whether the task was solved, 0 or 1; None where it was not played, as the next two.
+        raw_reward: As the world gave it.
+        shaped_reward: Less the turn penalty.
         turns: That it took.
         hint_right: Hidden facts that the hints in force state, as are the next four.
         hint_wrong: Facts that they state wrongly.
@@ -40,11 +41,13 @@ class Row:
         replies: That were asked for.
         words: What a server said of it.
         update_words: What a server said of the update.
+        hint_detail: Further numbers about the hints in force, by name.
     """
 
     position: int
     distractor: bool
     success: float | None
+    raw_reward: float | None
     shaped_reward: float | None
     turns: int
     hint_right: int
@@ -59,6 +62,7 @@ class Row:
     replies: int
     words: str
     update_words: str
+    hint_detail: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def correctness(self) -> float | None:
@@ -75,7 +79,8 @@ def row_of(episode: EpisodeRecord, update: EpisodeRecord | None, *, distractor: 
     return Row(
         position=episode.position,
         distractor=distractor,
-        success=None if episode.failed else episode.raw_reward,
+        success=None if episode.failed else float(episode.is_solved),
+        raw_reward=None if episode.failed else episode.raw_reward,
         shaped_reward=None if episode.failed else episode.shaped_reward,
         turns=episode.turns,
         hint_right=score.right,
@@ -90,6 +95,7 @@ def row_of(episode: EpisodeRecord, update: EpisodeRecord | None, *, distractor: 
         replies=len(episode.turn_ends) + _is_missing(episode) + (update is not None),
         words=episode.fault.words if episode.fault else "",
         update_words=update.fault.words if update and update.fault else "",
+        hint_detail=score.detail,
     )
 
 
@@ -118,6 +124,7 @@ _COLUMNS = {
     "position": "int64",
     "distractor": "bool",
     "success": "float64",
+    "raw_reward": "float64",
     "shaped_reward": "float64",
     "turns": "int64",
     **{f"hint_{what}": "int64" for what in ("right", "wrong", "missing", "knowable", "knowable_right")},
@@ -129,6 +136,7 @@ _COLUMNS = {
     "words": "string",
     "update_words": "string",
 }
+_DETAIL = "hint_detail"  # a map from names to numbers
 
 
 class RowsWriter:
@@ -139,7 +147,8 @@ class RowsWriter:
         import pyarrow.parquet as pq
 
         self._arrow = pa
-        self._schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in _COLUMNS.items()])
+        columns = [(name, pa.type_for_alias(kind)) for name, kind in _COLUMNS.items()]
+        self._schema = pa.schema([*columns, (_DETAIL, pa.map_(pa.string(), pa.float64()))])
         self._buffer = io.BytesIO()
         self._writer = pq.ParquetWriter(self._buffer, self._schema, compression="zstd")
 
@@ -158,7 +167,7 @@ def read_rows(folder: Path, part: str, columns: Sequence[str]) -> pa.Table:
     Args:
         folder: Of the evaluation.
         part: Its name.
-        columns: Which columns; without nulls but for `success`.
+        columns: Which columns; without nulls but for `success` and `raw_reward`.
 
     Raises:
         UsageError: They cannot be read.
@@ -173,7 +182,7 @@ def read_rows(folder: Path, part: str, columns: Sequence[str]) -> pa.Table:
         for name in columns:
             if str(table[name].type) != _TYPES.get(_COLUMNS[name], _COLUMNS[name]):
                 raise ValueError(f"column {name} is of type {table[name].type}")
-            if name != "success" and table[name].null_count:
+            if name not in ("success", "raw_reward") and table[name].null_count:
                 raise ValueError(f"column {name} has gaps")
     except (OSError, ValueError, KeyError, NotImplementedError, TypeError) as error:
         raise UsageError(f"its rows cannot be read: {error}", where=str(path)) from error
@@ -184,4 +193,5 @@ _TYPES = {"float64": "double"}
 
 
 def _flat(part: str, one: ArmRow) -> dict[str, Any]:
-    return {"part": part, "arm": one.arm, "seed": one.seed, "pack": one.pack, "number": one.number, **asdict(one.row)}
+    about = {"part": part, "arm": one.arm, "seed": one.seed, "pack": one.pack, "number": one.number}
+    return about | asdict(one.row) | {_DETAIL: list(one.row.hint_detail.items())}

@@ -10,6 +10,9 @@ crossed with packs: all of them play the same ones.
 * **Differences** within packs (gain, own hints less no hints) have Bonett and Price's interval for paired proportions:
   the normal interval after two packs are added, one that gains a task and one that loses one. Where all packs agree it
   has a width.
+* **Raw rewards** between failure and success have the interval of shares, on the scale from the least to the greatest.
+  How they differ within packs, and their share of what knowing the world gains, have a percentile bootstrap over packs
+  with a fixed seed: numerator and denominator are of the same packs, so they are drawn together.
 * **Several training seeds**: the half widths that seeds and packs leave open add as squares. That of the seeds has a t
   quantile with one degree of freedom less than there are seeds, and is wide for few. No interval is narrower than that
   of the packs alone.
@@ -36,6 +39,7 @@ Floats = NDArray[np.float64]
 
 FEW_PACKS = 20  # of fewer, an interval rules out little
 _LEVEL = 0.975
+_RESAMPLES = 2000
 _NORMAL = NormalDist().inv_cdf(_LEVEL)
 
 
@@ -83,6 +87,110 @@ def differences(tables_PC: Sequence[ArrayLike], groups_P: ArrayLike | None = Non
     mean_C, centre_C, half_C = mean_KC.mean(axis=0), widened.mean_KC.mean(axis=0), np.sqrt(widened.half_squared_C)
     half_C = np.where(np.isnan(mean_C), np.nan, half_C)
     return Estimates(mean_C, np.maximum(centre_C - half_C, -reach), np.minimum(centre_C + half_C, reach), mean_KC)
+
+
+def means(
+    tables_PC: Sequence[ArrayLike], groups_P: ArrayLike | None = None, ends: tuple[float, float] = (0.0, 1.0)
+) -> Estimates:
+    """Means of values between two ends, as `shares`.
+
+    Args:
+        tables_PC: Packs × columns for each training seed; NaN where there is none.
+        groups_P: Packs with the same number share a world and count as one; without it each stands alone.
+        ends: The least and the greatest value there can be.
+    """
+    least, reach = ends[0], ends[1] - ends[0]
+    found = shares([(np.asarray(table_PC, dtype=np.float64) - least) / reach for table_PC in tables_PC], groups_P)
+    return Estimates(*(values * reach + least for values in (found.mean_C, found.low_C, found.high_C, found.mean_KC)))
+
+
+def gains(tables_PS: Sequence[ArrayLike], groups_P: ArrayLike | None = None) -> Estimates:
+    """Mean of a measure at the last position less that at the first, within packs; one column."""
+    values_KPS = _stacked(tables_PS)
+    return averages(values_KPS[:, :, -1:] - values_KPS[:, :, :1], groups_P)
+
+
+def averages(tables_PC: ArrayLike, groups_P: ArrayLike | None = None) -> Estimates:
+    """Means of values that may be anything.
+
+    Args:
+        tables_PC: Packs × columns for each training seed; NaN where there is none.
+        groups_P: Packs with the same number share a world and count as one; without it each stands alone.
+    """
+    values_KPC = np.asarray(tables_PC, dtype=np.float64)
+    known_KPC = ~np.isnan(values_KPC)
+    groups = _numbered(values_KPC, groups_P)
+    return _resampled(np.where(known_KPC, values_KPC, 0.0), known_KPC.astype(np.float64), groups)
+
+
+def scaled(
+    tables_PS: Sequence[ArrayLike], random_PS: ArrayLike, informed_PS: ArrayLike, groups_P: ArrayLike | None = None
+) -> Estimates:
+    """Share that an agent has of what knowing the world gains: (reward − random) / (informed − random), in means.
+
+    All three have played the same packs. Unknown (NaN) where knowing the world does not surely gain anything.
+
+    Args:
+        tables_PS: Raw rewards, packs × positions, for each training seed; NaN where there is none.
+        random_PS: Of the random policy.
+        informed_PS: Of the policy that knows the world.
+        groups_P: Packs with the same number share a world and count as one; without it each stands alone.
+
+    Returns:
+        A column for each position, and behind them the last position's share less the first's.
+    """
+    least_PS, most_PS = np.asarray(random_PS, dtype=np.float64), np.asarray(informed_PS, dtype=np.float64)
+    above_KPS = _stacked(tables_PS) - least_PS
+    whole_KPS = np.broadcast_to(most_PS - least_PS, above_KPS.shape)
+    known_KPS = ~np.isnan(above_KPS) & ~np.isnan(whole_KPS)
+    parts = [np.where(known_KPS, values, 0.0) for values in (above_KPS, whole_KPS)]
+    return _resampled(parts[0], parts[1], _numbered(tables_PS, groups_P), of_share=True)
+
+
+def _resampled(above_KPC: Floats, below_KPC: Floats, groups: NDArray[np.int64], *, of_share: bool = False) -> Estimates:
+    """Ratios of sums over packs, with a bootstrap over groups of packs.
+
+    Args:
+        above_KPC: Numerators.
+        below_KPC: Denominators; counts give means.
+        groups: Group of each pack, counted from 0.
+        of_share: Denominators are differences, which may be about zero; and a column is added, the last ratio less the
+            first.
+    """
+    above_KGC, below_KGC = _by_group(above_KPC, groups), _by_group(below_KPC, groups)
+    count = above_KGC.shape[1]
+    weights_BG = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), _RESAMPLES)
+    drawn_BC = _ratio(weights_BG @ above_KGC.sum(axis=0), weights_BG @ below_KGC.sum(axis=0))
+    mean_C = _ratio(above_KGC.sum(axis=(0, 1)), below_KGC.sum(axis=(0, 1)))
+    mean_KC = _ratio(above_KGC.sum(axis=1), below_KGC.sum(axis=1))
+    if of_share:
+        # A denominator that is not surely above zero says nothing.
+        unsure_C = np.isnan(drawn_BC).mean(axis=0) > 1 - _LEVEL
+        mean_C, mean_KC = (np.where(unsure_C, np.nan, values) for values in (mean_C, mean_KC))
+        drawn_BC, mean_C, mean_KC = (
+            np.concatenate([values, values[..., -1:] - values[..., :1]], axis=-1)
+            for values in (drawn_BC, mean_C, mean_KC)
+        )
+    low_C, high_C = (_quantile(drawn_BC, level) for level in (1 - _LEVEL, _LEVEL))
+    seeds = len(mean_KC)
+    spread_C = _t(seeds - 1) ** 2 * np.var(mean_KC, axis=0, ddof=1) / seeds if seeds > 1 else np.zeros_like(mean_C)
+    low_C = mean_C - np.sqrt(np.square(np.maximum(mean_C - low_C, 0.0)) + spread_C)
+    high_C = mean_C + np.sqrt(np.square(np.maximum(high_C - mean_C, 0.0)) + spread_C)
+    return Estimates(mean_C, low_C, high_C, mean_KC)
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    """Unknown where the denominator is not above zero."""
+    found: Floats = np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
+    return found
+
+
+def _quantile(drawn_BC: Floats, level: float) -> Floats:
+    """Of the draws that are known; NaN where none is."""
+    known_C = ~np.isnan(drawn_BC).all(axis=0)
+    found: Floats = np.full(drawn_BC.shape[1], np.nan)
+    found[known_C] = np.nanquantile(drawn_BC[:, known_C], level, axis=0)
+    return found
 
 
 @dataclass(frozen=True)
@@ -180,7 +288,7 @@ def _t(freedom: ArrayLike) -> Floats:
     return found
 
 
-def _numbered(tables_PC: Sequence[ArrayLike], groups_P: ArrayLike | None) -> NDArray[np.int64]:
+def _numbered(tables_PC: Sequence[ArrayLike] | Floats, groups_P: ArrayLike | None) -> NDArray[np.int64]:
     """Groups as numbers from 0."""
     packs = np.arange(len(np.asarray(tables_PC[0])))
     return np.unique(packs if groups_P is None else groups_P, return_inverse=True)[1].astype(np.int64)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from codctl.cod.references import references
+from codctl.cod.references import CEILINGS, FLOOR, references
 from codctl.cod.strategies import strategy_of
 from codctl.config.evalspec import STRATEGY_KEYS, EvalSpec
 from codctl.envs.registry import get_family
 from codctl.results import outcomes, replies
 from codctl.results.journal import Journal, Unit
 from codctl.results.rows import ArmRow, Row
-from codctl.results.statistics import Estimates, Floats, differences, shares
+from codctl.results.statistics import Estimates, Floats, averages, differences, gains, means, scaled, shares
 from codctl.results.transcript import CANDIDATES, typical
 from codctl.runs.eval_result import (
     ArmResult,
@@ -24,6 +25,7 @@ from codctl.runs.eval_result import (
     Distractors,
     Estimate,
     Gain,
+    Graded,
     Measured,
     PartResult,
     PositionPoint,
@@ -119,6 +121,9 @@ class _Positions:
         # A single world alone has no interval.
         is_shared = strategy_of(spec).packs_per_world(spec.length) > 1 and spec.packs > spec.length
         self._groups_P = np.arange(spec.packs) // spec.length if is_shared else None
+        home = spec.distractor_family if distractor else spec.family
+        family = get_family(home or "")
+        self._family = family.in_variant(spec.variant or family.variants[0]) if not distractor else family
 
     def measured(self) -> Measured:
         """Curves of arms and ceilings, gain and regret."""
@@ -126,21 +131,26 @@ class _Positions:
         has_gain, has_regret = len(self.positions) > 1, "bayes" in self._references
         gains = {arm: self._gain(rows) for arm, rows in self._rows.items()} if has_gain else {}
         regrets = {arm: self._regret(rows) for arm, rows in self._rows.items()} if has_regret else {}
+        ceilings = {name: rows for name, rows in self._references.items() if name in CEILINGS}
         return Measured(
             positions=tuple(self.positions),
             arms={arm: self._arm(rows) for arm, rows in self._rows.items()},
-            ceiling_curves={name: self._curve(rows, _success) for name, rows in self._references.items()},
+            ceiling_curves={name: self._curve(rows, _success) for name, rows in ceilings.items()},
             # Where nothing could be played at a position, there is no gain.
             gain={arm: gain for arm, gain in gains.items() if not np.isnan(gain.mean)},
             regret={arm: regret for arm, regret in regrets.items() if not np.isnan(regret.mean)},
             own_less_none=None if lead is None or np.isnan(lead.mean) else lead,
+            graded=self._graded() if self._family.graded and self._rows else None,
+            hint_detail=self._hint_detail(),
         )
 
     def solved_by_attempt(self) -> dict[str, AttemptCurve]:
         """Share of tasks solved in the first, first two, … attempts, for arms and references."""
         found = {}
         for name, rows in {**self._rows, **self._references}.items():
-            points = self._points(mean_of_known(solved_so_far(self._values(rows, _success))))
+            if name == FLOOR:
+                continue
+            points = self._points(shares([mean_of_known(solved_so_far(self._values(rows, _success)))], self._groups_P))
             found[name] = tuple(AttemptPoint(point.mean, point.low, point.high, point.place) for point in points)
         return found
 
@@ -148,9 +158,49 @@ class _Positions:
         hints = self._curve(rows, lambda row: row.correctness)
         return ArmResult(
             success=self._curve(rows, _success),
-            shaped_reward=self._curve(rows, lambda row: row.shaped_reward),
+            shaped_reward=self._points(means([self._table(rows, _shaped)], self._groups_P, self._shaped_ends)),
             hint_correctness=tuple(point for point in hints if point.position >= 1),
         )
+
+    @property
+    def _shaped_ends(self) -> tuple[float, float]:
+        least, most = self._family.reward_range
+        return min(least, 0.0), most
+
+    def _graded(self) -> Graded:
+        """Raw rewards, and their share of what knowing the world gains."""
+        ends, groups_P = self._family.reward_range, self._groups_P
+        rewards = {name: self._table(rows, _raw) for name, rows in {**self._rows, **self._references}.items()}
+        told = {name: values_PS for name, values_PS in rewards.items() if name not in (FLOOR, "informed")}
+        rises = {name: gains([values_PS], groups_P) for name, values_PS in told.items()}
+        shared = {}
+        if FLOOR in rewards and "informed" in rewards:
+            floor_PS, ceiling_PS = rewards[FLOOR], rewards["informed"]
+            shared = {name: scaled([values_PS], floor_PS, ceiling_PS, groups_P) for name, values_PS in told.items()}
+        return Graded(
+            ends=ends,
+            raw_reward={name: self._points(means([one], groups_P, ends)) for name, one in rewards.items()},
+            share={name: curve for name, found in shared.items() if (curve := self._points(found))},
+            reward_gain=self._rises(rises, 0),
+            share_gain=self._rises(shared, len(self.positions)),
+        )
+
+    def _rises(self, found: Mapping[str, Estimates], column: int) -> dict[str, Gain]:
+        """Gains by arm, of which one column holds the estimate; none in packs of one task."""
+        if len(self.positions) < 2:
+            return {}
+        ends = self.positions[0], self.positions[-1]
+        gained = {name: Gain(*_ends(one, column), *ends) for name, one in found.items()}
+        return {name: gain for name, gain in gained.items() if not np.isnan(gain.mean)}
+
+    def _hint_detail(self) -> dict[str, dict[str, Curve]]:
+        """Means of the further numbers of hint scores, by arm and name."""
+        found: dict[str, dict[str, Curve]] = {}
+        for arm, rows in self._rows.items():
+            for name in dict.fromkeys(name for one in rows for name in one.row.hint_detail):
+                points = self._points(averages([self._table(rows, partial(_detail, name))], self._groups_P))
+                found.setdefault(arm, {})[name] = tuple(point for point in points if point.position >= 1)
+        return {arm: kept for arm, curves in found.items() if (kept := {n: c for n, c in curves.items() if c})}
 
     def _gain(self, rows: Sequence[ArmRow]) -> Gain:
         """Success at the last position less that at the first, within the same packs."""
@@ -180,11 +230,13 @@ class _Positions:
                 values_KPS[seeds[one.seed], one.number, at[one.row.position]] = found
         return values_KPS
 
-    def _curve(self, rows: Sequence[ArmRow], value: Value) -> Curve:
-        return self._points(mean_of_known(self._values(rows, value)))
+    def _table(self, rows: Sequence[ArmRow], value: Value) -> Floats:
+        return mean_of_known(self._values(rows, value))
 
-    def _points(self, values_PS: Floats) -> Curve:
-        found = shares([values_PS], self._groups_P)
+    def _curve(self, rows: Sequence[ArmRow], value: Value) -> Curve:
+        return self._points(shares([self._table(rows, value)], self._groups_P))
+
+    def _points(self, found: Estimates) -> Curve:
         points = (PositionPoint(*_ends(found, s), position) for s, position in enumerate(self.positions))
         return tuple(point for point in points if not np.isnan(point.mean))
 
@@ -214,6 +266,18 @@ def mean_of_known(values_KPS: Floats) -> Floats:
 
 def _success(row: Row) -> float | None:
     return row.success
+
+
+def _raw(row: Row) -> float | None:
+    return row.raw_reward
+
+
+def _detail(name: str, row: Row) -> float | None:
+    return row.hint_detail.get(name)
+
+
+def _shaped(row: Row) -> float | None:
+    return row.shaped_reward
 
 
 def _by_arm(rows: Iterable[ArmRow]) -> _ByArm:

@@ -12,6 +12,7 @@ from typing import Any
 from codctl.cod.conversation import Chat
 from codctl.cod.credit import EpisodeCredit
 from codctl.cod.trajectory import EpisodeRecord, Trajectory
+from codctl.envs import base
 from codctl.envs.base import Pack, Rendering
 from codctl.files import reader
 from codctl.outcomes import FAULTS
@@ -129,7 +130,7 @@ def transcribe(
                 distractor=slot.distractor,
                 outcome=episode.outcome,
                 words=episode.fault.words if episode.fault else "",
-                success=episode.raw_reward if is_solve and not episode.failed else None,
+                success=float(episode.is_solved) if is_solve and not episode.failed else None,
                 reward=None if episode.failed else episode.shaped_reward,
                 feedback=episode.feedback,
                 task=slot.family.describe_task(slot.world, slot.task) if is_solve else "",
@@ -221,15 +222,20 @@ def _episode(pack: Pack, episode: EpisodeRecord, update: EpisodeRecord | None) -
         position=episode.position,
         task=slot.family.describe_task(slot.world, slot.task),
         moves=tuple(Move(reply, answer) for reply, answer in zip(episode.replies, answers, strict=True)),
-        success=episode.raw_reward > 0,
+        success=episode.is_solved,
         outcome=episode.outcome,
         feedback=episode.feedback,
         hint_before=episode.hints,
         hint_after=update.hints if update else None,
-        hint_score=HintScore(score.right, score.wrong, score.missing, score.knowable) if score else None,
+        hint_score=_score(score) if score else None,
         update_reply="".join(update.replies) if update else None,
         update_problem=(update.failed or _unread(update)) if update else None,
+        raw_reward=episode.raw_reward if slot.family.graded and not episode.failed else None,
     )
+
+
+def _score(score: base.HintScore) -> HintScore:
+    return HintScore(score.right, score.wrong, score.missing, score.knowable, dict(score.detail))
 
 
 def _unread(update: EpisodeRecord) -> str:

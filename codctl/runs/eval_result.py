@@ -89,6 +89,10 @@ def means(curve: Curve, positions: Sequence[int] | None = None) -> list[float | 
     return [found.get(place) for place in (range(max(found, default=-1) + 1) if positions is None else positions)]
 
 
+def _is_absent(value: object) -> bool:
+    return not value
+
+
 @dataclass(frozen=True)
 class ArmResult:
     """Curves of one arm, over packs."""
@@ -96,6 +100,26 @@ class ArmResult:
     success: Curve
     shaped_reward: Curve = ()
     hint_correctness: Curve = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graded:
+    """Raw rewards that lie between failure and success, beside success.
+
+    Attributes:
+        ends: The least and the greatest reward.
+        raw_reward: Means of each arm, and of the reference policies on the same packs.
+        share: Of what an agent that knows the world gains over a random one, (reward - random) / (informed - random),
+            of each arm and of the bayes reference; without positions where knowing the world does not surely gain.
+        reward_gain: Mean reward at the last position less that at the first, within the same packs.
+        share_gain: The same of the share.
+    """
+
+    ends: tuple[float, float]
+    raw_reward: dict[Word, Curve]
+    share: dict[Word, Curve] = field(default_factory=dict)
+    reward_gain: dict[Word, Gain] = field(default_factory=dict)
+    share_gain: dict[Word, Gain] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -161,6 +185,8 @@ class Measured:
         gain: Of each arm where it is known: success at the last position less that at the first.
         regret: Tasks of a pack that the bayes reference solves more than the arm.
         own_less_none: Success with own hints less that without any, at the last position.
+        graded: The rewards of a graded family; None, and not in the file, for others.
+        hint_detail: Means of further numbers about hints, by arm and name; not in the file where there are none.
     """
 
     positions: tuple[Count, ...] = ()
@@ -169,6 +195,8 @@ class Measured:
     gain: dict[Word, Gain] = field(default_factory=dict)
     regret: dict[Word, Estimate] = field(default_factory=dict)
     own_less_none: Estimate | None = None
+    graded: Annotated[Graded | None, Field(exclude_if=_is_absent)] = None
+    hint_detail: Annotated[dict[Word, dict[Word, Curve]], Field(exclude_if=_is_absent)] = field(default_factory=dict)
 
     @property
     def has_success(self) -> bool:
@@ -368,6 +396,8 @@ class StepPoint:
     step: Count
     success: Curve
     gain: Gain | None = None
+    raw_reward: Annotated[Curve, Field(exclude_if=_is_absent)] = ()  # of a graded family, as the share
+    share: Annotated[Curve, Field(exclude_if=_is_absent)] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -428,6 +458,7 @@ class HintScore:
     wrong: Count
     missing: Count
     knowable: Count
+    detail: Annotated[dict[Word, float], Field(exclude_if=_is_absent)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -445,6 +476,7 @@ class ToldEpisode:
     hint_score: HintScore | None = None
     update_reply: str | None = None
     update_problem: str | None = None
+    raw_reward: Annotated[float | None, Field(exclude_if=lambda value: value is None)] = None  # of a graded family
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from codctl.cod.strategies import stored_strategy
 from codctl.quantities import counted
 from codctl.quantities import points as whole
 from codctl.quantities import signed_points as signed
-from codctl.report.arm_styles import BEFORE, OTHER, REFERENCES, look_of
+from codctl.report.arm_styles import BEFORE, OTHER, REFERENCES, look_of, name_of
 from codctl.report.chart import Chart, Point, Series
-from codctl.report.curves import ATTEMPT, POSITION, SOLVED, SUCCESS, chart
+from codctl.report.curves import ATTEMPT, POSITION, SHARE, SOLVED, SUCCESS, chart, line, reach_of
 from codctl.report.heat_map import HeatCell, HeatMap
 from codctl.runs.eval_result import Estimate
 from codctl.sweeps.study_result import Cell, Evaluation, SeedEstimate, StudyResult
@@ -119,6 +119,23 @@ def curves(result: StudyResult, setting: str) -> list[Chart]:
 def solved(result: StudyResult, setting: str) -> list[Chart]:
     """Tasks of Ralph loops solved at least once by attempt k."""
     return _charts(result, setting, "solved", is_solved=True)
+
+
+def shares(result: StudyResult, setting: str) -> list[Chart]:
+    """Of graded families: the share of what knowing the world gains, by position."""
+    cells, called = result.by_place, names(result.evaluations)
+    place = [one.title for one in result.settings].index(setting)
+    looks = {"bayes": REFERENCES["bayes"], "none": look_of("none"), "own": look_of("own")}
+    found = []
+    for number, evaluation in enumerate(result.evaluations):
+        graded = cells[setting, evaluation.key].graded
+        told = graded.share if graded else {}
+        series = [line(name_of(arm), told[arm], look) for arm, look in looks.items() if told.get(arm)]
+        if series:
+            asked, *world = called[evaluation.key]
+            title = f"{asked}: {' '.join(world)}" if world else asked
+            found.append(chart(f"share{place}-{number}", title, SHARE, series, y_range=reach_of(series)))
+    return found
 
 
 def _charts(result: StudyResult, setting: str, key: str, *, is_solved: bool) -> list[Chart]:

@@ -6,17 +6,18 @@ Success is raw throughout. Shape suffixes: J sampling seeds, P packs, S position
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
+from codctl.cod.references import FLOOR
 from codctl.cod.strategies import of_result
 from codctl.results.outcomes import unread
-from codctl.results.statistics import Estimates, Floats, differences, shares
+from codctl.results.statistics import Estimates, Floats, differences, means, scaled, shares
 from codctl.results.summary import mean_of_known, solved_so_far
 from codctl.runs.eval_result import PartResult
-from codctl.sweeps.study_result import AttemptEstimate, Curve, Numbers, PositionEstimate, SeedEstimate
+from codctl.sweeps.study_result import AttemptEstimate, Curve, GradedNumbers, Numbers, PositionEstimate, SeedEstimate
 
 Column = tuple[str, str, int]  # measure, arm, place
 _SHARES, _DIFFERENCES = ("success", "solved"), ("gain", "own_less_none")
@@ -36,10 +37,12 @@ class Played:
     Attributes:
         what: The part of the suite's result.
         success_JPS: For each arm and reference policy; NaN where an episode could not be played.
+        reward_JPS: Raw rewards of a graded family, in the same form, those of the random policy too.
     """
 
     what: PartResult
     success_JPS: Mapping[str, Floats]
+    reward_JPS: Mapping[str, Floats] = field(default_factory=dict)
 
 
 def is_alike(parts: Sequence[PartResult]) -> bool:
@@ -62,7 +65,36 @@ def numbers(played: Sequence[Played]) -> Numbers:
         for kind, measure in ((_SHARES, shares), (_DIFFERENCES, differences))
         for column, found in _estimates(tables, [one for one in columns if one[0] in kind], measure, what).items()
     }
-    return _sorted_out([one.what for one in played], estimates)
+    found = _sorted_out([one.what for one in played], estimates)
+    return replace(found, graded=_graded(played)) if what.graded else found
+
+
+def _graded(played: Sequence[Played]) -> GradedNumbers:
+    what = played[0].what
+    assert what.graded is not None
+    names, groups_P = list(played[0].reward_JPS), _groups(what)
+    tables = {name: [mean_of_known(one.reward_JPS[name]) for one in played] for name in names}
+    rewards = {name: means(table, groups_P, what.graded.ends) for name, table in tables.items()}
+    shared = {}
+    if {FLOOR, "informed"} <= set(names):
+        ends = tables[FLOOR][0], tables["informed"][0]  # the same for every training seed
+        shared = {name: scaled(tables[name], *ends, groups_P) for name in names if name not in (FLOOR, "informed")}
+
+    def curve(found: Estimates) -> Curve:
+        points = (PositionEstimate(**vars(_at(found, c)), position=place) for c, place in enumerate(what.positions))
+        return tuple(point for point in points if not np.isnan(point.mean))
+
+    rises = {name: _at(found, -1) for name, found in shared.items() if len(what.positions) > 1}
+    return GradedNumbers(
+        raw_reward={name: curve(found) for name, found in rewards.items()},
+        share={name: curve(found) for name, found in shared.items()},
+        share_gain={name: rise for name, rise in rises.items() if not np.isnan(rise.mean)},
+    )
+
+
+def _at(found: Estimates, column: int) -> SeedEstimate:
+    mean, low, high = (float(values[column]) for values in (found.mean_C, found.low_C, found.high_C))
+    return SeedEstimate(mean, low, high, tuple(float(one) for one in found.mean_KC[:, column]))
 
 
 def difference(ours: Sequence[Played], theirs: Sequence[Played]) -> dict[str, SeedEstimate] | None:
@@ -99,32 +131,23 @@ def _estimates(
     if not columns:
         return {}
     found = measure([np.stack([table[column] for column in columns], axis=1) for table in tables], _groups(what))
-    return {
-        column: SeedEstimate(
-            float(found.mean_C[c]),
-            float(found.low_C[c]),
-            float(found.high_C[c]),
-            tuple(float(one) for one in found.mean_KC[:, c]),
-        )
-        for c, column in enumerate(columns)
-        if not np.isnan(found.mean_C[c])
-    }
+    return {column: _at(found, c) for c, column in enumerate(columns) if not np.isnan(found.mean_C[c])}
 
 
 def _columns(played: Played) -> dict[Column, Floats]:
     """Everything that is measured of a pack, each as an array over packs."""
     found: dict[Column, Floats] = {}
     positions = played.what.positions
-    means = {arm: mean_of_known(success_JPS) for arm, success_JPS in played.success_JPS.items()}
-    for arm, success_PS in means.items():
+    known = {arm: mean_of_known(success_JPS) for arm, success_JPS in played.success_JPS.items()}
+    for arm, success_PS in known.items():
         found |= {("success", arm, position): success_PS[:, s] for s, position in enumerate(positions)}
         if len(positions) > 1:
             found["gain", arm, 0] = success_PS[:, -1] - success_PS[:, 0]
         if of_result(played.what).kind == "loop":
             solved_PS = mean_of_known(solved_so_far(played.success_JPS[arm]))
             found |= {("solved", arm, position + 1): solved_PS[:, s] for s, position in enumerate(positions)}
-    if {"own", "none"} <= set(means):
-        found["own_less_none", "own", 0] = means["own"][:, -1] - means["none"][:, -1]
+    if {"own", "none"} <= set(known):
+        found["own_less_none", "own", 0] = known["own"][:, -1] - known["none"][:, -1]
     return found
 
 

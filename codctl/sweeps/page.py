@@ -34,6 +34,7 @@ def render(result: StudyResult) -> str:
         "numbers": _numbers(result),
         "positions": _positions(result),
         "curves": _sections(result, charts.curves),
+        "shares": _sections(result, charts.shares),
         "solved": _sections(result, charts.solved),
         "differences": _differences(result),
         "trials": _trials(result.trials),

@@ -234,19 +234,26 @@ def _evaluation(source: str, key: str, part: PartResult | None = None) -> Evalua
 
 
 def _lines(trial: TrialState, key: str, part: PartResult) -> list[dict[str, Any]]:
-    """Raw success of one trained model: a line for each arm, reference and position."""
+    """Success of one trained model, and rewards where graded: a line for each arm, reference and position."""
     curves = {arm: curves.success for arm, curves in part.arms.items()} | part.ceiling_curves
+    graded = {"raw_reward": part.graded.raw_reward, "share": part.graded.share} if part.graded else {}
     about = {"trial": trial.name, **trial.labels, "status": trial.status, "evaluation": key}
-    return [
-        {**about, "arm": arm, "position": p.position, "success": round(p.mean, 6), "packs": part.packs}
-        for arm, curve in curves.items()
-        for p in curve
-    ]
+    lines = []
+    for arm in dict.fromkeys([*curves, *graded.get("raw_reward", ())]):
+        told = {"success": curves.get(arm, ()), **{measure: found.get(arm, ()) for measure, found in graded.items()}}
+        values = {measure: {p.position: round(p.mean, 6) for p in curve} for measure, curve in told.items()}
+        for place in sorted({place for found in values.values() for place in found}):
+            here = {measure: found[place] for measure, found in values.items() if place in found}
+            lines.append({**about, "arm": arm, "position": place, **here, "packs": part.packs})
+    return lines
 
 
 def _csv(trials: Sequence[TrialState], lines: Sequence[Mapping[str, Any]]) -> str:
     labels = list(dict.fromkeys(key for trial in trials for key in trial.labels))
-    columns = ["trial", *labels, "status", "evaluation", "arm", "position", "success", "packs"]
+    measures = [
+        name for name in ("success", "raw_reward", "share") if name == "success" or any(name in x for x in lines)
+    ]
+    columns = ["trial", *labels, "status", "evaluation", "arm", "position", *measures, "packs"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -341,17 +348,28 @@ def played(folder: Path, part: PartResult) -> Played:
     Raises:
         UsageError: They cannot be read.
     """
-    table = read_rows(folder, part.name, _COLUMNS)
-    rows = {name: table[name].to_numpy() for name in _COLUMNS}
+    columns = (*_COLUMNS, "raw_reward") if part.graded else _COLUMNS
+    table = read_rows(folder, part.name, columns)
+    rows = {name: table[name].to_numpy() for name in columns}
+    success = _tables(folder, part, rows, "success", (*part.arms, *part.ceiling_curves))
+    return Played(
+        part, success, _tables(folder, part, rows, "raw_reward", part.graded.raw_reward) if part.graded else {}
+    )
+
+
+def _tables(
+    folder: Path, part: PartResult, rows: Mapping[str, Any], measure: str, arms: Iterable[str]
+) -> dict[str, Any]:
+    """One measure of each arm as sampling seeds × packs × positions."""
     found = {}
-    for arm in (*part.arms, *part.ceiling_curves):
+    for arm in arms:
         chosen = rows["arm"] == arm
         seeds, layer = np.unique(rows["seed"][chosen], return_inverse=True)
         column = np.searchsorted(part.positions, rows["position"][chosen])
-        success_JPS = np.full((len(seeds), part.packs, len(part.positions)), np.nan)
+        values_JPS = np.full((len(seeds), part.packs, len(part.positions)), np.nan)
         try:
-            success_JPS[layer, rows["number"][chosen], column] = rows["success"][chosen]
+            values_JPS[layer, rows["number"][chosen], column] = rows[measure][chosen]
         except IndexError:
             raise UsageError("its rows are not those of its result", where=str(folder / ROWS)) from None
-        found[arm] = success_JPS
-    return Played(part, found)
+        found[arm] = values_JPS
+    return found

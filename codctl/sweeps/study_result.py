@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from codctl.errors import UsageError
 from codctl.files import reader
@@ -57,6 +59,21 @@ Curve = tuple[PositionEstimate, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
+class GradedNumbers:
+    """Rewards of a graded family, by arm and reference, as in the result of an evaluation.
+
+    Attributes:
+        raw_reward: Means by position.
+        share: Of what knowing the world gains.
+        share_gain: At the last position less that at the first.
+    """
+
+    raw_reward: dict[Word, Curve]
+    share: dict[Word, Curve]
+    share_gain: dict[Word, SeedEstimate]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Numbers:
     """One evaluation over the training seeds of a setting.
 
@@ -70,6 +87,7 @@ class Numbers:
         gain: Success at the last position less that at the first, by arm.
         own_less_none: Success with own hints less that without any, at the last position.
         solved_by_attempt: Of a Ralph loop: tasks solved at least once so far, by arm and reference.
+        graded: Of a graded family; None, and not in the file, for others.
     """
 
     packs: Count = 0
@@ -81,6 +99,7 @@ class Numbers:
     gain: dict[Word, SeedEstimate] = field(default_factory=dict)
     own_less_none: SeedEstimate | None = None
     solved_by_attempt: dict[Word, tuple[AttemptEstimate, ...]] | None = None
+    graded: Annotated[GradedNumbers | None, Field(exclude_if=lambda value: value is None)] = None
 
     def last_success(self, arm: str = "own") -> PositionEstimate | None:
         """At the last position; None when the arm was not played."""

@@ -18,7 +18,7 @@ from typing import Any
 from codctl.config.credentials import redacted
 from codctl.files import reader
 from codctl.runs.directory import RunDirectory
-from codctl.runs.eval_result import RESULT, WALKTHROUGHS, EvalResult, Measured, PartResult
+from codctl.runs.eval_result import RESULT, WALKTHROUGHS, Estimate, EvalResult, Measured, PartResult
 from codctl.runs.evaluations import EVALUATIONS, evaluations_of
 from codctl.tracking.sink import Artifact, Evaluation, Point
 
@@ -199,7 +199,17 @@ def _numbers(found: Measured) -> Iterator[tuple[str, int, float]]:
             yield from ((f"{arm}/{measure}", point.position, point.mean) for point in curve)
     for name, curve in found.ceiling_curves.items():
         yield from ((f"ceiling/{name}", point.position, point.mean) for point in curve)
-    for measure, estimates in (("gain", found.gain), ("regret", found.regret)):
+    for arm, details in found.hint_detail.items():
+        for name, curve in details.items():
+            yield from ((f"{arm}/hint_detail/{name}", point.position, point.mean) for point in curve)
+    measured: list[tuple[str, Mapping[str, Estimate]]] = [("gain", found.gain), ("regret", found.regret)]
+    if graded := found.graded:
+        for measure, told in (("raw_reward", graded.raw_reward), ("share", graded.share)):
+            for name, curve in told.items():
+                where = name if name in found.arms else f"reference/{name}"
+                yield from ((f"{where}/{measure}", point.position, point.mean) for point in curve)
+        measured += [("reward_gain", graded.reward_gain), ("share_gain", graded.share_gain)]
+    for measure, estimates in measured:
         for arm, one in estimates.items():
             yield f"{arm}/{measure}", 0, one.mean
             yield f"{arm}/{measure}_low", 0, one.low

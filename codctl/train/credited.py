@@ -84,10 +84,13 @@ def refuse_if_engine_is_broken(episodes: Sequence[EpisodeRecord], step: int) -> 
 
 def by_position(mixture: Mixture, trajectories: Sequence[Trajectory]) -> dict[str, float]:
     """Metrics by position; of a mixture also those of each family, under its name."""
-    found = position_metrics(trajectories)
-    for part in mixture.parts if len(mixture.parts) > 1 else ():
+    graded = [part.family.in_variant(part.world.variant or "").graded for part in mixture.parts]
+    found = position_metrics(trajectories, graded=any(graded))
+    for part, is_graded in zip(mixture.parts, graded, strict=True) if len(mixture.parts) > 1 else ():
         own = [t for t in trajectories if t.pack.startswith(f"{part.family.name}/")]
-        found |= {f"{part.family.name}/{name}": value for name, value in position_metrics(own).items()}
+        found |= {
+            f"{part.family.name}/{name}": value for name, value in position_metrics(own, graded=is_graded).items()
+        }
     return found
 
 

@@ -42,6 +42,8 @@ def write_rollouts(path: Path, trajectories: Iterable[Trajectory], credits_: Seq
     for name, dtype in DTYPES.items():
         column = pa.array([getattr(episode, name) for _, episode in played], pa.list_(pa.from_numpy_dtype(dtype)))
         table = table.append_column(name, column)
+    details = [list(episode.hint_score.detail.items()) for _, episode in played]
+    table = table.append_column("hint_detail", pa.array(details, pa.map_(pa.string(), pa.float64())))
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     make_folder(path.parent)

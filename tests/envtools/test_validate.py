@@ -48,7 +48,7 @@ CAUGHT: list[tuple[str, type[Family], str]] = [
 
 
 def check(name: str, family: Family, *, packs: int = 20, length: int = 3) -> Finding:
-    subject = Subject(family, family.presets[0], family.variants[0], packs, length)
+    subject = Subject(family, family.presets[0], family.variants[0], packs, length, family)
     return run_check(name, ALL[name], subject, {})
 
 

@@ -44,7 +44,8 @@ def curve(*means: float | None, width: float = 0.1) -> list[dict[str, float]]:
 def row(**changes: Any) -> Row:
     """A task that was solved in one turn."""
     hints = dict.fromkeys(("hint_right", "hint_wrong", "hint_missing", "hint_knowable", "hint_knowable_right"), 0)
-    about: dict[str, Any] = {"position": 0, "distractor": False, "success": 1.0, "shaped_reward": 1.0, "turns": 1}
+    rewards = {"success": 1.0, "raw_reward": 1.0, "shaped_reward": 1.0}
+    about: dict[str, Any] = {"position": 0, "distractor": False, "turns": 1, **rewards}
     ended = {"format_error": False, "failed": "", "outcome": "solved", "update_outcome": None}
     replies = {"replies": 1, "words": "", "update_words": ""}
     return Row(**{**about, **hints, **ended, **replies, **changes})

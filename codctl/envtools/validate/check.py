@@ -49,6 +49,7 @@ class Subject:
     variant: str
     count: int
     length: int
+    base: Family  # as registered: `family` is it in this variant
 
     @cached_property
     def packs(self) -> list[Pack]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from codctl.envs.base import Family
-from codctl.envtools.validate import packs, process, references, robustness, sharing, texts
+from codctl.envtools.validate import memory, packs, process, references, robustness, sharing, texts
 from codctl.envtools.validate.check import Checker, Finding, Subject, run_check
 
 # Without these nothing else can be tried.
@@ -13,12 +13,14 @@ CHECKS: dict[str, Checker] = {
     "oracle reaches its ceiling": references.oracle,
     "cold success below that": references.cold,
     "learnable": references.learnable,
+    "needs memory": memory.needed,
     "rewards": references.rewards,
     "same in another process": process.other_process,
     "same in another Python": process.other_python,
     "splits disjoint": packs.splits,
     "prefixes": packs.prefixes,
     "nothing shared": sharing.sharing,
+    "memory of its own": memory.own,
     "no global randomness": sharing.randomness,
     "redraw": packs.redraw,
     "strategies": robustness.strategies,
@@ -34,7 +36,7 @@ def validate_family(
 ) -> list[Finding]:
     """Run every check on the first test packs of a preset and variant."""
     variant = variant or family.variants[0]
-    subject = Subject(family.in_variant(variant), preset, variant, packs, length)
+    subject = Subject(family.in_variant(variant), preset, variant, packs, length, family)
     raised: dict[str, str] = {}
     first = [run_check(name, checker, subject, raised) for name, checker in FIRST.items()]
     if any(check.ok is False for check in first):

@@ -10,7 +10,7 @@ from functools import cached_property
 from random import Random
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
-from codctl.envs.base import Episode, Family, Pack, PolicyView, Rendering, Slot, act_now, close_now
+from codctl.envs.base import Episode, Family, Pack, PolicyView, Rendering, Slot, act_now, close_now, remembered
 from codctl.seeds import derive_seed
 from codctl.seeds import text_digest as digest
 
@@ -59,7 +59,7 @@ def actions_of(pack: Pack, policy: str, rendering: Rendering) -> list[list[str]]
     hints = ""
     found: list[list[str]] = []
     for position, slot in enumerate(pack.slots):
-        episode = slot.begin(rendering)
+        episode = slot.begin(rendering, remembered(pack, slot, past))
         view = PolicyView(pack, position, episode, tuple(past), hints, rendering)
         found.append([])
         while not episode.done:

@@ -20,10 +20,17 @@ FLAT = 3.0  # standard errors within which a flat curve may look otherwise
 
 def rewards(subject: Subject) -> Finding:
     seen = sorted({float(e.raw_reward) for ts in subject.played.values() for t in ts for e in t.of("solve")})
+    least, most = subject.family.reward_range
+    if subject.family.graded:
+        return Finding(
+            least <= seen[0] and seen[-1] <= most,
+            f"episodes end with rewards from {seen[0]:g} to {seen[-1]:g} (expected {least:g} to {most:g})",
+            "set `reward_range` to the least and the greatest reward there can be",
+        )
     return Finding(
         set(seen) <= {0.0, 1.0},
         f"episodes end with the rewards {', '.join(f'{reward:g}' for reward in seen[:5])} (expected 0 and 1)",
-        "give reward 1 for success and 0 for everything else",
+        "give reward 1 for success and 0 for everything else, or set `graded = True`",
     )
 
 
@@ -78,13 +85,17 @@ def _declared(subject: Subject) -> str:
 def cold(subject: Subject) -> Finding:
     if nothing := subject.without("informed", "bayes"):
         return nothing
-    informed, bayes = (_success(subject, name)[:, 0].mean() for name in ("informed", "bayes"))
-    said = f"`bayes` solves {bayes:.1%} of the first tasks, `informed` {informed:.1%}"
+    informed, bayes = (_rewards(subject, name)[:, 0].mean() for name in ("informed", "bayes"))
+    said, whole = f"`bayes` solves {bayes:.1%} of the first tasks, `informed` {informed:.1%}", 1.0
+    if subject.family.graded:
+        floor = _rewards(subject, "random")[:, 0].mean()
+        whole = max(informed - floor, 1e-9)
+        said = f"mean reward of the first task: `random` {floor:.3f}, `bayes` {bayes:.3f}, `informed` {informed:.3f}"
     if not subject.is_learnable:
         return Finding(True, f"{said}; variant {subject.variant!r} is declared to have nothing to learn")
     return Finding(
-        bool(informed - bayes >= LEAST_TO_LEARN),
-        f"{said} (expected a gap of at least {LEAST_TO_LEARN:.0%})",
+        bool(informed - bayes >= LEAST_TO_LEARN * whole),
+        f"{said} (expected a gap of at least {LEAST_TO_LEARN:.0%}{' of the way' if subject.family.graded else ''})",
         "hide more, or give fewer turns, so that the first task cannot be solved by trying; "
         "if nothing is hidden on purpose, set learnable[variant] = False",
     )
@@ -94,7 +105,7 @@ def learnable(subject: Subject) -> Finding:
     """Whether the reference gets better along the pack; a slow rise gets more packs before it is called none."""
     if nothing := subject.without("bayes"):
         return nothing
-    bayes_PS = _success(subject, "bayes")
+    bayes_PS = _rewards(subject, "bayes")
     rise, error = _rise(bayes_PS)
     if subject.is_learnable and rise <= SURE * error:
         bayes_PS = np.concatenate([bayes_PS, _more(subject, "bayes")])
@@ -134,7 +145,7 @@ def _more(subject: Subject, policy: str) -> NDArray[np.float64]:
     return _table(play_policy(policy, packs, subject.rendering, 0))
 
 
-def _success(subject: Subject, policy: str) -> NDArray[np.float64]:
+def _rewards(subject: Subject, policy: str) -> NDArray[np.float64]:
     """Raw reward, packs × positions."""
     return _table(subject.played[policy])
 
@@ -149,4 +160,4 @@ def _solvers(subject: Subject) -> Iterator[tuple[str, list[str]]]:
         episodes = {name: subject.played[name][p].of("solve") for name in subject.policies}
         for position, told in enumerate(episodes["informed"]):
             where = f"{pack.id}, position {position + 1}: {told.feedback!r}"
-            yield where, [name for name in subject.policies if episodes[name][position].raw_reward >= 1.0]
+            yield where, [name for name in subject.policies if episodes[name][position].is_solved]

@@ -43,7 +43,7 @@ def strategies(subject: Subject) -> Finding:
         ]
         for policy in subject.policies:
             played = play_policy(policy, packs, subject.rendering, 0)
-            lost = [t.pack for t in played if not all(e.raw_reward >= 1.0 for e in t.of("solve"))]
+            lost = [t.pack for t in played if not all(e.is_solved for e in t.of("solve"))]
             if policy == "informed" and lost and not family.unsolvable:
                 return Finding(
                     False,
@@ -55,7 +55,7 @@ def strategies(subject: Subject) -> Finding:
 
 
 _FIX = (
-    "`act` must end the episode with reward 0 and a message for what it cannot read; `score_context` must take any text"
+    "`act` must end the episode with `fail` and a message for what it cannot read; `score_context` must take any text"
 )
 
 
@@ -69,6 +69,7 @@ def _answered(pack: Pack, text: str, rendering: Rendering) -> str:
 
 
 def _answers(episode: Episode, pack: Pack, text: str) -> str:
+    least, most = pack.slots[0].family.reward_range
     for _ in range(episode.max_turns):
         step = act_now(episode, text)
         if step.done != episode.done:
@@ -76,8 +77,10 @@ def _answers(episode: Episode, pack: Pack, text: str) -> str:
         if step.done:
             if not step.feedback.strip():
                 return "the episode ends without a message"
-            if episode.unreadable and step.reward:
-                return f"an unreadable answer is rewarded with {step.reward:g}"
+            if episode.unreadable and step.reward != episode.fail_reward:
+                return f"an unreadable answer is rewarded with {step.reward:g}, not {episode.fail_reward:g}"
+            if not least <= step.reward <= most:
+                return f"the reward {step.reward:g} is not within `reward_range` ({least:g} to {most:g})"
             if episode.outcome not in {*SOLVE_OUTCOMES, *pack.slots[0].family.losses}:
                 return f"the episode ends with `lost={episode.outcome!r}`, which the family's `losses` do not name"
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from codctl.cod.prompts import Account, update_messages
@@ -49,7 +50,10 @@ def hints_scored(subject: Subject) -> Finding:
         if not _is_sound(score):
             said = f"a hint scores {score}, which is impossible"
             return Finding(
-                False, said, "right + missing must be all facts; knowable_right must be part of right and of knowable"
+                False,
+                said,
+                "right + missing must be all facts; knowable_right must be part of right and of knowable; "
+                "numbers of `detail` must be finite",
             )
     return Finding(True, f"the truth states {family.facts(subject.packs[0].world)} facts correctly, an empty hint none")
 
@@ -82,8 +86,11 @@ def _unreadable(pack: Pack, rendering: Rendering) -> Iterator[str]:
     """What a reply leads to that has no answer, and what the update is told of it."""
     episode = pack.slots[0].begin(rendering)
     step = episode.fail(_MARK)
-    if not (step.done and episode.done and episode.unreadable) or step.reward or episode.reward:
-        yield "`fail` must end the episode at reward 0 and set `unreadable`"
+    is_over = step.done and episode.done and episode.unreadable
+    if not is_over or {step.reward, episode.reward} != {episode.fail_reward}:
+        yield f"`fail` must end the episode at reward {episode.fail_reward:g} and set `unreadable`"
+    if episode.opening and episode.opening[-1]["role"] != "user":
+        yield "the last message of `opening` must be the user's"
     if _MARK not in step.feedback or step.feedback != episode.feedback:
         yield f"`fail` must give the reason as feedback, and gives {step.feedback!r}"
     slot = pack.slots[0]
@@ -104,4 +111,5 @@ def _longest(subject: Subject, rendering: Rendering) -> int:
 def _is_sound(score: HintScore) -> bool:
     counts = (score.right, score.wrong, score.missing, score.knowable, score.knowable_right)
     whole = score.right + score.missing
-    return min(counts) >= 0 and score.knowable <= whole and score.knowable_right <= min(score.right, score.knowable)
+    fits = score.knowable <= whole and score.knowable_right <= min(score.right, score.knowable)
+    return min(counts) >= 0 and fits and all(map(math.isfinite, score.detail.values()))
