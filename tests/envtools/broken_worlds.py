@@ -221,3 +221,28 @@ class Literal(Bayes):
 
 class Gullible(Broken):
     agents: ClassVar = {"bayes": Literal}
+
+
+class Forgetful(Dial):
+    """Its `bayes` does no better than one that forgets everything between tasks."""
+
+    def policy(self, name: str, **options: float) -> Policy:
+        return super().policy("forget" if name == "bayes" else name)
+
+
+class SharedMemory(RememberingDial):
+    """Remembers what was set in a world, by whichever trajectory."""
+
+    variants = ("environment",)
+
+    def __init__(self) -> None:
+        self._told: dict[Any, list[Episode]] = {}
+
+    def in_variant(self, variant: str) -> Family:
+        return self
+
+    def begin_after(self, world: Offset, task: Mark, rendering: Rendering, past: Sequence[Episode]) -> Setting:
+        told = self._told.setdefault(world, [])
+        found = super().begin_after(world, task, rendering, told)
+        told.append(found)
+        return found

@@ -36,6 +36,8 @@ CAUGHT: list[tuple[str, type[Family], str]] = [
     ("nothing shared", broken.Counting, "the family itself changed"),
     ("no global randomness", broken.Rolling, "used the global generator of `random`"),
     ("no global randomness", broken.OwnGenerator, "used tests.envtools.broken_worlds._CHANCE"),
+    ("needs memory", broken.Forgetful, "gives +0.000"),
+    ("memory of its own", broken.SharedMemory, "depends on another trajectory through the same pack"),
     ("redraw", broken.SameAgain, "the redrawn world has the same hidden facts"),
     ("strategies", broken.Gullible, "raises IndexError: list index out of range (keypad.py, line "),
     ("hints scored", broken.Miscounting, "the truth has 6 facts and scores HintScore(right=5"),
