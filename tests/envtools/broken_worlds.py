@@ -1,4 +1,4 @@
-"""Keypads that are each wrong in one way, for the check that must notice."""
+"""Worlds that are each wrong in one way, for the check that must notice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from random import Random
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from codctl.envs.base import Episode, HintScore, Pack, Policy, PolicyView, Rendering, Step
+from codctl.envs.base import Episode, Family, HintScore, Pack, Policy, PolicyView, Rendering, Step
+from tests.example_world.dial import Dial, Mark, Offset, RememberingDial, Setting
 from tests.example_world.keypad import Bayes, Chance, Door, Informed, Keypad, Lock, Visit
 
 _CHANCE = Random(1)
@@ -225,6 +226,11 @@ class Gullible(Broken):
 
 class Forgetful(Dial):
     """Its `bayes` does no better than one that forgets everything between tasks."""
+
+    variants = ("hints_only",)
+
+    def in_variant(self, variant: str) -> Family:
+        return self
 
     def policy(self, name: str, **options: float) -> Policy:
         return super().policy("forget" if name == "bayes" else name)
