@@ -130,10 +130,30 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "evals show": [("codctl evals show ID --open", "Its table, and its page in the browser.")],
     "evals compare": [("codctl evals compare ID OTHER --open", "Tables, and a page in the browser.")],
     "evals rm": [("codctl evals rm ID", "Delete it after asking.")],
-    "import": [("codctl import trinity CONFIG.yaml -o my.yaml", "A recipe, or a suite of one with mode: bench.")],
+    "import": [
+        ("codctl import trinity CONFIG.yaml -o my.yaml", "A recipe, or a suite of one with mode: bench."),
+        ("codctl import trinity-logs LOGS", "Rewards by position, of every step."),
+    ],
     "import trinity": [
         ("codctl import trinity CONFIG.yaml", "The recipe on stdout; what became of each key on stderr."),
         ("codctl import trinity CONFIG.yaml -o my.yaml", "Into a file that codctl plan and train take."),
+    ],
+    "import trinity-data": [
+        (
+            "codctl import trinity-data data/frozen_lake",
+            "Whose rows, how many, and whether they are the published ones.",
+        ),
+        ("codctl import trinity-data data/grid_navigation --split test --length 8", "The hidden facts of its packs."),
+    ],
+    "import trinity-logs": [
+        ("codctl import trinity-logs logs/research_cod/NAME", "Rewards by position, of every step."),
+    ],
+    "export": [
+        ("codctl export trinity tiny --out for-trinity", "Checkpoints, data and configurations for Trinity-RFT.")
+    ],
+    "export trinity": [
+        ("codctl export trinity tiny --out for-trinity", "The final model, data and configurations."),
+        ("codctl export trinity tiny --out for-trinity --step 20 --step final", "Several steps, for a curve."),
     ],
     "model": [
         ("codctl model from-gguf model.gguf OUT", "An ordinary model folder from a GGUF file."),

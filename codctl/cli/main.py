@@ -22,6 +22,7 @@ from codctl.cli import (
     doctor,
     env,
     evals,
+    export,
     import_,
     model,
     plan,
@@ -86,6 +87,7 @@ _GROUPS = {
     "env": env.app,
     "model": model.app,
     "import": import_.app,
+    "export": export.app,
 }
 for _panel, _functions in _COMMANDS.items():
     for _name, _function in _functions.items():

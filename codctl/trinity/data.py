@@ -115,11 +115,11 @@ def keys_of(data: DataSet) -> list[tuple[Any, ...]]:
 
 
 def first_difference(data: DataSet, preset: str = "") -> int | None:
-    """The first row that is not the published one; the number of rows where one is the beginning of the other."""
+    """The first row that is not the published one, counted from 0; None where none is, -1 where that is not known."""
     known = published(data.family, data.split, preset)
-    found = keys_of(data)
     if known is None:
-        return 0
+        return -1
+    found = keys_of(data)
     for place, (one, other) in enumerate(zip(found, known, strict=False)):
         if one != other:
             return place

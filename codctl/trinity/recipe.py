@@ -17,6 +17,7 @@ from codctl.envs.trinity import TEST_ROWS, TRAIN_ROWS
 from codctl.trinity.configuration import Configuration
 from codctl.trinity.data import count_rows, read_data
 from codctl.trinity.fates import Fate, Ledger, is_on
+from codctl.trinity.packs import control_preset
 from codctl.trinity.rules import KNOWN, RULES
 from codctl.trinity.worlds import World, find_world
 
@@ -112,15 +113,8 @@ def _taskset(ledger: Ledger, at: str, split: str, *, stable: bool) -> World | No
             f"{at}.path", "used", f"not here: counted as the published {rows:,} rows, which codctl draws again"
         )
     elif ledger.get(f"{at}.default_workflow_type") == "cod_optimalcontrol_workflow":
-        preset = _control_preset(path, split)
+        preset = control_preset(read_data(path, split).rows)
     return find_world(ledger, at, stable=stable, rows=rows, data_preset=preset)
-
-
-def _control_preset(path: Path, split: str) -> str:
-    """The difficulty that the rows of a data set tell."""
-    rows = read_data(path, split).rows
-    horizon, target = (max(float(row.get(name) or 0) for row in rows) for name in ("max_horizon", "x_target"))
-    return "easy" if horizon <= 8 else "medium" if target <= 5 else "hard"
 
 
 def _check_mode(ledger: Ledger) -> None:

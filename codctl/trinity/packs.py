@@ -1,0 +1,78 @@
+"""Packs of a data set of Trinity-RFT: the worlds that its rows stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from codctl.envs.base import Pack, Slot
+from codctl.envs.registry import get_family
+from codctl.envs.trinity import LakeRow, stable_pack_seed
+from codctl.errors import UsageError
+from codctl.trinity.data import DataSet, Row
+
+Drawn = tuple[Any, Sequence[Any]]
+
+
+def is_drawn(family: str) -> bool:
+    """Whether the rows of a family stand for worlds that are drawn here."""
+    return family in _DRAW
+
+
+def default_preset(data: DataSet) -> str:
+    """The preset that a data set is likely to be played at: by its rows where they tell, else by its split."""
+    if data.family == "frozen_lake":
+        return "easy" if max(int(row["size"]) for row in data.rows) <= 5 else "hard"
+    if data.family == "optimal_control":
+        return control_preset(data.rows)
+    found = get_family(data.family).presets
+    likely = ("train" if data.split == "train" else "hard") if "train" in found else "easy"
+    return likely if likely in found else found[0]
+
+
+def control_preset(rows: Sequence[Row]) -> str:
+    """The difficulty that rows of Optimal Control tell."""
+    horizon = max(int(row.get("max_horizon") or row.get("horizon") or 0) for row in rows)
+    target = max(abs(float(row["x_target"])) for row in rows)
+    return "easy" if horizon <= 8 else "medium" if target <= 5 else "hard"
+
+
+def draw_pack(data: DataSet, index: int, length: int, preset: str) -> Pack:
+    """Pack number `index`: so many rows in the order of the file, with the stable seed of task set 0.
+
+    Raises:
+        UsageError: There are not so many rows, or rows of this family stand for no world.
+    """
+    numbers = range(index * length, (index + 1) * length)
+    if numbers.stop > len(data.rows):
+        raise UsageError(f"pack {index} of {length} tasks ends behind the last of {len(data.rows):,} rows")
+    draw = _DRAW.get(data.family)
+    if draw is None:
+        raise UsageError(
+            f"rows of {data.family or 'an unknown family'} stand for no world that is drawn here", where=str(data.path)
+        )
+    try:
+        seed = stable_pack_seed([(0, number) for number in numbers])
+        world, tasks = draw(seed, [data.rows[number] for number in numbers], preset)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"a row cannot be used: {type(error).__name__} {error}", where=str(data.path)) from error
+    family = get_family(data.family).in_variant("trinity")
+    slots = tuple(Slot(family, preset, world, task) for task in tasks)
+    return Pack(data.family, preset, "trinity", data.split, index, slots)
+
+
+def _lake(seed: int, rows: Sequence[Row], preset: str) -> Drawn:
+    from codctl.envs.frozen_lake.trinity import task_of, world_of
+
+    tasks = [task_of(LakeRow(int(row["seed"]), int(row["size"]), float(row["p"])), preset) for row in rows]
+    return world_of(seed), tasks
+
+
+def _alchemy(seed: int, rows: Sequence[Row], preset: str) -> Drawn:
+    from codctl.envs.alchemy.trinity import draw, supplied
+
+    world, tasks = draw(seed, len(rows), preset)
+    return world, [supplied(task, int(row["seed"]), preset) for task, row in zip(tasks, rows, strict=True)]
+
+
+_DRAW: Mapping[str, Callable[[int, Sequence[Row], str], Drawn]] = {"frozen_lake": _lake, "alchemy": _alchemy}
