@@ -29,6 +29,7 @@ _NAMED = re.compile(
     re.ASCII,
 )
 _ARITHMETIC = re.compile(r"(?<=[\w)])( ?)(\*\*?)\1(?=[\w(])", re.ASCII)  # other stars are Markdown
+_BULLET = re.compile(r"^[ \t]*[-+*•][ \t]+", re.MULTILINE)  # no minus
 _CLAUSE = re.compile(r"[;\n]|\.(?!\d)|,(?!\d)|\bbut\b", re.IGNORECASE)
 _LEFT_SIDE = re.compile(r"f\s?(?:\(\s?u\s?\))?\s?=", re.ASCII)
 _NEGATIVE = re.compile(r"\b(?:negative|minus|decreas\w+|sinks?)\b")
@@ -53,7 +54,7 @@ class Claims:
 @lru_cache(maxsize=1024)  # an update and the task after it are scored with the same hints
 def claims(hints: str) -> Claims:
     """Read a hint. A clause that denies something, or says what may be, claims nothing."""
-    text = _ARITHMETIC.sub(_kept, hints[:MOST_CHARACTERS].translate(_SPELLINGS))
+    text = _ARITHMETIC.sub(_kept, _BULLET.sub("", hints[:MOST_CHARACTERS]).translate(_SPELLINGS))
     equation: dict[int, float] = {}
     named: dict[int, int] = {}
     for clause in _CLAUSE.split(plain(text)):

@@ -142,11 +142,11 @@ class ForgetPolicy(BayesPolicy):
 
 
 class RandomPolicy(_Experimenter):
-    """Measures anywhere, fits a few terms drawn at random, and never learns."""
+    """Measures at random places early on, fits a few terms drawn at random, and never learns."""
 
     def _action(self, view: PolicyView, rng: Random) -> str:
         if not pde(view).datasets:
-            return sample_action([(rng.uniform(0.01, 0.99), rng.random()) for _ in DESIGN])
+            return sample_action([(rng.uniform(0.01, 0.99), rng.uniform(0, 0.1)) for _ in DESIGN])
         return super()._action(view, rng)
 
     def _fit(self, view: PolicyView, rng: Random) -> str:

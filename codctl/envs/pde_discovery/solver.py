@@ -85,11 +85,14 @@ def _follow(grid: Grid, equation: Equation, state: Array, wanted: list[int]) -> 
     matrix = _diffusion(grid)
     for moment in wanted:
         while step < moment:
-            rhs = np.clip(inner + grid.dt * reaction(equation, inner), -LIMIT, LIMIT)
-            inner = np.clip(matrix @ rhs, -LIMIT, LIMIT)
+            inner = _clipped(matrix @ _clipped(inner + grid.dt * reaction(equation, inner)))
             step += 1
         rows[moment] = np.concatenate([[0.0], inner, [0.0]])
     return rows
+
+
+def _clipped(state: Array) -> Array:
+    return np.minimum(np.maximum(state, -LIMIT), LIMIT)  # several times as fast as np.clip on short rows
 
 
 def is_stable(equation: Equation, states: Array) -> bool:
