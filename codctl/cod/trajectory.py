@@ -32,9 +32,10 @@ class TokenRecord:
         logprobs: Sampling log-probs, 0 where nothing was sampled; float32.
     """
 
-    ids: Ids
-    loss_mask: Mask
-    logprobs: Logprobs
+    # Not printed: asyncio.run takes the repr of what it returns, which took most of the time of scripted play.
+    ids: Ids = field(repr=False)
+    loss_mask: Mask = field(repr=False)
+    logprobs: Logprobs = field(repr=False)
 
     def __post_init__(self) -> None:
         for name, dtype in DTYPES.items():

@@ -50,7 +50,7 @@ def complete(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         ("codctl tr", ["train"]),
         ("codctl recipe val", ["validate"]),
         ("codctl train --det", ["--detach"]),
-        ("codctl train tin", ["tiny", "tiny-mixture"]),
+        ("codctl train tin", ["tiny", "tiny-control", "tiny-mixture"]),
         ("codctl train mi", ["mine.yaml"]),
         ("codctl report s", ["short"]),
         ("codctl report grid/", ["grid/seed-0"]),
@@ -139,6 +139,6 @@ def test_in_bash_and_without_torch(tmp_path: Path) -> None:
         '_codctl_completion codctl; echo "${COMPREPLY[@]}"'
     )
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    for words, offered in ((["train", "tiny-"], "tiny-mixture"), (["env", "play", "f"], "frozen_lake")):
+    for words, offered in ((["train", "tiny-m"], "tiny-mixture"), (["env", "play", "f"], "frozen_lake")):
         done = subprocess.run(["bash", "--norc", "-c", code, "bash", *words], env=env, capture_output=True, text=True)
         assert (done.stdout.strip(), done.stderr) == (offered, "")

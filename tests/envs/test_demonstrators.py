@@ -21,6 +21,8 @@ WORLDS = [
     ("alchemy", "tiny"),
     ("alchemy", "easy"),
     ("alchemy", "hard"),
+    ("optimal_control", "easy"),
+    ("optimal_control", "tiny"),
     ("learn2ask", "easy"),
 ]
 
@@ -40,7 +42,7 @@ def test_they_speak_before_they_answer_and_do_not_call_a_try_a_fact(
 ) -> None:
     family = get_family(name)
     packs = [family.pack("train", index, 3, preset) for index in range(8)]
-    thoughts = set()
+    thoughts, replies = set(), 0
     for trajectory, pack in zip(play(packs, rendering), packs, strict=True):
         for reply in (reply for episode in trajectory.of("solve") for reply in episode.replies):
             thought, answer = reply.split("\n")
@@ -50,10 +52,11 @@ def test_they_speak_before_they_answer_and_do_not_call_a_try_a_fact(
             facts = "" if " try " in thought else thought
             assert family.score_context(pack.world, facts, []).wrong == 0
             thoughts.add(thought)
+            replies += 1
         for update in trajectory.of("update"):
             assert update.replies[0].startswith("---") == (rendering == "terse")
             assert not update.format_error
-    assert len(thoughts) > 20
+    assert len(thoughts) > min(20, replies / 2)  # some worlds are played in one turn
     assert play(packs[:2], rendering) == play(packs[:2], rendering)
 
 

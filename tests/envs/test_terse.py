@@ -9,7 +9,7 @@ import pytest
 from codctl.envs.frozen_lake.world import LakeEpisode, LakeTask, LakeWorld
 from codctl.envs.registry import get_family
 
-FAMILIES = ("frozen_lake", "alchemy", "terminal", "learn2ask")
+FAMILIES = ("frozen_lake", "alchemy", "terminal", "learn2ask", "optimal_control")
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -1,1 +1,0 @@
-"""PDE Discovery: find the reaction term of a partial differential equation from a few noisy samples."""
