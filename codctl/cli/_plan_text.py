@@ -52,7 +52,12 @@ def _summary(config: Config, plan: Plan, digest: str) -> list[tuple[str, str]]:
         memory = layout.devices[0].memory
         has = f", {memory / GIB:.1f} GiB of memory" if memory else ""
         rows.append(("device", f"CPU, {counted(config.runtime.threads, 'thread')}{has}"))
-    return [*rows, ("generate", _generating(config, plan)), ("train", _training(plan))]
+    rows += [("generate", _generating(config, plan)), ("train", _training(plan))]
+    rows += [
+        ("teacher" if number == 0 else "", f"{one.model}: {', '.join(one.families)}")
+        for number, one in enumerate(config.distill.teachers)
+    ]
+    return rows
 
 
 def _trained(config: Config, plan: Plan) -> str:
@@ -154,7 +159,7 @@ def _order(config: Config, plan: Plan) -> str:
 
 _WHAT = {
     schedule.GENERATE: "replies, were all trajectories as long as the mean",
-    schedule.LEARN: "gradient steps",
+    schedule.LEARN: "gradient steps, after the scores of teachers where there are some",
     schedule.PUBLISH: "new weights given away",
     schedule.LOAD: "new weights taken over, and checked",
     schedule.VALIDATE: "held-out packs, between two waves",

@@ -26,7 +26,22 @@ def text(result: Mapping[str, Any]) -> str:
         )
         for name, arms in result["metrics"].items()
     ]
+    if kept := result.get("kept"):
+        tables.append(_kept(kept))
     return "\n\n".join(["\n".join(lines), *tables])
+
+
+def _kept(found: Sequence[Mapping[str, Any]]) -> str:
+    """What the student keeps of its teachers at the last task, and of the mean over all tasks."""
+    rows = [
+        [
+            one["family"],
+            *(_share(one[name][-1]) for name in ("start", "student", "taught")),
+            *(None if one[name] is None else quantities.percent(one[name]) for name in ("kept_last", "kept_mean")),
+        ]
+        for one in found
+    ]
+    return _output.table(["kept of the teachers", "start", "student", "teacher", "last task", "all tasks"], rows)
 
 
 def _title(name: str, step: int | None) -> str:

@@ -84,7 +84,7 @@ def at(entry: dict[str, Any], *, exactly: bool = True) -> str:
     if entry["status"] == "finished":
         return ""
     if doing := entry["doing"]:
-        has_count = doing["total"] and (exactly or doing["phase"] == _TRAINING)
+        has_count = doing["total"] and (exactly or doing["phase"] in (_TRAINING, "distillation"))
         text = f"{doing['phase']} {doing['done']}/{doing['total']}" if has_count else str(doing["phase"])
         left = entry["left_s"] if exactly else None
         if exactly:

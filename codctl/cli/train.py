@@ -65,6 +65,7 @@ def train(
     from codctl.config.compose import load_config
     from codctl.tracking import sinks
     from codctl.train.preflight import check_recipe, preflight, preflight_elsewhere
+    from codctl.train.teachers import check_teachers
 
     where = launcher_of(on, slurm=slurm, detach=detach)
     config = load_config(recipe, [*(overrides or []), *([f'name="{name}"'] if name else [])])
@@ -86,6 +87,7 @@ def train(
         _warn_of_time(config, where)
         launcher, batch = _batch(config, runs_dir, where)
         launcher.check(batch)  # what is refused leaves nothing behind
+    check_teachers(config, runs_dir)
     run = _directory(config, runs_dir, recipe, command, fresh=fresh, fork=fork, extend=extend)
     if where is not None:
         _send(run, config, where, as_json=as_json)

@@ -35,7 +35,7 @@ class MisfitError(ValueError):
 
 def check(config: Config) -> None:
     """Raise MisfitError for the first contradiction."""
-    for rule in (_home, _top_p, _lora_target, _addresses):
+    for rule in (_home, _top_p, _lora_target, _addresses, _teachers, _distillation):
         rule(config)
     # A run that may come from anywhere can be looked at; its engine is refused where it would be used.
     if ENGINES.is_trusted(config.engine.kind):
@@ -96,6 +96,54 @@ def _engine(config: Config) -> None:
     provider = ENGINES.get(config.engine.kind)
     provider.read_options(config)
     provider.check(config)
+
+
+def _teachers(config: Config) -> None:
+    """Every family of the training has one teacher, and there is no other."""
+    teachers = config.distill.teachers
+    if not teachers:
+        return
+    trained = [part.family for part in config.world.parts]
+    taught = [family for teacher in teachers for family in teacher.families]
+    key = "distill.teachers"
+    for family in trained:
+        if (count := taught.count(family)) != 1:
+            what = f"has {count} teachers" if count else "has no teacher"
+            raise MisfitError(key, f"the family {family} {what}, it needs one", f"{{families: [{family}], model: RUN}}")
+    if others := [family for family in taught if family not in trained]:
+        raise MisfitError(key, f"the family {others[0]} has a teacher and is not trained on", "world.mixture")
+
+
+def _distillation(config: Config) -> None:
+    distill = config.distill
+    if not distill.teachers:
+        return
+    kind = config.teacher_kind
+    if not config.train.enabled:
+        raise MisfitError("train.enabled", "distill.teachers teach nobody while train.enabled=false")
+    if config.sampling.temperature != 1:
+        raise MisfitError(
+            "sampling.temperature",
+            f"teachers score at temperature 1, the student would sample at {config.sampling.temperature:g}",
+            "sampling.temperature=1",
+        )
+    if distill.mix.reward and config.train.rollouts < 2:
+        raise MisfitError(
+            "train.rollouts", "distill.mix.reward needs groups: one rollout is its own baseline", "train.rollouts=4"
+        )
+    if distill.weight == "ratio" and distill.estimator != "sampled":
+        raise MisfitError("distill.weight", f"ratio weighs the sampled token, which {distill.estimator} does not learn")
+    if not ENGINES.is_trusted(kind):
+        return
+    engine = ENGINES.get(kind)
+    if not engine.scores:
+        raise MisfitError("distill.engine", f"{kind} gives no log-probs of given tokens", "distill.engine=transformers")
+    if distill.estimator == "full" and not engine.in_process:
+        raise MisfitError(
+            "distill.estimator",
+            f"{kind} does not give the log-probs of a whole vocabulary",
+            "distill.estimator=topk, or distill.engine=transformers",
+        )
 
 
 def _overlap(config: Config) -> None:

@@ -206,6 +206,8 @@ def _plain(number: float) -> str:
 
 def _plural(annotation: Any) -> str:
     """The type of a list's items in words, with their bounds."""
+    if typing.get_origin(annotation) is typing.Literal:
+        return f"words among {', '.join(typing.get_args(annotation))}"
     if typing.get_origin(annotation) is not typing.Annotated:
         return _NAMES[annotation][1]
     inner, field = typing.get_args(annotation)

@@ -32,6 +32,7 @@ FAMILIES: Registry[Family] = Registry(
         "terminal": "codctl.envs.terminal.family:Terminal",
         "grid_navigation": "codctl.envs.grid_navigation.family:GridNavigation",
         "learn2ask": "codctl.envs.learn2ask.family:Learn2Ask",
+        "pde_discovery": "codctl.envs.pde_discovery.family:PdeDiscovery",
         "optimal_control": "codctl.envs.optimal_control.family:OptimalControl",
     },
     make=_family,

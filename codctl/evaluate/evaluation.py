@@ -28,6 +28,7 @@ from codctl.train.saved_models import saved_models
 
 if TYPE_CHECKING:
     from codctl.engines.nodes.client import Address
+    from codctl.train.teachers import Teacher
 
 SUITE = SuiteSpec("position-curve", "Does success rise with the position in the pack? Worlds of the training.", ())
 _EARLIER = Path("stages/earlier")
@@ -44,6 +45,7 @@ def evaluate_in_run(
     *,
     step: int,
     engines: Callable[[], Sequence[Address]] = tuple,
+    teacher: Teacher | None = None,
 ) -> EvalResult:
     """Evaluate a model of the run on test packs of each family it was trained on.
 
@@ -59,8 +61,13 @@ def evaluate_in_run(
         progress: Receives phases and messages.
         step: Rollout steps that the model has learned.
         engines: Finds the engines of other nodes.
+        teacher: Whose folder it is: then only its families are played.
     """
-    parts = tuple(_spec(config, number, length, arms) for number in range(len(config.world.parts)))
+    parts = tuple(
+        _spec(config, number, length, arms)
+        for number, world in enumerate(config.world.parts)
+        if teacher is None or world.family in teacher.families
+    )
     info = {"training": training_digest(config), "evaluation": _settings(parts), "step": step}
     final, digest = run.evaluations / name, text_digest(json.dumps({**info, "name": name}))
     if (final / COMPLETE).exists() and not is_whole(final, progress.message):
@@ -70,6 +77,8 @@ def evaluate_in_run(
     elif final.exists() and not (final / COMPLETE).exists() and not _can_continue(final, digest):
         _discard(final)
     subject, command = _subject(run, config, folder), run.manifest()["command"]
+    if teacher is not None:
+        subject = PolicyUnderTest("model", teacher.name, folder, config)
     plan = EvalPlan(subject, SUITE, parts, digest, final, command, run=run, info=info, engines=engines)
     return run_suite(plan, progress)
 

@@ -272,6 +272,12 @@ class WarmStart(TypedDict):
     losses: NotRequired[list[Loss] | None]  # an older codctl kept none
 
 
+class Teachers(TypedDict):
+    """teachers.json of a distillation."""
+
+    weights: dict[Text, Digest]  # by name in the recipe
+
+
 class Metrics(TypedDict):
     """A line of metrics.jsonl."""
 

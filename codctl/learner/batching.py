@@ -7,11 +7,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codctl.cod.engine import Scores
 from codctl.cod.trajectory import EpisodeRecord, TokenRecord
 
 EVEN_AT = 16_384  # tokens: at this length attention costs about as much as all else (Qwen3-0.6B: 8k, 8B: 47k)
 PASS_TOKENS = 4096  # what a pass costs besides its tokens: on a GPU much, for it starts many kernels
 PASS_TOKENS_ON_CPU = 64  # half a million parameters: 50 to 100; for larger models fewer, and padding costs them more
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What a teacher says of a row's sampled tokens.
+
+    Attributes:
+        teacher: Whose rows are computed together, as the teacher has computed them.
+        label: Under which the row is counted in metrics.
+        scores: The teacher's.
+        scale: Of the row's loss.
+    """
+
+    teacher: str
+    label: str
+    scores: Scores
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +40,13 @@ class Sample(TokenRecord):
         advantage: Of the episode.
         episode: Number of the episode, where several rows can be of the same.
         index: Place among the rows of one call of the learner, which sets it.
+        lesson: Of a teacher; None where there is none.
     """
 
     advantage: float
     episode: int | None = None
     index: int = -1
+    lesson: Lesson | None = None
 
 
 def samples_of(episode: EpisodeRecord, advantage: float, number: int) -> list[Sample]:
@@ -49,6 +69,15 @@ def by_episode(samples: Sequence[Sample]) -> list[list[Sample]]:
     for key, sample in zip(episode_keys(samples), samples, strict=True):
         found.setdefault(key, []).append(sample)
     return list(found.values())
+
+
+def by_teacher(samples: Sequence[Sample]) -> list[list[Sample]]:
+    """Rows without a teacher as they are, then those of each teacher in the order in which it has scored them."""
+    found: dict[str, list[Sample]] = {"": []}
+    for sample in samples:
+        found.setdefault(sample.lesson.teacher if sample.lesson else "", []).append(sample)
+    untaught = found.pop("")
+    return [untaught, *(sorted(found[name], key=lambda sample: sample.index) for name in sorted(found))]
 
 
 def episode_keys(samples: Sequence[Sample]) -> list[tuple[int | None, int]]:

@@ -68,6 +68,7 @@ class _Process:
             dtype=getattr(torch, config.model.dtype),
             device=torch.device(device),
             outline=outline,
+            distill=config.distill,
         )
         train = config.train
         self.saver = Saver(self.learner, beside=train.checkpoint_beside, kept=train.checkpoints_kept)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from codctl.config.defaults import learning_rate
 from codctl.config.registries import LOSSES
-from codctl.config.schema import TrainConfig
+from codctl.config.schema import DistillConfig, TrainConfig
 from codctl.errors import StageError
 from codctl.learner.batching import (
     PASS_TOKENS,
@@ -28,9 +28,11 @@ from codctl.learner.batching import (
     Sample,
     balanced,
     by_episode,
+    by_teacher,
     count_tokens,
     micro_batches,
 )
+from codctl.learner.distillation import Distilled, Lessons, Tally, lessons_of
 from codctl.learner.losses import LossInputs, kl_penalty, kl_to_start, red_weights, row_weights
 from codctl.learner.parallel import ParallelModel, Ranks, Strategy, shards
 from codctl.learner.token_logprobs import MicroBatch, TokenLogprobs, collate
@@ -95,6 +97,7 @@ class Learner:
         dtype: Of the arithmetic and of what is published (`model.dtype`).
         device: Of this process; None is that of the model.
         outline: Of the model, when it is sharded and its weights are to be read now.
+        distill: How rows with lessons are learned; None where there are none.
     """
 
     def __init__(
@@ -110,9 +113,13 @@ class Learner:
         dtype: torch.dtype = torch.float32,
         device: torch.device | None = None,
         outline: Outline | None = None,
+        distill: DistillConfig | None = None,
     ) -> None:
         self.model, self.dtype, self.ranks = model, dtype, ranks or Ranks()
         self._config, self._pad_id, self._seed = config, pad_id, seed
+        self._distill = distill if distill and distill.teachers else None
+        self._rewards = self._distill.mix.reward if self._distill else 1.0  # weight of what rewards say
+        self._tally = Tally([])  # of what one `learn` call distils
         self._trimmed_s = -math.inf
         is_sharded = shards(strategy, self.ranks)
         self._splits = config.split_long_rows and self.ranks.size > 1
@@ -166,7 +173,7 @@ class Learner:
             StageError: The gradient is not finite, and no judge has left the step out.
         """
         rows = [sample for sample in samples if sample.loss_tokens]
-        if self._config.loss.red:
+        if self._config.loss.red and self._rewards:
             scaled = red_weights([row.advantage for row in rows], [row.loss_tokens for row in rows])
             rows = [replace(row, advantage=advantage) for row, advantage in zip(rows, scaled, strict=True)]
         rows = [replace(row, index=index) for index, row in enumerate(rows)]
@@ -175,6 +182,7 @@ class Learner:
         Random(derive_seed(self._seed, "learn", step)).shuffle(episodes)
         parts = [[row for episode in episodes[i::steps] for row in episode] for i in range(steps)]
         sums, norms = _Sums(), 0.0
+        self._tally = Tally([row.lesson.label for row in rows if row.lesson])
         lr = learning_rate(self._config, step) if lr is None else lr
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -186,6 +194,7 @@ class Learner:
         metrics = self._metrics(sums)
         return {
             **metrics,
+            **(self._tally.metrics(self.ranks.sum, self._distill.estimator) if self._distill else {}),
             "loss": metrics["loss"] / len(parts),
             "grad_norm": norms / len(parts),
             "lr": lr,
@@ -196,7 +205,7 @@ class Learner:
         indexed = [replace(sample, index=index) for index, sample in enumerate(samples)]
         found: dict[int, NDArray[np.float32]] = {}
         for batch in self._dealt([row for row in indexed if row.loss_tokens]):
-            logprobs_N, _ = self._parallel.score(self._collated(batch, [0.0] * len(batch)))
+            logprobs_N, *_ = self._parallel.score(self._collated(batch, [0.0] * len(batch)))
             for sample, own in zip(batch, logprobs_N.split([s.loss_tokens for s in batch]), strict=True):
                 found[sample.index] = own.cpu().numpy()
         merged = {index: own for part in self.ranks.all_gather(lambda: found) for index, own in part.items()}
@@ -226,10 +235,14 @@ class Learner:
         return sums.over(self.ranks).metrics(has_reference=self._start is not None)
 
     def _dealt(self, rows: Sequence[Sample]) -> list[list[Sample]]:
-        """This process's micro-batches; every process gets as many, some of them empty."""
+        """This process's micro-batches, none with rows of two teachers; every process gets as many, some empty."""
         packed = self._logprobs.packed
         each = PASS_TOKENS_ON_CPU if self._device.type == "cpu" else PASS_TOKENS
-        batches = micro_batches(rows, self._config.micro_batch_tokens, packed=packed, pass_tokens=each)
+        batches = [
+            batch
+            for part in by_teacher(rows)
+            for batch in micro_batches(part, self._config.micro_batch_tokens, packed=packed, pass_tokens=each)
+        ]
         together = [batch for batch in batches if self._is_split(batch)]
         others = [batch for batch in batches if not self._is_split(batch)]
         return [*together, *balanced(others, self.ranks.size, packed=packed)[self.ranks.rank]]
@@ -243,7 +256,8 @@ class Learner:
         after: After,
     ) -> float:
         """Make one step, unless there is nothing to learn or the judge says no; the norm of its gradient."""
-        if not rows or not (self._config.loss.kl or any(row.advantage for row in rows)):
+        is_rewarded = bool(self._rewards) and any(row.advantage for row in rows)
+        if not rows or not (self._config.loss.kl or is_rewarded or any(row.lesson for row in rows)):
             return 0.0  # nothing to learn; moving by stale momentum would not be learning either
         weights = row_weights(rows, self._config.loss.mean)
         weight_of = {row.index: weight for row, weight in zip(rows, weights, strict=True)}
@@ -290,16 +304,32 @@ class Learner:
     ) -> torch.Tensor:
         """Weighted loss of one micro-batch; these add up to the loss of the whole optimiser batch."""
         rows = self._collated(batch, weights)
-        logprobs_N, entropies_N = self._parallel.forward(rows)
+        if self._distill:
+            rows = replace(rows, lessons=lessons_of(batch, self._distill.clamp, self._device))
+        logprobs_N, entropies_N, distilled = self._parallel.forward(rows)
         inputs = self._inputs(batch, rows, logprobs_N, references)
-        losses_N = self._token_loss(inputs)
+        losses_N = self._token_loss(inputs) if self._rewards else 0 * logprobs_N
+        if self._distill and self._rewards:
+            losses_N = self._rewards * losses_N
         if self._config.loss.kl:
             losses_N = losses_N + self._config.loss.kl * kl_penalty(inputs)
+        if self._distill and rows.lessons and distilled is not None:
+            losses_N = losses_N + self._taught(inputs, rows.lessons, distilled)
+            if self._counts(batch):
+                self._tally.add(rows.lessons, logprobs_N.detach(), distilled, entropies_N)
         loss: torch.Tensor = (losses_N * rows.weights_BT[rows.loss_mask_BT]).sum()
         if self._counts(batch):
             with torch.no_grad():
                 _count(float(loss), inputs, entropies_N, sums)
         return loss
+
+    def _taught(self, inputs: LossInputs, lessons: Lessons, distilled: Distilled) -> torch.Tensor:
+        """The distillation loss of each token."""
+        assert self._distill is not None
+        losses_N = self._distill.mix.distill * lessons.scales_N * distilled.losses_N
+        if self._distill.weight == "ratio":
+            losses_N = losses_N * inputs.ratios().detach()
+        return losses_N
 
     def _inputs(
         self,

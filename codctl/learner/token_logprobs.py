@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -17,7 +18,9 @@ from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
 from codctl.cod.engine import ALL
+from codctl.learner import distillation
 from codctl.learner.batching import Sample
+from codctl.learner.distillation import Distilled, Lessons
 from codctl.models.attention import is_packed
 from codctl.models.sequence_parallel import Part, joined
 
@@ -36,6 +39,7 @@ class MicroBatch:
         starts: Where the episodes begin, and T; int32, shape (E + 1,); None when padded.
         longest: Tokens of the longest episode.
         part: Which tokens this process computes, where all processes share the row.
+        lessons: What a teacher says of the sampled tokens; None where nothing is distilled.
     """
 
     ids_BT: torch.Tensor
@@ -47,6 +51,7 @@ class MicroBatch:
     starts: torch.Tensor | None
     longest: int
     part: Part | None = None
+    lessons: Lessons | None = None
 
     def model_inputs(self) -> dict[str, Any]:
         """What the decoder is called with. Padding needs no mask: it is on the right, where no token looks."""
@@ -81,9 +86,17 @@ class MicroBatch:
         """Numbers for all sampled tokens, from those of this process."""
         if self.part is None:
             return own_N
-        first, _ = self.part.bounds(self.ids_BT.shape[1])
-        before = int(self.loss_mask_BT[:, 1 : first + 1].sum())
-        return joined(own_N, before, int(self.loss_mask_BT.sum()))
+        return joined(own_N, self._before(self.part), int(self.loss_mask_BT.sum()))
+
+    def own(self, all_N: torch.Tensor, count: int) -> torch.Tensor:
+        """Of numbers of all sampled tokens those of this process, which are so many."""
+        first = 0 if self.part is None else self._before(self.part)
+        return all_N[first : first + count]
+
+    def _before(self, part: Part) -> int:
+        """Sampled tokens that other processes compute before this one's."""
+        first, _ = part.bounds(self.ids_BT.shape[1])
+        return int(self.loss_mask_BT[:, 1 : first + 1].sum())
 
 
 # One token without a loss.
@@ -171,12 +184,20 @@ class TokenLogprobs(torch.nn.Module):
         self.autocast = autocast
         self.packed = is_packed(model)  # how `collate` must lay out the batches
 
-    def forward(self, rows: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-probs and (without gradient) entropies, each of shape (N,), in row-major order of `loss_mask_BT`."""
+    def forward(self, rows: MicroBatch) -> tuple[torch.Tensor, torch.Tensor, Distilled | None]:
+        """Log-probs and (without gradient) entropies, each of shape (N,), in row-major order of `loss_mask_BT`.
+
+        And what is distilled, where the rows have lessons.
+        """
         with self._arithmetic(rows):
             head, hidden_NW, ids_N = self._read_rows(rows)
-            logprobs_N, entropies_N = self._in_chunks(head, hidden_NW, ids_N)
-        return rows.joined(logprobs_N), rows.joined(entropies_N)
+            taught = _taught(rows, len(ids_N))
+            logprobs_N, entropies_N, *found = self._in_chunks(head, hidden_NW, ids_N, taught)
+        logprobs_N = rows.joined(logprobs_N)
+        distilled = Distilled(*map(rows.joined, found)) if found else None
+        if rows.lessons is not None and distilled is None:
+            distilled = distillation.sampled(logprobs_N, rows.lessons.logprobs_N, rows.lessons.clamp)
+        return logprobs_N, rows.joined(entropies_N), distilled
 
     @torch.no_grad()
     def listed(self, rows: MicroBatch, top: int) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
@@ -214,22 +235,58 @@ class TokenLogprobs(torch.nn.Module):
         chosen_BT, ids_N = rows.chosen()
         return base.get_output_embeddings(), hidden_BTW[chosen_BT], ids_N
 
-    def _in_chunks(self, head: Any, hidden_NW: torch.Tensor, ids_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _in_chunks(
+        self, head: Any, hidden_NW: torch.Tensor, ids_N: torch.Tensor, taught: _Taught | None
+    ) -> tuple[torch.Tensor, ...]:
+        columns = (hidden_NW, ids_N, *(taught.columns if taught else ()))
+        read = partial(self._read, head, taught.clamp if taught else 0.0)
         if len(ids_N) <= self.chunk:
-            return self._read(head, hidden_NW, ids_N)
+            return read(*columns)
         parts = [
-            checkpoint(self._read, head, *part, use_reentrant=False, preserve_rng_state=False)
-            for part in zip(torch.split(hidden_NW, self.chunk), torch.split(ids_N, self.chunk), strict=True)
+            checkpoint(read, *part, use_reentrant=False, preserve_rng_state=False)
+            for part in zip(*(torch.split(column, self.chunk) for column in columns), strict=True)
         ]
-        logprobs, entropies = zip(*parts, strict=True)
-        return torch.cat(logprobs), torch.cat(entropies)
+        return tuple(torch.cat(found) for found in zip(*parts, strict=True))
 
-    def _read(self, head: Any, hidden_NW: torch.Tensor, ids_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _read(
+        self, head: Any, clamp: float, hidden_NW: torch.Tensor, ids_N: torch.Tensor, *taught: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """Log-probs and entropies; with the columns of `_taught` also what is distilled from whole distributions."""
         all_logprobs_NV = self._log_softmax(head, hidden_NW)
         logprobs_N = all_logprobs_NV.gather(1, ids_N[:, None])[:, 0].clone()  # FSDP hooks what comes out: no view
         with torch.no_grad():
             entropies_N = -all_logprobs_NV.exp().mul_(all_logprobs_NV).sum(-1)
-        return logprobs_N, entropies_N
+        if not taught:
+            return logprobs_N, entropies_N
+        if len(taught) == 1:
+            return logprobs_N, entropies_N, *distillation.full(all_logprobs_NV, taught[0], clamp)
+        top_NK, ids_NK, own_N = taught
+        return logprobs_N, entropies_N, *distillation.topk(all_logprobs_NV, ids_N, ids_NK, top_NK, own_N, clamp)
 
     def _log_softmax(self, head: Any, hidden_NW: torch.Tensor) -> torch.Tensor:
         return torch.log_softmax(head(hidden_NW).float() / self.temperature, dim=-1)
+
+
+@dataclass(frozen=True)
+class _Taught:
+    """What the output layer has to be compared with: a teacher's distributions.
+
+    Attributes:
+        columns: Of the whole vocabulary one of shape (N, V); else log-probs (N, K) and ids (N, K) of the likeliest
+            tokens, and log-probs of the sampled ones (N,).
+        clamp: Bound on the log-ratio.
+    """
+
+    columns: tuple[torch.Tensor, ...]
+    clamp: float
+
+
+def _taught(rows: MicroBatch, count: int) -> _Taught | None:
+    """Of the sampled tokens of this process, which are so many; None where their own log-probs are enough."""
+    lessons = rows.lessons
+    if lessons is None or lessons.top_logprobs_NK is None:
+        return None
+    columns = [lessons.top_logprobs_NK]
+    if lessons.ids_NK is not None:
+        columns += [lessons.ids_NK, lessons.logprobs_N]
+    return _Taught(tuple(rows.own(column, count) for column in columns), lessons.clamp)

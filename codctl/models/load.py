@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -269,6 +270,30 @@ def _on_base(model: Any, base: Path, path: Path) -> Any:
 
     with understood("the adapter cannot be loaded", path):
         return PeftModel.from_pretrained(model, path, use_safetensors=True)
+
+
+def load_adapters(folders: Mapping[str, Path], dtype: str, device: str) -> Any:
+    """One base model with several PEFT adapters, by the names that `set_adapter` takes; see `load_model`.
+
+    Args:
+        folders: Of adapters on one base.
+        dtype: Of all weights.
+        device: Where it runs.
+    """
+    from peft import PeftModel
+
+    [(first, folder), *others] = folders.items()
+    base = _checked_base(folder)
+    loaded = _loaded(base, dtype)
+    with understood("the adapter cannot be loaded", folder):
+        model = PeftModel.from_pretrained(loaded, folder, adapter_name=first, use_safetensors=True)
+    for name, path in others:
+        _checked_base(path)
+        with understood("the adapter cannot be loaded", path):
+            model.load_adapter(path, adapter_name=name, use_safetensors=True)
+    model = model.to(pick_device(device)).eval()
+    check_finite(model.named_parameters(), folder)
+    return model
 
 
 def pick_device(device: str) -> str:

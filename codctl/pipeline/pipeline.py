@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from codctl.engines.nodes.client import Address
     from codctl.learner.rendezvous import Starter
     from codctl.runs.eval_result import EvalResult
+    from codctl.train.teachers import Teacher
 
 
 def run_training(
@@ -79,6 +80,7 @@ def _stages(
     from codctl.pipeline.trial import play_suites
     from codctl.train.cod_train import cod_train
     from codctl.train.setup import prepare_process
+    from codctl.train.teachers import find_teachers
     from codctl.train.warm_start import warm_start
 
     prepare_process(config.runtime.threads)
@@ -86,12 +88,14 @@ def _stages(
     seen = progress
     progress = Stoppable(seen, run.check_stop)
     start = build_model(run, config, progress)
+    # What is wrong with teachers is better known before the warm start.
+    teachers = find_teachers(run, config, start, progress) if config.distill.teachers else ()
     warm = warm_start(run, config, start, tracker, progress)
     final = cod_train(run, config, warm, tracker, seen, starter, engines)  # it saves before it stops
-    results = _evaluations(config, run, warm, final, progress, engines) if config.evaluation.enabled else {}
+    results = _evaluations(config, run, warm, final, teachers, progress, engines) if config.evaluation.enabled else {}
     play_suites(run, config, progress, engines)
     _report(run, progress)
-    return {**result_of(run, results), "seconds": round(time.monotonic() - started, 1)}
+    return {**result_of(run, config, results), "seconds": round(time.monotonic() - started, 1)}
 
 
 def _evaluations(
@@ -99,11 +103,13 @@ def _evaluations(
     run: RunDirectory,
     warm: Path,
     final: Path,
+    teachers: Sequence[Teacher],
     progress: Progress,
     engines: Callable[[], Sequence[Address]],
 ) -> dict[str, EvalResult]:
-    """Those that the recipe asks for, of the model before and after CoD-Train."""
+    """Those that the recipe asks for, of the model before and after CoD-Train, and of teachers."""
     from codctl.evaluate.evaluation import evaluate_in_run
+    from codctl.results.kept import evaluation_of_teacher
 
     evaluation, length = config.evaluation, config.world.length
     steps = config.train.steps if config.train.enabled else 0
@@ -112,6 +118,9 @@ def _evaluations(
     if config.train.enabled:
         results["before"] = evaluate(warm, "before", length, ("own", "none"), step=0)
     results["after"] = evaluate(final, "after", length, evaluation.arms, step=steps)
+    for number, teacher in enumerate(teachers, start=1):
+        name = evaluation_of_teacher(number)
+        results[name] = evaluate(teacher.folder, name, length, ("own",), step=0, teacher=teacher)
     if long := evaluation.long_length:
         results["after-long"] = evaluate(final, "after-long", long, ("own", "none"), step=steps)
     return results

@@ -10,6 +10,7 @@ from codctl.config.schema import Config
 from codctl.errors import UsageError
 from codctl.files.seal import is_sealed
 from codctl.results import outcomes
+from codctl.results.kept import kept_of, teachers_evaluations
 from codctl.results.replies import sentences
 from codctl.runs import eval_result
 from codctl.runs.directory import RunDirectory
@@ -26,22 +27,25 @@ def finished_result(run: RunDirectory, config: Config) -> dict[str, Any] | None:
     if run.status() != "finished" or not all(is_sealed(folder, verify=True) for folder in _folders(run, config)):
         return None
     evaluations = {name: _read(run.evaluations / name) for name in _evaluations(config)}
-    return {"status": "finished", **result_of(run, evaluations)}
+    return {"status": "finished", **result_of(run, config, evaluations)}
 
 
-def result_of(run: RunDirectory, evaluations: Mapping[str, EvalResult]) -> dict[str, Any]:
+def result_of(run: RunDirectory, config: Config, evaluations: Mapping[str, EvalResult]) -> dict[str, Any]:
     """Paths and numbers of a training.
 
     Args:
         run: The run.
+        config: Its recipe.
         evaluations: Its results by name; a part of a mixture is then called `<name>-<family>`.
 
     Returns:
         `run` and `report` (paths); by evaluation `metrics` and `ceilings` (success by position of each arm and each
         reference; None where nothing could be played), `why` (where the outcomes explain them), `warnings` (about
-        replies that could not be used), and `steps` (of training that the evaluated model had).
+        replies that could not be used), `steps` (of training that the evaluated model had), and of a distillation
+        `kept` (how much of its teacher the student keeps in each family).
     """
     report = run.path / "report.html"
+    kept = kept_of(config, evaluations)
     found = {
         name if len(result.parts) == 1 else f"{name}-{part.family}": (result.subject.step, part)
         for name, result in evaluations.items()
@@ -58,6 +62,7 @@ def result_of(run: RunDirectory, evaluations: Mapping[str, EvalResult]) -> dict[
         "why": {name: outcomes.sentences(part) for name, (_, part) in found.items()},
         "warnings": {name: sentences(part, "sampling.") for name, (_, part) in found.items()},
         "steps": {name: step for name, (step, _) in found.items()},
+        **({"kept": [one.as_dict() for one in kept]} if kept else {}),
     }
 
 
@@ -76,7 +81,7 @@ def _evaluations(config: Config) -> list[str]:
     if not config.evaluation.enabled:
         return []
     names = ["before"] if config.train.enabled else []
-    return [*names, "after", *(["after-long"] if config.evaluation.long_length else [])]
+    return [*names, "after", *teachers_evaluations(config), *(["after-long"] if config.evaluation.long_length else [])]
 
 
 def _read(folder: Path) -> EvalResult:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from codctl.config.schema import Config
 from codctl.engines.budget import kv_limit
 from codctl.engines.provider import KvSpace, Part, provider_of
-from codctl.plan import engines, memory, warm_start
+from codctl.plan import engines, memory, teachers, warm_start
 from codctl.plan.hardware import Gpu, find_gpu, has_gpu
 from codctl.plan.lengths import Lengths
 from codctl.plan.memory import Split
@@ -84,7 +84,7 @@ def lay_out(config: Config, model: Model, lengths: Lengths, main_memory: int = 0
     Raises:
         PreflightError: More is to be placed than there is.
     """
-    layout = _placed(config, model, lengths)
+    layout = _with_teachers(_placed(config, model, lengths), config, model, lengths)
     devices = list(layout.devices)
     if config.warm_start.enabled:
         first = next(number for number, device in enumerate(devices) if "train" in device.role)
@@ -121,6 +121,29 @@ def _placed(config: Config, model: Model, lengths: Lengths) -> Layout:
     asleep = Part("engine, asleep", memory.ASLEEP, "assumed: what stays while it sleeps")
     phases = {"generate": [*resting, *sampling], "learn": [*learner, asleep]}
     return Layout(gpu, placement, split, (_device(generating, "generate, train", gpu, phases),), room)
+
+
+def _with_teachers(layout: Layout, config: Config, model: Model, lengths: Lengths) -> Layout:
+    """With what the teachers of a distillation hold, beside the learner or on GPUs of their own."""
+    beside, said = teachers.resident(config, model), teachers.lessons(config, model, lengths)
+    on_gpu = teachers.apart(config, model, layout.gpu.memory) if layout.gpu else []
+    devices = list(layout.devices)
+    number = next(number for number, device in enumerate(devices) if "train" in device.role)
+    learner = devices[number]
+    phases = [
+        replace(phase, parts=(*phase.parts, *beside, *(said if layout.gpu is None and phase.name == "learn" else ())))
+        for phase in learner.phases
+    ]
+    if on_gpu and not config.distill.gpus:
+        resting = memory.resident(model, layout.split, config.train.loss)
+        asleep = Part("teachers, asleep", memory.ASLEEP, "assumed: what stays while they sleep")
+        phases = [replace(phase, parts=(*phase.parts, asleep)) for phase in phases]
+        phases.append(Phase(teachers.SCORE, (*resting, *on_gpu)))
+    devices[number] = replace(learner, phases=tuple(phases))
+    if on_gpu and config.distill.gpus:
+        places = tuple(place for engine in layout.placement.teachers for place in engine)
+        devices.append(_device(places, teachers.SCORE, layout.gpu, {teachers.SCORE: on_gpu}))
+    return replace(layout, devices=tuple(devices))
 
 
 def uses_gpus(config: Config) -> bool:

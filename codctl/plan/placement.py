@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
+from codctl.config.registries import ENGINES
 from codctl.config.schema import Config
-from codctl.engines.provider import provider_of
+from codctl.engines.provider import EngineProvider, provider_of
 from codctl.errors import PreflightError
 from codctl.quantities import counted
 
@@ -20,12 +22,15 @@ class Placement:
         learners: The GPU of each learner process of a node; None for a process that takes what `model.device` says.
         nodes: Nodes, each with as many learner processes.
         engine_nodes: Of these, the first that have engines: all, or one where engines are not codctl's to start.
+        teachers: The GPUs of each place for an engine of a teacher, on the first node. Empty without GPUs, and for
+            teachers in the process of the learner.
     """
 
     engines: tuple[tuple[int, ...], ...]
     learners: tuple[int | None, ...]
     nodes: int = 1
     engine_nodes: int = 1
+    teachers: tuple[tuple[int, ...], ...] = ()
 
     @property
     def processes(self) -> int:
@@ -70,11 +75,13 @@ def place(config: Config) -> Placement:
             where="engine.gpus",
             hint=f"engine.gpus={gpus - 1} at most, or a larger cluster.gpus_per_node",
         )
-    if first + processes > gpus:
+    apart = config.distill.gpus if config.distill.teachers else 0
+    if first + apart + processes > gpus:
+        left = gpus - first - apart
         raise PreflightError(
-            f"{processes} learner processes do not fit on {counted(gpus - first, 'GPU')}",
-            where="cluster.processes_per_node",
-            hint=f"cluster.processes_per_node={gpus - first}",
+            f"{processes} learner processes do not fit on {counted(max(0, left), 'GPU')}",
+            where="cluster.processes_per_node" if left > 0 else "distill.gpus",
+            hint=f"cluster.processes_per_node={left}" if left > 0 else "fewer distill.gpus, or more of the node",
         )
     generating = first or gpus
     if not takes:
@@ -88,4 +95,45 @@ def place(config: Config) -> Placement:
     else:
         of_each = engine.tensor_parallel
         engines = tuple(tuple(range(i, i + of_each)) for i in range(0, generating, of_each))
-    return Placement(engines, tuple(range(first, first + processes)), cluster.nodes, engine_nodes)
+    learners = range(first, first + processes)
+    return Placement(engines, tuple(learners), cluster.nodes, engine_nodes, _teachers(config, learners, gpus))
+
+
+def _teachers(config: Config, learners: range, gpus: int) -> tuple[tuple[int, ...], ...]:
+    """The last GPUs of a node, or those of the learner; each place has as many as an engine takes."""
+    if not config.distill.teachers or teacher_engine(config).in_process:
+        return ()
+    apart, each = config.distill.gpus, config.distill.tensor_parallel
+    pool = range(gpus - apart, gpus) if apart else learners
+    if len(pool) < each:
+        raise PreflightError(
+            f"an engine of a teacher takes {counted(each, 'GPU')}, there are {len(pool)}",
+            where="distill.gpus",
+            hint=f"distill.gpus={each}, or a smaller distill.tensor_parallel",
+        )
+    return tuple(tuple(pool[i : i + each]) for i in range(0, len(pool) - each + 1, each))
+
+
+def teacher_engine(config: Config) -> EngineProvider:
+    """What scores for the teachers of a recipe."""
+    return cast("EngineProvider", ENGINES.get(config.teacher_kind))
+
+
+def teachers_config(config: Config, *, shares: bool = True) -> Config:
+    """The recipe as the engines of teachers see it.
+
+    Args:
+        config: Recipe.
+        shares: Whether their GPUs are others' too, so that they sleep.
+    """
+    distill = config.distill
+    engine = config.engine.model_copy(
+        update={
+            "kind": config.teacher_kind,
+            "servers": (),
+            "placement": "colocate" if shares else "disjoint",
+            "tensor_parallel": distill.tensor_parallel,
+        }
+    )
+    model = config.model.model_copy(update={"lora": config.model.lora.model_copy(update={"rank": 0})})
+    return config.model_copy(update={"engine": engine, "model": model})

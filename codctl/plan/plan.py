@@ -60,7 +60,8 @@ class Plan:
         """GPUs in use, on all nodes."""
         placed = self.layout.placement
         generating = placed.engine_nodes * sum(map(len, placed.engines)) if _is_apart(self) else 0
-        return generating + placed.processes if self.layout.gpu else 0
+        scoring = sum(map(len, placed.teachers)) if "score" in [device.role for device in self.layout.devices] else 0
+        return generating + placed.processes + scoring if self.layout.gpu else 0
 
     @property
     def hours(self) -> float:

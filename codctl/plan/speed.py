@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from codctl.cod.arms import play_order
 from codctl.config.schema import Config
 from codctl.engines.provider import provider_of
-from codctl.plan import schedule, warm_start, waves
+from codctl.plan import schedule, teachers, warm_start, waves
 from codctl.plan.devices import Layout
 from codctl.plan.hardware import Gpu, flops_per_thread
 from codctl.plan.lengths import Lengths
 from codctl.plan.memory import Split, micro_batch
+from codctl.plan.placement import teacher_engine
 from codctl.plan.rates import Rates
 from codctl.plan.sizes import MASTER, Model
 from codctl.plan.waves import Pace, Wave, Work
@@ -62,11 +63,13 @@ def estimate(config: Config, model: Model, lengths: Lengths, layout: Layout, rat
     replicas = layout.placement.replicas
     played = waves.play(pace, work_of(lengths), engine.sync_every, replicas, is_in_order=is_in_order)
     learn = _learn(config, model, lengths, layout, rates)
+    teach = [_teach(config, model, lengths, layout, rates)] if config.distill.teachers else []
     publish, load = _hand_over(config, model, layout, rates)
     validate = _validate(config, lengths, pace, layout, load.seconds * engine.sync_every)
     save = _save(config, model, layout, rates)
+    learning = sum(term.seconds for term in [*teach, learn])
     times = schedule.Durations(
-        played.seconds, played.tail, played.complete, learn.seconds, publish.seconds * engine.sync_every,
+        played.seconds, played.tail, played.complete, learning, publish.seconds * engine.sync_every,
         load.seconds * engine.sync_every, validate.seconds, save.seconds,
     )  # fmt: skip
     is_shared = shares_devices(config, layout)
@@ -77,7 +80,7 @@ def estimate(config: Config, model: Model, lengths: Lengths, layout: Layout, rat
     evaluated = _evaluated(config)
     evaluation = waves.play(pace, work_of(lengths, evaluated), 1, replicas).seconds if evaluated else 0.0
     return Speed(
-        (_generate(played, pace, engine.sync_every, layout), learn, publish, load, validate, save),
+        (_generate(played, pace, engine.sync_every, layout), *teach, learn, publish, load, validate, save),
         found.step,
         found.engines,
         found.learners,
@@ -193,6 +196,17 @@ def _learn(config: Config, model: Model, lengths: Lengths, layout: Layout, rates
     starting_s = batches * model.shape.layers * rates["learn_layer_s"] if layout.gpu else 0.0
     starting = Term("learn", starting_s, f"kernels of {batches:,.0f} micro-batches are started{meanwhile}")
     return max(Term("learn", seconds, formula), moving, starting, key=lambda term: term.seconds)
+
+
+def _teach(config: Config, model: Model, lengths: Lengths, layout: Layout, rates: Rates) -> Term:
+    """What teachers take to score all rows; the learner waits for them. Each scores the rows of its families."""
+    if teacher_engine(config).in_process:
+        devices, share = 1, rates["learn_share" if layout.gpu else "cpu_share"]
+    else:  # one after the other
+        devices, share = config.distill.tensor_parallel, rates["prefill_share" if layout.gpu else "cpu_share"]
+    peak, products = _peak(config, layout.gpu), teachers.flops(model, lengths)
+    formula = f"{lengths.tokens:,.0f} tokens forward, {devices} × {peak / 1e12:,.3g} TFLOP/s × {share:g}"
+    return Term("teach", products / (devices * peak * share), formula)
 
 
 def _moving_s(model: Model, layout: Layout, rates: Rates) -> float:

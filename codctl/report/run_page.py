@@ -234,11 +234,13 @@ def time_parts(source: Source) -> list[TimeShare]:
     """Seconds by stage, as far as they were measured; CoD-Train is split into playing and learning."""
     steps = source.phase("train")
     rollout, learn = _total(steps, "seconds/rollout"), _total(steps, "seconds/learn")
+    teach = _total(steps, "seconds/teach")
     found = [
         ("Warm start", float(source.warm_start.get("seconds") or 0.0) if source.warm_start else 0.0, "c-before"),
         ("CoD-Train: rollouts", rollout, "c-own"),
         ("CoD-Train: learning", learn, "c-oracle"),
-        ("CoD-Train: other", max(0.0, _total(steps, "seconds/step") - rollout - learn), "c-none"),
+        ("CoD-Train: teachers", teach, "c-shuffled"),
+        ("CoD-Train: other", max(0.0, _total(steps, "seconds/step") - rollout - learn - teach), "c-none"),
         ("Evaluation", sum(result.seconds for result in source.evaluations.values()), "c-history"),
     ]
     total = sum(seconds for _, seconds, _ in found)

@@ -11,6 +11,7 @@ from codctl.files import reader
 from codctl.files.seal import COMPLETE, why_not_sealed
 from codctl.quantities import counted
 from codctl.results import replies
+from codctl.results.kept import Kept, kept_of, teachers_evaluations
 from codctl.results.outcomes import LOOK, look_sentence
 from codctl.runs import eval_result
 from codctl.runs.directory import RunDirectory
@@ -67,12 +68,18 @@ class Source:
     def warnings(self) -> list[str]:
         """What was wrong with the replies of the evaluations."""
         when = {"before": "before CoD-Train", "after": "after CoD-Train", "after-long": "on longer packs"}
+        when |= teachers_evaluations(self.config)
         found = []
         for name, result in self.evaluations.items():
             for part in result.parts:
                 on = f" on {part.family}" if len(result.parts) > 1 else ""
                 found += [f"The evaluation {when[name]}{on}: {line}." for line in replies.sentences(part, "sampling.")]
         return found
+
+    @property
+    def kept(self) -> list[Kept]:
+        """What the student keeps of its teachers, where there are some and all was measured."""
+        return kept_of(self.config, self.evaluations)
 
     @property
     def look(self) -> str:
@@ -123,6 +130,7 @@ def _evaluations(
         "before": "before CoD-Train" if config.train.enabled else "",
         "after": "after CoD-Train",
         "after-long": "on longer packs" if config.evaluation.long_length else "",
+        **teachers_evaluations(config),
     }
     found, told = {}, {}
     for name, when in wanted.items():

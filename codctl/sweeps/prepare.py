@@ -48,7 +48,9 @@ def preflight_trials(trials: Sequence[Trial], *, here: bool) -> None:
 
 def _preflight_key(config: Config) -> str:
     tree = config.model_dump(mode="json")
-    parts = [tree[name] for name in ("world", "model", "context", "sampling", "warm_start", "engine", "cluster")]
+    parts = [
+        tree[name] for name in ("world", "model", "context", "sampling", "warm_start", "distill", "engine", "cluster")
+    ]
     train = [tree["train"][name] for name in _SIZES]
     return json.dumps([*parts, train, tree["runtime"]["max_batch"], tree["evaluation"]["arms"]])
 

@@ -1,4 +1,7 @@
-"""Stage: CoD-Train. Rollout, credit, learn; checkpoint now and then; continue from the newest whole checkpoint."""
+"""Stage: CoD-Train, or a distillation: rollout, then credit or the lessons of teachers, then learn.
+
+A checkpoint is written now and then, and the stage continues from the newest whole one.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +20,7 @@ from codctl.config.freeze import digest
 from codctl.config.schema import Config
 from codctl.files.seal import is_whole, sealing
 from codctl.learner import checkpoints
+from codctl.learner.batching import Sample
 from codctl.learner.group import LearnerGroup, Starter, open_group
 from codctl.models.load import load_chat, load_tokenizer
 from codctl.plan.placement import place
@@ -29,6 +34,7 @@ from codctl.tracking.tracker import Tracker
 from codctl.train.credited import (
     Scored,
     by_position,
+    reading_metrics,
     refuse_if_engine_is_broken,
     rollout_metrics,
     score,
@@ -42,6 +48,8 @@ from codctl.train.memory import MemoryWatch
 from codctl.train.rollout_store import write_rollouts, write_transcripts
 from codctl.train.sampler import Sampler
 from codctl.train.setup import rollout_settings
+from codctl.train.teachers import find_teachers
+from codctl.train.teaching import Teachers
 from codctl.train.training_engine import open_engine
 from codctl.train.wave_store import WaveStore
 from codctl.train.waves import Played, WavePlayer
@@ -81,7 +89,7 @@ def cod_train(
     final, steps = run.final_model, config.train.steps
     if is_whole(final, progress.message) and final_step(final) in (None, steps):
         return final
-    progress.update("CoD-Train: loading the model", 0, 0, {})
+    progress.update(f"{config.stage}: loading the model", 0, 0, {})
     tokenizer = load_tokenizer(start)
     chat = load_chat(start, tokenizer)
     with ExitStack() as stack:
@@ -92,7 +100,15 @@ def cod_train(
         sampler = Sampler(config, opened, group, run=run.path, chat=chat)
         stack.callback(lambda: runner.run(sampler.aclose()))
         player = Player(opened.engine, chat, rollout_settings(config), config.seed)
-        Training(run, config, group, sampler, player, runner, tracker, progress).carry_out()
+        teachers = None
+        if config.distill.teachers:
+            found = find_teachers(run, config, start, progress)
+            progress.update(f"{config.stage}: loading the teachers", 0, 0, {})
+            teachers = Teachers(config, found, chat, pad_id=tokenizer.pad_token_id or 0, log=run.path / "teacher.log")
+            stack.callback(lambda: runner.run(teachers.aclose()))
+            runner.run(sampler.rest())
+            runner.run(teachers.start())
+        Training(run, config, group, sampler, player, runner, tracker, progress, teachers).carry_out()
         with sealing(final, {"step": steps}) as temp:
             group.publish(temp)
             describe(run, config, tokenizer, temp)
@@ -104,6 +120,21 @@ def _learner(config: Config, start: Path, pad_id: int, starter: Starter | None) 
     gpu = where.learners[0]
     device = config.model.device if gpu is None else f"cuda:{gpu}"
     return open_group(config, start, pad_id=pad_id, device=device, processes=where.processes, starter=starter)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a step learns from.
+
+    Attributes:
+        samples: The rows.
+        signal: Metrics that are known before anything is learned.
+        seconds: That teachers took.
+    """
+
+    samples: list[Sample]
+    signal: dict[str, float]
+    seconds: float = 0.0
 
 
 class Training:
@@ -118,6 +149,7 @@ class Training:
         runner: Of the loop that the engine lives in.
         tracker: For metrics.
         progress: Shown to the user.
+        teachers: Of a distillation.
     """
 
     def __init__(
@@ -130,7 +162,9 @@ class Training:
         runner: asyncio.Runner,
         tracker: Tracker,
         progress: Progress,
+        teachers: Teachers | None = None,
     ) -> None:
+        self._teachers = teachers
         self._run, self._config, self._tracker, self._progress = run, config, tracker, progress
         self._group, self._sampler, self._runner, self._chat = group, sampler, runner, player.chat
         self._mixture = Mixture.of(config.world)
@@ -163,7 +197,7 @@ class Training:
             self._before()
         elif not config.engine.overlap or self._done == total:
             self._validate()  # the last attempt may have been stopped before it could
-        self._progress.update("CoD-Train", self._done, total, {})
+        self._progress.update(self._config.stage, self._done, total, {})
         while self._done < total:
             step = self._done + 1
             metrics = self._step(step)
@@ -171,7 +205,7 @@ class Training:
                 break
             self._done = step
             self._runner.run(self._feed.advance(step))
-            self._progress.update("CoD-Train", step, total, metrics)
+            self._progress.update(self._config.stage, step, total, metrics)
             if not config.engine.overlap or step == total:
                 self._validate()
             if step % config.train.checkpoint_every == 0 or step == total:
@@ -232,10 +266,12 @@ class Training:
         scored = score(self._config, played.trajectories, learned=step - 1)
         refuse_if_engine_is_broken(scored.episodes, step)
         self._runner.run(self._sampler.rest())
+        if not (rows := self._rows(step, scored)):
+            return None
         if not self._feed.is_playing:
-            self._progress.update(f"CoD-Train: learning step {step}", 0, 0, {})
-        learned = self._runner.run(self._feed.beside(lambda: self._learn(step, scored)))
-        return self._record(step, played, scored, learned, time.monotonic() - started)
+            self._progress.update(f"{self._config.stage}: learning step {step}", 0, 0, {})
+        learned = self._runner.run(self._feed.beside(lambda: self._learn(step, rows)))
+        return self._record(step, played, scored, learned, rows.seconds, time.monotonic() - started)
 
     def _attended(self, work: Coroutine[Any, Any, T]) -> tuple[T] | None:
         """What is played, unless somebody asks to stop: a step of a large model takes longer than its notice."""
@@ -257,18 +293,32 @@ class Training:
 
     # --- learning -------------------------------------------------------------------------------------------------
 
-    def _learn(self, step: int, scored: Scored) -> dict[str, float]:
+    def _rows(self, step: int, scored: Scored) -> Rows | None:
+        """What is learned from; None when somebody has asked to stop before all of it was scored by its teachers."""
+        samples = scored.samples(self._config.engine.max_staleness)
+        if self._teachers is None:
+            return Rows(samples, signal_metrics(scored))
+        began = time.monotonic()
+        if not self._feed.is_playing:
+            self._progress.update(f"{self._config.stage}: the teachers score step {step}", 0, 0, {})
+        if not (found := self._attended(self._teachers.teach(scored, samples))):
+            return None
+        [(taught, metrics)] = found
+        signal = signal_metrics(scored) if self._config.distill.mix.reward else reading_metrics(scored.episodes)
+        return Rows(taught, {**signal, **metrics}, time.monotonic() - began)
+
+    def _learn(self, step: int, rows: Rows) -> dict[str, float]:
         """One call of the learner; its metrics, with `seconds`."""
-        signal, began = signal_metrics(scored), time.monotonic()
+        signal, began = rows.signal, time.monotonic()
         learned = self._group.learn(
-            scored.samples(self._config.engine.max_staleness),
+            rows.samples,
             step,
             judge=lambda found: self._health.before_step({**signal, **found}),
         )
         return {**learned, **signal, "seconds": time.monotonic() - began}
 
     def _record(
-        self, step: int, played: Played, scored: Scored, learned: dict[str, float], seconds: float
+        self, step: int, played: Played, scored: Scored, learned: dict[str, float], teach_s: float, seconds: float
     ) -> dict[str, float]:
         config, learn_s = self._config, learned.pop("seconds")
         metrics = {
@@ -280,7 +330,9 @@ class Training:
         timing = {
             "seconds/rollout": played.seconds,
             "seconds/learn": learn_s,
+            **({"seconds/teach": teach_s} if self._teachers else {}),
             "seconds/step": seconds,
+            "tokens/sampled": float(sum(e.loss_tokens for e in scored.episodes)),
             "tokens_per_second/rollout": sum(len(e.ids) for e in scored.episodes) / played.seconds,
             "tokens_per_second/learn": learned["tokens/forwarded"] / learn_s,
             **self._memory.after_step(step),

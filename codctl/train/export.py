@@ -143,11 +143,15 @@ def _training(config: Config) -> str:
     )
     start = _start(config) + (f" at `{model.revision}`" if model.revision else "")
     packs = counted(config.warm_start.packs, "pack")
+    learned = f"loss `{train.loss.kind}`"
+    if distill := config.distill.teachers:
+        taught = ", ".join(f"{teacher.model} ({' and '.join(teacher.families)})" for teacher in distill)
+        learned = f"reverse KL (`{config.distill.estimator}`) to {taught}"
     rows = {
         "worlds": f"{worlds}; {counted(config.world.length, 'task')} each",
         "start": f"{start}, then SFT on {packs}" if config.warm_start.enabled else start,
-        "CoD-Train": f"{counted(train.steps, 'step')} of {counted(train.packs, 'pack')} × {train.rollouts} rollouts, "
-        f"loss `{train.loss.kind}`, learning rate {train.lr:g}",
+        config.stage: f"{counted(train.steps, 'step')} of {counted(train.packs, 'pack')} × {train.rollouts} rollouts, "
+        f"{learned}, learning rate {train.lr:g}",
         "trained": f"LoRA of rank {model.lora.rank} on `{model.lora.target}`" if model.lora.rank else "all weights",
         "arithmetic": f"`{model.dtype}`; sampled by the `{config.engine.kind}` engine",
         "seed": str(config.seed),

@@ -8,30 +8,21 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from codctl.cod.conversation import Chat
 from codctl.cod.engine import Generation, RequestTag, Sampling, Weights
 from codctl.cod.mixture import Mixture
-from codctl.cod.prompts import solve_messages
 from codctl.config.schema import Config
 from codctl.engines import weights_folder
 from codctl.engines.replicas import parts_of
-from codctl.envs.base import Pack
 from codctl.errors import StageError
-from codctl.learner.batching import Sample
 from codctl.seeds import derive_seed
+from codctl.train import probes
 from codctl.train.training_engine import TrainingEngine
 
 if TYPE_CHECKING:
     from codctl.learner.group import LearnerGroup
 
-_PROBES, _PROBE_TOKENS = 4, 16
-# Largest mean difference of log-probs that rounding explains, on any machine: it follows from the type. A log-prob is a
-# difference of logits; one of size 32 has a rounding step of 0.125 in bfloat16 and of 4e-6 in float32, and what kernels
-# add to it in another order stays within one step in the mean for the first, within some hundred for the second, whose
-# matrix products GPUs may do with ten bits. Other weights, another temperature or raw log-probs are off by more.
-_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.15}
+_PROBES = 4
 
 
 class Sampler:
@@ -167,19 +158,19 @@ class Sampler:
 
     async def _check(self) -> None:
         """Compare the engine's log-probs of its own replies with the learner's."""
-        probes = max(_PROBES, len(parts_of(self.engine)))  # each engine gets one: they are shared out evenly
-        packs = Mixture.of(self._config.world).packs("validation", 0, 0, probes)
-        asked = [self._prompt(pack) for pack in packs]
+        count = max(_PROBES, len(parts_of(self.engine)))  # each engine gets one: they are shared out evenly
+        packs = Mixture.of(self._config.world).packs("validation", 0, 0, count)
+        asked = [probes.prompt_of(pack, self._chat, self._config.world.rendering) for pack in packs]
         async with asyncio.timeout(self._config.sampling.deadline_s):
             replies = await asyncio.gather(*(self._ask(ids, tag) for ids, tag in asked))
-        rows = [_row(ids, reply) for (ids, _), reply in zip(asked, replies, strict=True)]
+        rows = [probes.row_of(ids, reply) for (ids, _), reply in zip(asked, replies, strict=True)]
         gaps = [
             abs(said - scored)
             for reply, scores in zip(replies, self._group.score(rows), strict=True)
             for said, scored in zip(reply.logprobs, scores.tolist(), strict=True)
         ]
         gap = sum(gaps) / len(gaps)
-        limit = _TOLERANCE[self._config.model.dtype]
+        limit = probes.TOLERANCE[self._config.model.dtype]
         if not gap <= limit:
             raise StageError(
                 f"weight sync failed at step {self._version}: the log-probs of engine and learner differ by {gap:.3g} "
@@ -187,15 +178,8 @@ class Sampler:
                 hint="an external server needs the same model and dtype, and --logprobs-mode processed_logprobs",
             )
 
-    def _prompt(self, pack: Pack) -> tuple[list[int], RequestTag]:
-        rendering = self._config.world.rendering
-        slot = pack.slots[0]
-        episode = slot.begin(rendering)
-        ids = self._chat.open(solve_messages(slot, "", episode.first, rendering))
-        return ids, RequestTag(pack.id, 0, 0, 0, "solve")
-
     async def _ask(self, ids: Sequence[int], tag: RequestTag) -> Generation:
-        sampling = Sampling(_PROBE_TOKENS, self._config.sampling.temperature, self._chat.stop_ids)
+        sampling = Sampling(probes.TOKENS, self._config.sampling.temperature, self._chat.stop_ids)
         seed = derive_seed("probe", self._version, tag.pack)
         return await self.engine.generate(ids, sampling, seed=seed, tag=tag)
 
@@ -204,13 +188,3 @@ def _version_of(folder: Path) -> int:
     """The number in the name of a folder of weights; what has another name is of no version that there is."""
     number = folder.name.removeprefix("v")
     return int(number) if number.isdecimal() else -1
-
-
-def _row(ids: Sequence[int], reply: Generation) -> Sample:
-    prompt, sampled = len(ids), len(reply.token_ids)
-    return Sample(
-        ids=np.array([*ids, *reply.token_ids], np.int32),
-        loss_mask=np.repeat([False, True], [prompt, sampled]),
-        logprobs=np.array([0.0] * prompt + reply.logprobs, np.float32),
-        advantage=0.0,
-    )

@@ -95,7 +95,7 @@ class WavePlayer:
             what: Shown to the user.
         """
         await self._sampler.wake()
-        async with Pulse(self._progress, player, f"CoD-Train: {what}", len(packs)):
+        async with Pulse(self._progress, player, f"{self._config.stage}: {what}", len(packs)):
             return await play_all(player, packs, 1, self._at_once)
 
     async def wave(
@@ -167,5 +167,5 @@ class WavePlayer:
         if not missing:
             return
         await self._sampler.wake()
-        async with Pulse(self._progress, self._player, f"CoD-Train: sampling {wave}", len(missing)):
+        async with Pulse(self._progress, self._player, f"{self._config.stage}: sampling {wave}", len(missing)):
             await gather_or_cancel(play(unit) for unit in missing)

@@ -23,7 +23,7 @@ def read(model: Any, chunk: int, autocast: torch.dtype | None = None) -> tuple[l
     """Log-probs and entropies; gradients of a weighted sum of the log-probs."""
     reader = TokenLogprobs(model, 0.7, chunk=chunk, autocast=autocast)
     rows = collate(random_samples(20), [1.0] * 20, 0, "cpu", packed=reader.packed)
-    logprobs_N, entropies_N = reader(rows)
+    logprobs_N, entropies_N, _ = reader(rows)
     assert len(logprobs_N) > 100
     assert not entropies_N.requires_grad
     (logprobs_N * rows.advantages_BT[rows.loss_mask_BT]).sum().backward()
@@ -69,7 +69,7 @@ def test_chunks_change_nothing_in_bf16(tokenizer: Any) -> None:
 def test_no_rows_at_all_have_a_gradient_of_zero(model: Any, packed: bool) -> None:
     """What a process computes that has to keep step with others."""
     use_attention(model, "varlen" if packed else "sdpa")
-    logprobs_N, entropies_N = TokenLogprobs(model, 1.0)(collate([], [], 0, "cpu", packed=packed))
+    logprobs_N, entropies_N, _ = TokenLogprobs(model, 1.0)(collate([], [], 0, "cpu", packed=packed))
     assert logprobs_N.shape == entropies_N.shape == (0,)
     logprobs_N.sum().backward()
     assert all(p.grad is not None and not p.grad.any() for p in model.parameters())

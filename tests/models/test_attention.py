@@ -32,7 +32,7 @@ def gradients(model: Any, samples: list[Sample]) -> tuple[torch.Tensor, dict[str
     """Log-probs in the order of the samples, and the gradients of their weighted sum."""
     reader = TokenLogprobs(model, 0.8)
     rows = collate(samples, [1.0] * len(samples), 0, "cpu", packed=reader.packed)
-    logprobs_N, entropies_N = reader(rows)
+    logprobs_N, entropies_N, _ = reader(rows)
     (logprobs_N * rows.advantages_BT[rows.loss_mask_BT] - 0 * entropies_N).sum().backward()
     found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()

@@ -64,7 +64,7 @@ def mean_gap(model: Any, samples: list[Sample], autocast: torch.dtype | None) ->
     reader = TokenLogprobs(model, 1.0, autocast=autocast)
     rows = collate(samples, [1.0] * len(samples), 0, "cpu", packed=reader.packed)
     with torch.no_grad():
-        logprobs_N, _ = reader(rows)
+        logprobs_N, *_ = reader(rows)
     return float((logprobs_N - rows.old_logprobs_BT[rows.loss_mask_BT]).abs().mean())
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from codctl.cli import _result_text, _status_text
 from codctl.cli.runs import compared
+from codctl.config.schema import Config
 from codctl.pipeline.results import result_of
 from codctl.runs.directory import RunDirectory
 from codctl.runs.eval_result import means
@@ -17,7 +18,7 @@ from tests.results import made
 def test_a_position_that_was_never_played_keeps_its_column(tmp_path: Path) -> None:
     arms = {"own": {"success": made.curve(0.25, None, 0.75)}, "none": {"success": made.curve(0.5, 0.5)}}
     after = made.result({"arms": arms, "ceiling_curves": {"bayes": made.curve(0.5, 1, 1)}})
-    found = result_of(RunDirectory(tmp_path), {"after": after})
+    found = result_of(RunDirectory(tmp_path), Config(), {"after": after})
     assert found["metrics"] == {"after": {"own": [0.25, None, 0.75], "none": [0.5, 0.5]}}
     lines = [line.split("  ") for line in _result_text.text(found).splitlines() if "hints" in line]
     assert [[cell.strip() for cell in line if cell.strip()] for line in lines] == [

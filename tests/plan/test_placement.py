@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from codctl.config.schema import Config
 from codctl.engines.provider import provider_of
+from codctl.errors import PreflightError
 from codctl.plan.placement import place
 from codctl.plan.plan import make_plan
 
@@ -38,3 +41,34 @@ def test_a_plan_has_all_the_gpus_and_generates_faster_on_more_nodes() -> None:
     one, three = make_plan(recipe(1)), make_plan(recipe(3))
     assert (one.gpus, three.gpus) == (8, 24)
     assert three.speed.terms[0].seconds < one.speed.terms[0].seconds
+
+
+def distilling(processes: int = 4, **distill: Any) -> Config:
+    teachers = [{"families": ["frozen_lake"], "model": "a"}]
+    config = recipe(1, gpus=2).model_dump(mode="json")
+    cluster = {**config["cluster"], "processes_per_node": processes}
+    return Config.model_validate({**config, "cluster": cluster, "distill": {"teachers": teachers, **distill}})
+
+
+def test_teachers_have_gpus_of_their_own_or_those_of_the_learner() -> None:
+    apart, shared = place(distilling(gpus=2)), place(distilling())
+    assert (apart.engines, apart.learners, apart.teachers) == (((0,), (1,)), (2, 3, 4, 5), ((6,), (7,)))
+    assert shared.teachers == ((2,), (3,), (4,), (5,))
+    assert place(distilling(gpus=2, tensor_parallel=2)).teachers == ((6, 7),)
+    assert place(distilling(engine="transformers")).teachers == ()
+    with pytest.raises(PreflightError, match="6 learner processes do not fit on 4 GPUs"):
+        place(distilling(6, gpus=2))
+    with pytest.raises(PreflightError, match="an engine of a teacher takes 4 GPUs, there are 2"):
+        place(distilling(gpus=2, tensor_parallel=4))
+
+
+def test_a_plan_counts_teachers() -> None:
+    plain, apart, shared = make_plan(recipe(1, gpus=2)), make_plan(distilling(gpus=2)), make_plan(distilling())
+    beside = make_plan(distilling(engine="transformers", estimator="full"))
+    assert [device.role for device in apart.layout.devices] == ["generate", "train", "score"]
+    assert apart.gpus == 8
+    assert [phase.name for phase in shared.layout.devices[1].phases][-2:] == ["learn", "score"]
+    assert "teachers" in [part.name for part in beside.layout.devices[1].phases[0].parts]
+    assert [term.name for term in apart.speed.terms][:3] == ["generate", "teach", "learn"]
+    assert "teach" not in [term.name for term in plain.speed.terms]
+    assert apart.speed.learners["learn"] > plain.speed.learners["learn"]

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from codctl.config import consistency
 from codctl.config.names import NAME, refuse_reserved
 from codctl.config.schema.cluster import ClusterConfig, GpuName
+from codctl.config.schema.distill import DistillConfig, TeacherConfig
 from codctl.config.schema.engine import EngineConfig, RuntimeConfig, SamplingConfig
 from codctl.config.schema.evaluation import EvaluationConfig
 from codctl.config.schema.fields import CLASSES, MOST_SEED, FieldClass, Section, cosmetic, evaluation, training
@@ -31,6 +32,9 @@ class Config(Section):
         default_factory=WarmStartConfig, description="Supervised fine-tuning before RL."
     )
     train: TrainConfig = Field(default_factory=TrainConfig, description="CoD-Train, the RL stage.")
+    distill: DistillConfig = Field(
+        default_factory=DistillConfig, description="Teachers, where CoD-Train learns from them."
+    )
     engine: EngineConfig = Field(default_factory=EngineConfig, description="The inference engine.")
     health: HealthConfig = Field(
         default_factory=HealthConfig, description="Health gates: what counts as a bad step, and what happens then."
@@ -45,6 +49,16 @@ class Config(Section):
         default_factory=RuntimeConfig, description="Threads, batches and progress on this machine."
     )
     cluster: ClusterConfig = Field(default_factory=ClusterConfig, description="How it runs on SLURM (`--slurm`).")
+
+    @property
+    def teacher_kind(self) -> str:
+        """The engine of teachers."""
+        return self.engine.kind if self.distill.engine == "same" else self.distill.engine
+
+    @property
+    def stage(self) -> str:
+        """What its training is called."""
+        return "distillation" if self.distill.teachers else "CoD-Train"
 
     _name_is_not_reserved = field_validator("name")(refuse_reserved)
 
@@ -61,6 +75,7 @@ __all__ = [
     "ClusterConfig",
     "Config",
     "CreditConfig",
+    "DistillConfig",
     "EngineConfig",
     "FieldClass",
     "GpuName",
@@ -71,6 +86,7 @@ __all__ = [
     "RuntimeConfig",
     "SamplingConfig",
     "Section",
+    "TeacherConfig",
     "TrackingConfig",
     "TrainConfig",
     "WarmStartConfig",
