@@ -91,7 +91,7 @@ def _stages(
     # What is wrong with teachers is better known before the warm start.
     teachers = find_teachers(run, config, start, progress) if config.distill.teachers else ()
     warm = warm_start(run, config, start, tracker, progress)
-    final = cod_train(run, config, warm, tracker, seen, starter, engines)  # it saves before it stops
+    final = cod_train(run, config, warm, tracker, seen, starter, engines, teachers)  # it saves before it stops
     results = _evaluations(config, run, warm, final, teachers, progress, engines) if config.evaluation.enabled else {}
     play_suites(run, config, progress, engines)
     _report(run, progress)

@@ -48,7 +48,7 @@ from codctl.train.memory import MemoryWatch
 from codctl.train.rollout_store import write_rollouts, write_transcripts
 from codctl.train.sampler import Sampler
 from codctl.train.setup import rollout_settings
-from codctl.train.teachers import find_teachers
+from codctl.train.teachers import Teacher
 from codctl.train.teaching import Teachers
 from codctl.train.training_engine import open_engine
 from codctl.train.wave_store import WaveStore
@@ -69,6 +69,7 @@ def cod_train(
     progress: Progress,
     starter: Starter | None = None,
     engines: Callable[[], Sequence[Address]] = tuple,
+    teachers: Sequence[Teacher] = (),
 ) -> Path:
     """Train, and return the folder of the final model (a PEFT adapter when `model.lora.rank` is set).
 
@@ -83,6 +84,7 @@ def cod_train(
         progress: Shown to the user.
         starter: Starts the learner's further processes, where there are to be several.
         engines: Finds the engines of other nodes.
+        teachers: Of a distillation.
     """
     if not config.train.enabled:
         return start
@@ -100,15 +102,15 @@ def cod_train(
         sampler = Sampler(config, opened, group, run=run.path, chat=chat)
         stack.callback(lambda: runner.run(sampler.aclose()))
         player = Player(opened.engine, chat, rollout_settings(config), config.seed)
-        teachers = None
-        if config.distill.teachers:
-            found = find_teachers(run, config, start, progress)
+        at_work = None
+        if teachers:
             progress.update(f"{config.stage}: loading the teachers", 0, 0, {})
-            teachers = Teachers(config, found, chat, pad_id=tokenizer.pad_token_id or 0, log=run.path / "teacher.log")
-            stack.callback(lambda: runner.run(teachers.aclose()))
+            pad_id = tokenizer.pad_token_id or 0
+            at_work = Teachers(config, teachers, chat, pad_id=pad_id, log=run.path / "teacher.log")
+            stack.callback(lambda: runner.run(at_work.aclose()))
             runner.run(sampler.rest())
-            runner.run(teachers.start())
-        Training(run, config, group, sampler, player, runner, tracker, progress, teachers).carry_out()
+            runner.run(at_work.start())
+        Training(run, config, group, sampler, player, runner, tracker, progress, at_work).carry_out()
         with sealing(final, {"step": steps}) as temp:
             group.publish(temp)
             describe(run, config, tokenizer, temp)

@@ -61,9 +61,9 @@ class Teachers:
         }
 
     def _made(self, teachers: Sequence[Teacher], log: Path) -> list[_Desk]:
-        at_desks: dict[Path, list[Teacher]] = defaultdict(list)
-        for teacher in dict.fromkeys(replace(teacher, families=()) for teacher in teachers):
-            at_desks[teacher.base if teacher.is_adapter else teacher.folder].append(teacher)
+        at_desks: dict[tuple[Path, bool], list[Teacher]] = defaultdict(list)
+        for teacher in {teacher.folder: teacher for teacher in teachers}.values():
+            at_desks[teacher.base, teacher.is_adapter].append(teacher)
         places = place(self._config).teachers or ((),)
         shares = not self._config.distill.gpus or len(at_desks) > len(places)
         config = teachers_config(self._config, shares=shares)
@@ -104,7 +104,8 @@ class Teachers:
         """
         distill = self._config.distill
         labels = self._labels(scored)
-        wanted = [n for n, sample in enumerate(samples) if self._kind(scored, sample) in distill.kinds]
+        kinds = [scored.episodes[_episode(sample)].kind for sample in samples]
+        wanted = [n for n, kind in enumerate(kinds) if kind in distill.kinds]
         found: dict[int, Scores] = {}
         reason = ""
         for desk in self._desks:
@@ -123,7 +124,7 @@ class Teachers:
         for number, sample in enumerate(samples):
             if number in found:
                 taught.append(replace(sample, lesson=self._lesson(sample, found[number], labels, scales)))
-            elif distill.mix.reward and number not in wanted:
+            elif distill.mix.reward and kinds[number] not in distill.kinds:
                 taught.append(sample)
         return taught, {
             "distill/unscored": lost / max(len(wanted), 1),
@@ -143,9 +144,6 @@ class Teachers:
             for one in scored.trajectories
             for episode in one.episodes
         ]
-
-    def _kind(self, scored: Scored, sample: Sample) -> str:
-        return scored.episodes[_episode(sample)].kind
 
     def _teacher(self, label: str) -> Teacher:
         return self._of_family[_family(label)]
@@ -186,9 +184,9 @@ class Teachers:
 
     async def _check(self, teacher: Teacher, engine: OpenEngine) -> None:
         """Compare what it samples with its scores of that: tells wrong weights, temperatures and places."""
-        families = [name for name, one in self._of_family.items() if one.folder == teacher.folder]
-        packs = [pack for pack in self._mixture.packs("validation", 0, 0, 64) if pack.id.startswith(f"{families[0]}/")]
-        ids, tag = probes.prompt_of(packs[0], self._chat, self._config.world.rendering)
+        part = next(part for part in self._mixture.parts if self._of_family[part.family.name].folder == teacher.folder)
+        pack = part.family.pack("validation", 0, self._mixture.length, part.world.preset, part.world.variant)
+        ids, tag = probes.prompt_of(pack, self._chat, self._config.world.rendering)
         sampling = Sampling(probes.TOKENS, 1.0, self._chat.stop_ids)
         try:
             async with asyncio.timeout(self._config.sampling.deadline_s):
