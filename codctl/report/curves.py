@@ -221,6 +221,8 @@ _HEALTH: tuple[tuple[str, str, str, Callable[[float], str]], ...] = (
     ("entropy", "Entropy", "nats per generated token", number),
     ("logprob_gap/mean", "Gap between sampling and training log-probs", "mean |difference|, nats", number),
     ("grad_norm", "Gradient norm", "before clipping", number),
+    ("distill/kl", "Reverse KL to the teachers", "nats per sampled token", number),
+    ("distill/far", "Tokens that teachers would hardly say", "share of sampled tokens", percent),
 )
 
 
