@@ -27,6 +27,8 @@ class Architecture:
         max_tokens: Longest sequence.
         rope_theta: Base of the rotary positions.
         norms_heads: Whether queries and keys of each head are normed, as in Qwen3.
+        attention: Parameters of the attention of a layer, in the mean, where it is not what the heads say.
+        kv_layers: Layers that keep keys and values of every token; None: all. Others have linear attention.
     """
 
     layers: int
@@ -40,6 +42,8 @@ class Architecture:
     max_tokens: int
     rope_theta: float
     norms_heads: bool = True
+    attention: int | None = None
+    kv_layers: int | None = None
 
     @property
     def embedding_parameters(self) -> int:
@@ -51,6 +55,7 @@ class Architecture:
         """Of one transformer layer."""
         attention = self.width * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
         attention += 2 * self.head_dim if self.norms_heads else 0
+        attention = attention if self.attention is None else self.attention
         return attention + 3 * self.width * self.ffn + 2 * self.width
 
     @property
@@ -105,6 +110,24 @@ def _smollm2(layers: int, width: int, heads: int, kv_heads: int, ffn: int) -> Pu
     return Published(None, shape)
 
 
+# Three of four layers have linear attention (48 heads of values, 16 of queries and keys, of 128 numbers each), the
+# fourth gated attention: 115,876,064 and 104,858,112 parameters. Without vision and token prediction.
+_QWEN36_27B = Architecture(
+    layers=64,
+    width=5120,
+    heads=24,
+    kv_heads=4,
+    head_dim=256,
+    ffn=17_408,
+    vocab=248_320,
+    tie_embeddings=False,
+    max_tokens=262_144,
+    rope_theta=1e7,
+    attention=(3 * 115_876_064 + 104_858_112) // 4,
+    kv_layers=16,
+)
+
+
 # Source: config.json of each model at its revision.
 PUBLISHED = {
     "Qwen/Qwen3-0.6B": _qwen3("c1899de289a04d12100db370d81485cdf75e47ca", 28, 1024, 16, 3072, tied=True),
@@ -113,6 +136,7 @@ PUBLISHED = {
     "Qwen/Qwen3-8B": _qwen3("b968826d9c46dd6066d109eabc6255188de91218", 36, 4096, 32, 12288, tied=False),
     "Qwen/Qwen3-14B": _qwen3("40c069824f4251a91eefaf281ebe4c544efd3e18", 40, 5120, 40, 17408, tied=False),
     "Qwen/Qwen3-32B": _qwen3("9216db5781bf21249d130ec9da846c4624c16137", 64, 5120, 64, 25600, tied=False),
+    "Qwen/Qwen3.6-27B": Published(None, _QWEN36_27B),
     "HuggingFaceTB/SmolLM2-135M-Instruct": _smollm2(30, 576, 9, 3, 1536),
     "HuggingFaceTB/SmolLM2-360M-Instruct": _smollm2(32, 960, 15, 5, 2560),
 }

@@ -52,8 +52,9 @@ class Model:
 
     @property
     def kv_bytes(self) -> int:
-        """Keys and values of one token, in every layer."""
-        return 2 * self.shape.layers * self.shape.kv_heads * self.shape.head_dim * self.number
+        """Keys and values of one token, in every layer that keeps them."""
+        layers = self.shape.layers if self.shape.kv_layers is None else self.shape.kv_layers
+        return 2 * layers * self.shape.kv_heads * self.shape.head_dim * self.number
 
     @property
     def checkpoint_bytes(self) -> int:

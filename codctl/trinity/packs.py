@@ -75,4 +75,15 @@ def _alchemy(seed: int, rows: Sequence[Row], preset: str) -> Drawn:
     return world, [supplied(task, int(row["seed"]), preset) for task, row in zip(tasks, rows, strict=True)]
 
 
-_DRAW: Mapping[str, Callable[[int, Sequence[Row], str], Drawn]] = {"frozen_lake": _lake, "alchemy": _alchemy}
+def _grid(seed: int, rows: Sequence[Row], preset: str) -> Drawn:
+    from codctl.envs.grid_navigation.generator import NumpyDraws, draw_task, draw_world
+
+    world = draw_world(NumpyDraws(seed), preset)
+    return world, [draw_task(NumpyDraws(int(row["seed"])), world) for row in rows]
+
+
+_DRAW: Mapping[str, Callable[[int, Sequence[Row], str], Drawn]] = {
+    "frozen_lake": _lake,
+    "alchemy": _alchemy,
+    "grid_navigation": _grid,
+}

@@ -131,6 +131,65 @@ def test_a_recipe_of_a_hub_model_pins_its_commit_and_has_a_plan_that_fits(name: 
     check_plan(config)
 
 
+# exp_plan_final/train of Trinity-RFT: grid_navigation.yaml, grid_navigation_27b.yaml.
+GRID = {
+    "world.family": "grid_navigation",
+    "world.variant": "trinity",
+    "world.length": 4,
+    "train.packs": 8,
+    "train.rollouts": 8,
+    "train.steps": TASKS // 32,
+    "train.lr": 1e-6,
+    "train.lr_warmup_steps": 10,
+    "train.lr_schedule": "constant",
+    "engine.sync_every": 4,
+    "engine.max_staleness": 20,
+    "evaluation.long_length": 8,
+}
+GRIDS = {
+    "qwen3-8b-grid": {
+        "world.preset": "train-8b",
+        "model.path": "Qwen/Qwen3-8B",
+        "sampling.solve_tokens": 2000,
+        "sampling.update_tokens": 2000,
+        "sampling.suggested_tokens": 1000,
+        "engine.max_tokens": 12_000,
+        "train.checkpoint_every": 100,
+    },
+    "qwen3.6-27b-grid": {
+        "world.preset": "train",
+        "model.path": "Qwen/Qwen3.6-27B",
+        "sampling.solve_tokens": 3999,
+        "sampling.update_tokens": 3999,
+        "sampling.suggested_tokens": 4000,
+        "engine.max_tokens": 26_000,
+        "train.checkpoint_every": 20,
+        "cluster.nodes": 3,
+        "cluster.gpus_per_node": 8,
+    },
+}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_the_published_trainings_of_other_worlds_are_plans(name: str) -> None:
+    config = load_config(name)
+    wanted = GRID | GRIDS[name]
+    assert {key: value_at(config, key) for key in wanted} == wanted
+    check_plan(config)
+    text = find_recipe(name).path.read_text()
+    for word in ("# Needs:", "# Reproduces:", "# Not measured:"):
+        assert word in text
+    marked = [line.partition("[P] ")[2] for line in text.partition("\nname:")[2].splitlines() if "[P]" in line]
+    assert marked
+    assert all(re.match(r"the README|[a-z_]+\b", source) for source in marked)
+
+
+def test_the_shape_of_a_hybrid_model_is_that_of_its_weights() -> None:
+    shape = PUBLISHED["Qwen/Qwen3.6-27B"].architecture
+    assert shape.parameters == pytest.approx(26.9e9, rel=0.002)  # 27.8e9 with vision and token prediction
+    assert shape.kv_layers == 16
+
+
 def test_a_copied_recipe_still_finds_what_it_builds_on(tmp_path) -> None:
     written = copy_recipe("qwen3-0.6b-lora", tmp_path)
     assert load_config(str(written)) == load_config("qwen3-0.6b-lora")

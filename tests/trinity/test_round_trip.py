@@ -57,7 +57,10 @@ def test_a_bench_is_written_and_read_back(tmp_path: Path) -> None:
     assert (entry["length"], entry["packs"], entry["temperature"]) == (8, 500, 1.0)
 
 
-@pytest.mark.parametrize(("family", "preset"), [("frozen_lake", "easy"), ("frozen_lake", "hard"), ("alchemy", "easy")])
+@pytest.mark.parametrize(
+    ("family", "preset"),
+    [("frozen_lake", "easy"), ("frozen_lake", "hard"), ("alchemy", "easy"), ("grid_navigation", "hard")],
+)
 def test_rows_are_written_read_and_drawn_as_the_variant_draws(family: str, preset: str, tmp_path: Path) -> None:
     part = WorldRef(family=family, preset=preset, variant="trinity")
     train, test = written.write_data(part, tmp_path)
