@@ -6,7 +6,7 @@ One coroutine plays one trajectory. Any number run at once; the engine batches w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -45,6 +45,7 @@ class RolloutSettings:
     parse_failure_reward: float = -0.1
     max_chars: int = 4000
     turn_penalty: float | None = None  # of families whose turns cost something; None: what each says itself
+    turn_penalties: Mapping[str, float] = field(default_factory=dict)  # by family, before the above
     deadline_s: float = 600.0
     top_p: float = 1.0
     suggested_tokens: int | None = None
@@ -223,7 +224,8 @@ class Player:
     def _shaped(self, slot: Slot, episode: Episode) -> float:
         """The reward, less the turn penalty where it is positive."""
         own, asked = slot.family.turn_penalty, self.settings.turn_penalty
-        penalty = (own if asked is None or not own else asked) * episode.turns / episode.max_turns
+        usual = own if asked is None or not own else asked
+        penalty = self.settings.turn_penalties.get(slot.family.name, usual) * episode.turns / episode.max_turns
         return max(0.0, episode.reward - penalty) if episode.reward > 0 else episode.reward
 
     async def _ask(

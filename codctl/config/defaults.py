@@ -6,6 +6,7 @@ import math
 
 from codctl.config.schema import Config, TrainConfig
 
+TURN_PENALTY = 0.1  # the usual price of a whole turn budget, `Family.turn_penalty`
 BUILT_LR, ADAPTER_LR, FULL_LR = 2e-3, 2e-4, 2e-5
 
 _TOO_HIGH = 10.0  # times the default

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from codctl.config.defaults import warm_start_lr
+from codctl.config.defaults import TURN_PENALTY, warm_start_lr
 from codctl.config.explain import field_docs
 from codctl.config.names import why_reserved
 from codctl.config.schema import Config
@@ -134,6 +134,12 @@ def _fields(config: Config, classes: frozenset[str]) -> dict[str, Any]:
     """Values of the fields of some classes; one that was added later only where it is not at its default."""
     tree, defaults = config.model_dump(mode="json"), _defaults()
     tree["warm_start"]["lr"] = warm_start_lr(config)
+    # Null was this number before families had their own price; where that is 0, the number has no effect either.
+    reward = tree["train"]["reward"]
+    reward["turn_penalty"] = TURN_PENALTY if reward["turn_penalty"] is None else reward["turn_penalty"]
+    for part in tree["world"]["mixture"]:
+        if part["turn_penalty"] is None:
+            del part["turn_penalty"]
     found = {doc.key: _value(tree, doc.key) for doc in field_docs() if doc.field_class in classes}
     return {key: value for key, value in found.items() if key not in defaults or value != defaults[key]}
 

@@ -13,6 +13,7 @@ from codctl.cod.conversation import TemplateChat
 from codctl.cod.engine import Engine, Sampling
 from codctl.cod.references import reference_player
 from codctl.cod.rollout import Player, RolloutSettings
+from codctl.config.defaults import TURN_PENALTY
 from codctl.config.evalspec import EvalSpec
 from codctl.config.schema import Config, SamplingConfig, WorldConfig
 from codctl.engines.provider import Opening, provider_of
@@ -173,6 +174,9 @@ def identity_of(subject: PolicyUnderTest) -> dict[str, Any]:
     config = subject.config or Config()
     settings = asdict(rollout_settings(config))
     del settings["deadline_s"]
+    settings["turn_penalty"] = TURN_PENALTY if settings["turn_penalty"] is None else settings["turn_penalty"]
+    if not settings["turn_penalties"]:  # as before families had their own
+        del settings["turn_penalties"]
     if settings["top_p"] == 1:  # as before there was a choice
         del settings["top_p"]
     about = {"settings": settings, **_changed(config, subject.settings)}

@@ -49,6 +49,9 @@ def rollout_settings(config: Config) -> RolloutSettings:
         parse_failure_reward=config.context.parse_failure_reward,
         max_chars=config.context.max_chars,
         turn_penalty=config.train.reward.turn_penalty,
+        turn_penalties={
+            part.family: part.turn_penalty for part in config.world.mixture if part.turn_penalty is not None
+        },
         deadline_s=config.sampling.deadline_s,
         top_p=config.sampling.top_p,
         suggested_tokens=config.sampling.suggested_tokens,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from codctl.cod.trajectory import Trajectory
 from codctl.config.schema import CreditConfig
 from codctl.envs.base import Pack, PolicyView
 from codctl.envs.registry import get_family
+from tests.example_world.dial import Dial
 
 FAMILY = get_family("frozen_lake")
 CHAT = ByteChat()
@@ -240,3 +243,26 @@ def test_a_reply_cut_off_by_its_budget_is_unreadable() -> None:
     [trajectory] = play(scripted("informed"), packs(1, 2), settings=settings)
     assert all(e.format_error for e in trajectory.episodes)
     assert [sum(e.loss_mask) for e in trajectory.episodes] == [5, 5, 5]
+
+
+@pytest.mark.parametrize(
+    ("own", "settings", "price"),
+    [
+        (0.1, {}, 0.1),
+        (0.1, {"turn_penalty": 0.5}, 0.5),
+        (0.0, {"turn_penalty": 0.5}, 0.0),
+        (0.0, {"turn_penalty": 0.5, "turn_penalties": {"frozen_lake": 0.2}}, 0.2),
+        (0.1, {"turn_penalties": {"alchemy": 0.2}}, 0.1),
+    ],
+)
+def test_what_turns_cost(monkeypatch: pytest.MonkeyPatch, own: float, settings: dict[str, Any], price: float) -> None:
+    monkeypatch.setattr(type(FAMILY), "turn_penalty", own)
+    [pack] = packs(1)
+    [played] = play(scripted("informed"), [pack], settings=replace(SETTINGS, **settings))
+    for e, task in zip(played.of("solve"), pack.tasks, strict=True):
+        assert e.shaped_reward == pytest.approx(1 - price * e.turns / task.max_turns)
+
+
+def test_a_reward_below_zero_is_neither_shaped_nor_lost() -> None:
+    [trajectory] = play(Told(lambda view, tag: "no answer"), [Dial().pack("test", 0, 2, "tiny")])
+    assert {(e.raw_reward, e.shaped_reward, e.is_solved) for e in trajectory.of("solve")} == {(-0.1, -0.1, False)}

@@ -117,7 +117,8 @@ FILE_PROBLEMS = {
     "text for a list": (
         "world:\n  mixture: frozen_lake\n",
         "mine.yaml:2",
-        'world.mixture: expected a list of sections with keys family, preset, variant, weight, got "frozen_lake"',
+        "world.mixture: expected a list of sections with keys family, preset, variant, weight, turn_penalty, "
+        'got "frozen_lake"',
     ),
     "value for a section": (
         "\nmodel: {lora: 8}\n",

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from codctl.config.compose import load_config
-from codctl.config.freeze import digest, frozen_file, identity_fields, thaw
+from codctl.config.freeze import changed_training, digest, frozen_file, identity_fields, thaw, training_fields
 from codctl.config.schema import Config
 from codctl.errors import UsageError
 
@@ -72,3 +72,18 @@ def test_returns_of_an_older_run_keep_their_meaning() -> None:
     older = {**frozen_file(changed(train={"credit": {"returns": "window"}})), "schema": 1}
     assert thaw(older).train.credit.returns == "window_of_tasks"
     assert thaw({**older, "schema": 2}).train.credit.returns == "window"
+
+
+def test_the_price_of_turns_is_no_other_run_where_it_is_the_same_price() -> None:
+    usual, told = Config(), Config.model_validate({"train": {"reward": {"turn_penalty": 0.1}}})
+    assert usual.train.reward.turn_penalty is None
+    assert digest(usual) == digest(told)
+    assert not changed_training(told, usual)
+    other = Config.model_validate({"train": {"reward": {"turn_penalty": 0.2}}})
+    assert digest(other) != digest(usual)
+    mixed = [
+        Config.model_validate({"world": {"mixture": [{"family": "alchemy", **more}]}})
+        for more in ({}, {"turn_penalty": 0.0})
+    ]
+    assert "turn_penalty" not in training_fields(mixed[0])["world.mixture"][0]
+    assert digest(mixed[0]) != digest(mixed[1])

@@ -41,7 +41,13 @@ class WarmStartConfig(Section):
 
 
 class RewardConfig(Section):
-    turn_penalty: float = training(0.1, "Shaping: penalty × turns used / turn budget, only on success.", ge=0, le=1)
+    turn_penalty: float | None = training(
+        None,
+        "Shaping: a positive reward is less this × turns used / turn budget; null: each family's own (0.1 or 0). A "
+        "number leaves families alone whose turns cost nothing.",
+        ge=0,
+        le=1,
+    )
 
 
 class CreditConfig(Section):

@@ -28,11 +28,20 @@ class WorldRef(Section):
         return "-".join(filter(None, (self.family, self.preset, self.variant)))
 
 
+class MixtureRef(WorldRef):
+    turn_penalty: float | None = training(
+        None,
+        "Shaping in this family: penalty × turns used / turn budget; null: as `train.reward.turn_penalty` says.",
+        ge=0,
+        le=1,
+    )
+
+
 class WorldConfig(Section):
     family: str = training("frozen_lake", "Family of worlds to train on (`codctl env list`).")
     preset: str = training("tiny", "Difficulty preset of the family.")
     variant: str | None = training(None, "Distribution of worlds; null is the family's first.")
-    mixture: Annotated[tuple[WorldRef, ...], Field(strict=False)] = training(
+    mixture: Annotated[tuple[MixtureRef, ...], Field(strict=False)] = training(
         (), "Several families with weights; replaces family, preset and variant."
     )
     rendering: Literal["full", "terse", "compact"] = training(
@@ -48,9 +57,9 @@ class WorldConfig(Section):
         return self
 
     @property
-    def parts(self) -> tuple[WorldRef, ...]:
+    def parts(self) -> tuple[MixtureRef, ...]:
         """The families with their weights; one when there is no mixture."""
-        return self.mixture or (WorldRef(family=self.family, preset=self.preset, variant=self.variant),)
+        return self.mixture or (MixtureRef(family=self.family, preset=self.preset, variant=self.variant),)
 
 
 class ContextConfig(Section):
