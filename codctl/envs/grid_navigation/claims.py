@@ -54,9 +54,8 @@ def claims(hints: str, side: int) -> Mapping[Cell, frozenset[Claim]]:
 
 
 def noted(hints: str, side: int) -> dict[Cell, float]:
-    """The costs that a hint states without contradicting itself, in the order of the map."""
-    stated = claims(hints, side)
-    return {cell: next(iter(stated[cell])).cost for cell in sorted(stated) if len(stated[cell]) == 1}
+    """The costs that a hint states without contradicting itself, in its order."""
+    return {cell: next(iter(said)).cost for cell, said in claims(hints, side).items() if len(said) == 1}
 
 
 def _read(text: str, side: int) -> Iterator[tuple[Cell, Claim]]:

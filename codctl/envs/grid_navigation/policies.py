@@ -76,8 +76,8 @@ class RandomPolicy:
 class Demonstrator:
     """Uses hints well and writes them carelessly, so that the warm start leaves the writing to RL.
 
-    Solve: plan with what the hints and this task have told, and the mean cost elsewhere. Update: keep what the hints
-    say, add each cell that is new with some probability, and its cost wrong with some probability.
+    Solve: plan with what the hints and this task have told, and the mean cost elsewhere. Update: copy the hints, then
+    add each cell that is new with some probability, and its cost wrong with some probability.
     """
 
     def __init__(self, keep_fact: float, wrong_fact: float) -> None:
@@ -95,7 +95,7 @@ class Demonstrator:
         for cell, cost in episode.seen.items():
             if cell not in kept and rng.random() < self._keep:
                 kept[cell] = rng.randrange(100) if rng.random() < self._wrong else cost
-        return text.hint_from(dict(sorted(kept.items())), episode.side, view.rendering)
+        return text.hint_from(kept, episode.side, view.rendering)
 
 
 def next_move(episode: GridEpisode, costs_SS: Array) -> Cell:
