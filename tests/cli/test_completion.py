@@ -50,7 +50,7 @@ def complete(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         ("codctl tr", ["train"]),
         ("codctl recipe val", ["validate"]),
         ("codctl train --det", ["--detach"]),
-        ("codctl train tin", ["tiny", "tiny-control", "tiny-mixture"]),
+        ("codctl train tiny-m", ["tiny-mixture"]),
         ("codctl train mi", ["mine.yaml"]),
         ("codctl report s", ["short"]),
         ("codctl report grid/", ["grid/seed-0"]),

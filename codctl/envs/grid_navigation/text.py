@@ -46,12 +46,13 @@ _REVEAL_FAR = "You learn the costs of each cell that you enter and of all cells 
 _MEMORY = " All costs that you have seen in this series stay on the map that you are shown."
 
 _RULES_TERSE = """\
-You cross a grid of cells with hidden costs from 0 to 99, the same in later tasks. Each round move along your row or \
-column; you enter every cell on the way. After the last round be on the target. Reward: 1 - mean cost / 100.{memory}
+You cross a grid of cells (row,column), counted from 0. Their costs, 0 to 99, are hidden but stay the same in later \
+tasks. Each round you move along your row or column and enter every cell on the way. After the last round you must be \
+on the target. Reward: 1 - mean cost / 100.{memory}
 
 Hints from earlier tasks: {hints}
 
-Say what you do, then end with <answer>ROW,COLUMN</answer>."""
+Say what you do, then end with the cell where you go, such as <answer>3,1</answer>."""
 _MEMORY_TERSE = " Costs seen in earlier tasks are shown."
 
 
