@@ -10,6 +10,7 @@ from codctl.engines.provider import provider_of
 from codctl.errors import PreflightError
 from codctl.plan.devices import Device, machine_memory, uses_gpus
 from codctl.plan.memory import GIB
+from codctl.plan.placement import teacher_engine
 from codctl.plan.plan import Plan, make_plan
 
 S = TypeVar("S", bound=Section)
@@ -126,6 +127,8 @@ def _candidates(config: Config) -> Iterator[tuple[str, Any]]:
     yield from (("train.micro_batch_tokens", tokens) for tokens in _BUDGETS if tokens < train.micro_batch_tokens)
     if train.checkpoint_beside and not uses_gpus(config):
         yield "train.checkpoint_beside", False
+    if len(config.distill.teachers) > 1 and teacher_engine(config).in_process and not config.distill.take_turns:
+        yield "distill.take_turns", True
     if train.logprob_chunk > _SMALLEST_CHUNK:
         yield "train.logprob_chunk", max(_SMALLEST_CHUNK, train.logprob_chunk // 4)
     provider = provider_of(config)

@@ -9,7 +9,7 @@ from typing import Any
 from codctl.config.defaults import lr_warning
 from codctl.config.schema import Config
 from codctl.engines.provider import provider_of
-from codctl.plan import lengths, sizes, speed, warm_start
+from codctl.plan import lengths, memory, sizes, speed, teachers, warm_start
 from codctl.plan.devices import Device, Layout, lay_out, uses_gpus
 from codctl.plan.engines import context_of
 from codctl.plan.hardware import find_gpu
@@ -153,7 +153,7 @@ def plan_of(config: Config, known: Known, main_memory: int = 0) -> Plan:
         time,
         config.train.steps if config.train.enabled else 0,
         _checkpoints(config) + 1,
-        _host(config, model, layout),
+        _host(config, model, layout) + (memory.total(teachers.lessons(config, model, tokens)) if layout.gpu else 0),
         config.engine.lags,
         (*_notes(config, layout, tokens), *_slow_disk(config, model, time, known.rates)),
         warm_start.tokens(config, tokens),

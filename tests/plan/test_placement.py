@@ -9,6 +9,7 @@ import pytest
 from codctl.config.schema import Config
 from codctl.engines.provider import provider_of
 from codctl.errors import PreflightError
+from codctl.plan.fit import _candidates, with_value
 from codctl.plan.placement import place
 from codctl.plan.plan import make_plan
 
@@ -68,7 +69,25 @@ def test_a_plan_counts_teachers() -> None:
     assert [device.role for device in apart.layout.devices] == ["generate", "train", "score"]
     assert apart.gpus == 8
     assert [phase.name for phase in shared.layout.devices[1].phases][-2:] == ["learn", "score"]
-    assert "teachers" in [part.name for part in beside.layout.devices[1].phases[0].parts]
+    assert "teachers" in [part.name for part in beside.layout.devices[1].phases[-1].parts]
     assert [term.name for term in apart.speed.terms][:3] == ["generate", "teach", "learn"]
     assert "teach" not in [term.name for term in plain.speed.terms]
     assert apart.speed.learners["learn"] > plain.speed.learners["learn"]
+
+
+def test_teachers_take_turns_where_memory_is_short() -> None:
+    config = distilling(engine="transformers").model_dump(mode="json")
+    config["distill"]["teachers"] = [
+        {"families": ["frozen_lake"], "model": "a"},
+        {"families": ["alchemy"], "model": "b"},
+    ]
+    config["world"]["mixture"] = [{"family": "frozen_lake"}, {"family": "alchemy"}]
+    two = Config.model_validate({**config, "model": {**config["model"], "path": "Qwen/Qwen3-8B"}})
+    one = with_value(two, "distill.take_turns", True)
+    teachers = [
+        next(part.bytes for part in make_plan(each).layout.devices[1].phases[-1].parts if part.name == "teachers")
+        for each in (two, one)
+    ]
+    assert teachers[0] == 2 * teachers[1]
+    assert ("distill.take_turns", True) in list(_candidates(two))
+    assert "distill.take_turns" not in dict(_candidates(one))
