@@ -92,7 +92,10 @@ def published(family: str, split: str, preset: str = "") -> Sequence[tuple[Any, 
 
         return [(row.seed, row.size, row.p) for row in rows_of(split, preset or "easy")]
     if family == "optimal_control":
-        return trinity.control_rows(split, 2.0, 1.5, 8.0)
+        from codctl.envs.optimal_control.generator import PRESETS
+
+        bounds = PRESETS[preset or "hard"]
+        return trinity.control_rows(split, bounds.x0, bounds.v0, bounds.x_target)
     seeds = {
         "alchemy": trinity.alchemy_seeds,
         "grid_navigation": trinity.grid_seeds,

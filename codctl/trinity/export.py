@@ -130,7 +130,12 @@ def _write_rest(config: Config, names: dict[str, str], folder: Path) -> tuple[st
         elif variant != "trinity":
             notes.append(f"the data are rows of Trinity-RFT; the run was trained on {part.family} {variant}")
     if all(written.workflow_of(part) for part in parts):
-        for name, made in (("train", written.training(config, names)), ("bench", written.bench(config, names))):
+        made_of = {"bench": written.bench(config, names)}
+        if config.distill.teachers:
+            notes.append("no train.yaml: the run was distilled, and its teachers are codctl's")
+        else:
+            made_of["train"] = written.training(config, names)
+        for name, made in made_of.items():
             text = yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=118)
             (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
     if config.world.rendering != "full":

@@ -82,8 +82,27 @@ def _grid(seed: int, rows: Sequence[Row], preset: str) -> Drawn:
     return world, [draw_task(NumpyDraws(int(row["seed"])), world) for row in rows]
 
 
+def _control(seed: int, rows: Sequence[Row], preset: str) -> Drawn:
+    from codctl.envs.optimal_control.generator import PRESETS, task_of
+    from codctl.envs.optimal_control.trinity import world_of
+
+    bounds = PRESETS[preset]
+    values = [(float(row["x0"]), float(row["v0"]), float(row["x_target"])) for row in rows]
+    return world_of(seed, bounds), [task_of(value, bounds) for value in values]
+
+
+def _pde(seed: int, rows: Sequence[Row], preset: str) -> Drawn:
+    from codctl.envs.pde_discovery.generator import published_draw
+
+    own, template = rows[0].get("pde_environment_seed"), rows[0].get("ground_truth_template_index")
+    seeds = [int(row["seed"]) for row in rows]
+    return published_draw(seed if own is None else int(own), seeds, preset, None if template is None else int(template))
+
+
 _DRAW: Mapping[str, Callable[[int, Sequence[Row], str], Drawn]] = {
     "frozen_lake": _lake,
     "alchemy": _alchemy,
     "grid_navigation": _grid,
+    "optimal_control": _control,
+    "pde_discovery": _pde,
 }

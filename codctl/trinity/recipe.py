@@ -25,6 +25,8 @@ _SETS = "buffer.explorer_input.tasksets"
 _ARGS = "cod.cod_workflow_args"
 _LOSSES = {"rec": "rec", "ppo": "grpo", "gspo": "gspo"}
 _STYLES = {"mean": "mean_to_go", "sliding_window_mean": "window", "discounted": "discounted"}
+_DISTILL = "on_policy_distill"
+_TEACHERS = "explorer.auxiliary_models"
 _SINKS = {"wandb": ("wandb",), "tensorboard": ("tensorboard",)}
 
 
@@ -66,6 +68,7 @@ def translate(configuration: Configuration) -> Translation:
         "sampling": _sampling(ledger),
         "warm_start": {"enabled": False},
         "train": {"steps": steps, **_train(ledger, length), **_turns(ledger, found)},
+        **({"distill": _teachers(ledger, found)} if _distills(ledger) else {}),
         "engine": _engine(ledger),
         "evaluation": _evaluation(ledger),
         "tracking": _tracking(ledger),
@@ -121,12 +124,40 @@ def _check_mode(ledger: Ledger) -> None:
     mode = ledger.use("mode", "codctl train", "both")
     if mode != "both":
         ledger.refuse("mode", f"expected both or bench, got {mode!r}")
-    kind = ledger.use("algorithm.algorithm_type", "CoD-Train", "multi_step_grpo")
-    if kind != "multi_step_grpo":
+    kind = ledger.use("algorithm.algorithm_type", "distill" if _distills(ledger) else "CoD-Train", "multi_step_grpo")
+    if kind not in ("multi_step_grpo", _DISTILL):
         ledger.refuse("algorithm.algorithm_type", f"there is no counterpart of {kind!r}")
     strategy = ledger.use("cod.packing_strategy", "different tasks of one world in a pack", "cod")
     if strategy != "cod":
         ledger.refuse("cod.packing_strategy", f"training plays packs of different tasks, not {strategy!r}")
+
+
+def _distills(ledger: Ledger) -> bool:
+    return bool(ledger.get("algorithm.algorithm_type") == _DISTILL)
+
+
+def _teachers(ledger: Ledger, found: Sequence[World]) -> dict[str, Any]:
+    """One teacher for each task set, by their order."""
+    is_asked = ledger.yes(f"{_ARGS}.enable_teacher_logprobs", "distill.teachers")
+    listed = ledger.get(_TEACHERS, [])
+    if not isinstance(listed, list) or len(listed) != len(ledger.get(_SETS, [])):
+        ledger.refuse(_TEACHERS, "expected one teacher for each task set, in the same order")
+        return {}
+    if not is_asked:
+        ledger.refuse(f"{_ARGS}.enable_teacher_logprobs", "without it no teacher is asked")
+    weight = ledger.number("algorithm.advantage_fn_args.kl_coef", "distill.mix.distill", 1.0)
+    models = [
+        ledger.use(f"{_TEACHERS}.{number}.model_path", f"distill.teachers: of {world.family}")
+        for number, world in enumerate(found)
+    ]
+    return {
+        "teachers": [
+            {"families": [world.family], "model": str(model)} for world, model in zip(found, models, strict=True)
+        ],
+        "estimator": "sampled",
+        "gpus": len(models),
+        **({"mix": {"distill": weight}} if weight != 1 else {}),
+    }
 
 
 def _name(ledger: Ledger) -> str:
@@ -205,7 +236,7 @@ def _train(ledger: Ledger, length: int) -> dict[str, Any]:
         "activation_checkpointing": True,
         "strategy": "fsdp",
         "checkpoint_every": ledger.whole("trainer.save_interval", "train.checkpoint_every", 100),
-        "credit": _credit(ledger),
+        **({} if _distills(ledger) else {"credit": _credit(ledger)}),
         "loss": _loss(ledger),
     }
     return found | ({"split_long_rows": True} if longest else {})
@@ -293,10 +324,11 @@ def _cluster(ledger: Ledger) -> dict[str, Any]:
     nodes = ledger.whole("cluster.node_num", "cluster.nodes", 1) or 1
     gpus = ledger.whole("cluster.gpu_per_node", "cluster.gpus_per_node", 8) or 8
     engines = _engine(ledger)["gpus"]
+    teachers = len(ledger.get(_TEACHERS, [])) if _distills(ledger) else 0
     return {
         "nodes": nodes,
         "gpus_per_node": gpus,
-        "processes_per_node": max(1, gpus - engines),
+        "processes_per_node": max(1, gpus - engines - teachers),
         "gpu": "h100-80gb",
         "cpus_per_task": 64,
         "mem": "1000G",

@@ -105,6 +105,7 @@ RULES: dict[str, list[Rule]] = {
         Rule("no counterpart", "thinking is off in all prompts"),
     ],
     "explorer.rollout_model.engine_type": [Rule("used", "engine.kind", lambda value: str(value).startswith("vllm"))],
+    "explorer.auxiliary_models.[].name": [Rule("no counterpart", "a teacher is known by its families")],
     "explorer.eval_on_startup": [Rule("no counterpart", "codctl eval --step start")],
     "explorer.bench_on_latest_checkpoint": [Rule("no counterpart", "codctl eval --every-checkpoint")],
     "explorer.*": [Rule("cluster only", _LAYOUT)],

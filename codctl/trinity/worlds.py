@@ -222,6 +222,9 @@ def find_world(ledger: Ledger, at: str, *, stable: bool, rows: int, data_preset:
     if kind.family not in FAMILIES.names():
         ledger.refuse(key, f"this codctl has no family {kind.family}")
         return None
+    if not kind.presets:
+        ledger.refuse(key, f"{kind.family} plays data of your own there; codctl's own worlds are another task")
+        return None
     ledger.decide(key, "used", f"the family {kind.family}")
     preset = _preset(ledger, f"{at}.workflow_args", kind, data_preset)
     if preset is None:

@@ -257,18 +257,21 @@ def _control_rows(part: WorldRef, split: str, known: Sequence[tuple[Any, ...]]) 
 
 def _pde_rows(part: WorldRef, split: str, known: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
     """Of the evaluation with its packs of eight: one template after another, each with the seed of its first row."""
+    from codctl.envs.pde_discovery.templates import PRESETS
+
     rows: list[dict[str, Any]] = [
         {"uid": f"pde_{split}_{index}", "seed": seed, "task_desc": _ASKED, "answer": ""}
         for index, (seed,) in enumerate(known)
     ]
     if split == "train":
         return rows
+    templates = len(PRESETS[part.preset].templates)
     for index, row in enumerate(rows):
         pack = index // 8
         row |= {
             "eval_pack_index": pack,
-            "ground_truth_template_index": pack % 25,
-            "ground_truth_template_instance": pack // 25,
+            "ground_truth_template_index": pack % templates,
+            "ground_truth_template_instance": pack // templates,
             "pde_environment_seed": known[pack * 8][0],
         }
     return rows

@@ -131,7 +131,8 @@ def test_a_recipe_of_a_hub_model_pins_its_commit_and_has_a_plan_that_fits(name: 
     check_plan(config)
 
 
-# exp_plan_final/train of Trinity-RFT: grid_navigation.yaml, grid_navigation_27b.yaml.
+# exp_plan_final/train of Trinity-RFT: grid_navigation.yaml, grid_navigation_27b.yaml, optimal_control_improve.yaml,
+# pde_discovery_cod_600steps_hard.yaml.
 GRID = {
     "world.family": "grid_navigation",
     "world.variant": "trinity",
@@ -166,6 +167,25 @@ GRIDS = {
         "train.checkpoint_every": 20,
         "cluster.nodes": 3,
         "cluster.gpus_per_node": 8,
+    },
+    "qwen3.6-27b-control": {
+        "world.family": "optimal_control",
+        "world.preset": "hard",
+        "model.path": "Qwen/Qwen3.6-27B",
+        "sampling.solve_tokens": 4000,
+        "engine.max_tokens": 40_000,
+        "train.lr_warmup_steps": 0,
+        "train.checkpoint_every": 100,
+    },
+    "qwen3.6-27b-pde": {
+        "world.family": "pde_discovery",
+        "world.preset": "train",
+        "model.path": "Qwen/Qwen3.6-27B",
+        "sampling.solve_tokens": 4000,
+        "engine.max_tokens": 22_001,
+        "train.steps": 600,
+        "train.lr_warmup_steps": 0,
+        "train.checkpoint_every": 25,
     },
 }
 

@@ -161,6 +161,28 @@ def test_a_price_of_turns_that_is_not_the_familys(tmp_path: Path) -> None:
     assert dear.values["train"]["reward"] == {"turn_penalty": 0.3}
 
 
+def test_a_distillation_has_a_teacher_for_each_task_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRID_TEACHER", "grid-run@100")
+    translation = imported(LAKE.with_name("opd.yaml"))
+    values = translation.values
+    teachers = [(*teacher["families"], teacher["model"]) for teacher in values["distill"]["teachers"]]
+    assert teachers == [
+        ("pde_discovery", "pde-run"), ("optimal_control", "control-run"), ("grid_navigation", "grid-run@100"),
+    ]  # fmt: skip
+    train = values["train"]
+    assert (train["steps"], train["packs"], train["rollouts"], train["loss"]["red"]) == (200, 64, 1, False)
+    assert {world["variant"] for world in values["world"]["mixture"]} == {"trinity"}
+    assert "no counterpart" not in fates(translation)["algorithm.policy_loss_fn_args.fix_opd_advantage"].outcome
+
+
+def test_a_distillation_lacks_a_teacher(tmp_path: Path) -> None:
+    text = LAKE.with_name("opd.yaml").read_text()
+    path = tmp_path / "opd.yaml"
+    path.write_text(text.replace("    - name: grid_navigation_step100_teacher", "  other:\n    - name: grid"))
+    with pytest.raises(UsageError, match=r"one teacher for each task set"):
+        imported(path)
+
+
 def test_a_bench_becomes_a_suite(tmp_path: Path) -> None:
     from codctl.config.suite_file import load_suite
 

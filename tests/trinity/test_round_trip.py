@@ -59,7 +59,14 @@ def test_a_bench_is_written_and_read_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("family", "preset"),
-    [("frozen_lake", "easy"), ("frozen_lake", "hard"), ("alchemy", "easy"), ("grid_navigation", "hard")],
+    [
+        ("frozen_lake", "easy"),
+        ("frozen_lake", "hard"),
+        ("alchemy", "easy"),
+        ("grid_navigation", "hard"),
+        ("optimal_control", "hard"),
+        ("pde_discovery", "hard"),
+    ],
 )
 def test_rows_are_written_read_and_drawn_as_the_variant_draws(family: str, preset: str, tmp_path: Path) -> None:
     part = WorldRef(family=family, preset=preset, variant="trinity")

@@ -83,13 +83,14 @@ def published_pack(split: str, index: int, length: int, preset_name: str) -> tup
     all_rows = trinity.pde_seeds(split)
     rows = [all_rows[row] for row in trinity.pack_rows(split, index, length)]
     if trinity.is_train(split):
-        return _as_published(trinity.pack_seed(split, index, length), rows, preset_name, None)
-    return _as_published(rows[0], rows, preset_name, index % len(PRESETS[preset_name].templates))
+        return published_draw(trinity.pack_seed(split, index, length), rows, preset_name, None)
+    return published_draw(rows[0], rows, preset_name, index % len(PRESETS[preset_name].templates))
 
 
-def _as_published(
+def published_draw(
     pack_seed: int, rows: Sequence[int], preset_name: str, template: int | None
 ) -> tuple[PdeWorld, tuple[PdeTask, ...]]:
+    """A pack with this seed whose rows have these seeds; of a template of the preset, or of one that is drawn."""
     preset = PRESETS[preset_name]
     edges = np.linspace(0.0, preset.amplitude, len(rows) + 1)
     amplitudes_rng = _stream(pack_seed, _AMPLITUDES)
