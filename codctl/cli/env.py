@@ -55,6 +55,14 @@ Variant = Annotated[
         help="Distribution of worlds, the family's first by default.",
     ),
 ]
+WorldOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A setting of the variant's own, as in world.options: data=FILE, judge.kind=rule.",
+    ),
+]
 Length = Annotated[int, typer.Option("--length", metavar="N", min=1, max=64, help="Tasks in a pack.")]
 Split = Annotated[Literal["train", "validation", "test", "demonstration"], typer.Option("--split", help="Which packs.")]
 Rendering = Annotated[Literal["full", "terse", "compact"], typer.Option("--rendering", help="How prompts are written.")]
@@ -82,6 +90,7 @@ def play(
     family: FamilyName,
     preset: Preset = None,
     variant: Variant = None,
+    options: WorldOptions = None,
     index: Annotated[int, typer.Option("--index", metavar="N", min=0, help="Number of the pack in its split.")] = 0,
     length: Annotated[
         int | None, typer.Option("--length", metavar="N", min=1, max=64, help="Tasks in the pack; 4 by default.")
@@ -140,10 +149,11 @@ def play(
             f"{' and '.join([*watched, *(['--strict'] if strict else [])])} cannot be combined",
             hint=f"codctl env play {family} {watched[0]} …",
         )
-    found = _choose(family, preset, variant, rendering)[0]
+    settings = _settings(options)
+    found = _choose(family, preset, variant, rendering, settings)[0]
     say_raw = _output.talk if as_json else _output.data  # with --json, stdout is one object
     subject = _subject(run, step, model, runs_dir)
-    spec = _spec(found, subject, preset, variant, length, rendering)
+    spec = _spec(found, subject, preset, variant, length, rendering, settings)
     pack = _drawn(spec, strategy, split, index)
     say = _play_text.shower(pack, say_raw, to_stderr=as_json)
     if subject:
@@ -182,6 +192,7 @@ def _spec(
     variant: str | None,
     length: int | None,
     rendering: Literal["full", "terse", "compact"] | None,
+    options: dict[str, Any],
 ) -> EvalSpec:
     """What is played and how: as typed, else as the model was trained, else the family's first."""
     from codctl.config.evalspec import EvalSpec
@@ -189,11 +200,12 @@ def _spec(
     if subject:
         from codctl.envtools.play import Wanted, spec_of
 
-        return spec_of(subject, family, Wanted(preset, variant, length, rendering))
+        return spec_of(subject, family, Wanted(preset, variant, length, rendering, options or None))
     return EvalSpec(
         family=family.name,
         preset=preset or family.presets[0],
         variant=variant,
+        options=options,
         length=length or 4,
         rendering=rendering or ("full" if "full" in family.renderings else "compact"),
     )
@@ -202,13 +214,13 @@ def _spec(
 def _drawn(spec: EvalSpec, strategy: str, split: str, index: int) -> Pack:
     from codctl import trust
     from codctl.cod.strategies import draw_pack, strategy_class, strategy_of
-    from codctl.envs.registry import families, get_family
+    from codctl.envs.registry import families, family_of
     from codctl.evaluate.suites.expansion import next_family
 
     trust.remember_imports(strategy)
     other = next_family(spec.family, families()) if strategy_class(strategy).wants_another_family else None
     order = strategy_of(spec.model_copy(update={"strategy": strategy, "distractor_family": other}))
-    return draw_pack(get_family(spec.family), order, split, index, spec.length, spec.preset, spec.variant)
+    return draw_pack(family_of(spec), order, split, index, spec.length, spec.preset, spec.variant)
 
 
 @app.command(cls=Command)
@@ -217,6 +229,7 @@ def generate(
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Default: datasets/NAME.")] = None,
     preset: Preset = None,
     variant: Variant = None,
+    options: WorldOptions = None,
     split: Split = "train",
     packs: Annotated[int, typer.Option("--packs", metavar="N", min=1, help="How many.")] = 1000,
     length: Length = 4,
@@ -229,8 +242,9 @@ def generate(
     """
     from codctl.envtools.generate import DatasetSpec, generate_dataset
 
-    found, chosen = _choose(family, preset, variant)
-    spec = DatasetSpec(found.name, chosen, variant or found.variants[0], split, packs, length, rendering)
+    settings = _settings(options)
+    found, chosen = _choose(family, preset, variant, rendering, settings)
+    spec = DatasetSpec(found.name, chosen, variant or found.variants[0], split, packs, length, rendering, settings)
     dataset = generate_dataset(found, spec, out or Path("datasets") / spec.name)
     text = str(dataset.path) if dataset.written else f"{dataset.path} is already there, checksums match"
     value = {"path": str(dataset.path), "packs": packs, "written": dataset.written}
@@ -250,6 +264,7 @@ def demonstrate(
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Default: demonstrations/NAME.")] = None,
     preset: Preset = None,
     variant: Variant = None,
+    options: WorldOptions = None,
     packs: Annotated[int, typer.Option("--packs", metavar="N", min=1, help="Packs to play.")] = 300,
     length: Length = 4,
     rendering: Rendering = "full",
@@ -294,7 +309,8 @@ def demonstrate(
     from codctl.quantities import counted, share
     from codctl.train.setup import prepare_process
 
-    found, chosen = _choose(family, preset, variant, rendering)
+    settings = _settings(options)
+    found, chosen = _choose(family, preset, variant, rendering, settings)
     asked = Asked(run, None, model, policy, endpoint, model_name, api_key_env, concurrency, None, deadline)
     if not asked.subject():
         raise UsageError(
@@ -316,6 +332,7 @@ def demonstrate(
         temperature,
         solve_tokens,
         update_tokens,
+        settings,
     )
     world = f"{spec.family}-{spec.preset}-{spec.variant}-{spec.rendering}-{packs}x{length}"
     folder = out or Path("demonstrations") / f"{world}-{Path(subject.name).name}"
@@ -339,6 +356,7 @@ def validate(
     family: FamilyName,
     preset: Preset = None,
     variant: Variant = None,
+    options: WorldOptions = None,
     packs: Annotated[int, typer.Option("--packs", metavar="N", min=10, help="Packs to check.")] = 100,
     length: Annotated[int, typer.Option("--length", metavar="N", min=2, max=64, help="Tasks in a pack.")] = 4,
     as_json: Json = False,
@@ -350,7 +368,7 @@ def validate(
     from codctl.envtools.validate.family import validate_family
     from codctl.errors import PreflightError
 
-    found, chosen = _choose(family, preset, variant)
+    found, chosen = _choose(family, preset, variant, None, _settings(options))
     checks = validate_family(found, chosen, variant, packs=packs, length=length)
     value = {
         "family": found.name,
@@ -445,11 +463,28 @@ def ceilings(
     _output.result("env ceilings", value, "\n".join(texts).rstrip(), as_json=as_json)
 
 
-def _choose(family: str, preset: str | None, variant: str | None, rendering: str | None = None) -> tuple[Family, str]:
+def _choose(
+    family: str,
+    preset: str | None,
+    variant: str | None,
+    rendering: str | None = None,
+    options: dict[str, Any] | None = None,
+) -> tuple[Family, str]:
     from codctl.envs.registry import check_world, get_family
 
     chosen = preset or get_family(family).presets[0]
-    return check_world(family, chosen, variant, rendering), chosen
+    return check_world(family, chosen, variant, rendering, options or {}), chosen
+
+
+def _settings(texts: list[str] | None) -> dict[str, Any]:
+    """What `--set` gives, as `world.options` has it."""
+    from codctl.config.overrides import nested, parse_overrides
+    from codctl.config.problems import usage_error
+
+    parsed, problems = parse_overrides(texts or ())
+    if problems:
+        raise usage_error("--set", problems)
+    return nested(parsed)
 
 
 def _described(family: Family) -> dict[str, Any]:

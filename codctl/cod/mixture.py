@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from codctl.config.schema import WorldConfig, WorldRef
 from codctl.envs.base import Family, Pack
-from codctl.envs.registry import get_family
+from codctl.envs.registry import family_of
 
 PACKS_PER_SEED = 10**9  # numbers of one root seed; packs of different seeds never meet
 _GOLDEN = 0.6180339887498949
@@ -32,11 +32,11 @@ class Mixture:
         """The packs of a recipe.
 
         Raises:
-            UsageError: Unknown family.
+            UsageError: Unknown family, or an option that it does not take.
         """
         parts = []
         for part in world.parts:
-            family = get_family(part.family)
+            family = family_of(part)
             named = part.model_copy(update={"variant": part.variant or family.variants[0]})
             parts.append(Part(family, named))
         return cls(tuple(parts), world.length)

@@ -9,7 +9,9 @@ from codctl.cod.conversation import ByteChat
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.trajectory import Trajectory
+from codctl.config.evalspec import EvalSpec
 from codctl.envs.base import Family, Pack, Rendering
+from codctl.envs.registry import family_of, get_family
 
 UNBOUNDED = 10**9  # tokens: a scripted policy has no budget
 CEILINGS, FLOOR = ("bayes", "informed"), "random"
@@ -32,6 +34,11 @@ def cheapest_rendering(families: Iterable[Family]) -> Rendering:
     known = [family.renderings for family in families]
     shared = [rendering for rendering in known[0] if all(rendering in names for names in known)] or list(known[0])
     return "compact" if "compact" in shared else shared[0]
+
+
+def families_of(spec: EvalSpec) -> list[Family]:
+    """The family of an evaluation's worlds, and that of its distractors."""
+    return [family_of(spec), *([get_family(spec.distractor_family)] if spec.distractor_family else [])]
 
 
 def references(families: Iterable[Family]) -> list[str]:

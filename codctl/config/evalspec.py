@@ -9,6 +9,7 @@ from pydantic import Field
 
 from codctl.config.registries import ARMS, STRATEGIES, NameIn, NamesIn
 from codctl.config.schema import MOST_SEED, Section, evaluation
+from codctl.config.schema.world import WorldOptions
 
 Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
 
@@ -20,6 +21,7 @@ class EvalSpec(Section):
     family: str = evaluation("frozen_lake", "Family of worlds.")
     preset: str = evaluation("easy", "Difficulty preset of the family.")
     variant: str | None = evaluation(None, "Distribution of worlds; null is the family's first.")
+    options: WorldOptions = evaluation({}, "Settings of the variant's own, where it has some: `{data: FILE.jsonl}`.")
     rendering: Literal["full", "terse", "compact"] = evaluation(
         "full", "Prompt text: `full` for LLMs, `terse` for small pretrained ones, `compact` for tiny ones."
     )
@@ -71,7 +73,7 @@ class EvalSpec(Section):
         return ((key, value) for key, value in super().__repr_args__() if key not in _ADDED or value != _ADDED[key])
 
 
-_ADDED: dict[str, Any] = {"suggested_tokens": None, "answers": "auto", "strategy_options": {}}
+_ADDED: dict[str, Any] = {"suggested_tokens": None, "answers": "auto", "strategy_options": {}, "options": {}}
 
 # Keys that mean something to one strategy only.
 STRATEGY_KEYS = {

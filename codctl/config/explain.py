@@ -230,5 +230,6 @@ def _type_words(annotation: Any) -> str:
     if origin is dict and args[1] is Any:
         return "a mapping of keys to values"
     if origin is dict:
-        return f"a mapping of names to {' or '.join(_NAMES[arg][1] for arg in typing.get_args(args[1]))}"
+        words = (_NAMES[arg][1] if arg in _NAMES else "mappings" for arg in typing.get_args(args[1]))
+        return f"a mapping of names to {' or '.join(words)}"
     return _NAMES[annotation][0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from codctl.errors import Problem
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 # Whole numbers and ranges of them, both ends included: 0..2 or 0..2,7.
 RANGES = re.compile(r"(?=.*\.\.)-?\d+(\.\.-?\d+)?(,-?\d+(\.\.-?\d+)?)*")
+OPTIONS = "options."  # keys of an evaluation's worlds that have a dot
 _WORDS = ("null", "true", "false", "nan", "inf", "infinity")
 
 
@@ -80,6 +81,21 @@ def parse_overrides(texts: Sequence[str], sweep: str = "") -> tuple[list[Overrid
         else:
             kept.append(Override(text, key, override.value()))
     return kept, problems
+
+
+def nested(overrides: Iterable[Override]) -> dict[str, Any]:
+    """Their values as a mapping, in which the parts of a dotted key are sections."""
+    found: dict[str, Any] = {}
+    for override in overrides:
+        *sections, key = override.key.split(".")
+        place = found
+        for section in sections:
+            inner = place.setdefault(section, {})
+            if not isinstance(inner, dict):
+                inner = place[section] = {}
+            place = inner
+        place[key] = override.value
+    return found
 
 
 def _several(key: str, text: str, sweep: str) -> Problem:

@@ -8,7 +8,7 @@ from functools import cache
 from codctl.config.compose import Draft
 from codctl.config.explain import FieldDoc, field_docs
 from codctl.config.names import did_you_mean
-from codctl.config.overrides import Override, parse_overrides
+from codctl.config.overrides import OPTIONS, Override, parse_overrides
 from codctl.config.problems import usage_error
 from codctl.config.schema import Config
 from codctl.errors import Problem
@@ -35,7 +35,8 @@ def resource_docs() -> tuple[FieldDoc, ...]:
 
 def split(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     """What is typed after `codctl eval`: keys of the evaluation, and keys of a recipe, which have a dot."""
-    dotted = [text for text in overrides if "." in text.partition("=")[0]]
+    keys = {text: text.partition("=")[0] for text in overrides}
+    dotted = [text for text, key in keys.items() if "." in key and not key.startswith(OPTIONS)]
     return [text for text in overrides if text not in dotted], dotted
 
 

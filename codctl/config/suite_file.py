@@ -12,9 +12,10 @@ from pydantic import Field
 
 from codctl import trust
 from codctl.config.evalspec import STRATEGY_KEYS, EvalSpec
-from codctl.config.overrides import Override, parse_overrides
+from codctl.config.overrides import OPTIONS, Override, nested, parse_overrides
 from codctl.config.problems import SectionReader, usage_error
 from codctl.config.schema import Section, cosmetic, evaluation
+from codctl.config.schema.world import WorldOptions
 from codctl.config.yaml_files import read_source, values_of
 from codctl.errors import Problem
 
@@ -30,6 +31,7 @@ class WorldChoice(Section):
     family: str = Field(description="Family of worlds (`codctl env list`).")
     preset: str | None = evaluation(None, "Difficulty preset of the family.")
     variant: str | None = evaluation(None, "Distribution of worlds; null is the family's first.")
+    options: WorldOptions = evaluation({}, "Settings of the variant's own, where it has some: `{data: FILE.jsonl}`.")
 
 
 class SuiteEntry(EvalSpec):
@@ -99,7 +101,7 @@ def load_suite(path: Path, shown: str, overrides: Sequence[str] = (), *, of_user
     values = values_of(path)
     naming = [override for override in parsed if override.key == "name"]
     problems += [Problem("name: the suite names its evaluations", f"override {o.text}") for o in naming]
-    parsed = [override for override in parsed if override not in naming]
+    parsed = _gathered([override for override in parsed if override not in naming])
     reader = _Reader(shown, source.lines, overrides=parsed)
     head = reader.section(SuiteHead, {k: v for k, v in values.items() if k != _LIST}, "", ())
     entries = reader.entries(values.get(_LIST))
@@ -171,6 +173,15 @@ class _Reader(SectionReader):
             elif choice := self.section(WorldChoice, values, f"{prefix}{number}.", ()):
                 chosen.append(choice)
         return tuple(chosen)
+
+
+def _gathered(overrides: list[Override]) -> list[Override]:
+    """With `options.data=FILE options.fusion=sum` as one override of `options`."""
+    dotted = [override for override in overrides if override.key.startswith(OPTIONS)]
+    if not dotted:
+        return overrides
+    whole = Override(" ".join(override.text for override in dotted), "options", nested(dotted)["options"])
+    return [*(override for override in overrides if override not in dotted), whole]
 
 
 def _is_list(value: Any) -> bool:

@@ -18,6 +18,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeVar
 
+from codctl.errors import UsageError
 from codctl.outcomes import AnswerProblem, PlayedOutcome
 from codctl.seeds import derive_seed
 
@@ -321,6 +322,7 @@ class Family(ABC):
         title: One line for lists.
         presets: Difficulties, the default first.
         variants: Distributions of worlds, the default first.
+        needs_options: Variants that can be played only with options of a world entry (`with_options`).
         renderings: How its prompts can be written: `full` for language models, `terse` for small ones (`full` will do
             where a family has no shorter text), `compact` for models of half a million parameters.
         policies: Scripted agents: `random`, which every family has, and any others. The references `bayes` (the
@@ -348,6 +350,7 @@ class Family(ABC):
     title: str
     presets: tuple[str, ...]
     variants: tuple[str, ...] = ("paper",)
+    needs_options: tuple[str, ...] = ()
     renderings: tuple[Rendering, ...] = ("full", "terse", "compact")
     policies: tuple[str, ...] = ("bayes", "informed", "random")
     reference: str = ""
@@ -383,6 +386,31 @@ class Family(ABC):
     def in_variant(self, variant: str) -> Family:
         """The family whose prompts hold in a variant: itself, unless the variant has rules of its own."""
         return self
+
+    @property
+    def open_variants(self) -> tuple[str, ...]:
+        """The variants that can be played as they are, without options."""
+        return tuple(variant for variant in self.variants if variant not in self.needs_options)
+
+    def with_options(self, variant: str, options: Mapping[str, Any]) -> Family:
+        """The family as the options of a world entry set it up. All is checked, files are read, nothing is contacted.
+
+        Raises:
+            UsageError: An option is unknown or wrong, or one is missing.
+            PreflightError: A file that an option names cannot be used.
+        """
+        if options:
+            names = ", ".join(options)
+            raise UsageError(f"{self.name} {variant} takes no options, and gets {names}", where="world.options")
+        return self
+
+    async def probe(self) -> None:
+        """Make sure that what its options name elsewhere, such as a server, can be used.
+
+        Raises:
+            CodctlError: It cannot.
+        """
+        return
 
     def edition(self, preset: str, variant: str) -> int:
         """How often the generator of these worlds was changed, from 1. The digests of evaluations hold it."""

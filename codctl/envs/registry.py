@@ -5,8 +5,9 @@ A plug-in that cannot be used takes nothing else with it: it is listed with its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from codctl.config.names import unknown
 from codctl.envs.base import Family
@@ -65,18 +66,50 @@ def get_family(name: str) -> Family:
     return FAMILIES.get(name)
 
 
-def edition_of(family: str, preset: str, variant: str | None = None) -> int:
-    """How often the generator of these worlds was changed, counted from 1."""
-    found = get_family(family)
-    return found.edition(preset, variant or found.variants[0])
+class WorldEntry(Protocol):
+    """Worlds as recipes, suites and evaluations name them."""
+
+    @property
+    def family(self) -> str: ...
+
+    @property
+    def preset(self) -> str: ...
+
+    @property
+    def variant(self) -> str | None: ...
+
+    @property
+    def options(self) -> Mapping[str, Any]: ...
 
 
-def check_world(family: str, preset: str, variant: str | None = None, rendering: str | None = None) -> Family:
-    """Look a family up and make sure that it has this preset, variant and rendering.
+def family_of(entry: WorldEntry) -> Family:
+    """The family of a world entry, set up by its options.
 
     Raises:
-        UsageError: When one of them is unknown; names the nearest.
-        PreflightError: When the family cannot be used.
+        UsageError: Family, preset, variant or an option is unknown or wrong.
+        PreflightError: The family, or a file that an option names, cannot be used.
+    """
+    return check_world(entry.family, entry.preset, entry.variant, options=entry.options)
+
+
+def edition_of(entry: WorldEntry) -> int:
+    """How often the generator of these worlds was changed, counted from 1."""
+    found = family_of(entry)
+    return found.edition(entry.preset, entry.variant or found.variants[0])
+
+
+def check_world(
+    family: str,
+    preset: str,
+    variant: str | None = None,
+    rendering: str | None = None,
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> Family:
+    """Look a family up and make sure that it has this preset, variant and rendering, and takes these options.
+
+    Raises:
+        UsageError: One of them is unknown; names the nearest.
+        PreflightError: The family, or a file that an option names, cannot be used.
     """
     found = get_family(family)
     if preset not in found.presets:
@@ -85,7 +118,7 @@ def check_world(family: str, preset: str, variant: str | None = None, rendering:
         raise unknown(f"variant of {found.name}", variant, list(found.variants), "codctl env list")
     if rendering is not None and rendering not in found.renderings:
         raise unknown(f"rendering of {found.name}", rendering, list(found.renderings), "codctl env list")
-    return found
+    return found.with_options(variant or found.variants[0], options)
 
 
 def _lacks(family: Family, name: str) -> Iterator[str]:

@@ -41,7 +41,7 @@ class Curve:
 def ceilings_of(family: Family, packs: int, length: int, say: Say) -> list[Curve]:
     """Measure every variant, preset and reference policy of a family on its test packs."""
     found = []
-    for variant in family.variants:
+    for variant in family.open_variants:
         for preset in family.presets:
             for policy in references([family]):
                 say(f"{family.name} {variant} {preset} {policy}: {packs} packs of {length}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,11 @@ class DatasetSpec:
     packs: int
     length: int
     rendering: Rendering
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON; options only where there are some."""
+        return {key: value for key, value in asdict(self).items() if key != "options" or value}
 
     @property
     def name(self) -> str:
@@ -51,7 +56,7 @@ def generate_dataset(family: Family, spec: DatasetSpec, out: Path) -> Dataset:
     Raises:
         RefusedError: The folder holds something else.
     """
-    info = {"format": FORMAT, "dataset": asdict(spec)}
+    info = {"format": FORMAT, "dataset": spec.as_dict()}
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         held = _sealed_as(out)
         if held is None:
@@ -96,7 +101,8 @@ def _row(family: Family, spec: DatasetSpec, index: int) -> dict[str, Any]:
     pack = family.pack(spec.split, index, spec.length, spec.preset, spec.variant)
     prompt = pack.slots[0].family.solve_prompt("", spec.rendering, spec.preset)
     rules = {"role": "system", "content": prompt}
-    first = ({"role": "user", "content": slot.begin(spec.rendering).observation} for slot in pack.slots)
+    begun = (slot.begin(spec.rendering) for slot in pack.slots)
+    first = [episode.opening or ({"role": "user", "content": episode.observation},) for episode in begun]
     return {
         "pack": pack.id,
         "family": spec.family,
@@ -107,7 +113,7 @@ def _row(family: Family, spec: DatasetSpec, index: int) -> dict[str, Any]:
         "index": index,
         "seed": family.pack_seed(spec.split, index, spec.preset, spec.variant),
         "length": spec.length,
-        "tasks": [{"position": position, "messages": [rules, user]} for position, user in enumerate(first)],
+        "tasks": [{"position": position, "messages": [rules, *chat]} for position, chat in enumerate(first)],
     }
 
 

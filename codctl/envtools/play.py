@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -153,6 +154,7 @@ class Wanted:
     variant: str | None
     length: int | None
     rendering: Rendering | None
+    options: Mapping[str, Any] | None = None
 
 
 def spec_of(subject: PolicyUnderTest, family: Family, wanted: Wanted) -> EvalSpec:
@@ -161,7 +163,7 @@ def spec_of(subject: PolicyUnderTest, family: Family, wanted: Wanted) -> EvalSpe
     trained = next((world for world in home.worlds if world.family == family.name), None)
     preset = trained.preset if trained and trained.preset in family.presets else family.presets[0]
     values = dict(home.defaults) | {"family": family.name, "preset": preset}
-    values["variant"] = trained.variant if trained else None
+    values |= {"variant": trained.variant, "options": trained.options} if trained else {"variant": None}
     return EvalSpec.model_validate(values | {key: value for key, value in vars(wanted).items() if value is not None})
 
 

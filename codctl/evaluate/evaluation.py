@@ -105,7 +105,7 @@ def _spec(config: Config, part: int, length: int, arms: tuple[str, ...]) -> Eval
 
 def _settings(parts: tuple[EvalSpec, ...]) -> str:
     """Digest of what is measured."""
-    editions = [edition_of(part.family, part.preset, part.variant) for part in parts]
+    editions = [edition_of(part) for part in parts]
     return text_digest(json.dumps([[part.identity() for part in parts], editions], sort_keys=True))
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from codctl.cod.arms import arm_class, play_order
 from codctl.cod.context import Revision
-from codctl.cod.references import cheapest_rendering, reference_player, references
+from codctl.cod.references import cheapest_rendering, families_of, reference_player, references
 from codctl.cod.requests import gather_or_cancel
 from codctl.cod.rollout import Hints, Player
 from codctl.cod.strategies import draw_pack, strategy_of
 from codctl.config.evalspec import EvalSpec
 from codctl.envs.base import Episode, Pack
-from codctl.envs.registry import get_family
+from codctl.envs.registry import family_of
 from codctl.evaluate.watched import Watch
 from codctl.results.journal import Journal, MemoryJournal, Record, Unit
 from codctl.results.rows import Row, row_of
@@ -147,17 +147,13 @@ async def play(
 
 def trajectories(spec: EvalSpec) -> int:
     """How many trajectories an evaluation plays, those of the references included."""
-    legs = len(set(spec.seeds)) * len(play_order(spec.arms)) + len(references(map(get_family, _families(spec))))
+    legs = len(set(spec.seeds)) * len(play_order(spec.arms)) + len(references(families_of(spec)))
     return legs * spec.packs
-
-
-def _families(spec: EvalSpec) -> list[str]:
-    return [spec.family, *([spec.distractor_family] if spec.distractor_family else [])]
 
 
 def draw(spec: EvalSpec, numbers: Iterable[int]) -> list[Pack]:
     """Packs of an evaluation by number, the same for every arm and every subject."""
-    family = get_family(spec.family)
+    family = family_of(spec)
     strategy = strategy_of(spec)
     return [draw_pack(family, strategy, spec.split, n, spec.length, spec.preset, spec.variant) for n in numbers]
 
@@ -190,7 +186,7 @@ def _legs(player: Player, spec: EvalSpec) -> list[_Leg]:
         for seed in dict.fromkeys(spec.seeds)
         for arm in play_order(spec.arms)
     ]
-    families = [get_family(name) for name in _families(spec)]
+    families = families_of(spec)
     for name in references(families):
         scripted = reference_player(name, cheapest_rendering(families), spec.seeds[0])
         found.append(_Leg(name, spec.seeds[0], scripted, is_reference=True))

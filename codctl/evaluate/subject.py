@@ -153,7 +153,7 @@ def training_defaults(subject: PolicyUnderTest) -> Defaults:
     if "world" not in side or subject.folder is None:
         return Defaults()
     with understood("it cannot be read", subject.folder / SIDE_FILE, "delete it, and give preset= and rendering="):
-        world = WorldConfig.model_validate(side["world"])
+        world = WorldConfig.model_validate(side["world"]).without_options()  # a folder names no files and no servers
         known = {key: value for key, value in dict(side.get("sampling", {})).items() if key in _SAMPLING}
         SamplingConfig.model_validate(known)
     return _home(world, known)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codctl import __version__
+from codctl.cod.references import families_of
 from codctl.config.evalspec import EvalSpec
 from codctl.config.suite_file import SuiteSpec, load_suite
 from codctl.engines.reply_progress import Pulse
@@ -213,6 +214,8 @@ async def _session(plan: EvalPlan, runner: PolicyRunner, progress: Progress, wat
     try:
         if runner.check:
             await runner.check()
+        for family in (family for part in plan.parts for family in families_of(part)):
+            await family.probe()
         make_folder(plan.folder)
         with _locked(plan.folder), FileJournal(plan.folder / JOURNAL, plan.digest) as journal:
             (plan.folder / COMPLETE).unlink(missing_ok=True)
@@ -303,7 +306,7 @@ def _digest(subject: PolicyUnderTest, suite: SuiteSpec, parts: Sequence[EvalSpec
         "suite": suite.name,
         "parts": [part.identity() for part in parts],
     }
-    editions = {f"{part.family}/{part.preset}": edition_of(part.family, part.preset, part.variant) for part in parts}
+    editions = {f"{part.family}/{part.preset}": edition_of(part) for part in parts}
     if changed := {world: edition for world, edition in editions.items() if edition > 1}:
         body["editions"] = changed  # left out at 1, so that older digests still hold
     return text_digest(json.dumps(body, sort_keys=True))

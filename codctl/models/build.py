@@ -14,7 +14,7 @@ from codctl.cod.references import demonstrates, usual_policy
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.config.schema import BuildConfig, Config, WorldConfig
-from codctl.envs.registry import get_family
+from codctl.envs.registry import family_of
 from codctl.models import hub
 from codctl.models.architectures import PUBLISHED, Architecture, of_build
 from codctl.models.load import load_tokenizer, pick_device
@@ -104,7 +104,7 @@ def rendered_corpus(world: WorldConfig, packs: int = 100) -> Iterator[str]:
     """Texts that a model of this recipe will read and write, from packs of their own split that are played for it."""
     chat = ByteChat()
     settings = RolloutSettings(world.rendering, solve_tokens=10**6, update_tokens=10**6)
-    families = [get_family(part.family) for part in world.parts]
+    families = [family_of(part) for part in world.parts]
     policy = "demonstrator" if all(map(demonstrates, families)) else usual_policy(families)
     player = Player(ScriptedAgent(EachFamily(policy), chat), chat, settings, seed=0)
     drawn = Mixture.of(world).packs("demonstration", 1, 0, packs * len(world.parts))

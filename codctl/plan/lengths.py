@@ -15,7 +15,7 @@ from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.trajectory import EpisodeRecord, Kind
 from codctl.config.schema import Config, WorldConfig
-from codctl.envs.registry import get_family
+from codctl.envs.registry import family_of
 from codctl.models import hub
 from codctl.models.load import load_chat
 from codctl.plan.rates import ASSUMED
@@ -122,7 +122,7 @@ def measure(config: Config, context: int, reply_spread: float = ASSUMED["reply_s
     """
     world = config.world
     chat, per_token, counted = _chat(config)
-    families = [get_family(part.family) for part in world.parts]
+    families = [family_of(part) for part in world.parts]
     is_shown = config.warm_start.enabled and all(map(demonstrates, families))
     policy = "demonstrator" if is_shown else usual_policy(families)
     packs, turns, episodes = _play(world, config.seed, policy, chat)

@@ -8,10 +8,9 @@ from functools import partial
 
 import numpy as np
 
-from codctl.cod.references import CEILINGS, FLOOR, references
+from codctl.cod.references import CEILINGS, FLOOR, families_of, references
 from codctl.cod.strategies import strategy_of
 from codctl.config.evalspec import STRATEGY_KEYS, EvalSpec
-from codctl.envs.registry import get_family
 from codctl.results import outcomes, replies
 from codctl.results.journal import Journal, Unit
 from codctl.results.rows import ArmRow, Row
@@ -55,9 +54,8 @@ class Summary:
 
 def summarise(spec: EvalSpec, journal: Journal) -> Summary:
     """Sum up what the journal holds of an evaluation, in an order that does not depend on when it was played."""
-    names = [spec.family, *([spec.distractor_family] if spec.distractor_family else [])]
     rows = _rows(spec, journal, list(dict.fromkeys(spec.arms)), spec.seeds)
-    reference_rows = _rows(spec, journal, references(map(get_family, names)), spec.seeds[:1])
+    reference_rows = _rows(spec, journal, references(families_of(spec)), spec.seeds[:1])
     found = (
         journal.get(Unit(spec.name, "own", spec.seeds[0], number)) for number in range(min(spec.packs, CANDIDATES))
     )

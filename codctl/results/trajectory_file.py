@@ -13,11 +13,10 @@ from typing import Any
 from codctl.cod.arms import play_order
 from codctl.cod.conversation import Chat
 from codctl.cod.credit import EpisodeCredit
-from codctl.cod.references import references
+from codctl.cod.references import families_of, references
 from codctl.cod.trajectory import Trajectory
 from codctl.config.evalspec import EvalSpec
 from codctl.envs.base import Pack, Rendering
-from codctl.envs.registry import get_family
 from codctl.errors import UsageError
 from codctl.files import reader
 from codctl.files.atomic import make_folder, write_bytes
@@ -118,9 +117,8 @@ def of_journal(path: Path) -> Iterator[Transcript]:
 def of_parts(parts: Sequence[EvalSpec], journal: Journal) -> Iterator[Transcript]:
     """What a journal has of the parts of a suite, in an order that does not depend on when it was played."""
     for spec in parts:
-        families = [get_family(name) for name in (spec.family, spec.distractor_family) if name]
         legs = [(arm, seed) for arm in play_order(spec.arms) for seed in dict.fromkeys(spec.seeds)]
-        legs += [(name, spec.seeds[0]) for name in references(families)]
+        legs += [(name, spec.seeds[0]) for name in references(families_of(spec))]
         for arm, seed in legs:
             for number in range(spec.packs):
                 record = journal.get(Unit(spec.name, arm, seed, number))

@@ -1,5 +1,5 @@
-"""What a run that was made elsewhere does not decide: which servers are contacted, what a job executes, and which code
-is imported.
+"""What a run that was made elsewhere does not decide: which servers are contacted, what a job executes, which code is
+imported, and which files and servers its worlds use.
 
 It may have been sent by a stranger, so these settings of its config do not count. A copy of a run, and one that was
 moved here from another disk, look the same: there the user gives them again.
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from codctl.runs.directory import RunDirectory
 
 _SERVERS = ("engine.servers", "engine.options")
+_WORLD = "world.options"  # files that are read, judges that are contacted, with keys from the environment
 _JOB = ("cluster.setup", "cluster.extras")
 
 
@@ -40,7 +41,7 @@ def refuse(run: RunDirectory, config: Config, *, as_job: bool) -> None:
                 hint=f"if you trust it: export {TRUSTED}={name}",
             )
     found, _ = withheld(run, config)
-    _refuse(found, (*_SERVERS, *(_JOB if as_job else ())), str(run.path / "config.json"), hint)
+    _refuse(found, (*_SERVERS, _WORLD, *(_JOB if as_job else ())), str(run.path / "config.json"), hint)
     if config.model.path is not None and not run.is_at_home():
         from codctl.models import hub
 
@@ -52,6 +53,9 @@ def withheld(run: RunDirectory, config: Config) -> tuple[dict[str, Any], Config]
     if run.is_at_home():
         return {}, config
     found = {key: value for key in (*_SERVERS, *_JOB) if (value := _get(config, key))}
+    if named := [f"{part.family}: {part.options}" for part in config.world.parts if part.options]:
+        found[_WORLD] = named
+        config = config.model_copy(update={"world": config.world.without_options()})
     if found:
         engine = config.engine.model_copy(update={"servers": (), "options": {}})
         cluster = config.cluster.model_copy(update={"setup": (), "extras": {}})

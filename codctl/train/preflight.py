@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from codctl.config.evalspec import EvalSpec
 from codctl.config.registries import plug_ins
 from codctl.config.schema import Config, WorldConfig
 from codctl.engines.provider import provider_of
-from codctl.envs.registry import check_world
+from codctl.envs.registry import check_world, family_of
 from codctl.errors import CodctlError, PreflightError
 from codctl.learner.demonstrations import check as check_demonstrations
 from codctl.learner.demonstrations import demonstrations
@@ -74,6 +75,8 @@ def check_machine(config: Config) -> None:
     model = config.model
     provider_of(config).check_machine(config)
     sinks.check_installed(config.tracking)
+    for part in config.world.parts:
+        asyncio.run(family_of(part).probe())
     _check_device(config)
     check_plan(_on_this_machine(config))
     if not model.path or hub.find(model.path, model.revision, weights=False):
@@ -117,7 +120,7 @@ def check_worlds(config: Config) -> None:
     """
     rendering = config.world.rendering
     for part in config.world.parts:
-        check_world(part.family, part.preset, part.variant, rendering)
+        check_world(part.family, part.preset, part.variant, rendering, part.options)
     for known in config.model.build.worlds:
         check_world(known.family, known.preset, None, rendering)
     warm = config.warm_start
@@ -160,7 +163,7 @@ def check_prompt(world: WorldConfig | EvalSpec, chat: Chat | None, context: int,
     Raises:
         PreflightError: Its first prompt is longer.
     """
-    slot = check_world(world.family, world.preset).pack("train", 0, 1, world.preset, world.variant).slots[0]
+    slot = family_of(world).pack("train", 0, 1, world.preset, world.variant).slots[0]
     messages = solve_messages(slot, "", slot.begin(world.rendering).first, world.rendering)
     tokens = len(chat.open(messages)) if chat else sum(len(one["content"].split()) for one in messages)
     if tokens >= context:
@@ -176,7 +179,7 @@ def check_prompt(world: WorldConfig | EvalSpec, chat: Chat | None, context: int,
 def _alone(world: WorldConfig) -> Iterator[WorldConfig]:
     """Each family of a mixture as a world of its own."""
     for part in world.parts:
-        alone = {"family": part.family, "preset": part.preset, "variant": part.variant, "mixture": ()}
+        alone = {"mixture": (), "options": {}, **part.keys}
         yield world.model_copy(update=alone)
 
 

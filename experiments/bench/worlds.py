@@ -87,7 +87,7 @@ def main() -> None:
         if options.families and name not in options.families:
             continue
         target = TURNS_PER_S.get(name, TURNS_PER_S_ELSEWHERE)
-        for variant in family.variants:
+        for variant in family.open_variants:
             for preset in family.presets:
                 world = f"{name} {variant} {preset}"
                 turns = turns_per_s(family, preset, variant, options.seconds)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from codctl.config.schema.fields import Section, training
+from codctl.config.schema.fields import Section, added, training
+
+_Option = str | int | float | bool
+WorldOptions = dict[str, _Option | dict[str, _Option]]
 
 
 class WorldRef(Section):
@@ -15,12 +18,17 @@ class WorldRef(Section):
     family: str = training("frozen_lake", "Family of worlds (`codctl env list`).")
     preset: str = training("tiny", "Difficulty preset of the family.")
     variant: str | None = training(None, "Distribution of worlds; null is the family's first.")
+    options: WorldOptions = added({}, "Settings of the variant's own, where it has some: `{data: FILE.jsonl}`.")
     weight: float = training(1.0, "Share of the packs, relative to the other families.", ge=1e-6, le=1e6)
 
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
+
     @property
-    def keys(self) -> dict[str, str | None]:
+    def keys(self) -> dict[str, Any]:
         """As keys of an evaluation."""
-        return {"family": self.family, "preset": self.preset, "variant": self.variant}
+        options = {"options": self.options} if self.options else {}
+        return {"family": self.family, "preset": self.preset, "variant": self.variant, **options}
 
     @property
     def label(self) -> str:
@@ -41,8 +49,9 @@ class WorldConfig(Section):
     family: str = training("frozen_lake", "Family of worlds to train on (`codctl env list`).")
     preset: str = training("tiny", "Difficulty preset of the family.")
     variant: str | None = training(None, "Distribution of worlds; null is the family's first.")
+    options: WorldOptions = added({}, "Settings of the variant's own, where it has some: `{data: FILE.jsonl}`.")
     mixture: Annotated[tuple[MixtureRef, ...], Field(strict=False)] = training(
-        (), "Several families with weights; replaces family, preset and variant."
+        (), "Several families with weights; replaces family, preset, variant and options."
     )
     rendering: Literal["full", "terse", "compact"] = training(
         "full", "Prompt text: `full` for LLMs, `terse` for small pretrained ones, `compact` for tiny ones."
@@ -59,7 +68,13 @@ class WorldConfig(Section):
     @property
     def parts(self) -> tuple[MixtureRef, ...]:
         """The families with their weights; one when there is no mixture."""
-        return self.mixture or (MixtureRef(family=self.family, preset=self.preset, variant=self.variant),)
+        alone = MixtureRef(family=self.family, preset=self.preset, variant=self.variant, options=self.options)
+        return self.mixture or (alone,)
+
+    def without_options(self) -> WorldConfig:
+        """The same worlds where what options name, such as files and servers, does not count."""
+        mixture = tuple(part.model_copy(update={"options": {}}) for part in self.mixture)
+        return self.model_copy(update={"options": {}, "mixture": mixture})
 
 
 class ContextConfig(Section):

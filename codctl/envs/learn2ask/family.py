@@ -1,13 +1,14 @@
-"""Learn2Ask as a family: the variant `protocol`, which needs no data and no judge model."""
+"""Learn2Ask as a family: the variant `protocol`, which needs no data and no judge. `paper` is in its own file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from types import MappingProxyType
+from typing import Any
 
 from codctl.config.names import unknown
-from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering, undecorated
+from codctl.envs.base import Episode, Family, HintScore, Pack, Policy, Rendering, undecorated
 from codctl.envs.learn2ask import text
 from codctl.envs.learn2ask.belief import believe, settled
 from codctl.envs.learn2ask.claims import claims
@@ -23,14 +24,27 @@ class Learn2Ask(Family):
     name = "learn2ask"
     title = "Learn2Ask: ask for what is missing, or stop; what must be known is hidden"
     presets = tuple(PRESETS)
-    variants = ("protocol",)
+    variants = ("protocol", "paper")
+    needs_options = ("paper",)
     policies = tuple(POLICIES)
     graded = True
     turn_penalty = 0.0
     reference = "exact belief over the sets of needed points, best reply for the current task"
     losses = LOSSES
-    learnable = MappingProxyType({"protocol": True})
+    learnable = MappingProxyType({"protocol": True, "paper": False})
     asks = "question or <stop />"
+
+    def with_options(self, variant: str, options: Mapping[str, Any]) -> Family:
+        if variant != "paper":
+            return super().with_options(variant, options)
+        from codctl.envs.learn2ask.paper import configured
+
+        return configured(options)
+
+    def pack(self, split: str, index: int, length: int, preset: str, variant: str | None = None) -> Pack:
+        if variant == "paper":
+            self.with_options("paper", {})  # refuses: the data is missing
+        return super().pack(split, index, length, preset, variant)
 
     def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[AskWorld, tuple[AskTask, ...]]:
         world = sample_world(rng, PRESETS[preset])

@@ -65,7 +65,9 @@ class _Chooser:
         if "preset" in given:
             found = list(dict.fromkeys(world.model_copy(update={"preset": given["preset"]}) for world in found))
         if "variant" in given:
-            found = list(dict.fromkeys(world.model_copy(update={"variant": given["variant"]}) for world in found))
+            found = list(dict.fromkeys(_in_variant(world, given["variant"]) for world in found))
+        if "options" in given:
+            found = list(dict.fromkeys(world.model_copy(update={"options": given["options"]}) for world in found))
         for world in found:
             self._check(world)
         return found
@@ -80,7 +82,7 @@ class _Chooser:
 
     def _chosen(self, choice: WorldChoice) -> WorldRef:
         preset = choice.preset or self._preset(self._family(choice.family))
-        return WorldRef(family=choice.family, preset=preset, variant=choice.variant)
+        return WorldRef(family=choice.family, preset=preset, variant=choice.variant, options=choice.options)
 
     def _moved(self, name: str) -> list[WorldRef]:
         family = self._family(name)
@@ -129,6 +131,13 @@ class _Chooser:
             raise unknown(f"preset of {family.name}", world.preset, list(family.presets), "codctl env list")
         if world.variant is not None and world.variant not in family.variants:
             raise unknown(f"variant of {family.name}", world.variant, list(family.variants), "codctl env list")
+        family.with_options(world.variant or family.variants[0], world.options)
+
+
+def _in_variant(world: WorldRef, variant: str | None) -> WorldRef:
+    """Options belong to the variant that they were given with."""
+    options = world.options if variant == world.variant else {}
+    return world.model_copy(update={"variant": variant, "options": options})
 
 
 def usual_preset(family: Family, home: Defaults) -> str:
