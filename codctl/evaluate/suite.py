@@ -19,7 +19,7 @@ from codctl.cod.references import families_of
 from codctl.config.evalspec import EvalSpec
 from codctl.config.suite_file import SuiteSpec, load_suite
 from codctl.engines.reply_progress import Pulse
-from codctl.envs.registry import edition_of, families
+from codctl.envs.registry import edition_of, families, family_of
 from codctl.errors import BackendError, RefusedError, StageError, UsageError
 from codctl.evaluate.runner import play, trajectories
 from codctl.evaluate.subject import PolicyRunner, PolicyUnderTest, identity_of, open_runner, training_defaults
@@ -101,12 +101,11 @@ def plan(
     """
     file = find_suite(suite)
     spec = load_suite(file.path, file.shown, overrides, of_user=of_user)
-    known = families()
-    parts = expand(spec, training_defaults(subject), known)
+    parts = expand(spec, training_defaults(subject), families())
     if subject.kind == "policy":
         _refuse_sampling(spec)
         for part in parts:
-            known[part.family].policy(subject.name)  # refuses a name that it does not know
+            family_of(part).policy(subject.name)  # refuses a name that it does not know
     digest = _digest(subject, spec, parts)
     name = folder_name(subject.name, _plain_step(subject), spec.name, digest)
     return EvalPlan(subject, spec, parts, digest, runs_dir / EVALUATIONS / name, command)

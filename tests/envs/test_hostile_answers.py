@@ -36,7 +36,9 @@ def hostile(rng: Random, good: str) -> str:
 @pytest.mark.parametrize("family", [kind() for kind in built_in()], ids=lambda family: family.name)
 def test_no_answer_breaks_an_episode(family: Family) -> None:
     rng = Random(0)
-    packs = [family.pack("test", i, 2, preset, v) for preset in family.presets for v in family.open_variants for i in (0, 1)]
+    packs = [
+        family.pack("test", i, 2, preset, v) for preset in family.presets for v in family.open_variants for i in (0, 1)
+    ]
     policies = [family.policy(name) for name in ("informed", "random")]
     surfaces = [family.describe_task(slot.world, slot.task) for pack in packs for slot in pack.slots]
     thrown = 0
