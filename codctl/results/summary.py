@@ -119,8 +119,7 @@ class _Positions:
         # A single world alone has no interval.
         is_shared = strategy_of(spec).packs_per_world(spec.length) > 1 and spec.packs > spec.length
         self._groups_P = np.arange(spec.packs) // spec.length if is_shared else None
-        home = spec.distractor_family if distractor else spec.family
-        family = get_family(home or "")
+        family = families_of(spec)[-1 if distractor else 0]
         self._family = family.in_variant(spec.variant or family.variants[0]) if not distractor else family
 
     def measured(self) -> Measured:
