@@ -98,6 +98,9 @@ class GridNavigation(Family):
             detail=detail,
         )
 
+    def typed(self, episode: Episode, text: str) -> str:
+        return super().typed(episode, self.answered(episode, text))
+
     def answered(self, episode: Episode, action: str) -> str:
         assert isinstance(episode, GridEpisode)
         return text.answered(action, episode.rendering)

@@ -1,4 +1,4 @@
-"""Cells and how small models name them."""
+"""Cells, the ways between them, and how small models name them."""
 
 from __future__ import annotations
 
@@ -19,3 +19,12 @@ def cell_name(cell: Cell) -> str:
 def tens(cost: int) -> int:
     """A cost as one digit, which is all that `compact` tells."""
     return cost // 10
+
+
+def entered_cells(start: Cell, end: Cell) -> list[Cell]:
+    """All cells that a move along a row or a column enters, the last one included and the first one not."""
+    if start[0] == end[0]:
+        step = 1 if end[1] > start[1] else -1
+        return [(start[0], column) for column in range(start[1] + step, end[1] + step, step)]
+    step = 1 if end[0] > start[0] else -1
+    return [(row, start[1]) for row in range(start[0] + step, end[0] + step, step)]

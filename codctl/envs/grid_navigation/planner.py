@@ -13,12 +13,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codctl.envs.grid_navigation.names import Cell
-from codctl.envs.grid_navigation.world import GridTask, GridWorld, entered_cells
+from codctl.envs.grid_navigation.names import Cell, entered_cells
+
+if TYPE_CHECKING:
+    from codctl.envs.grid_navigation.world import GridTask, GridWorld
 
 Array = NDArray[np.float64]
 _SAME = 1e-9  # costs

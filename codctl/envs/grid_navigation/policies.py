@@ -9,7 +9,7 @@ from codctl.envs.base import Episode, Policy, PolicyView
 from codctl.envs.grid_navigation import text
 from codctl.envs.grid_navigation.claims import noted
 from codctl.envs.grid_navigation.estimate import by_kernel, flat
-from codctl.envs.grid_navigation.names import Cell, Guesses, tens
+from codctl.envs.grid_navigation.names import Cell, Guesses, entered_cells, tens
 from codctl.envs.grid_navigation.planner import Array, can_reach, cheapest, costs_of
 from codctl.envs.grid_navigation.world import GridEpisode
 
@@ -125,8 +125,6 @@ def _told(view: PolicyView) -> dict[Cell, float]:
 
 def _thought(episode: GridEpisode, end: Cell, told: Guesses) -> str:
     """A sentence about the move; it states no cost."""
-    from codctl.envs.grid_navigation.world import entered_cells
-
     cells = entered_cells(episode.cell, end)
     known = sum(cell in told for cell in cells)
     last = episode.turns == episode.max_turns - 1

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
-from types import MappingProxyType
 
 from codctl.envs.base import Episode, Rendering, Step
 from codctl.envs.grid_navigation import text
-from codctl.envs.grid_navigation.names import Cell, Costs
+from codctl.envs.grid_navigation.names import Cell, Costs, entered_cells
+from codctl.envs.grid_navigation.planner import best_reward
 from codctl.envs.grid_navigation.presets import PRESETS, Preset
 
 ENOUGH = 0.9  # of the best reward, to count as solved
@@ -78,15 +78,6 @@ class Move:
         return self.entered[-1][0]
 
 
-def entered_cells(start: Cell, end: Cell) -> list[Cell]:
-    """All cells that a move along a row or a column enters, the last one included and the first one not."""
-    if start[0] == end[0]:
-        step = 1 if end[1] > start[1] else -1
-        return [(start[0], column) for column in range(start[1] + step, end[1] + step, step)]
-    step = 1 if end[0] > start[0] else -1
-    return [(row, start[1]) for row in range(start[0] + step, end[0] + step, step)]
-
-
 class GridEpisode(Episode):
     """One crossing. The reward is 1 less a hundredth of the mean entered cost, or 0 away from the goal.
 
@@ -98,17 +89,15 @@ class GridEpisode(Episode):
         entered: How many cells were entered.
     """
 
-    def __init__(
-        self, world: GridWorld, task: GridTask, rendering: Rendering, carried: Costs = MappingProxyType({})
-    ) -> None:
+    def __init__(self, world: GridWorld, task: GridTask, rendering: Rendering, carried: Costs | None = None) -> None:
         self._world = world
         self.task = task
         self.rendering = rendering
         self.cell = task.start
         self.moves: list[Move] = []
         self.seen: dict[Cell, int] = {}
-        self.carried = carried
-        self.known = dict(carried)
+        self.carried = dict(carried or {})
+        self.known = dict(self.carried)
         self.total = 0
         self.entered = 0
         super().__init__(task.rounds)
@@ -171,6 +160,4 @@ class GridEpisode(Episode):
         return move
 
     def _is_cheap(self, reward: float) -> bool:
-        from codctl.envs.grid_navigation.planner import best_reward
-
         return reward >= ENOUGH * best_reward(self._world, self.task)

@@ -86,6 +86,12 @@ def test_a_cell_is_read_as_models_write_it(written: str) -> None:
     assert FAMILY.answered(begin("compact"), written) == written
 
 
+def test_people_may_type_brackets() -> None:
+    assert FAMILY.typed(begin(), "(0, 3)") == "0,3"
+    with pytest.raises(ValueError, match="'up' is not a cell; write row,column, such as 3,7"):
+        FAMILY.typed(begin(), "up")
+
+
 def test_after_the_end_there_is_no_move() -> None:
     episode = begin()
     play(episode, "0,3", "3,3")

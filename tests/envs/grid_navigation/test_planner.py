@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from codctl.envs.grid_navigation.estimate import by_kernel, flat
-from codctl.envs.grid_navigation.names import Cell
+from codctl.envs.grid_navigation.names import Cell, entered_cells
 from codctl.envs.grid_navigation.planner import best_reward, can_reach, cheapest, costs_of
-from codctl.envs.grid_navigation.world import GridTask, GridWorld, entered_cells
+from codctl.envs.grid_navigation.world import GridTask, GridWorld
 from codctl.envs.registry import get_family
 
 
