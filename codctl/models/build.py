@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from codctl.cod.references import demonstrates, usual_policy
 from codctl.cod.rollout import Player, RolloutSettings, play_all
 from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.config.schema import BuildConfig, Config, WorldConfig
+from codctl.envs.base import Message
 from codctl.envs.registry import family_of
 from codctl.models import hub
 from codctl.models.architectures import PUBLISHED, Architecture, of_build
@@ -129,9 +130,34 @@ def tokenizer_of_worlds(build: BuildConfig, world: WorldConfig, *, vocab: int, m
     return build_tokenizer(_corpus(build, world), vocab, max_tokens)
 
 
-def vocabulary_size(build: BuildConfig, world: WorldConfig) -> int:
-    """Tokens that the tokenizer of a recipe has: at most `model.build.vocab`, fewer where the worlds have few words."""
-    return int(_train_bpe(_corpus(build, world), build.vocab).get_vocab_size())
+class BuiltChat(ByteChat):
+    """Conversations as a built model has them, without the seconds that transformers takes: enough to count tokens.
+
+    Its tokenizer has at most `model.build.vocab` tokens, fewer where the worlds have few words.
+    """
+
+    def __init__(self, build: BuildConfig, world: WorldConfig) -> None:
+        self._core = _train_bpe(_corpus(build, world), build.vocab)
+        self.vocabulary = int(self._core.get_vocab_size())
+        self._stop, self._role = (int(self._core.encode(token).ids[0]) for token in (STOP, _SPECIALS[-1]))
+        self.stop_ids = (self._stop,)
+
+    def open(self, messages: Sequence[Message]) -> list[int]:
+        written = [(self._role, *self.encode(message["content"]), self._stop) for message in messages]
+        return [*(token for message in written for token in message), self._role]
+
+    def follow_up(self, text: str, *, ended_by: int | None) -> list[int]:
+        stop = [self._stop] if ended_by is None else []
+        return [*stop, self._role, *self.encode(text), self._stop, self._role]
+
+    def reply(self, text: str) -> list[int]:
+        return [*self.encode(text), self._stop]
+
+    def encode(self, text: str) -> list[int]:
+        return list(self._core.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return str(self._core.decode([token for token in ids if token != self._stop], skip_special_tokens=False))
 
 
 def _corpus(build: BuildConfig, world: WorldConfig) -> Iterator[str]:

@@ -19,11 +19,12 @@ from codctl.envs.registry import family_of
 from codctl.models import hub
 from codctl.models.load import load_chat
 from codctl.plan.rates import ASSUMED
+from codctl.plan.sizes import built_chat
 
 PACKS = 8  # rendered for each family
 # With the marks of a chat template, where the tokenizer is not at hand: counted with SmolLM2's over all families.
 BYTES_PER_TOKEN = {"full": 2.9, "terse": 2.85, "compact": 1.7}
-BUILT_BYTES_PER_TOKEN = 3.9  # of `model.build`, whose tokenizer has the words of its worlds
+BUILT = 3.9  # of `model.build`, whose tokenizer has the words of its worlds
 REPLY_SHARE = {"full": 0.25, "terse": 0.5, "compact": 0.5}  # of its budget that a reply is assumed to use
 
 
@@ -166,12 +167,16 @@ def _chat(config: Config) -> tuple[ByteChat | TemplateChat, float, str]:
     """What counts: a chat, its units in a token, and how to say it."""
     model = config.model
     if model.path is None:
-        return _BYTES, BUILT_BYTES_PER_TOKEN, f"assumed: {BUILT_BYTES_PER_TOKEN:g} bytes a token"
+        built = built_chat(config)
+        return (built, 1.0, "counted with the tokenizer that the model gets") if built else _guessed(BUILT)
     folder = hub.find(model.path, model.revision, weights=False)
     if folder and (folder / "tokenizer.json").is_file():
         return _chat_of(folder), 1.0, "counted with the model's tokenizer and chat template"
-    assumed = BYTES_PER_TOKEN[config.world.rendering]
-    return _BYTES, assumed, f"assumed: {assumed:g} bytes a token, as SmolLM2 has"
+    return _guessed(BYTES_PER_TOKEN[config.world.rendering], ", as SmolLM2 has")
+
+
+def _guessed(per_token: float, why: str = "") -> tuple[ByteChat, float, str]:
+    return _BYTES, per_token, f"assumed: {per_token:g} bytes a token{why}"
 
 
 @lru_cache(maxsize=8)

@@ -31,6 +31,7 @@ class Rate:
 
 
 _ASSUMED = "assumed"
+_ROLLOUTS = "measured: recipes/tiny with up to 16 and 128 sequences, one thread (AMD EPYC, experiments/bench)"
 ASSUMED: dict[str, Rate] = {
     "learn_share": Rate(0.35, "", "of a GPU's FLOP/s on its data sheet, in learner steps", _ASSUMED),
     "learn_layer_s": Rate(0.6e-3, "s", "a layer of a learner's micro-batch on a GPU, at least: its kernels are started",
@@ -60,12 +61,15 @@ ASSUMED: dict[str, Rate] = {
     "disk": Rate(1e9, "B/s", "checkpoints onto the disk", _ASSUMED),
     "reply_spread": Rate(0.66, "", "deviation of a reply's tokens over their mean, of a model that was shown none",
                          "assumed: log-normal with a sigma of 0.6, as experiments/bench draws them"),
-    "cpu_share": Rate(0.6, "", "of a CPU's FLOP/s in a large matrix product, for rows of hundreds", "measured by hand"),
-    "cpu_decode_share": Rate(0.35, "", "the same for the few rows of a decoding step",
+    "cpu_share": Rate(0.85, "", "of a CPU's FLOP/s in a large matrix product, for products with rows of hundreds",
+                      "measured: 91 to 99 GFLOP/s, where a large product has 112 (AMD EPYC, experiments/bench)"),
+    "cpu_decode_share": Rate(0.55, "", "the same for the few rows of a decoding step",
                              "measured: 44 to 55 GFLOP/s with ten rows, where a large product has 90 (AMD EPYC)"),
-    "cpu_bandwidth": Rate(10e9, "B/s", "of main memory, while replies are sampled", _ASSUMED),
-    "cpu_layer_s": Rate(1e-3, "s", "a decoding step of the transformers engine on a CPU, each layer",
-                        "measured by hand"),
+    "cpu_bandwidth": Rate(10e9, "B/s", "of main memory", _ASSUMED),
+    "cpu_passes": Rate(10, "", "times that a learner step on a CPU moves what its layers keep: all but the products",
+                       "measured: 27 µs a token of recipes/tiny beside its products (AMD EPYC, experiments/bench)"),
+    "cpu_layer_s": Rate(0.6e-3, "s", "a decoding step of the transformers engine on a CPU, each layer", _ROLLOUTS),
+    "cpu_row_s": Rate(0.11e-3, "s", "the same for each sequence: a token is drawn, and worlds answer", _ROLLOUTS),
 }  # fmt: skip
 MEASURED: dict[str, dict[str, Rate]] = {}  # by the kind of GPU (`cluster.gpu`), by name
 

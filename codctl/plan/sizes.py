@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codctl.config.schema import BuildConfig, Config, LoraConfig, ModelConfig, WorldConfig
 from codctl.errors import CodctlError
 from codctl.models.architectures import PUBLISHED, Architecture, of_build, of_folder
+
+if TYPE_CHECKING:
+    from codctl.models.build import BuiltChat
 
 MASTER = 4  # bytes of a number that is trained
 MOMENTS = 8  # AdamW keeps two of them in float32
@@ -75,8 +79,8 @@ def find_model(config: Config) -> Model:
     """
     shape = find_shape(config.model)
     if config.model.path is None:
-        build = BuildConfig(vocab=config.model.build.vocab, worlds=config.model.build.worlds)
-        shape = replace(shape, vocab=_vocabulary(build, config.world))
+        chat = built_chat(config)
+        shape = replace(shape, vocab=chat.vocabulary if chat else shape.vocab)
     adapters = list(_adapters(shape, config.model.lora))
     matrices, shared = 11 * shape.layers, 2 if shape.tie_embeddings else 3
     return Model(
@@ -90,14 +94,20 @@ def find_model(config: Config) -> Model:
     )
 
 
+def built_chat(config: Config) -> BuiltChat | None:
+    """The tokenizer of a model that codctl builds; None where there can be none."""
+    build = config.model.build
+    return _built_chat(BuildConfig(vocab=build.vocab, worlds=build.worlds), config.world)
+
+
 @lru_cache(maxsize=32)
-def _vocabulary(build: BuildConfig, world: WorldConfig) -> int:
-    from codctl.models.build import vocabulary_size
+def _built_chat(build: BuildConfig, world: WorldConfig) -> BuiltChat | None:
+    from codctl.models.build import BuiltChat
 
     try:
-        return vocabulary_size(build, world)
+        return BuiltChat(build, world)
     except (CodctlError, NotImplementedError):  # a family without demonstrations, which the preflight refuses
-        return build.vocab
+        return None
 
 
 def find_shape(model: ModelConfig) -> Architecture:

@@ -11,7 +11,7 @@ from codctl.plan import schedule, teachers, warm_start, waves
 from codctl.plan.devices import Layout
 from codctl.plan.hardware import Gpu, flops_per_thread
 from codctl.plan.lengths import Lengths
-from codctl.plan.memory import Split, micro_batch
+from codctl.plan.memory import Split, activation_bytes, micro_batch
 from codctl.plan.placement import teacher_engine
 from codctl.plan.rates import Rates
 from codctl.plan.sizes import MASTER, Model
@@ -115,9 +115,11 @@ def pace_of(config: Config, model: Model, lengths: Lengths, layout: Layout, rate
     overhead = _overhead(config, model, layout, rates)
     if layout.gpu is None:
         flops = _peak(config, None)
-        row = products / (flops * rates["cpu_decode_share"])
         speed, prompt = rates["cpu_bandwidth"], 2 * model.matrices / (flops * rates["cpu_share"])
-        return Pace(weights / speed + overhead, row, model.kv_bytes / speed, prompt, seats)
+        together = min(seats, lengths.trajectories * config.engine.sync_every)
+        reading, computing = weights / speed, products / (flops * rates["cpu_decode_share"])
+        row = rates["cpu_row_s"] + max(0.0, computing - reading / together)
+        return Pace(reading + overhead, row, model.kv_bytes / speed, prompt, seats)
     split = config.engine.tensor_parallel
     speed = layout.gpu.bandwidth * rates["decode_share"] * split
     flops = _peak(config, layout.gpu) * rates["prefill_share"] * split
@@ -190,6 +192,10 @@ def _learn(config: Config, model: Model, lengths: Lengths, layout: Layout, rates
         f"{lengths.tokens:,.0f} tokens × {per_token / model.matrices:.0f} × {model.matrices:,} FLOP and attention, "
         f"{layout.split.processes} × {peak / 1e12:,.3g} TFLOP/s × {share:g}"
     )
+    if layout.gpu is None:
+        moved = model.shape.layers * activation_bytes(model) * rates["cpu_passes"]
+        seconds += lengths.tokens * moved / rates["cpu_bandwidth"] / layout.split.processes
+        formula += f"; {moved:,.0f} B a token moved, {rates['cpu_bandwidth'] / 1e9:g} GB/s"
     batches = max(1.0, lengths.tokens / layout.split.processes / micro_batch(config, lengths))
     meanwhile = f"; {seconds:,.1f} s of products meanwhile"
     moving = Term("learn", batches * _moving_s(model, layout, rates), f"weights and gradients on their way{meanwhile}")

@@ -127,7 +127,7 @@ def test_prompts_are_counted_with_the_models_tokenizer_where_it_is_here(tiny_fol
     assert counted.row == pytest.approx(mean, rel=0.1)  # the warm start plays other packs
     assert "counted with the model's tokenizer" in counted.counted
     assert counted.replies_like == "as long as the demonstrations"
-    assert lengths().row == pytest.approx(mean, rel=0.2)  # model.build: assumed
+    assert lengths().row == pytest.approx(mean, rel=0.2)  # the same packs by the tokenizer of model.build
     assert lengths(f"model.path={tiny_folder}", "warm_start.enabled=false").replies_like.startswith("assumed")
 
 

@@ -44,7 +44,7 @@ ATTENTIONS = {"varlen": MODES, "eager": MODES[-1:]}  # eager: what a CPU learns 
 @pytest.fixture(autouse=True)
 def every_token(monkeypatch: pytest.MonkeyPatch) -> None:
     """The models here have as many tokens as `model.build.vocab` allows, and no tokenizer."""
-    monkeypatch.setattr(sizes, "_vocabulary", lambda build, world: build.vocab)
+    monkeypatch.setattr(sizes, "built_chat", lambda config: None)
 
 
 def recipe(dtype: str = "float32", rank: int = 0, *, attention: str = "varlen", **more: Any) -> Config:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from codctl.cod.conversation import Chat, TemplateChat
+from codctl.cod.mixture import Mixture
+from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.config.compose import load_config
 from codctl.config.recipes import shipped_recipes
 from codctl.config.schema import Config
 from codctl.errors import UsageError
-from codctl.plan import hardware, rates
+from codctl.models.build import BuiltChat, tokenizer_of_worlds
+from codctl.plan import hardware, lengths, rates, speed
 from codctl.plan.plan import Plan, make_plan
 from codctl.plan.rates import ASSUMED, Rate, rates_for
 
@@ -104,3 +111,33 @@ def test_figures_of_ones_own_come_last_and_those_of_a_kind_before(monkeypatch: p
 def test_figures_that_cannot_be_are_refused(own: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="rate"):
         rates_for(None, own)
+
+
+def test_the_tiny_recipe_takes_about_as_long_as_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On one thread of the machine of experiments/bench, whose figures of c5a7db3 these are, scaled to the recipe."""
+    monkeypatch.setattr(speed, "flops_per_thread", lambda: 112e9)
+    found = make_plan(load_config("tiny", ["runtime.threads=1"]))
+    measured = {"generate": 2.15, "learn": 4 * 0.52}
+    for name, took in measured.items():
+        assert seconds(found)[name] == pytest.approx(took, rel=0.2)
+    assert found.speed.warm_start == pytest.approx(20 * 2.62, rel=0.2)
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-mixture"])
+def test_tokens_are_counted_as_the_built_model_will_have_them(name: str) -> None:
+    config = load_config(name)
+    build, world = config.model.build, config.world
+    tokenizer = tokenizer_of_worlds(build, world, vocab=build.vocab, max_tokens=build.max_tokens)
+    settings = RolloutSettings(world.rendering, solve_tokens=10**6, update_tokens=10**6)
+    packs = Mixture.of(world).packs("train", config.seed, 0, lengths.PACKS * len(world.parts))
+
+    def ids(chat: Chat) -> list[list[list[int]]]:
+        player = Player(ScriptedAgent(EachFamily("demonstrator"), chat), chat, settings, seed=0)
+        return [[e.ids.tolist() for e in t.episodes] for t in asyncio.run(play_all(player, packs, 1))]
+
+    real, light = ids(TemplateChat(tokenizer)), ids(BuiltChat(build, world))
+    assert [[len(e) for e in t] for t in light] == [[len(e) for e in t] for t in real]
+    found = make_plan(config)
+    assert found.model.shape.vocab == len(tokenizer)
+    assert found.lengths.counted == "counted with the tokenizer that the model gets"
+    assert found.lengths.tokens == found.lengths.trajectories / len(packs) * sum(len(e) for t in real for e in t)
