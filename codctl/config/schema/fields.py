@@ -58,3 +58,6 @@ class Section(BaseModel):
     """Base of every section: unknown keys are errors, values never change, numbers are finite and no texts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())  # pydantic's own does not take sections that hold a dict
