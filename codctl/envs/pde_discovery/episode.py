@@ -55,7 +55,8 @@ class Committed:
         task: In which task.
         equation: Term → coefficient.
         error: Largest error on the data of its regression.
-        margin: By how much the best candidate with other terms was worse there.
+        margin: By how much the best candidate with other terms was worse there, relative to the error; None where there
+            was none.
         points: Of that data.
         span: Of the states in it.
     """
@@ -63,7 +64,7 @@ class Committed:
     task: int
     equation: Equation
     error: float
-    margin: float
+    margin: float | None
     points: int
     span: float
 

@@ -62,10 +62,12 @@ class Regression:
         """The best candidate with another support."""
         return next((one for one in self.candidates if one.support != support), None)
 
-    def margin_of(self, support: Support, error: float) -> float:
-        """By how much the best rival of an equation is worse, relative to its error."""
+    def margin_of(self, support: Support, error: float) -> float | None:
+        """By how much the best rival of an equation is worse, relative to its error; None without a rival."""
         rival = self.rival(support)
-        gap = max(0.0, rival.error - error) if rival else 0.0
+        if rival is None:
+            return None
+        gap = max(0.0, rival.error - error)
         if error > 0:
             return gap / error
         return math.inf if gap else 0.0

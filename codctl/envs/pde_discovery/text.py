@@ -12,6 +12,7 @@ from codctl.envs.pde_discovery.equations import write, written
 from codctl.envs.pde_discovery.regression import Regression, condition_penalty
 from codctl.envs.pde_discovery.templates import PRESETS
 from codctl.envs.pde_discovery.terms import TERMS, Array, Equation
+from codctl.quantities import counted
 
 if TYPE_CHECKING:
     from codctl.envs.pde_discovery.episode import Committed, DataSet, PdeEpisode
@@ -100,8 +101,7 @@ def observation(episode: PdeEpisode, said: str) -> str:
         last = episode.history[-1]
         lines.append(
             f"What you committed in task {last.task} was fitted to {last.points} points with u over a span of "
-            f"{last.span:.3g}; its largest error there was {last.error:.3g}, and the closest fit with other terms was "
-            f"worse by {last.margin:.3g} of that."
+            f"{last.span:.3g}; its largest error there was {last.error:.3g}{_margin(last.margin)}."
         )
     return "\n".join(lines)
 
@@ -114,35 +114,36 @@ def sampled(episode: PdeEpisode, data: DataSet) -> str:
     if episode.rendering == "compact":
         return f"{data.name} {len(data)} points u {_range(data.u)}"
     return (
-        f"{len(data)} points were sampled as {data.name}: x {_range(data.x)}, t {_range(data.t)} (mean "
+        f"{counted(len(data), 'point')} sampled as {data.name}: x {_range(data.x)}, t {_range(data.t)} (mean "
         f"{data.t.mean():.3g}), u {_range(data.u)}."
     )
 
 
 def regressed(episode: PdeEpisode, found: Regression, data: DataSet) -> str:
     best, rival = found.best, found.rival(found.best.support)
-    kappa = found.kappa(best.support)
-    points = zip(data.x, data.t, data.u, data.y, found.predicted, strict=True)
     if episode.rendering == "compact":
         other = f" other {rival} error {rival.error:.3g}" if rival else ""
-        rows = "; ".join(f"{u:.4g} {y:.4g}" for _, _, u, y, _ in points)
+        rows = "; ".join(f"{u:.4g} {y:.4g}" for u, y in zip(data.u, data.y, strict=True))
         return f"fit {best} error {best.error:.3g}{other} u y {rows}"
+    fits, points = counted(len(found.candidates), "fit"), counted(len(data), "point")
+    closest = "No fit with other terms was tried."
     if rival:
+        margin = found.margin_of(best.support, best.error)
         closest = (
-            f"The closest fit with other terms is {rival} with {rival.error:.3g}, worse by "
-            f"{found.margin_of(best.support, best.error):.3g} of the best."
+            f"The closest fit with other terms is {rival} with {rival.error:.3g}, worse by {margin:.3g} of the best."
         )
-    else:
-        closest = "No fit with other terms was tried."
-    rows = "\n".join(
-        f"{x:.4g} {t:.4g} {u:.4g} {y:.4g} {predicted:.4g} {abs(y - predicted):.4g}" for x, t, u, y, predicted in points
-    )
+    kappa = found.kappa(best.support)
     return (
-        f"Best of {len(found.candidates)} fits to {data.name} ({len(data)} points): f(u) = {best}, largest error "
-        f"{best.error:.3g}, {len(best.support)} terms. {closest} Condition number {kappa:.3g} for its terms, "
+        f"Best of {fits} to {data.name} ({points}): f(u) = {best}, largest error {best.error:.3g}, "
+        f"{counted(len(best.support), 'term')}. {closest} Condition number {kappa:.3g} for its terms, "
         f"{found.kappa(found.dictionary):.3g} for all that were chosen from; penalty {condition_penalty(kappa):.3g}.\n"
-        f"x t u y fit error\n{rows}"
+        f"x t u y fit error\n{_rows(data, found.predicted)}"
     )
+
+
+def _rows(data: DataSet, predicted: Array) -> str:
+    points = zip(data.x, data.t, data.u, data.y, predicted, np.abs(data.y - predicted), strict=True)
+    return "\n".join(" ".join(f"{number:.4g}" for number in point) for point in points)
 
 
 def summary(history: Sequence[Committed], reveal: bool) -> str:
@@ -159,10 +160,8 @@ def summary(history: Sequence[Committed], reveal: bool) -> str:
 
 
 def committed(made: Committed) -> str:
-    return (
-        f"Committed f(u) = {write(made.equation)}: largest error {made.error:.3g} on {made.points} points, the closest "
-        f"fit with other terms worse by {made.margin:.3g} of that."
-    )
+    on = f"largest error {made.error:.3g} on {counted(made.points, 'point')}"
+    return f"Committed f(u) = {write(made.equation)}: {on}{_margin(made.margin)}."
 
 
 def ending(episode: PdeEpisode) -> str:
@@ -196,6 +195,10 @@ def support_hint(signed: Sequence[tuple[int, int]]) -> str:
     return "\n".join(
         f"- f has the term {written(term)} with a {'negative' if s < 0 else 'positive'} sign." for term, s in signed
     )
+
+
+def _margin(margin: float | None) -> str:
+    return "" if margin is None else f"; the closest fit with other terms was worse by {margin:.3g} of that"
 
 
 def _range(values: Array) -> str:

@@ -50,7 +50,7 @@ def test_a_task_from_first_to_last() -> None:
     episode = begin()
     assert episode.observation == "Task 1.\nTurn 1 of 6. Sample points left: 6. Data sets: none yet."
     step = episode.act(sample_action(DESIGN[:5]))
-    assert step.observation.startswith("5 points were sampled as ds_t1_1: x 0.15 to 0.85, t 0 to 0 (mean 0), u ")
+    assert step.observation.startswith("5 points sampled as ds_t1_1: x 0.15 to 0.85, t 0 to 0 (mean 0), u ")
     assert step.observation.endswith("Turn 2 of 6. Sample points left: 1. Data sets: ds_t1_1.")
     step = episode.act(dictionary_action([0, 1, 2]))
     assert "Best of 6 fits to merged_all (5 points): f(u) = " in step.observation
@@ -94,7 +94,7 @@ def test_refusals_cost_a_turn_and_what_cannot_be_read_ends_the_task() -> None:
         (commit, "only after sampling"),
         (dictionary_action([0]), "no data set 'merged_all'; sample first"),
         (sample_action(DESIGN * 2), "12 points were asked for and 6 are left"),
-        (sample_action(DESIGN), "6 points were sampled"),
+        (sample_action(DESIGN), "6 points sampled"),
         (commit, "only after a regression"),
     ):
         assert said in episode.act(action).observation
@@ -148,7 +148,7 @@ def test_hints_only_remembers_nothing() -> None:
     second = begin("hints_only", 1, (first,))
     assert second.known == {}
     assert "committed" not in second.observation
-    assert second.act(sample_action(DESIGN)).observation.startswith("6 points were sampled as ds_t2_1")
+    assert second.act(sample_action(DESIGN)).observation.startswith("6 points sampled as ds_t2_1")
 
 
 def test_regression_drops_small_terms_and_orders_by_the_largest_error() -> None:
