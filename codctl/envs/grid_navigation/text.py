@@ -83,7 +83,7 @@ def next_observation(episode: GridEpisode) -> str:
 
 
 def ending(episode: GridEpisode, reward: float) -> str:
-    """The feedback of a walk that used all its rounds; in full it also shows the last move and the map."""
+    """The feedback of a walk that used all its rounds; in full it also shows the map and the last move."""
     goal, rendering = episode.task.goal, episode.rendering
     if reward > 0:
         said = (
@@ -94,13 +94,13 @@ def ending(episode: GridEpisode, reward: float) -> str:
         said = (
             f"You ended at {_at(episode.cell, rendering)}, not on the target {_at(goal, rendering)}; the reward is 0."
         )
-    return f"{_effect(episode)} {said}\n{known_map(episode)}" if rendering == "full" else said
+    return f"{known_map(episode)}\n{_effect(episode)} {said}" if rendering == "full" else said
 
 
 def illegal(episode: GridEpisode, end: Cell, problem: str) -> str:
     said = f"The move from {_at(episode.cell, episode.rendering)} to {_at(end, episode.rendering)} is not allowed: "
     said = f"{said}{problem}. The task ends with reward 0."
-    return f"{said}\n{known_map(episode)}" if episode.rendering == "full" else said
+    return f"{known_map(episode)}\n{said}" if episode.rendering == "full" else said
 
 
 def transcript(episode: GridEpisode) -> str:
