@@ -77,7 +77,8 @@ def codctl(*words: str) -> Any:
 def train(study: Study, recipe: str, name: str, *overrides: str) -> Path:
     """Train a run to its end, or do nothing when it is; its folder."""
     shared = ("evaluation.enabled=false", "evaluation.every=0", "health.look.action=off", *study.short)
-    codctl("train", recipe, "--name", name, "--runs-dir", str(study.out), *shared, *overrides)
+    words = {word.partition("=")[0]: word for word in (*shared, *overrides)}  # the last one of a key counts
+    codctl("train", recipe, "--name", name, "--runs-dir", str(study.out), *words.values())
     return study.run(name)
 
 
@@ -233,17 +234,13 @@ def evaluated(study: Study, arm: str, seed: int) -> dict[str, Any]:
     path = study.run("results") / f"{arm}-{seed}-{study.packs}.json"
     if not path.is_file():
         folder = MODELS[arm](study, seed)
-        families = [arm.removeprefix("teacher-")] if arm.startswith("teacher-") else FAMILIES
-        found: dict[str, Any] = {"cost": _cost(folder), "families": {}}
-        for family in families:
-            result = codctl(
-                "eval", "--model", str(folder), "--runs-dir", str(study.out), f"family={family}", "preset=tiny",
-                f"packs={study.packs}", "length=4", f"arms=[{','.join(EVALUATED)}]",
-            )  # fmt: skip
-            [part] = result["parts"]
-            found["families"][family] = {
-                name: [point["mean"] for point in curves["success"]] for name, curves in part["arms"].items()
-            }
+        words = (f"packs={study.packs}", f"arms=[{','.join(EVALUATED)}]")  # in the worlds that it was trained on
+        result = codctl("eval", "--model", str(folder), "--runs-dir", str(study.out), *words)
+        curves = {
+            part["family"]: {arm: [point["mean"] for point in one["success"]] for arm, one in part["arms"].items()}
+            for part in result["parts"]
+        }
+        found: dict[str, Any] = {"cost": _cost(folder), "families": curves}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(found))
     found = json.loads(path.read_text())

@@ -88,13 +88,6 @@ def test_killed_and_started_again_it_ends_the_same(models: dict[str, Path], tmp_
     assert "What the student keeps of its teachers" in (through / "runs/small/report.html").read_text()
 
 
-def test_a_student_does_not_move_when_it_is_its_own_teacher(models: dict[str, Path], tmp_path: Path) -> None:
-    finish(tmp_path, *overrides(models, "student", **{"evaluation.enabled": "false", "train.steps": 2}))
-    for one in metrics_of(tmp_path):
-        assert (one["grad_norm"], one["distill/kl"], one["loss"]) == (0, 0, 0)
-    assert weights_of(tmp_path) == (models["student"] / "model.safetensors").read_bytes()
-
-
 def test_a_teacher_that_changes_is_refused(models: dict[str, Path], tmp_path: Path) -> None:
     teacher = tmp_path / "teacher"
     shutil.copytree(models["teacher"], teacher)
