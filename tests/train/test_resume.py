@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from codctl.train.rollout_store import read_rollouts
 from tests.train.resuming import assert_same, codctl, finish, outcome, status
 
 LORA = ("model.lora.rank=2",)
@@ -86,8 +87,10 @@ def test_after_ctrl_c_a_broken_checkpoint_falls_back_and_ends_the_same(
     assert_same(outcome(tmp_path), uninterrupted)
 
 
-def test_with_a_penalty_for_leaving_the_start_model_too(tmp_path: Path) -> None:
+def test_in_a_world_that_remembers_and_with_a_penalty_for_leaving_the_start_model_too(tmp_path: Path) -> None:
     short = (
+        "world.family=grid_navigation",
+        "world.variant=environment",
         "train.loss.kl=0.5",
         "train.steps=3",
         "evaluation.every=0",
@@ -103,6 +106,9 @@ def test_with_a_penalty_for_leaving_the_start_model_too(tmp_path: Path) -> None:
         True,
     ]
     assert_same(outcome(tmp_path / "killed"), expected)
+    stored = read_rollouts(tmp_path / "killed/runs/small/stages/cod_train/rollouts/step-000003.parquet")
+    later = [row["observations"][0] for row in stored if row["kind"] == "solve" and row["position"] > 0]
+    assert any("known" in text for text in later)  # the world shows what was seen before
 
 
 @pytest.mark.slow
