@@ -58,6 +58,9 @@ class WorldConfig(Section):
     )
     length: int = training(4, "Pack length S: tasks per world.", ge=1, le=64)
 
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
+
     @model_validator(mode="after")
     def _each_family_once(self) -> WorldConfig:
         names = [part.family for part in self.mixture]

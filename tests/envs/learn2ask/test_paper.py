@@ -208,6 +208,7 @@ def test_recipes_and_evaluations_hold_them(tmp_path: Path) -> None:
     write(path, [dialogue(number) for number in range(30)])
     assert edition_of(spec) != before > 1  # other data, other results
     assert world.without_options().parts[0].options == {}
+    assert len({world, world.without_options(), world.model_copy()}) == 2
 
 
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
