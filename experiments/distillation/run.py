@@ -294,7 +294,8 @@ def _kept(student: Sequence[float], start: Sequence[float], teacher: Sequence[fl
 
 
 def _cell(values: Sequence[float], form: str = "{:.3f}") -> str:
-    if not values:
+    """Mean and spread; a dash where there is none, such as a share of no gain."""
+    if not values or any(value != value for value in values):
         return "–"
     spread = f" ± {form.format(stdev(values))}" if len(values) > 1 else ""
     return form.format(fmean(values)) + spread
@@ -319,8 +320,8 @@ def checks(study: Study, seeds: Sequence[int], arms: Sequence[str]) -> list[str]
                 for which in (arm, "start", f"teacher-{family}")
             ]
             mine, begun, best = map(fmean, last)
-            share = (mine - begun) / (best - begun) if best > begun else float("nan")
-            lines.append(f"{arm}, {family}: last task {begun:.3f} → {mine:.3f}, teacher {best:.3f}, kept {share:.0%}")
+            kept = f"kept {(mine - begun) / (best - begun):.0%}" if best > begun else "which has gained nothing"
+            lines.append(f"{arm}, {family}: last task {begun:.3f} → {mine:.3f}, teacher {best:.3f}, {kept}")
     return lines
 
 
