@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from codctl.cli._result_text import text
-from codctl.config.schema import Config, DistillConfig, TeacherConfig, WorldConfig, WorldRef
+from codctl.config.schema import Config, DistillConfig, TeacherConfig, WorldConfig
+from codctl.config.schema.world import MixtureRef
 from codctl.results.kept import kept_of
 from tests.results import made
 
@@ -14,7 +15,7 @@ FAMILIES = ("frozen_lake", "alchemy")
 
 def config() -> Config:
     return Config(
-        world=WorldConfig(mixture=tuple(WorldRef(family=family) for family in FAMILIES)),
+        world=WorldConfig(mixture=tuple(MixtureRef(family=family) for family in FAMILIES)),
         distill=DistillConfig(teachers=tuple(TeacherConfig(families=(one,), model=f"run-{one}") for one in FAMILIES)),
     )
 

@@ -24,8 +24,8 @@ from codctl.config.schema import (
     TeacherConfig,
     TrainConfig,
     WorldConfig,
-    WorldRef,
 )
+from codctl.config.schema.world import MixtureRef
 from codctl.engines.transformers_engine import TransformersEngine
 from codctl.errors import StageError
 from codctl.learner.scoring import Scorer
@@ -37,7 +37,7 @@ from codctl.train.teachers import Teacher
 from codctl.train.teaching import Teachers
 
 WORLD = WorldConfig(
-    mixture=(WorldRef(family="frozen_lake", preset="tiny"), WorldRef(family="alchemy", preset="tiny")),
+    mixture=(MixtureRef(family="frozen_lake", preset="tiny"), MixtureRef(family="alchemy", preset="tiny")),
     rendering="compact",
     length=2,
 )
