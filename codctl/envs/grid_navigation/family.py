@@ -13,7 +13,6 @@ from codctl.envs.base import Episode, Family, HintScore, Pack, Policy, Rendering
 from codctl.envs.grid_navigation import text
 from codctl.envs.grid_navigation.claims import claims
 from codctl.envs.grid_navigation.generator import NumpyDraws, draw_task, draw_world, redraw_world
-from codctl.envs.grid_navigation.names import Cell
 from codctl.envs.grid_navigation.policies import make_policy
 from codctl.envs.grid_navigation.presets import PRESETS
 from codctl.envs.grid_navigation.world import GridEpisode, GridTask, GridWorld
@@ -88,10 +87,9 @@ class GridNavigation(Family):
         detail = {"coverage": len(stated) / self.facts(world)}
         if errors:
             detail["absolute_error"] = fmean(errors)
-        claimed: set[tuple[Cell, float]] = {(cell, claim.cost) for cell, said in stated.items() for claim in said}
         return HintScore(
             right=len(right),
-            wrong=len(claimed) - len(right),
+            wrong=sum(map(len, stated.values())) - len(right),
             missing=self.facts(world) - len(right),
             knowable=len(knowable),
             knowable_right=len(right & knowable),
