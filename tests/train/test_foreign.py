@@ -19,6 +19,9 @@ from tests.jobs.many_trials import make_run
 SERVERS = {"engine": {"kind": "vllm", "servers": ["http://127.0.0.1:9"]}}
 SHELL = {"cluster": {"setup": ["touch /tmp/stranger"]}}
 OPTIONS = {"cluster": {"extras": {"container": "/tmp/stranger"}}}
+WORLD = {
+    "world": {"family": "learn2ask", "variant": "paper", "options": {"data": "/tmp/stranger", "judge": {"url": "x"}}}
+}
 MODEL = {"model": {"path": "stranger/never-fetched"}}
 
 
@@ -42,6 +45,7 @@ def config(sections: dict[str, Any]) -> Config:
         (SERVERS, False, "engine.servers is not used: http://127.0.0.1:9"),
         (SHELL, True, "cluster.setup is not used: touch /tmp/stranger"),
         (OPTIONS, True, "cluster.extras is not used: container=/tmp/stranger"),
+        (WORLD, False, "world.options is not used: learn2ask: {'data': '/tmp/stranger'"),
     ],
 )
 def test_what_would_be_obeyed_is_refused(
@@ -55,6 +59,13 @@ def test_what_would_be_obeyed_is_refused(
 
 def test_a_job_script_matters_only_to_a_job(gift: RunDirectory) -> None:
     foreign.refuse(gift, config({"cluster": {**SHELL["cluster"], **OPTIONS["cluster"]}}), as_job=False)
+
+
+def test_its_worlds_name_no_file_and_no_judge(mine: RunDirectory, gift: RunDirectory) -> None:
+    assert foreign.withheld(mine, config(WORLD))[1].world.options
+    found, left = foreign.withheld(gift, config(WORLD))
+    assert list(found) == ["world.options"]
+    assert (left.world.options, left.world.variant) == ({}, "paper")
 
 
 def test_its_model_is_not_fetched(mine: RunDirectory, gift: RunDirectory) -> None:
