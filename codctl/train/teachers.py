@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -108,8 +107,8 @@ def _look_up(wanted: TeacherConfig, runs_dir: Path) -> _Found:
     folder = Path(wanted.model).expanduser()
     if named := checkpoint_named(folder):
         name, step = str(named[0]), named[1]
-    with contextlib.suppress(UsageError):
-        return _of_run(find_run(runs_dir, name), step)
+    if run := _run(runs_dir, name):
+        return _of_run(run, step)
     if folder.is_dir():
         return _Found(folder)
     if hub.is_hub_id(wanted.model):
@@ -119,6 +118,16 @@ def _look_up(wanted: TeacherConfig, runs_dir: Path) -> _Found:
         where=_KEY,
         hint="codctl runs list, or give RUN@STEP, the folder of a model, or a hub id",
     )
+
+
+def _run(runs_dir: Path, name: str) -> RunDirectory | None:
+    """The run of that name; one that is there and cannot be read is an error."""
+    try:
+        return find_run(runs_dir, name)
+    except UsageError:
+        if any((place / name / "manifest.json").exists() for place in (runs_dir, Path())):
+            raise
+        return None
 
 
 def _of_run(run: RunDirectory, step: str) -> _Found:
