@@ -86,6 +86,26 @@ def test_killed_and_started_again_it_ends_the_same(models: dict[str, Path], tmp_
     [kept] = json.loads(done.stdout)["result"]["kept"]
     assert (kept["family"], kept["teacher"]) == ("frozen_lake", str(models["teacher"]))
     assert "What the student keeps of its teachers" in (through / "runs/small/report.html").read_text()
+    _runs_as_teachers(models, through, tmp_path)
+
+
+def _runs_as_teachers(models: dict[str, Path], finished: Path, tmp_path: Path) -> None:
+    """By name, at a step, and by its path."""
+    source = finished / "runs/small"
+    found = {}
+    for number, name in enumerate(
+        (f"{source}@2", str(source), str(source / "stages/cod_train/checkpoints/step-000002"))
+    ):
+        config = recipe(tmp_path, models, name, name=f"other-{number}")
+        run = RunDirectory.create_or_continue(tmp_path / "runs", config, recipe="small", command=["codctl", "train"])
+        [teacher] = find_teachers(run, config, models["student"], Silent())
+        found[number] = teacher.folder
+        assert teacher.folder.is_relative_to(source if number == 1 else run.stage("teachers"))
+    weights = [(found[number] / "model.safetensors").read_bytes() for number in found]
+    assert weights[0] == weights[2] != weights[1]
+    assert weights[1] == weights_of(finished)
+    with pytest.raises(PreflightError, match="has no saved model '9'"):
+        check_teachers(recipe(tmp_path, models, f"{source}@9"), tmp_path / "runs")
 
 
 def test_a_teacher_that_changes_is_refused(models: dict[str, Path], tmp_path: Path) -> None:
