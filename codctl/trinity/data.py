@@ -70,19 +70,16 @@ def read_data(folder: Path, split: str) -> DataSet:
     return DataSet(path, split, rows, _family(rows[0]))
 
 
-def count_rows(folder: Path, split: str) -> int | None:
-    """Rows of a split, where it is there and can be read."""
-    path = find_file(folder, split)
-    if path is None:
-        return None
-    try:
-        if path.suffix == ".jsonl":
-            return sum(1 for _ in _lines(path))
-        from pyarrow import parquet
+def largest(data: DataSet, column: str) -> float:
+    """The largest size of a number in a column.
 
-        return int(parquet.read_metadata(path).num_rows)
-    except (UsageError, OSError, ValueError):
-        return None
+    Raises:
+        UsageError: A row has none.
+    """
+    try:
+        return max(abs(float(row[column])) for row in data.rows)
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(f"a row has no number in the column {column}", where=str(data.path)) from None
 
 
 def published(family: str, split: str, preset: str = "") -> Sequence[tuple[Any, ...]] | None:

@@ -9,7 +9,7 @@ from codctl.envs.base import Pack, Slot
 from codctl.envs.registry import get_family
 from codctl.envs.trinity import LakeRow, stable_pack_seed
 from codctl.errors import UsageError
-from codctl.trinity.data import DataSet, Row
+from codctl.trinity.data import DataSet, Row, largest
 
 Drawn = tuple[Any, Sequence[Any]]
 
@@ -22,19 +22,18 @@ def is_drawn(family: str) -> bool:
 def default_preset(data: DataSet) -> str:
     """The preset that a data set is likely to be played at: by its rows where they tell, else by its split."""
     if data.family == "frozen_lake":
-        return "easy" if max(int(row["size"]) for row in data.rows) <= 5 else "hard"
+        return "easy" if largest(data, "size") <= 5 else "hard"
     if data.family == "optimal_control":
-        return control_preset(data.rows)
+        return control_preset(data)
     found = get_family(data.family).presets
     likely = ("train" if data.split == "train" else "hard") if "train" in found else "easy"
     return likely if likely in found else found[0]
 
 
-def control_preset(rows: Sequence[Row]) -> str:
+def control_preset(data: DataSet) -> str:
     """The difficulty that rows of Optimal Control tell."""
-    horizon = max(int(row.get("max_horizon") or row.get("horizon") or 0) for row in rows)
-    target = max(abs(float(row["x_target"])) for row in rows)
-    return "easy" if horizon <= 8 else "medium" if target <= 5 else "hard"
+    target = largest(data, "x_target")
+    return "easy" if target <= 3 else "medium" if target <= 5 else "hard"
 
 
 def draw_pack(data: DataSet, index: int, length: int, preset: str) -> Pack:

@@ -14,8 +14,9 @@ from codctl.config.problems import Places, findings, usage_error
 from codctl.config.schema import Config
 from codctl.envs.registry import get_family
 from codctl.envs.trinity import TEST_ROWS, TRAIN_ROWS
+from codctl.errors import UsageError
 from codctl.trinity.configuration import Configuration
-from codctl.trinity.data import count_rows, read_data
+from codctl.trinity.data import DataSet, find_file, first_difference, read_data
 from codctl.trinity.fates import Fate, Ledger, is_on
 from codctl.trinity.packs import control_preset
 from codctl.trinity.rules import KNOWN, RULES
@@ -108,16 +109,33 @@ def _packs(ledger: Ledger) -> bool:
 
 def _taskset(ledger: Ledger, at: str, split: str, *, stable: bool) -> World | None:
     split = str(ledger.use(f"{at}.split", "which rows", split))
-    path, preset = Path(str(ledger.get(f"{at}.path", ""))), ""
-    rows = count_rows(path, split)
-    if rows is None:
-        rows = TRAIN_ROWS if split == "train" else TEST_ROWS
-        ledger.decide(
-            f"{at}.path", "used", f"not here: counted as the published {rows:,} rows, which codctl draws again"
-        )
-    elif ledger.get(f"{at}.default_workflow_type") == "cod_optimalcontrol_workflow":
-        preset = control_preset(read_data(path, split).rows)
-    return find_world(ledger, at, stable=stable, rows=rows, data_preset=preset)
+    given = ledger.get(f"{at}.path")
+    path = Path(str(given))
+    rows = TRAIN_ROWS if split == "train" else TEST_ROWS
+    if not given or find_file(path, split) is None:
+        ledger.decide(f"{at}.path", "used", f"not here: counted as the published {rows:,} rows")
+        return find_world(ledger, at, stable=stable, rows=rows)
+    try:
+        data = read_data(path, split)
+        preset = control_preset(data) if data.family == "optimal_control" else ""
+        world = find_world(ledger, at, stable=stable, rows=len(data.rows), data_preset=preset)
+        ledger.decide(f"{at}.path", "used", _compared(data, world))
+    except UsageError as error:
+        ledger.refuse(f"{at}.path", f"{error.where}: {error.message}")
+        return None
+    return world
+
+
+def _compared(data: DataSet, world: World | None) -> str:
+    """What its rows are to the worlds that are played."""
+    if world is None or world.variant != "trinity":
+        return f"{len(data.rows):,} rows, counted: codctl draws its own tasks"
+    if data.family != world.family:
+        return f"{len(data.rows):,} rows that do not look like those of {world.family}, counted"
+    differs = first_difference(data, world.preset)
+    if differs is None:
+        return f"the {len(data.rows):,} published rows, which codctl draws again"
+    return f"{len(data.rows):,} rows, counted: from row {differs} on they are not the published ones, which are played"
 
 
 def _check_mode(ledger: Ledger) -> None:

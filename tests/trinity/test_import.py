@@ -147,6 +147,22 @@ def test_an_unknown_key_elsewhere_is_told_and_not_refused(tmp_path: Path) -> Non
     assert (fate.outcome, fate.text) == ("no counterpart", "codctl does not know this key")
 
 
+def test_data_that_are_there_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from codctl.config.schema import WorldRef
+    from codctl.trinity.written import write_data
+
+    monkeypatch.setenv("STABLE", "true")
+    path = changed(tmp_path, ("data/frozen_lake_4567", str(tmp_path / "frozen_lake_easy")))
+    key = "buffer.explorer_input.tasksets.0.path"
+    assert "not here" in fates(imported(path))[key].text
+    write_data(WorldRef(family="frozen_lake", preset="easy"), tmp_path)
+    assert fates(imported(path))[key].text.startswith("the 50,000 published rows")
+    (tmp_path / "frozen_lake_easy" / "train.parquet").write_bytes(b"damaged")
+    with pytest.raises(UsageError) as caught:
+        imported(path)
+    assert "no Parquet file" in caught.value.problems[0].message
+
+
 def test_steps_are_those_that_are_said_else_those_of_the_rows(tmp_path: Path) -> None:
     assert imported().values["train"]["steps"] == 50_000 // 32
     capped = imported(changed(tmp_path, ("total_epochs: 1", "total_epochs: 1\n  total_steps: 600")))

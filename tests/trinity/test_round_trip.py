@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from codctl.config.schema import Config, WorldRef
+from codctl.config.schema import Config, WorldConfig, WorldRef
 from codctl.envs.registry import get_family
 from codctl.errors import UsageError
 from codctl.trinity import written
@@ -19,6 +19,7 @@ from codctl.trinity.logs import FILE, read_logs
 from codctl.trinity.packs import default_preset, draw_pack
 from codctl.trinity.recipe import translate
 from codctl.trinity.suite import translate_bench
+from codctl.trinity.worlds import KINDS
 
 LAKE = Path(__file__).parent / "lake.yaml"
 NAMES = {"project": "p", "group": "g", "name": "n"}
@@ -159,3 +160,19 @@ def test_damaged_logs_are_refused_by_name(tmp_path: Path, content: str) -> None:
 def test_no_logs_at_all(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no"):
         read_logs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("family", "preset"), [(kind.family, preset) for kind in KINDS.values() for preset in kind.presets]
+)
+def test_every_world_with_a_workflow_is_written_and_read_back(family: str, preset: str, tmp_path: Path) -> None:
+    variant = "paper" if family == "terminal" else "trinity"
+    part = {"family": family, "preset": preset, "variant": variant, "length": 4}
+    config = recipe().model_copy(update={"world": WorldConfig.model_validate(part)})
+    values = written.bench(config, NAMES)
+    values["cod"]["cod_workflow_args"]["stable_pack_seed"] = True
+    if family == "optimal_control":  # its difficulty is that of its rows
+        written.write_data(config.world.parts[0], tmp_path)
+        values["buffer"]["explorer_input"]["eval_tasksets"][0]["path"] = str(tmp_path / "optimal_control")
+    (entry,) = translate_bench(read_configuration(saved(tmp_path, values))).values["evaluations"]
+    assert entry["worlds"] == [{"family": family, "preset": preset, "variant": variant}]
