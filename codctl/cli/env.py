@@ -264,7 +264,6 @@ def demonstrate(
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Default: demonstrations/NAME.")] = None,
     preset: Preset = None,
     variant: Variant = None,
-    options: WorldOptions = None,
     packs: Annotated[int, typer.Option("--packs", metavar="N", min=1, help="Packs to play.")] = 300,
     length: Length = 4,
     rendering: Rendering = "full",
@@ -309,8 +308,7 @@ def demonstrate(
     from codctl.quantities import counted, share
     from codctl.train.setup import prepare_process
 
-    settings = _settings(options)
-    found, chosen = _choose(family, preset, variant, rendering, settings)
+    found, chosen = _choose(family, preset, variant, rendering)
     asked = Asked(run, None, model, policy, endpoint, model_name, api_key_env, concurrency, None, deadline)
     if not asked.subject():
         raise UsageError(
@@ -332,7 +330,6 @@ def demonstrate(
         temperature,
         solve_tokens,
         update_tokens,
-        settings,
     )
     world = f"{spec.family}-{spec.preset}-{spec.variant}-{spec.rendering}-{packs}x{length}"
     folder = out or Path("demonstrations") / f"{world}-{Path(subject.name).name}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from codctl.cod.rollout import Player
 from codctl.cod.trajectory import EpisodeRecord, Trajectory
 from codctl.config.evalspec import EvalSpec
 from codctl.envs.base import Message, Rendering
-from codctl.envs.registry import family_of
+from codctl.envs.registry import get_family
 from codctl.errors import RefusedError, StageError
 from codctl.evaluate.subject import PolicyRunner, PolicyUnderTest, identity_of, open_runner
 from codctl.files.atomic import storage_errors, write_text
@@ -47,11 +47,6 @@ class DemonstrationSpec:
     temperature: float
     solve_tokens: int
     update_tokens: int
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON; options only where there are some."""
-        return {key: value for key, value in asdict(self).items() if key != "options" or value}
 
     def as_evaluation(self) -> EvalSpec:
         """The same in the form that players are made from."""
@@ -60,7 +55,6 @@ class DemonstrationSpec:
             family=self.family,
             preset=self.preset,
             variant=self.variant,
-            options=self.options,
             rendering=self.rendering,
             length=self.length,
             packs=self.packs,
@@ -82,7 +76,7 @@ def demonstrate(subject: PolicyUnderTest, spec: DemonstrationSpec, out: Path, pr
         BackendError: The model cannot play.
         StageError: Nothing went well, or some packs could not be played.
     """
-    about = {"format": FORMAT, "subject": identity_of(subject), "spec": spec.as_dict()}
+    about = {"format": FORMAT, "subject": identity_of(subject), "spec": asdict(spec)}
     if out.exists():
         return {**_written(out, about), "written": False}
     journal = _Journal(out.with_name(f"{out.name}.journal.jsonl"), about)
@@ -176,7 +170,7 @@ class _Playing:
     def __init__(self, performer: PolicyRunner, spec: DemonstrationSpec, journal: _Journal, progress: Progress) -> None:
         self._performer, self._spec, self._journal, self._progress = performer, spec, journal, progress
         self._player: Player = performer.player(spec.as_evaluation())
-        self._family = family_of(spec)
+        self._family = get_family(spec.family)
         self._gate = asyncio.Semaphore(performer.at_once)
         self._done = len(journal.packs) * spec.best_of
 
@@ -255,7 +249,7 @@ def _summary(spec: DemonstrationSpec, packs: dict[int, dict[str, Any]]) -> dict[
     kept = [one for pack in packs.values() for one in pack["kept"]]
     episodes = len(packs) * (2 * spec.length - 1)
     return {
-        "prompts": prompts_digest(spec.family, spec.preset, spec.variant, spec.rendering, spec.options),
+        "prompts": prompts_digest(spec.family, spec.preset, spec.variant, spec.rendering),
         "played": {
             "trajectories": len(success),
             "tasks": len(success) * spec.length,

@@ -36,7 +36,9 @@ class Ears:
         self.heard: list[str] = []
 
     def open(self, messages: Sequence[Message]) -> list[int]:
-        self.heard = [message["content"] for message in messages]
+        system, *task = messages
+        chat = [f"[{message['role']}] {message['content']}" for message in task]
+        self.heard = [system["content"], "\n".join(chat) if len(chat) > 1 else task[0]["content"]]
         return self._chat.open(messages)
 
     def follow_up(self, text: str, *, ended_by: int | None) -> list[int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -91,9 +91,9 @@ class Demonstration:
     messages: tuple[Message, ...]
 
 
-def prompts_digest(family: str, preset: str, variant: str, rendering: Rendering, options: Mapping[str, Any]) -> str:
+def prompts_digest(family: str, preset: str, variant: str, rendering: Rendering) -> str:
     """Changes when the family writes other prompts: those of a few tasks are hashed."""
-    found = check_world(family, preset, variant, rendering, options)
+    found = check_world(family, preset, variant, rendering)
     packs = [found.pack("demonstration", number, 2, preset, variant) for number in range(3)]
     texts = [found.solve_prompt("", rendering, preset)]
     texts += [slot.begin(rendering).observation for pack in packs for slot in pack.slots]
@@ -136,8 +136,7 @@ def check(config: Config) -> dict[str, Any]:
             where=where,
             hint=command,
         )
-    world = spec["family"], spec["preset"], spec["variant"], spec["rendering"]
-    if info["prompts"] != prompts_digest(*world, config.world.parts[0].options):
+    if info["prompts"] != prompts_digest(spec["family"], spec["preset"], spec["variant"], spec["rendering"]):
         raise PreflightError(
             f"{spec['family']} writes other prompts than when the demonstrations in {folder} were made",
             where=where,

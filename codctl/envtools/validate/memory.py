@@ -97,7 +97,7 @@ def own(subject: Subject) -> Finding:
 
 def _others(subject: Subject) -> Iterator[str]:
     """The same in the other variants, on fewer packs."""
-    for variant in subject.family.variants:
+    for variant in subject.family.open_variants:
         if variant == subject.variant:
             continue
         family = subject.base.in_variant(variant)
