@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from codctl.cod.engine import EngineError
+from codctl.cod.engine import EngineError, Scores, Weights
 from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, play_all
 from codctl.config.schema import (
@@ -26,8 +28,9 @@ from codctl.config.schema import (
     WorldConfig,
 )
 from codctl.config.schema.world import MixtureRef
+from codctl.engines.provider import EngineProvider, OpenEngine, Opening
 from codctl.engines.transformers_engine import TransformersEngine
-from codctl.errors import StageError
+from codctl.errors import PreflightError, StageError
 from codctl.learner.scoring import Scorer
 from codctl.models.build import build_folder
 from codctl.models.load import add_lora, load_chat, load_model, load_tokenizer
@@ -169,3 +172,63 @@ def test_a_teacher_that_scores_otherwise_than_it_samples_is_told_at_the_start(
     monkeypatch.setattr(TransformersEngine, "score", shifted)
     with pytest.raises(StageError, match="scores its own reply otherwise than it sampled it"):
         asyncio.run(teachers_of(recipe(), adapters, base).start())
+
+
+class Elsewhere(OpenEngine):
+    """An engine of other processes, as far as its callers can tell."""
+
+    def __init__(self, opening: Opening, said: list[str]) -> None:
+        super().__init__()
+        self.said, self.folder = said, opening.folder
+        said.append(f"open {opening.folder.name} top {opening.top} on {opening.config.engine.placement}")
+
+    async def start(self) -> None:
+        self.said.append("start")
+
+    async def update_weights(self, weights: Weights) -> None:
+        assert weights.folder is not None
+        self.folder = weights.folder
+        self.said.append(f"load {weights.folder.name}")
+
+    async def score(self, rows: Any, top: int = 0) -> list[Scores]:
+        self.said.append(f"score by {self.folder.name}")
+        return [Scores(np.zeros(row.loss_tokens, np.float32)) for row in rows]
+
+    async def sleep(self) -> None:
+        self.said.append("sleep")
+
+    async def wake(self) -> None:
+        self.said.append("wake")
+
+    async def aclose(self) -> None:
+        self.said.append("close")
+
+
+def test_an_engine_elsewhere_gets_each_teachers_weights_in_turn_and_sleeps_between_steps(
+    base: Path, adapters: dict[str, Path], played: Scored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    class Provider(EngineProvider):
+        def open(self, opening: Opening) -> OpenEngine:
+            return Elsewhere(opening, said)
+
+    monkeypatch.setattr("codctl.train.teaching.provider_of", lambda config: Provider())
+    monkeypatch.setattr(Teachers, "_check", lambda *_: asyncio.sleep(0))
+    taught(recipe(engine="vllm"), adapters, base, played)
+    assert said == [
+        "open alchemy top 0 on colocate",  # of the larger rank
+        "start", "load alchemy", "load frozen_lake", "sleep",
+        "wake", "load alchemy", "score by alchemy", "load frozen_lake", "score by frozen_lake", "sleep",
+        "close",
+    ]  # fmt: skip
+
+
+def test_vllm_is_not_given_an_adapter_on_the_output_layer(
+    base: Path, adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(adapters["alchemy"], tmp_path / "alchemy")
+    file = tmp_path / "alchemy/adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "target_modules": ["q_proj", "lm_head"]}))
+    with pytest.raises(PreflightError, match="also on the output head"):
+        teachers_of(recipe(engine="vllm"), {**adapters, "alchemy": tmp_path / "alchemy"}, base)
