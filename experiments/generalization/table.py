@@ -22,6 +22,11 @@ def share(found: Estimate | None) -> str:
     return f"{found.mean:.2f} [{found.low:.2f}, {found.high:.2f}]" if found else "–"
 
 
+def last_share(found: Cell) -> str:
+    curve = found.graded.share.get("own") if found.graded else None
+    return share(curve[-1]) if curve else "–"
+
+
 def cell(found: Cell, show: Callable[[Cell], str]) -> str:
     if found.state == "absent":
         return "–"
@@ -51,6 +56,8 @@ def main(folder: str) -> None:
     table(result, "Gain within a pack, own hints, percentage points", lambda one: points(one.gain.get("own")))
     table(result, "Gain within a pack, no hints, percentage points", lambda one: points(one.gain.get("none")))
     table(result, "Success at the last position, own hints", lambda one: share(one.last_success()))
+    if any(cell.graded for cell in result.cells):
+        table(result, "Share of what knowing the world gains at the last position, own hints", last_share)
     table(result, "Own minus no hints at the last position, points", lambda one: points(one.own_less_none))
     ablation(result)
 

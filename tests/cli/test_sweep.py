@@ -138,7 +138,7 @@ def test_a_sweep_has_one_launcher(swept: Swept, cli: Cli, monkeypatch: pytest.Mo
         (["micro.yaml", "--suite", "ralf-loop"], 2, "did you mean 'ralph-loop'?"),
         (["micro.yaml", "--slurm", "--detach"], 2, "--slurm and --detach cannot be combined"),
         (["micro.yaml", "model.path=Some/Model"], 3, "hf download Some/Model\n"),
-        (["generalization", "size=huge"], 2, "there is no size 'huge' (known: tiny, qwen3-8b)"),
+        (["generalization", "size=huge"], 2, "there is no size 'huge' (known: tiny, pair, qwen3-8b)"),
         (["broken.yaml"], 2, "error: broken.yaml:3: unknown key sedes; did you mean seeds?\n"),
     ],
 )
@@ -156,7 +156,7 @@ def test_the_published_study_can_be_planned_where_it_cannot_run(home: Path, cli:
     shown = cli("sweep", "size=qwen3-8b", "--slurm", "--dry-run", "--json")
     assert shown.code == 0
     found = shown.json["result"]
-    assert {entry["labels"]["train"] for entry in found["plan"]["trials"]} == {"frozen_lake", "both"}
+    assert {entry["labels"]["train"] for entry in found["plan"]["trials"]} == {"frozen_lake", "both", "all"}
     assert "preflight" not in found  # its nodes may have what this machine has not
     (script,) = found["sbatch"]
     assert "#SBATCH --gpus-per-node=8" in script

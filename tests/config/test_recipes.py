@@ -9,11 +9,12 @@ import pytest
 from codctl.config.compose import load_config
 from codctl.config.freeze import digest
 from codctl.config.recipes import copy_recipe, find_recipe, recipes_folder, shipped_recipes
+from codctl.envs.registry import FAMILIES
 from codctl.errors import PreflightError, RefusedError, UsageError
 from codctl.train.preflight import preflight
 
 ROOT = Path(__file__).parents[2]
-COUNT = 20  # recipes in recipes/; raise it with each new one
+COUNT = 22  # recipes in recipes/; raise it with each new one
 
 
 def test_all_shipped_recipes_are_found() -> None:
@@ -30,6 +31,11 @@ def test_every_shipped_recipe_is_valid_and_described(recipe) -> None:
     assert len(digest(config)) == 16
     if config.model.path is None:
         preflight(config)
+
+
+def test_every_family_is_in_the_mixture_of_a_recipe() -> None:
+    mixed = [load_config(recipe.name).world.mixture for recipe in shipped_recipes()]
+    assert {part.family for mixture in mixed for part in mixture} == set(FAMILIES.built_in)
 
 
 def test_a_copy_is_exact_and_never_overwrites(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_every_shipped_study_is_read_at_every_size() -> None:
     studies = shipped_studies()
     assert list(studies) == ["generalization"]
     for path in studies.values():
-        for size in ("tiny", "qwen3-8b"):
+        for size in ("tiny", "pair", "qwen3-8b"):
             found = load_study(path, path.name, size)
             assert found.trainings
             assert found.evaluations

@@ -10,6 +10,8 @@ import pytest
 
 from codctl.config.compose import load_config
 from codctl.config.freeze import digest
+from codctl.config.suite_file import load_suite
+from codctl.envs.registry import FAMILIES
 from codctl.errors import RefusedError, UsageError
 from codctl.pipeline.trial import missing_suites, read_trial, write_trial
 from codctl.runs.directory import read_sweep
@@ -193,6 +195,11 @@ def test_the_shipped_study_spans_the_published_question() -> None:
     assert {trial.config.model.path for trial in published.trials} == {"Qwen/Qwen3-8B"}
     assert {(t.config.train.lr, t.config.train.loss.kind) for t in published.trials} == {(1e-6, "rec")}
     assert {trial.config.runtime.threads for trial in tiny.trials} == {1}
+    entries = [one for suite in published.suites for one in load_suite(Path(suite.suite), suite.name).entries]
+    assert {world.family for one in entries for world in one.worlds} == set(FAMILIES.built_in)  # type: ignore[union-attr]
+    assert {part.family for trial in tiny.trials for part in trial.config.world.parts} == set(FAMILIES.built_in) - {
+        "terminal"
+    }
 
 
 def test_a_second_command_keeps_what_was_there_and_adds_what_is_new(reconcile: Reconcile) -> None:
