@@ -17,7 +17,10 @@ from codctl.envs.base import Family, Pack
 from codctl.envs.registry import families
 from codctl.envtools.validate.fingerprint import actions_of
 
-TURNS_PER_S = {"terminal": 5_000}  # commands, each of which runs a simulated shell
+TURNS_PER_S = {
+    "terminal": 5_000,  # commands, each of which runs a simulated shell
+    "optimal_control": 5_000,  # expressions, each of which is read and then evaluated in every step
+}
 TURNS_PER_S_ELSEWHERE = 20_000
 PACKS_PER_S = 1_000
 KB_PER_EPISODE = 200
