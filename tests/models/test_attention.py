@@ -148,7 +148,7 @@ def test_sampling_and_training_agree_on_the_same_model(model: Any) -> None:
         samples = asyncio.run(replies(model))
         rows = collate(samples, [1.0] * len(samples), 0, "cpu", packed=True)
         model.train()
-        logprobs_N, _ = reader(rows)
+        logprobs_N, *_ = reader(rows)
         model.eval()
         assert float((logprobs_N.detach() - rows.old_logprobs_BT[rows.loss_mask_BT]).abs().max()) < 1e-5
         logprobs_N.sum().backward()
