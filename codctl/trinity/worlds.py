@@ -38,20 +38,22 @@ class Kind:
         return {*self.fixed, *(name for preset in self.presets.values() for name in preset)}
 
 
-def _alchemy(rounds: int, material: str, base: tuple[int, int], shrink: float, recipes: int, cross: float, noise: float) -> dict[str, Any]:  # fmt: skip  # noqa: E501
+def _alchemy(rounds: int, material: str, base: tuple[int, int], **most: float) -> dict[str, Any]:
     return {
         "max_rounds": rounds,
         "material_mode": material,
         "min_base_elements": base[0],
         "max_base_elements": base[1],
-        "tier_shrink_max": shrink,
-        "max_recipes_per_element": recipes,
-        "max_cross_tier_prob": cross,
-        "max_noise_node_ratio": noise,
+        "tier_shrink_max": most["shrink"],
+        "max_recipes_per_element": most["recipes"],
+        "max_cross_tier_prob": most["cross"],
+        "max_noise_node_ratio": most["noise"],
     }
 
 
-def _grid(sides: tuple[int, int], hills: int, scales: tuple[float, float], rounds: tuple[int, int], radius: int) -> dict[str, Any]:  # fmt: skip  # noqa: E501
+def _grid(
+    sides: tuple[int, int], hills: int, scales: tuple[float, float], rounds: tuple[int, int], radius: int
+) -> dict[str, Any]:
     return {
         "grid_min_size": sides[0],
         "grid_max_size": sides[1],
@@ -75,11 +77,11 @@ KINDS = {
     "cod_random_alchemy_workflow": Kind(
         "alchemy",
         {
-            "easy": _alchemy(8, "unlimited", (3, 4), 0.6, 1, 0.1, 0.0),
-            "hard": _alchemy(15, "limited", (4, 6), 0.8, 2, 0.05, 0.3),
+            "easy": _alchemy(8, "unlimited", (3, 4), shrink=0.6, recipes=1, cross=0.1, noise=0.0),
+            "hard": _alchemy(15, "limited", (4, 6), shrink=0.8, recipes=2, cross=0.05, noise=0.3),
         },
         {
-            **_alchemy(15, "unlimited", (10, 15), 0.6, 3, 0.35, 0.25),
+            **_alchemy(15, "unlimited", (10, 15), shrink=0.6, recipes=3, cross=0.35, noise=0.25),
             "scope": "per_task",
             "show_recipes": False,
             "show_elements": False,
