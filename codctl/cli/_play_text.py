@@ -70,11 +70,13 @@ def told(game: Game, pack: Pack, rendering: Literal["full", "terse", "compact"])
     shown = _output.prose("\n".join(lines))
     if not game.played:
         return f"\n{shown}\n\nYou stopped before the end of the first task: no score."
+    is_graded = any(slot.family.graded for slot in pack.slots)
+    ceiling = "reward of a reference" if is_graded else "ceiling"
     rows: list[list[object]] = [
         ["success", *game.success],
-        ["reward (success less the turn penalty)", *game.reward],
+        ["reward (less the turn penalty)" if is_graded else "reward (success less the turn penalty)", *game.reward],
         ["hints: share of the knowable facts", *game.hint_correctness],
-        *(["ceiling: " + name, *values] for name, values in game.ceilings.items()),
+        *([f"{ceiling}: {name}", *values] for name, values in game.ceilings.items()),
     ]
     table = _output.table(["", *(f"task {position + 1}" for position in range(len(pack)))], rows)
     stopped = "" if game.finished else f" (over {game.played} of {counted(len(pack), 'task')}: stopped early)"

@@ -1,4 +1,4 @@
-"""What can be had in each world: success of the reference policies by position, as a table for the docs."""
+"""What can be had in each world: success or reward of the reference policies by position, as a table for the docs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from codctl.cod.references import cheapest_rendering, play_policy, references
 from codctl.envs.base import Family
 from codctl.errors import UsageError
 from codctl.files.atomic import write_bytes
-from codctl.results.statistics import shares
+from codctl.results.statistics import means
 
 MARK = "<!-- ceilings -->"
 _PACKS_AT_ONCE = 50  # bounds the memory of trajectories, of which only the rewards are kept
@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Curve:
-    """Success of one policy by position, with 95 % intervals over packs."""
+    """Success, or the mean reward of a graded family, of one policy by position, with 95 % intervals over packs."""
 
     family: str
     variant: str
@@ -65,7 +65,7 @@ def block(family: Family, curves: list[Curve], packs: int) -> str:
     length = len(curves[0].mean)
     command = f"codctl env ceilings {family.name} --packs {packs} --length {length} --write docs/worlds"
     return (
-        f"Success by position (raw, 95 % interval over {packs} test packs).\n"
+        f"{'Mean reward' if family.graded else 'Success'} by position (raw, 95 % interval over {packs} test packs).\n"
         f"{_meaning(family)}\n\n"
         f"{markdown(curves)}\n\n```sh\n{command}\n```\n"
     )
@@ -75,6 +75,7 @@ def _meaning(family: Family) -> str:
     said = {
         "bayes": f"`bayes`: {family.reference or 'the strongest uninformed reference'}.",
         "informed": "`informed` knows the world.",
+        "random": "`random` is what shares are counted from.",
     }
     return " ".join(said[name] for name in references([family]))
 
@@ -104,7 +105,7 @@ def write_block(page: Path, text: str) -> None:
 
 def _curve(family: Family, variant: str, preset: str, policy: str, packs: int, length: int) -> Curve:
     values_PS = np.array(list(_rewards(family, variant, preset, policy, packs, length)))
-    found = shares([values_PS])
+    found = means([values_PS], ends=family.reward_range)
     ends = (found.mean_C.tolist(), found.low_C.tolist(), found.high_C.tolist())
     return Curve(family.name, variant, preset, policy, *ends)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from codctl.cod.references import UNBOUNDED, play_policy, references
+from codctl.cod.references import CEILINGS, UNBOUNDED, play_policy, references
 from codctl.cod.rollout import Player, RolloutSettings
 from codctl.cod.scripted import EachFamily
 from codctl.cod.trajectory import Trajectory, position_metrics
@@ -28,10 +28,10 @@ class Game:
     Attributes:
         pack: Its id.
         finished: Whether the last task was played to its end.
-        success: Raw reward.
+        success: Whether the task was solved, 0 or 1.
         reward: Less the turn penalty: what a model in training gets.
         hint_correctness: Share of the knowable facts that the hints in force state.
-        ceilings: Success of `bayes` and `informed` on this very pack.
+        ceilings: Raw reward of `bayes` and `informed` on this very pack.
         hints: In force at each position.
     """
 
@@ -142,7 +142,7 @@ def _game(pack: Pack, rendering: Rendering, trajectory: Trajectory, say: Say) ->
 
 def _ceilings(pack: Pack, rendering: Rendering) -> dict[str, list[float]]:
     names = references(slot.family for slot in pack.slots)
-    played = {name: play_policy(name, [pack], rendering, _SEED)[0] for name in names}
+    played = {name: play_policy(name, [pack], rendering, _SEED)[0] for name in names if name in CEILINGS}
     return {name: [episode.raw_reward for episode in trajectory.of("solve")] for name, trajectory in played.items()}
 
 
