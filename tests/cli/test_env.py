@@ -29,7 +29,7 @@ def test_list(cli) -> None:
     lake = next(family for family in result["families"] if family["name"] == "frozen_lake")
     assert lake["presets"] == ["tiny", "easy", "hard"]
     assert lake["variants"] == ["default", "paper", "trinity"]
-    assert lake["learnable"] == {"default": True, "paper": True}
+    assert lake["learnable"] == {"default": True, "paper": True, "trinity": True}
     assert result["broken"] == []
     assert "frozen_lake" in cli("env", "list").out
 
