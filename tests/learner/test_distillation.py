@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from codctl.cod.engine import ALL
-from codctl.config.schema import DistillConfig, LoraConfig, LossConfig, TeacherConfig, TrainConfig
+from codctl.config.schema import Config, DistillConfig, LoraConfig, LossConfig, TeacherConfig, TrainConfig
 from codctl.config.schema.distill import MixConfig
 from codctl.learner.batching import Lesson, Sample, by_teacher
 from codctl.learner.distillation import Distilled, full, sampled, topk
+from codctl.learner.group import open_group
 from codctl.learner.learner import Learner
 from codctl.learner.scoring import Scorer
 from codctl.models.load import add_lora, use_attention
 from tests.learner.samples import on_policy, random_samples
+from tests.learner.several import recipe, several
 
 STUDENT = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]]))
 TEACHER = torch.log(torch.tensor([[0.25, 0.6, 0.1, 0.05]]))
@@ -201,3 +205,32 @@ def test_ratio_weighs_by_what_sampled(model: Any, teacher: Any) -> None:
         for weight in ("none", "ratio")
     ]
     assert found[1] == pytest.approx(math.exp(0.5) * found[0], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "more"),
+    [
+        ("topk", {"strategy": "ddp"}),
+        ("full", {"strategy": "fsdp", "split_long_rows": True, "attention": "varlen", "micro_batch_tokens": 65}),
+    ],
+)
+def test_two_processes_distil_as_one(
+    tiny_folder: Path, model: Any, teacher: Any, tmp_path: Path, estimator: str, more: dict[str, Any]
+) -> None:
+    """Also where they share the tokens of long rows, and where one has rows and the other none."""
+    both = {"mixture": [{"family": "frozen_lake"}, {"family": "alchemy"}]}
+    plain = recipe(**more).model_dump(mode="json")
+    config = Config.model_validate({**plain, "world": both, "distill": settings(estimator).model_dump(mode="json")})
+    steps = [taught(teacher, on_policy(model, random_samples(count, seed=count)), TOP[estimator]) for count in (13, 1)]
+    found = []
+    for name, opened in (("one", open_group(config, tiny_folder, pad_id=0)), ("two", several(config, tiny_folder))):
+        with opened as group:
+            metrics = [group.learn(rows, step) for step, rows in enumerate(steps, start=1)]
+            group.publish(tmp_path / name)
+        found.append((metrics, load_file(tmp_path / name / "model.safetensors")))
+    (alone, weights), (together, others) = found
+    for own, other in zip(alone, together, strict=True):
+        assert own["distill/tokens"] > 0
+        for name in set(own) - {"tokens/forwarded", "tokens/useful_fraction"}:
+            assert other[name] == pytest.approx(own[name], rel=1e-5, abs=1e-6), name
+    assert max(float((weights[name] - others[name]).abs().max()) for name in weights) < 1e-6
