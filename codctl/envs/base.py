@@ -322,6 +322,7 @@ class Family(ABC):
         title: One line for lists.
         presets: Difficulties, the default first.
         variants: Distributions of worlds, the default first.
+        options: What a world entry has set of it (`with_options`).
         needs_options: Variants that can be played only with options of a world entry (`with_options`).
         renderings: How its prompts can be written: `full` for language models, `terse` for small ones (`full` will do
             where a family has no shorter text), `compact` for models of half a million parameters.
@@ -350,6 +351,7 @@ class Family(ABC):
     title: str
     presets: tuple[str, ...]
     variants: tuple[str, ...] = ("paper",)
+    options: Mapping[str, Any] = MappingProxyType({})
     needs_options: tuple[str, ...] = ()
     renderings: tuple[Rendering, ...] = ("full", "terse", "compact")
     policies: tuple[str, ...] = ("bayes", "informed", "random")

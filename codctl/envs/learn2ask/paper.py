@@ -5,7 +5,6 @@ Nothing is hidden and shared in a pack; what may carry over is a habit of asking
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -111,7 +110,8 @@ class PaperLearn2Ask(Learn2Ask):
     """The family as the options of a world entry set it up."""
 
     def __init__(self, options: PaperOptions, dialogues: Dialogues, judge: Judge) -> None:
-        self.options, self.dialogues, self.judge = options, dialogues, judge
+        self.settings, self.dialogues, self.judge = options, dialogues, judge
+        self.options = options.model_dump(mode="json", exclude_unset=True)
         self._rows = {split: dialogues.split(split, options.held_out) for split in ("train", "validation", "test")}
         self._rows["demonstration"] = self._rows["train"]
         # Each of the others asks the judge for every question that it plays: only a rule does that for nothing.
@@ -137,7 +137,7 @@ class PaperLearn2Ask(Learn2Ask):
         if not rows:
             raise PreflightError(
                 f"the split {split} has none of the {len(self.dialogues.rows)} dialogues",
-                where=self.options.data,
+                where=self.settings.data,
                 hint="sessions are split eight to one to one: use a file with more of them",
             )
         return rows
@@ -147,14 +147,14 @@ class PaperLearn2Ask(Learn2Ask):
 
     def begin(self, world: Any, task: Any, rendering: Rendering) -> Any:
         if world.split == "demonstration" or not self.judge.waits:
-            return RuledEpisode(task, self.options.fusion, rendering)
-        return JudgedEpisode(task, self.options.fusion, self.judge, rendering)
+            return RuledEpisode(task, self.settings.fusion, rendering)
+        return JudgedEpisode(task, self.settings.fusion, self.judge, rendering)
 
     def redraw(self, world: Any, rng: Random) -> Any:
         return world
 
     def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
-        return paper_text.solve_prompt(hints, self.options.fusion)
+        return paper_text.solve_prompt(hints, self.settings.fusion)
 
     def facts(self, world: Any) -> int:
         return 0
@@ -248,7 +248,7 @@ def configured(options: Mapping[str, Any]) -> PaperLearn2Ask:
         stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
     except OSError:
         stamp = (0, 0, 0)
-    return _configured(json.dumps(read.model_dump(mode="json"), sort_keys=True), stamp)
+    return _configured(read.model_dump_json(exclude_unset=True), stamp)
 
 
 @lru_cache(maxsize=8)  # a file is read once, and a judge keeps its connections

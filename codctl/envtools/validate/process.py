@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import codctl
+from codctl.envs.registry import get_family
 from codctl.envtools.validate.check import Finding, Subject
 from codctl.envtools.validate.fingerprint import everything
 from codctl.errors import PreflightError
@@ -22,10 +24,11 @@ _FIX = (
     "avoid hash(), id(), the clock and the environment"
 )
 _PROGRAM = """
-import importlib, sys
-module, name, preset, variant, packs, length, *policies = sys.argv[1:]
+import importlib, json, sys
+module, name, options, preset, variant, packs, length, *policies = sys.argv[1:]
 from codctl.envtools.validate.fingerprint import everything
 family = getattr(importlib.import_module(module), name)()
+family = family.with_options(variant, json.loads(options)) if options != "{}" else family
 print("\\n".join(everything(family, preset, variant, int(packs), int(length), policies)))
 """
 
@@ -83,11 +86,13 @@ def _differences(subject: Subject, executable: str, path: list[str]) -> list[str
     Raises:
         PreflightError: It could not run the family.
     """
-    kind = type(subject.family)
+    family = subject.family
+    kind = type(get_family(family.name) if family.options else family)
+    options = json.dumps(dict(family.options))
     world = (subject.preset, subject.variant, str(min(_PACKS, subject.count)), str(subject.length))
     try:
         done = subprocess.run(  # noqa: S603 - a Python and our own program
-            [executable, "-c", _PROGRAM, kind.__module__, kind.__qualname__, *world, *subject.policies],
+            [executable, "-c", _PROGRAM, kind.__module__, kind.__qualname__, options, *world, *subject.policies],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONHASHSEED": "4711"},
             capture_output=True,
             text=True,
