@@ -117,9 +117,8 @@ def _sample(root: Element) -> Sample:
 
 def _regress(root: Element) -> Regress:
     data = _text(root, "dataset_id") or ALL_DATA
-    # The strength of a ridge is accepted as published; what it screens is tried anyway.
-    threshold, _ = (_number(root, name, 0.05) for name in ("threshold", "alpha"))
-    if threshold < 0 or _ < 0:
+    threshold, alpha = (_number(root, name, 0.05) for name in ("threshold", "alpha"))
+    if threshold < 0 or alpha < 0:  # `alpha` changes nothing else: see `regression`
         raise InvalidError("alpha and threshold must not be negative")
     written, candidates = root.find("dictionary"), _items(root, "candidate_equations")
     if len(candidates) > MOST_CANDIDATES:

@@ -7,6 +7,7 @@ Bayesian information criterion); one with a coefficient outside of what the gene
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,37 +28,32 @@ _OUT = 1e9  # added to the score of an implausible fit: the least bad one leads 
 
 @dataclass(frozen=True)
 class Belief:
-    """Supports in the order of their scores.
+    """What leads, and how clearly.
 
     Attributes:
-        supports: The best first.
-        scores: Lower is better.
-        fits: Coefficients of the supports.
+        equation: The best support with its coefficients.
+        score: Its score; lower is better.
+        lead: How much worse the next support is.
         points: Of the data.
     """
 
-    supports: tuple[Support, ...]
-    scores: tuple[float, ...]
-
-    fits: tuple[list[float], ...]
+    equation: dict[int, float]
+    score: float
+    lead: float
     points: int
 
     @property
     def best(self) -> Support:
-        return self.supports[0]
-
-    @property
-    def equation(self) -> dict[int, float]:
-        return dict(zip(self.best, self.fits[0], strict=True))
+        return tuple(self.equation)
 
     @property
     def explains(self) -> bool:
         """Whether the best support explains the data; else they do not stem from one reaction."""
-        return self.scores[0] < _ABSURD * (self.points + 5)
+        return self.score < _ABSURD * (self.points + 5)
 
     @property
     def is_sure(self) -> bool:
-        return self.scores[1] - self.scores[0] >= SURE
+        return self.lead >= SURE
 
 
 def believe(u: Array, y: Array, most_terms: int) -> Belief:
@@ -82,9 +78,9 @@ def compare(u: Array, y: Array, supports: Sequence[Support]) -> Belief:
         scores_S, fit_SK = _scores(u, y, np.array(chosen))
         scored += zip(scores_S.tolist(), chosen, fit_SK.tolist(), strict=True)
     scored.sort()
-    return Belief(
-        tuple(s for _, s, _ in scored), tuple(s for s, _, _ in scored), tuple(f for _, _, f in scored), len(u)
-    )
+    score, support, fit = scored[0]
+    lead = scored[1][0] - score if len(scored) > 1 else math.inf
+    return Belief(dict(zip(support, fit, strict=True)), score, lead, len(u))
 
 
 def _scores(u: Array, y: Array, supports_SK: np.ndarray) -> tuple[Array, Array]:
