@@ -17,7 +17,7 @@ name: small
 world: {preset: tiny, rendering: compact, length: 3}
 model: {build: {layers: 1, width: 32, heads: 2, kv_heads: 2, ffn: 64, rope_theta: 100}}
 sampling: {solve_tokens: 8, update_tokens: 12}
-warm_start: {packs: 160, batch_rows: 16, lr: 1e-2, checkpoint_s: 0}
+warm_start: {packs: 80, batch_rows: 16, lr: 2e-2, checkpoint_s: 0}
 train: {steps: 5, packs: 2, rollouts: 3, lr: 1e-3, lr_schedule: linear, checkpoint_every: 2}
 evaluation: {every: 2, every_packs: 3, packs: 3, arms: [own, none, shuffled], long_length: 0}
 tracking: {mlflow: false, trajectories_every: 1}
