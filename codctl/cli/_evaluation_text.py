@@ -20,6 +20,7 @@ from codctl.runs.eval_result import (
     StepsPart,
     StepsResult,
     Usage,
+    hundredths,
 )
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _curves(part: PartResult, found: Measured) -> str:
     if found.graded:
         told = {"mean reward": found.graded.raw_reward, "share": found.graded.share}
         rows += [
-            (name, measure, curve)
+            (name, measure, hundredths(curve))
             for name in dict.fromkeys(name for curves in told.values() for name in curves if name not in found.arms)
             for measure, curves in told.items()
             if (curve := curves.get(name))
@@ -81,7 +82,8 @@ def _arm(part: PartResult, found: Measured, arm: str) -> list[tuple[str, str, _C
         if here := [fault for fault in faults if fault.position in found.positions]:
             measures[kind.replace("_", " ")] = here
     if found.graded:
-        measures |= {"mean reward": found.graded.raw_reward.get(arm, ()), "share": found.graded.share.get(arm, ())}
+        measures["mean reward"] = hundredths(found.graded.raw_reward.get(arm, ()))
+        measures["share"] = hundredths(found.graded.share.get(arm, ()))
     measures["shaped_reward"] = curves.shaped_reward
     if arm != "none":  # there is no hint that could be right
         measures["hint_correctness"] = curves.hint_correctness

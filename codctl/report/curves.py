@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from codctl.quantities import Interval, number, percent, position
 from codctl.report.arm_styles import ARMS, BEFORE, REFERENCES, look_of, name_of
 from codctl.report.chart import Chart, Look, Point, Series
-from codctl.runs.eval_result import Distractors, Measured, PartResult
+from codctl.runs.eval_result import Distractors, Measured, PartResult, hundredths
 
 POSITION, ATTEMPT = "position in the pack", "attempt at the same task"
 SUCCESS, SOLVED = "success, share of packs", "tasks solved at least once"
@@ -85,7 +85,7 @@ def graded(prefix: str, found: Measured, **more: Any) -> list[Chart]:
         return []
     curves = found.graded.raw_reward
     rewards = [*reference_lines(curves), *arm_lines({arm: curves[arm] for arm in curves if arm not in REFERENCES})]
-    shares = found.graded.share
+    shares = {arm: hundredths(curve) for arm, curve in found.graded.share.items()}
     shared = [*reference_lines(shares), *arm_lines({arm: shares[arm] for arm in shares if arm not in REFERENCES})]
     return [
         chart(f"{prefix}raw", "Mean reward", _RAW, rewards, show=number, y_range=_around(rewards), **more),

@@ -10,7 +10,7 @@ from codctl.quantities import percent, points, signed_points
 from codctl.results import replies
 from codctl.results.outcomes import sentences, unread
 from codctl.results.statistics import claim_of
-from codctl.runs.eval_result import Curve, Estimate, EvalResult, Measured, PartResult
+from codctl.runs.eval_result import Curve, Estimate, EvalResult, Measured, PartResult, hundredths
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
@@ -62,8 +62,8 @@ def graded_rows(found: Measured) -> list[tuple[str, str, Curve]]:
     """Of a graded family: measure, arm or reference, and curve."""
     if found.graded is None:
         return []
-    rewards = [("mean reward", name, curve) for name, curve in found.graded.raw_reward.items()]
-    return [*rewards, *(("share", name, curve) for name, curve in found.graded.share.items())]
+    told = {"mean reward": found.graded.raw_reward, "share": found.graded.share}
+    return [(measure, name, hundredths(curve)) for measure, curves in told.items() for name, curve in curves.items()]
 
 
 def interval(found: Estimate) -> str:

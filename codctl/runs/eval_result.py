@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -91,6 +91,13 @@ def means(curve: Curve, positions: Sequence[int] | None = None) -> list[float | 
 
 def _is_absent(value: object) -> bool:
     return not value
+
+
+def hundredths(curve: Curve) -> Curve:
+    """Points as tables and charts show rewards: unlike a share of tasks, 0.9999 may be written as 1.00."""
+    return tuple(
+        replace(point, mean=round(point.mean, 2), low=round(point.low, 2), high=round(point.high, 2)) for point in curve
+    )
 
 
 @dataclass(frozen=True)
