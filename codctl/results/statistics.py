@@ -164,8 +164,8 @@ def _resampled(above_KPC: Floats, below_KPC: Floats, groups: NDArray[np.int64], 
     mean_C = _ratio(above_KGC.sum(axis=(0, 1)), below_KGC.sum(axis=(0, 1)))
     mean_KC = _ratio(above_KGC.sum(axis=1), below_KGC.sum(axis=1))
     if of_share:
-        # A denominator that is not surely above zero says nothing.
-        unsure_C = np.isnan(drawn_BC).mean(axis=0) > 1 - _LEVEL
+        # A denominator that is not surely above zero says nothing, nor does a single pack.
+        unsure_C = (np.isnan(drawn_BC).mean(axis=0) > 1 - _LEVEL) | (count < 2)
         mean_C, mean_KC = (np.where(unsure_C, np.nan, values) for values in (mean_C, mean_KC))
         drawn_BC, mean_C, mean_KC = (
             np.concatenate([values, values[..., -1:] - values[..., :1]], axis=-1)

@@ -129,6 +129,7 @@ def test_a_share_is_unknown_where_the_world_gains_nothing() -> None:
     found = scaled([reward], floor, ceiling)
     assert np.isfinite(found.mean_C[0])
     assert np.isnan(found.mean_C[1:]).all()
+    assert np.isnan(scaled([reward[:1]], floor[:1], ceiling[:1]).mean_C).all()  # one pack
 
 
 def test_bootstrapped_intervals_hold_the_truth_and_widen_with_seeds() -> None:
