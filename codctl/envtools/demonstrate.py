@@ -158,8 +158,7 @@ class _Heard:
 
     def open(self, messages: Sequence[Message]) -> list[int]:
         ids = self._chat.open(messages)
-        if len(messages) == 2:  # a template that cannot be followed opens each turn anew
-            self.begun[tuple(ids)] = list(messages)
+        self.begun[tuple(ids)] = list(messages)  # of every turn where a template cannot be followed
         return ids
 
     def __getattr__(self, name: str) -> Any:
@@ -232,12 +231,12 @@ def _kept(trajectory: Trajectory, heard: _Heard) -> Iterator[Demonstration]:
     for e in trajectory.episodes:
         is_good = e.position in solved if e.kind == "solve" else e.outcome == "written" and e.position + 1 in solved
         if is_good:
-            messages = tuple(_messages(e, heard))
-            yield Demonstration(trajectory.pack, trajectory.rollout, e.kind, e.position, messages)
+            prompt = heard.begun[tuple(e.ids[: int(e.loss_mask.argmax())].tolist())]
+            messages = (*prompt, *_played(e))
+            yield Demonstration(trajectory.pack, trajectory.rollout, e.kind, e.position, messages, len(prompt))
 
 
-def _messages(e: EpisodeRecord, heard: _Heard) -> Iterator[Message]:
-    yield from heard.begun[tuple(e.ids[: int(e.loss_mask.argmax())].tolist())]
+def _played(e: EpisodeRecord) -> Iterator[Message]:
     for turn, reply in enumerate(e.replies):
         if turn:
             yield {"role": "user", "content": e.observations[turn]}
@@ -278,9 +277,11 @@ def _write(path: Path, kept: Sequence[dict[str, Any]]) -> None:
             ("kind", pa.string()),
             ("position", pa.int32()),
             ("messages", pa.list_(message)),
+            ("prompt", pa.int32()),
         ]
     )
-    pq.write_table(pa.Table.from_pylist(list(kept), schema), path, compression="zstd")
+    rows = [asdict(Demonstration(**one)) for one in kept]
+    pq.write_table(pa.Table.from_pylist(rows, schema), path, compression="zstd")
 
 
 def _card(spec: DemonstrationSpec, info: dict[str, Any]) -> str:
@@ -306,6 +307,7 @@ and the updates that could be read and were followed by a solved task ({kept["up
 | `pack`, `rollout`, `position` | Where the episode comes from; packs are of the split `{_SPLIT}`. |
 | `kind` | `solve`: a task. `update`: the hints that were written after it. |
 | `messages` | The conversation, with roles `system`, `user` and `assistant`. |
+| `prompt` | How many messages are the prompt: a task may begin as a conversation. The turns after them are learned. |
 
 Train on them: `codctl train RECIPE warm_start.demonstrations=FOLDER`.
 """

@@ -82,6 +82,7 @@ class Demonstration:
         kind: solve or update.
         position: In the pack.
         messages: System, user, assistant, user, assistant, …
+        prompt: How many of them the first reply answers: more than two where the task began as a conversation.
     """
 
     pack: str
@@ -89,6 +90,7 @@ class Demonstration:
     kind: Kind
     position: int
     messages: tuple[Message, ...]
+    prompt: int = 2
 
 
 def prompts_digest(family: str, preset: str, variant: str, rendering: Rendering) -> str:
@@ -96,7 +98,8 @@ def prompts_digest(family: str, preset: str, variant: str, rendering: Rendering)
     found = check_world(family, preset, variant, rendering)
     packs = [found.pack("demonstration", number, 2, preset, variant) for number in range(3)]
     texts = [found.solve_prompt("", rendering, preset)]
-    texts += [slot.begin(rendering).observation for pack in packs for slot in pack.slots]
+    for episode in (slot.begin(rendering) for pack in packs for slot in pack.slots):
+        texts += [message["content"] for message in episode.opening] or [episode.observation]
     return text_digest(json.dumps(texts))
 
 
@@ -150,9 +153,7 @@ def read(folder: Path) -> list[Demonstration]:
     import pyarrow.parquet as pq
 
     rows = pq.read_table(folder / FILE).to_pylist()
-    return [
-        Demonstration(row["pack"], row["rollout"], row["kind"], row["position"], tuple(row["messages"])) for row in rows
-    ]
+    return [Demonstration(**{**row, "messages": tuple(row["messages"])}) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def of_folder(config: Config, chat: Chat) -> Tokenised:
 
 def episode_of(one: Demonstration, chat: Chat) -> EpisodeRecord:
     """The tokens of an episode, with a loss on the replies."""
-    first, rest = one.messages[:2], one.messages[2:]
+    first, rest = one.messages[: one.prompt], one.messages[one.prompt :]
     conversation = converse(chat, first)
     for message in rest:
         if message["role"] == "assistant":
@@ -195,7 +196,7 @@ def episode_of(one: Demonstration, chat: Chat) -> EpisodeRecord:
         hints="",
         hint_score=_NO_SCORE,
         replies=replies,
-        observations=_contents(one.messages, "user"),
+        observations=_contents([first[-1], *rest], "user"),
         rendered=not chat.appends,
     )
 

@@ -23,7 +23,7 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 0.15}
 def prompt_of(pack: Pack, chat: Chat, rendering: Rendering) -> tuple[list[int], RequestTag]:
     """The first prompt of a pack."""
     slot = pack.slots[0]
-    ids = chat.open(solve_messages(slot, "", slot.begin(rendering).observation, rendering))
+    ids = chat.open(solve_messages(slot, "", slot.begin(rendering).first, rendering))
     return ids, RequestTag(pack.id, 0, 0, 0, "solve")
 
 

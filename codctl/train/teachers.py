@@ -244,7 +244,7 @@ def _compare_widths(student: Path, teacher: Path, name: str, config: Config) -> 
 def _prompt(chat: TemplateChat, config: Config) -> list[int]:
     rendering = config.world.rendering
     slot = Mixture.of(config.world).packs("train", 0, 0, 1)[0].slots[0]
-    return chat.open(solve_messages(slot, "", slot.begin(rendering).observation, rendering))
+    return chat.open(solve_messages(slot, "", slot.begin(rendering).first, rendering))
 
 
 def _id(vocabulary: dict[str, int], token: str) -> str:

@@ -14,12 +14,13 @@ from codctl.cod.conversation import ByteChat, TemplateChat
 from codctl.cod.references import reference_player
 from codctl.cod.rollout import play_all
 from codctl.config.schema import Config
+from codctl.envs.frozen_lake.world import LakeEpisode
 from codctl.envs.registry import get_family
 from codctl.envtools.demonstrate import DemonstrationSpec, demonstrate
 from codctl.errors import PreflightError, RefusedError, StageError
 from codctl.evaluate.subject import PolicyUnderTest
 from codctl.files.seal import read_info
-from codctl.learner.demonstrations import digest_of, of_folder, read
+from codctl.learner.demonstrations import digest_of, episode_of, of_folder, prompts_digest, read
 from codctl.pipeline.pipeline import run_training
 from codctl.runs.directory import RunDirectory
 from codctl.train.preflight import check_worlds
@@ -150,6 +151,30 @@ def test_texts_become_rows_of_the_learners_own_tokens(made: Path, tiny_folder: P
     assert (of_folder(few, chat).too_long, len(of_folder(few, chat).episodes)) == (updates, len(read(made)) - updates)
     two = recipe(made, tiny_folder, warm_start={"demonstrations": str(made), "packs": 2})
     assert len(of_folder(two, ByteChat()).episodes) + of_folder(two, ByteChat()).too_long <= 10
+
+
+def test_a_task_that_begins_as_a_conversation_teaches_only_what_was_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = prompts_digest("frozen_lake", "tiny", "default", "compact")
+    opening = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "go on"}]
+    monkeypatch.setattr(LakeEpisode, "opening", (*opening, {"role": "user", "content": "cross the lake"}))
+    assert prompts_digest("frozen_lake", "tiny", "default", "compact") != plain
+    demonstrate(PLAYER, spec(packs=3, best_of=1), tmp_path / "made", Quiet())
+    player = reference_player("demonstrator", "compact", 0)
+    packs = [get_family("frozen_lake").pack("demonstration", number, 3, "tiny", "default") for number in range(3)]
+    played = {
+        (e.kind, trajectory.pack, e.position): e
+        for trajectory in asyncio.run(play_all(player, packs, 1))
+        for e in trajectory.episodes
+    }
+    found = read(tmp_path / "made")
+    assert {(one.kind, one.prompt) for one in found} == {("solve", 4), ("update", 2)}
+    for one in found:
+        episode, expected = episode_of(one, player.chat), played[one.kind, one.pack, one.position]
+        assert episode.ids.tolist() == expected.ids.tolist()
+        assert episode.loss_mask.tolist() == expected.loss_mask.tolist()
+        assert (episode.turns, episode.turn_ends) == (expected.turns, expected.turn_ends)
 
 
 def test_a_folder_that_does_not_suit_is_refused_before_anything_runs(
