@@ -15,7 +15,7 @@ from codctl.runs.eval_result import EvalResult, PartResult
 from codctl.runs.evaluations import EVALUATIONS, StoredEvaluation
 from codctl.seeds import text_digest
 
-_COLUMNS = ("arm", "number", "pack", "position", "success")
+_COLUMNS = ("arm", "number", "pack", "position")
 
 
 def compare_stored(
@@ -56,19 +56,22 @@ def _result(one: StoredEvaluation) -> EvalResult:
 
 
 def _compared(one: StoredEvaluation, result: EvalResult) -> Compared:
-    tables: dict[tuple[str, str], Table] = {}
+    found: dict[str, dict[tuple[str, str], Table]] = {"success": {}, "raw_reward": {}}
     for part in result.parts:
-        tables |= {(part.name, arm): table for arm, table in _tables(one.path, part).items()}
-    return Compared(one.name, result.parts, tables)
+        for measure in ("success", "raw_reward") if part.graded else ("success",):
+            tables = _tables(one.path, part, measure)
+            found[measure] |= {(part.name, arm): table for arm, table in tables.items()}
+    return Compared(one.name, result.parts, found["success"], found["raw_reward"])
 
 
-def _tables(folder: Path, part: PartResult) -> dict[str, Table]:
-    """Success of each pack of a part, by arm."""
+def _tables(folder: Path, part: PartResult, measure: str) -> dict[str, Table]:
+    """One measure of each pack of a part, by arm."""
     found: dict[str, Table] = {}
-    columns = read_rows(folder, part.name, _COLUMNS).to_pydict()
-    for arm, number, pack, position, success in zip(*(columns[name] for name in _COLUMNS), strict=True):
-        if success is not None:
-            found.setdefault(arm, {}).setdefault((number, pack), {}).setdefault(position, []).append(success)
+    names = (*_COLUMNS, measure)
+    columns = read_rows(folder, part.name, names).to_pydict()
+    for arm, number, pack, position, value in zip(*(columns[name] for name in names), strict=True):
+        if value is not None:
+            found.setdefault(arm, {}).setdefault((number, pack), {}).setdefault(position, []).append(value)
     return found
 
 

@@ -15,7 +15,7 @@ POSITION, ATTEMPT = "position in the pack", "attempt at the same task"
 SUCCESS, SOLVED = "success, share of packs", "tasks solved at least once"
 _FACTS = "knowable facts stated correctly"
 _REWARD = "shaped reward"
-_RAW, SHARE = "mean reward", "(reward − random) / (informed − random)"
+RAW, SHARE = "mean reward", "(reward − random) / (informed − random)"
 _MOST_TICKS = 8
 
 
@@ -88,7 +88,7 @@ def graded(prefix: str, found: Measured, **more: Any) -> list[Chart]:
     shares = {arm: hundredths(curve) for arm, curve in found.graded.share.items()}
     shared = [*reference_lines(shares), *arm_lines({arm: shares[arm] for arm in shares if arm not in REFERENCES})]
     return [
-        chart(f"{prefix}raw", "Mean reward", _RAW, rewards, show=number, y_range=_around(rewards), **more),
+        chart(f"{prefix}raw", "Mean reward", RAW, rewards, show=number, y_range=around(rewards), **more),
         chart(
             f"{prefix}share", "Share of what knowing the world gains", SHARE, shared, y_range=reach_of(shared), **more
         ),
@@ -103,7 +103,7 @@ def reach_of(series: Sequence[Series]) -> tuple[float, float]:
     return min([0.0, *ends]), max([1.0, *ends])
 
 
-def _around(series: Sequence[Series]) -> tuple[float, float] | None:
+def around(series: Sequence[Series]) -> tuple[float, float] | None:
     """Ends of the y axis around the lines: a world may reward everybody between 0.7 and 0.9."""
     values = [point.y for one in series for point in one.points]
     return (min(values), max(values)) if values and min(values) < max(values) else None

@@ -1,25 +1,27 @@
-"""Two models or more on the same packs: success of each, and differences within packs with intervals.
+"""Two models or more on the same packs: success and reward of each, and differences within packs with intervals.
 
 Shape suffixes: M models, P packs, S positions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from codctl.cod.strategies import of_result
 from codctl.errors import UsageError
-from codctl.results.statistics import Estimates, Floats, differences, shares
+from codctl.results.statistics import Estimates, Floats, averages, differences, means, shares
 from codctl.runs.eval_result import Curve, Estimate, PartHead, PartResult, PositionPoint, Subject, to_json
 
 # How a model is sampled may differ, and is said.
 _SAMPLING = ("rendering", "temperature", "solve_tokens", "update_tokens", "suggested_tokens", "answers", "seeds")
 
-Table = dict[tuple[int, str], dict[int, list[float]]]  # by number and id of the pack: success by position, of all seeds
+Table = dict[tuple[int, str], dict[int, list[float]]]  # by number and id of the pack: values by position, of all seeds
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,25 @@ class Compared:
         name: Of the evaluation, for messages.
         parts: Of its result.
         tables: By part and arm: success of each pack; empty where the arm was not played.
+        rewards: The same of the raw reward, in graded families.
     """
 
     name: str
     parts: Sequence[PartResult]
     tables: dict[tuple[str, str], Table]
+    rewards: dict[tuple[str, str], Table] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
+class Numbers:
+    """What `Side` has of success, of one measure."""
+
+    curve: Curve
+    mean: Estimate | None
+    gain: Estimate | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Side:
     """A model, or the difference between two, on the common packs.
 
@@ -45,14 +58,16 @@ class Side:
         success: By position.
         mean: Over positions; None where no pack was played whole, as the next.
         gain: Last position less the first; None also for packs of one task.
+        raw_reward: Of a graded family; None, and not in JSON, for others.
     """
 
     success: Curve
     mean: Estimate | None
     gain: Estimate | None
+    raw_reward: Annotated[Numbers | None, Field(exclude_if=lambda value: value is None)] = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Difference(Side):
     """What model number `model` is better by than number `against`."""
 
@@ -143,15 +158,24 @@ def _part(question: tuple[object, ...], played: Sequence[Compared]) -> ComparedP
     """One part on the packs that all have; None when no arm or pack is common."""
     parts = [next(part for part in one.parts if _question(part) == question) for one in played]
     first = parts[0]
-    tables = {
-        arm: [one.tables.get((part.name, arm), {}) for one, part in zip(played, parts, strict=True)]
-        for arm in first.arms
-        if all(arm in part.arms for part in parts)
-    }
+    common = [arm for arm in first.arms if all(arm in part.arms for part in parts)]
+    names = [part.name for part in parts]
+    tables = {arm: [one.tables.get((name, arm), {}) for one, name in zip(played, names, strict=True)] for arm in common}
     packs = _common_packs([table for found in tables.values() for table in found])
     if not packs:
         return None
-    groups_P = _worlds(first, packs)
+    groups_P, positions = _worlds(first, packs), first.positions
+    ends = first.graded.ends if first.graded and all(part.graded for part in parts) else None
+
+    def arm_of(arm: str) -> ComparedArm:
+        success_MPS = np.stack([_values(table, packs, positions) for table in tables[arm]])
+        found = _of_success(success_MPS, positions, groups_P)
+        if ends is None:
+            return found
+        rewards = [one.rewards.get((name, arm), {}) for one, name in zip(played, names, strict=True)]
+        rewards_MPS = np.stack([_values(table, packs, positions) for table in rewards])
+        return _with_rewards(found, rewards_MPS, positions, groups_P, ends)
+
     return ComparedPart(
         name=first.name,
         family=first.family,
@@ -161,12 +185,9 @@ def _part(question: tuple[object, ...], played: Sequence[Compared]) -> ComparedP
         length=first.length,
         packs=len(packs),
         played=tuple(part.packs for part in parts),
-        positions=first.positions,
+        positions=positions,
         notes=_notes(parts),
-        arms={
-            arm: _arm(np.stack([_values(table, packs, first.positions) for table in found]), first.positions, groups_P)
-            for arm, found in tables.items()
-        },
+        arms={arm: arm_of(arm) for arm in common},
     )
 
 
@@ -187,34 +208,59 @@ def _values(table: Table, packs: Sequence[tuple[int, str]], positions: Sequence[
     values_PS = np.full((len(packs), len(positions)), np.nan)
     for p, pack in enumerate(packs):
         for s, position in enumerate(positions):
-            if found := table[pack].get(position):
+            if found := table.get(pack, {}).get(position):
                 values_PS[p, s] = sum(found) / len(found)
     return values_PS
 
 
-def _arm(values_MPS: Floats, positions: Sequence[int], groups_P: Sequence[int] | None) -> ComparedArm:
-    models = tuple(_model(values_PS, positions, groups_P) for values_PS in values_MPS)
-    found = []
-    for number in range(1, len(values_MPS)):
-        values_PS = values_MPS[number] - values_MPS[0]
-        gain = differences([_gain(values_PS)], groups_P, 2.0)
-        mean = differences([values_PS.mean(axis=1, keepdims=True)], groups_P)
-        success = _curve(differences([values_PS], groups_P), positions)
-        found.append(Difference(success, _only(mean), _only(gain) if len(positions) > 1 else None, number, 0))
-    return ComparedArm(models, tuple(found))
+def _of_success(values_MPS: Floats, positions: Sequence[int], groups_P: Sequence[int] | None) -> ComparedArm:
+    level, change = partial(shares, groups_P=groups_P), partial(differences, groups_P=groups_P)
+    models = [_numbers(values_PS, positions, level, change) for values_PS in values_MPS]
+    change_of_gain = partial(differences, groups_P=groups_P, reach=2.0)
+    others = [_numbers(values_PS, positions, change, change_of_gain) for values_PS in values_MPS[1:] - values_MPS[0]]
+    return ComparedArm(
+        tuple(Side(success=one.curve, mean=one.mean, gain=one.gain) for one in models),
+        tuple(
+            Difference(success=one.curve, mean=one.mean, gain=one.gain, model=number, against=0)
+            for number, one in enumerate(others, 1)
+        ),
+    )
 
 
-def _model(values_PS: Floats, positions: Sequence[int], groups_P: Sequence[int] | None) -> Side:
-    mean = shares([values_PS.mean(axis=1, keepdims=True)], groups_P)
-    gain = differences([_gain(values_PS)], groups_P)
-    success = _curve(shares([values_PS], groups_P), positions)
-    return Side(success, _only(mean), _only(gain) if len(positions) > 1 else None)
+def _with_rewards(
+    found: ComparedArm,
+    values_MPS: Floats,
+    positions: Sequence[int],
+    groups_P: Sequence[int] | None,
+    ends: tuple[float, float],
+) -> ComparedArm:
+    """The same with the raw rewards, which lie between `ends`."""
+    level, change = partial(means, groups_P=groups_P, ends=ends), partial(averages, groups_P=groups_P)
+    models = [_numbers(values_PS, positions, level, change) for values_PS in values_MPS]
+    others = [_numbers(values_PS, positions, change, change) for values_PS in values_MPS[1:] - values_MPS[0]]
+    return ComparedArm(
+        tuple(replace(side, raw_reward=one) for side, one in zip(found.models, models, strict=True)),
+        tuple(replace(side, raw_reward=one) for side, one in zip(found.differences, others, strict=True)),
+    )
 
 
-def _gain(values_PS: Floats) -> Floats:
-    """Success at the last position less that at the first."""
-    found: Floats = values_PS[:, -1:] - values_PS[:, :1]
-    return found
+def _numbers(
+    values_PS: Floats,
+    positions: Sequence[int],
+    level: Callable[[Sequence[Floats]], Estimates],
+    change: Callable[[Sequence[Floats]], Estimates],
+) -> Numbers:
+    """One measure of a model, or the difference of two.
+
+    Args:
+        values_PS: The values.
+        positions: Of the tasks.
+        level: Estimates means.
+        change: Estimates means of differences between two positions.
+    """
+    gain = _only(change([values_PS[:, -1:] - values_PS[:, :1]])) if len(positions) > 1 else None
+    mean = _only(level([values_PS.mean(axis=1, keepdims=True)]))
+    return Numbers(_curve(level([values_PS]), positions), mean, gain)
 
 
 def _curve(found: Estimates, positions: Sequence[int]) -> Curve:

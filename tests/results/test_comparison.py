@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from codctl.errors import UsageError
-from codctl.report.comparison_page import headline, render
+from codctl.report.comparison_page import headline, render, rows_of
 from codctl.results.comparison import Compared, ComparedModel, Comparison, Table, compare
 from codctl.results.statistics import differences
 from codctl.runs.eval_result import Subject
@@ -91,3 +92,49 @@ def test_the_page_names_each_model_and_draws_both(tmp_path: Any) -> None:
     assert page.count("<svg") == 4
     assert re.search(r"C − A.*C − A", page, re.DOTALL)
     assert "://" not in page
+
+
+def test_rewards_of_graded_families_are_paired_as_success_is() -> None:
+    """One model solves nothing more, but gets 0.1 more of the reward everywhere."""
+    rng = np.random.default_rng(0)
+    hard = {number: [float(value), float(value) / 2] for number, value in enumerate(rng.uniform(-0.1, 0.8, 30))}
+    better = {number: [value + 0.1 for value in values] for number, values in hard.items() if number != 3}
+    nothing: dict[int, list[float | None]] = {number: [0.0, 0.0] for number in hard}
+
+    def with_rewards(name: str, rewards: dict[int, list[float]], **changes: Any) -> Compared:
+        table = {(n, f"pack/{n}"): dict(enumerate([value] for value in values)) for n, values in rewards.items()}
+        return replace(
+            played(name, {n: nothing[n] for n in rewards}, graded={"ends": (-0.1, 1.0), "raw_reward": {}}, **changes),
+            rewards={("curve/w", "own"): table},
+        )
+
+    first, second = with_rewards("a", hard), with_rewards("b", better)
+    [part] = compare([first, second])
+    side, [difference] = part.arms["own"].models[0].raw_reward, part.arms["own"].differences
+    assert side is not None
+    assert side.mean is not None
+    assert side.gain is not None
+    assert difference.mean is not None
+    assert difference.raw_reward is not None
+    expected = np.array([values for number, values in hard.items() if number != 3])
+    assert [at.mean for at in side.curve] == pytest.approx(expected.mean(axis=0))
+    assert side.mean.mean == pytest.approx(expected.mean())
+    assert side.gain.mean == pytest.approx((expected[:, 1] - expected[:, 0]).mean())
+    assert side.mean.high - side.mean.low > 0.1
+    paired = difference.raw_reward.mean
+    assert paired is not None
+    assert (paired.mean, paired.low, paired.high) == pytest.approx((0.1, 0.1, 0.1))
+    assert not difference.mean.is_sure
+    assert headline(part, ["A", "B"]).endswith("mean reward +0.10 (+0.10 to +0.10)")
+    rows = {row[1]: row[2:] for row in rows_of("own", part.arms["own"], part.positions, ["A", "B"])}
+    assert list(rows) == ["A", "B", "B − A", "A, mean reward", "B, mean reward", "B − A, mean reward"]
+    assert rows["B − A, mean reward"][0].startswith("+0.10")
+    models = tuple(ComparedModel(name, Subject(kind="model", name=name), "curve", name) for name in ("a", "b"))
+    told = Comparison(models, (part,), "page", ("codctl",), "1")
+    assert render(told).count("<svg") == 8  # four charts, with their legends
+    assert told.to_json()["parts"][0]["arms"]["own"]["differences"][0]["raw_reward"]["mean"]["mean"] == paired.mean
+
+    [plain] = compare([first, played("b", nothing)])  # of a version that did not grade
+    assert plain.arms["own"].models[0].raw_reward is None
+    body = Comparison(models, (plain,), "page", ("codctl",), "1").to_json()
+    assert "raw_reward" not in body["parts"][0]["arms"]["own"]["models"][0]
