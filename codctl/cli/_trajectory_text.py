@@ -45,13 +45,15 @@ def sources(found: Sequence[Source]) -> str:
 
 def index(chosen: Sequence[Chosen], most: int) -> str:
     """A line for each of the first few trajectories."""
-    rows = []
+    rows, is_graded = [], any(one.raw_reward is not None for one in chosen[:most])
     for one in chosen[:most]:
         transcript = one.transcript
         others = Counter(episode.outcome for episode in one.episodes if episode.outcome not in ("solved", "written"))
         row = [transcript.pack, transcript.arm, _which(transcript), marks(transcript), number(one.score[1])]
+        row += ["–" if one.raw_reward is None else number(one.raw_reward)] if is_graded else []
         rows.append([*row, ", ".join(f"{name} {count}" for name, count in others.most_common())])
-    return _output.table(["pack", "arm", "", "tasks", "reward", "did not succeed"], rows, cut_last=True)
+    rewards = ["reward", "raw reward"] if is_graded else ["reward"]
+    return _output.table(["pack", "arm", "", "tasks", *rewards, "did not succeed"], rows, cut_last=True)
 
 
 def outcomes(chosen: Sequence[Chosen]) -> str:
@@ -111,7 +113,13 @@ def episode_head(episode: EpisodeTranscript, tasks: int) -> str:
         return f"update after task {place}: {episode.outcome}{_credit(episode)}"
     replies = counted(len(episode.turns), "turn")
     reward = "" if episode.reward is None else f", reward {share(episode.reward)}"
+    reward += _raw(episode.raw_reward)
     return f"task {place} of {tasks}: {episode.outcome}, {replies}{reward}{_credit(episode)}"
+
+
+def _raw(reward: float | None) -> str:
+    """Of a graded family, beside the shaped reward."""
+    return "" if reward is None else f", raw reward {share(reward)}"
 
 
 def prompt(text: Text, said: Turn, specials: Sequence[str], *, number: int) -> None:
@@ -142,7 +150,7 @@ def _trajectory(text: Text, chosen: Chosen) -> None:
     tasks = len(transcript.solves)
     text.append(f"{transcript.pack}", _STYLES["head"])
     text.append(f"  {', '.join(filter(None, (f'arm {transcript.arm}', _which(transcript))))}  {marks(transcript)}")
-    text.append(f"  {solved:g} of {tasks} solved, reward {share(reward)}\n")
+    text.append(f"  {solved:g} of {tasks} solved, reward {share(reward)}{_raw(chosen.raw_reward)}\n")
     _truth(text, transcript.solves)
     for episode in chosen.episodes:
         style = _STYLES["good" if episode.outcome in ("solved", "written") else "bad"]
@@ -231,7 +239,9 @@ def _credit(episode: EpisodeTranscript) -> str:
 
 def _score(episode: EpisodeTranscript) -> str:
     knowable = f"{episode.hint_knowable_right} of {episode.hint_knowable} that could be known"
-    return f"{episode.hint_right} right, {episode.hint_wrong} wrong, {episode.hint_missing} missing ({knowable})"
+    counts = f"{episode.hint_right} right, {episode.hint_wrong} wrong, {episode.hint_missing} missing ({knowable})"
+    detail = (f"{name.replace('_', ' ')} {number(value)}" for name, value in episode.hint_detail.items())
+    return "; ".join([counts, *detail])
 
 
 class Shown:

@@ -17,6 +17,7 @@ from codctl.quantities import counted
 if TYPE_CHECKING:
     from codctl.report.trajectory_sources import Found, Source
     from codctl.results.selection import Chosen, Rank, Selection
+    from codctl.results.trajectory_file import Transcript
 
 _IN_INDEX, _IN_FULL = 20, 5
 _OWN = "own"
@@ -173,12 +174,19 @@ def _hints(found: Found, pack: str, wanted: Selection, *, as_json: bool) -> None
                 "arm": transcript.arm,
                 "success": [episode.success for episode in transcript.solves],
                 "hints": [episode.hints_before for episode in transcript.solves],
+                **_raw_rewards(transcript),
             }
             for source, transcript in followed
         ]
         _output.result("view", {"name": found.name, "title": found.title, "steps": rows}, "", as_json=True)
         return
     _output.paged(_trajectory_text.over_steps(followed))
+
+
+def _raw_rewards(transcript: Transcript) -> dict[str, list[float | None]]:
+    """Beside success, of graded families only."""
+    found = [episode.raw_reward for episode in transcript.solves]
+    return {"raw_reward": found} if any(reward is not None for reward in found) else {}
 
 
 def _page(
@@ -215,7 +223,5 @@ def _about(found: Found, shown: Source) -> dict[str, Any]:
 
 
 def _as_dict(chosen: Chosen) -> dict[str, Any]:
-    from dataclasses import asdict
-
     head = {key: value for key, value in vars(chosen.transcript).items() if key != "episodes"}
-    return {**head, "episodes": [asdict(episode) for episode in chosen.episodes]}
+    return {**head, "episodes": [episode.as_dict() for episode in chosen.episodes]}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from codctl.cod.references import families_of
 from codctl.config.evalspec import EvalSpec
 from codctl.errors import UsageError
 from codctl.files.atomic import write_bytes, write_text
@@ -60,7 +61,8 @@ def write_result(
         parts=tuple(results),
     )
     write_bytes(folder / ROWS, rows.close())
-    trajectory_file.write(folder / trajectory_file.NAME, trajectory_file.of_parts(parts, journal))
+    graded = any(family.graded for part in parts for family in families_of(part))
+    trajectory_file.write(folder / trajectory_file.NAME, trajectory_file.of_parts(parts, journal), graded=graded)
     eval_result.write(folder / WALKTHROUGHS, walkthroughs)
     write_text(folder / PAGE, render(result, walkthroughs))
     eval_result.write(folder / RESULT, result)

@@ -117,7 +117,7 @@ class _Data:
         body = {f.name: getattr(episode, f.name) for f in fields(EpisodeTranscript) if f.name != "distractor"}
         body |= {name: self._text(body[name]) for name in _TEXTS}
         body["turns"] = [self._turn(turn) for turn in episode.turns]
-        return {key: value for key, value in body.items() if value not in (None, "", [])}
+        return {key: value for key, value in body.items() if value not in (None, "", [], {})}
 
     def _turn(self, turn: Turn) -> dict[str, Any]:
         return {**vars(turn), **{name: self._text(getattr(turn, name)) for name in _TURN_TEXTS}}

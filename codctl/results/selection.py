@@ -33,6 +33,12 @@ class Chosen:
         """Tasks solved, then shaped reward."""
         return score(self.transcript)
 
+    @property
+    def raw_reward(self) -> float | None:
+        """Of all tasks; None in families that are not graded."""
+        found = [episode.raw_reward for episode in self.transcript.solves if episode.raw_reward is not None]
+        return sum(found) if found else None
+
 
 @dataclass(frozen=True)
 class Selection:

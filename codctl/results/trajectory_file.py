@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -72,16 +72,22 @@ class Transcript:
         return [episode for episode in self.episodes if episode.kind == "solve"]
 
 
-def write(path: Path, transcripts: Iterable[Transcript]) -> None:
-    """Store trajectories, all of them or none."""
+def write(path: Path, transcripts: Iterable[Transcript], *, graded: bool = False) -> None:
+    """Store trajectories, all of them or none.
+
+    Args:
+        path: The file.
+        transcripts: The trajectories.
+        graded: Whether some may be of a graded family: only then there are columns for what others have not.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    buffer = io.BytesIO()
-    with pq.ParquetWriter(buffer, _schema(), compression="zstd", compression_level=9) as writer:
+    buffer, schema = io.BytesIO(), _schema(graded=graded)
+    with pq.ParquetWriter(buffer, schema, compression="zstd", compression_level=9) as writer:
         for group in _groups(transcripts):
             rows = [_row(transcript, episode) for transcript in group for episode in transcript.episodes]
-            writer.write_table(pa.Table.from_pylist(rows, schema=_schema()))
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
     make_folder(path.parent)
     write_bytes(path, buffer.getvalue())
 
@@ -162,7 +168,8 @@ def _of_record(record: Record) -> Iterator[Transcript]:
 
 
 def _row(transcript: Transcript, episode: EpisodeTranscript) -> dict[str, Any]:
-    return {**{key: getattr(transcript, key) for key in _HEAD}, **asdict(episode)}
+    values = {**{key: getattr(transcript, key) for key in _HEAD}, **episode.as_dict()}
+    return values | {"hint_detail": list(episode.hint_detail.items())}
 
 
 def _transcripts(rows: Iterable[dict[str, Any]]) -> Iterator[Transcript]:
@@ -182,13 +189,15 @@ def _groups(transcripts: Iterable[Transcript]) -> Iterator[list[Transcript]]:
         yield group
 
 
-def _schema() -> Any:
+def _schema(*, graded: bool) -> Any:
     import pyarrow as pa
 
     alias = pa.type_for_alias
     columns = [(name, alias(kind)) for name, kind in _TYPES.items()]
     turn = pa.struct([(name, alias(kind)) for name, kind in _TURN.items()])
     columns += [("specials", pa.list_(pa.string())), ("turns", pa.list_(turn))]
+    if graded:
+        columns += [("raw_reward", pa.float64()), ("hint_detail", pa.map_(pa.string(), pa.float64()))]
     return pa.schema(columns, metadata={_SCHEMA_KEY: str(SCHEMA)})
 
 

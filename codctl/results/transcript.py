@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from codctl.cod.conversation import Chat
@@ -17,6 +17,8 @@ from codctl.envs.base import Pack, Rendering
 from codctl.files import reader
 from codctl.outcomes import FAULTS
 from codctl.runs.eval_result import HintScore, Move, ToldEpisode, Walkthrough
+
+_ADDED = ("raw_reward", "hint_detail")  # to the episodes of graded families
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class EpisodeTranscript:
         credit_return: Return, in training only, as are the next two.
         credit_baseline: What it was compared with.
         credit_advantage: What the episode was trained with.
+        raw_reward: Solve of a graded family: as the world gave it; None where it was not played, and in other families.
+        hint_detail: In a graded family: further numbers about the hints that the score is of, by name.
     """
 
     kind: str
@@ -93,13 +97,24 @@ class EpisodeTranscript:
     credit_return: float | None = None
     credit_baseline: float | None = None
     credit_advantage: float | None = None
+    raw_reward: float | None = None
+    hint_detail: Mapping[str, float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data, without what only graded families have in others."""
+        values = asdict(self)
+        for name in _ADDED:
+            if values[name] in (None, {}):
+                del values[name]
+        return values
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> EpisodeTranscript:
         """From plain data; keys of later versions are left out."""
         known = {key: value for key, value in values.items() if key in cls.__dataclass_fields__}
         turns = tuple(Turn(**turn) for turn in known["turns"])
-        return cls(**{**known, "turns": turns, "specials": tuple(known["specials"])})
+        detail = dict(known.get("hint_detail") or {})  # Parquet has pairs, or nothing
+        return cls(**{**known, "turns": turns, "specials": tuple(known["specials"]), "hint_detail": detail})
 
 
 def transcribe(
@@ -123,6 +138,7 @@ def transcribe(
     for number, episode in enumerate(trajectory.episodes):
         slot, is_solve, score = pack.slots[episode.position], episode.kind == "solve", episode.hint_score
         credit = credits_[number] if credits_ else None
+        is_graded = slot.family.graded
         found.append(
             EpisodeTranscript(
                 kind=episode.kind,
@@ -148,6 +164,8 @@ def transcribe(
                 credit_return=credit.return_ if credit else None,
                 credit_baseline=credit.baseline if credit else None,
                 credit_advantage=credit.advantage if credit else None,
+                raw_reward=episode.raw_reward if is_graded and is_solve and not episode.failed else None,
+                hint_detail=dict(score.detail) if is_graded else {},
             )
         )
     return found
@@ -155,7 +173,7 @@ def transcribe(
 
 def packed(episodes: Sequence[EpisodeTranscript]) -> str:
     """Transcripts as one short word of ASCII, for a line of JSON."""
-    body = json.dumps([asdict(episode) for episode in episodes]).encode()
+    body = json.dumps([episode.as_dict() for episode in episodes]).encode()
     return base64.b85encode(zlib.compress(body, 6)).decode("ascii")
 
 

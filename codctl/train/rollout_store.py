@@ -76,7 +76,8 @@ def write_transcripts(
     arm = trajectory_file.TRAINING if credits_ else "own"
     stored = packs[: config.tracking.trajectory_packs]
     found = trajectory_file.of_step(arm, stored, trajectories, credits_, chat, config.world.rendering)
-    trajectory_file.write(path, found)
+    graded = any(slot.family.graded for pack in stored for slot in pack.slots)
+    trajectory_file.write(path, found, graded=graded)
 
 
 def read_rollouts(path: Path) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from codctl.cli import _trajectory_text
@@ -23,7 +24,7 @@ from codctl.cod.references import play_policy, reference_player
 from codctl.cod.rollout import Player, RolloutSettings
 from codctl.cod.trajectory import Trajectory
 from codctl.config.evalspec import EvalSpec
-from codctl.envs.base import Pack
+from codctl.envs.base import Family, Pack
 from codctl.envs.registry import get_family
 from codctl.errors import UsageError
 from codctl.evaluate.runner import play
@@ -32,9 +33,10 @@ from codctl.report import trajectories_page
 from codctl.report.trajectories_page import Shown
 from codctl.results import trajectory_file
 from codctl.results.journal import FileJournal
-from codctl.results.selection import Selection, ranked
+from codctl.results.selection import Chosen, Selection, ranked
 from codctl.results.trajectory_file import Transcript
 from codctl.results.transcript import EpisodeTranscript, packed, transcribe, unpacked
+from tests.example_world.dial import Dial
 
 CHAT = ByteChat()
 FAMILY = get_family("frozen_lake")
@@ -120,6 +122,49 @@ def test_credit_is_kept_where_there_is_any() -> None:
     assert [episode.credit_return for episode in found[0].episodes] == [0.0, 1.0, 2.0]
     assert found[0].episodes[0].credit_advantage == -1.0
     assert not list(trajectory_file.of_step("training", [], [trajectory], credit, CHAT, "compact"))
+
+
+def stored(family: Family, path: Path) -> Transcript:
+    """One pack of two tasks, from its file."""
+    asked = family.pack("test", 1, 2, "tiny")
+    [trajectory] = play_policy("bayes", [asked], "compact", 0)
+    [told] = trajectory_file.of_step("own", [asked], [trajectory], (), CHAT, "compact")
+    trajectory_file.write(path, [told], graded=family.graded)
+    [read] = trajectory_file.read(path)
+    assert read == told
+    assert tuple(unpacked(packed(told.episodes))) == told.episodes
+    return read
+
+
+def test_raw_rewards_and_numbers_about_hints_are_kept_and_shown_where_a_family_is_graded(tmp_path: Path) -> None:
+    told = stored(Dial(), path := tmp_path / "trajectories.parquet")
+    assert [(e.raw_reward, e.hint_detail) for e in told.episodes] == [
+        (pytest.approx(0.4), {}),
+        (None, {"levels_off": 2.0}),
+        (1.0, {"levels_off": 2.0}),
+    ]
+    assert {"raw_reward", "hint_detail"} <= set(pq.read_schema(path).names)
+    shown = _trajectory_text.in_full([Chosen(told, told.episodes)]).plain
+    for what in ("1 of 2 solved, reward 1.40, raw reward 1.40", "turns, 1 turn, reward 0.40, raw reward 0.40"):
+        assert what in shown
+    assert shown.count("; levels off 2\n") == 2
+    assert "raw reward" in _trajectory_text.index([Chosen(told, told.episodes)], 1)
+    page = data_of(trajectories_page.render("t", [Shown("own", None, told)]).html)
+    assert [(e.get("raw_reward"), "hint_detail" in e) for e in page["trajectories"][0]["episodes"]] == [
+        (pytest.approx(0.4), False),
+        (None, True),
+        (1.0, True),
+    ]
+
+
+def test_nothing_of_it_is_kept_or_shown_in_other_families(tmp_path: Path) -> None:
+    told = stored(FAMILY, path := tmp_path / "trajectories.parquet")
+    page = data_of(trajectories_page.render("t", [Shown("own", None, told)]).html)
+    for episode in (told.episodes[0].as_dict(), *page["trajectories"][0]["episodes"]):
+        assert not {"raw_reward", "hint_detail"} & set(episode)
+    assert not {"raw_reward", "hint_detail"} & set(pq.read_schema(path).names)
+    chosen = [Chosen(told, told.episodes)]
+    assert "raw" not in _trajectory_text.in_full(chosen).plain + _trajectory_text.index(chosen, 1)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

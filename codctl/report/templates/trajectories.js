@@ -140,8 +140,8 @@
     const head = make("h1", "", `${one.pack} `);
     head.append(marks);
     const done = solves(one), solved = done.reduce((sum, e) => sum + (e.success || 0), 0);
-    const reward = done.reduce((sum, e) => sum + (e.reward || 0), 0);
-    const nodes = [head, make("p", "soft", `${label(one)} · ${solved} of ${done.length} solved, reward ${reward.toFixed(2)}`)];
+    const reward = done.reduce((sum, e) => sum + (e.reward || 0), 0), raw = rawOf(done);
+    const nodes = [head, make("p", "soft", `${label(one)} · ${solved} of ${done.length} solved, reward ${reward.toFixed(2)}${raw}`)];
     for (const truth of new Set(done.map((e) => text(e.truth)).filter(Boolean)))
       nodes.push(make("p", "", `Truth: ${truth.split("\n").map((line) => line.replace(/^- /, "")).join(" ")}`));
     nodes.push(...chips(one.arm === "training" ? "same pack" : "arm", siblings(one), (other) => (other.arm === "training" ? `rollout ${other.rollout}` : other.arm)));
@@ -190,7 +190,7 @@
     head.append(make("span", `outcome ${isGood(episode) ? "yes" : "no"}`, episode.outcome));
     const words = data.outcomes[episode.outcome], facts = words && words !== episode.outcome && episode.outcome !== "written" ? [words] : [];
     if (isSolve) facts.push(plural(turns.length, "turn"));
-    if (isSolve && episode.reward !== undefined) facts.push(`reward ${episode.reward.toFixed(2)}`);
+    if (isSolve && episode.reward !== undefined) facts.push(`reward ${episode.reward.toFixed(2)}${rawOf([episode])}`);
     if (episode.credit_advantage !== undefined)
       facts.push(`return ${episode.credit_return.toFixed(2)}`, `advantage ${signed(episode.credit_advantage)}`);
     head.append(make("small", "", facts.length ? ` ${facts.join(", ")}` : ""));
@@ -247,8 +247,15 @@
 
   const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
 
+  // Only graded families have one, and numbers about hints.
+  function rawOf(episodes) {
+    const known = episodes.map((e) => e.raw_reward).filter((value) => value !== undefined);
+    return known.length ? `, raw reward ${known.reduce((sum, value) => sum + value, 0).toFixed(2)}` : "";
+  }
+
   function scoreOf(e) {
-    return `${e.hint_right} right, ${e.hint_wrong} wrong, ${e.hint_missing} missing; ${e.hint_knowable_right} of ${e.hint_knowable} that could be known`;
+    const detail = Object.entries(e.hint_detail || {}).map(([name, value]) => `; ${name.replaceAll("_", " ")} ${+value.toPrecision(3)}`);
+    return `${e.hint_right} right, ${e.hint_wrong} wrong, ${e.hint_missing} missing; ${e.hint_knowable_right} of ${e.hint_knowable} that could be known${detail.join("")}`;
   }
 
   // --- what changed, word by word: the longest common subsequence --------------------------------------------------
