@@ -17,6 +17,8 @@ from codctl.envs.trinity import TEST_ROWS, TRAIN_ROWS
 from codctl.errors import UsageError
 from codctl.trinity.configuration import Configuration
 from codctl.trinity.data import DataSet, find_file, first_difference, read_data
+from codctl.trinity.dialogues import WORKFLOW as ASK
+from codctl.trinity.dialogues import find_dialogues
 from codctl.trinity.fates import Fate, Ledger, is_on
 from codctl.trinity.packs import control_preset
 from codctl.trinity.rules import KNOWN, RULES
@@ -89,7 +91,8 @@ def find_worlds(ledger: Ledger, sets: str, split: str) -> list[World]:
     if not isinstance(listed, list) or not listed:
         ledger.refuse(sets, "expected a list of task sets")
         return []
-    stable = _packs(ledger)
+    workflows = {str(ledger.get(f"{sets}.{number}.default_workflow_type")) for number in range(len(listed))}
+    stable = _packs(ledger) if workflows != {ASK} else _packs_of_dialogues(ledger)
     found = [_taskset(ledger, f"{sets}.{number}", split, stable=stable) for number in range(len(listed))]
     return [world for world in found if world]
 
@@ -107,8 +110,17 @@ def _packs(ledger: Ledger) -> bool:
     return stable
 
 
+def _packs_of_dialogues(ledger: Ledger) -> bool:
+    """Seeds of packs that share nothing hidden: none are stable."""
+    for name in ("inject_pack_seed", "stable_pack_seed"):
+        ledger.decide(f"{_ARGS}.{name}", "no counterpart", "nothing is hidden and shared in packs of dialogues")
+    return False
+
+
 def _taskset(ledger: Ledger, at: str, split: str, *, stable: bool) -> World | None:
     split = str(ledger.use(f"{at}.split", "which rows", split))
+    if ledger.get(f"{at}.default_workflow_type") == ASK:
+        return find_dialogues(ledger, at, split)
     given = ledger.get(f"{at}.path")
     path = Path(str(given))
     rows = TRAIN_ROWS if split == "train" else TEST_ROWS
@@ -194,15 +206,9 @@ def _steps(ledger: Ledger, found: Sequence[World]) -> int:
 
 def _world(found: Sequence[World]) -> dict[str, Any]:
     if len(found) == 1:
-        return {"family": found[0].family, "preset": found[0].preset, "variant": found[0].variant}
+        return found[0].keys
     most = max((world.rows for world in found), default=1)
-    return {
-        "mixture": [
-            {"family": world.family, "preset": world.preset, "variant": world.variant}
-            | ({} if world.rows == most else {"weight": world.rows / most})
-            for world in found
-        ]
-    }
+    return {"mixture": [world.keys | ({} if world.rows == most else {"weight": world.rows / most}) for world in found]}
 
 
 def _model(ledger: Ledger) -> dict[str, Any]:

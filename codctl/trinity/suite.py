@@ -69,7 +69,7 @@ def _entry(ledger: Ledger, number: int, world: World, shared: dict[str, Any]) ->
     ledger.decide(f"{at}.workflow_args.length_penalty_coef", "no counterpart", "an evaluation tells the raw reward")
     return {
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", world.name),
-        "worlds": [{"family": world.family, "preset": world.preset, "variant": world.variant}],
+        "worlds": [world.keys],
         **shared,
         "temperature": ledger.number(f"{at}.rollout_args.temperature", "temperature", 1.0),
         "packs": world.rows // (shared["length"] or 8) if shared["strategy"] != "ralph_full" else world.rows,

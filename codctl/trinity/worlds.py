@@ -35,7 +35,7 @@ class Kind:
 
     @property
     def arguments(self) -> set[str]:
-        return {*self.fixed, *(name for preset in self.presets.values() for name in preset)}
+        return {*self.fixed, *self.defaults, *(name for preset in self.presets.values() for name in preset)}
 
 
 def _alchemy(rounds: int, material: str, base: tuple[int, int], **most: float) -> dict[str, Any]:
@@ -163,7 +163,7 @@ KINDS = {
             "kappa_threshold": 100.0,
         },
     ),
-    "cod_learn2ask_workflow": Kind("learn2ask", {}),
+    "cod_learn2ask_workflow": Kind("learn2ask", {}, {"train_mode": "Ra+Rs", "fusion_mode": "default"}),  # dialogues.py
 }
 # Their variant `paper` has the distribution of the workflow, `trinity` its very worlds.
 _WITH_PAPER = ("frozen_lake", "alchemy", "terminal")
@@ -196,6 +196,7 @@ class World:
         variant: Its variant.
         rows: Tasks of the data set.
         name: Of the task set.
+        options: Of the variant.
     """
 
     family: str
@@ -203,6 +204,13 @@ class World:
     variant: str
     rows: int
     name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """As keys of a recipe's world or a suite's."""
+        options = {"options": dict(self.options)} if self.options else {}
+        return {"family": self.family, "preset": self.preset, "variant": self.variant, **options}
 
 
 def find_world(ledger: Ledger, at: str, *, stable: bool, rows: int, data_preset: str = "") -> World | None:
@@ -223,9 +231,6 @@ def find_world(ledger: Ledger, at: str, *, stable: bool, rows: int, data_preset:
         return None
     if kind.family not in FAMILIES.names():
         ledger.refuse(key, f"this codctl has no family {kind.family}")
-        return None
-    if not kind.presets:
-        ledger.refuse(key, f"{kind.family} plays data of your own there; codctl's own worlds are another task")
         return None
     ledger.decide(key, "used", f"the family {kind.family}")
     preset = _preset(ledger, f"{at}.workflow_args", kind, data_preset)
