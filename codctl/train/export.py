@@ -66,8 +66,14 @@ def name_base(folder: Path, model: ModelConfig) -> None:
 
 
 _PAPER = "[arXiv 2606.20002](https://arxiv.org/abs/2606.20002)"
-_POSITION = re.compile(r"(?:(?P<family>\w+)/)?(?P<measure>success|hint_correctness)/position_(?P<position>\d+)")
-_MEASURES = {"success": "success", "hint_correctness": "knowable facts that the hints state correctly"}
+_POSITION = re.compile(
+    r"(?:(?P<family>\w+)/)?(?P<measure>success|raw_reward|hint_correctness)/position_(?P<position>\d+)"
+)
+_MEASURES = {
+    "success": "success",
+    "raw_reward": "mean reward",  # of graded families only
+    "hint_correctness": "knowable facts that the hints state correctly",
+}
 
 
 def model_card(
@@ -288,12 +294,22 @@ def _rise(config: Config, records: Sequence[Mapping[str, Any]]) -> str:
     validated = [record for record in records if record["phase"] == "validation"]
     shown = validated or [record for record in records if record["phase"] == "train"]
     found = shown[-1]["metrics"] if shown else {}
-    ends = [found.get(f"success/position_{place}") for place in (0, config.world.length - 1)]
-    first, last = ends
+    first, last = _ends(found, "success", config)
     if first is None or last is None:
         return "No curve says whether success rises within a pack."
+    start, end = _ends(found, "raw_reward", config)
+    reward = ""
+    if start is not None and end is not None:  # of a graded family
+        reward = f" The mean reward goes from {share(start)} to {share(end)}."
     numbers = f"from {share(first)} to {share(last)} at step {shown[-1]['step']}"
     # Of two means over the same packs; where they are alike, less.
     if last - first > 2 * 2**0.5 * _error(_packs(config, bool(validated))):
-        return f"Success rises within a pack, {numbers}. The curves do not say why: the arms of an evaluation do."
-    return f"Success does not rise measurably within a pack ({numbers}): the curves show no learning on the job."
+        why = "The curves do not say why: the arms of an evaluation do."
+        return f"Success rises within a pack, {numbers}.{reward} {why}"
+    flat = f"Success does not rise measurably within a pack ({numbers})"
+    return f"{flat}.{reward}" if reward else f"{flat}: the curves show no learning on the job."
+
+
+def _ends(metrics: Mapping[str, Any], measure: str, config: Config) -> tuple[float | None, float | None]:
+    """A measure at the first position and at the last."""
+    return metrics.get(f"{measure}/position_0"), metrics.get(f"{measure}/position_{config.world.length - 1}")

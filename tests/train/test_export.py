@@ -127,6 +127,18 @@ def test_a_mixture_shows_each_family(tmp_path: Path, tokenizer: Any) -> None:
     assert "| 200 | success, alchemy | 0.33 |" in card_of(folder)[1]
 
 
+def test_of_a_graded_family_the_card_names_the_mean_reward_beside_success(tmp_path: Path, tokenizer: Any) -> None:
+    run, config = new_run(tmp_path, world={"family": "grid_navigation", "length": 2, "rendering": "compact"})
+    assert "mean reward" not in described(run, config, tokenizer, tmp_path / "a")[1]
+    flat = {"success/position_0": 0.0, "success/position_1": 0.01}
+    rewards = {"raw_reward/position_0": -0.04, "raw_reward/position_1": 0.71}
+    MetricsLog(run.metrics_path).append(200, "validation", {**flat, **rewards})
+    text = described(run, config, tokenizer, tmp_path / "b")[1]
+    assert "| 200 | success | 0.00 | 0.01 |\n| 200 | mean reward | -0.04 | 0.71 |" in text
+    assert "(from 0.00 to 0.01 at step 200). The mean reward goes from -0.04 to 0.71." in text
+    assert "no learning on the job" not in text
+
+
 def test_an_adapter_names_its_base_by_hub_id_and_commit(tmp_path: Path, cached_hub_model: Path) -> None:
     run, config = new_run(tmp_path, model={"path": "org/tiny"}, warm_start={"enabled": False})
     final = tmp_path / "final"
