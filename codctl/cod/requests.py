@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from codctl.cod.engine import EngineError, Generation
+
+T = TypeVar("T")
 
 
 class Request:
@@ -111,11 +113,11 @@ class Requests:
         return f"no reply has begun within {deadline_s:g} s: {label} waits for the engine, {self.open} in all"
 
 
-async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, Any]]) -> None:
+async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Run all of it together. The first error, or being cancelled, ends the rest before it goes on."""
     tasks = [asyncio.create_task(one) for one in work]
     try:
-        await asyncio.gather(*tasks)
+        return await asyncio.gather(*tasks)
     finally:
         await end(*tasks)
 

@@ -10,11 +10,22 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import aiohttp
+import numpy as np
 import pytest
 from aiohttp import web
 
 from codctl import trust
-from codctl.cod.engine import EngineError, Generation, LostError, PromptTooLongError, RequestTag, Sampling, Weights
+from codctl.cod.engine import (
+    EngineError,
+    Generation,
+    LostError,
+    PromptTooLongError,
+    RequestTag,
+    Sampling,
+    Scores,
+    Weights,
+)
+from codctl.cod.trajectory import TokenRecord
 from codctl.config.schema import Config
 from codctl.engines.nodes import wire
 from codctl.engines.nodes.client import Address, AwayError, Node, NodeEngine, open_on_nodes
@@ -36,6 +47,7 @@ class Toy(OpenEngine):
     def __init__(self, opening: Opening) -> None:
         super().__init__()
         self.opening, self.weights, self.cancelled = opening, Weights(0), 0
+        self.scored = 0
         self.orders: list[str] = []
         self.fails: Exception | None = None
         self.hangs = False
@@ -64,6 +76,20 @@ class Toy(OpenEngine):
             "stop",
             self.weights.version,
         )
+
+    async def score(self, rows: Sequence[TokenRecord], top: int = 0) -> list[Scores]:
+        """Of each sampled token minus a third of its number, and the `top` tokens behind it as impossible."""
+        self.scored += len(rows)
+        if self.fails:
+            raise self.fails
+        found = []
+        for row in rows:
+            ids_N = row.ids[row.loss_mask]
+            top_ids_NK = ids_N[:, None] + np.arange(top, dtype=np.int32)
+            top_logprobs_NK = np.full_like(top_ids_NK, -np.inf, np.float32)
+            logprobs_N = (ids_N / -3).astype(np.float32)
+            found.append(Scores(logprobs_N, top_ids_NK, top_logprobs_NK) if top else Scores(logprobs_N))
+        return found
 
     async def update_weights(self, weights: Weights) -> None:
         self.weights = weights
@@ -107,18 +133,20 @@ async def node(folder: Path, name: str = "n2") -> AsyncIterator[tuple[Address, w
         await runner.cleanup()
 
 
-def opening(folder: Path, gpus: int = 2) -> Opening:
-    return Opening(recipe(), folder, folder, tuple((i,) for i in range(gpus)), folder / "engine.log")
+def opening(folder: Path, gpus: int = 2, top: int | None = None) -> Opening:
+    return Opening(recipe(), folder, folder, tuple((i,) for i in range(gpus)), folder / "engine.log", top=top)
 
 
-def with_nodes(folder: Path, scenario: Callable[..., Awaitable[None]], *names: str, gpus: int = 2) -> None:
+def with_nodes(
+    folder: Path, scenario: Callable[..., Awaitable[None]], *names: str, gpus: int = 2, top: int | None = None
+) -> None:
     """Play a scenario with the engines of this node and of others; it gets the toys in the order of the members."""
 
     async def main() -> None:
         Toy.opened.clear()
         async with contextlib.AsyncExitStack() as stack:
             nodes = [await stack.enter_async_context(node(folder, name)) for name in names or ("n2",)]
-            engine = open_on_nodes(opening(folder, gpus), [address for address, _ in nodes])
+            engine = open_on_nodes(opening(folder, gpus, top), [address for address, _ in nodes])
             await engine.start()
             try:
                 await scenario(engine, *[runner for _, runner in nodes])
@@ -227,6 +255,49 @@ def test_what_an_engine_of_a_node_loses_another_node_is_asked(tmp_path: Path) ->
         assert len(waits) == 2
 
     with_nodes(tmp_path, scenario, "n2", "n3", gpus=1)
+
+
+def rows(*lengths: int) -> list[TokenRecord]:
+    """Rows of so many tokens, of which all but the first are sampled."""
+    return [
+        TokenRecord(np.arange(n), np.arange(n) > 0, np.full(n, -9.0))  # log-probs that no score depends on
+        for n in lengths
+    ]
+
+
+def test_a_node_scores_its_part_of_the_rows_to_the_bit(tmp_path: Path) -> None:
+    async def scenario(engine: Replicas, _: Any) -> None:
+        for top in (0, 2):
+            found = await engine.score(rows(2, 3, 5, 8), top)
+            here = await Toy.opened[0].score(rows(2, 3, 5, 8), top)
+            for one, other in zip(found, here, strict=True):
+                for name, values in vars(other).items():
+                    np.testing.assert_array_equal(getattr(one, name), values, strict=values is not None)
+        assert Toy.opened[1].scored == 4  # two of four rows, twice
+        assert Toy.opened[1].opening.top == 2
+
+    with_nodes(tmp_path, scenario, gpus=1, top=2)
+
+
+def test_rows_that_an_engine_of_a_node_loses_another_one_scores_and_errors_are_raised(tmp_path: Path) -> None:
+    async def scenario(engine: Replicas, _: Any) -> None:
+        far = Toy.opened[-1]
+        far.fails = LostError("gone")
+        found = await engine.score(rows(2, 3, 4, 5))
+        assert [len(one.logprobs_N) for one in found] == [1, 2, 3, 4]
+        assert far.scored
+        for error in (PromptTooLongError("too long"), EngineError("no"), BackendError("given up")):
+            far.fails = error
+            with pytest.raises(type(error), match=f"n2: {error}"):
+                await engine.members[-1].score(rows(3))
+
+    with_nodes(tmp_path, scenario, gpus=1)
+
+
+def test_scores_that_no_message_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "LONGEST", 100)
+    with pytest.raises(EngineError, match="the scores of 30 tokens are too large for a message"):
+        wire.of_scores(Scores(np.zeros(30, np.float32)))
 
 
 def test_a_request_that_is_given_up_ends_on_the_node(tmp_path: Path) -> None:

@@ -10,15 +10,16 @@ import asyncio
 import contextlib
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
 
-from codctl.cod.engine import EngineStats, Generation, LostError, RequestTag, Sampling, Weights
+from codctl.cod.engine import EngineStats, Generation, LostError, RequestTag, Sampling, Scores, Weights
 from codctl.cod.requests import end, gather_or_cancel
+from codctl.cod.trajectory import TokenRecord
 from codctl.engines.nodes import wire
 from codctl.engines.provider import OpenEngine, Opening, provider_of
 from codctl.engines.replicas import Replicas, parts_of
@@ -169,9 +170,9 @@ class Node:
         except LostError as error:  # the node is there: only this order did not come through
             raise BackendError(str(error), where=self._address.url, hint=_AGAIN) from error
 
-    async def ask(self, path: str, body: Any, tag: RequestTag) -> dict[str, Any]:
-        """The last line of the answer to a request for a reply; `begin` and `wait` are called on the way."""
-        return await self._unless_lost(self._ask(path, body, tag))
+    async def ask(self, path: str, body: Any, steps: Mapping[str, Callable[[], None]]) -> dict[str, Any]:
+        """The last line of the answer to a request; `steps` are called when a line before it has their name."""
+        return await self._unless_lost(self._ask(path, body, steps))
 
     async def hand_over(self, folder: Path) -> str:
         """Bring weights to the node, unless it has them; what they are called there.
@@ -204,8 +205,7 @@ class Node:
                 return
         raise BackendError(f"weights were changed on their way to {self.name}", where=str(path), hint=_AGAIN)
 
-    async def _ask(self, path: str, body: Any, tag: RequestTag) -> dict[str, Any]:
-        steps = {wire.BEGIN: tag.begin, wire.WAIT: tag.wait}
+    async def _ask(self, path: str, body: Any, steps: Mapping[str, Callable[[], None]]) -> dict[str, Any]:
         async with self._session.post(path, json=body) as response:
             if response.status >= 400:
                 await self._content(response)
@@ -343,6 +343,7 @@ class Node:
             "base": str(opening.base.absolute()),
             "gpus": opening.gpus,
             "log": str(logfile.absolute()),
+            "top": opening.top,
         }
         await self.call("POST", "/open", asked)
         await self.look()
@@ -399,15 +400,25 @@ class NodeEngine(OpenEngine):
         self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, tag: RequestTag
     ) -> Generation:
         body = wire.of_request(list(prompt_ids), sampling, seed, tag)
+        found = await self._ask("generate", body, {wire.BEGIN: tag.begin, wire.WAIT: tag.wait})
+        return wire.to_reply(found)
+
+    async def score(self, rows: Sequence[TokenRecord], top: int = 0) -> list[Scores]:
+        """See `OpenEngine.score`; a row is one request."""
+        asked = [self._ask("score", {"row": wire.of_row(row), "top": top}, {}) for row in rows]
+        return [wire.to_scores(found) for found in await gather_or_cancel(asked)]
+
+    async def _ask(self, what: str, body: Any, steps: Mapping[str, Callable[[], None]]) -> Any:
+        """What the engine answers; its errors are raised here."""
         await self._node.until_back()
-        found = await self._node.ask(f"{self._path}/generate", body, tag)
+        found = await self._node.ask(f"{self._path}/{what}", body, steps)
         self._count(found[wire.STATS])
         if wire.ERROR in found:
             error = wire.to_error(found[wire.ERROR], self._node.name)
             if isinstance(error, LostError):
                 self._node.note_away(self._number)
             raise error
-        return wire.to_reply(found[wire.REPLY])
+        return found[wire.REPLY]
 
     async def update_weights(self, weights: Weights) -> None:
         """See `Engine`; while the node is away it takes them when it is back."""

@@ -55,6 +55,7 @@ class NodeServer:
                 web.post("/open", self._open),
                 web.post("/close", self._close),
                 web.post("/engines/{number}/generate", self._generate),
+                web.post("/engines/{number}/score", self._score),
                 web.post("/engines/{number}/{order}", self._order),
                 web.put("/weights/{name}/{file}", self._store),
                 web.delete("/weights/{name}", self._forget),
@@ -91,7 +92,7 @@ class NodeServer:
         gpus, logfile = tuple(tuple(engine) for engine in asked["gpus"]), Path(asked["log"])
         if not logfile.is_relative_to(self._run):
             raise BackendError(f"{logfile} is not below the run's folder")
-        opening = Opening(self._config, Path(asked["folder"]), Path(asked["base"]), gpus, logfile)
+        opening = Opening(self._config, Path(asked["folder"]), Path(asked["base"]), gpus, logfile, top=asked["top"])
         self._engines = parts_of(provider_of(self._config).open(opening))
         for engine in self._engines:
             engine.stats = EngineStats()  # each counts for itself: its client adds up
@@ -143,6 +144,16 @@ class NodeServer:
         finally:
             await end(work)
         return response
+
+    async def _score(self, request: web.Request) -> web.Response:
+        """Scores of one row, or why there are none."""
+        engine, asked = self._engine(request), await request.json()
+        try:
+            [scores] = await engine.score([wire.to_row(asked["row"])], asked["top"])
+            outcome: dict[str, Any] = {wire.REPLY: wire.of_scores(scores)}
+        except (CodctlError, EngineError) as error:
+            outcome = {wire.ERROR: wire.of_error(error)}
+        return web.json_response({**outcome, wire.STATS: wire.of_stats(engine.stats)})
 
     async def _store(self, request: web.Request) -> web.Response:
         """Write one file of weights; the client compares the digest of what came."""
