@@ -75,7 +75,7 @@ At the end x should be x_target and v 0.
 
 Hints from earlier tasks: {hints}
 
-Say what you do, then end with <answer>EXPRESSION</answer>.""",
+Say what you do, then end with the expression, such as <answer>0.2*(x_target - x) - 0.6*v</answer>.""",
     True: """\
 A point moves along a line. In each step v becomes a*v + b*u, then x becomes x + v. a and b are hidden, the same in \
 later tasks; b may be negative. Choose one of the laws c1 to c8, each made for other constants. At the end x should be \
@@ -83,7 +83,7 @@ x_target and v 0.
 
 Hints from earlier tasks: {hints}
 
-Say what you do, then end with <answer>LAW</answer>.""",
+Say what you do, then end with the law, such as <answer>c3</answer>.""",
 }
 
 
