@@ -18,6 +18,7 @@ import pytest
 
 from codctl.cod.references import reference_player
 from codctl.cod.trajectory import Trajectory
+from tests.envs.learn2ask.dialogues import write
 
 PACKAGE = Path(__file__).parents[1] / "plugin_package"
 MOST_LINES = 50
@@ -143,3 +144,10 @@ def test_what_an_episode_holds_is_given_back(ends: str, monkeypatch: pytest.Monk
     assert world.Push.open == set()
     if found:
         assert {bool(one.failed) for one in found.of("solve")} == {ends == "no answer"}
+
+
+def test_a_judge_judges_questions(codctl: Any, tmp_path: Path) -> None:
+    options = ["--set", f"data={write(tmp_path / 'talks.jsonl')}", "--set"]
+    play = ["env", "play", "learn2ask", "--variant", "paper", "--policy", "random", "--index", "3", *options]
+    assert codctl(*play, "judge.kind=brief")["reward"] == [0, 0, 1, 1]
+    assert codctl(*play, "judge.kind=rule")["reward"] == [0, 0, 0.75, 0.75]  # the same replies

@@ -146,7 +146,7 @@ class PaperLearn2Ask(Learn2Ask):
         await self.judge.probe()
 
     def begin(self, world: Any, task: Any, rendering: Rendering) -> Any:
-        if world.split == "demonstration" or not self.judge.waits:
+        if world.split == "demonstration" or type(self.judge) is RuleJudge:
             return RuledEpisode(task, self.settings.fusion, rendering)
         return JudgedEpisode(task, self.settings.fusion, self.judge, rendering)
 

@@ -14,8 +14,8 @@ from codctl.config.evalspec import EvalSpec
 from codctl.config.schema import WorldConfig
 from codctl.envs.base import Step
 from codctl.envs.learn2ask.data import Row, read_dialogues
-from codctl.envs.learn2ask.judge import RuleJudge
-from codctl.envs.learn2ask.options import JudgeOptions
+from codctl.envs.learn2ask.judge import RuleJudge, Verdict
+from codctl.envs.learn2ask.options import JudgeOptions, PaperOptions
 from codctl.envs.learn2ask.paper import PaperEpisode, PaperLearn2Ask, PaperTask, RuledEpisode
 from codctl.envs.learn2ask.scoring import Fusion
 from codctl.envs.registry import check_world, edition_of, family_of, get_family
@@ -223,3 +223,16 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "fusion" in capsys.readouterr().err
     assert run(["env", "play", "learn2ask", "--variant", "paper"]) == 2
     assert "the variant paper needs data" in capsys.readouterr().err
+
+
+def test_a_judge_of_a_package_that_does_not_wait_is_asked_too(tmp_path: Path) -> None:
+    class Kind(RuleJudge):
+        async def judge(self, row: Row, reply: str) -> Verdict:
+            return Verdict(1.0, 1.0)
+
+    path = write(tmp_path / "talks.jsonl", [dialogue(number) for number in range(60)])
+    options = PaperOptions(data=str(path))
+    family = PaperLearn2Ask(options, read_dialogues(path), Kind(options.judge))
+    packs = [family.pack("train", index, 2, "tiny", "paper") for index in range(3)]
+    rewards = [e.raw_reward for t in play_policy("ask", packs, "full", 0) for e in t.of("solve")]
+    assert rewards == [1.0] * 6  # the rule gives 0.75
