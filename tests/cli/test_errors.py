@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+FAMILIES = "frozen_lake, alchemy, terminal, grid_navigation, learn2ask, pde_discovery, optimal_control"
+
 # argv, exit code, stderr. `micro.yaml` is a valid recipe, `bad.yaml` is not.
 TABLE = {
     "no such command": (["trian"], 2, "error: No such command 'trian'; did you mean 'train'?\n  → codctl --help\n"),
@@ -55,8 +57,7 @@ TABLE = {
     "unknown family": (
         ["train", "micro.yaml", "world.family=frozen_lak"],
         2,
-        "error: unknown family 'frozen_lak'; did you mean 'frozen_lake'? (known: frozen_lake, alchemy, terminal)\n"
-        "  → codctl env list\n",
+        f"error: unknown family 'frozen_lak'; did you mean 'frozen_lake'? (known: {FAMILIES})\n  → codctl env list\n",
     ),
     "unknown preset": (
         ["train", "micro.yaml", "world.preset=esy"],
@@ -174,8 +175,7 @@ TABLE = {
     "unknown family to play": (
         ["env", "play", "lake"],
         2,
-        "error: unknown family 'lake'; did you mean 'frozen_lake'? (known: frozen_lake, alchemy, terminal)\n"
-        "  → codctl env list\n",
+        f"error: unknown family 'lake'; did you mean 'frozen_lake'? (known: {FAMILIES})\n  → codctl env list\n",
     ),
     "unknown preset to generate": (
         ["env", "generate", "frozen_lake", "--preset", "tinny"],

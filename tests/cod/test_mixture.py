@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from codctl.cod.mixture import Mixture
-from codctl.config.schema import WorldConfig, WorldRef
+from codctl.config.schema import MixtureRef, WorldConfig
 from codctl.errors import UsageError
 
 
@@ -15,7 +15,7 @@ def mixture(lake: float, alchemy: float) -> Mixture:
 def test_one_family_is_a_mixture_of_one() -> None:
     [only] = Mixture.of(WorldConfig(preset="easy")).parts
     assert only.family.name == "frozen_lake"
-    assert only.world == WorldRef(family="frozen_lake", preset="easy", variant="default")
+    assert only.world == MixtureRef(family="frozen_lake", preset="easy", variant="default")
 
 
 def test_any_stretch_of_packs_has_the_families_in_the_proportion_of_their_weights() -> None:

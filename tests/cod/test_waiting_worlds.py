@@ -96,5 +96,6 @@ def test_a_family_without_references_is_checked_as_far_as_that_goes() -> None:
         "oracle reaches its ceiling": "the family has no policy `informed`",
         "cold success below that": "the family has no policy `informed` and no `bayes`",
         "learnable": "the family has no policy `bayes`",
+        "needs memory": "the family has no policy `bayes` and no `forget`",
     }
     assert len(play_policy("random", [Bare().pack("test", 0, 2, "easy")], "compact", 0)) == 1

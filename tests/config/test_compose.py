@@ -117,7 +117,7 @@ FILE_PROBLEMS = {
     "text for a list": (
         "world:\n  mixture: frozen_lake\n",
         "mine.yaml:2",
-        "world.mixture: expected a list of sections with keys family, preset, variant, weight, turn_penalty, "
+        "world.mixture: expected a list of sections with keys family, preset, variant, options, weight, turn_penalty, "
         'got "frozen_lake"',
     ),
     "value for a section": (

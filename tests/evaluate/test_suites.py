@@ -144,7 +144,7 @@ REFUSED = {
     "unknown variant": (
         ("position-curve", "variant=papre"),
         Defaults(),
-        "unknown variant of frozen_lake 'papre'; did you mean 'paper'? (known: default, paper)",
+        "unknown variant of frozen_lake 'papre'; did you mean 'paper'? (known: default, paper, trinity)",
     ),
     "unknown arm": (
         ("position-curve", "arms=[own,orakel]"),

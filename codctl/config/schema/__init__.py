@@ -15,7 +15,7 @@ from codctl.config.schema.health import HealthConfig, MemoryGate
 from codctl.config.schema.model import BuildConfig, LoraConfig, ModelConfig
 from codctl.config.schema.tracking import TrackingConfig
 from codctl.config.schema.train import CreditConfig, LossConfig, TrainConfig, WarmStartConfig
-from codctl.config.schema.world import ContextConfig, WorldConfig, WorldRef
+from codctl.config.schema.world import ContextConfig, MixtureRef, WorldConfig, WorldRef
 
 
 class Config(Section):
@@ -82,6 +82,7 @@ __all__ = [
     "LoraConfig",
     "LossConfig",
     "MemoryGate",
+    "MixtureRef",
     "ModelConfig",
     "RuntimeConfig",
     "SamplingConfig",
