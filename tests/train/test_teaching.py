@@ -60,7 +60,7 @@ def recipe(**distill: Any) -> Config:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base") / "model"
-    build_folder(BuildConfig(layers=1, width=32, heads=2, kv_heads=2, head_dim=16, ffn=32, vocab=512), WORLD, 0, folder)
+    build_folder(BuildConfig(layers=1, width=32, heads=1, kv_heads=1, head_dim=32, ffn=32, vocab=512), WORLD, 0, folder)
     return folder
 
 
@@ -92,7 +92,7 @@ def played(base: Path) -> Scored:
 
 def teachers_of(config: Config, folders: dict[str, Path], base: Path) -> Teachers:
     found = [Teacher(family, (family,), folder, base) for family, folder in folders.items()]
-    return Teachers(config, found, load_chat(base), pad_id=0, log=Path("teacher.log"))
+    return Teachers(config, found, load_chat(base), pad_id=0, log=base.parent / "teacher.log")
 
 
 def taught(config: Config, folders: dict[str, Path], base: Path, played: Scored) -> Any:
