@@ -92,7 +92,8 @@ class Player:
         told: list[Told] = []
         for position, slot in enumerate(pack.slots):
             hints = self.hints.at(pack, position, revisions[-1], [one.episode for one in told])
-            episode = slot.begin(self.settings.rendering, remembered(pack, slot, past))
+            before = remembered(pack, slot, past)
+            episode = slot.begin(self.settings.rendering, before)
             view = PolicyView(
                 pack, position, episode, tuple(one.episode for one in told), hints, self.settings.rendering
             )
@@ -102,7 +103,6 @@ class Player:
                 await _close(episode)
             records.append(record)
             past.append(episode)
-            before = remembered(pack, slot, past[:-1])
             told.append(await retold(slot, episode, record, self.settings.rendering, before))
             if self.hints.updates and position < len(pack) - 1:
                 record, revision = await self._update(view, told[-1], rollout, revisions[-1], past)

@@ -18,6 +18,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeVar
 
+from codctl.config.names import unknown
 from codctl.errors import UsageError
 from codctl.outcomes import AnswerProblem, PlayedOutcome
 from codctl.seeds import derive_seed
@@ -374,10 +375,17 @@ class Family(ABC):
         A shorter pack is a prefix of a longer one with the same split and index, up to `stable_length`.
         """
         variant = variant or self.variants[0]
-        world, tasks = self.sample(Random(self.pack_seed(split, index, preset, variant)), length, preset, variant)
         family = self.in_variant(variant)
+        world, tasks = family.draw(split, index, length, preset, variant)
         slots = tuple(Slot(family, preset, world, task) for task in tasks)
         return Pack(self.name, preset, variant, split, index, slots)
+
+    def draw(self, split: str, index: int, length: int, preset: str, variant: str) -> tuple[Any, Sequence[Any]]:
+        """The world and the tasks of a pack in a variant of this family: what `sample` makes of its seed.
+
+        A variant whose packs are given from elsewhere, such as a file, has its own way.
+        """
+        return self.sample(Random(self.pack_seed(split, index, preset, variant)), length, preset, variant)
 
     def pack_seed(self, split: str, index: int, preset: str, variant: str) -> int:
         """What the world and the tasks of a pack are drawn from."""
@@ -468,6 +476,15 @@ class Family(ABC):
     @abstractmethod
     def policy(self, name: str, **options: float) -> Policy:
         """A reference policy by name, or `demonstrator`."""
+
+    def check_policy(self, name: str) -> None:
+        """Let the names of `policies` pass, and `demonstrator`.
+
+        Raises:
+            UsageError: It is another; names the nearest.
+        """
+        if name not in (*self.policies, "demonstrator"):
+            raise unknown(f"policy of {self.name}", name, list(self.policies), "codctl env list")
 
     def rules(self, preset: str, rendering: Rendering = "full") -> str:
         """The rules alone: the system prompt without its paragraphs about hints and the form of a reply.

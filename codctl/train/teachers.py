@@ -10,7 +10,6 @@ from typing import Any
 
 from codctl.cod.conversation import TemplateChat
 from codctl.cod.mixture import Mixture
-from codctl.cod.prompts import solve_messages
 from codctl.config.schema import Config, TeacherConfig
 from codctl.errors import CodctlError, PreflightError, RefusedError, UsageError
 from codctl.files import reader, records
@@ -23,6 +22,7 @@ from codctl.runs.directory import RunDirectory, find_run
 from codctl.runs.eval_result import FINAL
 from codctl.runs.progress import Progress
 from codctl.seeds import text_digest
+from codctl.train.probes import prompt_of
 from codctl.train.saved_models import NEWEST, SavedModel, checkpoint_named, choose, lay_out
 
 _KEY = "distill.teachers"
@@ -242,9 +242,8 @@ def _compare_widths(student: Path, teacher: Path, name: str, config: Config) -> 
 
 
 def _prompt(chat: TemplateChat, config: Config) -> list[int]:
-    rendering = config.world.rendering
-    slot = Mixture.of(config.world).packs("train", 0, 0, 1)[0].slots[0]
-    return chat.open(solve_messages(slot, "", slot.begin(rendering).first, rendering))
+    ids, _ = prompt_of(Mixture.of(config.world).packs("train", 0, 0, 1)[0], chat, config.world.rendering)
+    return ids
 
 
 def _id(vocabulary: dict[str, int], token: str) -> str:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from random import Random
 from types import MappingProxyType
 
-from codctl.config.names import unknown
 from codctl.envs.alchemy import generator, published, text, trinity
 from codctl.envs.alchemy.claims import claims
 from codctl.envs.alchemy.knowledge import recipes_in, seen_in
@@ -16,7 +15,7 @@ from codctl.envs.alchemy.policies import all_recipes, make_policy
 from codctl.envs.alchemy.presets import PAPER_PRESETS, PRESETS
 from codctl.envs.alchemy.text import typed_mix
 from codctl.envs.alchemy.world import AlchemyEpisode, AlchemyTask, AlchemyWorld
-from codctl.envs.base import Episode, Family, HintScore, Pack, Policy, Rendering, Slot
+from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering
 from codctl.envs.trinity import pack_seed
 
 _SHORTEST_CLASS = 8
@@ -40,14 +39,6 @@ class Alchemy(Family):
 
     def edition(self, preset: str, variant: str) -> int:
         return 2 if preset == "hard" or (preset, variant) == ("easy", "paper") else 1
-
-    def pack(self, split: str, index: int, length: int, preset: str, variant: str | None = None) -> Pack:
-        if variant != "trinity":
-            return super().pack(split, index, length, preset, variant)
-        world, tasks = trinity.draw(pack_seed(split, index, length), length, preset)
-        seeds = trinity.row_seeds(split, index, length, preset)
-        tasks = tuple(trinity.supplied(task, seed, preset) for task, seed in zip(tasks, seeds, strict=True))
-        return Pack(self.name, preset, variant, split, index, tuple(Slot(_PAPER, preset, world, t) for t in tasks))
 
     def sample(
         self, rng: Random, length: int, preset: str, variant: str
@@ -106,8 +97,7 @@ class Alchemy(Family):
         return action if episode.rendering == "compact" else text.answered(action, episode.words)
 
     def policy(self, name: str, **options: float) -> Policy:
-        if name not in (*self.policies, "demonstrator"):
-            raise unknown(f"policy of {self.name}", name, list(self.policies), "codctl env list")
+        self.check_policy(name)
         return make_policy(name, options)
 
 
@@ -119,6 +109,15 @@ class PaperAlchemy(Alchemy):
 
     stable_length = 1
     unsolvable = 0.04
+
+    def draw(
+        self, split: str, index: int, length: int, preset: str, variant: str
+    ) -> tuple[AlchemyWorld, Sequence[AlchemyTask]]:
+        if variant != "trinity":
+            return super().draw(split, index, length, preset, variant)
+        world, tasks = trinity.draw(pack_seed(split, index, length), length, preset)
+        seeds = trinity.row_seeds(split, index, length, preset)
+        return world, [trinity.supplied(task, seed, preset) for task, seed in zip(tasks, seeds, strict=True)]
 
     def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
         return text.solve_prompt(hints, rendering, PAPER_PRESETS[preset])

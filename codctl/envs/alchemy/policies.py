@@ -7,6 +7,7 @@ from itertools import combinations_with_replacement
 from random import Random
 from typing import Literal
 
+from codctl.envs.agents import agent
 from codctl.envs.alchemy import terse, text
 from codctl.envs.alchemy.bayes import BayesPolicy, next_pair, obtain, recipes_by_product
 from codctl.envs.alchemy.knowledge import Outcomes, recipes_in, seen_in, told_by
@@ -166,7 +167,5 @@ def _thrifty(episode: AlchemyEpisode, known: Outcomes, target: int, rng: Random)
 
 
 def make_policy(name: str, options: Mapping[str, float]) -> Policy:
-    if name == "demonstrator":
-        return Demonstrator(options.get("keep_fact", 0.35), options.get("wrong_fact", 0.1))
     policies: dict[str, type[Policy]] = {"bayes": BayesPolicy, "informed": InformedPolicy, "random": RandomPolicy}
-    return policies[name]()
+    return agent(name, options, policies, Demonstrator)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from random import Random
 from types import MappingProxyType
 
-from codctl.config.names import unknown
-from codctl.envs.base import Episode, Family, HintScore, Pack, Policy, Rendering, Slot
+from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering
 from codctl.envs.frozen_lake import text, trinity
 from codctl.envs.frozen_lake.belief import believe, known_facts
 from codctl.envs.frozen_lake.claims import claims
@@ -37,15 +36,6 @@ class FrozenLake(Family):
 
     def edition(self, preset: str, variant: str) -> int:
         return 2 if variant == "paper" else 1
-
-    def pack(self, split: str, index: int, length: int, preset: str, variant: str | None = None) -> Pack:
-        if variant != "trinity":
-            return super().pack(split, index, length, preset, variant)
-        rows = trinity.rows_of(split, preset)
-        world = trinity.world_of(pack_seed(split, index, length))
-        tasks = [trinity.task_of(rows[row], preset) for row in pack_rows(split, index, length)]
-        slots = tuple(Slot(_TRINITY, preset, world, task) for task in tasks)
-        return Pack(self.name, preset, variant, split, index, slots)
 
     def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[LakeWorld, tuple[LakeTask, ...]]:
         """`paper` accepts the maps that the published search accepts; `tiny`, which is not published, has one rule."""
@@ -89,8 +79,7 @@ class FrozenLake(Family):
         return text.answered(action)
 
     def policy(self, name: str, **options: float) -> Policy:
-        if name not in (*self.policies, "demonstrator"):
-            raise unknown(f"policy of {self.name}", name, list(self.policies), "codctl env list")
+        self.check_policy(name)
         return make_policy(name, options)
 
     def describe_task(self, world: LakeWorld, task: LakeTask) -> str:
@@ -101,6 +90,15 @@ class TrinityLake(FrozenLake):
     """The variant `trinity`. The world of a pack depends on its length."""
 
     stable_length = 1
+
+    def draw(
+        self, split: str, index: int, length: int, preset: str, variant: str
+    ) -> tuple[LakeWorld, Sequence[LakeTask]]:
+        if variant != "trinity":
+            return super().draw(split, index, length, preset, variant)
+        rows = trinity.rows_of(split, preset)
+        world = trinity.world_of(pack_seed(split, index, length))
+        return world, [trinity.task_of(rows[row], preset) for row in pack_rows(split, index, length)]
 
 
 _TRINITY = TrinityLake()

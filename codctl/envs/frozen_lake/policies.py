@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Literal
 
+from codctl.envs.agents import agent
 from codctl.envs.base import Policy, PolicyView, Rendering
 from codctl.envs.frozen_lake import terse, text
 from codctl.envs.frozen_lake.belief import ANY, Planner, believe, known_facts
@@ -177,7 +178,5 @@ def _shortest(episode: LakeEpisode, codes: Mapping[int, str]) -> int:
 
 
 def make_policy(name: str, options: Mapping[str, float]) -> Policy:
-    if name == "demonstrator":
-        return Demonstrator(options.get("keep_fact", 0.35), options.get("wrong_fact", 0.1))
     policies: dict[str, type[Policy]] = {"bayes": BayesPolicy, "informed": InformedPolicy, "random": RandomPolicy}
-    return policies[name]()
+    return agent(name, options, policies, Demonstrator)

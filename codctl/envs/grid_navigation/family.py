@@ -7,9 +7,8 @@ from random import Random
 from statistics import fmean
 from types import MappingProxyType
 
-from codctl.config.names import unknown
 from codctl.envs import trinity
-from codctl.envs.base import Episode, Family, HintScore, Pack, Policy, Rendering, Slot
+from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering
 from codctl.envs.grid_navigation import text
 from codctl.envs.grid_navigation.claims import claims
 from codctl.envs.grid_navigation.generator import NumpyDraws, draw_task, draw_world, redraw_world
@@ -41,15 +40,6 @@ class GridNavigation(Family):
 
     def in_variant(self, variant: str) -> Family:
         return {"environment": _ENVIRONMENT, "trinity": _TRINITY}.get(variant, self)
-
-    def pack(self, split: str, index: int, length: int, preset: str, variant: str | None = None) -> Pack:
-        if variant != "trinity":
-            return super().pack(split, index, length, preset, variant)
-        world = draw_world(NumpyDraws(trinity.pack_seed(split, index, length)), preset)
-        seeds = trinity.grid_seeds(split)
-        tasks = [draw_task(NumpyDraws(seeds[row]), world) for row in trinity.pack_rows(split, index, length)]
-        slots = tuple(Slot(_TRINITY, preset, world, task) for task in tasks)
-        return Pack(self.name, preset, variant, split, index, slots)
 
     def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[GridWorld, tuple[GridTask, ...]]:
         world = draw_world(rng, preset)
@@ -104,8 +94,7 @@ class GridNavigation(Family):
         return text.answered(action, episode.rendering)
 
     def policy(self, name: str, **options: float) -> Policy:
-        if name not in (*self.policies, "demonstrator"):
-            raise unknown(f"policy of {self.name}", name, list(self.policies), "codctl env list")
+        self.check_policy(name)
         return make_policy(name, options)
 
 
@@ -125,6 +114,15 @@ class TrinityGrid(RememberingGrid):
     """The variant `trinity`: the published memory, and the very worlds and tasks of Trinity-RFT's data."""
 
     stable_length = 1  # a longer pack has another world
+
+    def draw(
+        self, split: str, index: int, length: int, preset: str, variant: str
+    ) -> tuple[GridWorld, Sequence[GridTask]]:
+        if variant != "trinity":
+            return super().draw(split, index, length, preset, variant)
+        world = draw_world(NumpyDraws(trinity.pack_seed(split, index, length)), preset)
+        seeds = trinity.grid_seeds(split)
+        return world, [draw_task(NumpyDraws(seeds[row]), world) for row in trinity.pack_rows(split, index, length)]
 
 
 _ENVIRONMENT, _TRINITY = RememberingGrid(), TrinityGrid()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from random import Random
 
+from codctl.envs.agents import agent
 from codctl.envs.base import Episode, Policy, PolicyView
 from codctl.envs.grid_navigation import text
 from codctl.envs.grid_navigation.claims import noted
@@ -142,8 +143,6 @@ def _grid(episode: Episode) -> GridEpisode:
 
 
 def make_policy(name: str, options: Mapping[str, float]) -> Policy:
-    if name == "demonstrator":
-        return Demonstrator(options.get("keep_fact", 0.5), options.get("wrong_fact", 0.2))
     policies: dict[str, Callable[[], Policy]] = {
         "bayes": lambda: MapPolicy(by_kernel),
         "informed": InformedPolicy,
@@ -152,4 +151,4 @@ def make_policy(name: str, options: Mapping[str, float]) -> Policy:
         "zero": lambda: MapPolicy(lambda known, side, _: flat(known, side, 0.0)),
         "random": RandomPolicy,
     }
-    return policies[name]()
+    return agent(name, options, policies, Demonstrator, keep_fact=0.5, wrong_fact=0.2)

@@ -7,8 +7,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Any
 
-from codctl.config.names import unknown
-from codctl.envs.base import Episode, Family, HintScore, Pack, Policy, Rendering, undecorated
+from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering, undecorated
 from codctl.envs.learn2ask import text
 from codctl.envs.learn2ask.belief import believe, settled
 from codctl.envs.learn2ask.claims import claims
@@ -41,10 +40,10 @@ class Learn2Ask(Family):
 
         return configured(options)
 
-    def pack(self, split: str, index: int, length: int, preset: str, variant: str | None = None) -> Pack:
+    def draw(self, split: str, index: int, length: int, preset: str, variant: str) -> tuple[Any, Sequence[Any]]:
         if variant == "paper":
             self.with_options("paper", {})  # refuses: the data is missing
-        return super().pack(split, index, length, preset, variant)
+        return super().draw(split, index, length, preset, variant)
 
     def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[AskWorld, tuple[AskTask, ...]]:
         world = sample_world(rng, PRESETS[preset])
@@ -88,8 +87,7 @@ class Learn2Ask(Family):
         return plain if is_stop_alone(plain) else super().answered(episode, as_tag(action))
 
     def policy(self, name: str, **options: float) -> Policy:
-        if name not in (*self.policies, "demonstrator"):
-            raise unknown(f"policy of {self.name}", name, list(self.policies), "codctl env list")
+        self.check_policy(name)
         return make_policy(name, options)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from codctl.envs.base import Episode, Family, HintScore, Pack, Policy, PolicyView, Rendering, Slot, Step, undecorated
+from codctl.envs.base import Episode, Family, HintScore, Policy, PolicyView, Rendering, Step, undecorated
 from codctl.envs.learn2ask import paper_text
 from codctl.envs.learn2ask.data import Dialogues, Row, read_dialogues
 from codctl.envs.learn2ask.family import Learn2Ask
@@ -124,13 +124,10 @@ class PaperLearn2Ask(Learn2Ask):
         """Made of the file's hash: another content means other results."""
         return 1 if variant != "paper" else 2 + int(self.dialogues.sha256[:12], 16)
 
-    def pack(self, split: str, index: int, length: int, preset: str, variant: str | None = None) -> Pack:
-        if (variant or self.variants[0]) != "paper":
-            return super().pack(split, index, length, preset, variant)
+    def draw(self, split: str, index: int, length: int, preset: str, variant: str) -> tuple[Any, Sequence[Any]]:
         rng = Random(self.pack_seed(split, index, preset, "paper"))
-        rows, world = self._rows_of(split), PaperWorld(split)
-        tasks = [PaperTask(rows[number]) for number in _draws(rng, len(rows), length)]
-        return Pack(self.name, preset, "paper", split, index, tuple(Slot(self, preset, world, task) for task in tasks))
+        rows = self._rows_of(split)
+        return PaperWorld(split), [PaperTask(rows[number]) for number in _draws(rng, len(rows), length)]
 
     def _rows_of(self, split: str) -> tuple[Row, ...]:
         rows = self._rows[split]

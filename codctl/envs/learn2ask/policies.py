@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
 
+from codctl.envs.agents import agent
 from codctl.envs.base import Policy, PolicyView
 from codctl.envs.learn2ask import text
 from codctl.envs.learn2ask.belief import Belief, after_reading, believe, best_reply, settled
@@ -132,9 +133,7 @@ def _hinted(view: PolicyView) -> dict[int, bool]:
 
 
 def make_policy(name: str, options: Mapping[str, float]) -> Policy:
-    if name == "demonstrator":
-        return Demonstrator(options.get("keep_fact", 0.35), options.get("wrong_fact", 0.1))
-    return POLICIES[name]()
+    return agent(name, options, POLICIES, Demonstrator)
 
 
 POLICIES: dict[str, Callable[[], Policy]] = {

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from random import Random
 from types import MappingProxyType
 
-from codctl.config.names import unknown
-from codctl.envs.base import Episode, Family, HintScore, Pack, Policy, Rendering, Slot
+from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering
 from codctl.envs.optimal_control import text, trinity
 from codctl.envs.optimal_control.action import bare, written
 from codctl.envs.optimal_control.belief import possible_after
@@ -47,14 +46,6 @@ class OptimalControl(Family):
 
     def in_variant(self, variant: str) -> Family:
         return {"environment": _REMEMBERING, "trinity": _TRINITY}.get(variant, self)
-
-    def pack(self, split: str, index: int, length: int, preset: str, variant: str | None = None) -> Pack:
-        if variant != "trinity":
-            return super().pack(split, index, length, preset, variant)
-        world = trinity.world_of(pack_seed(split, index, length), PRESETS[preset])
-        tasks = trinity.tasks_of(split, index, length, PRESETS[preset])
-        slots = tuple(Slot(_TRINITY, preset, world, task) for task in tasks)
-        return Pack(self.name, preset, variant, split, index, slots)
 
     def sample(
         self, rng: Random, length: int, preset: str, variant: str
@@ -107,8 +98,7 @@ class OptimalControl(Family):
             return text
 
     def policy(self, name: str, **options: float) -> Policy:
-        if name not in (*self.policies, "demonstrator"):
-            raise unknown(f"policy of {self.name}", name, list(self.policies), "codctl env list")
+        self.check_policy(name)
         return make_policy(name, options)
 
 
@@ -127,6 +117,14 @@ class TrinityControl(RememberingControl):
     """The variant `trinity`. The world of a pack depends on its length."""
 
     stable_length = 1
+
+    def draw(
+        self, split: str, index: int, length: int, preset: str, variant: str
+    ) -> tuple[ControlWorld, Sequence[ControlTask]]:
+        if variant != "trinity":
+            return super().draw(split, index, length, preset, variant)
+        world = trinity.world_of(pack_seed(split, index, length), PRESETS[preset])
+        return world, trinity.tasks_of(split, index, length, PRESETS[preset])
 
 
 _REMEMBERING, _TRINITY = RememberingControl(), TrinityControl()

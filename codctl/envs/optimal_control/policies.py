@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
+from codctl.envs.agents import agent
 from codctl.envs.base import Episode, Policy, PolicyView, Rendering
 from codctl.envs.optimal_control import text
 from codctl.envs.optimal_control.belief import best_law, newest_possible
@@ -242,14 +243,12 @@ def _written(facts: Facts, rendering: Rendering) -> list[str]:
 
 
 def make_policy(name: str, options: Mapping[str, float]) -> Policy:
-    if name == "demonstrator":
-        return Demonstrator(options.get("keep_fact", 0.35), options.get("wrong_fact", 0.1))
-    policies: dict[str, Policy] = {
-        "bayes": BayesPolicy(),
-        "kick": BayesPolicy(KICK),
-        "forget": BayesPolicy(remembers=False),
-        "informed": InformedPolicy(),
-        "regulator": RegulatorPolicy(),
-        "random": RandomPolicy(),
+    policies: dict[str, Callable[[], Policy]] = {
+        "bayes": BayesPolicy,
+        "kick": lambda: BayesPolicy(KICK),
+        "forget": lambda: BayesPolicy(remembers=False),
+        "informed": InformedPolicy,
+        "regulator": RegulatorPolicy,
+        "random": RandomPolicy,
     }
-    return policies[name]
+    return agent(name, options, policies, Demonstrator)

@@ -7,8 +7,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Any
 
-from codctl.config.names import unknown
-from codctl.envs.base import Episode, Family, HintScore, Pack, Policy, PolicyView, Rendering, Slot
+from codctl.envs.base import Episode, Family, HintScore, Policy, PolicyView, Rendering
 from codctl.envs.pde_discovery import generator, policies, text, tiny, tiny_policies
 from codctl.envs.pde_discovery.episode import PdeEpisode
 from codctl.envs.pde_discovery.hints import score
@@ -42,14 +41,6 @@ class PdeDiscovery(Family):
 
     def sample(self, rng: Random, length: int, preset: str, variant: str) -> tuple[World, tuple[Task, ...]]:
         return tiny.draw(rng, length) if preset == TINY else generator.draw_pack(rng, length, preset)
-
-    def pack(self, split: str, index: int, length: int, preset: str, variant: str | None = None) -> Pack:
-        """`trinity` draws the published packs, which depend on their length."""
-        if variant != "trinity" or preset == TINY:
-            return super().pack(split, index, length, preset, variant)
-        world, tasks = generator.published_pack(split, index, length, preset)
-        slots = tuple(Slot(_TRINITY, preset, world, task) for task in tasks)
-        return Pack(self.name, preset, variant, split, index, slots)
 
     def begin(self, world: World, task: Task, rendering: Rendering) -> Episode:
         return self._begin(world, task, rendering, None)
@@ -101,8 +92,7 @@ class PdeDiscovery(Family):
         return action[start : end + 1] if 0 <= start < end else action
 
     def policy(self, name: str, **options: float) -> Policy:
-        if name not in (*self.policies, "demonstrator"):
-            raise unknown(f"policy of {self.name}", name, list(self.policies), "codctl env list")
+        self.check_policy(name)
         return _ByPreset(policies.make_policy(name, options), tiny_policies.make_policy(name, options))
 
 
@@ -135,9 +125,14 @@ class RememberingPde(PdeDiscovery):
 
 
 class PublishedPde(RememberingPde):
-    """The variant `trinity`: with the published packs as well."""
+    """The variant `trinity`: with the published packs as well, which depend on their length; `tiny` has none."""
 
     stable_length = 1
+
+    def draw(self, split: str, index: int, length: int, preset: str, variant: str) -> tuple[World, Sequence[Task]]:
+        if variant != "trinity" or preset == TINY:
+            return super().draw(split, index, length, preset, variant)
+        return generator.published_pack(split, index, length, preset)
 
 
 _ENVIRONMENT, _TRINITY = RememberingPde(), PublishedPde()

@@ -8,6 +8,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
+from codctl.envs.agents import agent
 from codctl.envs.base import Policy, PolicyView
 from codctl.envs.pde_discovery import text
 from codctl.envs.pde_discovery.actions import ALL_DATA
@@ -201,6 +202,4 @@ POLICIES: dict[str, type[_Experimenter]] = {
 
 
 def make_policy(name: str, options: Mapping[str, float]) -> Policy:
-    if name == "demonstrator":
-        return Demonstrator(options.get("keep_fact", 0.35), options.get("wrong_fact", 0.1))
-    return POLICIES[name]()
+    return agent(name, options, POLICIES, Demonstrator)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from random import Random
 
+from codctl.envs.agents import agent
 from codctl.envs.base import Policy, PolicyView
 from codctl.envs.pde_discovery import tiny
 from codctl.envs.pde_discovery.tiny import NAMES, TinyEpisode
@@ -90,6 +91,4 @@ POLICIES: dict[str, type[_Chooser]] = {
 
 
 def make_policy(name: str, options: Mapping[str, float]) -> Policy:
-    if name == "demonstrator":
-        return Demonstrator(options.get("keep_fact", 0.35), options.get("wrong_fact", 0.1))
-    return POLICIES[name]()
+    return agent(name, options, POLICIES, Demonstrator)

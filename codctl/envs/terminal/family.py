@@ -7,7 +7,7 @@ from dataclasses import replace
 from random import Random
 from types import MappingProxyType
 
-from codctl.config.names import unknown
+from codctl.envs.agents import agent
 from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering
 from codctl.envs.terminal import text
 from codctl.envs.terminal.demonstrator import Demonstrator
@@ -85,11 +85,8 @@ class Terminal(Family):
         return text.answered(action)
 
     def policy(self, name: str, **options: float) -> Policy:
-        if name == "demonstrator":
-            return Demonstrator(options.get("keep_fact", 0.35), options.get("wrong_fact", 0.1))
-        if name not in POLICIES:
-            raise unknown(f"policy of {self.name}", name, list(POLICIES), "codctl env list")
-        return POLICIES[name]()
+        self.check_policy(name)
+        return agent(name, options, POLICIES, Demonstrator)
 
     def describe_task(self, world: TerminalWorld, task: TerminalTask) -> str:
         return TerminalEpisode(world, task, "full").observation
