@@ -6,54 +6,29 @@ One coroutine plays one trajectory. Any number run at once; the engine batches w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 from codctl.cod.agent import Agent, agent_of
 from codctl.cod.arms import OwnHints
+from codctl.cod.attempt import Attempt, Performance, Performer, WorldError, by_turns, fault_of, play_action
 from codctl.cod.context import Revision, parse_update, revise
 from codctl.cod.conversation import Chat, Conversation, converse
 from codctl.cod.engine import Engine, EngineError, Generation, RequestTag, Sampling
 from codctl.cod.prompts import (
     Account,
-    AnswerRule,
     Turn,
-    is_strict,
-    parse_answer,
-    solve_messages,
     update_messages,
     without_reasoning,
 )
 from codctl.cod.requests import Request, Requests
+from codctl.cod.settings import RolloutSettings
 from codctl.cod.trajectory import EpisodeRecord, Kind, Trajectory
-from codctl.envs.base import Episode, HintScore, Pack, PolicyView, Rendering, Slot, Step, remembered
+from codctl.envs.base import Episode, HintScore, Pack, PolicyView, Rendering, Slot, remembered
 from codctl.log import log
 from codctl.outcomes import FAULTS, UNPLAYED, ReplyFault
 from codctl.seeds import derive_seed
-
-
-@dataclass(frozen=True)
-class RolloutSettings:
-    """How trajectories are played. Token counts are per reply; `deadline_s` bounds the making of one reply."""
-
-    rendering: Rendering
-    temperature: float = 1.0
-    solve_tokens: int = 512
-    update_tokens: int = 1024
-    on_parse_failure: Literal["keep", "wipe"] = "keep"
-    parse_failure_reward: float = -0.1
-    max_chars: int = 4000
-    turn_penalty: float | None = None  # of families whose turns cost something; None: what each says itself
-    turn_penalties: Mapping[str, float] = field(default_factory=dict)  # by family, before the above
-    deadline_s: float = 600.0
-    top_p: float = 1.0
-    suggested_tokens: int | None = None
-    answers: AnswerRule = "auto"
-
-    @property
-    def reads_strictly(self) -> bool:
-        return is_strict(self.answers, self.rendering)
 
 
 class Hints(Protocol):
@@ -74,6 +49,7 @@ class Player:
     settings: RolloutSettings
     seed: int
     hints: Hints = field(default_factory=OwnHints)
+    performer: Performer | None = None  # an agent program between model and world
     requests: Requests = field(default_factory=Requests)  # to this engine, of all players that were made of this one
 
     async def play(self, pack: Pack, rollout: int) -> Trajectory:
@@ -111,46 +87,21 @@ class Player:
         return Trajectory(pack.id, rollout, tuple(records), tuple(revisions))
 
     async def _solve(self, view: PolicyView, rollout: int, past: Sequence[Episode]) -> EpisodeRecord:
+        async def make(conversation: Conversation, turn: int) -> Generation:
+            return await self._ask("solve", conversation, view, rollout, turn)
+
         episode, slot = view.episode, view.slot
-        settings = self.settings
-        conversation = converse(
-            self.chat,
-            solve_messages(slot, view.hints, episode.first, settings.rendering, settings.suggested_tokens),
-        )
-        replies: list[str] = []
-        observations = [episode.observation]
-        actions: list[str] = []
-        version, fault = 0, None
-        while not episode.done:
-            try:
-                generation = await self._ask("solve", conversation, view, rollout, len(replies))
-            except EngineError as error:
-                fault = error.fault
-                episode.fail("the engine gave no reply")
-                break
-            version = generation.weight_version
-            replies.append(conversation.add_reply(generation.token_ids, generation.logprobs))
-            answer = parse_answer(replies[-1], strict=settings.reads_strictly)
-            if answer.problem:
-                fault = fault_of(generation, replies[-1])
-                step = episode.fail(answer.problem, answer.kind or "no_answer")
-            else:
-                action = answer.action if settings.reads_strictly else slot.family.answered(episode, answer.action)
-                actions.append(action)
-                try:
-                    step = await _act(episode, action)
-                except WorldError as error:
-                    fault = ReplyFault("lost", str(error))
-                    episode.fail("the world gave no answer")
-                    break
-            if not step.done:
-                conversation.add_observation(step.observation)
-                observations.append(step.observation)
-        failed = _failure(fault)
+        attempt = Attempt(view, self.settings, self.chat, rollout, make)
+        performance = None
+        if self.performer:
+            performance = await self.performer.perform(attempt)
+        else:
+            await by_turns(attempt)
+        fault, failed = attempt.fault, _failure(attempt.fault)
         return self._record(
             "solve",
             view,
-            conversation,
+            attempt.conversation,
             raw_reward=episode.reward,
             shaped_reward=self._shaped(slot, episode),
             hints=view.hints,
@@ -160,10 +111,11 @@ class Player:
             outcome=fault.kind if fault else episode.outcome,
             failed=failed,
             fault=fault,
-            weight_version=version,
-            replies=tuple(replies),
-            observations=tuple(observations),
-            actions=tuple(actions),
+            weight_version=attempt.version,
+            replies=tuple(attempt.replies),
+            observations=tuple(attempt.observations),
+            actions=tuple(attempt.actions),
+            performance=performance,
         )
 
     async def _update(
@@ -266,6 +218,7 @@ class Player:
         replies: tuple[str, ...],
         observations: tuple[str, ...],
         actions: tuple[str, ...] = (),
+        performance: Performance | None = None,
     ) -> EpisodeRecord:
         return EpisodeRecord(
             **conversation.arrays(),
@@ -287,39 +240,13 @@ class Player:
             replies=replies,
             observations=observations,
             actions=actions,
+            performance=performance,
         )
-
-
-def fault_of(generation: Generation, text: str) -> ReplyFault | None:
-    """What was wrong with a reply that could not be read; None when it is only unreadable."""
-    if generation.fault:
-        return generation.fault
-    if generation.finish_reason == "length":
-        return ReplyFault("cut")
-    return None if text.strip() else ReplyFault("empty")
 
 
 def _failure(fault: ReplyFault | None) -> str:
     """Why an episode has no score; empty where it has one."""
     return (fault.words or FAULTS[fault.kind]) if fault and fault.kind in UNPLAYED else ""
-
-
-class WorldError(Exception):
-    """A world that waits for something has not answered; says why on one line."""
-
-
-async def _act(episode: Episode, action: str) -> Step:
-    """Play one action, and wait for what it leads to where the world does."""
-    step = episode.act(action)
-    if isinstance(step, Step):
-        return step
-    try:
-        async with asyncio.timeout(episode.deadline_s):
-            return await step
-    except TimeoutError as error:
-        raise WorldError(f"the world gave no answer within {episode.deadline_s:g} s") from error
-    except OSError as error:
-        raise WorldError(f"the world gave no answer: {' '.join(str(error).split())}") from error
 
 
 async def _close(episode: Episode) -> None:
@@ -355,7 +282,7 @@ async def retold(
                 break
             # Without the reasoning, which may give the truth away.
             turns.append(Turn(observation, f"<answer>{action}</answer>"))
-            observation = (await _act(told, action)).observation
+            observation = (await play_action(told, action)).observation
     except WorldError:
         pass
     finally:

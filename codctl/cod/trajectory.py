@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from codctl.cod.attempt import Performance
 from codctl.cod.context import Revision
 from codctl.envs.base import HintScore
 from codctl.outcomes import ReplyFault
@@ -81,6 +82,7 @@ class EpisodeRecord(TokenRecord):
         replies: Text of each reply.
         observations: What the first prompt and each later one told the model.
         actions: Solve: what was read from each reply that could be read.
+        performance: Solve: how an agent program went through it, where one played it.
         rendered: Each turn's prompt was rendered anew: up to each of `turn_ends` reaches a row of its own.
     """
 
@@ -102,6 +104,7 @@ class EpisodeRecord(TokenRecord):
     outcome: str = ""
     actions: tuple[str, ...] = ()
     rendered: bool = False
+    performance: Performance | None = None
 
     @property
     def is_solved(self) -> bool:

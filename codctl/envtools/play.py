@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from codctl.cod.references import CEILINGS, UNBOUNDED, play_policy, references
-from codctl.cod.rollout import Player, RolloutSettings
+from codctl.cod.rollout import Player
 from codctl.cod.scripted import EachFamily
+from codctl.cod.settings import RolloutSettings
 from codctl.cod.trajectory import Trajectory, position_metrics
 from codctl.config.evalspec import EvalSpec
 from codctl.envs.base import Family, Pack, Rendering

@@ -11,8 +11,9 @@ from typing import Any
 from codctl.cod.conversation import ByteChat
 from codctl.cod.prompts import solve_messages, update_system
 from codctl.cod.references import UNBOUNDED, demonstrates, usual_policy
-from codctl.cod.rollout import Player, RolloutSettings
+from codctl.cod.rollout import Player
 from codctl.cod.scripted import EachFamily, ScriptedAgent
+from codctl.cod.settings import RolloutSettings
 from codctl.cod.trajectory import EpisodeRecord, Trajectory
 from codctl.envs.base import Family, Message, Pack, Rendering
 from codctl.errors import UsageError

@@ -12,7 +12,8 @@ from codctl.cod.agent import Model
 from codctl.cod.conversation import TemplateChat
 from codctl.cod.engine import Engine, Sampling
 from codctl.cod.references import reference_player
-from codctl.cod.rollout import Player, RolloutSettings
+from codctl.cod.rollout import Player
+from codctl.cod.settings import RolloutSettings
 from codctl.config.defaults import TURN_PENALTY
 from codctl.config.evalspec import EvalSpec
 from codctl.config.schema import Config, SamplingConfig, WorldConfig

@@ -11,7 +11,8 @@ from codctl.cod.context import parse_update
 from codctl.cod.conversation import Chat
 from codctl.cod.engine import EngineError, Generation, RequestTag, Sampling
 from codctl.cod.prompts import parse_answer, without_reasoning
-from codctl.cod.rollout import Player, RolloutSettings
+from codctl.cod.rollout import Player
+from codctl.cod.settings import RolloutSettings
 from codctl.envs.base import Pack, PolicyView
 from codctl.results.transcript import Turn
 

@@ -18,8 +18,9 @@ import numpy as np
 from codctl.cod.context import Revision
 from codctl.cod.conversation import Chat, converse
 from codctl.cod.mixture import Mixture
-from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.cod.rollout import Player, play_all
 from codctl.cod.scripted import EachFamily, ScriptedAgent
+from codctl.cod.settings import RolloutSettings
 from codctl.cod.trajectory import EpisodeRecord, Kind
 from codctl.config.schema import Config
 from codctl.envs.base import Episode, HintScore, Message, Pack, Rendering

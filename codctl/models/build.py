@@ -11,8 +11,9 @@ from codctl.cod.context import END, START
 from codctl.cod.conversation import ByteChat
 from codctl.cod.mixture import Mixture
 from codctl.cod.references import demonstrates, usual_policy
-from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.cod.rollout import Player, play_all
 from codctl.cod.scripted import EachFamily, ScriptedAgent
+from codctl.cod.settings import RolloutSettings
 from codctl.config.schema import BuildConfig, Config, WorldConfig
 from codctl.envs.base import Message
 from codctl.envs.registry import family_of

@@ -11,8 +11,9 @@ from pathlib import Path
 from codctl.cod.conversation import ByteChat, TemplateChat
 from codctl.cod.mixture import Mixture
 from codctl.cod.references import demonstrates, usual_policy
-from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.cod.rollout import Player, play_all
 from codctl.cod.scripted import EachFamily, ScriptedAgent
+from codctl.cod.settings import RolloutSettings
 from codctl.cod.trajectory import EpisodeRecord, Kind
 from codctl.config.schema import Config, WorldConfig
 from codctl.envs.registry import family_of

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codctl.cod.conversation import TemplateChat
-from codctl.cod.rollout import RolloutSettings
+from codctl.cod.settings import RolloutSettings
 from codctl.config.schema import Config, LossConfig
 from codctl.models import hub
 from codctl.models.check import check_tokenizer

@@ -11,8 +11,9 @@ import pytest
 
 from codctl.cod.conversation import PROMPT_DATE, Conversation, TemplateChat, converse
 from codctl.cod.engine import RequestTag, Sampling, Weights
-from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.cod.rollout import Player, play_all
 from codctl.cod.scripted import ScriptedAgent
+from codctl.cod.settings import RolloutSettings
 from codctl.envs.registry import get_family
 from tests.chat_families import FAMILIES, PAGE, VOCAB, Family, page, tokenizer_of
 

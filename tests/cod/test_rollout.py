@@ -15,8 +15,9 @@ from codctl.cod.conversation import ByteChat
 from codctl.cod.credit import credit_pack
 from codctl.cod.engine import EngineError, Generation, RequestTag, Sampling
 from codctl.cod.prompts import update_reply
-from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.cod.rollout import Player, play_all
 from codctl.cod.scripted import FAULTS, Fault, ScriptedAgent
+from codctl.cod.settings import RolloutSettings
 from codctl.cod.trajectory import Trajectory
 from codctl.config.schema import CreditConfig
 from codctl.envs.base import Pack, PolicyView

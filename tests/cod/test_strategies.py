@@ -9,8 +9,9 @@ from random import Random
 import pytest
 
 from codctl.cod.conversation import ByteChat
-from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.cod.rollout import Player, play_all
 from codctl.cod.scripted import EachFamily, ScriptedAgent
+from codctl.cod.settings import RolloutSettings
 from codctl.cod.strategies import (
     Cod,
     Distractor,

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from codctl.cod.conversation import ByteChat
-from codctl.cod.rollout import Player, RolloutSettings
+from codctl.cod.rollout import Player
 from codctl.cod.scripted import EachFamily, ScriptedAgent
+from codctl.cod.settings import RolloutSettings
 from codctl.engines import reply_progress
 from codctl.engines.reply_progress import Pulse
 

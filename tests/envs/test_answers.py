@@ -8,8 +8,9 @@ from random import Random
 import pytest
 
 from codctl.cod.conversation import ByteChat
-from codctl.cod.rollout import Player, RolloutSettings
+from codctl.cod.rollout import Player
 from codctl.cod.scripted import ScriptedAgent
+from codctl.cod.settings import RolloutSettings
 from codctl.cod.trajectory import EpisodeRecord
 from codctl.envs.base import Pack, PolicyView
 from codctl.envs.registry import get_family

@@ -8,8 +8,9 @@ import pytest
 
 from codctl.cod.conversation import ByteChat
 from codctl.cod.prompts import parse_answer
-from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.cod.rollout import Player, play_all
 from codctl.cod.scripted import EachFamily, ScriptedAgent
+from codctl.cod.settings import RolloutSettings
 from codctl.cod.trajectory import Trajectory
 from codctl.envs.base import Pack, Rendering
 from codctl.envs.registry import get_family

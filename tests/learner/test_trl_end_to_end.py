@@ -11,8 +11,9 @@ import pytest
 
 from codctl.cod.conversation import TemplateChat
 from codctl.cod.credit import credit_pack
-from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.cod.rollout import Player, play_all
 from codctl.cod.scripted import ScriptedAgent
+from codctl.cod.settings import RolloutSettings
 from codctl.cod.trajectory import EpisodeRecord
 from codctl.config.schema import CreditConfig
 from codctl.envs.registry import get_family

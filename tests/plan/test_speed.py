@@ -8,8 +8,9 @@ import pytest
 
 from codctl.cod.conversation import Chat, TemplateChat
 from codctl.cod.mixture import Mixture
-from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.cod.rollout import Player, play_all
 from codctl.cod.scripted import EachFamily, ScriptedAgent
+from codctl.cod.settings import RolloutSettings
 from codctl.config.compose import load_config
 from codctl.config.recipes import shipped_recipes
 from codctl.config.schema import Config

@@ -21,7 +21,8 @@ from codctl.cod.conversation import ByteChat
 from codctl.cod.credit import EpisodeCredit
 from codctl.cod.engine import EngineError, Generation, RequestTag, Sampling
 from codctl.cod.references import play_policy, reference_player
-from codctl.cod.rollout import Player, RolloutSettings
+from codctl.cod.rollout import Player
+from codctl.cod.settings import RolloutSettings
 from codctl.cod.trajectory import Trajectory
 from codctl.config.evalspec import EvalSpec
 from codctl.envs.base import Family, Pack

@@ -11,7 +11,8 @@ import pytest
 from codctl.cli._evaluation_text import suite_text
 from codctl.cod.conversation import ByteChat
 from codctl.cod.engine import EngineError, Generation, PromptTooLongError, RequestTag, Sampling, Weights
-from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.cod.rollout import Player, play_all
+from codctl.cod.settings import RolloutSettings
 from codctl.config.evalspec import EvalSpec
 from codctl.envs.registry import get_family
 from codctl.errors import BackendError, StageError

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from codctl.cod.conversation import Conversation
 from codctl.cod.engine import EngineError, Generation, RequestTag, Sampling
-from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.cod.rollout import Player, play_all
+from codctl.cod.settings import RolloutSettings
 from codctl.engines.openai.engine import EndpointSettings, MessageChat, OpenAIEngine, open_endpoint
 from codctl.envs.registry import get_family
 from codctl.errors import BackendError, UsageError

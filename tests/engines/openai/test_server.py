@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from codctl.cod.conversation import TemplateChat
-from codctl.cod.rollout import Player, RolloutSettings, play_all
+from codctl.cod.rollout import Player, play_all
 from codctl.cod.scripted import EachFamily, ScriptedAgent
+from codctl.cod.settings import RolloutSettings
 from codctl.cod.trajectory import Trajectory
 from codctl.engines.openai.engine import EndpointSettings, open_endpoint
 from codctl.envs.base import Pack

@@ -1,0 +1,1 @@
+"""Hints kept as a folder of revisions, and put into the memory of agent programs."""

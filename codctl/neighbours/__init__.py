@@ -1,0 +1,1 @@
+"""Worlds of codctl for other frameworks, each an extra."""

@@ -1,0 +1,1 @@
+"""What agent programs leave behind, read as trajectories; and trajectories written for others."""
