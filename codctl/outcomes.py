@@ -32,13 +32,20 @@ ANSWER_PROBLEMS: dict[AnswerProblem, str] = {
     "empty_answer": "had an empty answer block",
     "no_action": "answered with text that is not an action",
 }
-UpdateProblem = Literal["no_hints", "several_hints", "empty_hints", "long_hints"]
+UpdateProblem = Literal[
+    "no_hints", "several_hints", "empty_hints", "long_hints", "unreadable_edit", "unknown_hint", "doubled_edit"
+]
 UPDATE_PROBLEMS: dict[UpdateProblem, str] = {
     "no_hints": "did not put hints between the two marker lines",
     "several_hints": "had a marker line more than once",
     "empty_hints": "had nothing between the marker lines",
     "long_hints": "wrote hints that are too long",
+    "unreadable_edit": "had an edit that cannot be read",
+    "unknown_hint": "edited a hint that does not exist",
+    "doubled_edit": "edited a hint twice, or wrote the same hint twice",
 }
+Written = Literal["written", "unchanged"]
+WRITTEN: dict[Written, str] = {"written": "wrote new hints", "unchanged": "left the hints as they are"}
 
 # What a world says of an episode that was played to its end.
 PlayedOutcome = Literal["solved", "turns", "unsolved"]
@@ -54,7 +61,7 @@ def _together(*lists: Mapping[Any, str]) -> dict[str, str]:
 
 
 SOLVE_OUTCOMES = _together(PLAYED, ANSWER_PROBLEMS, FAULTS)
-UPDATE_OUTCOMES = _together({"written": "wrote new hints"}, UPDATE_PROBLEMS, FAULTS)
+UPDATE_OUTCOMES = _together(WRITTEN, UPDATE_PROBLEMS, FAULTS)
 # Replies of the model that could not be used.
 UNREADABLE = {
     kind: words for kind, words in _together(ANSWER_PROBLEMS, UPDATE_PROBLEMS, FAULTS).items() if kind not in UNPLAYED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from codctl.outcomes import UpdateProblem
+from codctl.outcomes import UpdateProblem, Written
 
 START = "--- Start of updated hints ---"
 END = "--- End of updated hints ---"
@@ -36,15 +36,35 @@ class Revision:
 
 @dataclass(frozen=True)
 class ParsedUpdate:
-    """The hints in a reply, or why there are none."""
+    """The hints that a reply leads to, or why there are none.
+
+    Attributes:
+        text: The hints.
+        problem: Why there are none.
+        kind: The same as an outcome.
+        edits: Of an update by edits: them, as they are written; None where all hints were written anew.
+        is_unchanged: Whether it says that nothing has to change.
+    """
 
     text: str
     problem: str = ""
     kind: UpdateProblem | None = None
+    edits: str | None = None
+    is_unchanged: bool = False
+
+    @property
+    def outcome(self) -> UpdateProblem | Written:
+        return self.kind or ("unchanged" if self.is_unchanged else "written")
 
 
 def parse_update(reply: str, max_chars: int) -> ParsedUpdate:
     """Take the hints from between the two marker lines, each of which must occur exactly once."""
+    found = between_markers(reply)
+    return found if found.problem else checked(found.text, max_chars)
+
+
+def between_markers(reply: str) -> ParsedUpdate:
+    """What stands between the two marker lines; nothing at all is a problem too."""
     if reply.count(START) != 1 or reply.count(END) != 1:
         starts, ends = reply.count(START), reply.count(END)
         kind: UpdateProblem = "several_hints" if starts and ends else "no_hints"
@@ -56,6 +76,11 @@ def parse_update(reply: str, max_chars: int) -> ParsedUpdate:
     text = text.strip()
     if not text:
         return ParsedUpdate("", "the hints are empty", "empty_hints")
+    return ParsedUpdate(text)
+
+
+def checked(text: str, max_chars: int) -> ParsedUpdate:
+    """These hints, unless they are too long."""
     if len(text) > max_chars:
         return ParsedUpdate("", f"the hints have {len(text)} characters, {max_chars} are allowed", "long_hints")
     return ParsedUpdate(text)

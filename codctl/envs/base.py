@@ -25,6 +25,7 @@ from codctl.seeds import derive_seed
 
 T = TypeVar("T")
 Rendering = Literal["full", "terse", "compact"]
+UpdateRule = Literal["rewrite", "delta"]  # hints are written anew, or edited
 Split = Literal["train", "validation", "test", "demonstration"]
 UNREADABLE = "The reply could not be used: "
 NO_HINTS = "(none yet)"
