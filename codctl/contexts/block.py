@@ -10,15 +10,16 @@ import re
 from dataclasses import dataclass
 
 CAVEAT = "Notes from earlier tasks in this environment; they may be wrong or not apply."
+NAME = re.compile(r"[A-Za-z0-9._-]+")  # of a context
 _END = "[/codctl hints]"
+_MARKER = re.compile(r"\[/?codctl hints\b")
 _BLOCK = re.compile(
-    r"\[codctl hints name=(?P<name>[A-Za-z0-9._-]+) rev=(?P<revision>\d+)\]\s*"
+    rf"\[codctl hints name=(?P<name>{NAME.pattern}) rev=(?P<revision>\d+)\]\s*"
     + re.escape(CAVEAT)
-    + r"(?P<text>.*?)"
+    + rf"(?P<text>(?:(?!{_MARKER.pattern}).)*)"  # a block whose end was cut off does not swallow the next one
     + re.escape(_END),
     re.DOTALL,
 )
-_MARKER = re.compile(r"\[/?codctl hints\b")
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,28 @@ class Block:
         return f"[codctl hints name={self.name} rev={self.revision}]\n{CAVEAT}\n\n{self.text}\n{_END}"
 
 
+@dataclass(frozen=True)
+class Placed:
+    """A block, and where it stands in a text."""
+
+    block: Block
+    start: int
+    end: int
+
+
 def holds_marker(text: str) -> bool:
     """Whether a text has something in it that could be taken for the lines around a block."""
     return bool(_MARKER.search(text))
 
 
+def place_blocks(text: str) -> list[Placed]:
+    """The blocks in a text with their places, in order; what was cut in the middle has no end and is not among them."""
+    return [
+        Placed(Block(match["name"], int(match["revision"]), match["text"].strip()), *match.span())
+        for match in _BLOCK.finditer(text)
+    ]
+
+
 def find_blocks(text: str) -> list[Block]:
     """The blocks in a text, in order; what was cut in the middle has no end and is not among them."""
-    return [Block(match["name"], int(match["revision"]), match["text"].strip()) for match in _BLOCK.finditer(text)]
+    return [placed.block for placed in place_blocks(text)]

@@ -1,0 +1,1 @@
+"""One file for each place where an agent program keeps what it remembers."""

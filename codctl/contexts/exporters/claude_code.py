@@ -1,0 +1,36 @@
+"""Claude Code: a file of rules that it reads and cannot write, or the memory that it keeps by itself."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from codctl.contexts.exporters.base import Budget, Exporter, MemoryPlaces
+
+
+class ClaudeCode(Exporter):
+    """`.claude/rules/cod-hints.md` of the project, which goes into the prompt whole."""
+
+    name = "claude-code"
+    title = "Claude Code's .claude/rules/cod-hints.md"
+    soft = Budget(8_000, 200, "nothing cuts it, but every request carries it")
+
+    def file(self, places: MemoryPlaces) -> Path:
+        return places.work / ".claude" / "rules" / "cod-hints.md"
+
+
+class ClaudeCodeMemory(Exporter):
+    """The `MEMORY.md` that Claude Code keeps for a project and may rewrite itself."""
+
+    name = "claude-code-memory"
+    title = "Claude Code's MEMORY.md"
+    hard = Budget(25_000, 200, "the rest is cut")
+
+    def file(self, places: MemoryPlaces) -> Path:
+        config = places.config or places.home / ".claude"
+        return config / "projects" / _slug(places.work) / "memory" / "MEMORY.md"
+
+
+def _slug(work: Path) -> str:
+    """What Claude Code calls a project's folder."""
+    return re.sub(r"[^A-Za-z0-9]", "-", str(work.resolve()))
