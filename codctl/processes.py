@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 import codctl
 from codctl.errors import BackendError, CodctlError, PreflightError, RefusedError, StageError, UsageError
@@ -59,6 +59,14 @@ def python_environment(code: Path | None = None, base: Mapping[str, str] | None 
     return {**found, "PYTHONPATH": python_path(code, found), "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
 
 
+class Pipes(NamedTuple):
+    """Our ends of a child's streams; who takes them closes them."""
+
+    stdin: IO[bytes]
+    stdout: IO[bytes]
+    stderr: IO[bytes]
+
+
 class Child:
     """A running child, the leader of its own session and group, without a terminal.
 
@@ -95,21 +103,39 @@ class Child:
         Raises:
             StageError: The log cannot be written, or the program cannot be started.
         """
-        try:
-            with _output(log) as file, _blocked(_OF_A_JOB):
-                process = subprocess.Popen(  # noqa: S603  callers build the command line themselves
-                    argv,
-                    env=env,
-                    stdin=subprocess.DEVNULL,
-                    stdout=file,
-                    stderr=None if file is None else subprocess.STDOUT,
-                    start_new_session=True,
-                )
-        except OSError as error:
-            raise StageError(f"cannot start a process: {error.strerror}", where=argv[0]) from error
+        with _output(log) as file:
+            process = _started(
+                argv,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=None if file is None else subprocess.STDOUT,
+            )
         if grace_s is not None:
             watch(process.pid, grace_s)
         return cls(process, on_exit)
+
+    @classmethod
+    def piped(cls, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, grace_s: float) -> tuple[Self, Pipes]:
+        """Start a child that this process talks to through pipes.
+
+        Args:
+            argv: Its command line.
+            env: Its whole environment.
+            cwd: Where it starts.
+            grace_s: Seconds between SIGTERM and SIGKILL when this process dies before it; with 0 it is killed at once.
+
+        Raises:
+            StageError: The program cannot be started.
+        """
+        process = _started(
+            argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        watch(process.pid, grace_s)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        return cls(process), Pipes(process.stdin, process.stdout, process.stderr)
 
     @property
     def pid(self) -> int:
@@ -503,6 +529,16 @@ def _holds_any(group: int) -> bool:
 
 def _as_shell(code: int) -> int:
     return code if code >= 0 else _SIGNALLED - code
+
+
+def _started(argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """A process in a session of its own, that a scheduler's SIGUSR2 does not reach."""
+    try:
+        with _blocked(_OF_A_JOB):
+            # Unbuffered, so that pipes hold nothing back. Callers build the command line themselves.
+            return subprocess.Popen(argv, bufsize=0, start_new_session=True, **options)  # noqa: S603
+    except OSError as error:
+        raise StageError(f"cannot start a process: {error.strerror}", where=argv[0]) from error
 
 
 @contextlib.contextmanager

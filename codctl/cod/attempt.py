@@ -149,6 +149,14 @@ class Performance:
     session: str = ""
 
 
+@dataclass(frozen=True)
+class Rewritten:
+    """The hints that an agent program keeps after an update, and how it went."""
+
+    text: str
+    performance: Performance
+
+
 class Performer(Protocol):
     """Plays episodes in its own way.
 
@@ -159,10 +167,13 @@ class Performer(Protocol):
 
     rewrites: bool
 
+    def within(self, name: str) -> Performer:
+        """The same one; what its sessions leave behind carries this name."""
+
     async def perform(self, attempt: Attempt) -> Performance:
         """Play an episode until the program ends; `attempt.lose` where it could not be played."""
 
-    async def rewrite(self, view: PolicyView, rollout: int, messages: Sequence[Message]) -> str:
+    async def rewrite(self, view: PolicyView, rollout: int, messages: Sequence[Message]) -> Rewritten:
         """The hints that the agent keeps after reading these messages of an update.
 
         Raises:

@@ -73,6 +73,11 @@ def between_markers(reply: str) -> ParsedUpdate:
     text, found, _ = rest.partition(END)
     if not found:
         return ParsedUpdate("", "the end marker comes before the start marker", "no_hints")
+    return as_hints(text, max_chars)
+
+
+def as_hints(text: str, max_chars: int) -> ParsedUpdate:
+    """A text as hints, unless it is empty or too long."""
     text = text.strip()
     if not text:
         return ParsedUpdate("", "the hints are empty", "empty_hints")

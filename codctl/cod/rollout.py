@@ -13,7 +13,7 @@ from typing import Protocol
 from codctl.cod.agent import Agent, agent_of
 from codctl.cod.arms import OwnHints
 from codctl.cod.attempt import Attempt, Performance, Performer, WorldError, by_turns, fault_of, play_action
-from codctl.cod.context import Revision, parse_update, revise
+from codctl.cod.context import ParsedUpdate, Revision, as_hints, parse_update, revise
 from codctl.cod.conversation import Chat, Conversation, converse
 from codctl.cod.engine import Engine, EngineError, Generation, RequestTag, Sampling
 from codctl.cod.prompts import (
@@ -25,7 +25,7 @@ from codctl.cod.prompts import (
 from codctl.cod.requests import Request, Requests
 from codctl.cod.settings import RolloutSettings
 from codctl.cod.trajectory import EpisodeRecord, Kind, Trajectory
-from codctl.envs.base import Episode, HintScore, Pack, PolicyView, Rendering, Slot, remembered
+from codctl.envs.base import Episode, HintScore, Message, Pack, PolicyView, Rendering, Slot, remembered
 from codctl.log import log
 from codctl.outcomes import FAULTS, UNPLAYED, ReplyFault
 from codctl.seeds import derive_seed
@@ -132,18 +132,8 @@ class Player:
         )
         messages = update_messages(view.hints, account, rendering, self.settings.suggested_tokens)
         conversation = converse(self.chat, messages)
-        version, reply, fault = 0, "", None
-        try:
-            generation = await self._ask("update", conversation, view, rollout, 0)
-            version = generation.weight_version
-            reply = conversation.add_reply(generation.token_ids, generation.logprobs)
-            read = reply if self.settings.reads_strictly else without_reasoning(reply)
-            parsed = parse_update(read, self.settings.max_chars)
-            if parsed.problem:
-                fault = fault_of(generation, reply)
-        except EngineError as error:
-            fault = error.fault
-            parsed = parse_update("", 0)
+        written = await self._written(view, rollout, conversation, messages)
+        parsed, fault = written.parsed, written.fault
         failed = _failure(fault)
         on_failure = "keep" if failed else self.settings.on_parse_failure  # not the model's fault: nothing is wiped
         revision = revise(
@@ -167,11 +157,30 @@ class Player:
             outcome=fault.kind if fault else parsed.kind or "written",
             failed=failed,
             fault=fault,
-            weight_version=version,
-            replies=(reply,),
+            weight_version=written.version,
+            replies=(written.reply,),
             observations=(messages[-1]["content"],),
+            performance=written.performance,
         )
         return record, revision
+
+    async def _written(
+        self, view: PolicyView, rollout: int, conversation: Conversation, messages: Sequence[Message]
+    ) -> _Written:
+        """What an update has brought: the model's reply, or what an agent program has kept."""
+        try:
+            if self.performer and self.performer.rewrites:
+                found = await self.performer.rewrite(view, rollout, messages)
+                parsed = as_hints(found.text, self.settings.max_chars)
+                return _Written(parsed, found.text, performance=found.performance)
+            generation = await self._ask("update", conversation, view, rollout, 0)
+            reply = conversation.add_reply(generation.token_ids, generation.logprobs)
+        except EngineError as error:
+            return _Written(parse_update("", 0), fault=error.fault)
+        read = reply if self.settings.reads_strictly else without_reasoning(reply)
+        parsed = parse_update(read, self.settings.max_chars)
+        fault = fault_of(generation, reply) if parsed.problem else None
+        return _Written(parsed, reply, fault, generation.weight_version)
 
     def _shaped(self, slot: Slot, episode: Episode) -> float:
         """The reward, less the turn penalty where it is positive."""
@@ -256,6 +265,17 @@ async def _close(episode: Episode) -> None:
             await episode.close()
     except (TimeoutError, OSError) as error:
         log.warning("a world could not be closed: %s", " ".join(str(error).split()) or type(error).__name__)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What an update has brought."""
+
+    parsed: ParsedUpdate
+    reply: str = ""
+    fault: ReplyFault | None = None
+    version: int = 0
+    performance: Performance | None = None
 
 
 @dataclass(frozen=True)

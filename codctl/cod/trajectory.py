@@ -82,7 +82,7 @@ class EpisodeRecord(TokenRecord):
         replies: Text of each reply.
         observations: What the first prompt and each later one told the model.
         actions: Solve: what was read from each reply that could be read.
-        performance: Solve: how an agent program went through it, where one played it.
+        performance: How an agent program went through it, where one did.
         rendered: Each turn's prompt was rendered anew: up to each of `turn_ends` reaches a row of its own.
     """
 

@@ -9,6 +9,7 @@ from itertools import zip_longest
 from typing import Any
 
 from codctl.cod.arms import arm_class, play_order
+from codctl.cod.attempt import Performer
 from codctl.cod.context import Revision
 from codctl.cod.references import cheapest_rendering, families_of, reference_player, references
 from codctl.cod.requests import gather_or_cancel
@@ -182,7 +183,7 @@ class _Leg:
 def _legs(player: Player, spec: EvalSpec) -> list[_Leg]:
     """In the order in which they are played: the references last, for what goes wrong goes wrong with the subject."""
     found = [
-        _Leg(arm, seed, replace(player, seed=seed))
+        _Leg(arm, seed, replace(player, seed=seed, performer=_named(player, arm, seed, spec)))
         for seed in dict.fromkeys(spec.seeds)
         for arm in play_order(spec.arms)
     ]
@@ -191,6 +192,12 @@ def _legs(player: Player, spec: EvalSpec) -> list[_Leg]:
         scripted = reference_player(name, cheapest_rendering(families), spec.seeds[0])
         found.append(_Leg(name, spec.seeds[0], scripted, is_reference=True))
     return found
+
+
+def _named(player: Player, arm: str, seed: int, spec: EvalSpec) -> Performer | None:
+    """The player's agent program, where it has one: what its sessions leave behind says to which leg they belong."""
+    which = f"-seed{seed}" if len(set(spec.seeds)) > 1 else ""
+    return player.performer and player.performer.within(f"{arm}{which}")
 
 
 @dataclass(frozen=True)
