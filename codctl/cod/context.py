@@ -73,11 +73,6 @@ def between_markers(reply: str) -> ParsedUpdate:
     text, found, _ = rest.partition(END)
     if not found:
         return ParsedUpdate("", "the end marker comes before the start marker", "no_hints")
-    return as_hints(text, max_chars)
-
-
-def as_hints(text: str, max_chars: int) -> ParsedUpdate:
-    """A text as hints, unless it is empty or too long."""
     text = text.strip()
     if not text:
         return ParsedUpdate("", "the hints are empty", "empty_hints")
@@ -89,6 +84,12 @@ def checked(text: str, max_chars: int) -> ParsedUpdate:
     if len(text) > max_chars:
         return ParsedUpdate("", f"the hints have {len(text)} characters, {max_chars} are allowed", "long_hints")
     return ParsedUpdate(text)
+
+
+def as_hints(text: str, max_chars: int) -> ParsedUpdate:
+    """A whole text as hints, unless it is empty or too long."""
+    text = text.strip()
+    return checked(text, max_chars) if text else ParsedUpdate("", "the hints are empty", "empty_hints")
 
 
 def revise(
