@@ -1,0 +1,147 @@
+"""One session of an agent program at the proxy: its model, its limits, and a record of all that was exchanged."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from codctl.agents.proxy.dialect import as_bytes
+from codctl.agents.proxy.models import ChatModel, ChatReply, ChatRequest
+from codctl.cod.engine import EngineError
+from codctl.log import log
+from codctl.outcomes import ReplyFault
+
+EXCHANGES = "exchanges.jsonl"
+CAPPED = "The limit of model calls for this session is reached. Stop here."
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request and what was answered.
+
+    Attributes:
+        number: In its session, from 1.
+        dialect: `openai` or `anthropic`.
+        model: As the agent calls it.
+        streamed: Whether the agent wanted a stream.
+        request: As the model was asked; the sampling is the model's own.
+        reply: None where there was none.
+        error: Why there was none.
+        capped: Whether the proxy answered itself, since the session's calls were used up.
+        seconds: That the reply took.
+        at: When it was asked for, in UTC.
+    """
+
+    number: int
+    dialect: str
+    model: str
+    streamed: bool
+    request: ChatRequest
+    reply: ChatReply | None
+    error: str
+    capped: bool
+    seconds: float
+    at: str
+
+    def as_json(self) -> dict[str, Any]:
+        """As a line of exchanges.jsonl. Headers, and with them keys, are in none."""
+        return {"schema": 1, **asdict(self)}
+
+
+class Session:
+    """See the module. Made by `ModelProxy.session`.
+
+    Args:
+        model: That answers.
+        folder: Where exchanges.jsonl is written; None for nowhere.
+        proxy_url: Of the proxy.
+        forget: Called with the id when the session is closed.
+        max_calls: After so many calls, the proxy answers a final text itself; None for no limit.
+        max_tokens: Most tokens of one reply, whatever the agent asks for; None for no limit of ours.
+        name: What `/v1/models` calls the model.
+        context_window: What `/v1/models` says of it; None for nothing.
+
+    Attributes:
+        id: Part of the address; cannot be guessed.
+        url: Under which the agent finds its model, without `/v1`.
+        exchanges: All so far.
+        calls: Requests for a reply so far, with those beyond the limit.
+        fault: Why the model last gave no reply, for no reason of its own; None where it always did.
+    """
+
+    def __init__(
+        self,
+        model: ChatModel,
+        folder: Path | None,
+        proxy_url: str,
+        forget: Callable[[str], None],
+        *,
+        max_calls: int | None = None,
+        max_tokens: int | None = None,
+        name: str = "model",
+        context_window: int | None = None,
+    ) -> None:
+        self.model, self.max_calls, self.max_tokens = model, max_calls, max_tokens
+        self.name, self.context_window = name, context_window
+        self.id = secrets.token_hex(16)
+        self.url = f"{proxy_url}/s/{self.id}"
+        self.exchanges: list[Exchange] = []
+        self.calls = 0
+        self.fault: ReplyFault | None = None
+        self._file = folder / EXCHANGES if folder else None
+        self._forget = forget
+        self._asked: set[asyncio.Task[ChatReply]] = set()
+
+    def ask(self, request: ChatRequest, *, dialect: str, model: str, streamed: bool) -> asyncio.Task[ChatReply]:
+        """Begin to answer a request. The task fails with EngineError where the model gives no reply."""
+        self.calls += 1
+        if self.max_tokens is not None:
+            request = replace(request, max_tokens=min(request.max_tokens or self.max_tokens, self.max_tokens))
+        begun = Exchange(self.calls, dialect, model, streamed, request, None, "", False, 0.0, _now())
+        task = asyncio.create_task(self._answer(begun))
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
+        return task
+
+    def close(self) -> None:
+        """Answer nothing more, and end what is being answered."""
+        self._forget(self.id)
+        for task in self._asked:
+            task.cancel()
+
+    async def _answer(self, begun: Exchange) -> ChatReply:
+        if self.max_calls is not None and begun.number > self.max_calls:
+            reply = ChatReply(CAPPED)
+            self._record(replace(begun, reply=reply, capped=True))
+            return reply
+        since_s = time.monotonic()
+        try:
+            reply = await self.model.chat(begun.request)
+        except EngineError as error:
+            self.fault = error.fault
+            self._record(replace(begun, error=str(error), seconds=time.monotonic() - since_s))
+            raise
+        self._record(replace(begun, reply=reply, seconds=time.monotonic() - since_s))
+        return reply
+
+    def _record(self, exchange: Exchange) -> None:
+        self.exchanges.append(exchange)
+        if not self._file:
+            return
+        line = as_bytes(exchange.as_json()) + b"\n"
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with self._file.open("ab") as file:
+                file.write(line)
+        except OSError as error:
+            log.warning("%s: the exchange could not be written: %s", self._file, error.strerror or error)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
