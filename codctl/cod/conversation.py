@@ -10,8 +10,8 @@ import datetime
 import hashlib
 import re
 import weakref
-from collections.abc import Iterable, Sequence
-from functools import lru_cache, partial
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache, partial
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -135,6 +135,48 @@ class TemplateChat:
         except chat_template.TemplateError as error:
             raise self._refusal(error) from error
 
+    @cached_property
+    def takes_tools(self) -> bool:
+        """Whether the template writes tools, calls of them and what they return, instead of leaving them out."""
+        call = {"type": "function", "function": {"name": "ask_probe", "arguments": {"text": "given_probe"}}}
+        messages: list[Mapping[str, Any]] = [
+            {"role": "user", "content": "hello"},
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "name": "ask_probe", "content": "returned_probe"},
+        ]
+        tool = {"name": "ask_probe", "description": "tool_probe", "parameters": {"type": "object", "properties": {}}}
+        try:
+            text = self._render(messages, tools=[{"type": "function", "function": tool}])
+        except chat_template.TemplateError:
+            return False
+        return all(probe in text for probe in ("tool_probe", "given_probe", "returned_probe"))
+
+    def open_with_tools(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> list[int]:
+        """Ids of the prompt of an agent: any number of turns, tools, calls of them and what they return.
+
+        Args:
+            messages: In the form of transformers; the arguments of a call are an object.
+            tools: As JSON schemas.
+
+        Raises:
+            TemplateError: The template does not render them.
+        """
+        clean = self._cleaned(list(messages))
+        if self._layout.merges_system:
+            clean = chat_template.merged(clean)
+        text = self._render(clean, tools=self._cleaned(list(tools)) or None)
+        return list(self._tokenizer.encode(text, add_special_tokens=False))  # not kept: such prompts are long
+
+    def _cleaned(self, value: Any) -> Any:
+        """JSON whose texts are plain."""
+        if isinstance(value, str):
+            return self._plain(value)
+        if isinstance(value, Mapping):
+            return {self._plain(key): self._cleaned(inner) for key, inner in value.items()}
+        return [self._cleaned(inner) for inner in value] if isinstance(value, list | tuple) else value
+
     def follow_up(self, text: str, *, ended_by: int | None) -> list[int]:
         return self._follow_up(text, ended_by=ended_by)
 
@@ -191,11 +233,17 @@ class TemplateChat:
     def _text(self, token: int) -> str:
         return str(self._tokenizer.convert_ids_to_tokens(token))
 
-    def _render(self, messages: Sequence[Message], generate: bool = True) -> str:
+    def _render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        generate: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> str:
         try:
             with chat_template.time_limit():
                 rendered = self._tokenizer.apply_chat_template(
                     list(messages),
+                    tools=tools,
                     tokenize=False,
                     add_generation_prompt=generate,
                     enable_thinking=False,
@@ -207,7 +255,8 @@ class TemplateChat:
             raise self._refusal("it takes too much memory") from None
         except Exception as error:  # jinja2 errors of a foreign template
             raise chat_template.TemplateError(str(error) or type(error).__name__) from error
-        text, given = str(rendered), sum(len(message["content"]) for message in messages)
+        text, given = str(rendered), sum(len(str(value)) for message in messages for value in message.values())
+        given += len(str(tools or ""))
         if len(text) > chat_template.MOST_TEXT + len(messages) * given:
             raise self._refusal(f"it writes {len(text):,} characters for {given:,} of the conversation")
         return text

@@ -4,70 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import httpx
 import openai
+import psutil
 import pytest
 
 from codctl.agents.proxy import server
-from codctl.agents.proxy.models import ChatReply, ChatRequest, ToolCall
-from codctl.agents.proxy.server import ModelProxy
-from codctl.agents.proxy.session import Session
+from codctl.agents.proxy.models import ChatReply, ToolCall
 from codctl.cod.engine import EngineError, PromptTooLongError
+from tests.agents.proxy.serving import KEY, Scripted, Serving
 
-KEY = "sk-of-somebody-1234567890"
 ACT = {"type": "function", "function": {"name": "world__act", "parameters": {"type": "object", "properties": {}}}}
 CALL = ToolCall("cod000001", "world__act", '{"text": "K"}')
 
 
-@dataclass
-class Scripted:
-    """Says what it is told to say, one reply after another; the last one again and again."""
-
-    replies: Sequence[ChatReply | EngineError]
-    wait_s: float = 0.0
-    protocol: Literal["answer", "tools"] = "tools"
-    asked: list[ChatRequest] = field(default_factory=list)
-
-    async def chat(self, request: ChatRequest) -> ChatReply:
-        self.asked.append(request)
-        await asyncio.sleep(self.wait_s)
-        reply = self.replies[min(len(self.asked), len(self.replies)) - 1]
-        if isinstance(reply, EngineError):
-            raise reply
-        return reply
-
-
-@dataclass
-class Place:
-    proxy: ModelProxy
-    session: Session
-    model: Scripted
-    client: openai.AsyncOpenAI
-
-    async def create(self, **more: Any) -> Any:
-        messages = [{"role": "user", "content": "Hello."}]
-        return await self.client.chat.completions.create(**{"model": "m", "messages": messages, **more})
-
-
-@asynccontextmanager
-async def at_work(model: Scripted, folder: Path | None = None, **limits: Any) -> AsyncIterator[Place]:
-    async with ModelProxy.open() as proxy:
-        session = proxy.session(model, folder, **limits)
-        http = httpx.AsyncClient(trust_env=False)
-        async with openai.AsyncOpenAI(base_url=f"{session.url}/v1", api_key=KEY, http_client=http) as client:
-            yield Place(proxy, session, model, client)
-
-
-def test_a_reply_with_a_tool_call_whole_and_as_a_stream() -> None:
+def test_a_reply_with_a_tool_call_whole_and_as_a_stream(serving: Serving) -> None:
     async def main() -> None:
         model = Scripted([ChatReply("Going up.", [CALL], prompt_tokens=7, completion_tokens=3)])
-        async with at_work(model) as place:
+        async with serving.session(model) as place:
             whole = await place.create(tools=[ACT], max_tokens=50)
             message = whole.choices[0].message
             assert message.content == "Going up."
@@ -84,44 +40,44 @@ def test_a_reply_with_a_tool_call_whole_and_as_a_stream() -> None:
         assert model.asked[0].tools == [ACT]
         assert model.asked[0].max_tokens == 50
 
-    asyncio.run(main())
+    serving.run(main())
 
 
-def test_a_cut_reply_is_no_cut_for_the_agent_and_one_in_the_record(tmp_path: Path) -> None:
+def test_a_cut_reply_is_no_cut_for_the_agent_and_one_in_the_record(serving: Serving, tmp_path: Path) -> None:
     async def main() -> None:
-        async with at_work(Scripted([ChatReply("The way is", finish="length")]), tmp_path) as place:
+        async with serving.session(Scripted([ChatReply("The way is", finish="length")]), tmp_path) as place:
             assert (await place.create()).choices[0].finish_reason == "stop"
 
-    asyncio.run(main())
+    serving.run(main())
     line = json.loads((tmp_path / "exchanges.jsonl").read_text())
     assert line["reply"]["finish"] == "length"
 
 
-def test_after_its_calls_the_session_answers_a_text_itself() -> None:
+def test_after_its_calls_the_session_answers_a_text_itself(serving: Serving) -> None:
     async def main() -> None:
-        async with at_work(Scripted([ChatReply("", [CALL])]), max_calls=2) as place:
+        async with serving.session(model := Scripted([ChatReply("", [CALL])]), max_calls=2) as place:
             replies = [(await place.create(tools=[ACT])).choices[0] for _ in range(4)]
             assert [one.finish_reason for one in replies] == ["tool_calls", "tool_calls", "stop", "stop"]
             assert "limit of model calls" in replies[2].message.content
-            assert (len(place.model.asked), place.session.calls) == (2, 4)
+            assert (len(model.asked), place.session.calls) == (2, 4)
             assert [one.capped for one in place.session.exchanges] == [False, False, True, True]
 
-    asyncio.run(main())
+    serving.run(main())
 
 
 @pytest.mark.parametrize("asked", [{}, {"max_tokens": 65_536}, {"max_completion_tokens": 65_536}, {"max_tokens": 9}])
-def test_tokens_are_limited_whatever_the_agent_asks_for(asked: dict[str, int]) -> None:
+def test_tokens_are_limited_whatever_the_agent_asks_for(serving: Serving, asked: dict[str, int]) -> None:
     async def main() -> None:
-        async with at_work(Scripted([ChatReply("yes")]), max_tokens=100) as place:
+        async with serving.session(model := Scripted([ChatReply("yes")]), max_tokens=100) as place:
             await place.create(**asked)
-            assert place.model.asked[0].max_tokens == min(100, *asked.values(), 100)
+            assert model.asked[0].max_tokens == min(100, *asked.values(), 100)
 
-    asyncio.run(main())
+    serving.run(main())
 
 
-def test_system_messages_in_the_middle_move_to_the_front_and_texts_become_one() -> None:
+def test_system_messages_in_the_middle_move_to_the_front_and_texts_become_one(serving: Serving) -> None:
     async def main() -> None:
-        async with at_work(Scripted([ChatReply("yes")])) as place:
+        async with serving.session(model := Scripted([ChatReply("yes")])) as place:
             parts = [{"type": "text", "text": "Hello."}, {"type": "text", "text": "You."}]
             messages: list[Any] = [
                 {"role": "developer", "content": "Be brief."},
@@ -131,23 +87,23 @@ def test_system_messages_in_the_middle_move_to_the_front_and_texts_become_one() 
                 {"role": "tool", "tool_call_id": "cod000001", "content": "a wall"},
             ]
             await place.create(messages=messages)
-            request = place.model.asked[0]
+            request = model.asked[0]
             assert [one["role"] for one in request.messages] == ["system", "user", "assistant", "tool"]
             assert request.messages[0]["content"] == "Be brief.\n\nToday is Monday."
             assert request.messages[1]["content"] == "Hello.\nYou."
             assert list(request.results()) == [("cod000001", "a wall")]
 
-    asyncio.run(main())
+    serving.run(main())
 
 
-def test_the_record_has_everything_but_keys_and_addresses(tmp_path: Path) -> None:
+def test_the_record_has_everything_but_keys_and_addresses(serving: Serving, tmp_path: Path) -> None:
     async def main() -> None:
-        async with at_work(Scripted([ChatReply("ünïcode \ud800")]), tmp_path) as place:
+        async with serving.session(Scripted([ChatReply("ünïcode \ud800")]), tmp_path) as place:
             await place.create(temperature=0.3, user="somebody@example.org", metadata={"account": "42"})
             assert place.session.exchanges[0].request.asked == {"temperature": 0.3}
             assert place.session.id not in (tmp_path / "exchanges.jsonl").read_text()
 
-    asyncio.run(main())
+    serving.run(main())
     text = (tmp_path / "exchanges.jsonl").read_text()
     assert KEY not in text
     assert "somebody" not in text
@@ -157,51 +113,51 @@ def test_the_record_has_everything_but_keys_and_addresses(tmp_path: Path) -> Non
     assert line["reply"]["text"] == "ünïcode ?"
 
 
-def test_half_a_surrogate_pair_reaches_no_model() -> None:
+def test_half_a_surrogate_pair_reaches_no_model(serving: Serving) -> None:
     async def main() -> None:
-        async with at_work(Scripted([ChatReply("yes")])) as place:
-            async with httpx.AsyncClient(trust_env=False) as http:
-                body = b'{"messages": [{"role": "user", "content": "a \\uD800 b \\ud83d\\ude00"}]}'
-                await http.post(f"{place.session.url}/v1/chat/completions", content=body)
-            assert place.model.asked[0].text == "a ? b \N{GRINNING FACE}"
+        async with serving.session(model := Scripted([ChatReply("yes")])) as place:
+            body = b'{"messages": [{"role": "user", "content": "a \\uD800 b \\ud83d\\ude00"}]}'
+            await place.http.post(f"{place.session.url}/v1/chat/completions", content=body)
+            assert model.asked[0].text == "a ? b \N{GRINNING FACE}"
 
-    asyncio.run(main())
+    serving.run(main())
 
 
-def test_a_model_that_fails_is_asked_once_and_remembered() -> None:
+def test_a_model_that_fails_is_asked_once_and_remembered(serving: Serving) -> None:
     async def main() -> None:
-        async with at_work(Scripted([EngineError("the engine is gone")])) as place:
+        async with serving.session(Scripted([EngineError("the engine is gone")])) as place:
             with pytest.raises(openai.InternalServerError, match="the engine is gone"):
                 await place.create()  # the SDK tries again unless it is told not to
             assert place.session.fault is not None
             assert (place.session.calls, place.session.fault.kind) == (1, "lost")
 
-    asyncio.run(main())
+    serving.run(main())
 
 
-def test_a_request_that_is_too_long_for_the_model_is_the_agents_to_mend() -> None:
+def test_a_request_that_is_too_long_for_the_model_is_the_agents_to_mend(serving: Serving) -> None:
     async def main() -> None:
-        async with at_work(Scripted([PromptTooLongError("the prompt has 9 tokens, the model reads 8")])) as place:
+        async with serving.session(
+            Scripted([PromptTooLongError("the prompt has 9 tokens, the model reads 8")])
+        ) as place:
             with pytest.raises(openai.BadRequestError, match="the model reads 8"):
                 await place.create()
 
-    asyncio.run(main())
+    serving.run(main())
 
 
-def test_a_slow_stream_is_kept_open_and_can_still_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_stream_is_kept_open_and_can_still_fail(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "_PING_S", 0.01)
 
     async def main() -> None:
-        async with at_work(Scripted([ChatReply("at last"), EngineError("gone")], wait_s=0.1)) as place:
-            async with httpx.AsyncClient(trust_env=False) as http:
-                body = {"messages": [{"role": "user", "content": "Hello."}], "stream": True}
-                found = (await http.post(f"{place.session.url}/v1/chat/completions", json=body)).text
+        async with serving.session(Scripted([ChatReply("at last"), EngineError("gone")], wait_s=0.1)) as place:
+            body = {"messages": [{"role": "user", "content": "Hello."}], "stream": True}
+            found = (await place.http.post(f"{place.session.url}/v1/chat/completions", json=body)).text
             assert found.count(": the model is writing\n\n") > 2
             assert "at last" in found
             with pytest.raises(openai.APIError, match="gone"):
                 _ = [chunk async for chunk in await place.create(stream=True)]
 
-    asyncio.run(main())
+    serving.run(main())
 
 
 @pytest.mark.parametrize(
@@ -224,67 +180,59 @@ def test_a_slow_stream_is_kept_open_and_can_still_fail(monkeypatch: pytest.Monke
         (b'{"messages": [{"role": "user", "content": ""}], "stop": [1]}', "stop: expected a text or a list of texts"),
     ],
 )
-def test_what_is_no_request_is_refused_and_asks_no_model(body: bytes, complaint: str) -> None:
+def test_what_is_no_request_is_refused_and_asks_no_model(serving: Serving, body: bytes, complaint: str) -> None:
     async def main() -> None:
-        async with at_work(Scripted([ChatReply("yes")])) as place:
-            async with httpx.AsyncClient(trust_env=False) as http:
-                found = await http.post(f"{place.session.url}/v1/chat/completions", content=body)
+        async with serving.session(model := Scripted([ChatReply("yes")])) as place:
+            found = await place.http.post(f"{place.session.url}/v1/chat/completions", content=body)
             assert found.status_code == 400
             assert complaint in found.json()["error"]["message"]
-            assert not place.model.asked
+            assert not model.asked
 
-    asyncio.run(main())
+    serving.run(main())
 
 
-def test_a_request_without_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_without_end_is_not_read_to_its_end(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "_MOST_BYTES", 1 << 20)
 
     async def main() -> None:
-        async with at_work(Scripted([ChatReply("yes")])) as place:
+        async with serving.session(model := Scripted([ChatReply("yes")])) as place:
             with pytest.raises(openai.APIStatusError, match="longer than 1 MiB"):
                 await place.create(messages=[{"role": "user", "content": "a" * (1 << 20)}])
-            assert not place.model.asked
+            assert not model.asked
 
-    asyncio.run(main())
+    serving.run(main())
 
 
-def test_sessions_that_are_unknown_or_closed_are_refused() -> None:
+def test_sessions_that_are_unknown_or_closed_are_refused(serving: Serving) -> None:
     async def main() -> None:
-        async with at_work(Scripted([ChatReply("yes")], wait_s=30.0)) as place:
+        async with serving.session(model := Scripted([ChatReply("yes")], wait_s=30.0)) as place:
             waiting = asyncio.create_task(place.create())
-            while not place.model.asked:
+            while not model.asked:
                 await asyncio.sleep(0.01)
             place.session.close()
             with pytest.raises(openai.APIStatusError, match="the session is closed"):
                 await waiting
-            for url in (place.session.url, f"{place.proxy.url}/s/", place.proxy.url):
+            for url in (place.session.url, f"{serving.proxy.url}/s/", serving.proxy.url):
                 with pytest.raises(openai.NotFoundError):
                     await place.client.with_options(base_url=f"{url}/v1").models.list()
 
-    asyncio.run(main())
+    serving.run(main())
 
 
-def test_probes_of_the_agents_are_answered(caplog: pytest.LogCaptureFixture) -> None:
+def test_probes_of_the_agents_are_answered(serving: Serving, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
-        async with at_work(Scripted([]), name="demo", context_window=4096) as place:
+        async with serving.session(Scripted([]), name="demo", context_window=4096) as place:
             assert [(one.id, one.max_model_len) for one in (await place.client.models.list()).data] == [("demo", 4096)]
             assert (await place.client.models.retrieve("demo")).id == "demo"
-            async with httpx.AsyncClient(trust_env=False) as http:
-                for path in ("/api/tags", "/api/v1/models", "/version", "/v1/props"):
-                    assert (await http.get(place.session.url + path)).status_code == 404
-                assert (await http.head(place.session.url)).status_code == 200
-                assert (await http.head(place.proxy.url)).status_code == 200
+            for path in ("/api/tags", "/api/v1/models", "/version", "/v1/props"):
+                assert (await place.http.get(place.session.url + path)).status_code == 404
+            assert (await place.http.head(place.session.url)).status_code == 200
+            assert (await place.http.head(serving.proxy.url)).status_code == 200
 
-    asyncio.run(main())
+    serving.run(main())
     assert not caplog.records
 
 
-def test_it_listens_on_loopback_alone() -> None:
-    import psutil
-
-    async def main() -> None:
-        async with ModelProxy.open() as proxy:
-            mine = [one for one in psutil.Process().net_connections() if one.status == "LISTEN"]
-            assert [one.laddr.ip for one in mine if one.laddr.port == proxy.port] == ["127.0.0.1"]
-
-    asyncio.run(main())
+def test_it_listens_on_loopback_alone(serving: Serving) -> None:
+    mine = [one.laddr for one in psutil.Process().net_connections() if one.status == "LISTEN"]
+    assert [one.ip for one in mine if one.port == serving.proxy.port] == ["127.0.0.1"]

@@ -1,0 +1,98 @@
+"""A model of codctl behind the proxy: its chat template writes the agent's request, its engine samples the reply."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from codctl.agents.proxy.models import ChatReply, ChatRequest, Tokens
+from codctl.agents.proxy.tool_text import read_calls, with_objects, written_out
+from codctl.cod.chat_template import TemplateError
+from codctl.cod.conversation import TemplateChat
+from codctl.cod.engine import Engine, EngineError, Generation, RequestTag, Sampling
+from codctl.cod.requests import Request, Requests
+from codctl.errors import PreflightError
+from codctl.outcomes import FaultKind
+from codctl.seeds import derive_seed
+
+_ANYBODY = RequestTag("agent", 0, 0, 0, "solve")
+
+
+class _RefusedError(EngineError):
+    """The chat template does not take the request."""
+
+    kind: FaultKind = "rejected"
+
+
+class EngineModel:
+    """See the module. Protocol `tools`: the model reads what the agent wrote.
+
+    Each request is rendered anew, so its reply is a training row of its own.
+
+    Args:
+        engine: That samples.
+        chat: Its chat template. One that leaves tools out gets them as text, in the form of Hermes and Qwen.
+        sampling: Pinned, but for the token limit where the agent asks for less.
+        seed: From which each reply's own seed is derived.
+        deadline_s: Of one reply, and of a queue that does not move.
+        tag: Where the replies belong.
+        requests: To this engine, where others ask it as well.
+    """
+
+    protocol: Literal["answer", "tools"] = "tools"
+
+    def __init__(
+        self,
+        engine: Engine,
+        chat: TemplateChat,
+        sampling: Sampling,
+        *,
+        seed: int,
+        deadline_s: float,
+        tag: RequestTag = _ANYBODY,
+        requests: Requests | None = None,
+    ) -> None:
+        self._engine, self._chat, self._sampling = engine, chat, sampling
+        self._seed, self._deadline_s, self._tag = seed, deadline_s, tag
+        self._requests = requests or Requests()
+        self._replies = self._calls = 0
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        """See `ChatModel.chat`."""
+        prompt_ids = self._prompt(request)
+        most = min(self._sampling.max_new_tokens, request.max_tokens or self._sampling.max_new_tokens)
+        sampling = replace(self._sampling, max_new_tokens=most, stop_ids=self._chat.stop_ids)
+        tag = replace(self._tag, turn=self._replies)
+        seed = derive_seed(self._seed, tag.pack, tag.rollout, "exchange", tag.position, tag.turn)
+        self._replies += 1
+
+        async def ask(waiting: Request) -> Generation:
+            timed = replace(tag, begin=waiting.begin, wait=waiting.wait)
+            return await self._engine.generate(prompt_ids, sampling, seed=seed, tag=timed)
+
+        return self._reply(prompt_ids, await self._requests.reply(ask, self._deadline_s, str(tag)))
+
+    def _prompt(self, request: ChatRequest) -> list[int]:
+        chat = self._chat
+        try:
+            if chat.takes_tools:
+                return chat.open_with_tools(with_objects(request.messages), request.tools)
+            return chat.open_with_tools(written_out(request.messages, request.tools))
+        except TemplateError as error:
+            raise _RefusedError(f"the chat template does not render the request: {error}") from error
+        except PreflightError as error:  # it takes too long, or writes without end
+            raise _RefusedError(error.message) from error
+
+    def _reply(self, prompt_ids: list[int], found: Generation) -> ChatReply:
+        written = self._chat.decode(found.token_ids)
+        text, calls = read_calls(written, self._calls + 1)
+        self._calls += len(calls)
+        return ChatReply(
+            text,
+            calls,
+            found.finish_reason,
+            written=written if calls else "",
+            prompt_tokens=len(prompt_ids),
+            completion_tokens=len(found.token_ids),
+            tokens=Tokens(prompt_ids, found.token_ids, found.logprobs),
+        )
