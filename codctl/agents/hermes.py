@@ -1,0 +1,152 @@
+"""Hermes Agent of Nous Research, with one prompt and without a terminal (`hermes chat --quiet --query`).
+
+Its other way, `hermes -z`, is shorter, but asks the model before a tool server that starts slowly has named its tools,
+heeds no limit of turns but its own 90, and ends with exit code 0 when the model's server has failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from codctl.agents import finding
+from codctl.agents.memory import kept_text, put_hints
+from codctl.agents.program import AgentProgram, Finished, Launch, ModelAccess, Outcome, Places, Task
+from codctl.files import atomic
+
+_MEMORY_CHARS = 2_200  # its default
+_NO_TOOLS = "context_engine"  # a set of tools that is empty; none at all would mean those of its configuration
+_CAPPED = re.compile(r"^\W*Reached maximum iterations \(\d+\)\. Requesting summary\.\.\.\n?", re.MULTILINE)
+_VERSION = re.compile(r"v(\d[\w.]*)")
+_SESSION = re.compile(r"^session_id: (\S+)", re.MULTILINE)
+
+
+class Hermes(AgentProgram):
+    """An agent with a memory of its own, `MEMORY.md`, which stands in its system prompt."""
+
+    name = "hermes"
+    title = "Hermes"
+    tried = "0.19.0"
+    install = "pip install 'hermes-agent[acp,mcp]==0.19.0'"
+    memory = "hermes"
+
+    def executable(self) -> Path:
+        return finding.find(self, "hermes", _elsewhere())
+
+    def version(self) -> str:
+        executable = self.executable()
+        # The package is asked first: `hermes --version` looks for updates, too.
+        packages = executable.resolve().parent.parent.glob("lib/python*/site-packages/hermes_agent-*.dist-info")
+        if found := [path.name.removesuffix(".dist-info").partition("-")[2] for path in packages]:
+            return found[0]
+        with tempfile.TemporaryDirectory(prefix="codctl-") as home:
+            places = Places(Path(home), Path(home), Path(home))
+            said = _VERSION.search(finding.said([str(executable), "--version"], _environment(places)))
+            return said[1] if said else ""
+
+    def prepare(self, places: Places, model: ModelAccess, task: Task) -> Launch:
+        home = _hermes_home(places)
+        atomic.make_folder(_managed(places))
+        atomic.write_text(home / "config.yaml", json.dumps(_configuration(model, task), indent=2))
+        atomic.write_text(home / ".no-bundled-skills", "")
+        put_hints(self, places, task, home)
+        argv = [str(self.executable()), "chat", "--quiet", "--max-turns", str(task.max_turns)]
+        argv += ["--toolsets", ",".join(_toolsets(task))] if task.tools != "all" else []
+        argv += [f"--query={task.prompt}"]  # one word, since a prompt may begin with a dash
+        return Launch(tuple(argv), {**_environment(places), **_waits(task)}, places.work)
+
+    def outcome(self, places: Places, finished: Finished) -> Outcome:
+        said, errors = _text(finished.stdout), _text(finished.stderr)
+        session = _SESSION.search(errors)
+        usage = {"session_id": session[1]} if session else {}
+        if finished.timed_out:
+            return Outcome("timeout", usage=usage)
+        if finished.exit_code == 0 and session and not errors.startswith("Error:"):
+            capped = _CAPPED.search(said)
+            return Outcome("turn_cap" if capped else "ended", _CAPPED.sub("", said).strip(), usage=usage)
+        # With a session, what failed is a call of the model; without one, Hermes itself.
+        reason = " ".join((said or _SESSION.sub("", errors)).split()) or "it said nothing"
+        problem = f"exit code {finished.exit_code}: {reason}"
+        return Outcome("model_error" if session else "crashed", problem=problem, usage=usage)
+
+    def kept(self, places: Places) -> str:
+        return kept_text(self, places, _hermes_home(places)).replace("\n§\n", "\n")
+
+
+def _hermes_home(places: Places) -> Path:
+    return places.home / ".hermes"
+
+
+def _managed(places: Places) -> Path:
+    """In the place of /etc/hermes, with which an administrator overrides what a user configures."""
+    return _hermes_home(places) / "managed"
+
+
+def _elsewhere() -> Iterator[Path]:
+    """Where its own installer puts it."""
+    yield Path.home() / ".local" / "bin" / "hermes"
+    yield Path.home() / ".hermes" / "hermes-agent" / "venv" / "bin" / "hermes"
+
+
+def _environment(places: Places) -> dict[str, str]:
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LANG": "C.UTF-8",
+        "HOME": str(places.home),
+        "TMPDIR": str(places.temp),
+        "HERMES_HOME": str(_hermes_home(places)),
+        "HERMES_MANAGED_DIR": str(_managed(places)),
+    }
+
+
+def _waits(task: Task) -> dict[str, str]:
+    """How long it waits for a model: a slow one is the deadline's to end, and nothing is asked twice."""
+    seconds = f"{max(1.0, task.deadline_s):g}"
+    names = ("API_TIMEOUT", "STREAM_READ_TIMEOUT", "API_CALL_STALE_TIMEOUT", "STREAM_STALE_TIMEOUT")
+    return {**{f"HERMES_{name}": seconds for name in names}, "HERMES_STREAM_RETRIES": "0"}
+
+
+def _configuration(model: ModelAccess, task: Task) -> dict[str, Any]:
+    """Its config.yaml; JSON is YAML."""
+    found: dict[str, Any] = {
+        "model": {
+            "provider": "custom",
+            "default": model.name,
+            "base_url": f"{model.url}/v1",
+            "api_key": model.key,
+            "context_length": model.context_window,
+            "max_tokens": model.max_tokens,
+        },
+        "agent": {"max_turns": task.max_turns, "api_max_retries": 1},
+        # Everything that would ask the model beside the session, or write its memory behind it.
+        "auxiliary": {"background_review": {"enabled": False}, "title_generation": {"enabled": False}},
+        "compression": {"enabled": task.tools == "all"},
+        # Longer hints would lock it out of its own memory, and could not be exported.
+        "memory": {"memory_enabled": True, "memory_char_limit": max(_MEMORY_CHARS, 2 * len(task.hints))},
+        "security": {"tirith_enabled": False},  # it would be downloaded
+        "mcp_discovery_timeout": max(1.0, task.deadline_s),  # the first request would lack tools that come late
+    }
+    if task.server:
+        command, *arguments = task.server.argv
+        timeout = max(1.0, task.deadline_s)
+        server = {"command": command, "args": arguments, "timeout": timeout, "connect_timeout": timeout}
+        found["mcp_servers"] = {task.server.name: server}
+    return found
+
+
+def _toolsets(task: Task) -> list[str]:
+    found = [task.server.name] if task.server else []
+    found += ["memory"] if task.tools == "memory" else []
+    return found or [_NO_TOOLS]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
