@@ -177,6 +177,19 @@ def eval_overrides(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     return _overrides(ctx, incomplete, [*of_suite, *resource_docs()])
 
 
+@_quiet
+def contexts(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    value: Any = ctx.params.get("contexts_dir")
+    return [path.name for path in sorted(Path(value or "contexts").iterdir()) if (path / "revisions").is_dir()]
+
+
+@_quiet
+def exporters(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    from codctl.contexts.exporters.base import EXPORTERS
+
+    return EXPORTERS.names()
+
+
 def _overrides(ctx: typer.Context, incomplete: str, docs: Iterable[FieldDoc]) -> Iterable[str]:
     """Keys with a `=`, and behind it what a key takes when that is a list of names."""
     by_key = {doc.key: doc for doc in docs}

@@ -85,6 +85,35 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("codctl docs", "List the pages."),
         ("codctl docs scaling", "Read one."),
     ],
+    "context": [
+        ("codctl context edit lake", "Begin a context, or write its next revision by hand."),
+        ("codctl context export lake --to hermes", "Put its hints where Hermes reads them."),
+        ("codctl context log lake", "Its revisions, and what each changed."),
+    ],
+    "context show": [
+        ("codctl context show", "All contexts."),
+        ("codctl context show lake --rev 3", "The hints of one revision."),
+    ],
+    "context log": [("codctl context log lake", "The newest revision first.")],
+    "context diff": [
+        ("codctl context diff lake", "What the revision in force changed."),
+        ("codctl context diff lake 2 7", "Between two revisions."),
+    ],
+    "context rollback": [("codctl context rollback lake 3", "Revision 3 is in force again; nothing is deleted.")],
+    "context edit": [
+        ("codctl context edit lake", "In your editor."),
+        ("codctl context edit lake --from hints.md", "From a file; - is stdin."),
+    ],
+    "context export": [
+        ("codctl context export lake --to claude-code --dir my-project", "A file of rules in a project."),
+        ("codctl context export lake --to hermes --dry-run", "What would change, and whether it fits."),
+        ("codctl context export lake --to prompt", "On stdout, to be put into a prompt."),
+    ],
+    "context import": [
+        ("codctl context import lake --from hermes", "What Hermes has made of the hints."),
+        ("codctl context import lake --from hermes --own", "With what it noted beside them."),
+    ],
+    "context unexport": [("codctl context unexport lake --to hermes", "Leaves the file as it was.")],
     "env": [
         ("codctl env list", "The families of worlds."),
         ("codctl env play frozen_lake", "Play one yourself."),

@@ -38,6 +38,17 @@ RunsDir = Annotated[
     typer.Option("--runs-dir", metavar="DIR", envvar="CODCTL_RUNS_DIR", callback=_in_utf8, help="Folder of the runs."),
 ]
 RUNS_DIR = Path("runs")
+ContextsDir = Annotated[
+    Path,
+    typer.Option(
+        "--contexts-dir",
+        metavar="DIR",
+        envvar="CODCTL_CONTEXTS_DIR",
+        callback=_in_utf8,
+        help="Folder of the contexts.",
+    ),
+]
+CONTEXTS_DIR = Path("contexts")
 Slurm = Annotated[bool, typer.Option("--slurm", help="Submit to SLURM and return; the same as --on slurm.")]
 On = Annotated[
     str | None,

@@ -16,6 +16,7 @@ import typer
 from codctl import __version__
 from codctl.cli import (
     _output,
+    context,
     control,
     credit,
     docs,
@@ -85,6 +86,7 @@ _GROUPS = {
     "evals": evals.app,
     "recipe": recipe.app,
     "env": env.app,
+    "context": context.app,
     "model": model.app,
     "import": import_.app,
     "export": export.app,

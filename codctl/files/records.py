@@ -337,3 +337,39 @@ class Sweep(TypedDict):
     axes: dict[Word, list[Any]]
     bases: dict[Text, dict[Word, Any]]
     trials: Annotated[list[SweepTrial], Field(max_length=1_000_000)]
+
+
+class ContextRevision(TypedDict):
+    """revisions/NUMBER.json of a context"""
+
+    number: Number
+    parent: Number | None
+    text: Text
+    tokens: Count
+    written_after: Count | None
+    parsed: bool
+    problem: Text
+    source: Literal["start", "update", "edit", "agent"]
+    model: Word
+    task: Text
+    reward: Real
+    edits: Text | None
+    at: Word
+    sha256: Sha256
+
+
+class ContextExport(TypedDict):
+    """A place in exports.json of a context."""
+
+    to: Word
+    path: Annotated[str, Field(max_length=4096)]
+    revision: Number
+    sha256: Sha256
+    existed: bool
+    folders: Annotated[list[Annotated[str, Field(max_length=4096)]], Field(max_length=100)]
+
+
+class ContextExports(TypedDict):
+    """exports.json of a context"""
+
+    exports: Annotated[list[ContextExport], Field(max_length=10_000)]

@@ -19,6 +19,7 @@ COMMANDS = [
     "doctor", "docs",
 ]  # fmt: skip
 GROUPS = {
+    "context": ["show", "log", "diff", "rollback", "edit", "export", "import", "unexport"],
     "env": ["list", "play", "generate", "demonstrate", "validate", "prompts", "ceilings"],
     "evals": ["list", "show", "compare", "rm"],
     "recipe": ["list", "show", "validate", "explain", "copy"],

@@ -7,6 +7,7 @@ are written whole or not at all, links are refused, and a file that the program 
 
 from __future__ import annotations
 
+import contextlib
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -92,12 +93,14 @@ class Exporter(ABC):
         title: What the file is, in words: `Hermes's MEMORY.md`.
         hard: How long the file may be: a longer one is not written.
         soft: How long it should be: a longer one is written with a warning.
+        config_variable: Environment variable that names the program's own folder (`MemoryPlaces.config`), if any does.
     """
 
     name: str
     title: str
     hard: Budget | None = None
     soft: Budget | None = None
+    config_variable: str = ""
 
     @abstractmethod
     def file(self, places: MemoryPlaces) -> Path | None:
@@ -201,7 +204,7 @@ class Exporter(ABC):
         """
         path = self.file(places)
         old = read_bytes(path, places) if path else None
-        if path is None or old is None:
+        if path is None:
             return False
         text = _decoded(old)
         mine = [placed for placed in _whole(text, path) if name in (None, placed.block.name)]
@@ -309,10 +312,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def _remove_empty(folders: Sequence[Path]) -> None:
     for folder in reversed(folders):
-        try:
+        with contextlib.suppress(OSError):  # something else is in it now, or it is gone
             folder.rmdir()
-        except OSError:  # something else is in it now, or it is gone
-            return
 
 
 EXPORTERS: Registry[Exporter] = Registry(

@@ -25,6 +25,7 @@ class ClaudeCodeMemory(Exporter):
     name = "claude-code-memory"
     title = "Claude Code's MEMORY.md"
     hard = Budget(25_000, 200, "the rest is cut")
+    config_variable = "CLAUDE_CONFIG_DIR"
 
     def file(self, places: MemoryPlaces) -> Path:
         config = places.config or places.home / ".claude"

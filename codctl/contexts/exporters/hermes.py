@@ -23,6 +23,7 @@ class Hermes(Exporter):
     name = "hermes"
     title = "Hermes's MEMORY.md"
     hard = Budget(_CHARS, None, "Hermes could not add to its own memory any more")
+    config_variable = "HERMES_HOME"
 
     def file(self, places: MemoryPlaces) -> Path:
         return _home(places) / "memories" / "MEMORY.md"
@@ -43,6 +44,10 @@ class Hermes(Exporter):
     def without(self, placed: Placed, text: str) -> str:
         head, tail = text[: placed.start], text[placed.end :]
         return head.removesuffix(_BETWEEN) + tail if head else tail.removeprefix(_BETWEEN)
+
+    def own_text(self, places: MemoryPlaces) -> str:
+        """The other entries, one below the other."""
+        return super().own_text(places).replace(_BETWEEN, "\n")
 
 
 def _home(places: MemoryPlaces) -> Path:

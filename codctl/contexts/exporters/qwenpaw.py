@@ -22,6 +22,7 @@ class QwenPaw(Exporter):
     name = "qwenpaw"
     title = "QwenPaw's COD_HINTS.md"
     soft = Budget(8_000, None, "nothing cuts it, but every request carries it")
+    config_variable = "QWENPAW_WORKING_DIR"
 
     def file(self, places: MemoryPlaces) -> Path:
         return _workspace(places) / _HINTS
@@ -41,9 +42,8 @@ class QwenPaw(Exporter):
     def unexport(
         self, places: MemoryPlaces, name: str | None = None, *, existed: bool = True, folders: Sequence[Path] = ()
     ) -> bool:
-        if self.read(places, name) is None:
-            return False
-        if not any(block.name != name for block in self.blocks(places) if name):
+        blocks = self.blocks(places)
+        if blocks and not any(block.name != name for block in blocks if name):
             path = _agent(places)  # first: whatever ends codctl in between, the same command finishes it
             old = read_bytes(path, places)
             if old is not None and (new := _unlisted(old)) != old:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +15,7 @@ from hypothesis import strategies as st
 from codctl.contexts.block import CAVEAT, Block, find_blocks
 from codctl.contexts.exporters.base import EXPORTERS, BudgetError, Exporter, MemoryPlaces
 from codctl.errors import RefusedError, UsageError
+from tests.contexts.crashing import crashes
 
 FILES = [name for name in EXPORTERS.built_in if name != "prompt"]
 AGENT_JSON = b'{\n  "id": "default",\n  "system_prompt_files": [\n    "AGENTS.md",\n    "SOUL.md"\n  ]\n}\n'
@@ -75,7 +74,7 @@ def unexport(exporter: Exporter, places: MemoryPlaces, done: object, name: str |
 
 
 @pytest.mark.parametrize("name", FILES)
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(before=st.none() | foreign, text=hints, later=hints)
 @example(before=b"", text="K moves left.", later="")
 @example(before=b"a note\n", text="one", later="two")
@@ -279,42 +278,6 @@ def test_a_private_file_stays_private(exporter: Exporter, places: MemoryPlaces) 
     path.chmod(0o600)
     exporter.export(Block("lake", 1, "one"), places)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-class Killed(BaseException):
-    """What ends a process at a call of the system."""
-
-
-WRITES = ("open", "write", "fsync", "rename", "unlink", "mkdir", "rmdir")
-
-
-def crashes(monkeypatch: pytest.MonkeyPatch, act: object) -> Iterator[int]:
-    """Run something again and again, each time ended one writing call later, until it gets through."""
-    assert callable(act)
-    for last in range(200):
-        left = [last]
-
-        def ending(name: str, left: list[int] = left) -> object:
-            real = getattr(os, name)
-
-            def call(*args: object, **kwargs: object) -> object:
-                if not left[0]:
-                    raise Killed
-                left[0] -= 1
-                return real(*args, **kwargs)
-
-            return call
-
-        with monkeypatch.context() as patch:
-            for name in WRITES:
-                patch.setattr(os, name, ending(name))
-            try:
-                act()
-                return
-            except Killed:
-                pass
-        yield last
-    raise AssertionError("it never gets through")
 
 
 def test_a_crash_anywhere_leaves_the_old_or_the_new(
