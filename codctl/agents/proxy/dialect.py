@@ -9,8 +9,16 @@ from typing import Any, Protocol
 from codctl.agents.proxy.models import ChatMessage, ChatReply, ChatRequest, text_of
 
 
-class FormatError(ValueError):
-    """A request that is not what the format promises; says what is wrong with it."""
+class RequestError(Exception):
+    """A request that is answered with an error.
+
+    Attributes:
+        status: HTTP status: 400 where it is not what the format promises.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Dialect(Protocol):
@@ -25,7 +33,7 @@ class Dialect(Protocol):
     ping: bytes
 
     def read(self, body: Mapping[str, Any]) -> ChatRequest:
-        """FormatError where it is none."""
+        """RequestError where it is none."""
 
     def whole(self, reply: ChatReply, model: str, number: int) -> dict[str, Any]:
         """The reply as one object.
@@ -82,10 +90,10 @@ def objects(value: Any, where: str) -> Sequence[Mapping[str, Any]]:
     """A list of objects.
 
     Raises:
-        FormatError: It is something else.
+        RequestError: It is something else.
     """
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise FormatError(f"{where}: expected a list of objects")
+        raise RequestError(f"{where}: expected a list of objects")
     return value
 
 
@@ -96,7 +104,7 @@ def positive(body: Mapping[str, Any], *names: str) -> int | None:
         if value is None:
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise FormatError(f"{name}: expected a number above 0")
+            raise RequestError(f"{name}: expected a number above 0")
         return value
     return None
 
@@ -105,5 +113,5 @@ def texts(value: Any, where: str) -> tuple[str, ...]:
     """One text or a list of them."""
     found = [value] if isinstance(value, str) else value or []
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-        raise FormatError(f"{where}: expected a text or a list of texts")
+        raise RequestError(f"{where}: expected a text or a list of texts")
     return tuple(found)

@@ -5,6 +5,7 @@ Both dialects that agents speak are read into a `ChatRequest` and written from a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -25,6 +26,11 @@ class ToolCall:
     id: str
     name: str
     arguments: str
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The arguments as an object; empty where the text is none."""
+        return object_in(self.arguments) or {}
 
     def as_message(self) -> dict[str, Any]:
         return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
@@ -58,6 +64,11 @@ class ChatRequest:
     def text(self) -> str:
         """All that is said in it, one message after another, without the calls of tools."""
         return "\n\n".join(filter(None, (text_of(message.get("content")) for message in self.messages)))
+
+    @property
+    def estimated_tokens(self) -> int:
+        """About how long it is, for programs that want to know how full the window is."""
+        return (len(self.text) + len(json.dumps(list(self.tools)))) // 4 + 1
 
     def results(self) -> Iterator[tuple[str, str]]:
         """What tools returned, in order: the id of the call, and the text."""
@@ -131,3 +142,12 @@ def text_of(content: Any) -> str:
     if isinstance(content, list):
         return "\n".join(part["text"] if part.get("type") == "text" else f"[{part.get('type')}]" for part in content)
     return content or ""
+
+
+def object_in(text: str) -> dict[str, Any] | None:
+    """The JSON object that a text is; None where it is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

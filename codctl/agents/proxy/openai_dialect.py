@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from codctl.agents.proxy.dialect import FormatError, event, hoisted, objects, plain, positive, texts
+from codctl.agents.proxy.dialect import RequestError, event, hoisted, objects, plain, positive, texts
 from codctl.agents.proxy.models import ChatMessage, ChatReply, ChatRequest
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
@@ -24,7 +24,7 @@ class OpenAIDialect:
     def read(self, body: Mapping[str, Any]) -> ChatRequest:
         messages = [_message(one) for one in objects(body.get("messages"), "messages")]
         if not messages:
-            raise FormatError("messages: expected at least one")
+            raise RequestError("messages: expected at least one")
         return ChatRequest(
             messages=hoisted(messages),
             tools=[_tool(one) for one in objects(body.get("tools") or [], "tools")],
@@ -72,7 +72,7 @@ class OpenAIDialect:
 def _message(given: Mapping[str, Any]) -> ChatMessage:
     role = _ROLES.get(str(given.get("role")))
     if role is None:
-        raise FormatError(f"messages: the role {given.get('role')!r} is not known")
+        raise RequestError(f"messages: the role {given.get('role')!r} is not known")
     content = given.get("content")
     if not isinstance(content, str | None):
         content = plain([_part(part) for part in objects(content, "messages: content")])
@@ -87,14 +87,14 @@ def _part(part: Mapping[str, Any]) -> Mapping[str, Any]:
     if part.get("type") != "text":
         return part
     if not isinstance(part.get("text"), str):
-        raise FormatError("messages: a part of type text has no text")
+        raise RequestError("messages: a part of type text has no text")
     return {"type": "text", "text": part["text"]}
 
 
 def _call(given: Mapping[str, Any]) -> dict[str, Any]:
     function = given.get("function")
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise FormatError("messages: tool_calls: a call names no function")
+        raise RequestError("messages: tool_calls: a call names no function")
     arguments = function.get("arguments")
     arguments = arguments if isinstance(arguments, str) else "{}"
     return {
@@ -107,7 +107,7 @@ def _call(given: Mapping[str, Any]) -> dict[str, Any]:
 def _tool(given: Mapping[str, Any]) -> Mapping[str, Any]:
     function = given.get("function")
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise FormatError("tools: a tool has no function with a name")
+        raise RequestError("tools: a tool has no function with a name")
     return {"type": "function", "function": function}
 
 

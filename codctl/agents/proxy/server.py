@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codctl.agents.proxy.dialect import Dialect, FormatError, as_bytes
+from codctl.agents.proxy.anthropic_dialect import AnthropicDialect
+from codctl.agents.proxy.dialect import Dialect, RequestError, as_bytes
 from codctl.agents.proxy.models import ChatModel, ChatReply
 from codctl.agents.proxy.openai_dialect import OpenAIDialect
 from codctl.agents.proxy.session import Session
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+_Answer = Callable[[Session, "Request", Dialect], Awaitable["Response"]]
 _HOST = "127.0.0.1"
 _MOST_BYTES = 32 << 20  # of a request
 _PING_S = 5.0  # without a reply; a failure before then still has a status of its own
@@ -93,54 +95,49 @@ class ModelProxy:
         from starlette.applications import Starlette
         from starlette.routing import Route
 
+        openai, anthropic = OpenAIDialect(), AnthropicDialect()
+        models = self._route(self._models, openai)
         return Starlette(
             routes=[
-                Route("/s/{id}/v1/chat/completions", self._route(OpenAIDialect()), methods=["POST"]),
-                Route("/s/{id}/v1/models", self._models),
-                Route("/s/{id}/v1/models/{name:path}", self._models),
-                Route("/{anything:path}", self._nothing, methods=["GET", "HEAD", "POST", "OPTIONS"]),
+                Route("/s/{id}/v1/chat/completions", self._route(self._answer, openai), methods=["POST"]),
+                Route("/s/{id}/v1/messages", self._route(self._answer, anthropic), methods=["POST"]),
+                Route("/s/{id}/v1/messages/count_tokens", self._route(self._count_tokens, anthropic), methods=["POST"]),
+                Route("/s/{id}/v1/models", models),
+                Route("/s/{id}/v1/models/{name:path}", models),
+                Route("/{anything:path}", _nothing, methods=["GET", "HEAD", "POST", "OPTIONS"]),
             ]
         )
 
-    def _route(self, dialect: Dialect) -> Any:
-        async def answer(request: Request) -> Response:
-            return await self._answer(request, dialect)
+    def _route(self, answer: _Answer, dialect: Dialect) -> Callable[[Request], Awaitable[Response]]:
+        async def answered(request: Request) -> Response:
+            try:
+                session = self._sessions.get(request.path_params["id"])
+                if session is None:
+                    raise RequestError("no such session", 404)
+                return await answer(session, request, dialect)
+            except RequestError as error:
+                return _refusal(dialect, error.status, str(error))
 
-        return answer
+        return answered
 
-    async def _answer(self, request: Request, dialect: Dialect) -> Response:
-        session = self._sessions.get(request.path_params["id"])
-        if session is None:
-            return _refusal(dialect, 404, "no such session")
-        try:
-            body = await _body(request)
-            asked = dialect.read(body)
-        except FormatError as error:
-            return _refusal(dialect, 400, str(error))
-        except _TooLongError:
-            return _refusal(dialect, 413, f"the request is longer than {_MOST_BYTES >> 20} MiB")
+    async def _answer(self, session: Session, request: Request, dialect: Dialect) -> Response:
+        body = await _body(request)
+        asked = dialect.read(body)
         model, streamed = str(body.get("model") or session.name), body.get("stream") is True
         task = session.ask(asked, dialect=dialect.name, model=model, streamed=streamed)
         number = session.calls
-        if streamed:
-            await asyncio.wait([task], timeout=_PING_S)
-        try:
-            if not streamed or task.done():
-                reply = await asyncio.shield(task)
-        except EngineError as error:
-            return _refusal(dialect, _status(error), str(error))
-        except asyncio.CancelledError:
-            if not task.cancelled():
-                raise
-            return _refusal(dialect, 410, "the session is closed")
+        await asyncio.wait([task], timeout=_PING_S if streamed else None)
+        if task.done() and (failure := _failure(task)):
+            raise failure
         if streamed:
             return _stream(dialect, task, model, number, body)
-        return _json(dialect.whole(reply, model, number))
+        return _json(dialect.whole(task.result(), model, number))
 
-    async def _models(self, request: Request) -> Response:
-        session = self._sessions.get(request.path_params["id"])
-        if session is None:
-            return _refusal(OpenAIDialect(), 404, "no such session")
+    async def _count_tokens(self, session: Session, request: Request, dialect: Dialect) -> Response:
+        asked = dialect.read(await _body(request))
+        return _json({"input_tokens": asked.estimated_tokens})
+
+    async def _models(self, session: Session, request: Request, dialect: Dialect) -> Response:
         about = {"id": session.name, "object": "model", "owned_by": "codctl", "created": 0}
         if session.context_window:
             about |= {"max_model_len": session.context_window, "context_length": session.context_window}
@@ -148,38 +145,35 @@ class ModelProxy:
             return _json(about)
         return _json({"object": "list", "data": [about]})
 
-    async def _nothing(self, request: Request) -> Response:
-        """Programs ask for paths of other servers, to find out which one this is."""
-        from starlette.responses import Response
 
-        if request.method == "HEAD":
-            return Response()
-        return _refusal(OpenAIDialect(), 404, "not found")
+async def _nothing(request: Request) -> Response:
+    """Programs ask for paths of other servers, to find out which one this is."""
+    from starlette.responses import Response
 
-
-class _TooLongError(Exception): ...
+    if request.method == "HEAD":
+        return Response()
+    return _refusal(OpenAIDialect(), 404, "not found")
 
 
 async def _body(request: Request) -> dict[str, Any]:
     """The JSON object of a request.
 
     Raises:
-        FormatError: It is none.
-        _TooLongError: It is too long.
+        RequestError: It is none, or too long.
     """
     found = bytearray()
     async for part in request.stream():
         found += part
         if len(found) > _MOST_BYTES:
-            raise _TooLongError
+            raise RequestError(f"the request is longer than {_MOST_BYTES >> 20} MiB", 413)
     try:
         body = json.loads(found)
         if b"\\ud" in found.lower():  # perhaps half a surrogate pair, which no tokenizer takes
             body = json.loads(as_bytes(body))
     except (ValueError, RecursionError):
-        raise FormatError("the request is not JSON") from None
+        raise RequestError("the request is not JSON") from None
     if not isinstance(body, dict):
-        raise FormatError("the request is not a JSON object")
+        raise RequestError("the request is not a JSON object")
     return body
 
 
@@ -193,19 +187,23 @@ def _stream(dialect: Dialect, task: asyncio.Task[ChatReply], model: str, number:
             await asyncio.wait([task], timeout=_PING_S)
             if not task.done():
                 yield dialect.ping
-        if task.cancelled():
-            yield dialect.error_event(410, "the session is closed")
-        elif isinstance(error := task.exception(), EngineError):
-            yield dialect.error_event(_status(error), str(error))
-        else:
-            for event in dialect.events(task.result(), model, number, body):
-                yield event
+        if failure := _failure(task):
+            yield dialect.error_event(failure.status, str(failure))
+            return
+        for event in dialect.events(task.result(), model, number, body):
+            yield event
 
     return StreamingResponse(events(), media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
 
-def _status(error: EngineError) -> int:
-    return 400 if error.kind == "rejected" else 502
+def _failure(task: asyncio.Task[ChatReply]) -> RequestError | None:
+    """What to answer where a task that is done has no reply."""
+    if task.cancelled():
+        return RequestError("the session is closed", 410)
+    error = task.exception()
+    if isinstance(error, EngineError):
+        return RequestError(str(error), 400 if error.kind == "rejected" else 502)
+    return None
 
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

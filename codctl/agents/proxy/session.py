@@ -96,17 +96,23 @@ class Session:
         self.fault: ReplyFault | None = None
         self._file = folder / EXCHANGES if folder else None
         self._forget = forget
-        self._asked: set[asyncio.Task[ChatReply]] = set()
+        self._asked: dict[asyncio.Task[ChatReply], ChatRequest] = {}
 
     def ask(self, request: ChatRequest, *, dialect: str, model: str, streamed: bool) -> asyncio.Task[ChatReply]:
-        """Begin to answer a request. The task fails with EngineError where the model gives no reply."""
+        """Begin to answer a request. The task fails with EngineError where the model gives no reply.
+
+        A request that comes again while it is being answered, as after a timeout, waits for the same reply.
+        """
         self.calls += 1
         if self.max_tokens is not None:
             request = replace(request, max_tokens=min(request.max_tokens or self.max_tokens, self.max_tokens))
+        for task, asked in self._asked.items():
+            if asked == request:
+                return task
         begun = Exchange(self.calls, dialect, model, streamed, request, None, "", False, 0.0, _now())
         task = asyncio.create_task(self._answer(begun))
-        self._asked.add(task)
-        task.add_done_callback(self._asked.discard)
+        self._asked[task] = request
+        task.add_done_callback(self._asked.pop)
         return task
 
     def close(self) -> None:
@@ -117,17 +123,25 @@ class Session:
 
     async def _answer(self, begun: Exchange) -> ChatReply:
         if self.max_calls is not None and begun.number > self.max_calls:
-            reply = ChatReply(CAPPED)
-            self._record(replace(begun, reply=reply, capped=True))
-            return reply
+            self._record(replace(begun, reply=ChatReply(CAPPED), capped=True))
+            return ChatReply(CAPPED)
         since_s = time.monotonic()
+        reply: ChatReply | None = None
+        problem = ""
         try:
             reply = await self.model.chat(begun.request)
         except EngineError as error:
-            self.fault = error.fault
-            self._record(replace(begun, error=str(error), seconds=time.monotonic() - since_s))
+            self.fault, problem = error.fault, str(error)
             raise
-        self._record(replace(begun, reply=reply, seconds=time.monotonic() - since_s))
+        except asyncio.CancelledError:
+            problem = "the session was closed before the reply"
+            raise
+        except Exception as error:  # a mistake of ours is as little the model's fault
+            problem = f"{type(error).__name__}: {error}"
+            self.fault = ReplyFault("lost", problem)
+            raise EngineError(problem) from error
+        finally:
+            self._record(replace(begun, reply=reply, error=problem, seconds=round(time.monotonic() - since_s, 3)))
         return reply
 
     def _record(self, exchange: Exchange) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from codctl.agents.proxy.models import ChatMessage, ToolCall, text_of
+from codctl.agents.proxy.models import ChatMessage, ToolCall, object_in, text_of
 from codctl.envs.base import Message
 
 _CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
@@ -46,15 +46,12 @@ def read_calls(written: str, first: int) -> tuple[str, list[ToolCall]]:
 
 
 def _read(text: str, number: int) -> ToolCall | None:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict) or not isinstance(found.get("name"), str):
+    found = object_in(text)
+    if found is None or not isinstance(found.get("name"), str):
         return None
     arguments = found.get("arguments", {})
     if isinstance(arguments, str):
-        arguments = _object(arguments)
+        arguments = object_in(arguments)
     if not isinstance(arguments, dict):
         return None
     return ToolCall(f"call{number:05d}", found["name"], json.dumps(arguments, ensure_ascii=False))
@@ -70,7 +67,8 @@ def _with_objects(message: ChatMessage) -> ChatMessage:
     if calls := message.get("tool_calls"):
         functions = [call["function"] for call in calls]
         found["tool_calls"] = [
-            {"type": "function", "function": {**one, "arguments": _object(one["arguments"]) or {}}} for one in functions
+            {"type": "function", "function": {**one, "arguments": object_in(one["arguments"]) or {}}}
+            for one in functions
         ]
     return found
 
@@ -98,13 +96,5 @@ def written_out(messages: Sequence[ChatMessage], tools: Sequence[Mapping[str, An
 
 def _written(call: Mapping[str, Any]) -> str:
     function = call["function"]
-    said = {"name": function["name"], "arguments": _object(function["arguments"]) or {}}
+    said = {"name": function["name"], "arguments": object_in(function["arguments"]) or {}}
     return f"<tool_call>\n{json.dumps(said, ensure_ascii=False)}\n</tool_call>"
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None

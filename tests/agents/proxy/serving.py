@@ -31,8 +31,8 @@ class Scripted:
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         self.asked.append(request)
-        await asyncio.sleep(self.wait_s)
         reply = self.replies[min(len(self.asked), len(self.replies)) - 1]
+        await asyncio.sleep(self.wait_s)
         if isinstance(reply, EngineError):
             raise reply
         return reply

@@ -134,6 +134,27 @@ def test_a_model_that_fails_is_asked_once_and_remembered(serving: Serving) -> No
     serving.run(main())
 
 
+def test_a_request_that_comes_again_while_it_is_answered_waits_for_the_same_reply(serving: Serving) -> None:
+    async def main() -> None:
+        async with serving.session(model := Scripted([ChatReply("yes"), ChatReply("no")], wait_s=0.1)) as place:
+            replies = await asyncio.gather(place.create(), place.create(), place.create(max_tokens=9))
+            assert [one.choices[0].message.content for one in replies] == ["yes", "yes", "no"]
+            assert (len(model.asked), place.session.calls) == (2, 3)
+
+    serving.run(main())
+
+
+def test_a_mistake_of_ours_is_a_failure_of_the_session(serving: Serving) -> None:
+    async def main() -> None:
+        async with serving.session(Scripted([])) as place:
+            with pytest.raises(openai.InternalServerError, match="IndexError"):
+                await place.create()
+            assert place.session.fault is not None
+            assert place.session.exchanges[0].error == "IndexError: list index out of range"
+
+    serving.run(main())
+
+
 def test_a_request_that_is_too_long_for_the_model_is_the_agents_to_mend(serving: Serving) -> None:
     async def main() -> None:
         async with serving.session(
@@ -212,6 +233,7 @@ def test_sessions_that_are_unknown_or_closed_are_refused(serving: Serving) -> No
             place.session.close()
             with pytest.raises(openai.APIStatusError, match="the session is closed"):
                 await waiting
+            assert place.session.exchanges[0].error == "the session was closed before the reply"
             for url in (place.session.url, f"{serving.proxy.url}/s/", serving.proxy.url):
                 with pytest.raises(openai.NotFoundError):
                     await place.client.with_options(base_url=f"{url}/v1").models.list()
