@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from codctl.cod.context import END, START
-from codctl.envs.base import NO_HINTS, Episode, Message, Rendering, Slot
+from codctl.envs.base import Episode, Message, Rendering, Slot
+from codctl.envs.solve_prompt import NO_HINTS
 from codctl.outcomes import AnswerProblem
 
 AnswerRule = Literal["auto", "published", "strict"]

@@ -19,16 +19,16 @@ from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeVar
 
 from codctl.config.names import unknown
+from codctl.envs.solve_prompt import ReplyForm, solve_prompt
 from codctl.errors import UsageError
 from codctl.outcomes import AnswerProblem, PlayedOutcome
 from codctl.seeds import derive_seed
 
 T = TypeVar("T")
-Rendering = Literal["full", "terse", "compact"]
 UpdateRule = Literal["rewrite", "delta"]  # hints are written anew, or edited
+Rendering = Literal["full", "terse", "compact"]
 Split = Literal["train", "validation", "test", "demonstration"]
 UNREADABLE = "The reply could not be used: "
-NO_HINTS = "(none yet)"
 SPLITS: tuple[Split, ...] = ("train", "validation", "test", "demonstration")
 Message = dict[str, str]  # role, content: the form chat templates take
 
@@ -455,8 +455,20 @@ class Family(ABC):
         """
 
     @abstractmethod
+    def rules(self, preset: str, rendering: Rendering = "full") -> str:
+        """What the world is, what ends a task and what it pays: nothing of hints and of the form of a reply.
+
+        In `compact` it is a word or two. The update prompt shows it above the trajectory, `codctl env play` to people,
+        and an agent program that plays with tools reads it in its task.
+        """
+
+    @abstractmethod
+    def reply_form(self, preset: str) -> ReplyForm:
+        """How an action is asked for."""
+
     def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
-        """System prompt of a solve episode: the rules, the hints (may be empty) and the reply format."""
+        """System prompt of a solve episode: the rules, the hints (may be empty) and the form of a reply."""
+        return solve_prompt(self.rules(preset, rendering), hints, self.reply_form(preset), rendering)
 
     @abstractmethod
     def facts(self, world: Any) -> int:
@@ -486,15 +498,6 @@ class Family(ABC):
         """
         if name not in (*self.policies, "demonstrator"):
             raise unknown(f"policy of {self.name}", name, list(self.policies), "codctl env list")
-
-    def rules(self, preset: str, rendering: Rendering = "full") -> str:
-        """The rules alone: the system prompt without its paragraphs about hints and the form of a reply.
-
-        People read them in `codctl env play`, and the update prompt shows them above the trajectory.
-        """
-        paragraphs = self.solve_prompt("", rendering, preset).split("\n\n")
-        kept = [text for text in paragraphs if "<answer>" not in text and not text.startswith("Hints from")]
-        return "\n\n".join(kept or paragraphs)
 
     def typed(self, episode: Episode, text: str) -> str:
         """What a person typed, as an action, in whichever case fits; as it is where the episode waits.

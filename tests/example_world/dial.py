@@ -10,18 +10,13 @@ from types import MappingProxyType
 
 from codctl.config.names import unknown
 from codctl.envs.base import Episode, Family, HintScore, Policy, PolicyView, Rendering, Step
+from codctl.envs.solve_prompt import ReplyForm
 
 MARKS = range(10)
 
 RULES = """A dial has the levels 0 to 9 in a circle. A task shows a mark; the level that it stands for is the mark plus
 a hidden offset, counted around the circle. The offset is the same for every task of this series. Set the dial once. The
-reward is 1 at the right level, less 0.2 for each level that you are away from it.
-
-Hints from earlier tasks (your own notes, they may be wrong):
-{hints}
-
-Think first, then write the level between answer tags, like this:
-<answer>7</answer>"""
+reward is 1 at the right level, less 0.2 for each level that you are away from it."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +124,11 @@ class Dial(Family):
     def begin(self, world: Offset, task: Mark, rendering: Rendering) -> Setting:
         return Setting(world, task, rendering)
 
-    def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
-        if rendering == "compact":
-            return f"dial hints {hints or 'none'}"
-        return RULES.format(hints=hints or "(none yet)")
+    def rules(self, preset: str, rendering: Rendering = "full") -> str:
+        return "dial" if rendering == "compact" else RULES
+
+    def reply_form(self, preset: str) -> ReplyForm:
+        return ReplyForm(ask="choose the level.", action="7")
 
     def facts(self, world: Offset) -> int:
         return 1

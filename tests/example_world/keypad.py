@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from codctl.config.names import unknown
 from codctl.envs.base import Episode, Family, HintScore, Policy, PolicyView, Rendering, Step
+from codctl.envs.solve_prompt import ReplyForm
 
 SYMBOLS = ("sun", "moon", "star", "tree", "fish")
 DIGITS = tuple(range(1, 6))
@@ -19,13 +20,7 @@ TRIES = 3
 SHOWN = {"easy": 3, "hard": 4}  # symbols on a door
 
 RULES = """A door shows symbols. Each symbol stands for a different digit from 1 to 5. Which digit is hidden, but it is
-the same for every door of this series. Type the digits in the order of the symbols; you have {tries} tries.
-
-Hints from earlier doors (your own notes, they may be wrong):
-{hints}
-
-Think first, then type the digits, separated by spaces, between answer tags, like this:
-<answer>2 5 1</answer>"""
+the same for every door of this series. Type the digits in the order of the symbols; you have {tries} tries."""
 
 
 # --8<-- world
@@ -148,10 +143,11 @@ class Keypad(Family):
 
     # --8<-- family
 
-    def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
-        if rendering == "compact":
-            return f"keypad hints {hints or 'none'}"
-        return RULES.format(tries=TRIES, hints=hints or "(none yet)")
+    def rules(self, preset: str, rendering: Rendering = "full") -> str:
+        return "keypad" if rendering == "compact" else RULES.format(tries=TRIES)
+
+    def reply_form(self, preset: str) -> ReplyForm:
+        return ReplyForm(ask="type the digits, separated by spaces.", action="2 5 1")
 
     # --8<-- hints
     def facts(self, world: Lock) -> int:

@@ -16,6 +16,7 @@ from codctl.envs.alchemy.presets import PAPER_PRESETS, PRESETS
 from codctl.envs.alchemy.text import typed_mix
 from codctl.envs.alchemy.world import AlchemyEpisode, AlchemyTask, AlchemyWorld
 from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering
+from codctl.envs.solve_prompt import ReplyForm
 from codctl.envs.trinity import pack_seed
 
 _SHORTEST_CLASS = 8
@@ -57,8 +58,11 @@ class Alchemy(Family):
     def redraw(self, world: AlchemyWorld, rng: Random) -> AlchemyWorld:
         return published.redraw(rng, world) if world.preset.published else generator.redraw(rng, world)
 
-    def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
-        return text.solve_prompt(hints, rendering, PRESETS[preset])
+    def rules(self, preset: str, rendering: Rendering = "full") -> str:
+        return text.rules(rendering, PRESETS[preset])
+
+    def reply_form(self, preset: str) -> ReplyForm:
+        return text.FORM
 
     def facts(self, world: AlchemyWorld) -> int:
         return len(world.products)
@@ -119,8 +123,8 @@ class PaperAlchemy(Alchemy):
         seeds = trinity.row_seeds(split, index, length, preset)
         return world, [trinity.supplied(task, seed, preset) for task, seed in zip(tasks, seeds, strict=True)]
 
-    def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
-        return text.solve_prompt(hints, rendering, PAPER_PRESETS[preset])
+    def rules(self, preset: str, rendering: Rendering = "full") -> str:
+        return text.rules(rendering, PAPER_PRESETS[preset])
 
 
 _PAPER = PaperAlchemy()

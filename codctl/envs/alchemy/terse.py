@@ -13,21 +13,17 @@ if TYPE_CHECKING:
 
 _RULES = """\
 You are an alchemist. Mix two elements at a time until you have made the target. {recipes} The recipes are hidden, \
-but they stay the same in later tasks. Other pairs make nothing. {material}
-
-Hints from earlier tasks: {hints}
-
-Say what you do, then end with <answer>NAME + NAME</answer>."""
+but they stay the same in later tasks. Other pairs make nothing. {material}"""
 _RECIPES = "Each element above tier 0 is made of two elements of the tier just below, or of one of them twice."
 _PUBLISHED = "Two elements make an element of a higher tier than both, if they are a recipe."
 _UNLIMITED = "Elements are not used up."
 _LIMITED = "Each mix uses up both elements."
 
 
-def solve_prompt(hints: str, preset: Preset) -> str:
+def rules(preset: Preset) -> str:
     recipes = _PUBLISHED if preset.published else _RECIPES
     material = _LIMITED if preset.surplus else _UNLIMITED
-    return _RULES.format(recipes=recipes, material=material, hints=hints or "none yet")
+    return _RULES.format(recipes=recipes, material=material)
 
 
 def first_observation(episode: AlchemyEpisode) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from codctl.envs.alchemy import terse
 from codctl.envs.alchemy.presets import Preset
 from codctl.envs.base import Rendering, undecorated
+from codctl.envs.solve_prompt import ReplyForm
 
 if TYPE_CHECKING:
     from codctl.envs.alchemy.world import AlchemyEpisode, AlchemyWorld, Mix, Pair
@@ -33,14 +34,13 @@ Making the target ends the task with reward 1; the fewer rounds you use, the bet
 reply that cannot be read, ends the task with reward 0.
 
 Use your rounds both to make the target and to find out recipes: what you find out helps you in the later tasks of \
-this series.
-
-Hints from earlier tasks (your own notes; they may be wrong, incomplete or not apply here):
-{hints}
-
-Think first, then choose two elements by name. Your reply must contain exactly one pair of answer tags, like this:
-I do not know yet what ab and cd make together, so I try them.
-<answer>ab + cd</answer>"""
+this series."""
+FORM = ReplyForm(
+    ask="choose two elements by name.",
+    action="ab + cd",
+    thought="I do not know yet what ab and cd make together, so I try them.",
+    terse="<answer>NAME + NAME</answer>",
+)
 _RECIPES = {
     1: "Each element above tier 0 has one recipe: two elements of the tier just below.",
     2: "Each element above tier 0 has one or two recipes, each of two elements of the tier just below.",
@@ -53,14 +53,14 @@ _LIMITED = (
 )
 
 
-def solve_prompt(hints: str, rendering: Rendering, preset: Preset) -> str:
+def rules(rendering: Rendering, preset: Preset) -> str:
     if rendering == "compact":
-        return f"brew hints {hints or 'none'}"
+        return "brew"
     if rendering == "terse":
-        return terse.solve_prompt(hints, preset)
+        return terse.rules(preset)
     material = _LIMITED if preset.surplus else _UNLIMITED
     recipes = _PUBLISHED if preset.published else _RECIPES[preset.recipes[1]]
-    return _RULES.format(recipes=recipes, material=material, hints=hints or "(none yet)")
+    return _RULES.format(recipes=recipes, material=material)
 
 
 def first_observation(episode: AlchemyEpisode) -> str:

@@ -14,6 +14,7 @@ from codctl.envs.frozen_lake.generator import PRESETS, sample_task, sample_world
 from codctl.envs.frozen_lake.names import CODES, DIRECTIONS
 from codctl.envs.frozen_lake.policies import make_policy
 from codctl.envs.frozen_lake.world import LakeEpisode, LakeTask, LakeWorld
+from codctl.envs.solve_prompt import ReplyForm
 from codctl.envs.trinity import pack_rows, pack_seed
 
 
@@ -50,8 +51,11 @@ class FrozenLake(Family):
             pass
         return other
 
-    def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
-        return text.solve_prompt(hints, rendering)
+    def rules(self, preset: str, rendering: Rendering = "full") -> str:
+        return text.rules(rendering)
+
+    def reply_form(self, preset: str) -> ReplyForm:
+        return text.FORM
 
     def facts(self, world: LakeWorld) -> int:
         return len(DIRECTIONS)

@@ -13,11 +13,7 @@ if TYPE_CHECKING:
 
 RULES = """\
 You walk on a frozen lake. Reach the goal and never step into a hole. Each of the codes K, Q, X and Z moves you one \
-cell up, down, left or right. Which code moves where is hidden, but it stays the same in later tasks.
-
-Hints from earlier tasks: {hints}
-
-Say what you do, then end with <answer>CODE</answer>."""
+cell up, down, left or right. Which code moves where is hidden, but it stays the same in later tasks."""
 _GRID = "Rows are a, b, c from the top, columns 1, 2, 3 from the left."
 
 

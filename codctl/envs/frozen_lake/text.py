@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from codctl.envs.base import Rendering
 from codctl.envs.frozen_lake import terse
 from codctl.envs.frozen_lake.names import CODES, DIRECTIONS, Cell, cell_name
+from codctl.envs.solve_prompt import ReplyForm
 
 if TYPE_CHECKING:
     from codctl.envs.frozen_lake.world import LakeEpisode, LakeTask, Move
@@ -31,22 +32,17 @@ Reaching the goal ends the task with reward 1; the fewer turns you use, the bett
 of turns, or a reply that cannot be read ends the task with reward 0.
 
 Use your turns both to reach the goal and to find out what is hidden: what you find out helps you in the later tasks \
-of this series.
+of this series."""
+FORM = ReplyForm(
+    ask="choose a code.",
+    action="Q",
+    thought="I have not tried Q yet, so I find out where it leads.",
+    terse="<answer>CODE</answer>",
+)
 
-Hints from earlier tasks (your own notes; they may be wrong, incomplete or not apply here):
-{hints}
 
-Think first, then choose a code. Your reply must contain exactly one pair of answer tags, like this:
-I have not tried Q yet, so I find out where it leads.
-<answer>Q</answer>"""
-
-
-def solve_prompt(hints: str, rendering: Rendering) -> str:
-    if rendering == "compact":
-        return f"lake hints {hints or 'none'}"
-    if rendering == "terse":
-        return terse.RULES.format(hints=hints or "none yet")
-    return _RULES.format(hints=hints or "(none yet)")
+def rules(rendering: Rendering) -> str:
+    return {"full": _RULES, "terse": terse.RULES, "compact": "lake"}[rendering]
 
 
 def first_observation(task: LakeTask, rendering: Rendering) -> str:

@@ -15,6 +15,7 @@ from codctl.envs.grid_navigation.generator import NumpyDraws, draw_task, draw_wo
 from codctl.envs.grid_navigation.policies import make_policy
 from codctl.envs.grid_navigation.presets import PRESETS
 from codctl.envs.grid_navigation.world import GridEpisode, GridTask, GridWorld
+from codctl.envs.solve_prompt import ReplyForm
 
 
 class GridNavigation(Family):
@@ -51,8 +52,11 @@ class GridNavigation(Family):
     def redraw(self, world: GridWorld, rng: Random) -> GridWorld:
         return redraw_world(rng, world)
 
-    def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
-        return text.solve_prompt(hints, rendering, PRESETS[preset], remembers=self.remembers)
+    def rules(self, preset: str, rendering: Rendering = "full") -> str:
+        return text.rules(rendering, PRESETS[preset], remembers=self.remembers)
+
+    def reply_form(self, preset: str) -> ReplyForm:
+        return text.FORM
 
     def facts(self, world: GridWorld) -> int:
         return world.side**2

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from codctl.envs.base import Rendering
 from codctl.envs.grid_navigation.names import ROWS, Cell, Costs, cell_name, tens
 from codctl.envs.grid_navigation.presets import Preset
+from codctl.envs.solve_prompt import ReplyForm
 
 if TYPE_CHECKING:
     from codctl.envs.grid_navigation.world import GridEpisode, Move
@@ -29,15 +30,14 @@ with reward 0.
 Costs are hidden at first. {reveal} The grid is the same in every task of this series; start, target and \
 number of rounds change. Near cells often cost alike.{memory}
 
-Spend early rounds and early tasks on cells that you do not know, and use in later tasks what you found out.
-
-Hints from earlier tasks (your own notes; they may be wrong, incomplete or not apply here):
-{hints}
-
-Think first, then choose a cell. Rows and columns are counted from 0. Your reply must contain exactly one pair of \
-answer tags with row and column of the cell, like this:
-Row 3 is cheap up to column 7, so I move there.
-<answer>3,7</answer>"""
+Spend early rounds and early tasks on cells that you do not know, and use in later tasks what you found out."""
+FORM = ReplyForm(
+    ask="choose a cell. Rows and columns are counted from 0.",
+    action="3,7",
+    thought="Row 3 is cheap up to column 7, so I move there.",
+    inside=" with row and column of the cell",
+    terse="the cell where you go, such as <answer>3,1</answer>",
+)
 _REVEAL = {
     0: "You learn the cost of each cell that you enter.",
     1: "You learn the costs of each cell that you enter and of the eight around it.",
@@ -48,21 +48,17 @@ _MEMORY = " All costs that you have seen in this series stay on the map that you
 _RULES_TERSE = """\
 You cross a grid of cells (row,column), counted from 0. Their costs, 0 to 99, are hidden but stay the same in later \
 tasks. Each round you move along your row or column and enter every cell on the way. After the last round you must be \
-on the target. Reward: 1 - mean cost / 100.{memory}
-
-Hints from earlier tasks: {hints}
-
-Say what you do, then end with the cell where you go, such as <answer>3,1</answer>."""
+on the target. Reward: 1 - mean cost / 100.{memory}"""
 _MEMORY_TERSE = " Costs seen in earlier tasks are shown."
 
 
-def solve_prompt(hints: str, rendering: Rendering, preset: Preset, *, remembers: bool) -> str:
+def rules(rendering: Rendering, preset: Preset, *, remembers: bool) -> str:
     if rendering == "compact":
-        return f"grid hints {hints or 'none'}"
+        return "grid"
     if rendering == "terse":
-        return _RULES_TERSE.format(memory=_MEMORY_TERSE if remembers else "", hints=hints or "none yet")
+        return _RULES_TERSE.format(memory=_MEMORY_TERSE if remembers else "")
     reveal = _REVEAL.get(preset.radius, _REVEAL_FAR.format(radius=preset.radius))
-    return _RULES.format(reveal=reveal, memory=_MEMORY if remembers else "", hints=hints or "(none yet)")
+    return _RULES.format(reveal=reveal, memory=_MEMORY if remembers else "")
 
 
 def first_observation(episode: GridEpisode) -> str:

@@ -14,6 +14,7 @@ from codctl.config.names import unknown
 from codctl.envs.base import Episode, Family, HintScore, Policy, PolicyView, Rendering
 from codctl.envs.gymnasium.table import CODES, Outcome, ToyText
 from codctl.envs.gymnasium.world import (
+    FORM,
     NOTHING_SEEN,
     CodedEpisode,
     CodedWorld,
@@ -26,6 +27,7 @@ from codctl.envs.gymnasium.world import (
     possible,
     rules,
 )
+from codctl.envs.solve_prompt import ReplyForm
 
 
 class Bayes:
@@ -141,8 +143,11 @@ class GymnasiumFamily(Family):
             pass
         return other
 
-    def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
-        return rules(self.title, self.source.moves, hints, rendering)
+    def rules(self, preset: str, rendering: Rendering = "full") -> str:
+        return rules(self.title, self.source.moves, rendering)
+
+    def reply_form(self, preset: str) -> ReplyForm:
+        return FORM
 
     def facts(self, world: CodedWorld) -> int:
         return len(world.actions)

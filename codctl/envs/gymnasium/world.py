@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from codctl.envs.base import Episode, Rendering, Step
 from codctl.envs.gymnasium.table import CODES, Outcome, ToyText
+from codctl.envs.solve_prompt import ReplyForm
 
 _RULES = """\
 {title}.
@@ -22,25 +23,17 @@ Success ends the task with reward 1; the fewer turns you use, the better. Runnin
 cannot be read, ends the task with reward 0.
 
 Use your turns both to succeed and to find out what is hidden: what you find out helps you in the later tasks of this \
-series.
-
-Hints from earlier tasks (your own notes; they may be wrong, incomplete or not apply here):
-{hints}
-
-Think first, then choose a code. Your reply must contain exactly one pair of answer tags, like this:
-I have not tried Q yet, so I find out what it does.
-<answer>Q</answer>"""
+series."""
+FORM = ReplyForm(ask="choose a code.", action="Q", thought="I have not tried Q yet, so I find out what it does.")
 
 _CLAUSE = re.compile(r"[;\n.]")
 _NEGATION = re.compile(r"\b(not|never|unknown|cannot|\w+n['’]t)\b", re.IGNORECASE)
 
 
-def rules(title: str, moves: Sequence[str], hints: str, rendering: Rendering) -> str:
+def rules(title: str, moves: Sequence[str], rendering: Rendering) -> str:
     if rendering == "compact":
-        return f"codes hints {hints or 'none'}"
-    return _RULES.format(
-        title=title, codes=", ".join(CODES[: len(moves)]), moves=", ".join(moves), hints=hints or "(none yet)"
-    )
+        return "codes"
+    return _RULES.format(title=title, codes=", ".join(CODES[: len(moves)]), moves=", ".join(moves))
 
 
 def answered(text: str, codes: Sequence[str]) -> str:

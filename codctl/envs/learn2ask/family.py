@@ -15,6 +15,7 @@ from codctl.envs.learn2ask.generator import PRESETS, sample_task, sample_world
 from codctl.envs.learn2ask.policies import POLICIES, make_policy
 from codctl.envs.learn2ask.stop import as_tag, is_stop_alone
 from codctl.envs.learn2ask.world import LOSSES, AskEpisode, AskTask, AskWorld
+from codctl.envs.solve_prompt import ReplyForm
 
 
 class Learn2Ask(Family):
@@ -58,8 +59,11 @@ class Learn2Ask(Family):
             pass
         return other
 
-    def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
-        return text.solve_prompt(hints, rendering, PRESETS[preset].points, PRESETS[preset].needed)
+    def rules(self, preset: str, rendering: Rendering = "full") -> str:
+        return text.rules(rendering, PRESETS[preset].points, PRESETS[preset].needed)
+
+    def reply_form(self, preset: str) -> ReplyForm:
+        return text.FORM
 
     def facts(self, world: AskWorld) -> int:
         return world.points

@@ -21,6 +21,7 @@ from codctl.envs.learn2ask.options import JudgeOptions, PaperOptions, read_optio
 from codctl.envs.learn2ask.scoring import WRONG, Fusion, Scores, reward
 from codctl.envs.learn2ask.stop import STOP_TAG, as_tag
 from codctl.envs.learn2ask.world import SOLVED
+from codctl.envs.solve_prompt import ReplyForm
 from codctl.errors import PreflightError
 
 _MOST_DRAWS = 100  # for each task of a pack, until rows may repeat
@@ -150,8 +151,14 @@ class PaperLearn2Ask(Learn2Ask):
     def redraw(self, world: Any, rng: Random) -> Any:
         return world
 
+    def rules(self, preset: str, rendering: Rendering = "full") -> str:
+        return paper_text.rules(self.settings.fusion)
+
+    def reply_form(self, preset: str) -> ReplyForm:
+        return paper_text.FORM
+
     def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
-        return paper_text.solve_prompt(hints, self.settings.fusion)
+        return super().solve_prompt(hints, "full", preset)  # it has no other
 
     def facts(self, world: Any) -> int:
         return 0

@@ -7,6 +7,7 @@ from codctl.envs.learn2ask.data import Row
 from codctl.envs.learn2ask.judge import Verdict
 from codctl.envs.learn2ask.scoring import Fusion, Scores, reward
 from codctl.envs.learn2ask.stop import STOP_TAG
+from codctl.envs.solve_prompt import ReplyForm
 
 _ASK = """\
 You are a doctor's assistant in a chat with a patient. Each task shows a chat so far, and you write the next turn.
@@ -20,16 +21,14 @@ A turn is compared with what the doctor did in the real chat. Asking where the d
 doctor asked on, gets reward 0. A question gets up to 1: it should ask for something that the doctor still asked for, \
 and it should be one question. {ending}"""
 _CLEAN = "Stopping gets {right:.3g}, and {other:.3g} with other words beside {stop}."
-_HINTS = """\
-Hints from earlier tasks (your own notes; they may be wrong, incomplete or not apply here):
-{hints}"""
-_FORM = """\
-Think first, then write the turn. Your reply must contain exactly one pair of answer tags, like this:
-The patient has not said how long it has lasted.
-<answer>How long have you had it: since today, for some days, or longer?</answer>"""
+FORM = ReplyForm(
+    ask="write the turn.",
+    action="How long have you had it: since today, for some days, or longer?",
+    thought="The patient has not said how long it has lasted.",
+)
 
 
-def solve_prompt(hints: str, fusion: Fusion) -> str:
+def rules(fusion: Fusion) -> str:
     may_stop = fusion != "Ra"
     right, other = reward(Scores(1, 1, 1), fusion), reward(Scores(1, 1, 0), fusion)
     ending = _CLEAN.format(right=right, other=other, stop=STOP_TAG) if may_stop else ""
@@ -37,8 +36,6 @@ def solve_prompt(hints: str, fusion: Fusion) -> str:
         _ASK,
         *([_STOP.format(stop=STOP_TAG)] if may_stop else []),
         _SCORE.format(ending=ending).rstrip(),
-        _HINTS.format(hints=hints or "(none yet)"),
-        _FORM,
     ]
     return "\n\n".join(parts)
 

@@ -14,6 +14,7 @@ from codctl.envs.base import Rendering
 from codctl.envs.learn2ask.points import COMPLAINTS, NAMES, POINTS, partner
 from codctl.envs.learn2ask.scoring import Scores, reward
 from codctl.envs.learn2ask.stop import STOP_TAG
+from codctl.envs.solve_prompt import ReplyForm
 
 if TYPE_CHECKING:
     from codctl.envs.learn2ask.world import Asked, AskTask
@@ -35,36 +36,31 @@ gets {q3:g}. Two questions at once cost {c1:g} and more of them {c2:g}, and so d
 point that you ask about in plain words.
 
 Use your question both to score now and to find out what is hidden: what you find out helps you in the later tasks of \
-this series.
-
-Hints from earlier tasks (your own notes; they may be wrong, incomplete or not apply here):
-{hints}
-
-Think first, then write the doctor's turn. Your reply must contain exactly one pair of answer tags, like this:
-It is not known yet how strong the pain is, and my hints say that this is required.
-<answer>How strong is it?</answer>"""
+this series."""
+FORM = ReplyForm(
+    ask="write the doctor's turn.",
+    action="How strong is it?",
+    thought="It is not known yet how strong the pain is, and my hints say that this is required.",
+    terse=f"<answer>QUESTION</answer> or <answer>{STOP_TAG}</answer>",
+)
 
 _TERSE = """\
 You are a doctor who interviews patients. Points: {points}. {Count} of them must be known before you stop; which ones \
 is hidden, but it stays the same in later tasks. If one of them is open, ask one question about it. If all are known, \
-answer {stop}.
-
-Hints from earlier tasks: {hints}
-
-Say what you do, then end with <answer>QUESTION</answer> or <answer>{stop}</answer>."""
+answer {stop}."""
 
 _IN_WORDS = {True: "must be known before you stop", False: "is not needed"}
 _MANY = 5  # open points that a thought does not list any more
 _COUNTS = {2: "two", 3: "three", 4: "four"}
 
 
-def solve_prompt(hints: str, rendering: Rendering, points: int, needed: int) -> str:
+def rules(rendering: Rendering, points: int, needed: int) -> str:
     if rendering == "compact":
-        return f"ask hints {hints or 'none'}"
+        return "ask"
     count = _COUNTS[needed].capitalize()
     if rendering == "terse":
         names = ", ".join(NAMES[:points])
-        return _TERSE.format(points=names, Count=count, stop=STOP_TAG, hints=hints or "none yet")
+        return _TERSE.format(points=names, Count=count, stop=STOP_TAG)
     right, beside, other = (reward(Scores(1.0, content, 1.0)) for content in (1.0, 0.5, 0.0))
     cost, more = right - reward(Scores(1.0, 1.0, 0.5)), right - reward(Scores(1.0, 1.0, 0.0))
     return _RULES.format(
@@ -77,7 +73,6 @@ def solve_prompt(hints: str, rendering: Rendering, points: int, needed: int) -> 
         c1=cost,
         c2=more,
         stop=STOP_TAG,
-        hints=hints or "(none yet)",
     )
 
 

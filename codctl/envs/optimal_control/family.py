@@ -18,6 +18,7 @@ from codctl.envs.optimal_control.generator import PRESETS, sample_task, sample_w
 from codctl.envs.optimal_control.laws import WORLDS
 from codctl.envs.optimal_control.policies import make_policy, some_notes
 from codctl.envs.optimal_control.world import ControlEpisode, courses_of, latest, read
+from codctl.envs.solve_prompt import ReplyForm
 from codctl.envs.trinity import pack_seed
 
 FACTS = ("a", "b", "sign")
@@ -62,8 +63,11 @@ class OptimalControl(Family):
             pass
         return other
 
-    def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
-        return text.solve_prompt(hints, rendering, by_law=PRESETS[preset].by_law, remembers=self.remembers)
+    def rules(self, preset: str, rendering: Rendering = "full") -> str:
+        return text.rules(rendering, by_law=PRESETS[preset].by_law, remembers=self.remembers)
+
+    def reply_form(self, preset: str) -> ReplyForm:
+        return text.reply_form(by_law=PRESETS[preset].by_law)
 
     def facts(self, world: ControlWorld) -> int:
         return len(FACTS)

@@ -15,6 +15,7 @@ from codctl.envs.optimal_control.action import CLOSE, OPEN, written
 from codctl.envs.optimal_control.dynamics import ControlTask, ControlWorld
 from codctl.envs.optimal_control.expression import FUNCTIONS, VARIABLES
 from codctl.envs.optimal_control.laws import LAWS, WORLDS, law_of, residual
+from codctl.envs.solve_prompt import ReplyForm
 
 if TYPE_CHECKING:
     from codctl.envs.optimal_control.world import ControlEpisode
@@ -52,51 +53,45 @@ follow."""
 
 _MEMORY = "With each task you also see your latest controller that ran, in which task, and how far off it ended."
 
-_HINTS = """\
-Hints from earlier tasks (your own notes; they may be wrong, incomplete or not apply here):
-{hints}"""
-
-_EXPRESSION_REPLY = f"""\
-Think first, then write the expression. Your reply must contain exactly one pair of answer tags, like this:
-I do not know a and b yet, so I push gently towards the target and brake.
-<answer>{OPEN}0.2*(x_target - x) - 0.6*v{CLOSE}</answer>
-Inside the element write &lt; for < and &gt; for >, or use lt and gt."""
-
-_LAW_REPLY = """\
-Think first, then choose a law. Your reply must contain exactly one pair of answer tags, like this:
-I do not know a and b yet, so I try one of the laws for a positive b.
-<answer>c3</answer>"""
+_EXPRESSION_FORM = ReplyForm(
+    ask="write the expression.",
+    action=f"{OPEN}0.2*(x_target - x) - 0.6*v{CLOSE}",
+    thought="I do not know a and b yet, so I push gently towards the target and brake.",
+    note="Inside the element write &lt; for < and &gt; for >, or use lt and gt.",
+    terse="the expression, such as <answer>0.2*(x_target - x) - 0.6*v</answer>",
+)
+_LAW_FORM = ReplyForm(
+    ask="choose a law.",
+    action="c3",
+    thought="I do not know a and b yet, so I try one of the laws for a positive b.",
+    terse="the law, such as <answer>c3</answer>",
+)
 
 _TERSE = {
     False: """\
 A point moves along a line. In each step v becomes a*v + b*u, then x becomes x + v. a and b are hidden, the same in \
 later tasks; b may be negative. Write one expression for the push u (-1 to 1) in x, v, t, x_target, remaining_steps. \
-At the end x should be x_target and v 0.
-
-Hints from earlier tasks: {hints}
-
-Say what you do, then end with the expression, such as <answer>0.2*(x_target - x) - 0.6*v</answer>.""",
+At the end x should be x_target and v 0.""",
     True: """\
 A point moves along a line. In each step v becomes a*v + b*u, then x becomes x + v. a and b are hidden, the same in \
 later tasks; b may be negative. Choose one of the laws c1 to c8, each made for other constants. At the end x should be \
-x_target and v 0.
-
-Hints from earlier tasks: {hints}
-
-Say what you do, then end with the law, such as <answer>c3</answer>.""",
+x_target and v 0.""",
 }
 
 
-def solve_prompt(hints: str, rendering: Rendering, *, by_law: bool, remembers: bool) -> str:
+def rules(rendering: Rendering, *, by_law: bool, remembers: bool) -> str:
     if rendering == "compact":
-        return f"push hints {hints or 'none'}"
+        return "push"
     if rendering == "terse":
-        return _TERSE[by_law].format(hints=hints or "none yet")
+        return _TERSE[by_law]
     parts = [_MOTION, _LAWS if by_law else _EXPRESSION]
     if remembers:
         parts.append(_MEMORY)
-    parts += [_HINTS.format(hints=hints or "(none yet)"), _LAW_REPLY if by_law else _EXPRESSION_REPLY]
     return "\n\n".join(parts)
+
+
+def reply_form(*, by_law: bool) -> ReplyForm:
+    return _LAW_FORM if by_law else _EXPRESSION_FORM
 
 
 def observation(task: ControlTask, rendering: Rendering, before: ControlEpisode | None) -> str:

@@ -14,6 +14,7 @@ from codctl.envs.pde_discovery.hints import score
 from codctl.envs.pde_discovery.templates import PRESETS
 from codctl.envs.pde_discovery.tiny import TinyEpisode, TinyTask, TinyWorld
 from codctl.envs.pde_discovery.world import PdeTask, PdeWorld
+from codctl.envs.solve_prompt import ReplyForm
 
 World = PdeWorld | TinyWorld
 Task = PdeTask | TinyTask
@@ -56,10 +57,13 @@ class PdeDiscovery(Family):
     def redraw(self, world: World, rng: Random) -> World:
         return tiny.redraw(world, rng) if isinstance(world, TinyWorld) else generator.draw_other(rng, world)
 
-    def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
+    def rules(self, preset: str, rendering: Rendering = "full") -> str:
         if preset == TINY:
-            return tiny.solve_prompt(hints, rendering, remembers=self.remembers)
-        return text.solve_prompt(hints, rendering, preset, remembers=self.remembers)
+            return tiny.rules(rendering, remembers=self.remembers)
+        return text.rules(rendering, preset, remembers=self.remembers)
+
+    def reply_form(self, preset: str) -> ReplyForm:
+        return tiny.FORM if preset == TINY else text.FORM
 
     def facts(self, world: World) -> int:
         return 1 if isinstance(world, TinyWorld) else 2 * len(world.terms)

@@ -12,6 +12,7 @@ from codctl.envs.pde_discovery.equations import write, written
 from codctl.envs.pde_discovery.regression import Regression, condition_penalty
 from codctl.envs.pde_discovery.templates import PRESETS
 from codctl.envs.pde_discovery.terms import TERMS, Array, Equation
+from codctl.envs.solve_prompt import ReplyForm
 from codctl.quantities import counted
 
 if TYPE_CHECKING:
@@ -65,25 +66,23 @@ not told how well you did.
 
 Use what a task shows to prepare the later ones: which terms f has does not change."""
 
-_REPLY = """\
-Think first, then act. Your reply must contain exactly one pair of answer tags with one action inside, like this:
-The peak is near the middle, so I sample there.
-<answer><sample_pde_data><point_grid><point x="0.5" t="0"/></point_grid></sample_pde_data></answer>"""
+FORM = ReplyForm(
+    ask="act.",
+    action='<sample_pde_data><point_grid><point x="0.5" t="0"/></point_grid></sample_pde_data>',
+    thought="The peak is near the middle, so I sample there.",
+    inside=" with one action inside",
+)
 
-_HINTS = "Hints from earlier tasks (your own notes; they may be wrong, incomplete or not apply here):\n{hints}"
 
-
-def solve_prompt(hints: str, rendering: Rendering, preset_name: str, *, remembers: bool) -> str:
+def rules(rendering: Rendering, preset_name: str, *, remembers: bool) -> str:
     most = PRESETS[preset_name].most_terms
     if rendering == "compact":
-        return f"pde u_t = u_xx + f(u), 1-{most} of {', '.join(TERMS)} hints {hints or 'none'}"
+        return f"pde u_t = u_xx + f(u), 1-{most} of {', '.join(TERMS)}"
     parts = [
         _WORLD.format(terms=f"one to {('two', 'three')[most - 2]}", dictionary=", ".join(TERMS)),
         _BUDGET.format(most=most, data=_REMEMBERS if remembers else _FORGETS),
         *([_SUMMARISE] if remembers else []),
         _COMMIT,
-        _HINTS.format(hints=hints or "(none yet)"),
-        _REPLY,
     ]
     return "\n\n".join(parts)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from random import Random
 
 from codctl.envs.base import Episode, HintScore, Rendering, Step
+from codctl.envs.solve_prompt import ReplyForm
 from codctl.envs.wording import is_negated, plain
 
 TERMS = 12
@@ -26,14 +27,9 @@ One of the twelve terms p1 to p12 is in the equation. Which one is hidden; it is
 In each task data were measured, and three terms fit them: the true one and two others, drawn anew in each task. \
 Commit one of the three. It counts if it is the true one, and you are not told whether it was.
 
-What fits in several tasks is more likely to be true: note for the later tasks which terms are still possible.{memory}
-
-Hints from earlier tasks (your own notes; they may be wrong, incomplete or not apply here):
-{hints}
-
-Think first, then choose. Your reply must contain exactly one pair of answer tags, like this:
-Of the terms that fit, p4 also fitted before.
-<answer>p4</answer>"""
+What fits in several tasks is more likely to be true: note for the later tasks which terms are still \
+possible.{memory}"""
+FORM = ReplyForm(ask="choose.", action="p4", thought="Of the terms that fit, p4 also fitted before.")
 
 
 @dataclass(frozen=True)
@@ -107,11 +103,11 @@ def redraw(world: TinyWorld, rng: Random) -> TinyWorld:
     return TinyWorld((world.true + rng.randrange(1, TERMS)) % TERMS)
 
 
-def solve_prompt(hints: str, rendering: Rendering, *, remembers: bool) -> str:
+def rules(rendering: Rendering, *, remembers: bool) -> str:
     if rendering == "compact":
-        return f"pde hints {hints or 'none'}"
+        return "pde"
     memory = " What fitted in earlier tasks is shown with each task." if remembers else ""
-    return _RULES.format(hints=hints or "(none yet)", memory=memory)
+    return _RULES.format(memory=memory)
 
 
 def names(terms: Sequence[int]) -> str:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from codctl.envs.agents import agent
 from codctl.envs.base import Episode, Family, HintScore, Policy, Rendering
+from codctl.envs.solve_prompt import ReplyForm
 from codctl.envs.terminal import text
 from codctl.envs.terminal.demonstrator import Demonstrator
 from codctl.envs.terminal.episode import TerminalEpisode
@@ -54,8 +55,11 @@ class Terminal(Family):
             pass
         return replace(world, rules=rules)
 
-    def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
-        return text.solve_prompt(hints, rendering)
+    def rules(self, preset: str, rendering: Rendering = "full") -> str:
+        return text.rules(rendering)
+
+    def reply_form(self, preset: str) -> ReplyForm:
+        return text.FORM
 
     def facts(self, world: TerminalWorld) -> int:
         return len(SLOTS) if world.rules else 0
@@ -97,8 +101,8 @@ class PaperTerminal(Terminal):
 
     turn_penalty = 0.0
 
-    def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
-        return text.solve_prompt(hints, rendering, as_published=True)
+    def rules(self, preset: str, rendering: Rendering = "full") -> str:
+        return text.rules(rendering, as_published=True)
 
 
 _PAPER = PaperTerminal()

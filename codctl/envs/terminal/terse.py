@@ -19,21 +19,13 @@ _SHOWN_CHARS = 300
 RULES = """\
 You work in the shell of a local machine and reach a remote one with ssh. Answer with one command line a turn, \
 without pipes, redirects, variables or wildcards. Send files between the machines from the local one. The task ends \
-as soon as everything it asks for is done. If the site has house rules, they stay the same in later tasks.
-
-Hints from earlier tasks: {hints}
-
-Say what you do, then end with <answer>COMMAND LINE</answer>."""
+as soon as everything it asks for is done. If the site has house rules, they stay the same in later tasks."""
 
 
 PUBLISHED_RULES = """\
 You work in the shell of a local machine and reach a remote one with ssh. Answer with one command line a turn, \
 without pipes, redirects or wildcards. Send files between the machines from the local one. The task ends as soon as \
-everything it asks for is done.
-
-Hints from earlier tasks: {hints}
-
-Say what you do, then end with <answer>COMMAND LINE</answer>."""
+everything it asks for is done."""
 
 
 def first_observation(episode: TerminalEpisode, task: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from codctl.envs.base import Rendering
+from codctl.envs.solve_prompt import ReplyForm
 from codctl.envs.terminal import terse
 from codctl.envs.terminal.commands.house import USAGES
 from codctl.envs.terminal.filesystem import Parts
@@ -32,15 +33,13 @@ back. Send files between the machines from the local one.
 The task ends with reward 1 as soon as everything it asks for is done{{fewer}}. Running \
 out of steps, or a reply that cannot be read, ends it with reward 0.
 
-{{explore}}
-
-Hints from earlier tasks (your own notes; they may be wrong, incomplete or not apply here):
-{{hints}}
-
-Think first, then give a command line. Your reply must contain exactly one pair of answer tags, like this:
-First I look at what is in this folder.
-<answer>ls</answer>"""
-
+{{explore}}"""
+FORM = ReplyForm(
+    ask="give a command line.",
+    action="ls",
+    thought="First I look at what is in this folder.",
+    terse="<answer>COMMAND LINE</answer>",
+)
 
 _HOUSE = {
     "counted": "command",
@@ -58,13 +57,12 @@ _PUBLISHED = {
 }
 
 
-def solve_prompt(hints: str, rendering: Rendering, *, as_published: bool = False) -> str:
+def rules(rendering: Rendering, *, as_published: bool = False) -> str:
     if rendering == "compact":
-        return f"terminal hints {hints or 'none'}"
+        return "terminal"
     if rendering == "terse":
-        rules = terse.PUBLISHED_RULES if as_published else terse.RULES
-        return rules.format(hints=hints or "none yet")
-    return _RULES.format(hints=hints or "(none yet)", **(_PUBLISHED if as_published else _HOUSE))
+        return terse.PUBLISHED_RULES if as_published else terse.RULES
+    return _RULES.format(**(_PUBLISHED if as_published else _HOUSE))
 
 
 _FENCE = re.compile(r"\A```\w*\n(.*?)\n?```\Z", re.DOTALL)

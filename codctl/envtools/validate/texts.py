@@ -65,6 +65,10 @@ def _problems(subject: Subject, rendering: Rendering) -> Iterator[str]:
         yield "the solve prompt does not show the hints"
     if not family.solve_prompt("", rendering, subject.preset).strip():
         yield "the solve prompt without hints is empty"
+    if "<answer>" in family.rules(subject.preset, rendering):
+        yield "`rules` says how to answer (<answer>…</answer>): that belongs in `reply_form`"
+    if not family.reply_form(subject.preset).action.strip():
+        yield "`reply_form` gives no example of an action"
     if rendering == "full" and "<answer>" not in prompt:
         yield "the solve prompt does not say how to answer (<answer>…</answer>)"
     yield from _unreadable(pack, rendering)

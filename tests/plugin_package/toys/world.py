@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, ClassVar
 
 from codctl.envs.base import Episode, Family, HintScore, Policy, PolicyView, Rendering, Step
+from codctl.envs.solve_prompt import ReplyForm
 
 SIDES = ("left", "right")
 
@@ -52,8 +53,14 @@ class Buttons(Family):
     def redraw(self, world: str, rng: Random) -> str:
         return SIDES[1 - SIDES.index(world)]
 
+    def rules(self, preset: str, rendering: Rendering = "full") -> str:
+        return "buttons"
+
+    def reply_form(self, preset: str) -> ReplyForm:
+        return ReplyForm(ask="press one.", action="left")
+
     def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
-        return f"buttons hints {hints or 'none'}"
+        return super().solve_prompt(hints, "compact", preset)  # it has no other
 
     def facts(self, world: str) -> int:
         return 1
