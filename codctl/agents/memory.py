@@ -42,12 +42,3 @@ def kept_text(program: AgentProgram, places: Places, config: Path | None = None,
         return ""
     text = path.read_text(encoding="utf-8", errors="replace")
     return re.sub(r"\n{3,}", "\n\n", _AROUND.sub("", text)).strip()
-
-
-def own_text(program: AgentProgram, places: Places, config: Path | None = None) -> str:
-    """What the program keeps beside the hints.
-
-    Raises:
-        RefusedError: It cannot be read, or told apart from the hints.
-    """
-    return EXPORTERS.get(program.memory).own_text(MemoryPlaces(places.home, places.work, config))

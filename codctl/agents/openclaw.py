@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from codctl.agents import executables
+from codctl.agents import finding
+from codctl.agents.memory import kept_text, put_hints
 from codctl.agents.program import AgentProgram, End, Finished, Launch, ModelAccess, Outcome, Places, Task
-from codctl.contexts.block import find_blocks
-from codctl.contexts.exporters.base import EXPORTERS, MemoryPlaces
 from codctl.files import atomic
+from codctl.processes import last_lines, tail
 
 _PROVIDER = "codctl"
 _SERVERS = "bundle-mcp"  # its name for the tools of all servers
 _FILES = ("read", "write", "edit")
+_ASKED = "[model-fetch]"  # in its log: it got an answer from a model, and says so where that was an error
+_VERSION = re.compile(r"\d+(?:\.\d+)+[\w.-]*")
 _USAGE = ("assistantTurns", "toolSummary", "usage", "sessionId")
 
 
@@ -35,20 +38,24 @@ class OpenClaw(AgentProgram):
     has_turn_cap = False
 
     def executable(self) -> Path:
-        return executables.find(self.name, self.title, self.install, command="openclaw")
+        return finding.find(self, "openclaw")
 
     def version(self) -> str:
         with tempfile.TemporaryDirectory(prefix="codctl-") as home:
             places = Places(Path(home), Path(home), Path(home))
-            return executables.asked_version(self.executable(), _environment(places))
+            said = finding.said([str(self.executable()), "--version"], _environment(places))
+        found = _VERSION.search(said)
+        return found[0] if found else said
 
     def prepare(self, places: Places, model: ModelAccess, task: Task) -> Launch:
         state = _state(places)
         atomic.make_folder(state)
         config = state / "openclaw.json"
         atomic.write_text(config, json.dumps(_configuration(model, task), indent=2))
-        if task.hints:
-            EXPORTERS.get(self.memory).export(find_blocks(task.hints)[-1], _memory_places(places))
+        settings = state / "agents" / "main" / "agent" / "settings.json"
+        atomic.make_folder(settings.parent)
+        atomic.write_text(settings, json.dumps({"retry": {"enabled": False, "provider": {"maxRetries": 0}}}))
+        put_hints(self, places, task)
         argv = [str(self.executable()), "agent", "exec", "--message-file", "-", "--json"]
         argv += ["--config", str(config), "--state-dir", str(state), "--cwd", str(places.work)]
         argv += ["--thinking", "off", "--timeout", str(max(1, round(task.deadline_s)))]
@@ -61,22 +68,15 @@ class OpenClaw(AgentProgram):
             return Outcome("timeout", usage=usage)
         if not said:
             return Outcome("crashed", problem=_problem(finished))
-        end = _end(said)
-        error = said.get("error")
-        message = error.get("message") if isinstance(error, dict) else said.get("status")
-        problem = "" if end == "ended" else " ".join(str(message).split())
-        return Outcome(end, str(said.get("final") or ""), problem, usage)
+        end = _end(said, finished)
+        return Outcome(end, str(said.get("final") or ""), "" if end == "ended" else _reason(said), usage)
 
     def kept(self, places: Places) -> str:
-        return EXPORTERS.get(self.memory).own_text(_memory_places(places))
+        return kept_text(self, places)
 
 
 def _state(places: Places) -> Path:
     return places.home / ".openclaw"
-
-
-def _memory_places(places: Places) -> MemoryPlaces:
-    return MemoryPlaces(places.home, places.work)
 
 
 def _environment(places: Places) -> dict[str, str]:
@@ -141,22 +141,23 @@ def _envelope(stdout: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _end(said: dict[str, Any]) -> End:
+def _end(said: dict[str, Any], finished: Finished) -> End:
     match said.get("status"):
         case "ok":
             return "ended"
         case "timeout":
             return "timeout"
         case _:
-            # It names the model from its first request on, and its own faults come before that.
-            return "model_error"
+            return "model_error" if _ASKED in tail(finished.stderr) else "crashed"
+
+
+def _reason(said: dict[str, Any]) -> str:
+    error = said.get("error")
+    message = error.get("message") if isinstance(error, dict) else ""
+    return " ".join(str(message or said.get("status")).split())
 
 
 def _problem(finished: Finished) -> str:
     """What is known of a session that did not say how it ended."""
-    try:
-        said = finished.stderr.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        said = []
-    last = next((line.strip() for line in reversed(said) if line.strip()), "no message")
-    return f"it ended with exit code {finished.exit_code} and no result: {last}"
+    said = last_lines(tail(finished.stderr))
+    return f"it ended with exit code {finished.exit_code} and no result: {said[-1] if said else 'no message'}"

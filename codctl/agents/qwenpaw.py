@@ -9,20 +9,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from codctl.agents import acp, executables
-from codctl.agents.program import AgentProgram, Finished, Launch, ModelAccess, Outcome, Places, Task
-from codctl.contexts.block import find_blocks
-from codctl.contexts.exporters.base import EXPORTERS, MemoryPlaces
+from codctl.agents import acp, finding
+from codctl.agents.memory import kept_text, put_hints
+from codctl.agents.program import AgentProgram, End, Finished, Launch, ModelAccess, Outcome, Places, Task
 from codctl.files import atomic
+from codctl.processes import last_lines, tail
 
 _ERROR = "qwenpaw.error"
+_CAPPED, _ITERATIONS = "[Warning] Agent ", "has reached the maximum number of iterations"
 _MEMORY = "MEMORY.md"
+_OWN_MEMORY = "openclaw"  # the exporter whose file is called so, too
+_ABOUT_MEMORY = (
+    f"Your memory is the file {_MEMORY} in this folder. What is written there, you will read in later sessions.\n"
+)
 _FILES = ("read_file", "write_file", "edit_file")
 _TOOLS = (
     *("activate_f1_exploration_mode", "append_file", "browser", "chat_with_agent", "check_agent_task"),
@@ -30,6 +36,7 @@ _TOOLS = (
     *("glob_search", "grep_search", "list_agents", "run_tool_batch", "send_file_to_user", "set_user_timezone"),
     *("spawn_subagent", "submit_to_agent", "view_audio", "view_image", "view_video", "web_fetch", "web_search"),
 )  # beside those for files; it adds those that a configuration does not name
+_VERSION = re.compile(r"\d+(?:\.\d+)+[\w.-]*")
 _PROMPT_FILES = ("AGENTS.md", "SOUL.md", "PROFILE.md")  # as it reads by default
 
 
@@ -43,24 +50,30 @@ class QwenPaw(AgentProgram):
     memory = "qwenpaw"
 
     def executable(self) -> Path:
-        return executables.find(self.name, self.title, self.install, command="qwenpaw")
+        return finding.find(self, "qwenpaw")
 
     def version(self) -> str:
         executable = self.executable()
-        if found := executables.package_version(executable, "qwenpaw"):
-            return found  # asking takes half a minute
+        folders = sorted(executable.resolve().parent.parent.glob("lib/python*/site-packages/qwenpaw-*.dist-info"))
+        if folders:  # asking takes half a minute
+            return folders[-1].name.removesuffix(".dist-info").removeprefix("qwenpaw-")
         with tempfile.TemporaryDirectory(prefix="codctl-") as home:
             places = Places(Path(home), Path(home), Path(home))
-            return executables.asked_version(executable, _environment(places))
+            found = _VERSION.search(said := finding.said([str(executable), "--version"], _environment(places)))
+            return found[0] if found else said
 
     def prepare(self, places: Places, model: ModelAccess, task: Task) -> Launch:
-        workspace = _workspace(places)
+        workspace, keeps = _workspace(places), task.tools == "memory"
         atomic.make_folder(workspace)
         atomic.write_text(workspace / "agent.json", json.dumps(_configuration(places, task), indent=2))
-        if task.hints:
-            EXPORTERS.get(self.memory).export(find_blocks(task.hints)[-1], _memory_places(places))
+        if keeps:
+            atomic.write_text(workspace / "AGENTS.md", _ABOUT_MEMORY)
+            put_hints(self, _at_home(places), task, exporter=_OWN_MEMORY)
+        else:
+            put_hints(self, places, task, _own(places))
         argv = (str(self.executable()), "acp", "--runtime-provider", "openai-env")
-        return Launch(argv, {**_environment(places), **_model_environment(model)}, places.work, speaks="acp")
+        env = {**_environment(places), **_model_environment(model)}
+        return Launch(argv, env, workspace if keeps else places.work, speaks="acp")
 
     def outcome(self, places: Places, finished: Finished) -> Outcome:
         said = _Said.read(finished.stdout)
@@ -72,16 +85,10 @@ class QwenPaw(AgentProgram):
         if said.has_failed or error:
             reason = said.text or (error.get("message") if isinstance(error, dict) else error)
             return Outcome("model_error", problem=" ".join(str(reason).split()), usage=said.usage)
-        result = said.answer.get("result")
-        is_cancelled = isinstance(result, dict) and result.get("stopReason") == "cancelled"
-        return Outcome("timeout" if is_cancelled else "ended", said.text, usage=said.usage)
+        return Outcome(_end(said), said.text.partition(_CAPPED)[0].strip(), usage=said.usage)
 
     def kept(self, places: Places) -> str:
-        """What it wrote into a `MEMORY.md` where it works: it does not reach its workspace from there."""
-        try:
-            return (places.work / _MEMORY).read_text(encoding="utf-8", errors="replace").strip()
-        except OSError:
-            return ""
+        return kept_text(self, _at_home(places), exporter=_OWN_MEMORY)
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ class _Said:
             messages = list(acp.read_messages(stdout.read_text(encoding="utf-8", errors="replace").splitlines()))
         except OSError:
             messages = []
-        text, failed, usage = "", False, {}
+        text, failed, usage = "", False, dict[str, Any]()
         for update in acp.updates(messages):
             kind, meta, content = (update.get(key) for key in ("sessionUpdate", "_meta", "content"))
             if kind == "tool_call":
@@ -115,8 +122,16 @@ class _Said:
                 text += str(content.get("text") or "")
             if isinstance(meta, dict):
                 failed = failed or meta.get(_ERROR) is True
-                usage = meta.get("usage") if isinstance(meta.get("usage"), dict) else usage
+                if isinstance(found := meta.get("usage"), dict):
+                    usage = found
         return cls(acp.answer_to_prompt(messages), text.strip(), failed, usage)
+
+
+def _end(said: _Said) -> End:
+    result = (said.answer or {}).get("result")
+    if isinstance(result, dict) and result.get("stopReason") == "cancelled":
+        return "timeout"
+    return "turn_cap" if _CAPPED in said.text and _ITERATIONS in said.text else "ended"
 
 
 def _workspace(places: Places) -> Path:
@@ -127,8 +142,9 @@ def _own(places: Places) -> Path:
     return places.home / ".qwenpaw"
 
 
-def _memory_places(places: Places) -> MemoryPlaces:
-    return MemoryPlaces(places.home, places.work, _own(places))
+def _at_home(places: Places) -> Places:
+    """Where it works when it writes its memory: in its workspace, which it does not reach from elsewhere."""
+    return Places(places.home, _workspace(places), places.temp)
 
 
 def _environment(places: Places) -> dict[str, str]:
@@ -160,7 +176,7 @@ def _configuration(places: Places, task: Task) -> dict[str, Any]:
         "name": "Default",
         "workspace_dir": str(_workspace(places)),
         "language": "en",  # its own default is Chinese
-        "system_prompt_files": list(_PROMPT_FILES),
+        "system_prompt_files": [*_PROMPT_FILES, *([_MEMORY] if task.tools == "memory" else [])],
         "fallback_policy": {"enabled": False},  # to another model
         "running": _running(task),
         **({} if task.tools == "all" else {"tools": {"builtin_tools": _switches(task)}}),
@@ -189,9 +205,6 @@ def _switches(task: Task) -> dict[str, Any]:
 
 def _problem(finished: Finished, text: str) -> str:
     """What is known of a session without an answer."""
-    try:
-        said = finished.stderr.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        said = []
-    last = text or next((line.strip() for line in reversed(said) if line.strip()), "no message")
-    return f"it ended with exit code {finished.exit_code} and no answer: {' '.join(last.split())}"
+    said = [text] if text else last_lines(tail(finished.stderr))
+    last = " ".join(said[-1].split()) if said else "no message"
+    return f"it ended with exit code {finished.exit_code} and no answer: {last}"
