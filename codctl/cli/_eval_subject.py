@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codctl.cli import _output
+from codctl.cli._eval_agent import AskedAgent, with_agent
 from codctl.errors import CodctlError, Problem, UsageError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Asked:
     concurrency: int | None
     price: str | None
     deadline: float | None = None
+    agent: AskedAgent = field(default_factory=AskedAgent)
 
     def subject(self) -> list[str]:
         """The options that name a subject; there must be one."""
@@ -60,7 +62,8 @@ def subject_of(asked: Asked, suite: str | None, runs_dir: Path, resources: Seque
     """
     _refuse_unused(asked)
     found = _named(asked, suite, runs_dir)
-    return with_resources(found, resources) if resources else found
+    found = with_resources(found, resources) if resources else found
+    return with_agent(found, asked.agent, asked.concurrency)
 
 
 def with_resources(subject: PolicyUnderTest, typed: Sequence[str]) -> PolicyUnderTest:
@@ -190,11 +193,12 @@ def _refuse_unused(asked: Asked) -> None:
     given = asked.subject()
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} name different models", hint="give one of them")
+    asked.agent.refuse_unused()
     if asked.endpoint is None:
         for_endpoints = {
             "--model-name": asked.model_name,
             "--api-key-env": asked.api_key_env,
-            "--concurrency": asked.concurrency,
+            "--concurrency": asked.concurrency if asked.agent.agent is None else None,
             "--price": asked.price,
             "--deadline": asked.deadline,
         }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from codctl.cli import _output
 from codctl.cod.strategies import of_result
 from codctl.quantities import counted, difference, number, position, with_interval
-from codctl.results import outcomes, replies
+from codctl.results import agent_use, outcomes, replies
 from codctl.results.statistics import FEW_PACKS
 from codctl.runs.eval_result import (
     AttemptPoint,
@@ -34,18 +34,22 @@ _Curve = Sequence[PositionPoint | AttemptPoint | Fault]
 def suite_text(result: EvalResult) -> str:
     """Everything that a person wants to know, and where the rest lies."""
     parts = [_suite_part(result.suite, part, alone=len(result.parts) == 1) for part in result.parts]
-    return result.subject.title + "\n" + "\n\n".join([*parts, _foot(result)])
+    agent = f"\n{result.subject.agent.sentence}" if result.subject.agent else ""
+    return result.subject.title + agent + "\n" + "\n\n".join([*parts, _foot(result)])
 
 
 def _suite_part(suite: str, part: PartResult, *, alone: bool) -> str:
     packs, special = counted(part.packs, "pack"), of_result(part).describe()
     what = f"{suite if alone else part.evaluation}: {part.world}, {packs} of {part.length}"
     lines = [what + (f", {special}" if special else ""), *(f"why: {line}" for line in outcomes.sentences(part))]
-    lines += [*(f"warning: {line}" for line in replies.sentences(part)), _curves(part, part), *_ended(part)]
+    warned = [*replies.sentences(part), *agent_use.warnings(part)]
+    lines += [*(f"warning: {line}" for line in warned), _curves(part, part), *_ended(part)]
     if part.packs < FEW_PACKS:
         lines.append(f"with only {packs} the intervals are wide and rule out little")
     if not outcomes.unread(part):  # else the numbers are of replies that could not be read
         lines += _gains(part)
+    if part.agent:
+        lines.append(agent_use.sentence(part.agent))
     if part.solved_by_attempt is not None:
         rows = [(name, "solved so far", curve) for name, curve in part.solved_by_attempt.items()]
         lines.append(_table(rows, {position(p): str(position(p)) for p in part.positions}, "solved by attempt"))

@@ -35,6 +35,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("codctl eval --policy bayes preset=easy", "A scripted policy, for comparison."),
         ("codctl eval --run tiny --every-checkpoint", "All saved models, one curve over the steps."),
         ("codctl eval --run tiny packs=100 arms=[own,none]", "Fewer packs, two arms."),
+        ("codctl eval --run tiny --agent hermes packs=3", "Inside a real agent program."),
         (
             "codctl eval --endpoint http://localhost:8000/v1 --model-name NAME",
             "A model behind an OpenAI-compatible server.",

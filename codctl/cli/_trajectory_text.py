@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING
 from codctl.cli import _output
 from codctl.quantities import counted, number, position, share
 from codctl.report.story import difference
+from codctl.results.agent_session import read_session
+from codctl.results.agent_use import performance_words
 from codctl.results.trajectory_file import TRAINING
 from codctl.results.transcript import Turn
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.text import Text
 
     from codctl.envs.base import PolicyView
@@ -70,15 +74,20 @@ def outcomes(chosen: Sequence[Chosen]) -> str:
     return _output.table(["arm", "episode", "position", "played", "outcomes"], rows)
 
 
-def in_full(chosen: Sequence[Chosen]) -> Text:
-    """Trajectories with all that was said."""
+def in_full(chosen: Sequence[Chosen], sessions: Path | None = None) -> Text:
+    """Trajectories with all that was said.
+
+    Args:
+        chosen: Which.
+        sessions: The evaluation's folder, where the sessions of an agent program are to be shown as well.
+    """
     from codctl.cli._rich import Words
 
     text = Words()
     for place, one in enumerate(chosen):
         if place:
             text.append("\n\n")
-        _trajectory(text, one)
+        _trajectory(text, one, sessions)
     return text
 
 
@@ -144,7 +153,20 @@ def reply(text: Text, said: Turn, specials: Sequence[str]) -> None:
         _block(text, said.answer, "answer", ())
 
 
-def _trajectory(text: Text, chosen: Chosen) -> None:
+def _session(text: Text, evaluation: Path, session: str) -> None:
+    """What an agent program and its model said."""
+    found = read_session(evaluation, session)
+    if found is None:
+        text.append(f"nothing is left of its session {session}\n", _STYLES["soft"])
+        return
+    tools = f", tools {', '.join(found.tools)}" if found.tools else ""
+    text.append(f"the agent's own session, {counted(found.exchanges, 'exchange')}{tools}\n", _STYLES["head"])
+    for said in found.messages:
+        text.append(f"{said.role}\n", _STYLES["soft"])
+        _block(text, said.text, "reply" if said.role == "assistant" else "prompt", ())
+
+
+def _trajectory(text: Text, chosen: Chosen, sessions: Path | None) -> None:
     transcript = chosen.transcript
     solved, reward = chosen.score
     tasks = len(transcript.solves)
@@ -156,6 +178,8 @@ def _trajectory(text: Text, chosen: Chosen) -> None:
         style = _STYLES["good" if episode.outcome in ("solved", "written") else "bad"]
         text.append("\n")
         text.append(f"━━ {episode_head(episode, tasks)}\n", f"bold {style}")
+        if episode.performance:
+            text.append(f"{performance_words(episode.performance)}\n", _STYLES["soft"])
         if episode.words:
             text.append(f"the server said: {episode.words}\n", _STYLES["bad"])
         if episode.kind == "solve":
@@ -164,6 +188,8 @@ def _trajectory(text: Text, chosen: Chosen) -> None:
         for count, said in enumerate(episode.turns, start=1):
             prompt(text, said, episode.specials, number=count)
             reply(text, said, episode.specials)
+        if sessions and episode.performance:
+            _session(text, sessions, episode.performance.session)
         if episode.kind == "update":
             changed = "changed" if episode.hints_after != episode.hints_before else "unchanged"
             text.append(f"hints, {changed}: {_score(episode)}\n", _STYLES["soft"])

@@ -12,6 +12,16 @@ import typer
 from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._browser import open_page
+from codctl.cli._eval_agent import (
+    Agent,
+    AskedAgent,
+    DeadlineOption,
+    KeepHomes,
+    ProtocolOption,
+    SandboxOption,
+    ToolsOption,
+    UpdateOption,
+)
 from codctl.cli._eval_subject import Asked, run_of, say_of_an_unknown_training, subject_of
 from codctl.cli._options import (
     RUNS_DIR,
@@ -92,6 +102,13 @@ def evaluate(
     price: Annotated[
         str | None, typer.Option("--price", metavar="IN,OUT", help="Per million tokens read and written, for the cost.")
     ] = None,
+    agent: Agent = None,
+    protocol: ProtocolOption = None,
+    update: UpdateOption = None,
+    agent_tools: ToolsOption = None,
+    agent_deadline: DeadlineOption = None,
+    agent_sandbox: SandboxOption = None,
+    keep_homes: KeepHomes = False,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Play N packs.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Print the first pack of each arm while it is played.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Play anew; earlier results are moved aside.")] = False,
@@ -109,7 +126,8 @@ def evaluate(
     if list_suites:
         _list(as_json)
         return
-    asked = Asked(run, step, model, policy, endpoint, model_name, api_key_env, concurrency, price, deadline)
+    inside = AskedAgent(agent, protocol, update, agent_tools, agent_deadline, agent_sandbox, keep_homes)
+    asked = Asked(run, step, model, policy, endpoint, model_name, api_key_env, concurrency, price, deadline, inside)
     values = _limited(overrides or [], limit)
     where = launcher_of(on, slurm=slurm)
     if where and opens:

@@ -72,6 +72,10 @@ def view(
         str | None,
         typer.Option("--hints", metavar="PACK", help="The hints of this pack at every stored step, with changes."),
     ] = None,
+    sessions: Annotated[
+        bool,
+        typer.Option("--sessions", help="In full: also what an agent program and its model said in its own sessions."),
+    ] = False,
     limit: Annotated[
         int | None,
         typer.Option("--limit", metavar="N", min=1, help="Most trajectories; 20 in the index, 5 in full."),
@@ -126,7 +130,7 @@ def view(
     if not is_full:
         _index(found, shown, chosen, limit or _IN_INDEX)
         return
-    text = _trajectory_text.in_full(chosen)
+    text = _trajectory_text.in_full(chosen, shown.path.parent if sessions else None)
     _output.paged(text)
     if total > len(chosen):
         _output.talk(f"{len(chosen)} of {counted(total, 'trajectory')} shown; --limit, --arm and --pack choose others")

@@ -158,17 +158,17 @@ class Rewritten:
 
 
 class Performer(Protocol):
-    """Plays episodes in its own way.
+    """Plays episodes in its own way."""
 
-    Attributes:
-        rewrites: Whether it also writes the hints, in a session and with a memory of its own; otherwise the model is
-            asked for them with codctl's update prompt.
-    """
+    @property
+    def rewrites(self) -> bool:
+        """Whether it also writes the hints, in a session and with a memory of its own.
 
-    rewrites: bool
+        Otherwise the model is asked for them with codctl's update prompt.
+        """
 
-    def within(self, name: str) -> Performer:
-        """The same one; what its sessions leave behind carries this name."""
+    def within(self, name: str, seed: int) -> Performer:
+        """The same one with this sampling seed; what its sessions leave behind carries the name."""
 
     async def perform(self, attempt: Attempt) -> Performance:
         """Play an episode until the program ends; `attempt.lose` where it could not be played."""

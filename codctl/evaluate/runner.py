@@ -148,8 +148,13 @@ async def play(
 
 def trajectories(spec: EvalSpec) -> int:
     """How many trajectories an evaluation plays, those of the references included."""
-    legs = len(set(spec.seeds)) * len(play_order(spec.arms)) + len(references(families_of(spec)))
-    return legs * spec.packs
+    return own_trajectories(spec) + len(references(families_of(spec))) * spec.packs
+
+
+def own_trajectories(spec: EvalSpec, *, updating: bool = False) -> int:
+    """How many of them the subject plays itself; with `updating` those in which it writes hints."""
+    arms = [arm for arm in play_order(spec.arms) if not updating or arm_class(arm).updates]
+    return len(set(spec.seeds)) * len(arms) * spec.packs
 
 
 def draw(spec: EvalSpec, numbers: Iterable[int]) -> list[Pack]:
@@ -197,7 +202,7 @@ def _legs(player: Player, spec: EvalSpec) -> list[_Leg]:
 def _named(player: Player, arm: str, seed: int, spec: EvalSpec) -> Performer | None:
     """The player's agent program, where it has one: what its sessions leave behind says to which leg they belong."""
     which = f"-seed{seed}" if len(set(spec.seeds)) > 1 else ""
-    return player.performer and player.performer.within(f"{arm}{which}")
+    return player.performer and player.performer.within(f"{arm}{which}", seed)
 
 
 @dataclass(frozen=True)

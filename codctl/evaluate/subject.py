@@ -36,6 +36,7 @@ from codctl.train.saved_models import NEWEST, SavedModel, choose, lay_out
 from codctl.train.setup import SIDE_FILE, load_speaker, open_in_process, read_side_file, rollout_settings
 
 if TYPE_CHECKING:
+    from codctl.agents.setup import AgentSetup
     from codctl.engines.nodes.client import Address
     from codctl.engines.openai.settings import EndpointSettings
 
@@ -57,6 +58,7 @@ class PolicyUnderTest:
         saved: Which of the run's models it is, when it is one.
         resources: Its recipe, or the defaults, with the resource keys of the command line; None without any.
         withheld: Settings that its recipe lacks since the run was made elsewhere; see `stages.foreign`.
+        agent: The agent program that it plays in; None for codctl's own loop.
     """
 
     kind: Literal["run", "model", "policy", "endpoint"]
@@ -67,6 +69,7 @@ class PolicyUnderTest:
     saved: SavedModel | None = None
     resources: Config | None = None
     withheld: Mapping[str, Any] = field(default_factory=dict)
+    agent: AgentSetup | None = None
 
     @property
     def settings(self) -> Config:
@@ -87,6 +90,7 @@ class PolicyUnderTest:
             dtype=self.settings.model.dtype if self.folder else None,
             engine=self.settings.engine.kind if self.folder else None,
             endpoint=self.endpoint.url if self.endpoint else None,
+            agent=self.agent.describe() if self.agent else None,
         )
 
 
@@ -167,6 +171,8 @@ def _home(world: WorldConfig, sampling: dict[str, Any]) -> Defaults:
 
 def identity_of(subject: PolicyUnderTest) -> dict[str, Any]:
     """What tells it from others, whatever it is called and wherever it lies: for a model every byte of its folder."""
+    if subject.agent:
+        return {**identity_of(replace(subject, agent=None)), "agent": subject.agent.identity()}
     if subject.kind == "policy":
         return {"policy": subject.name}
     if subject.endpoint:
@@ -216,6 +222,11 @@ def open_runner(
         parts: What it will play, so that a server is asked for the like before.
         engines: Finds the engines of other nodes, where there are some.
     """
+    if subject.agent:
+        from codctl.evaluate.by_agent import inside
+
+        runner = open_runner(replace(subject, agent=None), log, parts, engines)
+        return inside(subject.agent, runner, log.parent, parts, subject.endpoint)
     if subject.saved and subject.saved.checkpoint:
         return _from_checkpoint(subject, log)
     return _open(subject, log, parts, engines)

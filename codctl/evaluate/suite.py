@@ -21,7 +21,7 @@ from codctl.config.suite_file import SuiteSpec, load_suite
 from codctl.engines.reply_progress import Pulse
 from codctl.envs.registry import edition_of, families, family_of
 from codctl.errors import BackendError, RefusedError, StageError, UsageError
-from codctl.evaluate.runner import play, trajectories
+from codctl.evaluate.runner import own_trajectories, play, trajectories
 from codctl.evaluate.subject import PolicyRunner, PolicyUnderTest, identity_of, open_runner, training_defaults
 from codctl.evaluate.suite_result import finished, write_result
 from codctl.evaluate.suites.expansion import expand
@@ -31,6 +31,7 @@ from codctl.files import lock
 from codctl.files.atomic import make_folder
 from codctl.files.seal import COMPLETE
 from codctl.models.load import check_model
+from codctl.quantities import counted
 from codctl.results import replies
 from codctl.results.journal import FileJournal
 from codctl.runs import eval_result, machine
@@ -43,6 +44,7 @@ from codctl.seeds import text_digest
 from codctl.train.setup import read_side_file
 
 if TYPE_CHECKING:
+    from codctl.agents.setup import AgentSetup
     from codctl.engines.nodes.client import Address
 
 # Bump when the same subject and suite start to mean another result.
@@ -107,7 +109,8 @@ def plan(
         for part in parts:
             family_of(part).policy(subject.name)  # refuses a name that it does not know
     digest = _digest(subject, spec, parts)
-    name = folder_name(subject.name, _plain_step(subject), spec.name, digest)
+    which = "-".join(filter(None, (_plain_step(subject), _plain(subject.agent.name) if subject.agent else "")))
+    name = folder_name(subject.name, which, spec.name, digest)
     return EvalPlan(subject, spec, parts, digest, runs_dir / EVALUATIONS / name, command)
 
 
@@ -136,6 +139,8 @@ def run_suite(plan: EvalPlan, progress: Progress, *, fresh: bool = False, watch:
         if plan.subject.kind == "model":
             check_model(plan.subject.folder)
         progress.message(_planned(plan))
+    if plan.subject.agent:
+        progress.message(_sessions(plan, plan.subject.agent))
     doing = "loading" if plan.subject.kind in ("run", "model") else "preparing"
     progress.update(f"{doing} {plan.subject.name}", 0, 0, {})
     log, parts = (plan.folder, plan.parts) if plan.run is None else (plan.run.path, ())
@@ -159,6 +164,17 @@ def _planned(plan: EvalPlan) -> str:
     was_shown = subject.config is not None and subject.config.warm_start.enabled
     was_shown = was_shown or "world" in read_side_file(subject.folder)
     return check_memory(subject.settings, subject.folder, plan.parts, was_shown=was_shown).sentence()
+
+
+def _sessions(plan: EvalPlan, agent: AgentSetup) -> str:
+    """How many sessions of an agent program it takes; how long one takes, the progress display says once it knows."""
+    tasks = sum(own_trajectories(part) * part.length for part in plan.parts)
+    updates = sum(own_trajectories(part, updating=True) * (part.length - 1) for part in plan.parts)
+    total = tasks + (updates if agent.update == "agent" else 0)
+    at_once = f", {agent.concurrency} at a time" if agent.concurrency > 1 else ""
+    return (
+        f"{counted(total, 'session')} of {agent.title} {agent.version}{at_once}, each of at most {agent.deadline_s:g} s"
+    )
 
 
 def _refuse_sampling(suite: SuiteSpec) -> None:
@@ -311,9 +327,9 @@ def _digest(subject: PolicyUnderTest, suite: SuiteSpec, parts: Sequence[EvalSpec
     return text_digest(json.dumps(body, sort_keys=True))
 
 
-def folder_name(subject: str, step: str, suite: str, digest: str) -> str:
-    """How the folder of an evaluation is called."""
-    return "-".join(filter(None, (_plain(subject), step, _plain(suite), digest[:8])))
+def folder_name(subject: str, which: str, suite: str, digest: str) -> str:
+    """How the folder of an evaluation is called. `which` tells models of a subject apart, and agent programs."""
+    return "-".join(filter(None, (_plain(subject), which, _plain(suite), digest[:8])))
 
 
 def _plain(name: str) -> str:

@@ -42,7 +42,8 @@ def write_result(
 ) -> None:
     """Sum up the journal, write all files and seal them. Killed in between, the next attempt writes them again."""
     (folder / RESULT).unlink(missing_ok=True)
-    results, walkthroughs, rows = [], {}, RowsWriter()
+    by_agent = head.subject.agent is not None
+    results, walkthroughs, rows = [], {}, RowsWriter(by_agent=by_agent)
     for part in parts:
         found = summarise(part, journal)
         results.append(found.result)
@@ -62,9 +63,10 @@ def write_result(
     )
     write_bytes(folder / ROWS, rows.close())
     graded = any(family.graded for part in parts for family in families_of(part))
-    trajectory_file.write(folder / trajectory_file.NAME, trajectory_file.of_parts(parts, journal), graded=graded)
+    told = trajectory_file.of_parts(parts, journal)
+    trajectory_file.write(folder / trajectory_file.NAME, told, graded=graded, by_agent=by_agent)
     eval_result.write(folder / WALKTHROUGHS, walkthroughs)
-    write_text(folder / PAGE, render(result, walkthroughs))
+    write_text(folder / PAGE, render(result, walkthroughs, folder))
     eval_result.write(folder / RESULT, result)
     journal.sync()
     seal_in_place(folder, _SEALED, info)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from codctl.outcomes import FAULTS
 from codctl.quantities import number
 from codctl.report.findings import ordinal
+from codctl.results.agent_session import AgentSession, read_session
 from codctl.runs.eval_result import HintScore, Move, ToldEpisode, Walkthrough
 
 
@@ -71,6 +73,7 @@ class Chapter:
         unread: Why the update could not be read; empty where it was.
         is_kept: Whether the hint stayed as it was.
         reward: Of a graded family; else None.
+        session: Of the agent program that played it; None without one, or where nothing is left of it.
     """
 
     title: str
@@ -85,13 +88,20 @@ class Chapter:
     unread: str = ""
     is_kept: bool = False
     reward: float | None = None
+    session: AgentSession | None = None
 
 
-def chapters(walkthrough: Walkthrough | None) -> list[Chapter]:
-    return [_chapter(episode) for episode in walkthrough.episodes] if walkthrough else []
+def chapters(walkthrough: Walkthrough | None, folder: Path | None = None) -> list[Chapter]:
+    """The tasks of a pack.
+
+    Args:
+        walkthrough: The pack; None for none.
+        folder: Of the evaluation, for sessions of agent programs.
+    """
+    return [_chapter(episode, folder) for episode in walkthrough.episodes] if walkthrough else []
 
 
-def _chapter(episode: ToldEpisode) -> Chapter:
+def _chapter(episode: ToldEpisode, folder: Path | None) -> Chapter:
     before, after, feedback = episode.hint_before, episode.hint_after, episode.feedback
     moves = [Move(move.reply.strip(), move.observation) for move in episode.moves]
     if moves and moves[-1].observation == feedback:
@@ -109,6 +119,7 @@ def _chapter(episode: ToldEpisode) -> Chapter:
         unread=episode.update_problem or "",
         is_kept=before == (after or ""),
         reward=episode.raw_reward,
+        session=read_session(folder, episode.session) if folder and episode.session else None,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from codctl.cod.strategies import of_result
 from codctl.quantities import counted, position
@@ -14,7 +15,7 @@ from codctl.report.chart import Chart
 from codctl.report.curves import Place, of_part
 from codctl.report.findings import graded_rows, headline
 from codctl.report.template import Top, duration, fill, top
-from codctl.results import outcomes, replies
+from codctl.results import agent_use, outcomes, replies
 from codctl.results.statistics import FEW_PACKS
 from codctl.runs.eval_result import Estimate, EvalResult, Gain, Graded, Measured, PartResult, Usage, Walkthrough
 
@@ -43,24 +44,27 @@ class _Section:
     tables: list[_Table]
     gains: list[tuple[str, Gain, Estimate | None]]
     warnings: list[str]
+    agent: str
     ended: list[outcomes.Table]
     graded: Graded | None
     walkthrough: Walkthrough | None
     chapters: list[story.Chapter]
 
 
-def render(result: EvalResult, walkthroughs: Mapping[str, Walkthrough]) -> str:
+def render(result: EvalResult, walkthroughs: Mapping[str, Walkthrough], folder: Path | None = None) -> str:
     """The page as text.
 
     Args:
         result: Of the suite.
         walkthroughs: For parts one pack step by step.
+        folder: Where sessions of an agent program lie.
     """
     content = {
         "result": result,
         "subject": result.subject.title,
         "parts": [
-            _section(f"p{number}", part, walkthroughs.get(part.name)) for number, part in enumerate(result.parts)
+            _section(f"p{number}", part, walkthroughs.get(part.name), folder)
+            for number, part in enumerate(result.parts)
         ],
         "command": shlex.join(result.command),
         "facts": _facts(result),
@@ -80,7 +84,7 @@ def _top(result: EvalResult) -> Top:
     )
 
 
-def _section(key: str, part: PartResult, walkthrough: Walkthrough | None) -> _Section:
+def _section(key: str, part: PartResult, walkthrough: Walkthrough | None, folder: Path | None) -> _Section:
     return _Section(
         key=key,
         title=part.title,
@@ -89,11 +93,12 @@ def _section(key: str, part: PartResult, walkthrough: Walkthrough | None) -> _Se
         charts=of_part(key, part),
         tables=_tables(part),
         gains=[(arm, gain, part.regret.get(arm)) for arm, gain in part.gain.items()],
-        warnings=replies.sentences(part),
+        warnings=[*replies.sentences(part), *agent_use.warnings(part)],
+        agent=agent_use.sentence(part.agent) if part.agent else "",
         ended=outcomes.tables(part),
         graded=part.graded,
         walkthrough=walkthrough,
-        chapters=story.chapters(walkthrough),
+        chapters=story.chapters(walkthrough, folder),
     )
 
 
@@ -158,6 +163,7 @@ def _facts(result: EvalResult) -> list[tuple[str, str]]:
     processor = f"{machine.get('cpu', '')}, {machine.get('cores', '?')} cores, {machine.get('memory_gb', '?')} GB"
     facts = [
         (_KINDS[subject.kind], subject.name),
+        ("Inside", subject.agent.sentence if subject.agent else ""),
         ("Folder", subject.folder),
         ("Server", subject.endpoint),
         ("Digest of model and suite", result.digest),

@@ -21,6 +21,8 @@ from codctl.files import atomic
 from codctl.outcomes import ANSWER_PROBLEMS, FAULTS, PLAYED, UPDATE_PROBLEMS
 from codctl.report.template import fill
 from codctl.report.trajectory_sources import Found, Source
+from codctl.results.agent_session import read_session
+from codctl.results.agent_use import performance_words
 from codctl.results.selection import Selection
 from codctl.results.trajectory_file import Transcript
 from codctl.results.transcript import EpisodeTranscript, Turn
@@ -39,6 +41,7 @@ class Shown:
     source: str
     step: int | None
     transcript: Transcript
+    folder: Path | None = None  # of the evaluation, where sessions of an agent program lie
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class _Data:
             {
                 **head,
                 "source": self._sources.setdefault((one.source, one.step), len(self._sources)),
-                "episodes": [self._episode(episode) for episode in transcript.episodes],
+                "episodes": [self._episode(episode, one.folder) for episode in transcript.episodes],
             }
         )
 
@@ -113,11 +116,22 @@ class _Data:
         text = json.dumps(_visible(body), allow_nan=False)
         return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
-    def _episode(self, episode: EpisodeTranscript) -> dict[str, Any]:
+    def _episode(self, episode: EpisodeTranscript, folder: Path | None) -> dict[str, Any]:
         body = {f.name: getattr(episode, f.name) for f in fields(EpisodeTranscript) if f.name != "distractor"}
         body |= {name: self._text(body[name]) for name in _TEXTS}
         body["turns"] = [self._turn(turn) for turn in episode.turns]
+        if played := episode.performance:
+            body["performance"] = performance_words(played)
+            body["session"] = self._session(folder, played.session) if folder else None
         return {key: value for key, value in body.items() if value not in (None, "", [], {})}
+
+    def _session(self, folder: Path, session: str) -> dict[str, Any] | None:
+        """What an agent program and its model said."""
+        found = read_session(folder, session)
+        if found is None:
+            return None
+        messages = [[said.role, self._text(said.text)] for said in found.messages]
+        return {"exchanges": found.exchanges, "tools": found.tools, "messages": messages}
 
     def _turn(self, turn: Turn) -> dict[str, Any]:
         return {**vars(turn), **{name: self._text(getattr(turn, name)) for name in _TURN_TEXTS}}
@@ -205,6 +219,6 @@ def _selected(sources: Sequence[Source], wanted: Selection) -> Iterator[Shown]:
             problem = error
             continue
         is_known = True
-        yield from (Shown(source.name, source.step, one.transcript) for one in chosen)
+        yield from (Shown(source.name, source.step, one.transcript, source.path.parent) for one in chosen)
     if problem and not is_known:
         raise problem

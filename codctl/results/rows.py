@@ -6,8 +6,11 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import Field
+
+from codctl.cod.attempt import Performance
 from codctl.cod.trajectory import EpisodeRecord
 from codctl.errors import UsageError
 from codctl.files import reader
@@ -42,6 +45,7 @@ class Row:
         words: What a server said of it.
         update_words: What a server said of the update.
         hint_detail: Further numbers about the hints in force, by name.
+        performance: How an agent program went through it; None, and not in the journal, where none did.
     """
 
     position: int
@@ -63,6 +67,7 @@ class Row:
     words: str
     update_words: str
     hint_detail: Mapping[str, float] = field(default_factory=dict)
+    performance: Annotated[Performance | None, Field(exclude_if=lambda value: value is None)] = None
 
     @property
     def correctness(self) -> float | None:
@@ -96,6 +101,7 @@ def row_of(episode: EpisodeRecord, update: EpisodeRecord | None, *, distractor: 
         words=episode.fault.words if episode.fault else "",
         update_words=update.fault.words if update and update.fault else "",
         hint_detail=score.detail,
+        performance=episode.performance,
     )
 
 
@@ -137,17 +143,31 @@ _COLUMNS = {
     "update_words": "string",
 }
 _DETAIL = "hint_detail"  # a map from names to numbers
+# What an agent program adds, a column for each field of `Performance`.
+PERFORMANCE = {
+    **dict.fromkeys(("agent", "version", "protocol", "ended"), "string"),
+    **dict.fromkeys(("model_calls", "tool_calls"), "int64"),
+    **dict.fromkeys(("wall_s", "peak_mb"), "float64"),
+    **dict.fromkeys(("context", "session"), "string"),
+}
+_AGENT = "agent_"  # before those names that say too little alone
+_ALONE = ("version", "ended", "context", "session")
 
 
 class RowsWriter:
-    """Rows as Parquet, part by part, so that those of one part are all that memory holds as Python objects."""
+    """Rows as Parquet, part by part, so that those of one part are all that memory holds as Python objects.
 
-    def __init__(self) -> None:
+    Args:
+        by_agent: Whether an agent program played: only then there are columns for what it adds.
+    """
+
+    def __init__(self, *, by_agent: bool = False) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         self._arrow = pa
-        columns = [(name, pa.type_for_alias(kind)) for name, kind in _COLUMNS.items()]
+        kinds = {**_COLUMNS, **({_of_agent(name): kind for name, kind in PERFORMANCE.items()} if by_agent else {})}
+        columns = [(name, pa.type_for_alias(kind)) for name, kind in kinds.items()]
         self._schema = pa.schema([*columns, (_DETAIL, pa.map_(pa.string(), pa.float64()))])
         self._buffer = io.BytesIO()
         self._writer = pq.ParquetWriter(self._buffer, self._schema, compression="zstd")
@@ -194,4 +214,11 @@ _TYPES = {"float64": "double"}
 
 def _flat(part: str, one: ArmRow) -> dict[str, Any]:
     about = {"part": part, "arm": one.arm, "seed": one.seed, "pack": one.pack, "number": one.number}
-    return about | asdict(one.row) | {_DETAIL: list(one.row.hint_detail.items())}
+    row = asdict(one.row)
+    performance = row.pop("performance") or {}
+    played = {_of_agent(name): value for name, value in performance.items()}
+    return about | row | played | {_DETAIL: list(one.row.hint_detail.items())}
+
+
+def _of_agent(name: str) -> str:
+    return f"{_AGENT}{name}" if name in _ALONE else name

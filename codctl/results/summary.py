@@ -11,7 +11,7 @@ import numpy as np
 from codctl.cod.references import CEILINGS, FLOOR, families_of, references
 from codctl.cod.strategies import strategy_of
 from codctl.config.evalspec import STRATEGY_KEYS, EvalSpec
-from codctl.results import outcomes, replies
+from codctl.results import agent_use, outcomes, replies
 from codctl.results.journal import Journal, Unit
 from codctl.results.rows import ArmRow, Row
 from codctl.results.statistics import Estimates, Floats, averages, differences, gains, means, scaled, shares
@@ -89,6 +89,7 @@ def summarise(spec: EvalSpec, journal: Journal) -> Summary:
         outcomes=tuple(ended),
         solved_by_attempt=home.solved_by_attempt() if strategy.kind == "loop" else None,
         distractors=distractors,
+        agent=agent_use.count(rows),
         **vars(home.measured()),
     )
     return Summary(result, rows, reference_rows, typical([one.walkthrough for one in found if one and one.walkthrough]))

@@ -21,6 +21,7 @@ from codctl.errors import UsageError
 from codctl.files import reader
 from codctl.files.atomic import make_folder, write_bytes
 from codctl.results.journal import Journal, Record, Unit
+from codctl.results.rows import PERFORMANCE
 from codctl.results.transcript import EpisodeTranscript, transcribe, unpacked
 
 NAME = "trajectories.parquet"
@@ -72,18 +73,19 @@ class Transcript:
         return [episode for episode in self.episodes if episode.kind == "solve"]
 
 
-def write(path: Path, transcripts: Iterable[Transcript], *, graded: bool = False) -> None:
+def write(path: Path, transcripts: Iterable[Transcript], *, graded: bool = False, by_agent: bool = False) -> None:
     """Store trajectories, all of them or none.
 
     Args:
         path: The file.
         transcripts: The trajectories.
         graded: Whether some may be of a graded family: only then there are columns for what others have not.
+        by_agent: Whether an agent program played them; likewise.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    buffer, schema = io.BytesIO(), _schema(graded=graded)
+    buffer, schema = io.BytesIO(), _schema(graded=graded, by_agent=by_agent)
     with pq.ParquetWriter(buffer, schema, compression="zstd", compression_level=9) as writer:
         for group in _groups(transcripts):
             rows = [_row(transcript, episode) for transcript in group for episode in transcript.episodes]
@@ -189,7 +191,7 @@ def _groups(transcripts: Iterable[Transcript]) -> Iterator[list[Transcript]]:
         yield group
 
 
-def _schema(*, graded: bool) -> Any:
+def _schema(*, graded: bool, by_agent: bool) -> Any:
     import pyarrow as pa
 
     alias = pa.type_for_alias
@@ -198,6 +200,8 @@ def _schema(*, graded: bool) -> Any:
     columns += [("specials", pa.list_(pa.string())), ("turns", pa.list_(turn))]
     if graded:
         columns += [("raw_reward", pa.float64()), ("hint_detail", pa.map_(pa.string(), pa.float64()))]
+    if by_agent:
+        columns.append(("performance", pa.struct([(name, alias(kind)) for name, kind in PERFORMANCE.items()])))
     return pa.schema(columns, metadata={_SCHEMA_KEY: str(SCHEMA)})
 
 

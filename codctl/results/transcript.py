@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from codctl.cod.attempt import Performance
 from codctl.cod.conversation import Chat
 from codctl.cod.credit import EpisodeCredit
 from codctl.cod.trajectory import EpisodeRecord, Trajectory
@@ -18,7 +19,7 @@ from codctl.files import reader
 from codctl.outcomes import FAULTS
 from codctl.runs.eval_result import HintScore, Move, ToldEpisode, Walkthrough
 
-_ADDED = ("raw_reward", "hint_detail")  # to the episodes of graded families
+_ADDED = ("raw_reward", "hint_detail", "performance")  # to the episodes of graded families, and of agent programs
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class EpisodeTranscript:
         credit_advantage: What the episode was trained with.
         raw_reward: Solve of a graded family: as the world gave it; None where it was not played, and in other families.
         hint_detail: In a graded family: further numbers about the hints that the score is of, by name.
+        performance: How an agent program went through it, where one did.
     """
 
     kind: str
@@ -99,9 +101,10 @@ class EpisodeTranscript:
     credit_advantage: float | None = None
     raw_reward: float | None = None
     hint_detail: Mapping[str, float] = field(default_factory=dict)
+    performance: Performance | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain data, without what only graded families have in others."""
+        """As plain data, without what only graded families and agent programs have in others."""
         values = asdict(self)
         for name in _ADDED:
             if values[name] in (None, {}):
@@ -114,7 +117,17 @@ class EpisodeTranscript:
         known = {key: value for key, value in values.items() if key in cls.__dataclass_fields__}
         turns = tuple(Turn(**turn) for turn in known["turns"])
         detail = dict(known.get("hint_detail") or {})  # Parquet has pairs, or nothing
-        return cls(**{**known, "turns": turns, "specials": tuple(known["specials"]), "hint_detail": detail})
+        found = known.get("performance")
+        performance = Performance(**found) if found else None
+        return cls(
+            **{
+                **known,
+                "turns": turns,
+                "specials": tuple(known["specials"]),
+                "hint_detail": detail,
+                "performance": performance,
+            }
+        )
 
 
 def transcribe(
@@ -166,6 +179,7 @@ def transcribe(
                 credit_advantage=credit.advantage if credit else None,
                 raw_reward=episode.raw_reward if is_graded and is_solve and not episode.failed else None,
                 hint_detail=dict(score.detail) if is_graded else {},
+                performance=episode.performance,
             )
         )
     return found
@@ -249,6 +263,7 @@ def _episode(pack: Pack, episode: EpisodeRecord, update: EpisodeRecord | None) -
         update_reply="".join(update.replies) if update else None,
         update_problem=(update.failed or _unread(update)) if update else None,
         raw_reward=episode.raw_reward if slot.family.graded and not episode.failed else None,
+        session=episode.performance.session if episode.performance else None,
     )
 
 

@@ -182,6 +182,29 @@ class Fault:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AgentUse:
+    """What the sessions of an agent program took, over all arms; those of its own updates are not among them.
+
+    Attributes:
+        sessions: How many.
+        wall_s: Seconds of one: the mean, and the longest.
+        peak_mb: Most memory that one held.
+        model_calls: In one, on average.
+        tool_calls: Calls of the world in one, on average.
+        ended: How many ended in each way.
+        context: In how many the hints stood `whole` in the program's request, `cut` or `absent`, or there were `none`.
+    """
+
+    sessions: Count
+    wall_s: tuple[Seconds, Seconds]
+    peak_mb: float
+    model_calls: float
+    tool_calls: float
+    ended: dict[Word, Count]
+    context: dict[Word, Count]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measured:
     """Numbers by position of the tasks of one world.
 
@@ -268,11 +291,44 @@ class PartResult(PartHead, Measured):
     outcomes: tuple[OutcomeCount, ...] = ()
     solved_by_attempt: dict[Word, AttemptCurve] | None = None  # of a Ralph loop: arms and references
     distractors: Distractors | None = None  # of the strategy `distractor`
+    agent: Annotated[AgentUse | None, Field(exclude_if=_is_absent)] = None  # where an agent program played
 
     @property
     def axis(self) -> str:
         """What runs along its curves."""
         return "position" if self.solved_by_attempt is None else "attempt"
+
+
+@dataclass(frozen=True)
+class AgentInfo:
+    """The agent program that a subject was evaluated in.
+
+    Attributes:
+        name: As users type it.
+        title: For people.
+        version: Its own.
+        protocol: `answer` where the model was shown the form that it was trained on, `tools` where it read what the
+            agent wrote.
+        update: Who wrote the hints: `codctl`, by its own prompt, or the `agent`, in its own memory.
+        tools: The program's own tools beside those of the world: `none` or `all`.
+        sandbox: What its processes were shut into.
+    """
+
+    name: Word
+    title: str
+    version: str
+    protocol: Word
+    update: Word = "codctl"
+    tools: Word = "none"
+    sandbox: Word = "none"
+
+    @property
+    def sentence(self) -> str:
+        """Where the model sat, and what it read."""
+        read = "the model read its training form" if self.protocol == "answer" else "the model read the agent's prompt"
+        own = ", with all of its own tools" if self.tools == "all" else ""
+        hints = "; the agent wrote the hints itself" if self.update == "agent" else ""
+        return f"{self.title} {self.version}{own}: {read}{hints}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,6 +344,7 @@ class Subject:
         models: How many saved models of the run.
         folder: Of the model.
         endpoint: Of the server.
+        agent: The agent program that it played in; None for codctl's own loop.
     """
 
     kind: Literal["run", "model", "policy", "endpoint"]
@@ -300,10 +357,15 @@ class Subject:
     dtype: Word | None = None
     engine: Word | None = None
     endpoint: str | None = None
+    agent: AgentInfo | None = None
 
     @property
     def title(self) -> str:
         """The first line of every table and page: `run tiny, step 20 of 100`."""
+        return self._who + (f", inside {self.agent.title} {self.agent.version}" if self.agent else "")
+
+    @property
+    def _who(self) -> str:
         if self.kind == "run":
             return f"run {self.name}, {self.model}"
         if self.kind == "policy":
@@ -484,6 +546,7 @@ class ToldEpisode:
     update_reply: str | None = None
     update_problem: str | None = None
     raw_reward: Annotated[float | None, Field(exclude_if=lambda value: value is None)] = None  # of a graded family
+    session: Annotated[str | None, Field(exclude_if=lambda value: value is None)] = None  # folder of an agent program's
 
 
 @dataclass(frozen=True)

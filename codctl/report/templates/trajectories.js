@@ -58,6 +58,7 @@
   function* said(episode) {
     yield* [episode.hints_before, episode.hints_after, episode.feedback];
     for (const turn of episode.turns || []) yield* [turn.prompt, turn.reply, turn.answer];
+    for (const [, place] of episode.session ? episode.session.messages : []) yield place;
   }
 
   function filter() {
@@ -195,17 +196,35 @@
       facts.push(`return ${episode.credit_return.toFixed(2)}`, `advantage ${signed(episode.credit_advantage)}`);
     head.append(make("small", "", facts.length ? ` ${facts.join(", ")}` : ""));
     box.append(head);
+    if (episode.performance) box.append(make("p", "soft", episode.performance));
     if (text(episode.words)) box.append(make("p", "no", `The server said: ${text(episode.words)}`));
     if (isSolve) {
       box.append(make("h3", "", `Hints in force (${scoreOf(episode)})`));
       box.append(make("pre", text(episode.hints_before) ? "" : "soft", text(episode.hints_before) || "(none)"));
     }
     turns.forEach((turn, place) => box.append(...drawTurn(turn, place + 1, episode)));
+    if (episode.session) box.append(drawSession(episode.session));
     if (!isSolve) {
       const before = text(episode.hints_before) || "", after = text(episode.hints_after) || "";
       box.append(make("h3", "", `Hints, ${before === after ? "unchanged" : "changed"} (${scoreOf(episode)})`));
       box.append(difference(before, after));
     }
+    return box;
+  }
+
+  // What an agent program and its model said: its own prompt first.
+  function drawSession(session) {
+    const box = make("details", "session");
+    const tools = session.tools.length ? `, tools ${session.tools.join(", ")}` : "";
+    box.append(make("summary", "", `the agent's own session: ${plural(session.exchanges, "exchange")} with the model${tools}`));
+    const draw = () => {
+      if (box.childElementCount < 2)
+        for (const [role, place] of session.messages) box.append(make("h3", "", role), written("prompt", text(place)));
+    };
+    const search = $("search").value.toLowerCase();
+    box.open = search !== "" && session.messages.some(([, place]) => text(place).toLowerCase().includes(search));
+    if (box.open) draw();
+    box.addEventListener("toggle", draw);
     return box;
   }
 
