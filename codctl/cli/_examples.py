@@ -161,8 +161,20 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "evals compare": [("codctl evals compare ID OTHER --open", "Tables, and a page in the browser.")],
     "evals rm": [("codctl evals rm ID", "Delete it after asking.")],
     "import": [
+        ("codctl import sessions stdout -o sessions --mask", "Sessions of agent programs, as rows."),
         ("codctl import trinity CONFIG.yaml -o my.yaml", "A recipe, or a suite of one with mode: bench."),
         ("codctl import trinity-logs LOGS", "Rewards by position, of every step."),
+    ],
+    "import sessions": [
+        ("codctl import sessions stdout -o sessions --mask", "What claude -p left, without personal details."),
+        (
+            "codctl import sessions *.jsonl -o sessions --verify 'python check.py'",
+            "Rewards from a command that reads each session.",
+        ),
+        (
+            "codctl import sessions hermes.jsonl -o shown --world frozen_lake --reward 1",
+            "Demonstrations for a warm start.",
+        ),
     ],
     "import trinity": [
         ("codctl import trinity CONFIG.yaml", "The recipe on stdout; what became of each key on stderr."),
@@ -179,7 +191,13 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("codctl import trinity-logs logs/research_cod/NAME", "Rewards by position, of every step."),
     ],
     "export": [
-        ("codctl export trinity tiny --out for-trinity", "Checkpoints, data and configurations for Trinity-RFT.")
+        ("codctl export atif tiny --out trajectories", "Trajectories in the format of Harbor and others."),
+        ("codctl export trinity tiny --out for-trinity", "Checkpoints, data and configurations for Trinity-RFT."),
+    ],
+    "export atif": [
+        ("codctl export atif tiny --out trajectories", "The last evaluation of a run."),
+        ("codctl export atif tiny --out trajectories --source training --step 20", "A step of the training."),
+        ("codctl export atif sessions --out trajectories", "Imported sessions, with tools and tokens."),
     ],
     "export trinity": [
         ("codctl export trinity tiny --out for-trinity", "The final model, data and configurations."),

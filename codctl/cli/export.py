@@ -63,3 +63,52 @@ def _text(found: Exported) -> str:
     if "bench.yaml" in found.files:
         rows.append(("next", f"in {found.folder}: TRINITY_MODEL_PATH=BASE trinity run --config bench.yaml"))
     return _output.facts(rows)
+
+
+@app.command(cls=Command)
+def atif(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|EVAL|FOLDER",
+            help="A run, an evaluation, or a folder of codctl import sessions.",
+            autocompletion=complete.runs,
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The new folder.")],
+    source: Annotated[
+        str | None, typer.Option("--source", metavar="NAME", help="before, after, training, validation, …")
+    ] = None,
+    step: Annotated[int | None, typer.Option("--step", metavar="N", help="A step of the training.")] = None,
+    arm: Annotated[str | None, typer.Option("--arm", metavar="ARM", help="Only this arm; all by default.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N trajectories.")
+    ] = None,
+    runs_dir: RunsDir = RUNS_DIR,
+    as_json: Json = False,
+) -> None:
+    """Write trajectories as ATIF (Agent Trajectory Interchange Format): a JSON document for each episode.
+
+    Sessions of agent programs that an evaluation has kept are written too, with their tools. Rewards, hints and
+    outcomes stand under extra.
+    """
+    from codctl.errors import UsageError
+    from codctl.report import trajectory_sources
+    from codctl.sessions.importing import is_imported, read_imported
+    from codctl.sessions.trajectories import export_atif, export_sessions
+
+    folder = Path(subject)
+    if is_imported(folder):
+        if source or arm or step is not None:
+            raise UsageError("imported sessions have no sources, steps or arms", where="--source, --step, --arm")
+        found = export_sessions(read_imported(folder)[:limit], out)
+    else:
+        chosen = trajectory_sources.find(runs_dir, subject)
+        found = export_atif(chosen, chosen.source(source, step), out, arm=arm, limit=limit)
+    rows = [
+        ("folder", str(found.folder)),
+        ("documents", f"{found.documents:,}, {found.as_dict()['version']}"),
+        *([("sessions", f"{found.sessions:,} of agent programs")] if found.sessions else []),
+        *(("note", note) for note in found.notes),
+    ]
+    _output.result("export atif", found.as_dict(), _output.facts(rows), as_json=as_json)

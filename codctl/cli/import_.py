@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,6 +14,8 @@ from codctl.cli._help import Command, Group
 from codctl.cli._options import Json
 
 if TYPE_CHECKING:
+    from codctl.sessions.importing import Imported
+    from codctl.sessions.session import Session
     from codctl.trinity.fates import Fate
 
 app = typer.Typer(help="Read what other tools have written.", cls=Group, no_args_is_help=True, rich_markup_mode=None)
@@ -135,6 +138,121 @@ def trinity_logs(
     ]
     headers = ["of", "step", "packs", *(f"task {place + 1}" for place in range(length)), "bad updates", "hint chars"]
     _output.result("import trinity-logs", {"steps": steps}, _output.table(headers, rows), as_json=as_json)
+
+
+@app.command(cls=Command)
+def sessions(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="What agent programs have left, or ATIF.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The new folder.")],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="FORM",
+            help="claude-code, hermes, openclaw, qwenpaw, proxy, atif, codctl; seen by default.",
+        ),
+    ] = None,
+    agent: Annotated[
+        str, typer.Option("--agent", metavar="NAME", help="The program, where the files do not say.")
+    ] = "",
+    version: Annotated[str, typer.Option("--agent-version", metavar="V", help="Its version, likewise.")] = "",
+    reward: Annotated[float | None, typer.Option("--reward", metavar="R", help="The reward of each session.")] = None,
+    verify: Annotated[
+        str | None,
+        typer.Option(
+            "--verify",
+            metavar="COMMAND",
+            help="Reads a session as JSON from its stdin; exit status 0 is reward 1, others are 0. No shell runs it.",
+        ),
+    ] = None,
+    mask: Annotated[
+        bool, typer.Option("--mask", help="Take out home folders, user names, e-mails, keys and IP addresses.")
+    ] = False,
+    mask_words: Annotated[
+        list[str] | None, typer.Option("--mask-word", metavar="WORD", help="Mask this too; several may be given.")
+    ] = None,
+    world: Annotated[
+        str | None,
+        typer.Option("--world", metavar="FAMILY", help="The world that was played: writes demonstrations of it."),
+    ] = None,
+    preset: Annotated[str | None, typer.Option("--preset", metavar="PRESET", help="Of the world.")] = None,
+    variant: Annotated[str | None, typer.Option("--variant", metavar="VARIANT", help="Of the world.")] = None,
+    rendering: Annotated[
+        Literal["full", "terse", "compact"], typer.Option("--rendering", help="How demonstrations are written.")
+    ] = "full",
+    as_json: Json = False,
+) -> None:
+    """Read sessions of agent programs: rows for evaluation, demonstrations, and training rows where tokens were kept.
+
+    Reads what Claude Code, Hermes, OpenClaw and QwenPaw leave, records of codctl's model proxy, and ATIF. What has no
+    reward or no tokens is said. Masking finds what has a form that tells it: look at the result before you share it.
+    """
+    from codctl.sessions.importing import Wanted, import_sessions
+    from codctl.sessions.mask import Mask
+    from codctl.sessions.play import PlayedWorld
+
+    wanted = Wanted(
+        form=form,
+        agent=agent,
+        version=version,
+        reward=_rewarding(reward, verify),
+        mask=Mask(mask_words or ()) if mask or mask_words else None,
+        world=PlayedWorld.of(world, preset, variant, rendering) if world else None,
+    )
+    found = import_sessions(files, out, wanted)
+    _output.result("import sessions", found.as_dict(), _sessions_text(found), as_json=as_json)
+
+
+def _rewarding(reward: float | None, verify: str | None) -> Callable[[Session], Session] | None:
+    from math import isfinite
+
+    from codctl.errors import UsageError
+    from codctl.sessions.verify import rewarded, verified
+
+    if reward is not None and verify is not None:
+        raise UsageError("--reward and --verify both give rewards", hint="give one of them")
+    if verify is not None:
+        try:
+            argv = shlex.split(verify)
+        except ValueError as error:
+            raise UsageError(f"the command cannot be read: {error}", where="--verify") from error
+        if not argv:
+            raise UsageError("the command is empty", where="--verify")
+        return lambda session: verified(session, argv)
+    if reward is None:
+        return None
+    if not isfinite(reward):
+        raise UsageError(f"expected a finite number, got {reward}", where="--reward")
+    return lambda session: rewarded(session, reward)
+
+
+def _sessions_text(found: Imported) -> str:
+    from codctl.sessions.importing import missing
+
+    headers = ["session", "agent", "version", "calls", "tools", "ended", "reward", "tokens"]
+    rows = [
+        [
+            _output.shorten(one.id, 36),
+            one.agent or "?",
+            one.version or "?",
+            len(one.replies),
+            one.tool_calls,
+            one.ended,
+            "–" if one.reward is None else f"{one.reward:g}",
+            one.tokens,
+        ]
+        for one in found.sessions
+    ]
+    facts = [("folder", str(found.folder)), ("rewards", f"{found.rewards} of {len(found.sessions)}")]
+    if found.demonstrations is not None:
+        facts.append(("demonstrations", str(found.demonstrations)))
+    facts.append(("training rows", str(found.training_rows)))
+    if found.masked is not None:
+        facts.append(("masked", ", ".join(f"{number} {kind}" for kind, number in found.masked.items()) or "nothing"))
+    facts += [("missing", sentence) for sentence in missing(found)]
+    if found.demonstrations:
+        facts.append(("next", f"codctl train RECIPE warm_start.demonstrations={found.folder}"))
+    return f"{_output.table(headers, rows)}\n\n{_output.facts(facts)}"
 
 
 def _reward(step: dict[str, Any], place: int) -> str:

@@ -25,7 +25,7 @@ from codctl.errors import RefusedError, StageError
 from codctl.evaluate.subject import PolicyRunner, PolicyUnderTest, identity_of, open_runner
 from codctl.files.atomic import storage_errors, write_text
 from codctl.files.seal import is_sealed, read_info, sealing
-from codctl.learner.demonstrations import FILE, FORMAT, Demonstration, prompts_digest
+from codctl.learner.demonstrations import FILE, FORMAT, Demonstration, prompts_digest, write
 from codctl.quantities import counted
 from codctl.runs.progress import Progress
 
@@ -101,7 +101,8 @@ def demonstrate(subject: PolicyUnderTest, spec: DemonstrationSpec, out: Path, pr
             "--show shows what it replies",
         )
     with sealing(out, info) as temp:
-        _write(temp / FILE, [one for number in range(spec.packs) for one in journal.packs[number]["kept"]])
+        kept = [Demonstration(**one) for number in range(spec.packs) for one in journal.packs[number]["kept"]]
+        write(temp / FILE, kept)
         (temp / "README.md").write_text(_card(spec, info), encoding="utf-8")
     journal.path.unlink(missing_ok=True)
     return {**info, "written": True}
@@ -263,25 +264,6 @@ def _summary(spec: DemonstrationSpec, packs: dict[int, dict[str, Any]]) -> dict[
             "share": len(kept) / episodes,
         },
     }
-
-
-def _write(path: Path, kept: Sequence[dict[str, Any]]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    message = pa.struct([("role", pa.string()), ("content", pa.string())])
-    schema = pa.schema(
-        [
-            ("pack", pa.string()),
-            ("rollout", pa.int32()),
-            ("kind", pa.string()),
-            ("position", pa.int32()),
-            ("messages", pa.list_(message)),
-            ("prompt", pa.int32()),
-        ]
-    )
-    rows = [asdict(Demonstration(**one)) for one in kept]
-    pq.write_table(pa.Table.from_pylist(rows, schema), path, compression="zstd")
 
 
 def _card(spec: DemonstrationSpec, info: dict[str, Any]) -> str:

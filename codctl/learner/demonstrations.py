@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -155,6 +155,25 @@ def read(folder: Path) -> list[Demonstration]:
 
     rows = pq.read_table(folder / FILE).to_pylist()
     return [Demonstration(**{**row, "messages": tuple(row["messages"])}) for row in rows]
+
+
+def write(path: Path, found: Sequence[Demonstration]) -> None:
+    """Store demonstrations, in the order of packs."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    message = pa.struct([("role", pa.string()), ("content", pa.string())])
+    schema = pa.schema(
+        [
+            ("pack", pa.string()),
+            ("rollout", pa.int32()),
+            ("kind", pa.string()),
+            ("position", pa.int32()),
+            ("messages", pa.list_(message)),
+            ("prompt", pa.int32()),
+        ]
+    )
+    pq.write_table(pa.Table.from_pylist([asdict(one) for one in found], schema), path, compression="zstd")
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What agent programs leave behind, read as trajectories; and trajectories written for others."""
+"""Sessions of agent programs in one form: read from what others leave, masked, made into rows, written as ATIF."""

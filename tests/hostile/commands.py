@@ -35,6 +35,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "cancel": ("cancel RUN --deadline 0", "cancel SWEEP --deadline 0"),
     "resume": ("resume RUN --local", "resume SWEEP --local", "resume RUN"),
     "export trinity": ("export trinity RUN --out trinity",),
+    "export atif": ("export atif RUN --out atif --limit 2", "export atif EVALUATION --out atif --json"),
     "evals rm": ("evals rm EVALUATION --yes",),
     "runs clean": ("runs clean --checkpoints --old", "runs clean --old --yes"),
 }  # fmt: skip
