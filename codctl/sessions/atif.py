@@ -61,7 +61,7 @@ def _steps(messages: Sequence[Message]) -> list[dict[str, Any]]:
             _filled(
                 source_call_id=message.call_id if is_known else None,
                 content=message.text,
-                extra={"is_error": True} if message.is_error else None,
+                extra=_filled(is_error=message.is_error or None, timestamp=message.at),
             )
         )
     return steps

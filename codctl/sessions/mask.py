@@ -116,7 +116,8 @@ class Mask:
             address = ipaddress.ip_address(match[0])
         except ValueError:
             return match[0]
-        if address.is_loopback or address.is_unspecified:
+        is_long = any(len(group) > 2 for group in match[0].split(":"))  # a[1::2] is none
+        if address.is_loopback or address.is_unspecified or not (is_long and re.search(r"\d", match[0])):
             return match[0]
         self.counts["ip"] += 1
         return "[ip]"

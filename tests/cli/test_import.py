@@ -101,3 +101,60 @@ def test_data_and_logs_are_shown(tmp_path: Path, cli) -> None:
     assert found["worlds"] == ["up=K down=Z left=X right=Q"]
     assert "all of them" in cli(*line).out
     assert cli("import", "trinity-logs", str(tmp_path)).code == 2
+
+
+SAMPLES = Path(__file__).parents[1] / "sessions" / "samples"
+
+
+def test_sessions_become_a_folder_and_what_they_lack_is_told(tmp_path: Path, cli) -> None:
+    out = tmp_path / "imported"
+    line = ("import", "sessions", str(SAMPLES / "claude-code.jsonl"), str(SAMPLES / "hermes.jsonl"), "-o", str(out))
+    found = cli(*line, "--mask", "--world", "frozen_lake", "--preset", "easy", "--verify", "grep -q 'the goal'")
+    assert found.code == 0
+    assert "masked          1 email, 1 home" in found.out
+    assert "2 of 2 have no exact tokens" in found.out
+    assert f"next            codctl train RECIPE warm_start.demonstrations={out}" in found.out
+    assert cli(*line).code == 6
+    rows = cli("export", "atif", str(out), "-o", str(tmp_path / "atif"), "--json").json["result"]
+    assert (rows["documents"], rows["sessions"]) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--reward", "1", "--verify", "true"), "--reward and --verify both give rewards"),
+        (("--reward", "nan"), "expected a finite number, got nan"),
+        (("--verify", "'"), "the command cannot be read"),
+        (("--verify", " "), "the command is empty"),
+        (("--world", "frozen_lak"), "frozen_lake"),
+        (("--from", "claude"), "claude-code"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_written(
+    tmp_path: Path, cli, options: tuple[str, ...], said: str
+) -> None:
+    found = cli("import", "sessions", str(SAMPLES / "hermes.jsonl"), "-o", str(tmp_path / "out"), *options)
+    assert found.code == 2
+    assert said in found.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_trajectories_of_a_run_are_written_as_atif(tmp_path: Path, cli, trained) -> None:
+    import json
+
+    from tests.sessions.atif_rules import check
+
+    line = ("export", "atif", "micro", "--runs-dir", str(trained.runs_dir))
+    result = cli(*line, "--out", str(tmp_path / "after"), "--arm", "own", "--json").json["result"]
+    assert result["documents"] == 10  # two packs of three tasks and two updates
+    documents = [json.loads(path.read_text()) for path in (tmp_path / "after").glob("micro-*.json")]
+    for document in documents:
+        check(document)
+    first = next(one for one in documents if one["extra"]["kind"] == "solve" and one["extra"]["position"] == 0)
+    assert [step["source"] for step in first["steps"][:3]] == ["system", "user", "agent"]
+    assert first["steps"][0]["message"] == "lake hints none"
+    assert (first["extra"]["reward"], first["extra"]["outcome"]) == (0.0, "cut")
+    trained_on = cli(*line, "--out", str(tmp_path / "step"), "--source", "training", "--step", "1", "--limit", "1")
+    assert trained_on.code == 0
+    assert len(list((tmp_path / "step").glob("micro-*.json"))) == 5
+    assert cli(*line, "--out", str(tmp_path / "none"), "--arm", "oracle").code == 2

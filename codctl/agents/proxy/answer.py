@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from codctl.agents.proxy.models import ChatReply, ChatRequest, ToolCall
-from codctl.agents.proxy.wrapped import peeled
 from codctl.cod.attempt import Attempt
 from codctl.cod.engine import EngineError
 from codctl.cod.prompts import ParsedAnswer
 from codctl.contexts.block import find_blocks
+from codctl.sessions.wrapped import peeled
 
 _ID = re.compile(
     r"cod(\d{4})(\d{2})"

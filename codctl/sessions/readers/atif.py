@@ -70,7 +70,9 @@ def _messages(step: Mapping[str, Any]) -> Iterator[Message]:
         text, extra = text_of(result.get("content")), result.get("extra") or {}
         call_id = str(result.get("source_call_id") or "")
         told: Role = "tool" if call_id or role == "assistant" else "user"
-        yield Message(told, text, call_id=call_id, is_error=bool(extra.get("is_error")), at=at)
+        yield Message(
+            told, text, call_id=call_id, is_error=bool(extra.get("is_error")), at=str(extra.get("timestamp", at))
+        )
 
 
 def _tokens(metrics: Mapping[str, Any]) -> Tokens | None:

@@ -12,7 +12,6 @@ import openai
 import pytest
 
 from codctl.agents.proxy.answer import AnswerModel
-from codctl.agents.proxy.wrapped import peeled
 from codctl.agents.world import World
 from codctl.cod.attempt import Attempt, Performance
 from codctl.cod.conversation import ByteChat
@@ -23,6 +22,7 @@ from codctl.cod.trajectory import Trajectory
 from codctl.contexts.block import Block
 from codctl.envs.base import Message, PolicyView, Rendering
 from codctl.envs.registry import get_family
+from codctl.sessions.wrapped import peeled
 from tests.agents.proxy.serving import Place, Serving
 
 TOOLS = [
