@@ -191,6 +191,13 @@ def contexts(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 
 
 @_quiet
+def agents(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    from codctl.agents.program import PROGRAMS
+
+    return PROGRAMS.names()
+
+
+@_quiet
 def exporters(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     from codctl.contexts.exporters.base import EXPORTERS
 

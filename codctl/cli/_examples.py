@@ -81,6 +81,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "doctor": [
         ("codctl doctor", "Python, torch, versions, disk, MLflow."),
         ("codctl doctor --slurm cluster.partition=gpu", "SLURM too, also from a compute node."),
+        ("codctl doctor --agent hermes", "Does Hermes read hints, and does it play worlds?"),
     ],
     "docs": [
         ("codctl docs", "List the pages."),
