@@ -41,13 +41,6 @@ def launchers(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 
 
 @_quiet
-def agents(ctx: typer.Context, incomplete: str) -> Iterable[str]:
-    from codctl.agents.program import PROGRAMS
-
-    return PROGRAMS.names()
-
-
-@_quiet
 def recipes(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     from codctl.config.recipes import shipped_recipes
 
