@@ -11,7 +11,7 @@ import hashlib
 import re
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -134,22 +134,6 @@ class TemplateChat:
             return self.encode(self._render(chat_template.merged(clean) if self._layout.merges_system else clean))
         except chat_template.TemplateError as error:
             raise self._refusal(error) from error
-
-    @cached_property
-    def takes_tools(self) -> bool:
-        """Whether the template writes tools, calls of them and what they return, instead of leaving them out."""
-        call = {"type": "function", "function": {"name": "ask_probe", "arguments": {"text": "given_probe"}}}
-        messages: list[Mapping[str, Any]] = [
-            {"role": "user", "content": "hello"},
-            {"role": "assistant", "content": "", "tool_calls": [call]},
-            {"role": "tool", "name": "ask_probe", "content": "returned_probe"},
-        ]
-        tool = {"name": "ask_probe", "description": "tool_probe", "parameters": {"type": "object", "properties": {}}}
-        try:
-            text = self._render(messages, tools=[{"type": "function", "function": tool}])
-        except chat_template.TemplateError:
-            return False
-        return all(probe in text for probe in ("tool_probe", "given_probe", "returned_probe"))
 
     def open_with_tools(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from codctl.agents.proxy.models import ChatReply, ChatRequest, Tokens
+from codctl.agents.proxy.models import ChatMessage, ChatReply, ChatRequest, Tokens, ToolCall
 from codctl.agents.proxy.tool_text import read_calls, with_objects, written_out
 from codctl.cod.chat_template import TemplateError
 from codctl.cod.conversation import TemplateChat
@@ -15,6 +15,7 @@ from codctl.errors import PreflightError
 from codctl.outcomes import FaultKind
 from codctl.seeds import derive_seed
 
+_PROBE = ToolCall("call00000", "ask_probe", '{"text": "given probe"}')
 _ANYBODY = RequestTag("agent", 0, 0, 0, "solve")
 
 
@@ -31,7 +32,8 @@ class EngineModel:
 
     Args:
         engine: That samples.
-        chat: Its chat template. One that leaves tools out gets them as text, in the form of Hermes and Qwen.
+        chat: Its chat template. One that leaves tools out, or writes calls in a form that is not read here, gets them
+            as text in the form of Hermes.
         sampling: Pinned, but for the token limit where the agent asks for less.
         seed: From which each reply's own seed is derived.
         deadline_s: Of one reply, and of a queue that does not move.
@@ -56,6 +58,7 @@ class EngineModel:
         self._seed, self._deadline_s, self._tag = seed, deadline_s, tag
         self._requests = requests or Requests()
         self._replies = self._calls = 0
+        self._renders_tools = _renders_tools(chat)
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         """See `ChatModel.chat`."""
@@ -70,12 +73,13 @@ class EngineModel:
             timed = replace(tag, begin=waiting.begin, wait=waiting.wait)
             return await self._engine.generate(prompt_ids, sampling, seed=seed, tag=timed)
 
-        return self._reply(prompt_ids, await self._requests.reply(ask, self._deadline_s, str(tag)))
+        generation = await self._requests.reply(ask, self._deadline_s, str(tag))
+        return self._reply(request, prompt_ids, generation)
 
     def _prompt(self, request: ChatRequest) -> list[int]:
         chat = self._chat
         try:
-            if chat.takes_tools:
+            if self._renders_tools:
                 return chat.open_with_tools(with_objects(request.messages), request.tools)
             return chat.open_with_tools(written_out(request.messages, request.tools))
         except TemplateError as error:
@@ -83,9 +87,9 @@ class EngineModel:
         except PreflightError as error:  # it takes too long, or writes without end
             raise _RefusedError(error.message) from error
 
-    def _reply(self, prompt_ids: list[int], found: Generation) -> ChatReply:
+    def _reply(self, request: ChatRequest, prompt_ids: list[int], found: Generation) -> ChatReply:
         written = self._chat.decode(found.token_ids)
-        text, calls = read_calls(written, self._calls + 1)
+        text, calls = read_calls(written, self._calls + 1, request.tools)
         self._calls += len(calls)
         return ChatReply(
             text,
@@ -96,3 +100,19 @@ class EngineModel:
             completion_tokens=len(found.token_ids),
             tokens=Tokens(prompt_ids, found.token_ids, found.logprobs),
         )
+
+
+def _renders_tools(chat: TemplateChat) -> bool:
+    """Whether the chat template writes tools, what they return, and calls of them so that they can be read back."""
+    messages: list[ChatMessage] = [
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": "", "tool_calls": [_PROBE.as_message()]},
+        {"role": "tool", "name": _PROBE.name, "tool_call_id": _PROBE.id, "content": "returned probe"},
+    ]
+    tool = {"name": _PROBE.name, "description": "tool probe", "parameters": {"type": "object", "properties": {}}}
+    try:
+        text = chat.show(chat.open_with_tools(with_objects(messages), [{"type": "function", "function": tool}]))
+    except (TemplateError, PreflightError):
+        return False
+    known = [(call.name, call.given) for call in read_calls(text, 1)[1]]
+    return (_PROBE.name, _PROBE.given) in known and "tool probe" in text and "returned probe" in text

@@ -1,4 +1,4 @@
-"""Calls of tools as text, in the form that Hermes and Qwen models are trained on."""
+"""Calls of tools as text, in the forms that Hermes and Qwen models are trained on."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from codctl.agents.proxy.models import ChatMessage, ToolCall, object_in, text_of
 from codctl.envs.base import Message
 
 _CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
+_FUNCTION = re.compile(r"<function=([^>\s]+)>(.*?)(?:</function>)?", re.DOTALL)
+_PARAMETER = re.compile(r"<parameter=([^>\s]+)>\n?(.*?)\n?</parameter>", re.DOTALL)
 _TOOLS = """\
 # Tools
 
@@ -25,36 +27,58 @@ For each call, return a JSON object with the name of the function and its argume
 </tool_call>"""
 
 
-def read_calls(written: str, first: int) -> tuple[str, list[ToolCall]]:
+def read_calls(written: str, first: int, tools: Sequence[Mapping[str, Any]] = ()) -> tuple[str, list[ToolCall]]:
     """Take the calls out of what a model wrote: the text that remains, and the calls.
 
     Args:
         written: By the model. What cannot be read as a call stays in the text.
         first: Number of the first call, for its id.
+        tools: Whose schemas say which arguments are texts, where the form of the calls does not.
     """
     calls: list[ToolCall] = []
 
     def take(match: re.Match[str]) -> str:
-        call = _read(match[1], first + len(calls))
-        if call is None:
+        found = _read_object(match[1]) or _read_tags(match[1], tools)
+        if found is None:
             return match[0]
-        calls.append(call)
+        name, arguments = found
+        calls.append(ToolCall(f"call{first + len(calls):05d}", name, json.dumps(arguments, ensure_ascii=False)))
         return ""
 
     text = _CALL.sub(take, written)
     return text.strip() if calls else text, calls
 
 
-def _read(text: str, number: int) -> ToolCall | None:
+def _read_object(text: str) -> tuple[str, dict[str, Any]] | None:
+    """A call as a JSON object: Hermes, Qwen2.5, Qwen3."""
     found = object_in(text)
     if found is None or not isinstance(found.get("name"), str):
         return None
     arguments = found.get("arguments", {})
     if isinstance(arguments, str):
         arguments = object_in(arguments)
-    if not isinstance(arguments, dict):
+    return (found["name"], arguments) if isinstance(arguments, dict) else None
+
+
+def _read_tags(text: str, tools: Sequence[Mapping[str, Any]]) -> tuple[str, dict[str, Any]] | None:
+    """A call in tags: Qwen3-Coder, Qwen3.5 and later, Nemotron 3."""
+    function = _FUNCTION.fullmatch(text.strip())
+    if function is None:
         return None
-    return ToolCall(f"call{number:05d}", found["name"], json.dumps(arguments, ensure_ascii=False))
+    name = function[1]
+    schemas = (tool["function"] for tool in tools)
+    given = next((one.get("parameters") for one in schemas if one["name"] == name), None) or {}
+    kinds = given.get("properties") or {}
+    return name, {key: _typed(value, kinds.get(key) or {}) for key, value in _PARAMETER.findall(function[2])}
+
+
+def _typed(text: str, schema: Mapping[str, Any]) -> Any:
+    if schema.get("type", "string") == "string":
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def with_objects(messages: Sequence[ChatMessage]) -> list[ChatMessage]:

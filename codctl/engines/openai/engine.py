@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from codctl.cod.engine import Generation, RequestTag, Sampling, Weights
@@ -88,17 +88,41 @@ class OpenAIEngine:
     async def generate(
         self, prompt_ids: Sequence[int], sampling: Sampling, *, seed: int, tag: RequestTag
     ) -> Generation:
-        try:
-            completion = await self._complete(self._chat.messages(prompt_ids), sampling, seed=seed, begin=tag.begin)
-        except RequestError:
-            self._counts["failed"] += 1
-            raise
-        self._counts["cut_short"] += completion.is_cut
+        completion = await self.chat(self._chat.messages(prompt_ids), sampling, seed=seed, begin=tag.begin)
         token_ids = self._chat.encode(completion.text)
         if not completion.is_cut:
             token_ids.append(self._chat.stop_ids[0])
         reason: Literal["length", "stop"] = "length" if completion.is_cut else "stop"
         return Generation(token_ids, [0.0] * len(token_ids), reason, 0, completion.fault)
+
+    async def chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        sampling: Sampling,
+        *,
+        seed: int,
+        begin: Callable[[], None] | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> Completion:
+        """A reply to messages as they are.
+
+        Args:
+            messages: In OpenAI's format.
+            sampling: Of the reply.
+            seed: Of the sampling, where the server takes one.
+            begin: Called when the request is sent.
+            more: Further keys of the request, such as tools.
+
+        Raises:
+            RequestError: There is none.
+        """
+        try:
+            completion = await self._complete(messages, sampling, seed=seed, begin=begin, more=more)
+        except RequestError:
+            self._counts["failed"] += 1
+            raise
+        self._counts["cut_short"] += completion.is_cut
+        return completion
 
     async def update_weights(self, weights: Weights) -> None: ...
 
@@ -107,15 +131,16 @@ class OpenAIEngine:
 
     async def _complete(
         self,
-        messages: Sequence[Message],
+        messages: Sequence[Mapping[str, Any]],
         sampling: Sampling,
         *,
         seed: int,
         is_trial: bool = False,
         begin: Callable[[], None] | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> Completion:
         while True:
-            body = self._dialect.request(self._settings.model, messages, sampling, seed)
+            body = {**self._dialect.request(self._settings.model, messages, sampling, seed), **(more or {})}
             try:
                 completion = await self._client.complete(
                     body, read_completion, seed=seed, is_patient=not is_trial, begin=begin

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from codctl.cod.engine import Sampling
-from codctl.envs.base import Message
 from codctl.outcomes import ReplyFault
 
 _SEED_BITS = 31  # what every server takes
@@ -35,7 +34,9 @@ class Dialect:
     has_system_role: bool = True
     notes: list[str] = field(default_factory=list)
 
-    def request(self, model: str, messages: Sequence[Message], sampling: Sampling, seed: int) -> dict[str, Any]:
+    def request(
+        self, model: str, messages: Sequence[Mapping[str, Any]], sampling: Sampling, seed: int
+    ) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": model,
             "messages": list(messages) if self.has_system_role else _without_system(messages),
@@ -65,16 +66,20 @@ class Dialect:
         return False
 
 
-def _without_system(messages: Sequence[Message]) -> list[Message]:
-    """The same texts as user and assistant messages in turn: neighbours of one role become one message."""
-    found: list[Message] = []
+def _without_system(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The same messages as user and assistant in turn: texts of one role that follow each other become one message."""
+    found: list[Mapping[str, Any]] = []
     for message in messages:
         role = "user" if message["role"] == "system" else message["role"]
-        if found and found[-1]["role"] == role:
+        if found and found[-1]["role"] == role and all(map(_is_text, (found[-1], message))):
             found[-1] = {"role": role, "content": f"{found[-1]['content']}\n\n{message['content']}"}
         else:
-            found.append({"role": role, "content": message["content"]})
+            found.append({**message, "role": role})
     return found
+
+
+def _is_text(message: Mapping[str, Any]) -> bool:
+    return message.keys() == {"role", "content"} and isinstance(message["content"], str)
 
 
 class _Part(BaseModel):
@@ -94,6 +99,8 @@ class _Said(BaseModel):
 class _Choice(BaseModel):
     message: _Said
     finish_reason: str | None = None
+    token_ids: Any = None
+    logprobs: Any = None
 
 
 class _Usage(BaseModel):
@@ -106,6 +113,7 @@ class Completion(BaseModel):
 
     choices: list[_Choice] = Field(min_length=1)
     usage: _Usage | None = None
+    prompt_token_ids: Any = None
 
     @field_validator("usage", mode="wrap")
     @classmethod
@@ -143,6 +151,37 @@ class Completion(BaseModel):
         if said.tool_calls or said.function_call or finish in ("tool_calls", "function_call"):
             return ReplyFault("tool_call", _tool(said))
         return ReplyFault("reasoning" if said.reasoning_content or said.reasoning else "empty")
+
+    @property
+    def reasoning(self) -> str:
+        said = self.choices[0].message
+        return next((text for text in (said.reasoning_content, said.reasoning) if isinstance(text, str)), "")
+
+    @property
+    def calls(self) -> list[tuple[str, str, str]]:
+        """Calls of tools: id, name and arguments, as text. What is none is left out."""
+        given = [one for one in self.choices[0].message.tool_calls or () if isinstance(one, dict)]
+        found = [(one.get("id"), one["function"]) for one in given if isinstance(one.get("function"), dict)]
+        return [
+            (
+                str(number or ""),
+                one["name"],
+                text if isinstance(text := one.get("arguments"), str) else json.dumps(text),
+            )
+            for number, one in found
+            if isinstance(one.get("name"), str)
+        ]
+
+    @property
+    def sampled(self) -> tuple[list[int], list[int], list[float]] | None:
+        """The ids of the prompt, those of the reply and their log-probs, where the server gives all of them."""
+        choice = self.choices[0]
+        try:
+            logprobs = [float(one["logprob"]) for one in choice.logprobs["content"]]
+            prompt, ids = [list(map(int, some)) for some in (self.prompt_token_ids, choice.token_ids)]
+        except (KeyError, TypeError, ValueError):
+            return None
+        return (prompt, ids, logprobs) if ids and len(ids) == len(logprobs) else None
 
     @property
     def tokens(self) -> tuple[int, int] | None:

@@ -1,0 +1,103 @@
+"""A model behind an OpenAI-compatible server: the agent's request goes there as it is, but for the sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Literal
+
+from codctl.agents.proxy.models import ChatReply, ChatRequest, Tokens, ToolCall
+from codctl.agents.proxy.tool_text import read_calls
+from codctl.cod.engine import EngineError, RequestTag, Sampling
+from codctl.engines.openai.engine import OpenAIEngine
+from codctl.engines.openai.wire import Completion
+from codctl.outcomes import UNPLAYED, ReplyFault
+from codctl.seeds import derive_seed
+
+_ANYBODY = RequestTag("agent", 0, 0, 0, "solve")
+_OBEYED = ("response_format", "reasoning_effort", "parallel_tool_calls")  # of what the agent asks for beside sampling
+_TOKENS = {"logprobs": True, "extra_body": {"return_token_ids": True}}
+
+
+class _WithheldError(EngineError):
+    """A reply that the server made and does not give."""
+
+    def __init__(self, fault: ReplyFault) -> None:
+        super().__init__(fault.words or "the server withheld the reply")
+        self.kind = fault.kind
+
+
+class EndpointModel:
+    """See the module. Protocol `tools`: the model reads what the agent wrote.
+
+    Args:
+        engine: The server.
+        sampling: Pinned, but for the token limit where the agent asks for less.
+        seed: From which each reply's own seed is derived.
+        tag: Where the replies belong.
+        keeps_tokens: Whether to ask for token ids and log-probs. vLLM gives both; other servers may refuse the request.
+    """
+
+    protocol: Literal["answer", "tools"] = "tools"
+
+    def __init__(
+        self,
+        engine: OpenAIEngine,
+        sampling: Sampling,
+        *,
+        seed: int,
+        tag: RequestTag = _ANYBODY,
+        keeps_tokens: bool = False,
+    ) -> None:
+        self._engine, self._sampling, self._seed, self._tag = engine, sampling, seed, tag
+        self._keeps_tokens = keeps_tokens
+        self._replies = self._calls = 0
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        """See `ChatModel.chat`."""
+        most = min(self._sampling.max_new_tokens, request.max_tokens or self._sampling.max_new_tokens)
+        tag = replace(self._tag, turn=self._replies)
+        self._replies += 1
+        completion = await self._engine.chat(
+            request.messages,
+            replace(self._sampling, max_new_tokens=most),
+            seed=derive_seed(self._seed, tag.pack, tag.rollout, "exchange", tag.position, tag.turn),
+            begin=tag.begin,
+            more=dict(self._more(request)),
+        )
+        if completion.fault and completion.fault.kind in UNPLAYED:
+            raise _WithheldError(completion.fault)
+        return self._reply(request, completion)
+
+    def _more(self, request: ChatRequest) -> Iterator[tuple[str, Any]]:
+        if request.tools:
+            yield "tools", list(request.tools)
+            if request.tool_choice is not None:
+                yield "tool_choice", request.tool_choice
+        if request.stop:
+            yield "stop", list(request.stop)
+        yield from ((name, request.asked[name]) for name in _OBEYED if name in request.asked)
+        if self._keeps_tokens:
+            yield from _TOKENS.items()
+
+    def _reply(self, request: ChatRequest, completion: Completion) -> ChatReply:
+        text, written = completion.text, ""
+        calls = [
+            ToolCall(given or f"call{number:05d}", name, arguments)
+            for number, (given, name, arguments) in enumerate(completion.calls, self._calls + 1)
+        ]
+        if request.tools and not calls:  # not every server reads the calls out of what the model writes
+            text, calls = read_calls(completion.text, self._calls + 1, request.tools)
+            written = completion.text if calls else ""
+        self._calls += len(calls)
+        prompt_tokens, completion_tokens = completion.tokens or (None, None)
+        return ChatReply(
+            text,
+            calls,
+            "length" if completion.is_cut else "stop",
+            completion.reasoning,
+            written,
+            prompt_tokens,
+            completion_tokens,
+            Tokens(*completion.sampled) if completion.sampled else None,
+        )
