@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,12 +16,13 @@ from typing import Protocol
 
 from codctl.agents import acp, session
 from codctl.agents.places import fresh_places, renew
-from codctl.agents.program import AgentProgram, End, ModelAccess, Outcome, Places, Task
+from codctl.agents.program import AgentProgram, End, Launch, ModelAccess, Outcome, Places, Task
 from codctl.agents.prompt import task_prompt
 from codctl.agents.proxy.models import ChatModel
 from codctl.agents.proxy.server import ModelProxy
 from codctl.agents.proxy.session import Exchange
 from codctl.agents.proxy.session import Session as ModelSession
+from codctl.agents.sandbox import shut_in
 from codctl.agents.setup import AgentSetup
 from codctl.agents.update_prompt import memory_prompt
 from codctl.agents.world import World
@@ -152,10 +153,17 @@ class AgentPerformer:
             except (BudgetError, UsageError) as error:  # the model's hints do not fit into the program's memory
                 return _Played(asked, None, Outcome("crashed", problem=error.message), unfit=error.message)
             lead = partial(acp.lead, launch=launch, task=task) if launch.speaks == "acp" else None
-            ran = await session.run(launch, path, deadline_s=task.deadline_s, is_over=is_over, lead=lead)
+            async with self._surroundings(launch, places, asked.url) as inside:
+                ran = await session.run(inside, path, deadline_s=task.deadline_s, is_over=is_over, lead=lead)
             return _Played(asked, ran, self.program.outcome(places, ran.finished))
         finally:
             asked.close()
+
+    def _surroundings(self, launch: Launch, places: Places, url: str) -> AbstractAsyncContextManager[Launch]:
+        """Where the program runs: what it can reach, and see of other episodes."""
+        if self.setup.sandbox == "none":
+            return nullcontext(launch)
+        return shut_in(launch, places, url, [self.folder])
 
     def _settle(self, attempt: Attempt, played: _Played) -> None:
         """End an episode that the program has left open."""

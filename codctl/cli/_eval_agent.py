@@ -59,7 +59,7 @@ SandboxOption = Annotated[
     Literal["none", "unshare"] | None,
     typer.Option(
         "--agent-sandbox",
-        help="unshare: its processes see no network but loopback. none is the default.",
+        help="unshare: no network but the model's, no processes and few files of others. none is the default.",
     ),
 ]
 KeepHomes = Annotated[bool, typer.Option("--keep-homes", help="Keep the folders that the agent lived in.")]
@@ -97,17 +97,20 @@ def with_agent(subject: PolicyUnderTest, asked: AskedAgent, concurrency: int | N
 
     Raises:
         UsageError: There is none of this name, or the options do not go together.
-        PreflightError: It is not installed.
+        PreflightError: It is not installed, or this machine makes no sandbox.
     """
     if asked.agent is None:
         return subject
     from codctl import trust
     from codctl.agents.program import PROGRAMS
+    from codctl.agents.sandbox import check_sandbox
     from codctl.agents.setup import DEADLINE_S, AgentSetup
     from codctl.evaluate.by_agent import default_concurrency
 
     protocol = asked.protocol or ("tools" if subject.kind == "endpoint" else "answer")
     _check(subject, protocol, asked.update)
+    if asked.sandbox == "unshare":
+        check_sandbox()
     trust.remember_imports(asked.agent)
     program = PROGRAMS.get(asked.agent)
     setup = AgentSetup(

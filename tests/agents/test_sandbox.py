@@ -21,6 +21,8 @@ from codctl.agents.program import Finished, Launch, Places
 from codctl.agents.sandbox import check_sandbox, shut_in
 from codctl.agents.world_server import WorldServer
 from codctl.errors import PreflightError
+from tests.agents import fakes
+from tests.agents.test_performer import by_itself, inside, pack_of, player_of, without_performance
 
 SECRET = "the-key-of-somebody"
 TRUTH = "K moves the walker up"
@@ -229,3 +231,11 @@ def test_a_machine_without_namespaces_says_so(
     monkeypatch.setattr(sandbox, "_UNSHARE", argv)
     with pytest.raises(PreflightError, match=message):
         check_sandbox()
+
+
+@needs_namespaces
+def test_a_pack_is_the_same_in_a_sandbox(tmp_path: Path) -> None:
+    """The model and the world are reached, and nothing of them changes."""
+    player, packs = player_of(), [pack_of()]
+    found = inside(player, packs, fakes.LikeHermes(), tmp_path, sandbox="unshare")
+    assert [without_performance(one) for one in found] == by_itself(player, packs)
