@@ -35,15 +35,19 @@ ANSWER_PROBLEMS: dict[AnswerProblem, str] = {
 UpdateProblem = Literal[
     "no_hints", "several_hints", "empty_hints", "long_hints", "unreadable_edit", "unknown_hint", "doubled_edit"
 ]
-UPDATE_PROBLEMS: dict[UpdateProblem, str] = {
+HINT_PROBLEMS: dict[UpdateProblem, str] = {
     "no_hints": "did not put hints between the two marker lines",
     "several_hints": "had a marker line more than once",
     "empty_hints": "had nothing between the marker lines",
     "long_hints": "wrote hints that are too long",
+}
+# Of updates by edits (`context.update: delta`).
+EDIT_PROBLEMS: dict[UpdateProblem, str] = {
     "unreadable_edit": "had an edit that cannot be read",
     "unknown_hint": "edited a hint that does not exist",
     "doubled_edit": "edited a hint twice, or wrote the same hint twice",
 }
+UPDATE_PROBLEMS: dict[UpdateProblem, str] = {**HINT_PROBLEMS, **EDIT_PROBLEMS}
 Written = Literal["written", "unchanged"]
 WRITTEN: dict[Written, str] = {"written": "wrote new hints", "unchanged": "left the hints as they are"}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from codctl.cli import _output
 from codctl.cod.strategies import of_result
+from codctl.outcomes import WRITTEN
 from codctl.quantities import counted, difference, number, position, with_interval
 from codctl.results import agent_use, outcomes, replies
 from codctl.results.statistics import FEW_PACKS
@@ -98,7 +99,7 @@ def _arm(part: PartResult, found: Measured, arm: str) -> list[tuple[str, str, _C
 def _ended(part: PartResult) -> list[str]:
     """How the episodes of each arm ended, where there is more to say than that they were solved."""
     found = [table for episode in outcomes.EPISODES if (table := outcomes.table(part, episode))]
-    shown = [table for table in found if len(table.columns) > 1 or table.columns[0] not in ("solved", "written")]
+    shown = [table for table in found if len(table.columns) > 1 or table.columns[0] not in ("solved", *WRITTEN)]
     return [
         _output.table(["arm", *one.titles], [[arm, *map(str, counts)] for arm, _, counts in one.rows]) for one in shown
     ]

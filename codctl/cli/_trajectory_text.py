@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from codctl.cli import _output
+from codctl.outcomes import WRITTEN
 from codctl.quantities import counted, number, position, share
 from codctl.report.story import difference
 from codctl.results.agent_session import read_session
@@ -52,7 +53,7 @@ def index(chosen: Sequence[Chosen], most: int) -> str:
     rows, is_graded = [], any(one.raw_reward is not None for one in chosen[:most])
     for one in chosen[:most]:
         transcript = one.transcript
-        others = Counter(episode.outcome for episode in one.episodes if episode.outcome not in ("solved", "written"))
+        others = Counter(episode.outcome for episode in one.episodes if episode.outcome not in ("solved", *WRITTEN))
         row = [transcript.pack, transcript.arm, _which(transcript), marks(transcript), number(one.score[1])]
         row += ["–" if one.raw_reward is None else number(one.raw_reward)] if is_graded else []
         rows.append([*row, ", ".join(f"{name} {count}" for name, count in others.most_common())])
@@ -175,7 +176,7 @@ def _trajectory(text: Text, chosen: Chosen, sessions: Path | None) -> None:
     text.append(f"  {solved:g} of {tasks} solved, reward {share(reward)}{_raw(chosen.raw_reward)}\n")
     _truth(text, transcript.solves)
     for episode in chosen.episodes:
-        style = _STYLES["good" if episode.outcome in ("solved", "written") else "bad"]
+        style = _STYLES["good" if episode.outcome in ("solved", *WRITTEN) else "bad"]
         text.append("\n")
         text.append(f"━━ {episode_head(episode, tasks)}\n", f"bold {style}")
         if episode.performance:

@@ -67,6 +67,11 @@ Length = Annotated[int, typer.Option("--length", metavar="N", min=1, max=64, hel
 Split = Annotated[Literal["train", "validation", "test", "demonstration"], typer.Option("--split", help="Which packs.")]
 Rendering = Annotated[Literal["full", "terse", "compact"], typer.Option("--rendering", help="How prompts are written.")]
 
+Update = Annotated[
+    Literal["rewrite", "delta"],
+    typer.Option("--update", help="How an update changes the hints, as `context.update` of a recipe."),
+]
+
 
 @app.command("list", cls=Command)
 def list_(as_json: Json = False) -> None:
@@ -279,6 +284,7 @@ def demonstrate(
     update_tokens: Annotated[
         int, typer.Option("--update-tokens", metavar="N", min=1, help="Most new tokens in one update.")
     ] = 1024,
+    update: Update = "rewrite",
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the sampling.")] = 0,
     run: Annotated[
         str | None, typer.Option("--run", metavar="RUN", autocompletion=complete.runs, help="The model of a run plays.")
@@ -330,6 +336,7 @@ def demonstrate(
         temperature,
         solve_tokens,
         update_tokens,
+        update,
     )
     world = f"{spec.family}-{spec.preset}-{spec.variant}-{spec.rendering}-{packs}x{length}"
     folder = out or Path("demonstrations") / f"{world}-{Path(subject.name).name}"
@@ -397,6 +404,7 @@ def prompts(
     suggested_tokens: Annotated[
         int | None, typer.Option("--suggested-tokens", metavar="N", min=1, help="As the key of a recipe.")
     ] = None,
+    update: Update = "rewrite",
     write: Annotated[
         Path | None, typer.Option("--write", metavar="PAGE", help="Put the prompts into PAGE, below its mark.")
     ] = None,
@@ -414,7 +422,7 @@ def prompts(
         chosen = preset or ("easy" if "easy" in found.presets else found.presets[0])
         check_world(found.name, chosen, variant, rendering)
         drawn, renderings = variant or found.variants[0], (rendering,) if rendering else found.renderings
-        shown += examples_of(found, chosen, drawn, renderings, suggested_tokens)
+        shown += examples_of(found, chosen, drawn, renderings, suggested_tokens, update)
         if not (preset or variant):
             shown += other_rules(found, (chosen, drawn), renderings)
     shown.sort(key=lambda one: (one.family, ("full", "terse", "compact").index(one.rendering)))

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from codctl.cod.context import END, START
-from codctl.envs.base import Episode, Message, Rendering, Slot
+from codctl.cod.delta import NOTHING, difference, items_of, numbered, written
+from codctl.envs.base import Episode, Message, PolicyView, Rendering, Slot, UpdateRule
 from codctl.envs.solve_prompt import NO_HINTS
 from codctl.outcomes import AnswerProblem
 
@@ -28,6 +29,31 @@ out what concerns only the task just finished. Keep the hints short.
 
 Think first. {length} Then write the complete new hints between the following two lines. Each line must appear \
 exactly once.
+{start}
+{end}"""
+
+_UPDATE_DELTA = """\
+An agent solves a series of different tasks in one environment. Between tasks it keeps a short list of hints for \
+itself; it remembers nothing else. It has just finished a task. Edit the hints so that it does better in the later \
+tasks of the series.
+
+Two kinds of hints are useful:
+1. Facts about the environment that were hidden at first and have come to light.
+2. Techniques: ways of working that helped, and mistakes to avoid.
+
+The hints are numbered, one a line. Write only what has to change: every hint that you do not name stays as it is. \
+Add what was learned, change or remove what proved wrong, and say what is uncertain. Leave out what concerns only the \
+task just finished. Keep the hints short.
+
+An edit is one line, in one of these forms:
+add: TEXT OF A NEW HINT
+change NUMBER: NEW TEXT OF THIS HINT
+remove NUMBER
+If nothing has to change, the only line is:
+nothing to change
+
+Think first. {length} Then write your edits between the following two lines. Each of the two lines must appear exactly \
+once.
 {start}
 {end}"""
 
@@ -58,6 +84,18 @@ _TURN = """\
 _UPDATE_TERSE = f"""\
 You solve tasks in the same world, one after another. Rewrite your hints for the next task: keep what is true, \
 correct what is wrong, add what you learned. Write them between these lines:
+{START}
+{END}"""
+
+_UPDATE_DELTA_TERSE = f"""\
+You solve tasks in the same world, one after another. Edit your numbered hints for the next task: add what you \
+learned, change or remove what is wrong. What you do not name stays. Write one edit a line, such as
+add: new hint
+change 2: new text of hint 2
+remove 3
+or only
+{NOTHING}
+Write between these lines:
 {START}
 {END}"""
 
@@ -115,17 +153,26 @@ def solve_messages(
 
 
 def update_messages(
-    hints: str, account: Account, rendering: Rendering, suggested_tokens: int | None = None
+    hints: str,
+    account: Account,
+    rendering: Rendering,
+    suggested_tokens: int | None = None,
+    update: UpdateRule = "rewrite",
 ) -> list[Message]:
     """What the update call reads: the old hints, the rules, the trajectory, its reward and the feedback."""
-    user = {"compact": _compact, "terse": _terse, "full": _full}[rendering](hints, account)
-    return _messages(update_system(rendering, suggested_tokens), user)
+    shown = numbered(hints, rendering) if update == "delta" else hints
+    user = {"compact": _compact, "terse": _terse, "full": _full}[rendering](shown, account)
+    return _messages(update_system(rendering, suggested_tokens, update), user)
 
 
-def update_system(rendering: Rendering, suggested_tokens: int | None = None) -> str:
+def update_system(rendering: Rendering, suggested_tokens: int | None = None, update: UpdateRule = "rewrite") -> str:
     """The system prompt of an update, the same for every world."""
-    full = _UPDATE.format(length=_length(suggested_tokens), start=START, end=END)
-    return {"compact": "update", "terse": _UPDATE_TERSE, "full": full}[rendering]
+    if rendering == "compact":
+        return "update"
+    if rendering == "terse":
+        return _UPDATE_DELTA_TERSE if update == "delta" else _UPDATE_TERSE
+    form = _UPDATE_DELTA if update == "delta" else _UPDATE
+    return form.format(length=_length(suggested_tokens), start=START, end=END)
 
 
 def _messages(system: str, user: str) -> list[Message]:
@@ -174,6 +221,14 @@ def update_reply(hints: str, rendering: Rendering, remark: str = "") -> str:
     """A well-formed update, as scripted policies write it, with a remark before the hints if there is one."""
     separator = " " if rendering == "compact" else "\n"
     return separator.join(filter(None, (remark, START, hints, END)))
+
+
+def update_to(hints: str, view: PolicyView, remark: str = "") -> str:
+    """A well-formed update that leads from the hints in force to these, as scripted policies write it."""
+    if view.update == "delta":
+        after = view.slot.family.items(hints, view.rendering)
+        hints = written(difference(items_of(view.hints, view.rendering), after), view.rendering)
+    return update_reply(hints, view.rendering, remark)
 
 
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)

@@ -11,17 +11,19 @@ from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.settings import RolloutSettings
 from codctl.cod.trajectory import Trajectory
 from codctl.config.evalspec import EvalSpec
-from codctl.envs.base import Family, Pack, Rendering
+from codctl.envs.base import Family, Pack, Rendering, UpdateRule
 from codctl.envs.registry import family_of, get_family
 
 UNBOUNDED = 10**9  # tokens: a scripted policy has no budget
 CEILINGS, FLOOR = ("bayes", "informed"), "random"
 
 
-def reference_player(policy: str, rendering: Rendering, seed: int) -> Player:
+def reference_player(policy: str, rendering: Rendering, seed: int, update: UpdateRule = "rewrite") -> Player:
     """A scripted policy in the place of a model."""
     chat = ByteChat()
-    settings = RolloutSettings(rendering, solve_tokens=UNBOUNDED, update_tokens=UNBOUNDED, max_chars=UNBOUNDED)
+    settings = RolloutSettings(
+        rendering, solve_tokens=UNBOUNDED, update_tokens=UNBOUNDED, max_chars=UNBOUNDED, update=update
+    )
     return Player(ScriptedAgent(EachFamily(policy), chat), chat, settings, seed)
 
 

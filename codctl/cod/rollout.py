@@ -16,12 +16,7 @@ from codctl.cod.attempt import Attempt, Performance, Performer, WorldError, by_t
 from codctl.cod.context import ParsedUpdate, Revision, as_hints, parse_update, revise
 from codctl.cod.conversation import Chat, Conversation, converse
 from codctl.cod.engine import Engine, EngineError, Generation, RequestTag, Sampling
-from codctl.cod.prompts import (
-    Account,
-    Turn,
-    update_messages,
-    without_reasoning,
-)
+from codctl.cod.prompts import Account, Turn, update_messages
 from codctl.cod.requests import Request, Requests
 from codctl.cod.settings import RolloutSettings
 from codctl.cod.trajectory import EpisodeRecord, Kind, Trajectory
@@ -71,7 +66,13 @@ class Player:
             before = remembered(pack, slot, past)
             episode = slot.begin(self.settings.rendering, before)
             view = PolicyView(
-                pack, position, episode, tuple(one.episode for one in told), hints, self.settings.rendering
+                pack,
+                position,
+                episode,
+                tuple(one.episode for one in told),
+                hints,
+                self.settings.rendering,
+                self.settings.update,
             )
             try:
                 record = await self._solve(view, rollout, past)
@@ -130,7 +131,9 @@ class Player:
             self._shaped(slot, told.episode) if told.episode.shows_reward else None,
             slot.family.graded,
         )
-        messages = update_messages(view.hints, account, rendering, self.settings.suggested_tokens)
+        # An agent program that keeps the hints itself does so in its own way.
+        rule = "rewrite" if self.performer and self.performer.rewrites else self.settings.update
+        messages = update_messages(view.hints, account, rendering, self.settings.suggested_tokens, rule)
         conversation = converse(self.chat, messages)
         written = await self._written(view, rollout, conversation, messages)
         parsed, fault = written.parsed, written.fault
@@ -154,7 +157,7 @@ class Player:
             hint_score=hint_score(view, revision.text, past),
             feedback=parsed.problem,
             format_error=bool(parsed.problem) and not failed,
-            outcome=fault.kind if fault else parsed.kind or "written",
+            outcome=fault.kind if fault else parsed.outcome,
             failed=failed,
             fault=fault,
             weight_version=written.version,
@@ -177,8 +180,7 @@ class Player:
             reply = conversation.add_reply(generation.token_ids, generation.logprobs)
         except EngineError as error:
             return _Written(parse_update("", 0), fault=error.fault)
-        read = reply if self.settings.reads_strictly else without_reasoning(reply)
-        parsed = parse_update(read, self.settings.max_chars)
+        parsed = self.settings.read_update(reply, view.hints)
         fault = fault_of(generation, reply) if parsed.problem else None
         return _Written(parsed, reply, fault, generation.weight_version)
 

@@ -9,7 +9,7 @@ from typing import Literal
 from codctl.cod.agent import Agent
 from codctl.cod.conversation import Chat
 from codctl.cod.engine import EngineError, Generation, RequestTag, Sampling
-from codctl.cod.prompts import update_reply
+from codctl.cod.prompts import update_to
 from codctl.envs.base import Policy, PolicyView
 
 Fault = Literal["no_answer", "two_answers", "bad_action", "truncated", "no_hints", "error", "hang"]
@@ -65,7 +65,7 @@ class ScriptedAgent(Agent):
         else:
             hints = self._policy.update(view, rng)
             remark = self._policy.remark(view, rng) if isinstance(self._policy, EachFamily) else ""
-            reply = update_reply(hints, view.rendering, remark)
+            reply = update_to(hints, view, remark)
         if self._fault and rng.random() < self._fault_rate:
             reply = await self._spoil(reply, is_solve=tag.kind == "solve")
         token_ids = self._chat.reply(reply)

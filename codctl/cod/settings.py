@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from codctl.cod.prompts import AnswerRule, is_strict
-from codctl.envs.base import Rendering
+from codctl.cod.context import ParsedUpdate, parse_update
+from codctl.cod.delta import parse_delta
+from codctl.cod.prompts import AnswerRule, is_strict, without_reasoning
+from codctl.envs.base import Rendering, UpdateRule
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,15 @@ class RolloutSettings:
     top_p: float = 1.0
     suggested_tokens: int | None = None
     answers: AnswerRule = "auto"
+    update: UpdateRule = "rewrite"
 
     @property
     def reads_strictly(self) -> bool:
         return is_strict(self.answers, self.rendering)
+
+    def read_update(self, reply: str, hints: str) -> ParsedUpdate:
+        """The hints that a reply makes of these."""
+        text = reply if self.reads_strictly else without_reasoning(reply)
+        if self.update == "delta":
+            return parse_delta(text, hints, self.max_chars, self.rendering)
+        return parse_update(text, self.max_chars)

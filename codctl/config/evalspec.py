@@ -64,6 +64,10 @@ class EvalSpec(Section):
         "asked for; `auto`: strict in `compact`, else published.",
     )
 
+    update: Literal["rewrite", "delta"] = evaluation(
+        "rewrite", "How an update changes the hints, as `context.update` of a recipe."
+    )
+
     def identity(self) -> dict[str, Any]:
         """What tells this evaluation from others, as JSON. Keys that came later count only where they are set."""
         values = self.model_dump(mode="json")
@@ -73,7 +77,13 @@ class EvalSpec(Section):
         return ((key, value) for key, value in super().__repr_args__() if key not in _ADDED or value != _ADDED[key])
 
 
-_ADDED: dict[str, Any] = {"suggested_tokens": None, "answers": "auto", "strategy_options": {}, "options": {}}
+_ADDED: dict[str, Any] = {
+    "suggested_tokens": None,
+    "answers": "auto",
+    "strategy_options": {},
+    "options": {},
+    "update": "rewrite",
+}
 
 # Keys that mean something to one strategy only.
 STRATEGY_KEYS = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Mapping, Sequence, Set
 from copy import deepcopy
@@ -29,6 +30,8 @@ UpdateRule = Literal["rewrite", "delta"]  # hints are written anew, or edited
 Rendering = Literal["full", "terse", "compact"]
 Split = Literal["train", "validation", "test", "demonstration"]
 UNREADABLE = "The reply could not be used: "
+_NOTHING = re.compile(r"none|(?:No|Nothing)\b[^.\n]*\.", re.IGNORECASE)
+_SENTENCE_ENDS = re.compile(r"(?<=\.)\s+")
 SPLITS: tuple[Split, ...] = ("train", "validation", "test", "demonstration")
 Message = dict[str, str]  # role, content: the form chat templates take
 
@@ -284,6 +287,7 @@ class PolicyView:
             not as they were. Distractors of other families are among them.
         hints: The context in force.
         rendering: How texts are written.
+        update: Whether an update writes hints anew or edits them.
     """
 
     pack: Pack
@@ -292,6 +296,7 @@ class PolicyView:
     past: Sequence[Episode]
     hints: str
     rendering: Rendering
+    update: UpdateRule = "rewrite"
 
     @property
     def slot(self) -> Slot:
@@ -304,7 +309,10 @@ class PolicyView:
 
 
 class Policy(Protocol):
-    """A scripted agent: `solve` returns a whole reply with an answer block, `update` the new hints as text."""
+    """A scripted agent: `solve` returns a whole reply with an answer block, `update` the new hints as text.
+
+    Where hints are edited, the edits are what tells this text from the hints in force (`Family.items`).
+    """
 
     def solve(self, view: PolicyView, rng: Random) -> str: ...
 
@@ -481,6 +489,19 @@ class Family(ABC):
     def partial_truth(self, world: Any, rendering: Rendering, rng: Random) -> str:
         """A random part of the hidden facts as a hint (possibly none), for demonstrations."""
         raise NotImplementedError(f"{self.name} has no demonstrations")
+
+    def items(self, hints: str, rendering: Rendering) -> tuple[str, ...]:
+        """A hint as this family writes it, as the items that edits add, change and remove: a fact each.
+
+        Those of `compact` are single words that are no numbers (`codctl.cod.delta`). By default each word is one there,
+        in `full` each line, and in `terse` each sentence. A hint which says that nothing is known has none.
+        """
+        if _NOTHING.fullmatch(hints.strip()):
+            return ()
+        if rendering == "compact":
+            return tuple(hints.split())
+        lines = [line.strip().removeprefix("- ") for line in hints.split("\n") if line.strip()]
+        return tuple(lines if rendering == "full" else (one for line in lines for one in _SENTENCE_ENDS.split(line)))
 
     @abstractmethod
     def score_context(self, world: Any, hints: str, seen: Sequence[Episode]) -> HintScore:

@@ -19,13 +19,14 @@ from codctl.cod.requests import gather_or_cancel
 from codctl.cod.rollout import Player
 from codctl.cod.trajectory import EpisodeRecord, Trajectory
 from codctl.config.evalspec import EvalSpec
-from codctl.envs.base import Message, Rendering
+from codctl.envs.base import Message, Rendering, UpdateRule
 from codctl.envs.registry import get_family
 from codctl.errors import RefusedError, StageError
 from codctl.evaluate.subject import PolicyRunner, PolicyUnderTest, identity_of, open_runner
 from codctl.files.atomic import storage_errors, write_text
 from codctl.files.seal import is_sealed, read_info, sealing
 from codctl.learner.demonstrations import FILE, FORMAT, Demonstration, prompts_digest, write
+from codctl.outcomes import WRITTEN
 from codctl.quantities import counted
 from codctl.runs.progress import Progress
 
@@ -47,6 +48,14 @@ class DemonstrationSpec:
     temperature: float
     solve_tokens: int
     update_tokens: int
+    update: UpdateRule = "rewrite"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Without a key that came later, at its default."""
+        values = asdict(self)
+        if self.update == "rewrite":
+            del values["update"]
+        return values
 
     def as_evaluation(self) -> EvalSpec:
         """The same in the form that players are made from."""
@@ -63,6 +72,7 @@ class DemonstrationSpec:
             temperature=self.temperature,
             solve_tokens=self.solve_tokens,
             update_tokens=self.update_tokens,
+            update=self.update,
         )
 
 
@@ -76,7 +86,7 @@ def demonstrate(subject: PolicyUnderTest, spec: DemonstrationSpec, out: Path, pr
         BackendError: The model cannot play.
         StageError: Nothing went well, or some packs could not be played.
     """
-    about = {"format": FORMAT, "subject": identity_of(subject), "spec": asdict(spec)}
+    about = {"format": FORMAT, "subject": identity_of(subject), "spec": spec.as_dict()}
     if out.exists():
         return {**_written(out, about), "written": False}
     journal = _Journal(out.with_name(f"{out.name}.journal.jsonl"), about)
@@ -230,7 +240,7 @@ def _kept(trajectory: Trajectory, heard: _Heard) -> Iterator[Demonstration]:
     """See the module."""
     solved = {e.position for e in trajectory.of("solve") if e.is_solved}
     for e in trajectory.episodes:
-        is_good = e.position in solved if e.kind == "solve" else e.outcome == "written" and e.position + 1 in solved
+        is_good = e.position in solved if e.kind == "solve" else e.outcome in WRITTEN and e.position + 1 in solved
         if is_good:
             prompt = heard.begun[tuple(e.ids[: int(e.loss_mask.argmax())].tolist())]
             messages = (*prompt, *_played(e))

@@ -94,7 +94,7 @@ def play_by_model(pack: Pack, performer: PolicyRunner, player: Player, *, say: S
     Raises:
         BackendError: It cannot play.
     """
-    seat = WatchedSeat(player.engine, player.chat, player.settings.max_chars, say)
+    seat = WatchedSeat(player.engine, player.chat, player.settings, say)
 
     async def session() -> Trajectory:
         try:

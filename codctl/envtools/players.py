@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from codctl.cod.agent import Agent, agent_of
-from codctl.cod.context import parse_update
 from codctl.cod.conversation import ByteChat, Chat
 from codctl.cod.engine import Engine, EngineError, Generation, RequestTag, Sampling
-from codctl.cod.prompts import parse_answer, update_reply
+from codctl.cod.prompts import parse_answer, update_to
+from codctl.cod.settings import RolloutSettings
 from codctl.envs.base import Episode, Message, Policy, PolicyView, act_now
 from codctl.quantities import counted
 
@@ -115,7 +115,7 @@ class ModelsSeat(Seat):
     def _hints(self, view: PolicyView) -> str:
         kept = "Enter keeps them as they are" if view.hints else "Enter for none"
         hints = self._line(f"your hints for the next tasks ({kept})> ").strip()
-        return update_reply(hints or view.hints, view.rendering)
+        return update_to(hints or view.hints, view)
 
     def _line(self, question: str) -> str:
         answer = self._ask(question)
@@ -195,15 +195,15 @@ class PolicysSeat(Seat):
             return reply
         hints = self._policy.update(view, rng)
         self._say(f"hints> {' / '.join(hints.splitlines())}")
-        return update_reply(hints, view.rendering)
+        return update_to(hints, view)
 
 
 class WatchedSeat(Seat):
     """A model, watched: its own engine and chat do the work. Terse prompts come with boards as a person sees them."""
 
-    def __init__(self, who: Engine | Agent, chat: Chat, max_chars: int, say: Say) -> None:
+    def __init__(self, who: Engine | Agent, chat: Chat, settings: RolloutSettings, say: Say) -> None:
         super().__init__(say, chat)
-        self._agent, self._max_chars = agent_of(who), max_chars
+        self._agent, self._settings = agent_of(who), settings
         self._twin: Episode | None = None  # the same episode in words,
         self._seen = ""  # and what it showed last
 
@@ -224,10 +224,12 @@ class WatchedSeat(Seat):
             if self._twin and not action.problem:
                 self._seen = act_now(self._twin, action.action).observation
             return made
-        update = parse_update(reply, self._max_chars)
+        update = self._settings.read_update(reply, view.hints)
         if update.problem:
             self._say(f"writes> {written}\n(no new hints: {update.problem}; the old ones stay)")
         else:
+            if update.edits is not None:
+                self._say(f"edits>  {' / '.join(update.edits.splitlines())}")
             self._say(f"hints>  {' / '.join(update.text.splitlines())}")
         return made
 

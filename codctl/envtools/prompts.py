@@ -15,7 +15,7 @@ from codctl.cod.rollout import Player
 from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.settings import RolloutSettings
 from codctl.cod.trajectory import EpisodeRecord, Trajectory
-from codctl.envs.base import Family, Message, Pack, Rendering
+from codctl.envs.base import Family, Message, Pack, Rendering, UpdateRule
 from codctl.errors import UsageError
 from codctl.files.atomic import write_bytes
 
@@ -50,18 +50,27 @@ class Example:
 
 
 def examples_of(
-    family: Family, preset: str, variant: str, renderings: Sequence[Rendering], suggested_tokens: int | None
+    family: Family,
+    preset: str,
+    variant: str,
+    renderings: Sequence[Rendering],
+    suggested_tokens: int | None,
+    update: UpdateRule = "rewrite",
 ) -> Iterator[Example]:
     """The first solve and update episode of a pack, and the solve episode that reads the new hints."""
     for rendering in renderings:
         settings = RolloutSettings(
-            rendering, solve_tokens=UNBOUNDED, update_tokens=UNBOUNDED, suggested_tokens=suggested_tokens
+            rendering,
+            solve_tokens=UNBOUNDED,
+            update_tokens=UNBOUNDED,
+            suggested_tokens=suggested_tokens,
+            update=update,
         )
         pack, trajectory = _game(family, preset, variant, settings)
-        first, update, second = trajectory.episodes[:3]
+        first, rewritten, second = trajectory.episodes[:3]
         told = (
             ("solve, first task", _solve(pack, first, settings)),
-            ("update", _update(update, settings)),
+            ("update", _update(rewritten, settings)),
             ("solve, second task", _solve(pack, second, settings)[:2]),
         )
         for kind, messages in told:
@@ -138,7 +147,7 @@ def _solve(pack: Pack, record: EpisodeRecord, settings: RolloutSettings) -> list
 
 def _update(record: EpisodeRecord, settings: RolloutSettings) -> list[Message]:
     return [
-        {"role": "system", "content": update_system(settings.rendering, settings.suggested_tokens)},
+        {"role": "system", "content": update_system(settings.rendering, settings.suggested_tokens, settings.update)},
         {"role": "user", "content": record.observations[0]},
         {"role": "assistant", "content": record.replies[0]},
     ]

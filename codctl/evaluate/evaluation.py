@@ -100,6 +100,7 @@ def _spec(config: Config, part: int, length: int, arms: tuple[str, ...]) -> Eval
         update_tokens=config.sampling.update_tokens,
         suggested_tokens=config.sampling.suggested_tokens,
         answers=config.sampling.answers,
+        update=config.context.update,
     )
 
 

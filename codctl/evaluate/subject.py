@@ -17,7 +17,9 @@ from codctl.cod.settings import RolloutSettings
 from codctl.config.defaults import TURN_PENALTY
 from codctl.config.evalspec import EvalSpec
 from codctl.config.schema import Config, SamplingConfig, WorldConfig
+from codctl.config.schema.world import ContextConfig
 from codctl.engines.provider import Opening, provider_of
+from codctl.envs.base import UpdateRule
 from codctl.evaluate.suites.expansion import Defaults
 from codctl.files.atomic import temp_sibling
 from codctl.files.seal import read_hashes, sha256_of
@@ -153,7 +155,8 @@ def training_defaults(subject: PolicyUnderTest) -> Defaults:
         # It reads no hints, so that the other arms would only repeat the first.
         return Defaults(defaults={"rendering": "compact"}, arms=("own",))
     if subject.config:
-        return _home(subject.config.world, subject.config.sampling.model_dump(mode="json"))
+        config = subject.config
+        return _home(config.world, config.sampling.model_dump(mode="json"), config.context.update)
     side = read_side_file(subject.folder) if subject.folder else {}
     if "world" not in side or subject.folder is None:
         return Defaults()
@@ -161,12 +164,14 @@ def training_defaults(subject: PolicyUnderTest) -> Defaults:
         world = WorldConfig.model_validate(side["world"]).without_options()  # a folder names no files and no servers
         known = {key: value for key, value in dict(side.get("sampling", {})).items() if key in _SAMPLING}
         SamplingConfig.model_validate(known)
-    return _home(world, known)
+        update = ContextConfig.model_validate({"update": side.get("update", "rewrite")}).update
+    return _home(world, known, update)
 
 
-def _home(world: WorldConfig, sampling: dict[str, Any]) -> Defaults:
+def _home(world: WorldConfig, sampling: dict[str, Any], update: UpdateRule) -> Defaults:
     budgets = {key: sampling[key] for key in _SAMPLING if key in sampling}
-    return Defaults(world.parts, {"rendering": world.rendering, "length": world.length, **budgets})
+    own = {"rendering": world.rendering, "length": world.length, **budgets, "update": update}
+    return Defaults(world.parts, own)
 
 
 def identity_of(subject: PolicyUnderTest) -> dict[str, Any]:
@@ -186,6 +191,8 @@ def identity_of(subject: PolicyUnderTest) -> dict[str, Any]:
         del settings["turn_penalties"]
     if settings["top_p"] == 1:  # as before there was a choice
         del settings["top_p"]
+    if settings["update"] == "rewrite":
+        del settings["update"]
     about = {"settings": settings, **_changed(config, subject.settings)}
     if subject.saved and subject.saved.checkpoint:
         model = config.model.model_dump(mode="json")
@@ -263,7 +270,7 @@ def _open(
 
     if subject.kind == "policy":
         return PolicyRunner(
-            lambda spec: reference_player(subject.name, spec.rendering, spec.seeds[0]), SCRIPTED_AT_ONCE
+            lambda spec: reference_player(subject.name, spec.rendering, spec.seeds[0], spec.update), SCRIPTED_AT_ONCE
         )
     if subject.endpoint:
         return _endpoint(subject.endpoint, parts)
@@ -321,6 +328,7 @@ def _as_asked(config: Config, spec: EvalSpec) -> RolloutSettings:
         update_tokens=spec.update_tokens,
         suggested_tokens=spec.suggested_tokens,
         answers=spec.answers,
+        update=spec.update,
     )
 
 

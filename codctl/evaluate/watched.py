@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from codctl.cod.agent import Agent, agent_of
-from codctl.cod.context import parse_update
 from codctl.cod.conversation import Chat
 from codctl.cod.engine import EngineError, Generation, RequestTag, Sampling
-from codctl.cod.prompts import parse_answer, without_reasoning
+from codctl.cod.prompts import parse_answer
 from codctl.cod.rollout import Player
 from codctl.cod.settings import RolloutSettings
 from codctl.envs.base import Pack, PolicyView
@@ -132,8 +131,10 @@ class _Watched(Agent):
         if kind == "solve":
             answer = parse_answer(reply, strict=strict)
             return (None if answer.problem else answer.action), ""  # the problem is said at the end of the episode
-        update = parse_update(reply if strict else without_reasoning(reply), self.settings.max_chars)
-        return (None, update.problem) if update.problem else (update.text, "")
+        update = self.settings.read_update(reply, self._last.hints if self._last else "")
+        if update.problem:
+            return None, update.problem
+        return (update.text, "") if update.edits is None else (update.edits, f"The hints are now: {update.text}")
 
     def _say(self, text: str) -> None:
         self.watch.hear(self, text)

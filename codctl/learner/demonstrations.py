@@ -17,13 +17,14 @@ import numpy as np
 
 from codctl.cod.context import Revision
 from codctl.cod.conversation import Chat, converse
+from codctl.cod.delta import text_of
 from codctl.cod.mixture import Mixture
 from codctl.cod.rollout import Player, play_all
 from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.settings import RolloutSettings
 from codctl.cod.trajectory import EpisodeRecord, Kind
 from codctl.config.schema import Config
-from codctl.envs.base import Episode, HintScore, Message, Pack, Rendering
+from codctl.envs.base import Episode, HintScore, Message, Pack, Rendering, UpdateRule
 from codctl.envs.registry import check_world
 from codctl.errors import PreflightError, RefusedError
 from codctl.files.seal import read_hashes, read_info, why_not_sealed
@@ -38,12 +39,16 @@ class TrueHints:
 
     rendering: Any
     seed: int
+    update: UpdateRule = "rewrite"
     updates: bool = True
 
     def at(self, pack: Pack, position: int, own: Revision, past: Sequence[Episode]) -> str:
         rng = Random(derive_seed(self.seed, "demonstration hints", pack.id, position))
         slot = pack.slots[position]
-        return slot.family.partial_truth(slot.world, self.rendering, rng)
+        truth = slot.family.partial_truth(slot.world, self.rendering, rng)
+        if self.update == "delta":
+            return text_of(slot.family.items(truth, self.rendering), self.rendering)
+        return truth
 
 
 def demonstrations(
@@ -59,7 +64,7 @@ def demonstrations(
     """
     warm = config.warm_start
     policy = EachFamily("demonstrator", keep_fact=warm.keep_fact, wrong_fact=warm.wrong_fact)
-    hints = TrueHints(config.world.rendering, config.seed)
+    hints = TrueHints(config.world.rendering, config.seed, settings.update)
     player = Player(ScriptedAgent(policy, chat), chat, settings, config.seed, hints)
     mixture, found = Mixture.of(config.world), list[EpisodeRecord]()
     for first in range(0, warm.packs, _PACKS_AT_ONCE):
@@ -125,7 +130,8 @@ def check(config: Config) -> dict[str, Any]:
         PreflightError: There are none, they are damaged, or are of other worlds or prompts.
     """
     folder, where = Path(str(config.warm_start.demonstrations)), "warm_start.demonstrations"
-    command = f"codctl env demonstrate {config.world.parts[0].family} --rendering {config.world.rendering} …"
+    rule = " --update delta" if config.context.update == "delta" else ""
+    command = f"codctl env demonstrate {config.world.parts[0].family} --rendering {config.world.rendering}{rule} …"
     if problem := why_not_sealed(folder):
         raise PreflightError(f"no demonstrations in {folder}: {problem}", where=where, hint=command)
     info = read_info(folder)
@@ -137,6 +143,13 @@ def check(config: Config) -> dict[str, Any]:
         raise PreflightError(
             f"the demonstrations are of {spec['family']} in {spec['rendering']}, the recipe trains on "
             f"{' and '.join(families)} in {config.world.rendering}",
+            where=where,
+            hint=command,
+        )
+    if config.context.update != spec.get("update", "rewrite"):
+        raise PreflightError(
+            f"the demonstrations show updates by {spec.get('update', 'rewrite')}, the recipe has context.update: "
+            f"{config.context.update}",
             where=where,
             hint=command,
         )

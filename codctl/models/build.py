@@ -15,7 +15,7 @@ from codctl.cod.rollout import Player, play_all
 from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.settings import RolloutSettings
 from codctl.config.schema import BuildConfig, Config, WorldConfig
-from codctl.envs.base import Message
+from codctl.envs.base import Message, UpdateRule
 from codctl.envs.registry import family_of
 from codctl.models import hub
 from codctl.models.architectures import PUBLISHED, Architecture, of_build
@@ -102,10 +102,10 @@ def build_model(build: BuildConfig, vocab: int, tokenizer: Any, seed: int) -> Qw
     return model.eval()
 
 
-def rendered_corpus(world: WorldConfig, packs: int = 100) -> Iterator[str]:
+def rendered_corpus(world: WorldConfig, update: UpdateRule = "rewrite", packs: int = 100) -> Iterator[str]:
     """Texts that a model of this recipe will read and write, from packs of their own split that are played for it."""
     chat = ByteChat()
-    settings = RolloutSettings(world.rendering, solve_tokens=10**6, update_tokens=10**6)
+    settings = RolloutSettings(world.rendering, solve_tokens=10**6, update_tokens=10**6, update=update)
     families = [family_of(part) for part in world.parts]
     policy = "demonstrator" if all(map(demonstrates, families)) else usual_policy(families)
     player = Player(ScriptedAgent(EachFamily(policy), chat), chat, settings, seed=0)
@@ -119,16 +119,20 @@ def rendered_corpus(world: WorldConfig, packs: int = 100) -> Iterator[str]:
     yield "update error"
 
 
-def build_folder(build: BuildConfig, world: WorldConfig, seed: int, folder: Path) -> None:
+def build_folder(
+    build: BuildConfig, world: WorldConfig, seed: int, folder: Path, update: UpdateRule = "rewrite"
+) -> None:
     """Write tokenizer and model as an ordinary Hugging Face folder that `AutoModelForCausalLM` loads."""
-    tokenizer = tokenizer_of_worlds(build, world, vocab=build.vocab, max_tokens=build.max_tokens)
+    tokenizer = tokenizer_of_worlds(build, world, update, vocab=build.vocab, max_tokens=build.max_tokens)
     tokenizer.save_pretrained(folder)
     build_model(build, len(tokenizer), tokenizer, seed).save_pretrained(folder, safe_serialization=True)
 
 
-def tokenizer_of_worlds(build: BuildConfig, world: WorldConfig, *, vocab: int, max_tokens: int) -> Any:
+def tokenizer_of_worlds(
+    build: BuildConfig, world: WorldConfig, update: UpdateRule = "rewrite", *, vocab: int, max_tokens: int
+) -> Any:
     """A tokenizer that knows the words of the training's worlds, or of those that the recipe names."""
-    return build_tokenizer(_corpus(build, world), vocab, max_tokens)
+    return build_tokenizer(_corpus(build, world, update), vocab, max_tokens)
 
 
 class BuiltChat(ByteChat):
@@ -137,8 +141,8 @@ class BuiltChat(ByteChat):
     Its tokenizer has at most `model.build.vocab` tokens, fewer where the worlds have few words.
     """
 
-    def __init__(self, build: BuildConfig, world: WorldConfig) -> None:
-        self._core = _train_bpe(_corpus(build, world), build.vocab)
+    def __init__(self, build: BuildConfig, world: WorldConfig, update: UpdateRule = "rewrite") -> None:
+        self._core = _train_bpe(_corpus(build, world, update), build.vocab)
         self.vocabulary = int(self._core.get_vocab_size())
         self._stop, self._role = (int(self._core.encode(token).ids[0]) for token in (STOP, _SPECIALS[-1]))
         self.stop_ids = (self._stop,)
@@ -161,9 +165,9 @@ class BuiltChat(ByteChat):
         return str(self._core.decode([token for token in ids if token != self._stop], skip_special_tokens=False))
 
 
-def _corpus(build: BuildConfig, world: WorldConfig) -> Iterator[str]:
+def _corpus(build: BuildConfig, world: WorldConfig, update: UpdateRule) -> Iterator[str]:
     # The markers are added tokens: taken out of the corpus, they do not become merges as well.
-    return (_without_markers(text) for known in _known_worlds(build, world) for text in rendered_corpus(known))
+    return (_without_markers(text) for known in _known_worlds(build, world) for text in rendered_corpus(known, update))
 
 
 def _known_worlds(build: BuildConfig, world: WorldConfig) -> list[WorldConfig]:
@@ -260,4 +264,4 @@ def _tokenizer(config: Config, max_tokens: int) -> Any:
         return load_tokenizer(folder)
     from codctl.models.build import tokenizer_of_worlds
 
-    return tokenizer_of_worlds(model.build, config.world, vocab=_VOCAB, max_tokens=max_tokens)
+    return tokenizer_of_worlds(model.build, config.world, config.context.update, vocab=_VOCAB, max_tokens=max_tokens)

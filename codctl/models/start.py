@@ -72,7 +72,7 @@ def _build(final: Path, config: Config, progress: Progress) -> None:
 
         progress.update("building tokenizer and model", 0, 0, {})
         with sealing(final) as temp:
-            build_folder(config.model.build, config.world, config.seed, temp)
+            build_folder(config.model.build, config.world, config.seed, temp, config.context.update)
     else:
         from codctl.models.build import build_random_folder
 

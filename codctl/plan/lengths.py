@@ -16,6 +16,7 @@ from codctl.cod.scripted import EachFamily, ScriptedAgent
 from codctl.cod.settings import RolloutSettings
 from codctl.cod.trajectory import EpisodeRecord, Kind
 from codctl.config.schema import Config, WorldConfig
+from codctl.envs.base import UpdateRule
 from codctl.envs.registry import family_of
 from codctl.models import hub
 from codctl.models.load import load_chat
@@ -127,7 +128,7 @@ def measure(config: Config, context: int, reply_spread: float = ASSUMED["reply_s
     families = [family_of(part) for part in world.parts]
     is_shown = config.warm_start.enabled and all(map(demonstrates, families))
     policy = "demonstrator" if is_shown else usual_policy(families)
-    packs, turns, episodes = _play(world, config.seed, policy, chat)
+    packs, turns, episodes = _play(world, config.context.update, config.seed, policy, chat)
     count = _Counter(config, chat, per_token, is_like_policy=is_shown)
     rows = [min(count.prompt(episode) + count.reply(episode), context) for episode in episodes]
     trajectories = config.train.packs * config.train.rollouts
@@ -190,10 +191,10 @@ _BYTES = ByteChat()
 
 @lru_cache(maxsize=8)
 def _play(
-    world: WorldConfig, seed: int, policy: str, chat: ByteChat | TemplateChat
+    world: WorldConfig, update: UpdateRule, seed: int, policy: str, chat: ByteChat | TemplateChat
 ) -> tuple[int, int, list[EpisodeRecord]]:
     """How many packs were played, the turns that a task allows, and every episode."""
-    settings = RolloutSettings(world.rendering, solve_tokens=10**6, update_tokens=10**6)
+    settings = RolloutSettings(world.rendering, solve_tokens=10**6, update_tokens=10**6, update=update)
     player = Player(ScriptedAgent(EachFamily(policy), chat), chat, settings, seed=seed)
     packs = Mixture.of(world).packs("train", seed, 0, PACKS * len(world.parts))
     turns = max(slot.begin(world.rendering).max_turns for pack in packs for slot in pack.slots)

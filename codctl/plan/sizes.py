@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codctl.config.schema import BuildConfig, Config, LoraConfig, ModelConfig, WorldConfig
+from codctl.envs.base import UpdateRule
 from codctl.errors import CodctlError
 from codctl.models.architectures import PUBLISHED, Architecture, of_build, of_folder
 
@@ -97,15 +98,15 @@ def find_model(config: Config) -> Model:
 def built_chat(config: Config) -> BuiltChat | None:
     """The tokenizer of a model that codctl builds; None where there can be none."""
     build = config.model.build
-    return _built_chat(BuildConfig(vocab=build.vocab, worlds=build.worlds), config.world)
+    return _built_chat(BuildConfig(vocab=build.vocab, worlds=build.worlds), config.world, config.context.update)
 
 
 @lru_cache(maxsize=32)
-def _built_chat(build: BuildConfig, world: WorldConfig) -> BuiltChat | None:
+def _built_chat(build: BuildConfig, world: WorldConfig, update: UpdateRule) -> BuiltChat | None:
     from codctl.models.build import BuiltChat
 
     try:
-        return BuiltChat(build, world)
+        return BuiltChat(build, world, update)
     except (CodctlError, NotImplementedError):  # a family without demonstrations, which the preflight refuses
         return None
 

@@ -19,7 +19,16 @@ from codctl.results.statistics import Estimates, Floats, averages, differences, 
 from codctl.runs.eval_result import Curve, Estimate, PartHead, PartResult, PositionPoint, Subject, to_json
 
 # How a model is sampled may differ, and is said.
-_SAMPLING = ("rendering", "temperature", "solve_tokens", "update_tokens", "suggested_tokens", "answers", "seeds")
+_SAMPLING = (
+    "rendering",
+    "temperature",
+    "solve_tokens",
+    "update_tokens",
+    "suggested_tokens",
+    "answers",
+    "update",
+    "seeds",
+)
 
 Table = dict[tuple[int, str], dict[int, list[float]]]  # by number and id of the pack: values by position, of all seeds
 

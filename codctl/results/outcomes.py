@@ -7,15 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+from codctl.envs.base import UpdateRule
 from codctl.envs.registry import families
 from codctl.outcomes import (
     ANSWER_PROBLEMS,
+    EDIT_PROBLEMS,
+    HINT_PROBLEMS,
     PLAYED,
     SOLVE_OUTCOMES,
     UNPLAYED,
     UNREADABLE,
     UPDATE_OUTCOMES,
-    UPDATE_PROBLEMS,
+    WRITTEN,
 )
 from codctl.quantities import counted, position, share
 from codctl.results.rows import ArmRow
@@ -34,6 +37,9 @@ _MANY = {
     "text_around": "had text around the answer block",
     "no_action": "named no action",
     "no_hints": "lacked the lines that mark the hints",
+    "unreadable_edit": "had edits that cannot be read",
+    "unknown_hint": "edited hints that do not exist",
+    "doubled_edit": "edited a hint twice",
 }
 _USUAL = ("cut", "empty")  # faults that a model has without a server
 Episode = Literal["solve", "update"]
@@ -81,16 +87,20 @@ def count(rows: Sequence[ArmRow]) -> list[OutcomeCount]:
     ]
 
 
-def shares(endings: Sequence[tuple[str, str]], losses: Iterable[str]) -> dict[str, float]:
+def shares(
+    endings: Sequence[tuple[str, str]], losses: Iterable[str], update: UpdateRule = "rewrite"
+) -> dict[str, float]:
     """Shares of the outcomes as metrics: `outcome/solve/…` and `outcome/update/…`.
 
     Args:
         endings: Kind and outcome of each episode.
         losses: What the worlds name. These and the model's usual outcomes are always there, 0 where none occurred.
+        update: How hints are updated.
     """
+    edits = ["unchanged", *EDIT_PROBLEMS] if update == "delta" else []
     usual = {
         "solve": [*PLAYED, *losses, *ANSWER_PROBLEMS, *_USUAL],
-        "update": ["written", *UPDATE_PROBLEMS, *_USUAL],
+        "update": ["written", *HINT_PROBLEMS, *edits, *_USUAL],
     }
     found: dict[str, float] = {}
     for episode, outcomes in usual.items():
@@ -185,7 +195,7 @@ def labels(part: PartResult) -> dict[str, str]:
 
 def _order(part: PartResult, episode: Episode) -> list[str]:
     """All outcomes, from the best on."""
-    known = [*("solved", "written"), *_losses(part), *SOLVE_OUTCOMES, *UPDATE_OUTCOMES, *UNREADABLE]
+    known = [*("solved", *WRITTEN), *_losses(part), *SOLVE_OUTCOMES, *UPDATE_OUTCOMES, *UNREADABLE]
     strange = [point.outcome for point in part.outcomes if point.episode == episode]
     return list(dict.fromkeys([*known, *strange]))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from codctl.errors import UsageError
-from codctl.outcomes import UNPLAYED, UNREADABLE
+from codctl.outcomes import UNPLAYED, UNREADABLE, WRITTEN
 from codctl.results.trajectory_file import Transcript
 from codctl.results.transcript import EpisodeTranscript
 
@@ -141,7 +141,7 @@ def is_outcome(outcome: str, wanted: str) -> bool:
     if wanted == "unreadable":
         return outcome in UNREADABLE
     if wanted == "failed":
-        return outcome not in ("solved", "written", *UNPLAYED)
+        return outcome not in ("solved", *WRITTEN, *UNPLAYED)
     return outcome == wanted
 
 

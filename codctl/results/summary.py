@@ -82,6 +82,7 @@ def summarise(spec: EvalSpec, journal: Journal) -> Summary:
         update_tokens=spec.update_tokens,
         suggested_tokens=spec.suggested_tokens,
         answers=spec.answers,
+        update=spec.update,
         drift_at=keys.get("drift_at"),
         poison=keys.get("poison"),
         failed_episodes=sum(1 for one in rows if one.row.failed),

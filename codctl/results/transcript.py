@@ -16,7 +16,7 @@ from codctl.cod.trajectory import EpisodeRecord, Trajectory
 from codctl.envs import base
 from codctl.envs.base import Pack, Rendering
 from codctl.files import reader
-from codctl.outcomes import FAULTS
+from codctl.outcomes import FAULTS, WRITTEN
 from codctl.runs.eval_result import HintScore, Move, ToldEpisode, Walkthrough
 
 _ADDED = ("raw_reward", "hint_detail", "performance")  # to the episodes of graded families, and of agent programs
@@ -209,7 +209,7 @@ def _turns(episode: EpisodeRecord, chat: Chat) -> Iterator[Turn]:
     # Each reply is answered by the next observation, the last one by the feedback.
     answers = [*episode.observations[1:], episode.feedback]
     read: Sequence[str] = episode.actions
-    if episode.kind == "update" and episode.outcome == "written":
+    if episode.kind == "update" and episode.outcome in WRITTEN:
         read = (episode.hints,)
     ids, start = episode.ids.tolist(), 0
     for number, end in enumerate(episode.turn_ends):

@@ -284,6 +284,7 @@ class PartResult(PartHead, Measured):
     update_tokens: Count = 0
     suggested_tokens: Count | None = None
     answers: Word = "auto"
+    update: Annotated[Word, Field(exclude_if=lambda value: value == "rewrite")] = "rewrite"
     drift_at: Count | None = None
     poison: float | None = None
     failed_episodes: Count = 0

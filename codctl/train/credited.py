@@ -135,7 +135,7 @@ def reading_metrics(episodes: Sequence[EpisodeRecord]) -> dict[str, float]:
 def outcome_metrics(config: Config, episodes: Sequence[EpisodeRecord]) -> dict[str, float]:
     """Shares of the outcomes of solve and of update episodes."""
     losses = [kind for part in config.world.parts for kind in get_family(part.family).losses]
-    return shares([(e.kind, e.outcome) for e in episodes], losses)
+    return shares([(e.kind, e.outcome) for e in episodes], losses, config.context.update)
 
 
 def look_metrics(config: Config, episodes: Sequence[EpisodeRecord]) -> dict[str, float]:

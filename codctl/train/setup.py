@@ -56,6 +56,7 @@ def rollout_settings(config: Config) -> RolloutSettings:
         top_p=config.sampling.top_p,
         suggested_tokens=config.sampling.suggested_tokens,
         answers=config.sampling.answers,
+        update=config.context.update,
     )
 
 
@@ -143,6 +144,7 @@ def write_side_file(config: Config, chat: TemplateChat, folder: Path) -> None:
         "schema": 1,
         "world": config.world.model_dump(mode="json"),
         "sampling": config.sampling.model_dump(mode="json"),
+        **({"update": config.context.update} if config.context.update != "rewrite" else {}),
         "chat": chat.describe(),
     }
     (folder / SIDE_FILE).write_text(json.dumps(side, indent=2) + "\n")

@@ -81,6 +81,11 @@ class WorldConfig(Section):
 
 
 class ContextConfig(Section):
+    update: Literal["rewrite", "delta"] = added(
+        "rewrite",
+        "How an update changes the hints: `rewrite`: it writes all of them anew; `delta`: it adds, changes and removes "
+        "numbered items, and nothing else is touched.",
+    )
     on_parse_failure: Literal["keep", "wipe"] = training(
         "keep", "What a malformed update does to the hints (`wipe` in the paper)."
     )

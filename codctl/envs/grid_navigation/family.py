@@ -69,6 +69,11 @@ class GridNavigation(Family):
         cells = rng.sample(world.cells, rng.randint(0, len(world.cells)))
         return text.hint_from({cell: world.cost(cell) for cell in cells}, world.side, rendering) if cells else ""
 
+    def items(self, hints: str, rendering: Rendering) -> tuple[str, ...]:
+        """In `terse` each pair is one; in `full` each row of the map."""
+        found = super().items(hints, rendering)
+        return tuple(word for item in found for word in item.split()) if rendering == "terse" else found
+
     def score_context(self, world: GridWorld, hints: str, seen: Sequence[Episode]) -> HintScore:
         """A fact is one cell. It is knowable once it was revealed."""
         stated = claims(hints, world.side)

@@ -9,7 +9,9 @@ from typing import Any
 
 from codctl.envs.base import Episode, Family, HintScore, Policy, PolicyView, Rendering
 from codctl.envs.pde_discovery import generator, policies, text, tiny, tiny_policies
+from codctl.envs.pde_discovery.claims import Claims, claims
 from codctl.envs.pde_discovery.episode import PdeEpisode
+from codctl.envs.pde_discovery.equations import written
 from codctl.envs.pde_discovery.hints import score
 from codctl.envs.pde_discovery.templates import PRESETS
 from codctl.envs.pde_discovery.tiny import TinyEpisode, TinyTask, TinyWorld
@@ -81,6 +83,14 @@ class PdeDiscovery(Family):
             return tiny.hint_from(possible, rendering) if rng.random() < 0.8 else ""
         kept = rng.sample(world.terms, rng.randint(0, len(world.terms)))
         return text.support_hint([(term, 1 if c > 0 else -1) for term, c in sorted(kept)])
+
+    def items(self, hints: str, rendering: Rendering) -> tuple[str, ...]:
+        """In `compact` an equation is one word, or else each term with its sign."""
+        said = claims(hints) if rendering == "compact" else Claims()
+        if said.equation:
+            return (text.hint_from(said.equation, rendering).replace(" ", ""),)
+        signed = tuple(f"{'-' if sign < 0 else '+'}{written(term)}" for term, sign in said.signs.items())
+        return signed or super().items(hints, rendering)
 
     def score_context(self, world: World, hints: str, seen: Sequence[Episode]) -> HintScore:
         if isinstance(world, TinyWorld):

@@ -18,7 +18,7 @@
   const sourceTitle = (one) => (one.step === null ? one.name : `${one.name}, step ${one.step}`);
   const solves = (one) => one.episodes.filter((episode) => episode.kind === "solve");
   const score = (one) => solves(one).reduce((sum, e) => sum + (e.success || 0) + (e.reward || 0) / 1e3, 0);
-  const isGood = (episode) => episode.outcome === "solved" || episode.outcome === "written";
+  const isGood = (episode) => ["solved", "written", "unchanged"].includes(episode.outcome);
   const marksOf = (one) => solves(one).map((e) => (e.success === undefined ? ["–", "none"] : e.success ? ["✓", "yes"] : ["✗", "no"]));
   const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
