@@ -193,7 +193,11 @@ def _subject(item: str) -> str:
 
 
 def written(edits: Sequence[Edit], rendering: Rendering) -> str:
-    """Edits as an update writes them."""
+    """Edits as an update writes them.
+
+    Raises:
+        ValueError: A text of them cannot be an item in `compact`.
+    """
     is_compact = rendering == "compact"
     if not edits:
         return NOTHING_COMPACT if is_compact else NOTHING
@@ -201,6 +205,8 @@ def written(edits: Sequence[Edit], rendering: Rendering) -> str:
 
 
 def _as_words(edit: Edit) -> str:
+    if edit.text and not is_word(edit.text):
+        raise ValueError(f"{edit.text!r} cannot be an item of compact hints (`Family.items`)")
     return {"add": edit.text, "change": f"{edit.number} {edit.text}", "remove": f"-{edit.number}"}[edit.kind]
 
 

@@ -54,6 +54,7 @@ def test_explain_a_key_a_section_and_everything(cli) -> None:
     assert [line for line in every.splitlines() if line.endswith(".lr")] == ["warm_start.lr", "train.lr"]
     assert "train: CoD-Train, the RL stage.\n" in cli("recipe", "explain").out
     assert [f["key"] for f in cli("recipe", "explain", "context", "--json").json["result"]["fields"]] == [
+        "context.update",
         "context.on_parse_failure",
         "context.parse_failure_reward",
         "context.max_chars",

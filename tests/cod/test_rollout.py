@@ -239,6 +239,25 @@ def test_an_unreadable_update_keeps_or_wipes_the_hints(on_failure: str, hints: l
     assert [r.text for r in trajectory.revisions] == hints
 
 
+@pytest.mark.parametrize(("on_failure", "kept"), [("keep", "b=2 c=3"), ("wipe", "")])
+def test_edits_are_applied_to_the_hints_in_force(on_failure: str, kept: str) -> None:
+    said = ["a=1 b=2", "-1 c=3", "2 b=4 9 d=5", "same"]
+
+    def edits(view: PolicyView, tag: RequestTag) -> str:
+        return informed(view, tag) if tag.kind == "solve" else update_reply(said[view.position], "compact")
+
+    engine = Told(edits)
+    settings = RolloutSettings("compact", update="delta", on_parse_failure=on_failure)  # type: ignore[arg-type]
+    [trajectory] = play(engine, packs(1, 5), settings=settings)
+    assert [e.hints for e in trajectory.of("solve")] == ["", "a=1 b=2", "b=2 c=3", kept, kept]
+    updates = trajectory.of("update")
+    assert [e.outcome for e in updates] == ["written", "written", "unknown_hint", "unchanged"]
+    assert [e.raw_reward for e in updates] == [0, 0, -0.1, 0]
+    asked = [prompt for prompt, (kind, _) in zip(engine.prompts, engine.asked, strict=True) if kind == "update"]
+    assert "hints none seen" in asked[0]
+    assert "hints 1 a=1 2 b=2 seen" in asked[1]
+
+
 def test_a_reply_cut_off_by_its_budget_is_unreadable() -> None:
     settings = RolloutSettings("compact", solve_tokens=5, update_tokens=5)
     [trajectory] = play(scripted("informed"), packs(1, 2), settings=settings)

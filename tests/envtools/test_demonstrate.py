@@ -114,6 +114,14 @@ def test_stopped_it_continues_and_ends_the_same(made: Path, tmp_path: Path) -> N
     assert demonstrate(PLAYER, spec(), out, Quiet())["written"] is False
 
 
+def test_hints_are_edited_where_that_is_asked_for(tmp_path: Path) -> None:
+    demonstrate(PLAYER, spec(update="delta", rendering="full"), tmp_path / "out", Quiet())
+    assert read_info(tmp_path / "out")["spec"]["update"] == "delta"
+    updates = [one.messages for one in read(tmp_path / "out") if one.kind == "update"]
+    assert any("\nadd: " in messages[-1]["content"] for messages in updates)
+    assert any("\n1. " in messages[1]["content"] for messages in updates)
+
+
 def test_another_command_does_not_overwrite(made: Path, tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="holds other demonstrations: another spec"):
         demonstrate(PLAYER, spec(packs=13), made, Quiet())
@@ -187,6 +195,9 @@ def test_a_folder_that_does_not_suit_is_refused_before_anything_runs(
     world = {"preset": "tiny", "rendering": "full", "length": 3}
     with pytest.raises(PreflightError, match="are of frozen_lake in compact, the recipe trains on frozen_lake in full"):
         check_worlds(recipe(made, tiny_folder, world=world))
+    with pytest.raises(PreflightError, match="show updates by rewrite, the recipe has") as error:
+        check_worlds(recipe(made, tiny_folder, context={"update": "delta"}))
+    assert "--update delta" in error.value.hint
     monkeypatch.setattr("codctl.learner.demonstrations.prompts_digest", lambda *_: "other")
     with pytest.raises(PreflightError, match="writes other prompts than when"):
         check_worlds(recipe(made, tiny_folder))

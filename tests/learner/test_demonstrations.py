@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from dataclasses import replace
 from typing import Any
 
 from codctl.cod.context import Revision
 from codctl.cod.conversation import TemplateChat
+from codctl.cod.delta import parse_delta
 from codctl.cod.engine import Generation, RequestTag, Sampling, Weights
 from codctl.cod.rollout import Player, play_all
 from codctl.cod.trajectory import EpisodeRecord
-from codctl.config.schema import Config
+from codctl.config.schema import Config, ContextConfig
 from codctl.envs.frozen_lake.claims import claims
 from codctl.envs.registry import get_family
 from codctl.learner.demonstrations import TrueHints, demonstrations
@@ -104,6 +107,19 @@ def test_demonstrators_use_hints_well_and_write_few(tokenizer: Any) -> None:
     assert used > 100
     assert contradicted == 0
     assert 0.2 < kept / known < 0.5
+
+
+def test_where_hints_are_edited_careless_demonstrators_edit_the_hints_that_they_were_shown(tokenizer: Any) -> None:
+    config = CONFIG.model_copy(update={"context": ContextConfig(update="delta")})
+    episodes = demonstrations(config, TemplateChat(tokenizer), replace(rollout_settings(config), update_tokens=99))
+    updates = [e for e in episodes if e.kind == "update"]
+    for e in updates:
+        shown = re.match("hints (.*) seen", e.observations[0])
+        assert shown
+        before = "" if shown[1] == "none" else re.sub(r"\b[1-9] ", "", shown[1])
+        assert parse_delta(e.replies[0], before, 400, "compact").text == e.hints
+    assert {e.outcome for e in updates} == {"written", "unchanged"}
+    assert any(set(e.hints.split()) & set(e.observations[0].split()) for e in updates)
 
 
 def test_true_hints_are_true_and_partial() -> None:

@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 
+from codctl.cod.conversation import TemplateChat
 from codctl.config.freeze import digest
 from codctl.config.schema import Config, LoraConfig
+from codctl.config.schema.world import ContextConfig
+from codctl.config.suite_file import load_suite
+from codctl.envs.registry import families
+from codctl.evaluate.subject import PolicyUnderTest, training_defaults
+from codctl.evaluate.suites.expansion import expand
+from codctl.evaluate.suites.shipped import find_suite
 from codctl.files.seal import sealing
 from codctl.models.load import add_lora, base_folder, load_model, load_tokenizer
 from codctl.runs.directory import RunDirectory
 from codctl.tracking.jsonl import MetricsLog
 from codctl.train.export import describe
-from codctl.train.setup import load_speaker, read_side_file
+from codctl.train.setup import load_speaker, read_side_file, write_side_file
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 IDS = torch.tensor([[3, 40, 41, 42, 50]])
@@ -95,6 +102,23 @@ def test_a_model_folder_loads_and_says_how_it_was_trained(tmp_path: Path, model:
     assert "codctl eval --suite position-curve --model FOLDER" in text
     assert "[system]\nlake hints none\n" in text  # a real prompt of its worlds
     assert str(tmp_path) not in text
+
+
+@pytest.mark.parametrize("update", ["rewrite", "delta"])
+def test_a_model_is_evaluated_with_the_updates_that_it_has_learned(
+    tmp_path: Path, tokenizer: Any, update: Literal["rewrite", "delta"]
+) -> None:
+    config = Config(context=ContextConfig(update=update))
+    write_side_file(config, TemplateChat(tokenizer), tmp_path)
+    assert ("update" in read_side_file(tmp_path)) == (update == "delta")
+    of_folder = PolicyUnderTest("model", "mine", tmp_path)
+    of_run = PolicyUnderTest("run", "mine", tmp_path, config)
+    suite = find_suite("position-curve")
+    for subject in (of_folder, of_run):
+        [spec] = expand(load_suite(suite.path, suite.shown), training_defaults(subject), families())
+        assert spec.update == update
+        [spec] = expand(load_suite(suite.path, suite.shown, ["update=rewrite"]), training_defaults(subject), families())
+        assert spec.update == "rewrite"
 
 
 def test_where_a_run_lies_and_what_it_is_called_changes_nothing(tmp_path: Path, tokenizer: Any) -> None:
