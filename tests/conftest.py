@@ -23,7 +23,13 @@ settings.register_profile("repeatable", derandomize=True, database=None, deadlin
 settings.load_profile("repeatable")
 
 BUILD = {"layers": 2, "width": 32, "heads": 2, "kv_heads": 1, "ffn": 48, "vocab": 448, "rope_theta": 100.0}
-ELSEWHERE = ("gpu", "slurm", "vllm", "browser")  # markers of what needs more than this machine; `-m NAME` runs them
+ELSEWHERE = (
+    "gpu",
+    "slurm",
+    "vllm",
+    "browser",
+    "agents",
+)  # markers of what needs more than this machine; `-m NAME` runs them
 _MOST_WORKERS = 4  # each holds a torch of its own
 
 
