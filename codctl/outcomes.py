@@ -45,7 +45,7 @@ HINT_PROBLEMS: dict[UpdateProblem, str] = {
 EDIT_PROBLEMS: dict[UpdateProblem, str] = {
     "unreadable_edit": "had an edit that cannot be read",
     "unknown_hint": "edited a hint that does not exist",
-    "doubled_edit": "edited a hint twice, or wrote the same hint twice",
+    "doubled_edit": "edited a hint twice, or wrote the same one twice",
 }
 UPDATE_PROBLEMS: dict[UpdateProblem, str] = {**HINT_PROBLEMS, **EDIT_PROBLEMS}
 Written = Literal["written", "unchanged"]

@@ -151,8 +151,10 @@ def _number(digits: str) -> int:
 def edited(items: Sequence[str], edits: Sequence[Edit]) -> tuple[str, ...]:
     """The items after these edits: removed ones are gone, changed ones keep their place, added ones come last.
 
+    What is written and stands there already is not repeated.
+
     Raises:
-        EditError: A number has no item or occurs twice, or an item that was written would stand there twice.
+        EditError: A number has no item or occurs twice, or the same item is written twice.
     """
     numbers = Counter(edit.number for edit in edits if edit.kind != "add")
     for number, times in numbers.items():
@@ -160,14 +162,15 @@ def edited(items: Sequence[str], edits: Sequence[Edit]) -> tuple[str, ...]:
             raise EditError("unknown_hint", f"there is no hint {number}, there are {len(items)}")
         if times > 1:
             raise EditError("doubled_edit", f"hint {number} is edited {times} times")
-    named = {edit.number: edit for edit in edits if edit.kind != "add"}
-    kept = [named[number].text if number in named else item for number, item in enumerate(items, 1)]
-    found = [item for item in (*kept, *(edit.text for edit in edits if edit.kind == "add")) if item]
-    standing = Counter(item.strip() for item in found)
-    for edit in edits:
-        if standing[edit.text] > 1:
-            raise EditError("doubled_edit", f"the hints would hold this twice: {edit.text[:60]!r}")
-    return tuple(found)
+    for text, times in Counter(edit.text for edit in edits if edit.text).items():
+        if times > 1:
+            raise EditError("doubled_edit", f"this is written {times} times: {text[:60]!r}")
+    named = {edit.number: edit.text for edit in edits if edit.kind != "add"}
+    untouched = {item.strip() for number, item in enumerate(items, 1) if number not in named}
+    new = {number: text for number, text in named.items() if text not in untouched}
+    kept = [new.get(number, "") if number in named else item for number, item in enumerate(items, 1)]
+    added = [edit.text for edit in edits if edit.kind == "add" and edit.text not in untouched]
+    return tuple(item for item in (*kept, *added) if item)
 
 
 def difference(before: Sequence[str], after: Sequence[str]) -> tuple[Edit, ...]:

@@ -140,4 +140,6 @@ def _write_rest(config: Config, names: dict[str, str], folder: Path) -> tuple[st
             (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
     if config.world.rendering != "full":
         notes.append(f"the model knows prompts of the rendering {config.world.rendering}, and Trinity-RFT has its own")
+    if config.context.update != "rewrite":
+        notes.append("the model edits its hints, and Trinity-RFT asks for all of them anew")
     return tuple(notes)

@@ -57,6 +57,20 @@ def test_models_may_write_edits_as_a_list_and_in_capitals() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "hints"),
+    [
+        ("add: Q moves up.\nadd: X moves right.", f"{LINES}\nX moves right."),
+        ("change 1: Q moves up.", "Q moves up.\nZ is not tried yet."),
+        ("change 2: Q moves up.", LINES),
+        ("remove 2\nadd: Q moves up.", "K moves left.\nZ is not tried yet.\nQ moves up."),
+    ],
+)
+def test_what_stands_there_already_is_not_repeated(said: str, hints: str) -> None:
+    found = parse_delta(reply(said), LINES, 400, "full")
+    assert (found.text, found.outcome) == (hints, "written")
+
+
 def test_all_hints_may_be_removed() -> None:
     found = parse_delta(reply("-1 -2"), "left=K up=Q", 400, "compact")
     assert (found.text, found.problem) == ("", "")
@@ -75,9 +89,8 @@ FAILURES: list[tuple[Rendering, str, str, str]] = [
     ("full", "change 0: a", "unknown_hint", "there is no hint 0, there are 3"),
     ("full", f"remove {'9' * 5000}", "unknown_hint", "there is no hint 9999999999, there are 3"),
     ("full", "remove 1\nchange 1: a", "doubled_edit", "hint 1 is edited 2 times"),
-    ("full", "add: a\nadd: a", "doubled_edit", "the hints would hold this twice: 'a'"),
-    ("full", "add: Q moves up.", "doubled_edit", "the hints would hold this twice: 'Q moves up.'"),
-    ("full", "change 1: Q moves up.", "doubled_edit", "the hints would hold this twice: 'Q moves up.'"),
+    ("full", "add: a\nadd: a", "doubled_edit", "this is written 2 times: 'a'"),
+    ("full", "add: a\nchange 1: a", "doubled_edit", "this is written 2 times: 'a'"),
     ("full", f"add: {'a' * 400}", "long_hints", "the hints have 446 characters, 400 are allowed"),
     ("full", "", "empty_hints", "the hints are empty"),
     ("full", START, "several_hints", "expected each hint marker once, found 2 and 1"),
