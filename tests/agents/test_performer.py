@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
+from codctl.agents import performer as performers
+from codctl.agents import session as sessions
 from codctl.agents.performer import AgentPerformer
+from codctl.agents.proxy.models import ChatModel, ChatReply, ChatRequest, ToolCall
 from codctl.agents.proxy.server import ModelProxy
 from codctl.agents.setup import AgentSetup
 from codctl.cod.arms import arm_class
+from codctl.cod.attempt import Attempt, Performance
 from codctl.cod.references import reference_player
 from codctl.cod.rollout import Player
 from codctl.cod.trajectory import EpisodeRecord, Trajectory
 from codctl.envs.base import Pack, Rendering
 from codctl.envs.registry import get_family
+from codctl.errors import StageError
 from codctl.evaluate.by_agent import AnswerModels
 from tests.agents import fakes
 from tests.agents.fakes import Fake
@@ -34,20 +41,21 @@ def pack_of(family: str = "frozen_lake", length: int = 3, index: int = 0, preset
     return found.pack("test", index, length, preset or found.presets[0])
 
 
-def setup(program: Fake, **options: object) -> AgentSetup:
+def setup(program: Fake, **options: Any) -> AgentSetup:
     return AgentSetup(program.name, program.title, program.version(), "answer", **options)
 
 
 async def _inside(
-    player: Player, packs: Sequence[Pack], program: Fake, folder: Path, options: dict[str, object]
+    player: Player, packs: Sequence[Pack], program: Fake, folder: Path, options: dict[str, Any]
 ) -> list[Trajectory]:
+    models = options.pop("models", None) or AnswerModels()
     async with ModelProxy.open() as proxy:
-        performer = AgentPerformer(program, setup(program, **options), proxy, folder, AnswerModels(), name="own")
+        performer = AgentPerformer(program, setup(program, **options), proxy, folder, models, name="own")
         player = replace(player, performer=performer)
         return list(await asyncio.gather(*(player.play(pack, 0) for pack in packs)))
 
 
-def inside(player: Player, packs: Sequence[Pack], program: Fake, folder: Path, **options: object) -> list[Trajectory]:
+def inside(player: Player, packs: Sequence[Pack], program: Fake, folder: Path, **options: Any) -> list[Trajectory]:
     return asyncio.run(_inside(player, packs, program, folder, options))
 
 
@@ -90,3 +98,107 @@ def test_so_it_is_with_full_texts(family: str, tmp_path: Path) -> None:
     player, packs = player_of("full"), [pack_of(family, 2)]
     found = inside(player, packs, fakes.LikeHermes(), tmp_path)
     assert [without_performance(one) for one in found] == by_itself(player, packs)
+
+
+def one(program: Fake, folder: Path, **options: Any) -> EpisodeRecord:
+    """The first episode of a pack, played in a program."""
+    return solves(inside(player_of(arm="none"), [pack_of(length=1)], program, folder, **options)[0])[0]
+
+
+def performed(episode: EpisodeRecord) -> Performance:
+    assert episode.performance is not None
+    return episode.performance
+
+
+def test_what_the_rows_say(tmp_path: Path) -> None:
+    episode = one(fakes.LikeHermes(), tmp_path)
+    found = performed(episode)
+    assert (found.agent, found.version, found.protocol, found.ended) == ("fake", "1.0", "answer", "ended")
+    assert found.model_calls == len(episode.replies) + 1 + (not episode.format_error)
+    assert found.tool_calls == len(episode.actions) + 1
+    assert found.wall_s > 0
+    assert found.peak_mb > 5
+    assert sorted(path.name for path in (tmp_path / found.session).iterdir()) == ["exchanges.jsonl", "stderr", "stdout"]
+
+
+def test_homes_are_kept_on_request(tmp_path: Path) -> None:
+    found = performed(one(fakes.LikeHermes(), tmp_path, keep_homes=True))
+    assert (tmp_path / found.session / "home" / "config.json").is_file()
+
+
+def test_a_session_that_was_broken_off_is_replaced(tmp_path: Path) -> None:
+    session = performed(one(fakes.LikeHermes(), tmp_path)).session
+    (tmp_path / session / "exchanges.jsonl").write_text("{torn")
+    (tmp_path / session / "of before").write_text("")
+    assert performed(one(fakes.LikeHermes(), tmp_path)).session == session
+    assert not (tmp_path / session / "of before").exists()
+    assert "torn" not in (tmp_path / session / "exchanges.jsonl").read_text()
+
+
+def test_one_that_never_calls_a_tool_has_not_solved_the_task(tmp_path: Path) -> None:
+    episode = one(fakes.Talking(), tmp_path)
+    assert (episode.outcome, episode.failed, episode.raw_reward) == ("unsolved", "", 0.0)
+    assert episode.feedback == performers.STOPPED
+    assert performed(episode).ended == "ended"
+
+
+def test_one_that_dies_on_its_way_has_not_solved_the_task(tmp_path: Path) -> None:
+    episode = one(fakes.Dying(), tmp_path)
+    assert (episode.outcome, episode.failed) == ("unsolved", "")
+    assert performed(episode).ended == "crashed"
+
+
+def test_one_that_misses_its_deadline_has_no_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "_GRACE_S", 0.1)
+    episode = one(fakes.Hanging(), tmp_path, deadline_s=1.0)
+    assert (episode.outcome, episode.failed) == ("lost", "Fake did not end within 1 s")
+    assert performed(episode).ended == "timeout"
+
+
+def test_one_that_hangs_after_its_task_keeps_its_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "_GRACE_S", 0.1)
+    monkeypatch.setattr(sessions, "_LINGER_S", 0.2)
+    player, packs = player_of(arm="none"), [pack_of(length=1)]
+    found = inside(player, packs, fakes.Lingering(), tmp_path)
+    assert [without_performance(one) for one in found] == by_itself(player, packs)
+    assert performed(solves(found[0])[0]).ended == "timeout"
+
+
+def test_a_call_that_the_program_denies_has_no_score_though_it_ends_with_0(tmp_path: Path) -> None:
+    episode = one(fakes.Denying(), tmp_path)
+    assert episode.outcome == "lost"
+    assert "an action did not reach the world: Permission to use this tool has been denied." in episode.failed
+    assert performed(episode).ended == "model_error"
+
+
+def test_hints_that_are_cut_are_seen(tmp_path: Path) -> None:
+    found = inside(player_of(arm="oracle"), [pack_of(length=1)], fakes.Cutting(), tmp_path)
+    assert performed(solves(found[0])[0]).context == "cut"
+
+
+def test_a_program_that_cannot_run_ends_the_evaluation(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="Fake has ended 3 times without asking the model: fake: error while loading"):
+        inside(player_of(), [pack_of(length=4)], fakes.Broken(), tmp_path)
+    episode = one(fakes.Broken(), tmp_path)
+    assert episode.failed == "Fake ended before it asked the model: fake: error while loading shared libraries"
+
+
+class Endless(AnswerModels):
+    """A model that never stops calling tools, whose replies the server cuts."""
+
+    def solving(self, attempt: Attempt, seed: int) -> ChatModel:
+        return self
+
+    protocol: Literal["answer", "tools"] = "tools"
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        observe = next(name for name in request.tool_names if name.endswith("observe"))
+        return ChatReply("", [ToolCall(f"call{len(request.messages)}", observe, "{}")], "length")
+
+
+def test_a_model_without_an_end_is_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(performers, "_CALLS", {"none": (0, 5)})
+    episode = one(fakes.LikeOpenClaw(), tmp_path, models=Endless())
+    assert (episode.outcome, episode.failed) == ("unsolved", "")
+    assert (performed(episode).ended, performed(episode).model_calls) == ("turn_cap", 6)
+    assert json.loads((tmp_path / performed(episode).session / "stdout").read_text())["resumed"] == 0
