@@ -106,6 +106,10 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("codctl context edit lake", "In your editor."),
         ("codctl context edit lake --from hints.md", "From a file; - is stdin."),
     ],
+    "context update": [
+        ("codctl context update lake --from-session", "From the newest session of codctl deploy, by its own model."),
+        ("codctl context update lake --trajectory session.jsonl --run tiny --reward 1", "From any session, by a run."),
+    ],
     "context export": [
         ("codctl context export lake --to claude-code --dir my-project", "A file of rules in a project."),
         ("codctl context export lake --to hermes --dry-run", "What would change, and whether it fits."),
@@ -116,6 +120,15 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("codctl context import lake --from hermes --own", "With what it noted beside them."),
     ],
     "context unexport": [("codctl context unexport lake --to hermes", "Leaves the file as it was.")],
+    "deploy": [
+        ("codctl deploy tiny --agent hermes", "Serve the run's model, and say how to start Hermes with it."),
+        ("codctl deploy tiny --agent claude-code --dir .", "Let Claude Code work in this folder."),
+        ("codctl deploy tiny --agent hermes --print", "Show what would be set up; start nothing."),
+        (
+            "codctl deploy --endpoint http://localhost:8000/v1 --model-name NAME --agent hermes --context lake",
+            "A model that is served already.",
+        ),
+    ],
     "env": [
         ("codctl env list", "The families of worlds."),
         ("codctl env play frozen_lake", "Play one yourself."),

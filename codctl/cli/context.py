@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._help import Command, Group
-from codctl.cli._options import CONTEXTS_DIR, ContextsDir, Json
+from codctl.cli._options import (
+    CONTEXTS_DIR,
+    RUNS_DIR,
+    ApiKeyEnv,
+    ContextsDir,
+    Endpoint,
+    Json,
+    ModelFolder,
+    ModelName,
+    RunsDir,
+)
 from codctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -169,6 +179,98 @@ def edit(
     stored = context.append(head.revision, text, Origin("edit")) if changed else head
     shown = text_of.written(name, stored) if changed else f"nothing changed: revision {head.number} is in force"
     _output.result("context edit", {"name": name, **text_of.value_of(stored, stored.number)}, shown, as_json=as_json)
+
+
+@app.command(cls=Command)
+def update(
+    name: Name,
+    trajectory: Annotated[
+        Path | None,
+        typer.Option(
+            "--trajectory", metavar="FILE", help="What was done: a session of an agent program, in any form it leaves."
+        ),
+    ] = None,
+    from_session: Annotated[
+        bool, typer.Option("--from-session", help="Take the newest session that codctl deploy has recorded.")
+    ] = False,
+    conversation: Annotated[
+        int | None,
+        typer.Option(
+            "--conversation", metavar="N", min=1, help="Which of several in it; by default the last with tools."
+        ),
+    ] = None,
+    reward: Annotated[
+        float | None, typer.Option("--reward", metavar="R", help="What it was worth, from 0 to 1.")
+    ] = None,
+    feedback: Annotated[str, typer.Option("--feedback", metavar="TEXT", help="What you say about it.")] = "",
+    run: Annotated[
+        str | None,
+        typer.Option(
+            "--run",
+            metavar="RUN",
+            autocompletion=complete.runs,
+            help="The model that writes; without it, and without --model and --endpoint, the one that is deployed.",
+        ),
+    ] = None,
+    step: Annotated[
+        str | None,
+        typer.Option("--step", metavar="N", autocompletion=complete.steps, help="With --run: N, final or newest."),
+    ] = None,
+    model: ModelFolder = None,
+    endpoint: Endpoint = None,
+    model_name: ModelName = None,
+    api_key_env: ApiKeyEnv = None,
+    rendering: Annotated[
+        Literal["full", "terse", "compact"] | None,
+        typer.Option("--rendering", help="Form of the prompt; by default that of the model's training."),
+    ] = None,
+    update_tokens: Annotated[
+        int | None, typer.Option("--update-tokens", metavar="N", min=1, help="Most tokens of the reply.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", min=0.01, max=5, help="By default that of the training.")
+    ] = None,
+    contexts_dir: ContextsDir = CONTEXTS_DIR,
+    runs_dir: RunsDir = RUNS_DIR,
+    as_json: Json = False,
+) -> None:
+    """Let a model write the next revision, from what an agent has done.
+
+    It reads the hints in force and the session, as it did in training. A reply that cannot be read leaves the hints as
+    they are, and is kept as a revision that says why.
+    """
+    from codctl.cli import _context_text as text
+    from codctl.cli._eval_subject import Asked as Named
+    from codctl.cli._eval_subject import subject_of
+    from codctl.contexts.store import find_context
+    from codctl.deploy import updating
+    from codctl.deploy.deployment import last_session, running
+
+    context = find_context(contexts_dir, name)
+    if (trajectory is not None) == from_session:
+        raise UsageError("say what was done", hint=f"codctl context update {name} --from-session, or --trajectory FILE")
+    session = updating.chosen(trajectory or last_session(context), conversation)
+    asked = updating.Asked(reward, feedback, rendering, update_tokens, temperature)
+    named = Named(run, step, model, None, endpoint, model_name, api_key_env, None, None)
+    if named.subject():
+        subject = subject_of(named, None, runs_dir)
+    elif found := running(context):
+        subject, asked = updating.of_deployment(found, asked)
+    else:
+        raise UsageError("say which model writes it", hint="--run RUN, --model FOLDER, or --endpoint URL")
+    if subject.folder:
+        from codctl.train.setup import prepare_process
+
+        prepare_process(subject.settings.runtime.threads)
+    before = context.head()
+    stored = updating.update(context, session, subject, asked)
+    if stored.revision.problem:
+        _output.talk(f"the update could not be read, and the hints stay as they are: {stored.revision.problem}")
+    lines = text.difference(f"{name} {before.number}", before.text, f"{name} {stored.number}", stored.text)
+    shown = "\n".join([text.written(name, stored), *lines])
+    _output.result(
+        "context update", {"name": name, **text.value_of(stored, context.head().number)}, shown, as_json=as_json
+    )
 
 
 @app.command(cls=Command)

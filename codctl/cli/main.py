@@ -19,6 +19,7 @@ from codctl.cli import (
     context,
     control,
     credit,
+    deploy,
     docs,
     doctor,
     env,
@@ -79,6 +80,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "credit": credit.credit,
         "sync": sync.sync,
     },
+    "Put to work": {"deploy": deploy.deploy},
     "Help": {"doctor": doctor.doctor, "docs": docs.docs},
 }
 _GROUPS = {

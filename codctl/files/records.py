@@ -373,3 +373,16 @@ class ContextExports(TypedDict):
     """exports.json of a context"""
 
     exports: Annotated[list[ContextExport], Field(max_length=10_000)]
+
+
+class Deployed(TypedDict):
+    """deployment.json of a context that is deployed"""
+
+    agent: Word
+    model: Word
+    url: Word
+    rendering: Literal["full", "terse", "compact"]
+    update_tokens: Count
+    temperature: Seconds
+    window: Count
+    pid: ProcessId

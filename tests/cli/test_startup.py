@@ -16,10 +16,10 @@ ROUNDS = 4
 
 COMMANDS = [
     "plan", "train", "sweep", "status", "logs", "cancel", "resume", "eval", "report", "view", "credit", "sync",
-    "doctor", "docs",
+    "deploy", "doctor", "docs",
 ]  # fmt: skip
 GROUPS = {
-    "context": ["show", "log", "diff", "rollback", "edit", "export", "import", "unexport"],
+    "context": ["show", "log", "diff", "rollback", "edit", "update", "export", "import", "unexport"],
     "env": ["list", "play", "generate", "demonstrate", "validate", "prompts", "ceilings"],
     "evals": ["list", "show", "compare", "rm"],
     "recipe": ["list", "show", "validate", "explain", "copy"],
