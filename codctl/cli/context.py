@@ -228,7 +228,8 @@ def update(
         int | None, typer.Option("--update-tokens", metavar="N", min=1, help="Most tokens of the reply.")
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option("--temperature", min=0.01, max=5, help="By default that of the training.")
+        float | None,
+        typer.Option("--temperature", metavar="T", min=0.01, max=5, help="By default that of the training."),
     ] = None,
     contexts_dir: ContextsDir = CONTEXTS_DIR,
     runs_dir: RunsDir = RUNS_DIR,

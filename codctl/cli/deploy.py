@@ -86,7 +86,8 @@ def deploy(
         typer.Option("--max-tokens", metavar="N", min=1, help="Of one reply; a quarter of what the model reads."),
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option("--temperature", min=0.01, max=5, help="By default that of the training.")
+        float | None,
+        typer.Option("--temperature", metavar="T", min=0.01, max=5, help="By default that of the training."),
     ] = None,
     prints: Annotated[bool, typer.Option("--print", help="Print what would be set up, and start nothing.")] = False,
     contexts_dir: ContextsDir = CONTEXTS_DIR,

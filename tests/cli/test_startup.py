@@ -24,8 +24,8 @@ GROUPS = {
     "evals": ["list", "show", "compare", "rm"],
     "recipe": ["list", "show", "validate", "explain", "copy"],
     "model": ["from-gguf"],
-    "import": ["trinity", "trinity-data", "trinity-logs"],
-    "export": ["trinity"],
+    "import": ["trinity", "trinity-data", "trinity-logs", "sessions"],
+    "export": ["trinity", "atif"],
     "runs": ["list", "show", "logs", "compare", "clean", "status", "cancel", "resume"],
 }
 # Same commands, options of the same kinds, empty bodies.

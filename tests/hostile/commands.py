@@ -34,6 +34,8 @@ LINES: dict[str, tuple[str, ...]] = {
     ),
     "cancel": ("cancel RUN --deadline 0", "cancel SWEEP --deadline 0"),
     "resume": ("resume RUN --local", "resume SWEEP --local", "resume RUN"),
+    "deploy": ("deploy RUN --agent hermes --print", "deploy RUN --agent hermes --print --json"),
+    "context update": ("context update hints --trajectory RUN --run RUN",),
     "export trinity": ("export trinity RUN --out trinity",),
     "export atif": ("export atif RUN --out atif --limit 2", "export atif EVALUATION --out atif --json"),
     "evals rm": ("evals rm EVALUATION --yes",),
