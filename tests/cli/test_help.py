@@ -45,8 +45,8 @@ def test_commands_come_in_groups(cli) -> None:
     out = cli("--help").out
     headings = [line for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert headings == [
-        "Options:", "Train:", "Follow and control:", "Evaluate and look:", "Put to work:", "Help:", "Groups of commands:",
-        "Examples:",
+        "Options:", "Train:", "Follow and control:", "Evaluate and look:", "Put to work:", "Help:",
+        "Groups of commands:", "Examples:",
     ]  # fmt: skip
 
 
