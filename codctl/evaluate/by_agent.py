@@ -13,6 +13,7 @@ from codctl.agents.performer import AgentPerformer
 from codctl.agents.places import remove_left_behind
 from codctl.agents.program import PROGRAMS
 from codctl.agents.proxy.answer import AnswerModel
+from codctl.agents.proxy.endpoint_model import EndpointModel
 from codctl.agents.proxy.engine_model import EngineModel
 from codctl.agents.proxy.models import ChatModel
 from codctl.agents.proxy.server import ModelProxy
@@ -28,7 +29,7 @@ from codctl.envs.base import PolicyView
 from codctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from codctl.engines.openai.settings import EndpointSettings
+    from codctl.engines.openai.engine import OpenAIEngine
     from codctl.evaluate.subject import PolicyRunner
 
 _MOST_AT_ONCE = 4
@@ -40,9 +41,7 @@ def default_concurrency() -> int:
     return max(1, min(_MOST_AT_ONCE, os.cpu_count() or 1))
 
 
-def inside(
-    setup: AgentSetup, runner: PolicyRunner, folder: Path, parts: Sequence[EvalSpec], endpoint: EndpointSettings | None
-) -> PolicyRunner:
+def inside(setup: AgentSetup, runner: PolicyRunner, folder: Path, parts: Sequence[EvalSpec]) -> PolicyRunner:
     """The runner of a subject, played by an agent program.
 
     Args:
@@ -50,7 +49,6 @@ def inside(
         runner: Of the subject.
         folder: Of the evaluation.
         parts: What will be played.
-        endpoint: The server, where the subject is one.
     """
     program, stack, proxies = PROGRAMS.get(setup.name), AsyncExitStack(), list[ModelProxy]()
 
@@ -67,7 +65,7 @@ def inside(
 
     def player(spec: EvalSpec) -> Player:
         found = runner.player(spec)
-        models = AnswerModels() if setup.protocol == "answer" else ToolModels(found, endpoint)
+        models = AnswerModels() if setup.protocol == "answer" else ToolModels(found, runner.server)
         part = spec.name.replace("/", "-") if len(parts) > 1 else ""
         return replace(found, performer=AgentPerformer(program, setup, proxies[0], folder, models, part=part))
 
@@ -92,11 +90,11 @@ class ToolModels:
 
     Attributes:
         player: That it would play with in codctl's own loop.
-        endpoint: The server, where it is behind one.
+        server: Where it is behind one.
     """
 
     player: Player
-    endpoint: EndpointSettings | None
+    server: OpenAIEngine | None = None
     context_window: int = _WINDOW
 
     def solving(self, attempt: Attempt, seed: int) -> ChatModel:
@@ -106,16 +104,20 @@ class ToolModels:
         return self._made(view, rollout, seed, "update")
 
     def _made(self, view: PolicyView, rollout: int, seed: int, kind: Kind) -> ChatModel:
-        player, settings = self.player, self.player.settings
-        assert isinstance(player.chat, TemplateChat)  # only models of codctl have an engine
-        assert not isinstance(player.engine, Agent)
+        player, settings, chat = self.player, self.player.settings, self.player.chat
         most = settings.solve_tokens if kind == "solve" else settings.update_tokens
+        sampling = Sampling(most, settings.temperature, chat.stop_ids, settings.top_p)
+        tag = RequestTag(view.pack.id, rollout, view.position, 0, kind)
+        if self.server:
+            return EndpointModel(self.server, sampling, seed=seed, tag=tag)
+        assert isinstance(chat, TemplateChat)  # only models of codctl have an engine
+        assert not isinstance(player.engine, Agent)
         return EngineModel(
             player.engine,
-            player.chat,
-            Sampling(most, settings.temperature, player.chat.stop_ids, settings.top_p),
+            chat,
+            sampling,
             seed=seed,
             deadline_s=settings.deadline_s,
-            tag=RequestTag(view.pack.id, rollout, view.position, 0, kind),
+            tag=tag,
             requests=player.requests,
         )

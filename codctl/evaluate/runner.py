@@ -36,21 +36,25 @@ class Tally:
         report: Called with the arm, tasks done, tasks in all, and the means.
         total: Tasks in all.
         done: Tasks done.
+        is_silent: Whether it only counts.
     """
 
     report: Report
     total: int = 0
     done: int = 0
+    is_silent: bool = False
     _sums: dict[str, dict[int, list[float]]] = field(default_factory=dict)  # arm → position → sum and count
     _read: dict[str, list[bool]] = field(default_factory=dict)  # arm → of each task, whether its replies could be read
 
     def announce(self) -> None:
         """Say how far it is before anything more is played."""
+        self.is_silent = False
         self.report("", self.done, self.total, {})
 
     def task_is_done(self, arm: str) -> None:
         self.done += 1
-        self.report(arm, self.done, self.total, self._means(arm))
+        if not self.is_silent:
+            self.report(arm, self.done, self.total, self._means(arm))
 
     def trajectory_is_done(self, arm: str, rows: Sequence[Row], *, is_reference: bool) -> None:
         """Its last task is done. A reference policy is not whom one watches: its success is not shown."""
@@ -226,8 +230,16 @@ class _Playing:
         if not any(missing.values()):
             return
         packs = dict(zip(block, draw(self.spec, block), strict=True))
-        self.tally.announce()
-        for group in self._groups(legs):
+        groups = self._groups(legs)
+        if legs[0].player.performer:
+            # References first: a session takes seconds and they take none, so what is left is told from sessions alone.
+            groups.sort(key=lambda group: not group[0].is_reference)
+            self.tally.is_silent = True
+        else:
+            self.tally.announce()
+        for group in groups:
+            if self.tally.is_silent and not group[0].is_reference:
+                self.tally.announce()
             if any(missing[leg] for leg in group):
                 self.begin(_label(group))
             for wave in self._waves(group, block):

@@ -40,6 +40,7 @@ from codctl.train.setup import SIDE_FILE, load_speaker, open_in_process, read_si
 if TYPE_CHECKING:
     from codctl.agents.setup import AgentSetup
     from codctl.engines.nodes.client import Address
+    from codctl.engines.openai.engine import OpenAIEngine
     from codctl.engines.openai.settings import EndpointSettings
 
 _SAMPLING = ("temperature", "solve_tokens", "update_tokens", "suggested_tokens", "answers")
@@ -110,6 +111,7 @@ class PolicyRunner:
         usage: What it has used so far: requests, tokens, cost.
         close: Ends it.
         chat: Its chat template, where codctl applies it.
+        server: The server, where the model is behind one.
     """
 
     player: Callable[[EvalSpec], Player]
@@ -120,6 +122,7 @@ class PolicyRunner:
     usage: Callable[[], dict[str, Any]] = dict
     close: Callable[[], Awaitable[None]] | None = None
     chat: TemplateChat | None = None
+    server: OpenAIEngine | None = None
 
 
 def subject_of_run(run: RunDirectory, step: str = NEWEST) -> PolicyUnderTest:
@@ -233,7 +236,7 @@ def open_runner(
         from codctl.evaluate.by_agent import inside
 
         runner = open_runner(replace(subject, agent=None), log, parts, engines)
-        return inside(subject.agent, runner, log.parent, parts, subject.endpoint)
+        return inside(subject.agent, runner, log.parent, parts)
     if subject.saved and subject.saved.checkpoint:
         return _from_checkpoint(subject, log)
     return _open(subject, log, parts, engines)
@@ -356,6 +359,7 @@ def _endpoint(settings: EndpointSettings, parts: Sequence[EvalSpec]) -> PolicyRu
         final_check=patient.final_check,
         usage=lambda: engine.stats,
         close=engine.aclose,
+        server=engine,
     )
 
 

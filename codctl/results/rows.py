@@ -97,7 +97,7 @@ def row_of(episode: EpisodeRecord, update: EpisodeRecord | None, *, distractor: 
         failed=episode.failed,
         outcome=episode.outcome,
         update_outcome=update.outcome if update else None,
-        replies=len(episode.turn_ends) + _is_missing(episode) + (update is not None),
+        replies=_replies(episode) + (update is not None),
         words=episode.fault.words if episode.fault else "",
         update_words=update.fault.words if update and update.fault else "",
         hint_detail=score.detail,
@@ -105,9 +105,12 @@ def row_of(episode: EpisodeRecord, update: EpisodeRecord | None, *, distractor: 
     )
 
 
-def _is_missing(episode: EpisodeRecord) -> bool:
-    """Whether its last reply never came."""
-    return episode.fault is not None and episode.fault.kind in ("rejected", "lost")
+def _replies(episode: EpisodeRecord) -> int:
+    """How many were asked for; the last one may never have come."""
+    if episode.performance and episode.performance.protocol == "tools":
+        return episode.performance.model_calls
+    is_missing = episode.fault is not None and episode.fault.kind in ("rejected", "lost")
+    return len(episode.turn_ends) + is_missing
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,6 +206,9 @@ def _unzipped(data: bytes) -> bytes:
 
 
 def _turns(episode: EpisodeRecord, chat: Chat) -> Iterator[Turn]:
+    if episode.performance and episode.performance.protocol == "tools":
+        yield from _without_tokens(episode)
+        return
     # Each reply is answered by the next observation, the last one by the feedback.
     answers = [*episode.observations[1:], episode.feedback]
     read: Sequence[str] = episode.actions
@@ -225,6 +228,18 @@ def _turns(episode: EpisodeRecord, chat: Chat) -> Iterator[Turn]:
         start = end
     if start < len(ids):  # the last reply never came
         yield Turn(chat.show(ids[start:]), None, None, episode.feedback, len(ids) - start, 0)
+
+
+def _without_tokens(episode: EpisodeRecord) -> Iterator[Turn]:
+    """An episode that an agent program led in its own words: what reached the world, or what it kept of it."""
+    said = episode.replies if episode.kind == "update" else episode.actions
+    read = (episode.hints,) if episode.kind == "update" and episode.outcome == "written" else episode.actions
+    answers = [*episode.observations[1:], episode.feedback]
+    for number, text in enumerate(said):
+        seen = "" if number else episode.observations[0]
+        yield Turn(seen, text, read[number] if number < len(read) else None, answers[number], 0, 0)
+    if not said:
+        yield Turn(episode.observations[0], None, None, episode.feedback, 0, 0)
 
 
 CANDIDATES = 50  # packs of which one is told
@@ -248,12 +263,13 @@ def tell(pack: Pack, trajectory: Trajectory, rendering: Rendering) -> Walkthroug
 def _episode(pack: Pack, episode: EpisodeRecord, update: EpisodeRecord | None) -> ToldEpisode:
     slot = pack.slots[episode.position]
     # Each reply is answered by the next observation, the last one by the feedback.
-    answers = [*episode.observations[1:], episode.feedback][: len(episode.replies)]
+    replies = episode.replies or episode.actions  # an agent program may have led the episode in its own words
+    answers = [*episode.observations[1:], episode.feedback][: len(replies)]
     score = update.hint_score if update else None
     return ToldEpisode(
         position=episode.position,
         task=slot.family.describe_task(slot.world, slot.task),
-        moves=tuple(Move(reply, answer) for reply, answer in zip(episode.replies, answers, strict=True)),
+        moves=tuple(Move(reply, answer) for reply, answer in zip(replies, answers, strict=True)),
         success=episode.is_solved,
         outcome=episode.outcome,
         feedback=episode.feedback,

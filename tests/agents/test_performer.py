@@ -22,7 +22,7 @@ from codctl.cod.attempt import Attempt, Performance
 from codctl.cod.references import reference_player
 from codctl.cod.rollout import Player
 from codctl.cod.trajectory import EpisodeRecord, Trajectory
-from codctl.envs.base import Pack, Rendering
+from codctl.envs.base import Pack, PolicyView, Rendering
 from codctl.envs.registry import get_family
 from codctl.errors import StageError
 from codctl.evaluate.by_agent import AnswerModels
@@ -202,3 +202,47 @@ def test_a_model_without_an_end_is_capped(tmp_path: Path, monkeypatch: pytest.Mo
     assert (episode.outcome, episode.failed) == ("unsolved", "")
     assert (performed(episode).ended, performed(episode).model_calls) == ("turn_cap", 6)
     assert json.loads((tmp_path / performed(episode).session / "stdout").read_text())["resumed"] == 0
+
+
+class Writing(AnswerModels):
+    """Tasks in the form of the training; in updates a model that writes the agent's memory with the agent's tool."""
+
+    prompts: list[str]
+
+    def __init__(self) -> None:
+        self.prompts = []
+
+    def updating(self, view: PolicyView, rollout: int, seed: int) -> ChatModel:
+        return self
+
+    protocol: Literal["answer", "tools"] = "tools"
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        if any(message["role"] == "tool" for message in request.messages):
+            return ChatReply("Done.")
+        self.prompts.append(request.text)
+        assert request.tool_names == ["memory"]
+        text = f"Up is K. This is note {len(self.prompts)}."
+        return ChatReply("", [ToolCall("call000001", "memory", json.dumps({"text": text}))])
+
+
+def test_an_agent_may_write_the_hints_itself(tmp_path: Path) -> None:
+    models = Writing()
+    (found,) = inside(player_of(), [pack_of(length=3)], fakes.LikeHermes(), tmp_path, update="agent", models=models)
+    assert [one.hints for one in solves(found)] == ["", *(f"Up is K. This is note {n}." for n in (1, 2))]
+    assert [performed(one).context for one in solves(found)] == ["none", "whole", "whole"]
+    update = found.of("update")[1]
+    assert (update.outcome, update.replies) == ("written", ("Up is K. This is note 2.",))
+    assert performed(update).session == "sessions/own-frozen_lake-tiny-test-0-0-1-update"
+    assert "Up is K. This is note 1." in models.prompts[1]
+    assert "reward" in models.prompts[1]
+
+
+def test_an_agent_that_writes_nothing_keeps_the_hints(tmp_path: Path) -> None:
+    class Idle(Writing):
+        async def chat(self, request: ChatRequest) -> ChatReply:
+            return ChatReply("There is nothing to note.")
+
+    (found,) = inside(player_of(), [pack_of(length=2)], fakes.LikeHermes(), tmp_path, update="agent", models=Idle())
+    (update,) = found.of("update")
+    assert (update.outcome, update.hints, update.failed) == ("empty_hints", "", "")

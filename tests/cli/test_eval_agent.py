@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+
+from tests.engines.openai.fake_server import Answer, says, serving
 
 FAKE = ("--agent", "tests.agents.fakes:LikeHermes")
 LITTLE = ("preset=tiny", "length=2", "packs=2", "arms=[own]")
@@ -136,3 +139,43 @@ def test_a_job_gets_the_options_as_they_were_typed(cli, home: Path, monkeypatch:
     monkeypatch.setattr("sys.argv", ["codctl", *typed, "--slurm"])
     assert cli(*typed, "--slurm").code == 0
     assert sent == [typed]
+
+
+def test_a_served_model_reads_what_the_agent_writes_and_calls_tools(cli, home: Path) -> None:
+    """`--endpoint` in its own form, with the hints of codctl's update prompt."""
+
+    def answer(body: dict[str, Any]) -> Answer:
+        if "tools" not in body:
+            return says("Noted.\n--- Start of updated hints ---\nUp is K.\n--- End of updated hints ---")
+        done = [message for message in body["messages"] if message["role"] == "tool"]
+        if len(done) == 2:
+            return says("I stop here.")
+        name, arguments = ("mcp__world__act", {"text": "K"}) if done else ("mcp__world__observe", {})
+        call = {
+            "id": f"c{len(done)}",
+            "type": "function",
+            "function": {"name": name, "arguments": json.dumps(arguments)},
+        }
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+        return Answer(body={"choices": [{"message": message, "finish_reason": "tool_calls"}]})
+
+    with serving() as server:
+        server.answer = answer
+        outcome = cli(
+            "eval",
+            "--endpoint",
+            server.url,
+            "--model-name",
+            "m",
+            *FAKE,
+            "preset=tiny",
+            "length=2",
+            "packs=1",
+            "arms=[own]",
+        )
+    assert "the model read the agent's prompt" in outcome.out
+    first, second = (row for row in pq.read_table(folder(home) / "rows.parquet").to_pylist() if row["arm"] == "own")
+    assert (first["protocol"], first["model_calls"], first["tool_calls"], first["turns"]) == ("tools", 3, 2, 1)
+    assert (second["outcome"], second["agent_context"]) == ("unsolved", "whole")
+    assert any("Up is K." in json.dumps(body["messages"]) for body in server.bodies if "tools" in body)
+    assert "The agent stopped before the task was over." in cli("view", folder(home).name, "--pack", "0").out
