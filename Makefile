@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python;
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo docs bench bench-compare bench-gpu fuzz test test-kill slurm-up slurm-down test-slurm test-browser test-vllm install lint types format clean
+.PHONY: demo docs bench bench-compare bench-gpu fuzz test test-kill slurm-up slurm-down test-slurm test-browser test-vllm test-agents install lint types format clean
 
 # A tiny model from nothing to its report, whose place is printed last.
 demo: install
@@ -39,6 +39,16 @@ test-vllm: $(VLLM_VENV)/.installed
 $(VLLM_VENV)/.installed: pyproject.toml tests/vllm/constraints.txt tests/vllm/venv.py
 	$(PYTHON) tests/vllm/venv.py $(VLLM_VENV)
 	touch $@
+
+# Real agent programs in environments of their own, which take minutes and 0.2 to 1.5 GB each, unless CODCTL_CLAUDE_CODE,
+# CODCTL_HERMES, CODCTL_OPENCLAW or CODCTL_QWENPAW names one that is there. AGENTS="hermes qwenpaw" chooses; openclaw needs
+# npm. Claude Code is proprietary. PACKS=3 plays fewer packs.
+AGENTS ?= claude-code hermes
+AGENTS_VENV ?= .venv-agents
+test-agents: install
+	$(BIN)/python tests/agents/real/install.py $(AGENTS_VENV) $(AGENTS)
+	CODCTL_TEST_AGENTS="$(AGENTS)" CODCTL_TEST_AGENTS_FOLDER="$(AGENTS_VENV)" \
+		$(if $(PACKS),CODCTL_TEST_PACKS=$(PACKS)) $(BIN)/pytest -m agents tests/agents/real
 
 # SIGKILL at N random moments, then full disks, damage, races and a clock that jumps; half an hour on two cores.
 N ?= 100

@@ -232,11 +232,10 @@ def _context(request: ChatRequest, block: Block) -> Finding:
         return Finding(
             "context", "failed", "the hints are not in the request: the program did not read its memory file"
         )
-    kept = sum(line in text for line in block.text.splitlines())
-    of = len(block.text.splitlines())
-    return Finding(
-        "context", "failed", f"the hints are cut: {kept} of {of} lines are in the request", "shorten the hints"
-    )
+    lines = block.text.splitlines()
+    kept = sum(line in text for line in lines)
+    message = f"the hints are not whole: {kept} of their {len(lines)} lines stand in the request"
+    return Finding("context", "failed", message, f"codctl context edit {block.name}")
 
 
 def _tools(request: ChatRequest) -> Finding:

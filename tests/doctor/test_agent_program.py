@@ -58,8 +58,8 @@ def test_a_request_for_a_title_comes_first() -> None:
     ("system", "said"),
     [
         ("You are an agent.", "the hints are not in the request"),
-        (SYSTEM[: len(SYSTEM) // 2], "10 of 24 lines"),
-        (SYSTEM.replace(BLOCK.text.splitlines()[11] + "\n", "[…]\n"), "23 of 24 lines"),
+        (SYSTEM[: len(SYSTEM) // 2], "10 of their 24 lines"),
+        (SYSTEM.replace(BLOCK.text.splitlines()[11] + "\n", "[…]\n"), "23 of their 24 lines"),
     ],
 )
 def test_hints_that_are_not_whole(system: str, said: str) -> None:

@@ -5,10 +5,26 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from codctl.contexts.block import Block
 from codctl.contexts.exporters.base import Budget, Exporter, MemoryPlaces
+from codctl.errors import UsageError
+
+_COMMENT = re.compile(r"^\s*<!--", re.MULTILINE)
 
 
-class ClaudeCode(Exporter):
+class _Instructions(Exporter):
+    """A file of instructions, of which Claude Code drops the comments of HTML that begin a line."""
+
+    def check(self, block: Block) -> None:
+        super().check(block)
+        if _COMMENT.search(block.text):
+            raise UsageError(
+                'a line of the hints begins with "<!--": Claude Code would leave that comment out',
+                hint=f"codctl context edit {block.name}",
+            )
+
+
+class ClaudeCode(_Instructions):
     """`.claude/rules/cod-hints.md` of the project, which goes into the prompt whole."""
 
     name = "claude-code"
@@ -19,7 +35,7 @@ class ClaudeCode(Exporter):
         return places.work / ".claude" / "rules" / "cod-hints.md"
 
 
-class ClaudeCodeMemory(Exporter):
+class ClaudeCodeMemory(_Instructions):
     """The `MEMORY.md` that Claude Code keeps for a project and may rewrite itself."""
 
     name = "claude-code-memory"

@@ -6,31 +6,29 @@ import asyncio
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import pytest
-
 from codctl.agents import acp, session
 from codctl.agents.places import fresh_places
-from codctl.agents.program import PROGRAMS, AgentProgram, ModelAccess, Outcome, Task
+from codctl.agents.program import AgentProgram, ModelAccess, Outcome, Task, ToolServer
 from codctl.agents.proxy.models import ChatReply, ChatRequest, ToolCall
 from codctl.agents.proxy.server import ModelProxy
 from codctl.agents.proxy.session import Exchange
 from codctl.agents.world_server import WorldServer
 from codctl.cod.engine import EngineError
 from codctl.contexts.block import Block
-from codctl.errors import PreflightError
 
 HINTS = Block("lake", 3, "K moves up.\n日本: Q moves down – or not.")
 WON = "The task is over. You won."
 _INTERNET = re.compile(r"sa_family=AF_INET6?, .*?(?:inet_addr\(\"|inet_pton\(AF_INET6, \")([^\"]+)")
 _DEADLINE_S = 300.0  # some need a minute on a busy machine
 
-Step = tuple[str, dict[str, str]] | str | EngineError
+Call = tuple[str, dict[str, str]]
+Step = Call | str | EngineError | Callable[[ChatRequest], Call]
 
 
 @dataclass
@@ -38,7 +36,7 @@ class Scripted:
     """Calls tools and says things, one after another; the last one again and again.
 
     Attributes:
-        steps: A tool, by the end of its name, with its arguments; a text; or an error.
+        steps: A tool, by the end of its name, with its arguments, which may depend on the request; a text; or an error.
     """
 
     steps: Sequence[Step]
@@ -52,6 +50,7 @@ class Scripted:
         self._asked += 1
         if isinstance(step, str):
             return ChatReply(step)
+        step = step(request) if callable(step) else step
         name = next(name for name in request.tool_names if name.endswith(step[0]))
         return ChatReply(tool_calls=[ToolCall(f"call{self._asked}", name, json.dumps(step[1]))])
 
@@ -81,15 +80,6 @@ class Played:
         return self.exchanges[0].request
 
 
-def program_of(name: str) -> AgentProgram:
-    program = PROGRAMS.get(name)
-    try:
-        program.executable()
-    except PreflightError as error:
-        pytest.skip(f"{error}; {error.hint}")
-    return program
-
-
 def play(
     program: AgentProgram,
     folder: Path,
@@ -97,20 +87,36 @@ def play(
     *,
     tools: Literal["none", "memory", "all"] = "none",
     max_turns: int = 8,
+    most_calls: int | None = None,
+    hints: Block = HINTS,
+    late_s: float = 0.0,
     watched: bool = False,
 ) -> Played:
-    """Let a program go through a session; `watched`: with strace, where it is installed."""
-    return asyncio.run(
-        _play(program, folder, Scripted(steps), tools, max_turns, watched and bool(shutil.which("strace")))
-    )
+    """Let a program go through a session.
+
+    Args:
+        program: The real one.
+        folder: For what it says.
+        steps: Of the model.
+        tools: That it keeps beside the world's.
+        max_turns: That it is told.
+        most_calls: That the proxy allows; `max_turns` when left out.
+        hints: In its memory.
+        late_s: Seconds after which its tool server starts.
+        watched: With strace, where it is installed.
+    """
+    task = Task("Use the tools of the server `world`.", str(hints), None, tools, max_turns, _DEADLINE_S)
+    is_watched = watched and bool(shutil.which("strace"))
+    return asyncio.run(_play(program, folder, Scripted(steps), task, most_calls or max_turns, late_s, is_watched))
 
 
 async def _play(
     program: AgentProgram,
     folder: Path,
     model: Scripted,
-    tools: Literal["none", "memory", "all"],
-    max_turns: int,
+    task: Task,
+    most_calls: int,
+    late_s: float,
     watched: bool,
 ) -> Played:
     actions: list[str] = []
@@ -121,12 +127,11 @@ async def _play(
 
     trace = folder / "connections"
     async with ModelProxy.open() as proxy:
-        asked = proxy.session(model, folder, max_calls=max_turns)
+        asked = proxy.session(model, folder, max_calls=most_calls)
         access = ModelAccess(asked.url, "no-secret", "codctl", 131_072, 4_096)
         with fresh_places() as places:
             async with WorldServer.open(lambda: WON if actions else "You stand at A.", act, places.temp) as world:
-                server = None if tools == "memory" else world.tools
-                task = Task("Use the tools of the server `world`.", str(HINTS), server, tools, max_turns, _DEADLINE_S)
+                task = replace(task, server=None if task.tools == "memory" else _late(world.tools, late_s))
                 launch = program.prepare(places, access, task)
                 if watched:
                     strace = ("strace", "-f", "-q", "-e", "trace=connect,sendto", "-o", str(trace))
@@ -136,3 +141,9 @@ async def _play(
                 outcome, kept = program.outcome(places, ran.finished), program.kept(places)
         reached = set(_INTERNET.findall(trace.read_text(errors="replace"))) if watched else None
         return Played(asked.exchanges, actions, outcome, ran, kept, reached)
+
+
+def _late(server: ToolServer, seconds: float) -> ToolServer:
+    if not seconds:
+        return server
+    return ToolServer(server.name, ("/bin/sh", "-c", 'sleep "$0"; exec "$@"', str(seconds), *server.argv))

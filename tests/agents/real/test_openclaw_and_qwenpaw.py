@@ -9,16 +9,17 @@ import pytest
 from codctl.agents.program import AgentProgram
 from codctl.cod.engine import EngineError
 from codctl.contexts.block import find_blocks
-from tests.agents.real.sessions import HINTS, WON, play, program_of
+from tests.agents.real.conftest import installed, named
+from tests.agents.real.sessions import HINTS, WON, play
 
 pytestmark = pytest.mark.agents
 OBSERVE, ACT = ("world__observe", {}), ("world__act", {"text": "K"})
 LOOPBACK = {"127.0.0.1"}
 
 
-@pytest.fixture(params=["openclaw", "qwenpaw"])
-def program(request: pytest.FixtureRequest) -> AgentProgram:
-    return program_of(request.param)
+@pytest.fixture(params=named("openclaw", "qwenpaw"))
+def program(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AgentProgram:
+    return installed(request.param, monkeypatch)
 
 
 def test_it_plays_the_world_with_its_tools_alone_and_reads_the_hints_whole(
