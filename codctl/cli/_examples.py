@@ -62,6 +62,11 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("codctl sync", "All runs."),
         ("codctl sync tiny", "One run."),
     ],
+    "push": [
+        ("codctl push tiny me/tiny --dry-run", "What would be uploaded."),
+        ("codctl push tiny me/tiny --private", "The finished model with its card, for you alone."),
+        ("codctl push runs/lora/stages/cod_train/final me/lora --base Qwen/Qwen3-0.6B", "An adapter of a local base."),
+    ],
     "report": [
         ("codctl report tiny", "Write runs/tiny/report.html."),
         ("codctl report tiny --out tiny.html", "Another file."),

@@ -24,7 +24,7 @@ _SYNONYMS = {
     "stop": "cancel", "kill": "cancel", "abort": "cancel", "continue": "resume", "restart": "resume",
     "ps": "status", "top": "status", "jobs": "status", "queue": "status", "log": "logs", "tail": "logs",
     "diff": "compare", "rm": "clean", "delete": "clean", "remove": "clean", "prune": "clean", "gc": "clean",
-    "html": "report", "plot": "report", "upload": "sync", "push": "sync", "watch": "play", "demo": "play",
+    "html": "report", "plot": "report", "upload": "push", "publish": "push", "watch": "play", "demo": "play",
     "envs": "env", "world": "env", "worlds": "env", "recipes": "recipe", "config": "recipe", "man": "docs",
     "download": "generate", "make": "generate", "export": "generate",
 }  # fmt: skip

@@ -7,13 +7,15 @@ this one stays offline. Gated models need `hf auth login` or HF_TOKEN; a recipe 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from codctl.errors import PreflightError
 from codctl.models.files import missing_weights
@@ -31,7 +33,12 @@ Report = Callable[[int, int], None]  # MB fetched so far, MB in all
 
 def is_hub_id(path: str) -> bool:
     """Whether a name such as Qwen/Qwen3-8B is meant; a folder that exists is always a folder."""
-    return bool(_HUB_ID.fullmatch(path)) and not Path(path).is_dir()
+    return is_hub_name(path) and not Path(path).is_dir()
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether a hub could have something of this name."""
+    return bool(_HUB_ID.fullmatch(name))
 
 
 def licence(path: str | None, revision: str | None = None) -> str:
@@ -132,6 +139,26 @@ def fetch(path: str, revision: str | None, report: Report) -> Path:
     return located(path, revision)
 
 
+def push(order: Mapping[str, Any]) -> tuple[str, str]:
+    """Upload files; what the client says of it as JSON, or what went wrong.
+
+    Args:
+        order: As `codctl.models.hub_client` takes it.
+
+    Raises:
+        PreflightError: The user keeps everything offline.
+    """
+    if _is_offline_wished():
+        raise PreflightError("HF_HUB_OFFLINE=1 forbids talking to the hub", hint="unset HF_HUB_OFFLINE")
+    with _child("push") as child:
+        try:
+            said, errors = child.communicate(json.dumps(order))
+        except BaseException:
+            child.kill()
+            raise
+    return (_last_line(said), "") if child.returncode == 0 else ("", _last_line(errors))
+
+
 def stay_offline() -> None:
     """Let nothing in this process ask the hub by itself; `fetch` still may, unless the user has said otherwise."""
     _is_offline_wished()
@@ -170,9 +197,14 @@ def _not_here(path: str, revision: str | None, why: str = "", only: str = "") ->
 def _client(what: str, path: str, revision: str | None) -> subprocess.Popen[str]:
     from huggingface_hub import constants
 
+    return _child(what, path, revision or "main", str(constants.HF_HUB_CACHE))
+
+
+def _child(*arguments: str) -> subprocess.Popen[str]:
     kept = {name: value for name, value in os.environ.items() if name not in _OFFLINE}
     return subprocess.Popen(  # noqa: S603  our own module
-        [sys.executable, "-m", CLIENT, what, path, revision or "main", str(constants.HF_HUB_CACHE)],
+        [sys.executable, "-m", CLIENT, *arguments],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -29,8 +29,9 @@ _KEYS = (
     re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),  # JSON web tokens
     re.compile(r"(?P<before>\b(?:Bearer|Basic)\s+)[A-Za-z0-9._~+/=-]{8,}"),
     re.compile(
-        r"(?P<before>(?i:api[_-]?key|secret(?:[_-]?(?:access[_-]?)?key)?|access[_-]?token|auth[_-]?token|token|"
-        r"passw(?:or)?d|passphrase|credentials?)(?:\\?[\"'])?\s*[=:]\s*(?:\\?[\"'])?)[^\s\"'\\,;&}{]{6,}"
+        r"(?P<before>(?:(?i:api[_-]?key|secret(?:[_-]?(?:access[_-]?)?key)?|(?:access|auth|refresh|hf|github)[_-]?token|"
+        r"passw(?:or)?d|passphrase|credentials?)|(?<![a-z]_)[Tt]oken|TOKEN)(?:\\?[\"'])?\s*[=:]\s*(?:\\?[\"'])?)"
+        r"[^\s\"'\\,;&(){}<>\[\]]{6,}"  # eos_token and what stands in angle brackets are of a tokenizer
     ),
 )
 _IPV4 = re.compile(r"(?<![\w.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w.]*\d)")

@@ -56,6 +56,7 @@ PLAN = "train small.yaml --name planned --dry-run SHORT"
 BY_NAMES = {PLAN, "plan small.yaml SHORT", "doctor", "docs", "docs scaling", "recipe list", "recipe show tiny"}
 # What needs the gguf extra, or files of Trinity-RFT (tests/cli/test_import.py).
 WITHOUT_GOLDEN = {"model from-gguf", "import trinity", "import trinity-data", "import trinity-logs", "export trinity"}
+WITHOUT_GOLDEN |= {"import sessions", "export atif", "push"}  # likewise, and tests/neighbours/test_push.py
 
 # Words, and what they are refused for. `small` is a finished run, `bad.yaml` a recipe with faults.
 REFUSALS = """\

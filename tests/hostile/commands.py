@@ -38,6 +38,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "context update": ("context update hints --trajectory RUN --run RUN",),
     "export trinity": ("export trinity RUN --out trinity",),
     "export atif": ("export atif RUN --out atif --limit 2", "export atif EVALUATION --out atif --json"),
+    "push": ("push RUN lab/model --dry-run", "push RUN lab/model --dry-run --step 1"),
     "evals rm": ("evals rm EVALUATION --yes",),
     "runs clean": ("runs clean --checkpoints --old", "runs clean --old --yes"),
 }  # fmt: skip

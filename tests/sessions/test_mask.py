@@ -38,6 +38,8 @@ from .conftest import sample
         ("version 1.2.3.4.5, 12:30:45, a::b and C::D", "version 1.2.3.4.5, 12:30:45, a::b and C::D", {}),
         ("2,048 tokens; max_tokens=4096; token by token", "2,048 tokens; max_tokens=4096; token by token", {}),
         ("/home/user/x and /root/x and ~/x", "/home/user/x and /root/x and ~/x", {}),
+        ('{"eos_token": "endoftext", "token": "<|im_end|>"}', '{"eos_token": "endoftext", "token": "<|im_end|>"}', {}),
+        ("HF_TOKEN=abcdefgh", "HF_TOKEN=[key]", {"key": 1}),
         ("f(token: str, password: int)", "f(token: str, password: int)", {}),
     ],
 )
