@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python;
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo docs bench bench-compare bench-gpu fuzz test test-kill slurm-up slurm-down test-slurm test-browser test-vllm test-agents install lint types format clean
+.PHONY: demo docs bench bench-compare bench-gpu fuzz test test-kill slurm-up slurm-down test-slurm test-browser test-vllm test-agents test-neighbours install lint types format clean
 
 # A tiny model from nothing to its report, whose place is printed last.
 demo: install
@@ -49,6 +49,21 @@ test-agents: install
 	$(BIN)/python tests/agents/real/install.py $(AGENTS_VENV) $(AGENTS)
 	CODCTL_TEST_AGENTS="$(AGENTS)" CODCTL_TEST_AGENTS_FOLDER="$(AGENTS_VENV)" \
 		$(if $(PACKS),CODCTL_TEST_PACKS=$(PACKS)) $(BIN)/pytest -m agents tests/agents/real
+
+# The real verifiers, Inspect and Harbor's checks of ATIF, in an environment of its own. Inspect needs an older fsspec; of
+# Harbor, which needs Python 3.12, only the models of ATIF are used.
+NEIGHBOURS_VENV ?= .venv-neighbours
+test-neighbours: $(NEIGHBOURS_VENV)/.installed
+	$(NEIGHBOURS_VENV)/bin/python -m pytest -n 0 tests/neighbours tests/sessions
+
+$(NEIGHBOURS_VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(NEIGHBOURS_VENV)/bin/python || $(PYTHON) -m venv $(NEIGHBOURS_VENV)
+	grep -v '^fsspec==' constraints.txt > $(NEIGHBOURS_VENV)/constraints.txt
+	$(NEIGHBOURS_VENV)/bin/python -m pip install -c $(NEIGHBOURS_VENV)/constraints.txt torch==2.13.0
+	$(NEIGHBOURS_VENV)/bin/python -m pip install -c $(NEIGHBOURS_VENV)/constraints.txt -e ".[inspect,verifiers]" \
+		pytest pytest-xdist hypothesis
+	$(NEIGHBOURS_VENV)/bin/python -m pip install --no-deps --ignore-requires-python harbor==0.25.0
+	touch $@
 
 # SIGKILL at N random moments, then full disks, damage, races and a clock that jumps; half an hour on two cores.
 N ?= 100

@@ -83,3 +83,12 @@ def test_a_folder_is_never_overwritten(tmp_path: Path, played: Session) -> None:
     assert len(list((tmp_path / "out").glob("0*.json"))) == 2
     with pytest.raises(RefusedError):
         export_sessions([played], tmp_path / "out")
+
+
+def test_harbor_itself_finds_nothing_wrong(tmp_path: Path, played: Session) -> None:
+    validator = pytest.importorskip("harbor.utils.trajectory_validator").TrajectoryValidator()
+    tokens = Tokens((1,), (2,), (-0.5,))
+    messages = tuple(replace(m, tokens=tokens) if m.role == "assistant" else m for m in played.messages)
+    path = tmp_path / "trajectory.json"
+    path.write_text(json.dumps(as_atif(replace(played, messages=messages, reward=1.0, reward_from="given"))))
+    assert validator.validate(path), validator.errors
