@@ -10,6 +10,7 @@ import json
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,14 +52,19 @@ class Hermes(AgentProgram):
 
     def prepare(self, places: Places, model: ModelAccess, task: Task) -> Launch:
         home = _hermes_home(places)
-        atomic.make_folder(_managed(places))
+        atomic.make_folder(home)
         atomic.write_text(home / "config.yaml", json.dumps(_configuration(model, task), indent=2))
         atomic.write_text(home / ".no-bundled-skills", "")
+        atomic.write_text(home / ".update_check", json.dumps(self._up_to_date()))
         put_hints(self, places, task, home)
         argv = [str(self.executable()), "chat", "--quiet", "--max-turns", str(task.max_turns)]
         argv += ["--toolsets", ",".join(_toolsets(task))] if task.tools != "all" else []
         argv += [f"--query={task.prompt}"]  # one word, since a prompt may begin with a dash
         return Launch(tuple(argv), {**_environment(places), **_waits(task)}, places.work)
+
+    def _up_to_date(self) -> dict[str, Any]:
+        """What Hermes notes after it has looked for updates: it looks again, at pypi.org, after six hours."""
+        return {"ts": time.time(), "behind": 0, "rev": None, "ver": self.version()}
 
     def outcome(self, places: Places, finished: Finished) -> Outcome:
         said, errors = _text(finished.stdout), _text(finished.stderr)
@@ -82,11 +88,6 @@ def _hermes_home(places: Places) -> Path:
     return places.home / ".hermes"
 
 
-def _managed(places: Places) -> Path:
-    """In the place of /etc/hermes, with which an administrator overrides what a user configures."""
-    return _hermes_home(places) / "managed"
-
-
 def _elsewhere() -> Iterator[Path]:
     """Where its own installer puts it."""
     yield Path.home() / ".local" / "bin" / "hermes"
@@ -100,7 +101,6 @@ def _environment(places: Places) -> dict[str, str]:
         "HOME": str(places.home),
         "TMPDIR": str(places.temp),
         "HERMES_HOME": str(_hermes_home(places)),
-        "HERMES_MANAGED_DIR": str(_managed(places)),
     }
 
 
@@ -122,7 +122,12 @@ def _configuration(model: ModelAccess, task: Task) -> dict[str, Any]:
             "context_length": model.context_window,
             "max_tokens": model.max_tokens,
         },
-        "agent": {"max_turns": task.max_turns, "api_max_retries": 1},
+        "agent": {
+            "max_turns": task.max_turns,
+            "api_max_retries": 1,
+            # It tells the model about the Pythons of this machine, if it finds them within ten seconds.
+            "environment_probe": task.tools == "all",
+        },
         # Everything that would ask the model beside the session, or write its memory behind it.
         "auxiliary": {"background_review": {"enabled": False}, "title_generation": {"enabled": False}},
         "compression": {"enabled": task.tools == "all"},

@@ -37,6 +37,7 @@ OVER = "The task is over. You have nothing more to do."
 _TITLE = "A check"
 _MOST_CALLS = 10
 _DEADLINE_S = 240.0
+_POLICIES = {"claude-code": Path("/etc/claude-code"), "hermes": Path("/etc/hermes")}
 WINDOW, REPLY_TOKENS = 65_536, 2_048  # what the program is told of its model, unless a server says otherwise
 
 
@@ -105,7 +106,7 @@ def examine(name: str, block: Block) -> Examined:
         seen = asyncio.run(_session(program, block))
     except CodctlError as error:
         return Examined([version, memory, Finding("session", "failed", _in_one(error), error.hint)])
-    return Examined([version, memory, *findings_of(seen, block)], seen.request)
+    return Examined([version, *_policy(name), memory, *findings_of(seen, block)], seen.request)
 
 
 def _version(program: AgentProgram) -> Finding:
@@ -114,6 +115,13 @@ def _version(program: AgentProgram) -> Finding:
     if version == program.tried:
         return Finding(program.name, "ok", where)
     return Finding(program.name, "warning", f"{where}; codctl was tried with {program.tried}", program.install)
+
+
+def _policy(name: str) -> Iterator[Finding]:
+    """Settings that an administrator has made for everybody; codctl does not go around them."""
+    folder = _POLICIES.get(name)
+    if folder and folder.exists() and any(folder.iterdir()):
+        yield Finding("policy", "warning", f"settings of this machine's administrator apply in every session: {folder}")
 
 
 def memory_finding(program: AgentProgram, block: Block) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,15 @@ def test_nothing_happens_beside_the_session(program: AgentProgram, places: Place
     auxiliary = config(places)["auxiliary"]
     assert not auxiliary["background_review"]["enabled"]
     assert not auxiliary["title_generation"]["enabled"]
-    assert config(places)["agent"] == {"max_turns": 7, "api_max_retries": 1}
+    assert config(places)["agent"] == {"max_turns": 7, "api_max_retries": 1, "environment_probe": False}
     assert config(places)["compression"] == {"enabled": False}
+
+
+def test_it_believes_to_be_up_to_date(program: AgentProgram, places: Places) -> None:
+    program.prepare(places, MODEL, TASK)
+    looked = json.loads((places.home / ".hermes" / ".update_check").read_text())
+    assert (looked["behind"], looked["rev"], looked["ver"]) == (0, None, Hermes.tried)
+    assert 0 <= time.time() - looked["ts"] < 3_600
 
 
 def test_the_environment_is_its_own(
@@ -70,10 +78,7 @@ def test_the_environment_is_its_own(
     monkeypatch.setenv("HERMES_HOME", "/home/of/the/user")
     launch = program.prepare(places, MODEL, TASK)
     assert "OPENAI_API_KEY" not in launch.env
-    assert all(
-        Path(launch.env[name]).is_relative_to(tmp_path)
-        for name in ("HOME", "HERMES_HOME", "HERMES_MANAGED_DIR", "TMPDIR")
-    )
+    assert all(Path(launch.env[name]).is_relative_to(tmp_path) for name in ("HOME", "HERMES_HOME", "TMPDIR"))
     model = config(places)["model"]
     assert (model["base_url"], model["context_length"], model["max_tokens"]) == (f"{MODEL.url}/v1", 32_768, 2_048)
 

@@ -174,6 +174,14 @@ def test_hints_that_could_not_be_found_again_are_refused(exporter: Exporter, pla
     assert everything(places) == untouched
 
 
+@pytest.mark.parametrize("name", ["claude-code", "claude-code-memory"])
+def test_claude_code_leaves_comments_out(name: str, places: MemoryPlaces) -> None:
+    exporter = EXPORTERS.get(name)
+    with pytest.raises(UsageError, match="would leave that comment out"):
+        exporter.export(Block("lake", 1, "a\n  <!-- b -->"), places)
+    exporter.export(Block("lake", 1, "a <!-- b -->"), places)
+
+
 def test_hermes_keeps_its_entries_apart(places: MemoryPlaces) -> None:
     exporter = EXPORTERS.get("hermes")
     for text in ("a\n§\nb", "§\nb", "a\n§"):
