@@ -1,8 +1,8 @@
 """The first process of a sandbox: makes the machine small, starts a program in it, and ends with it.
 
 It runs on its own (`python -I -S inside.py PLAN`), in namespaces that `unshare` has made, and imports nothing of
-codctl. PLAN is a JSON object: `root` (the session's folder, the only one that can be written), `covered` (folders that
-are shown empty), `kept` (what is shown in them after all), `port` and `socket` (where the program finds its model, and
+codctl. PLAN is a JSON object: `writable` (folders, the only ones that can be written), `covered` (folders that are
+shown empty), `kept` (what is shown in them after all), `port` and `socket` (where the program finds its model, and
 where that is reached), `argv` and `cwd`.
 """
 
@@ -112,16 +112,16 @@ def fork(work) -> int:  # type: ignore[no-untyped-def]
 
 def main() -> None:
     plan = json.loads(sys.argv[1])
-    root = plan["root"]
-    kept = [root, *plan["kept"]]
+    kept = [*plan["writable"], *plan["kept"]]
     covered = []
     for folder in plan["covered"]:
         if Path(folder).is_dir():  # and not below one that is covered already
             cover(folder, kept)
             covered.append(folder)
-    mount(root, root, flags=MS_BIND | MS_REC)
+    for folder in plan["writable"]:
+        mount(folder, folder, flags=MS_BIND | MS_REC)
     set_read_only("/", True, AT_RECURSIVE)
-    for folder in (root, *covered):
+    for folder in (*plan["writable"], *covered):
         set_read_only(folder, False)
     raise_loopback()
     waiting, is_ready = os.pipe()

@@ -40,7 +40,7 @@ async def shut_in(launch: Launch, places: Places, model_url: str, hidden: Sequen
 
     Args:
         launch: The program.
-        places: Where it may write; all in one folder.
+        places: Where it may write.
         model_url: Where it finds the model, on this machine's loopback; the address is the same inside.
         hidden: Further folders that it must not see.
     """
@@ -62,8 +62,7 @@ async def shut_in(launch: Launch, places: Places, model_url: str, hidden: Sequen
     try:
         path.chmod(0o600)
         await server.start_serving()
-        root = Path(os.path.commonpath([places.home, places.work, places.temp]))
-        plan = _plan(launch, root, hidden) | {"port": port, "socket": str(path)}
+        plan = _plan(launch, [places.home, places.work, places.temp], hidden) | {"port": port, "socket": str(path)}
         yield replace(launch, argv=_argv(plan))
     finally:
         server.close()
@@ -81,7 +80,7 @@ def check_sandbox() -> None:
     """
     with tempfile.TemporaryDirectory(prefix="codctl-") as root:
         launch = Launch(("true",), {"PATH": os.environ.get("PATH", os.defpath)}, Path(root))
-        plan = _plan(launch, Path(root), ()) | {"port": 1, "socket": f"{root}/none"}
+        plan = _plan(launch, [Path(root)], ()) | {"port": 1, "socket": f"{root}/none"}
         try:
             tried = subprocess.run(  # noqa: S603  a fixed command line
                 _argv(plan), env=dict(launch.env), capture_output=True, text=True, timeout=_TRIED_S, check=False
@@ -101,12 +100,12 @@ def _argv(plan: dict[str, Any]) -> tuple[str, ...]:
     return (*_UNSHARE, sys.executable, "-I", "-S", str(_INSIDE), json.dumps(plan))
 
 
-def _plan(launch: Launch, root: Path, hidden: Sequence[Path]) -> dict[str, Any]:
+def _plan(launch: Launch, writable: Sequence[Path], hidden: Sequence[Path]) -> dict[str, Any]:
     """What `inside.py` is told."""
     covered = [*map(Path, _ALWAYS_COVERED), Path(tempfile.gettempdir()), Path.home(), *hidden, _PACKAGE]
     kept = [RELAY, Path(sys.prefix), Path(sys.base_prefix), *_needed(launch)]
     return {
-        "root": str(root.resolve()),
+        "writable": [str(folder.resolve()) for folder in writable],
         "covered": list(dict.fromkeys(str(folder.resolve()) for folder in covered)),
         "kept": list(dict.fromkeys(str(path.resolve()) for path in kept)),
         "argv": launch.argv,

@@ -125,6 +125,13 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("codctl context import lake --from hermes --own", "With what it noted beside them."),
     ],
     "context unexport": [("codctl context unexport lake --to hermes", "Leaves the file as it was.")],
+    "ralph": [
+        (
+            "codctl ralph --endpoint http://localhost:8000/v1 --model-name NAME --agent hermes --prompt PROMPT.md "
+            "--verify 'pytest -q' --max-iterations 10",
+            "Work in this folder until the tests pass.",
+        ),
+    ],
     "deploy": [
         ("codctl deploy tiny --agent hermes", "Serve the run's model, and say how to start Hermes with it."),
         ("codctl deploy tiny --agent claude-code --dir .", "Let Claude Code work in this folder."),

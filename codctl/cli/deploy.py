@@ -110,7 +110,7 @@ def deploy(
     PROGRAMS.check(agent)
     if work is not None and not work.is_dir():
         raise UsageError("there is no such folder", where=str(work), hint="--dir DIR names one that exists")
-    subject = _subject(name, overrides or [], step, endpoint, model_name, api_key_env, runs_dir)
+    subject = named_subject(name, overrides or [], step, endpoint, model_name, api_key_env, runs_dir)
     title = context or re.sub(r"[^A-Za-z0-9._-]+", "-", Path(subject.name).name)
     home = home or (Path.home() if write else None)
     deployment = Deployment(PROGRAMS.get(agent), Context(contexts_dir / title), home, work)
@@ -130,7 +130,7 @@ def deploy(
     _output.talk(_farewell(deployment, asked))
 
 
-def _subject(
+def named_subject(
     name: str | None,
     overrides: list[str],
     step: str | None,
@@ -139,6 +139,7 @@ def _subject(
     api_key_env: str | None,
     runs_dir: Path,
 ) -> PolicyUnderTest:
+    """The model of a command that puts one to work, as it was named."""
     from codctl.cli._eval_subject import Asked, subject_of
     from codctl.errors import CodctlError
     from codctl.runs.directory import find_run
@@ -146,7 +147,9 @@ def _subject(
     if name and "=" in name:
         overrides, name = [name, *overrides], None
     if (name is None) == (endpoint is None):
-        raise UsageError("say which model: a run, a folder, or --endpoint", hint="codctl deploy RUN --agent hermes")
+        raise UsageError(
+            "say which model: a run, a folder, or --endpoint", hint="RUN --agent hermes, or --endpoint URL"
+        )
     run, model = name, None
     if name is not None:
         try:

@@ -29,6 +29,7 @@ from codctl.cli import (
     model,
     plan,
     push,
+    ralph,
     recipe,
     report,
     runs,
@@ -82,7 +83,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "sync": sync.sync,
         "push": push.push,
     },
-    "Put to work": {"deploy": deploy.deploy},
+    "Put to work": {"deploy": deploy.deploy, "ralph": ralph.ralph},
     "Help": {"doctor": doctor.doctor, "docs": docs.docs},
 }
 _GROUPS = {

@@ -386,3 +386,26 @@ class Deployed(TypedDict):
     temperature: Seconds
     window: Count
     pid: ProcessId
+
+
+class RalphLoop(TypedDict):
+    """ralph.json of a Ralph loop"""
+
+    agent: Word
+    model: Word
+    prompt_sha256: Sha256
+    verify: Annotated[list[Annotated[str, Field(max_length=100_000)]], Field(max_length=1_000)]
+    work: Annotated[str, Field(max_length=4096)]
+
+
+class RalphIteration(TypedDict):
+    """iteration.json of one iteration of a Ralph loop"""
+
+    number: Number
+    revision: Number
+    version: Word
+    ended: Word
+    model_calls: Count
+    wall_s: Seconds
+    exit_code: int | None
+    said: Text
