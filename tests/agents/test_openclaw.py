@@ -62,6 +62,12 @@ def test_it_knows_one_model(program: AgentProgram, places: Places) -> None:
     assert config(places)["agents"]["defaults"]["model"] == {"primary": "codctl/tiny"}
 
 
+def test_it_asks_a_model_that_failed_no_second_time(program: AgentProgram, places: Places) -> None:
+    program.prepare(places, MODEL, TASK)
+    settings = json.loads((places.home / ".openclaw/agents/main/agent/settings.json").read_text())
+    assert settings == {"retry": {"enabled": False, "provider": {"maxRetries": 0}}}
+
+
 def test_the_command(program: AgentProgram, places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "a-secret")
     launch = program.prepare(places, MODEL, TASK)
