@@ -224,6 +224,10 @@ def update(
         Literal["full", "terse", "compact"] | None,
         typer.Option("--rendering", help="Form of the prompt; by default that of the model's training."),
     ] = None,
+    rule: Annotated[
+        Literal["rewrite", "delta"] | None,
+        typer.Option("--update", help="Write the hints anew, or edit them; by default as in the model's training."),
+    ] = None,
     update_tokens: Annotated[
         int | None, typer.Option("--update-tokens", metavar="N", min=1, help="Most tokens of the reply.")
     ] = None,
@@ -251,7 +255,7 @@ def update(
     if (trajectory is not None) == from_session:
         raise UsageError("say what was done", hint=f"codctl context update {name} --from-session, or --trajectory FILE")
     session = updating.chosen(trajectory or last_session(context), conversation)
-    asked = updating.Asked(reward, feedback, rendering, update_tokens, temperature)
+    asked = updating.Asked(reward, feedback, rendering, rule, update_tokens, temperature)
     named = Named(run, step, model, None, endpoint, model_name, api_key_env, None, None)
     if named.subject():
         subject = subject_of(named, None, runs_dir)

@@ -338,7 +338,8 @@ def demonstrate(
         update_tokens,
         update,
     )
-    world = f"{spec.family}-{spec.preset}-{spec.variant}-{spec.rendering}-{packs}x{length}"
+    how = "-delta" if update == "delta" else ""
+    world = f"{spec.family}-{spec.preset}-{spec.variant}-{spec.rendering}{how}-{packs}x{length}"
     folder = out or Path("demonstrations") / f"{world}-{Path(subject.name).name}"
     if subject.folder:
         prepare_process(subject.settings.runtime.threads)

@@ -224,6 +224,7 @@ def _record(ready: Ready, updates_url: str) -> dict[str, Any]:
         "model": ready.subject.name,
         "url": f"{updates_url}/v1",
         "rendering": settings.rendering,
+        "update": settings.update,
         "update_tokens": settings.update_tokens,
         "temperature": settings.temperature,
         "window": ready.model.window,

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING
 
 from codctl.agents.proxy.session import EXCHANGES
 from codctl.cod.agent import agent_of
-from codctl.cod.context import parse_update
 from codctl.cod.conversation import Conversation, TemplateChat, converse
 from codctl.cod.engine import EngineError, Generation, RequestTag, Sampling
-from codctl.cod.prompts import Account, update_messages, without_reasoning
+from codctl.cod.prompts import Account, update_messages
 from codctl.cod.requests import Request
 from codctl.config.evalspec import EvalSpec
 from codctl.contexts.store import Context, Origin, Stored
 from codctl.deploy.account import account_of, shorter, task_of
 from codctl.deploy.deployment import MODEL
 from codctl.deploy.model import opened, spec_of, window_of
-from codctl.envs.base import Pack, PolicyView, Rendering
+from codctl.envs.base import Pack, PolicyView, Rendering, UpdateRule
 from codctl.errors import BackendError, UsageError
 from codctl.outcomes import FAULTS, UNPLAYED
 from codctl.seeds import derive_seed
@@ -46,6 +45,7 @@ class Asked:
         reward: What the session was worth; None where nobody says so.
         feedback: What somebody says about it.
         rendering: Of the update prompt; None for that of the model's training.
+        update: Whether the hints are written anew or edited; None likewise.
         update_tokens: Most tokens of the update; None likewise.
         temperature: None likewise.
         window: Tokens that the model reads, where it does not say so itself.
@@ -55,6 +55,7 @@ class Asked:
     reward: float | None = None
     feedback: str = ""
     rendering: Rendering | None = None
+    update: UpdateRule | None = None
     update_tokens: int | None = None
     temperature: float | None = None
     window: int | None = None
@@ -100,6 +101,7 @@ def of_deployment(record: Deployed, asked: Asked) -> tuple[PolicyUnderTest, Aske
     known = replace(
         asked,
         rendering=asked.rendering or record["rendering"],
+        update=asked.update or record["update"],
         update_tokens=asked.update_tokens or record["update_tokens"],
         temperature=asked.temperature or record["temperature"],
         window=record["window"],
@@ -119,7 +121,7 @@ async def _update(context: Context, session: Session, subject: PolicyUnderTest, 
         conversation = _fitting(player, account, head.text, room)
         generation = await _generated(player, conversation, account, derive_seed(_SEED, *map(str, context.numbers())))
         reply = conversation.add_reply(generation.token_ids, generation.logprobs)
-        parsed = parse_update(reply if settings.reads_strictly else without_reasoning(reply), settings.max_chars)
+        parsed = settings.read_update(reply, head.text)
     text = head.text if parsed.problem else parsed.text
     tokens = len(player.chat.encode(text)) if isinstance(player.chat, TemplateChat) else 0
     name = asked.model or subject.describe().title
@@ -128,7 +130,7 @@ async def _update(context: Context, session: Session, subject: PolicyUnderTest, 
 
 
 def _spec(subject: PolicyUnderTest, asked: Asked) -> EvalSpec:
-    said = {"rendering": asked.rendering, "update_tokens": asked.update_tokens, "temperature": asked.temperature}
+    said = {key: getattr(asked, key) for key in ("rendering", "update", "update_tokens", "temperature")}
     return spec_of(subject).model_copy(update={key: value for key, value in said.items() if value is not None})
 
 
@@ -142,7 +144,7 @@ def _fitting(player: Player, account: Account, hints: str, room: int) -> Convers
     per_token = 1 if isinstance(chat, TemplateChat) else _BYTES_A_TOKEN
     length = 0
     for shown in shorter(account):
-        messages = update_messages(hints, shown, settings.rendering, settings.suggested_tokens)
+        messages = update_messages(hints, shown, settings.rendering, settings.suggested_tokens, settings.update)
         conversation = converse(chat, messages)
         length = len(conversation.prompt) // per_token
         if length <= room:

@@ -382,6 +382,7 @@ class Deployed(TypedDict):
     model: Word
     url: Word
     rendering: Literal["full", "terse", "compact"]
+    update: Literal["rewrite", "delta"]
     update_tokens: Count
     temperature: Seconds
     window: Count

@@ -146,6 +146,7 @@ def test_a_session_becomes_a_revision_by_the_model_that_is_deployed(
         says("I tried Q."),
         says(f"Think.\n{START}\nK moves left.\nQ moves down.\n{END}"),
         says("no hints in this"),
+        says(f"{START}\nchange 2: Q moves up.\n{END}"),
     ]
     probed = threading.Event()
     server.answer = lambda body: replies.pop(0) if probed.is_set() else says("yes")
@@ -160,18 +161,21 @@ def test_a_session_becomes_a_revision_by_the_model_that_is_deployed(
             stack.callback(skip_probe.undo)
             assert run([*line, "--json"]) == 0
             assert run(line) == 0
+            assert run([*line, "--update", "delta", "--json"]) == 0
 
     deployed(deployment, model(server), meanwhile)
     out = capsys.readouterr()
     found = json.loads(out.out.splitlines()[0])["result"]
     assert (found["text"], found["reward"], found["task"]) == ("K moves left.\nQ moves down.", 0.5, "Cross the lake.")
     assert (found["source"], found["model"], found["parent"], found["parsed"]) == ("update", "llama-8b", 1, True)
-    prompt = server.bodies[-2]["messages"][-1]["content"]
+    prompt = server.bodies[-3]["messages"][-1]["content"]
     assert "I tried Q." in prompt
     assert "Feedback: Good." in prompt
     assert "the hints stay as they are: expected each hint marker once" in out.err
     head = context.head()
-    assert (head.number, head.text, head.revision.parsed) == (3, "K moves left.\nQ moves down.", False)
+    assert (head.number, head.text, head.revision.parsed) == (4, "K moves left.\nQ moves up.", True)
+    assert "1. K moves left.\n2. Q moves down." in server.bodies[-1]["messages"][-1]["content"]
+    assert head.origin.edits == "change 2: Q moves up."
 
 
 async def _no_probe(engine: Any, *rest: Any) -> None:
