@@ -117,6 +117,10 @@ class ChatReply:
     completion_tokens: int | None = None
     tokens: Tokens | None = None
 
+    def as_json(self) -> dict[str, Any]:
+        calls = [vars(call) for call in self.tool_calls]
+        return {**vars(self), "tool_calls": calls, "tokens": self.tokens and vars(self.tokens)}
+
 
 class ChatModel(Protocol):
     """A model behind the proxy.

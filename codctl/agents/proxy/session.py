@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from codctl.agents.proxy.dialect import as_bytes
-from codctl.agents.proxy.models import ChatModel, ChatReply, ChatRequest
+from codctl.agents.proxy.models import ChatMessage, ChatModel, ChatReply, ChatRequest
 from codctl.cod.engine import EngineError
 from codctl.log import log
 from codctl.outcomes import ReplyFault
@@ -51,7 +52,7 @@ class Exchange:
 
     def as_json(self) -> dict[str, Any]:
         """As a line of exchanges.jsonl. Headers, and with them keys, are in none."""
-        return {"schema": 1, **asdict(self)}
+        return {"schema": 1, **vars(self), "request": vars(self.request), "reply": self.reply and self.reply.as_json()}
 
 
 class Session:
@@ -70,7 +71,7 @@ class Session:
     Attributes:
         id: Part of the address; cannot be guessed.
         url: Under which the agent finds its model, without `/v1`.
-        exchanges: All so far.
+        exchanges: All so far; those that are written to a file are kept without their tokens.
         calls: Requests for a reply so far, with those beyond the limit.
         fault: Why the model last gave no reply, for no reason of its own; None where it always did.
     """
@@ -109,6 +110,7 @@ class Session:
         for task, asked in self._asked.items():
             if asked == request:
                 return task
+        request = replace(request, messages=self._shared(request.messages))
         begun = Exchange(self.calls, dialect, model, streamed, request, None, "", False, 0.0, _now())
         task = asyncio.create_task(self._answer(begun))
         self._asked[task] = request
@@ -120,6 +122,11 @@ class Session:
         self._forget(self.id)
         for task in self._asked:
             task.cancel()
+
+    def _shared(self, messages: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
+        """The same messages; those of the last request are not kept twice, since each one repeats all before it."""
+        known = self.exchanges[-1].request.messages if self.exchanges else ()
+        return [old if old == new else new for old, new in zip_longest(known, messages)][: len(messages)]
 
     async def _answer(self, begun: Exchange) -> ChatReply:
         if self.max_calls is not None and begun.number > self.max_calls:
@@ -145,9 +152,11 @@ class Session:
         return reply
 
     def _record(self, exchange: Exchange) -> None:
-        self.exchanges.append(exchange)
         if not self._file:
+            self.exchanges.append(exchange)
             return
+        reply = exchange.reply and replace(exchange.reply, tokens=None)
+        self.exchanges.append(replace(exchange, reply=reply))
         line = as_bytes(exchange.as_json()) + b"\n"
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from codctl.agents.proxy import server
-from codctl.agents.proxy.models import ChatReply, ToolCall
+from codctl.agents.proxy.models import ChatReply, Tokens, ToolCall
 from codctl.cod.engine import EngineError, PromptTooLongError
 from tests.agents.proxy.serving import KEY, Scripted, Serving
 
@@ -51,6 +51,26 @@ def test_a_cut_reply_is_no_cut_for_the_agent_and_one_in_the_record(serving: Serv
     serving.run(main())
     line = json.loads((tmp_path / "exchanges.jsonl").read_text())
     assert line["reply"]["finish"] == "length"
+
+
+def test_what_each_request_repeats_is_held_once(serving: Serving, tmp_path: Path) -> None:
+    tokens = Tokens([1, 2], [3], [-0.5])
+    messages: list[Any] = [{"role": "user", "content": "Hello."}]
+
+    async def main() -> None:
+        async with serving.session(Scripted([ChatReply("yes", tokens=tokens)]), tmp_path) as place:
+            await place.create(messages=messages)
+            await place.create(messages=[*messages, {"role": "assistant", "content": "yes"}, *messages])
+            first, second = place.session.exchanges
+            assert first.request.messages[0] is second.request.messages[0]
+            assert len(second.request.messages) == 3
+            assert first.reply is not None
+            assert first.reply.tokens is None
+
+    serving.run(main())
+    lines = [json.loads(line) for line in (tmp_path / "exchanges.jsonl").read_text().splitlines()]
+    assert [len(line["request"]["messages"]) for line in lines] == [1, 3]
+    assert lines[1]["reply"]["tokens"] == {"prompt_ids": [1, 2], "ids": [3], "logprobs": [-0.5]}
 
 
 def test_after_its_calls_the_session_answers_a_text_itself(serving: Serving) -> None:
