@@ -10,13 +10,14 @@ from codctl.sessions.session import Session
 
 FILE = "rows.parquet"
 ARM = "imported"
+# Agent, version, end and calls are called as in rows of `codctl eval --agent`.
 _OWN = {
     "session": "string",
     "source": "string",
     "agent": "string",
-    "version": "string",
+    "agent_version": "string",
     "model": "string",
-    "ended": "string",
+    "agent_ended": "string",
     "model_calls": "int64",
     "tool_calls": "int64",
     "prompt_tokens": "int64",
@@ -72,9 +73,9 @@ def _row(session: Session, number: int) -> dict[str, Any]:
         "session": session.id,
         "source": session.source,
         "agent": session.agent,
-        "version": session.version,
+        "agent_version": session.version,
         "model": session.model,
-        "ended": session.ended,
+        "agent_ended": session.ended,
         "model_calls": len(session.replies),
         "tool_calls": session.tool_calls,
         **vars(counted),
