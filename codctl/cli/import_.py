@@ -178,7 +178,7 @@ def sessions(
     preset: Annotated[str | None, typer.Option("--preset", metavar="PRESET", help="Of the world.")] = None,
     variant: Annotated[str | None, typer.Option("--variant", metavar="VARIANT", help="Of the world.")] = None,
     rendering: Annotated[
-        Literal["full", "terse", "compact"], typer.Option("--rendering", help="How demonstrations are written.")
+        Literal["full", "terse", "compact"], typer.Option("--rendering", help="How the world was shown to the agent.")
     ] = "full",
     as_json: Json = False,
 ) -> None:
