@@ -22,7 +22,7 @@ from codctl.cod.rollout import Player
 from codctl.cod.trajectory import Trajectory
 from codctl.envs.base import Pack
 from codctl.evaluate.by_agent import AnswerModels
-from tests.agents.test_performer import by_itself, pack_of, player_of, without_performance
+from tests.agents.playing import by_itself, pack_of, player_of, without_performance
 
 pytestmark = pytest.mark.agents
 
