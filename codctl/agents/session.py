@@ -81,6 +81,7 @@ async def run(
         try:
             timed_out = not await _ends(child, meter, began + deadline_s, is_over, talk if lead else None)
         finally:
+            meter.measure()  # what it has started and left its group is known only as long as it lives
             code = await asyncio.shield(asyncio.to_thread(child.end, _GRACE_S))
             meter.kill_the_rest()
             await asyncio.wait(copies, timeout=_DRAIN_S)
@@ -202,9 +203,15 @@ class _Meter:
 
     def look(self, now: float) -> None:
         """Measure from time to time, first soon after the start."""
-        if now < self._next_s or self._leader is None:
+        if now < self._next_s:
             return
         self._next_s, self._wait_s = now + self._wait_s, min(_MEASURE_S, self._wait_s * 2)
+        self.measure()
+
+    def measure(self) -> None:
+        """Find all that it has started, and how much memory they hold."""
+        if self._leader is None:
+            return
         with contextlib.suppress(psutil.Error):
             self._seen.update(self._leader.children(recursive=True))
         self.peak_mb = max(self.peak_mb, sum(map(_resident_mb, self._seen)))

@@ -83,7 +83,6 @@ def test_who_is_interrupted_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
         task = asyncio.create_task(session.run(launched(STUBBORN, tmp_path), tmp_path, deadline_s=60))
         while not (tmp_path / "stdout").is_file() or not (tmp_path / "stdout").read_text():
             await asyncio.sleep(0.02)
-        await asyncio.sleep(0.1)  # until it was looked at
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
