@@ -259,9 +259,13 @@ def _with_newlines(block: Block) -> Block:
     return Block(block.name, block.revision, _plain(block.text))
 
 
+def as_read(data: bytes) -> str:
+    """A file as text: an editor may have changed the ends of lines, and some bytes may be no text."""
+    return data.decode("utf-8", "replace").replace("\r\n", "\n")
+
+
 def _plain(text: str) -> str:
-    """Text as it is read: an editor may have changed the ends of lines, and some bytes may be no text."""
-    return _encoded(text).decode("utf-8", "replace").replace("\r\n", "\n")
+    return as_read(_encoded(text))
 
 
 def _decoded(data: bytes | None) -> str:

@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 
 from codctl.contexts.block import Block
-from codctl.contexts.exporters.base import Budget, Exporter, MemoryPlaces
+from codctl.contexts.exporters.base import Budget, Exporter, MemoryPlaces, as_read, read_bytes
 from codctl.errors import UsageError
 
 _COMMENT = re.compile(r"^\s*<!--", re.MULTILINE)
+_HEAD = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)  # of a note: its name and what it is about
 
 
 class _Instructions(Exporter):
@@ -36,7 +37,10 @@ class ClaudeCode(_Instructions):
 
 
 class ClaudeCodeMemory(_Instructions):
-    """The `MEMORY.md` that Claude Code keeps for a project and may rewrite itself."""
+    """The `MEMORY.md` that Claude Code keeps for a project and may rewrite itself.
+
+    What it notes by itself are files beside it, one fact each, which it reads when it thinks that it needs them.
+    """
 
     name = "claude-code-memory"
     title = "Claude Code's MEMORY.md"
@@ -45,9 +49,17 @@ class ClaudeCodeMemory(_Instructions):
 
     def file(self, places: MemoryPlaces) -> Path:
         config = places.config or places.home / ".claude"
-        return config / "projects" / _slug(places.work) / "memory" / "MEMORY.md"
+        return config / "projects" / _slug(places.work.resolve()) / "memory" / "MEMORY.md"
+
+    def own_text(self, places: MemoryPlaces) -> str:
+        """What it keeps in `MEMORY.md` beside the block, and in the files beside that."""
+        path = self.file(places)
+        notes = [read_bytes(note, places) or b"" for note in sorted(path.parent.glob("*.md")) if note != path]
+        texts = [_HEAD.sub("", as_read(note)).strip() for note in notes]
+        return "\n".join(filter(None, [super().own_text(places), *texts]))
 
 
 def _slug(work: Path) -> str:
-    """What Claude Code calls a project's folder."""
-    return re.sub(r"[^A-Za-z0-9]", "-", str(work.resolve()))
+    """What Claude Code calls a project's folder: after the repository that it lies in, if it does."""
+    root = next((folder for folder in (work, *work.parents) if (folder / ".git").exists()), work)
+    return re.sub(r"[^A-Za-z0-9]", "-", str(root))

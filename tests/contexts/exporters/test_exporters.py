@@ -329,6 +329,18 @@ def test_a_configuration_without_the_list_is_left_alone(content: str, places: Me
     assert not file_of(exporter, places).exists()
 
 
+def test_the_memory_of_claude_code_is_that_of_the_repository(places: MemoryPlaces) -> None:
+    exporter = EXPORTERS.get("claude-code-memory")
+    assert file_of(exporter, places).parts[-3].endswith("-work")
+    (places.work.parent / ".git").mkdir()
+    path = file_of(exporter, places)
+    assert path.parts[-3] == re.sub(r"[^A-Za-z0-9]", "-", str(places.work.parent))
+    exporter.export(Block("lake", 1, "one"), places)
+    (path.parent / "ice.md").write_text("---\nname: ice\ndescription: about ice\n---\n\nThe ice is thin.\n")
+    path.write_text(path.read_text() + "- [Ice](ice.md)\n")
+    assert exporter.own_text(places) == "- [Ice](ice.md)\nThe ice is thin."
+
+
 def test_the_prompt_is_only_shown(places: MemoryPlaces) -> None:
     exporter = EXPORTERS.get("prompt")
     untouched = everything(places)
