@@ -30,6 +30,12 @@ from codctl.evaluate.subject import PolicyUnderTest, subject_of_model
 from codctl.files.lock import RunLock
 from tests.engines.openai.fake_server import FakeServer, says
 
+EXCHANGE = {
+    "dialect": "openai",
+    "model": "m",
+    "request": {"messages": [{"role": "user", "content": "Go."}], "tools": []},
+    "reply": {"text": "Gone.", "tool_calls": []},
+}
 FAKE = Path(__file__).with_name("fake_hermes.py")
 
 
@@ -201,14 +207,7 @@ def test_a_model_of_codctl_answers_an_agent(context: Context, tiny_folder: Path)
 def test_an_update_without_a_reply_writes_nothing(
     context: Context, server: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    session = {"messages": [{"role": "user", "content": "Go."}, {"role": "assistant", "content": "Gone."}]}
-    exchange = {
-        "dialect": "openai",
-        "model": "m",
-        "request": {"messages": session["messages"][:1], "tools": []},
-        "reply": {"text": "Gone.", "tool_calls": []},
-    }
-    (tmp_path / "exchanges.jsonl").write_text(json.dumps(exchange) + "\n")
+    (tmp_path / "exchanges.jsonl").write_text(json.dumps(EXCHANGE) + "\n")
     server.shutdown()
     server.server_close()
     line = ["context", "update", "lake", "--trajectory", str(tmp_path / "exchanges.jsonl")]
@@ -219,6 +218,18 @@ def test_an_update_without_a_reply_writes_nothing(
     assert run(["context", "update", "lake"]) == 2
     assert run([*line[:3], "--from-session", "--run", "tiny"]) == 2
     assert "no session with context lake is recorded" in capsys.readouterr().err
+
+
+def test_hints_are_edited_where_the_model_was_trained_so(
+    context: Context, server: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "exchanges.jsonl").write_text(json.dumps(EXCHANGE) + "\n")
+    server.answer = lambda body: says(f"{START}\nadd: Q moves down.\n{END}")
+    line = ["context", "update", "lake", "--trajectory", str(tmp_path), "--update", "delta"]
+    assert run([*line, "--endpoint", server.url, "--model-name", "llama-8b", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["result"]
+    assert (found["text"], found["edits"]) == ("K moves left.\nQ moves down.", "add: Q moves down.")
+    assert "1. K moves left." in server.bodies[-1]["messages"][-1]["content"]
 
 
 def test_a_home_of_the_persons_is_only_written_to_when_they_say_so(
@@ -278,7 +289,8 @@ def test_what_cannot_be_deployed(words: list[str], problem: str, capsys: pytest.
 def test_several_deployments_of_a_context_are_told_apart(context: Context) -> None:
     locks = contextlib.ExitStack()
     record = {
-        "agent": "", "model": "m", "url": "http://127.0.0.1:1/v1", "rendering": "full", "update_tokens": 9,
+        "agent": "", "model": "m", "url": "http://127.0.0.1:1/v1", "rendering": "full", "update": "rewrite",
+        "update_tokens": 9,
         "temperature": 1.0, "window": 9, "pid": os.getpid(),
     }  # fmt: skip
     for name in ("hermes", "openclaw"):

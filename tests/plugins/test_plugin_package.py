@@ -151,3 +151,12 @@ def test_a_judge_judges_questions(codctl: Any, tmp_path: Path) -> None:
     play = ["env", "play", "learn2ask", "--variant", "paper", "--policy", "random", "--index", "3", *options]
     assert codctl(*play, "judge.kind=brief")["reward"] == [0, 0, 1, 1]
     assert codctl(*play, "judge.kind=rule")["reward"] == [0, 0, 0.75, 0.75]  # the same replies
+
+
+def test_an_exporter_puts_hints_into_a_file_of_its_own(codctl: Any, tmp_path: Path) -> None:
+    (tmp_path / "hints").write_text("Press the red one.")
+    where = ["--contexts-dir", str(tmp_path)]
+    codctl("context", "edit", "buttons", "--from", str(tmp_path / "hints"), *where)
+    done = codctl("context", "export", "buttons", "--to", "notes", "--dir", str(tmp_path), *where)
+    assert done["most_chars"] == 1_000
+    assert "Press the red one." in (tmp_path / "NOTES.md").read_text()
