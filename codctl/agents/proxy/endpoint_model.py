@@ -16,7 +16,6 @@ from codctl.seeds import derive_seed
 
 _ANYBODY = RequestTag("agent", 0, 0, 0, "solve")
 _OBEYED = ("response_format", "reasoning_effort", "parallel_tool_calls")  # of what the agent asks for beside sampling
-_TOKENS = {"logprobs": True, "extra_body": {"return_token_ids": True}}
 
 
 class _WithheldError(EngineError):
@@ -35,7 +34,6 @@ class EndpointModel:
         sampling: Pinned, but for the token limit where the agent asks for less.
         seed: From which each reply's own seed is derived.
         tag: Where the replies belong.
-        keeps_tokens: Whether to ask for token ids and log-probs. vLLM gives both; other servers may refuse the request.
     """
 
     protocol: Literal["answer", "tools"] = "tools"
@@ -47,10 +45,8 @@ class EndpointModel:
         *,
         seed: int,
         tag: RequestTag = _ANYBODY,
-        keeps_tokens: bool = False,
     ) -> None:
         self._engine, self._sampling, self._seed, self._tag = engine, sampling, seed, tag
-        self._keeps_tokens = keeps_tokens
         self._replies = self._calls = 0
 
     async def chat(self, request: ChatRequest) -> ChatReply:
@@ -63,22 +59,12 @@ class EndpointModel:
             replace(self._sampling, max_new_tokens=most),
             seed=derive_seed(self._seed, tag.pack, tag.rollout, "exchange", tag.position, tag.turn),
             begin=tag.begin,
-            more=dict(self._more(request)),
+            more=dict(_more(request)),
+            wants_tokens=True,  # vLLM gives them
         )
         if completion.fault and completion.fault.kind in UNPLAYED:
             raise _WithheldError(completion.fault)
         return self._reply(request, completion)
-
-    def _more(self, request: ChatRequest) -> Iterator[tuple[str, Any]]:
-        if request.tools:
-            yield "tools", list(request.tools)
-            if request.tool_choice is not None:
-                yield "tool_choice", request.tool_choice
-        if request.stop:
-            yield "stop", list(request.stop)
-        yield from ((name, request.asked[name]) for name in _OBEYED if name in request.asked)
-        if self._keeps_tokens:
-            yield from _TOKENS.items()
 
     def _reply(self, request: ChatRequest, completion: Completion) -> ChatReply:
         text, written = completion.text, ""
@@ -101,3 +87,13 @@ class EndpointModel:
             completion_tokens,
             Tokens(*completion.sampled) if completion.sampled else None,
         )
+
+
+def _more(request: ChatRequest) -> Iterator[tuple[str, Any]]:
+    if request.tools:
+        yield "tools", list(request.tools)
+        if request.tool_choice is not None:
+            yield "tool_choice", request.tool_choice
+    if request.stop:
+        yield "stop", list(request.stop)
+    yield from ((name, request.asked[name]) for name in _OBEYED if name in request.asked)

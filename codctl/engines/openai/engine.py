@@ -103,6 +103,7 @@ class OpenAIEngine:
         seed: int,
         begin: Callable[[], None] | None = None,
         more: Mapping[str, Any] | None = None,
+        wants_tokens: bool = False,
     ) -> Completion:
         """A reply to messages as they are.
 
@@ -112,12 +113,15 @@ class OpenAIEngine:
             seed: Of the sampling, where the server takes one.
             begin: Called when the request is sent.
             more: Further keys of the request, such as tools.
+            wants_tokens: Whether to ask for token ids and log-probs, unless the server refuses to give them.
 
         Raises:
             RequestError: There is none.
         """
         try:
-            completion = await self._complete(messages, sampling, seed=seed, begin=begin, more=more)
+            completion = await self._complete(
+                messages, sampling, seed=seed, begin=begin, more=more, wants_tokens=wants_tokens
+            )
         except RequestError:
             self._counts["failed"] += 1
             raise
@@ -138,9 +142,11 @@ class OpenAIEngine:
         is_trial: bool = False,
         begin: Callable[[], None] | None = None,
         more: Mapping[str, Any] | None = None,
+        wants_tokens: bool = False,
     ) -> Completion:
         while True:
-            body = {**self._dialect.request(self._settings.model, messages, sampling, seed), **(more or {})}
+            plain = self._dialect.request(self._settings.model, messages, sampling, seed, wants_tokens=wants_tokens)
+            body = {**plain, **(more or {})}
             try:
                 completion = await self._client.complete(
                     body, read_completion, seed=seed, is_patient=not is_trial, begin=begin

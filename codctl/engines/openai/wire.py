@@ -26,16 +26,24 @@ class Dialect:
         limit: Name of the token limit.
         sends_seed: Whether requests carry their seed.
         has_system_role: Whether there are system messages; if not, their text stands before the first user text.
+        gives_tokens: Whether it takes a request for token ids and log-probs, where one is made.
         notes: What was changed, for the result.
     """
 
     limit: str = "max_tokens"
     sends_seed: bool = True
     has_system_role: bool = True
+    gives_tokens: bool = True
     notes: list[str] = field(default_factory=list)
 
     def request(
-        self, model: str, messages: Sequence[Mapping[str, Any]], sampling: Sampling, seed: int
+        self,
+        model: str,
+        messages: Sequence[Mapping[str, Any]],
+        sampling: Sampling,
+        seed: int,
+        *,
+        wants_tokens: bool = False,
     ) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": model,
@@ -44,6 +52,8 @@ class Dialect:
             "temperature": sampling.temperature,
             "stream": False,
         }
+        if wants_tokens and self.gives_tokens:
+            body |= {"logprobs": True, "extra_body": {"return_token_ids": True}}  # the second is vLLM's own
         return {**body, "seed": seed % 2**_SEED_BITS} if self.sends_seed else body
 
     def adapt(self, refused: dict[str, Any], complaint: str) -> bool:
@@ -57,6 +67,11 @@ class Dialect:
             if self.sends_seed:
                 self.sends_seed = False
                 self.notes.append("the server refuses seed: none is sent, replies cannot be repeated")
+            return True
+        if "logprobs" in refused and re.search(r"logprobs|return_token_ids", complaint):
+            if self.gives_tokens:
+                self.gives_tokens = False
+                self.notes.append("the server refuses to give token ids and log-probs: replies come without")
             return True
         if any(message["role"] == "system" for message in refused["messages"]) and is_about_roles(complaint):
             if self.has_system_role:

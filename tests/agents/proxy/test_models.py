@@ -164,9 +164,9 @@ def server() -> Iterator[FakeServer]:
         yield fake
 
 
-def at(server: FakeServer, **more: Any) -> EndpointModel:
+def at(server: FakeServer) -> EndpointModel:
     engine, _ = open_endpoint(EndpointSettings(server.url, "qwen-7b", backoff_s=0.01, attempts=2))
-    return EndpointModel(engine, Sampling(100, 0.7), seed=1, **more)
+    return EndpointModel(engine, Sampling(100, 0.7), seed=1)
 
 
 def test_a_server_gets_the_request_as_it_is_with_the_sampling_pinned(server: FakeServer) -> None:
@@ -196,12 +196,18 @@ def test_token_ids_and_log_probs_are_kept_where_the_server_gives_them(server: Fa
     content = [{"token": "y", "logprob": -0.25}, {"token": "", "logprob": -0.5}]
     choice = {"message": {"content": "y"}, "token_ids": [5, 2], "logprobs": {"content": content}}
     server.answers = [Answer(body={"choices": [choice], "prompt_token_ids": [1, 2, 3]}), says("yes")]
-    model = at(server, keeps_tokens=True)
+    model = at(server)
     reply = ask(model)
     assert (server.bodies[0]["logprobs"], server.bodies[0]["return_token_ids"]) == (True, True)
     assert reply.tokens is not None
     assert (reply.tokens.prompt_ids, reply.tokens.ids, reply.tokens.logprobs) == ([1, 2, 3], [5, 2], [-0.25, -0.5])
     assert ask(model).tokens is None
+
+
+def test_a_server_that_refuses_to_give_tokens_is_asked_without(server: FakeServer) -> None:
+    server.answers = [refuses(400, "Unknown parameter: 'return_token_ids'"), says("yes")]
+    assert ask(at(server)).text == "yes"
+    assert ["logprobs" in body for body in server.bodies] == [True, False]
 
 
 def test_a_server_without_a_system_role_loses_no_call(server: FakeServer) -> None:
