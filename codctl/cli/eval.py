@@ -136,7 +136,10 @@ def evaluate(
         raise UsageError(
             "--show prints packs of one model that is played here", hint="leave out --slurm and --every-checkpoint"
         )
+    if every and agent:
+        raise UsageError("--every-checkpoint plays in codctl's own loop", hint=f"--run RUN --step N --agent {agent}")
     if every:
+        inside.refuse_unused()
         _every(asked, suite, values, runs_dir, fresh=fresh, where=where, opens=opens, as_json=as_json)
         return
     from codctl.config.resources import split
@@ -145,6 +148,8 @@ def evaluate(
     command = ["codctl", *sys.argv[1:]]
     values, resources = split(values)
     subject = subject_of(asked, suite, runs_dir, resources)
+    if show and subject.agent and subject.agent.protocol == "tools":
+        raise UsageError("--show prints the form that a model was trained on", hint="codctl view --sessions afterwards")
     say_of_an_unknown_training(subject)
     planned = plan(subject, suite or _USUAL, values, runs_dir, command)
     if where:

@@ -116,6 +116,8 @@ def test_an_evaluation_that_was_killed_goes_on(cli, home: Path, played: Path) ->
         (["--keep-homes"], "--keep-homes is for --agent"),
         ([*FAKE, "--protocol", "tools"], "a scripted policy reads no prompt and calls no tools"),
         ([*FAKE, "--update", "agent"], "--update agent needs a model that uses the agent's memory"),
+        ([*FAKE, "--every-checkpoint"], "--every-checkpoint plays in codctl's own loop"),
+        (["--every-checkpoint", "--keep-homes"], "--keep-homes is for --agent"),
         (["--agent", "hermess"], "unknown agent 'hermess'; did you mean 'hermes'?"),
         (["--agent", "tests.agents.fakes:AGENT"], "it is not a subclass of codctl.agents.program.AgentProgram"),
     ],
