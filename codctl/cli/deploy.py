@@ -165,14 +165,14 @@ def named_subject(
 def _print(deployment: Deployment, subject: PolicyUnderTest, port: int, *, as_json: bool) -> None:
     from codctl.agents.program import ModelAccess
     from codctl.deploy.deployment import KEY, MODEL, shown
-    from codctl.deploy.model import UNKNOWN_WINDOW, window_of
+    from codctl.deploy.model import UNKNOWN_WINDOW, usual_tokens, window_of
     from codctl.deploy.serving import temporary
 
     url = f"http://127.0.0.1:{port or 'PORT'}/s/SESSION"
     window = window_of(subject) or UNKNOWN_WINDOW
     with temporary() as aside:
         places = _made(aside)
-        access = ModelAccess(url, KEY, MODEL, window, min(4096, window // 4))
+        access = ModelAccess(url, KEY, MODEL, window, usual_tokens(window))
         target = deployment.places(aside)
         configured = shown(deployment.program, places, access, target)
         path = deployment.memory(aside).exporter.file(deployment.memory(aside).places)

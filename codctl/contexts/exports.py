@@ -6,7 +6,8 @@ An export is written down before it is made, so that one that was cut short can 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,7 +77,7 @@ class Place:
         exporter, block = self.exporter, _block(self.context)
         with self.context.locked():
             if not force:
-                self._refuse_edited("codctl context export", "--import-first")
+                self._refuse_edited()
             planned = exporter.plan(block, self.places)
             if planned.path is None:
                 return planned
@@ -132,7 +133,7 @@ class Place:
         """
         with self.context.locked():
             if not force:
-                self._refuse_edited("codctl context unexport", "")
+                self._refuse_edited()
             path = str(self.exporter.file(self.places) or "")
             known = [export for export in read_exports(self.context) if (export.to, export.path) == (self.to, path)]
             existed = known[0].existed if known else True
@@ -142,18 +143,26 @@ class Place:
             self._keep(lambda export: (export.to, export.path) != (self.to, path))
         return found
 
-    def _refuse_edited(self, command: str, option: str) -> None:
+    def _refuse_edited(self) -> None:
         block = self.exporter.read(self.places, self.context.name)
         if block is None or self._is_kept(block):
             return
-        name = self.context.name
-        first = f"{command} {name} --to {self.to} {option} takes them in first" if option else ""
-        first = first or f"codctl context import {name} --from {self.to} takes them in"
+        words = ["codctl", "context", "import", self.context.name, "--from", self.to, *self._options()]
         raise RefusedError(
             f"the hints in {self.exporter.title} were changed since they were written there",
             where=str(self.exporter.file(self.places) or ""),
-            hint=f"{first}, --force loses them",
+            hint=f"{shlex.join(words)} takes them in, --force loses them",
         )
+
+    def _options(self) -> Iterator[str]:
+        """What says on a command line where the program keeps its memory."""
+        usual = MemoryPlaces(Path.home(), Path.cwd())
+        named = {"--dir": self.places.work, "--home": self.places.home, "--config-dir": self.places.config}
+        for option, folder in named.items():
+            if folder is not None and folder not in (usual.work, usual.home):
+                yield from (option, str(folder))
+        if self.context.folder.parent.absolute() != usual.work / "contexts":
+            yield from ("--contexts-dir", str(self.context.folder.parent))
 
     def _is_kept(self, block: Block) -> bool:
         """Whether the text of a block is that of a revision, so that nothing is lost with it."""

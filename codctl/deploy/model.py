@@ -60,6 +60,11 @@ class Deployed:
     max_tokens: int
 
 
+def usual_tokens(window: int) -> int:
+    """Most tokens of a reply, where nobody says how many."""
+    return min(_MOST_TOKENS, window // 4)
+
+
 def spec_of(subject: PolicyUnderTest) -> EvalSpec:
     """How the subject was trained to be asked: rendering and budgets."""
     from codctl.evaluate.subject import training_defaults
@@ -99,7 +104,7 @@ async def deployed(subject: PolicyUnderTest, log: Path, sampled: Sampled) -> Asy
     async with contextlib.AsyncExitStack() as stack:
         player = await stack.enter_async_context(opened(subject, log, spec_of(subject)))
         settings, window = player.settings, window_of(subject) or UNKNOWN_WINDOW
-        most = sampled.max_tokens or min(_MOST_TOKENS, window // 4)
+        most = sampled.max_tokens or usual_tokens(window)
         temperature = settings.temperature if sampled.temperature is None else sampled.temperature
         make = _of_server(subject.endpoint, stack) if subject.endpoint else _of_engine(player)
         yield Deployed(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codctl.agents.places import remove_left_behind
 from codctl.agents.program import ModelAccess
 from codctl.contexts.exporters.base import Exported
 from codctl.deploy.deployment import (
@@ -140,6 +141,7 @@ async def _brought_up(
 ) -> tuple[Ready, Session]:
     from codctl.agents.proxy.server import ModelProxy
 
+    remove_left_behind()
     version = deployment.program.version()
     model = await stack.enter_async_context(deployed(subject, deployment.folder / "engine.log", wanted.sampled))
     proxy = await stack.enter_async_context(ModelProxy.open(wanted.port))
@@ -257,8 +259,8 @@ def _held(deployment: Deployment) -> Iterator[None]:
 
 @contextlib.contextmanager
 def temporary() -> Iterator[Path]:
-    """A folder for temporary files, with a short path; the resolved one, since programs compare paths."""
-    path = Path(tempfile.mkdtemp(prefix="codctl-")).resolve()
+    """A folder for temporary files, named as `remove_left_behind` knows it; resolved, since programs compare paths."""
+    path = Path(tempfile.mkdtemp(prefix=f"codctl-{os.getpid()}-")).resolve()
     try:
         yield path
     finally:

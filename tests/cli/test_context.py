@@ -90,7 +90,8 @@ def test_hints_go_into_an_agent_and_come_back(home: Path, cli: Any, write: Any) 
     assert "nothing to change" in cli("context", "export", "lake", "--to", "hermes").out
     memory.write_text(memory.read_text().replace("left", "right") + "\n§\nmine")
     refused = cli("context", "export", "lake", "--to", "hermes")
-    assert (refused.code, "--import-first" in refused.err) == (6, True)
+    assert refused.code == 6
+    assert "codctl context import lake --from hermes takes them in" in refused.err
     write("K moves left.\nQ moves down.")
     taken = cli("context", "export", "lake", "--to", "hermes", "--import-first")
     assert "took in what was changed there: revision 3" in taken.err
@@ -117,6 +118,10 @@ def test_the_folders_of_a_program_can_be_named(
     assert value(cli(*line, "hermes"))["path"] == str(home / "config" / "memories" / "MEMORY.md")
     assert value(cli(*line, "hermes", "--home", "other"))["path"].startswith(str(home / "other" / ".hermes"))
     assert value(cli(*line, "hermes", "--config-dir", "other"))["path"] == str(home / "other/memories/MEMORY.md")
+    changed = home / "other/memories/MEMORY.md"
+    changed.write_text(changed.read_text().replace("one", "two"))
+    refused = cli(*line[:3], "--to", "hermes", "--config-dir", "other")
+    assert f"import lake --from hermes --config-dir {home / 'other'} takes them in" in refused.err
     missing = cli(*line, "hermes", "--home", "nowhere")
     assert json.loads(missing.out)["error"]["where"] == "nowhere"
 
