@@ -7,7 +7,7 @@ makes a conversation of codctl's own: rules and hints, observation, answer, obse
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from codctl.cod.prompts import parse_answer, solve_messages
@@ -20,6 +20,7 @@ from codctl.sessions.wrapped import peeled
 
 _TOOL = re.compile(r"(?:(?:.*__)?world__)?(?P<name>observe|act)")
 _SPLIT = "imported"
+_OVER = "The task is over."  # so the world's tools begin then
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def demonstration(session: Session, world: PlayedWorld, number: int) -> Demonstr
         return "the world was not observed first"
     if any(turn.tool is None for turn in turns):
         return "other tools than the world's were called"
-    moves = [turn for turn in turns[1:] if turn.tool == "act"]
+    moves = _moves(turns[1:])
     if not moves:
         return "nothing was played"
     messages = solve_messages(world.slot, _hints(session), turns[0].result, world.rendering)
@@ -104,6 +105,17 @@ def _turns(session: Session) -> Iterator[_Turn]:
             result = peeled(results.get(call.id, ""))
             yield _Turn(match["name"] if match else None, text, message.written, action, result)
             text = ""  # the words before several calls are those before the first
+
+
+def _moves(turns: Sequence[_Turn]) -> list[_Turn]:
+    """The actions that were played; the world tells of its end, and what is called afterwards plays nothing."""
+    found: list[_Turn] = []
+    for turn in turns:
+        if turn.tool == "act":
+            found.append(turn)
+        if turn.result.startswith(_OVER):
+            break
+    return found
 
 
 def _hints(session: Session) -> str:

@@ -69,7 +69,7 @@ def export_atif(
     for number, transcript in enumerate(one for one in source.read() if arm in (None, one.arm)):
         if limit is not None and number >= limit:
             break
-        run = "/".join(filter(None, (found.name, source.name, *_place(transcript))))
+        run = "/".join(filter(None, (*dict.fromkeys((found.name, source.name)), *_place(transcript))))
         for episode in transcript.episodes:
             session = session_of(transcript, episode, f"{run}/{episode.position}/{episode.kind}", _model(found, source))
             if session.messages:

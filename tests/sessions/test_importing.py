@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +24,8 @@ from codctl.learner import demonstrations
 from codctl.sessions import rows, training
 from codctl.sessions.importing import Imported, Wanted, import_sessions, missing, read_imported
 from codctl.sessions.mask import Mask
-from codctl.sessions.play import PlayedWorld
-from codctl.sessions.session import Session
+from codctl.sessions.play import PlayedWorld, demonstration
+from codctl.sessions.session import Call, Message, Session
 from codctl.sessions.verify import rewarded, verified
 
 from .conftest import AGENTS, SAMPLES, sample
@@ -92,6 +92,14 @@ def test_demonstrations_are_what_a_warm_start_reads(tmp_path: Path) -> None:
         assert shown.messages[4]["content"] == "<answer>K</answer>"
     record = demonstrations.episode_of(read[0], ByteChat())
     assert record.replies == tuple(m["content"] for m in read[0].messages[2::2])
+
+
+def test_calls_after_the_end_are_no_part_of_a_demonstration() -> None:
+    session = one(sample("openclaw"))
+    again = replace(session.replies[2], calls=(Call("c9", "world__act", {"text": "X"}),))
+    over = Message("tool", "The task is over. Do not call act again.", call_id="c9")
+    repeated = replace(session, messages=(*session.messages, again, over))
+    assert demonstration(repeated, LAKE, 0) == demonstration(session, LAKE, 0)
 
 
 def test_what_is_no_demonstration_is_counted_by_its_reason(tmp_path: Path) -> None:
