@@ -123,9 +123,9 @@ class AgentPerformer:
             model = self.models.updating(view, rollout, self.seed)
             played = await self._session(model, path, places, task, lambda: False)
             text = self.program.kept(places)
+        self._hear(played, path)
         if fault := played.fault(self):
             raise _RewriteError(fault)
-        self._hear(played, path)
         return Rewritten(text, self._performance(played, path, view.hints, 0))
 
     @contextmanager

@@ -20,6 +20,7 @@ from codctl.agents.program import Places
 from codctl.files import atomic
 
 _PREFIX = "codctl"
+_LONGEST = 60  # characters
 _ROOT = re.compile(rf"{_PREFIX}-(\d+)-\w+")
 
 
@@ -33,9 +34,9 @@ def fresh_places(kept: Path | None = None) -> Iterator[Places]:
     Raises:
         StageError: They cannot be made.
     """
-    temporary = Path(tempfile.gettempdir())
+    temporary = _temporary()
     with atomic.storage_errors(temporary):
-        root = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}-{os.getpid()}-"))
+        root = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}-{os.getpid()}-", dir=temporary))
         places = Places(root / "home", root / "work", root / "temp")
         for place in (places.home, places.work, places.temp):
             place.mkdir(mode=0o700)
@@ -48,9 +49,15 @@ def fresh_places(kept: Path | None = None) -> Iterator[Places]:
         shutil.rmtree(root, ignore_errors=True)
 
 
+def _temporary() -> Path:
+    """The temporary folder, unless the path of a socket in it would be too long (107 bytes on Linux)."""
+    usual, short = Path(tempfile.gettempdir()), Path("/tmp")  # noqa: S108  what lies there has a name of its own
+    return short if len(str(usual)) > _LONGEST and os.access(short, os.W_OK) else usual
+
+
 def remove_left_behind() -> None:
     """Remove what processes that were killed could not."""
-    for root in Path(tempfile.gettempdir()).glob(f"{_PREFIX}-*"):
+    for root in _temporary().glob(f"{_PREFIX}-*"):
         found = _ROOT.fullmatch(root.name)
         with contextlib.suppress(OSError):
             if found and not psutil.pid_exists(int(found[1])) and root.lstat().st_uid == os.getuid():

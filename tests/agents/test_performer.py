@@ -21,9 +21,7 @@ from tests.agents.fakes import Fake
 from tests.agents.playing import by_itself, inside, pack_of, player_of, solves, without_performance
 
 
-@pytest.mark.parametrize(
-    "program", [fakes.LikeHermes(), fakes.LikeClaude(), fakes.LikeOpenClaw()], ids=lambda one: one.title
-)
+@pytest.mark.parametrize("program", [fakes.LikeHermes(), fakes.LikeClaude()], ids=lambda one: one.title)
 def test_it_is_the_same_to_the_token(program: Fake, tmp_path: Path) -> None:
     packs = [pack_of(), pack_of("alchemy", 2)]
     player = player_of()

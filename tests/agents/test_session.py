@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -131,6 +133,13 @@ def test_a_program_that_cannot_be_started(tmp_path: Path) -> None:
         asyncio.run(session.run(launch, tmp_path, deadline_s=1))
 
 
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder whose path is short, as that of temporary folders is."""
+    with tempfile.TemporaryDirectory(prefix="cod") as folder:
+        yield Path(folder)
+
+
 def test_places_are_fresh_and_gone_unless_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with fresh_places() as places:
@@ -144,6 +153,12 @@ def test_places_are_fresh_and_gone_unless_kept(tmp_path: Path, monkeypatch: pyte
     assert (kept / "home" / "notes").read_text() == "x"
     renew(kept)
     assert not list(kept.iterdir())
+
+
+def test_places_have_short_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("x" * 80)))
+    with fresh_places() as places:
+        assert len(str(places.temp / "world.sock")) < 100
 
 
 def test_what_a_killed_process_left_behind_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
