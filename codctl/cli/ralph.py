@@ -91,7 +91,8 @@ def ralph(
         typer.Option("--max-tokens", metavar="N", min=1, help="Of one reply; a quarter of what the model reads."),
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option("--temperature", min=0.01, max=5, help="By default that of the training.")
+        float | None,
+        typer.Option("--temperature", metavar="T", min=0.01, max=5, help="By default that of the training."),
     ] = None,
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
