@@ -57,6 +57,7 @@ _PYDANTIC = {
 }
 
 _WORKING = ("train", "eval", "resume", "sweep")  # commands that may take days, and continue when typed again
+_CONTINUING = (*_WORKING, "ralph")  # ralph needs no snapshot of the code
 
 app = typer.Typer(
     name="codctl",
@@ -157,7 +158,7 @@ def run(argv: Sequence[str]) -> int:
         return CodctlError.exit_code
     if code in SIGNALLED:
         again = shlex.join(["codctl", *(word for word in argv if word != "--fresh")])
-        hint = f"the same command continues: {again}" if command in _WORKING else ""
+        hint = f"the same command continues: {again}" if command in _CONTINUING else ""
         _output.failure(command, _InterruptedError(SIGNALLED[code], hint=hint), as_json=as_json)
     return code
 
