@@ -89,6 +89,8 @@ class EngineModel:
 
     def _reply(self, request: ChatRequest, prompt_ids: list[int], found: Generation) -> ChatReply:
         written = self._chat.decode(found.token_ids)
+        for stop in request.stop:
+            written = written.partition(stop)[0]
         text, calls = read_calls(written, self._calls + 1, request.tools)
         self._calls += len(calls)
         return ChatReply(

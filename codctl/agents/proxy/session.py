@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from codctl.agents.proxy.dialect import as_bytes
 from codctl.agents.proxy.models import ChatMessage, ChatModel, ChatReply, ChatRequest
@@ -37,6 +37,7 @@ class Exchange:
         capped: Whether the proxy answered itself, since the session's calls were used up.
         seconds: That the reply took.
         at: When it was asked for, in UTC.
+        protocol: What the model read; see `ChatModel`.
     """
 
     number: int
@@ -49,6 +50,7 @@ class Exchange:
     capped: bool
     seconds: float
     at: str
+    protocol: Literal["answer", "tools"] = "tools"
 
     def as_json(self) -> dict[str, Any]:
         """As a line of exchanges.jsonl. Headers, and with them keys, are in none."""
@@ -111,7 +113,9 @@ class Session:
             if asked == request:
                 return task
         request = replace(request, messages=self._shared(request.messages))
-        begun = Exchange(self.calls, dialect, model, streamed, request, None, "", False, 0.0, _now())
+        begun = Exchange(
+            self.calls, dialect, model, streamed, request, None, "", False, 0.0, _now(), self.model.protocol
+        )
         task = asyncio.create_task(self._answer(begun))
         self._asked[task] = request
         task.add_done_callback(self._asked.pop)

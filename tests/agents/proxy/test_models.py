@@ -114,6 +114,11 @@ def test_each_reply_has_a_seed_of_its_own_and_the_limit_is_the_lower_one() -> No
     assert len(set(engine.seeds)) == 4
 
 
+def test_a_reply_ends_before_the_texts_that_the_agent_names() -> None:
+    model, _ = behind("Qwen3", "Up. Human: and now? Up.")
+    assert ask(model, stop=["\nEnd", "Human:"]).text == "Up. "
+
+
 def test_a_request_that_the_template_refuses_is_rejected() -> None:
     model, _ = behind("Llama 2", "hello")  # wants user and assistant in turn
     with pytest.raises(EngineError) as caught:

@@ -95,6 +95,7 @@ def test_a_recorded_session_goes_as_it_went(serving: Serving, path: Path, tmp_pa
     assert (through.episode.reward, through.episode.turns) == (direct.episode.reward, direct.episode.turns)
     assert through.episode.reward == 1
     first = json.loads((tmp_path / "exchanges.jsonl").read_text().splitlines()[0])
+    assert first["protocol"] == "answer"
     roles = [message["role"] for message in first["request"]["messages"]]
     assert roles == ["system", "user"]
     assert "metadata" not in first["request"]
