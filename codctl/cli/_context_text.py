@@ -123,7 +123,7 @@ def exported(place: Place, done: Exported, *, dry_run: bool) -> dict[str, Any]:
         "chars": len(text),
         "most_chars": hard.chars if hard else None,
         "usual_chars": soft.chars if soft else None,
-        "changed": done.after != done.before,
+        "changed": done.after != (done.before or b""),
         "dry_run": dry_run,
         "warning": done.warning,
         "text": text if done.path is None else None,
@@ -133,7 +133,7 @@ def exported(place: Place, done: Exported, *, dry_run: bool) -> dict[str, Any]:
 def export_text(place: Place, done: Exported, *, dry_run: bool) -> str:
     if done.path is None:
         return _decoded(done.after).rstrip("\n")
-    if done.after == done.before:
+    if done.after == (done.before or b""):
         happens = "nothing to change"
     elif dry_run:
         happens = "would be written"

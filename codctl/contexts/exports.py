@@ -62,8 +62,16 @@ class Place:
         return EXPORTERS.get(self.to)
 
     def preview(self) -> Exported:
-        """What `export` would do, without doing it."""
-        return self.exporter.plan(_block(self.context), self.places)
+        """What `export` would do, without doing it. Where there are no hints yet, nothing is put into a file."""
+        block = _block(self.context)
+        planned = self.exporter.plan(block, self.places)
+        if planned.path and not block.text and not self._stands:
+            return replace(planned, after=planned.before or b"", folders=(), warning="")
+        return planned
+
+    @property
+    def _stands(self) -> bool:
+        return self.exporter.read(self.places, self.context.name) is not None
 
     def export(self, *, force: bool = False) -> Exported:
         """Write the revision in force into the program's memory.
@@ -78,11 +86,10 @@ class Place:
         with self.context.locked():
             if not force:
                 self._refuse_edited()
-            planned = exporter.plan(block, self.places)
-            if planned.path is None:
+            planned = self.preview()
+            if planned.path is None or not (block.text or self._stands):
                 return planned
-            standing = exporter.read(self.places, self.context.name) is not None
-            self._write_down(planned, block, standing=standing)
+            self._write_down(planned, block, standing=self._stands)
             return exporter.export(block, self.places)
 
     def take_in(self, *, own: bool = False) -> Stored | None:

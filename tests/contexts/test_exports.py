@@ -144,3 +144,16 @@ def test_a_record_of_exports_names_no_folder_elsewhere(place: Place, tmp_path: P
     record.write_text(record.read_text().replace('"folders": [', f'"folders": ["{tmp_path / "empty"}",'))
     assert place.unexport()
     assert (tmp_path / "empty").is_dir()
+
+
+def test_without_hints_nothing_is_put_into_a_file(place: Place) -> None:
+    place.context.roll_back(0)
+    assert place.export().after == b""
+    assert not list(place.places.home.iterdir())
+    place.context.roll_back(1)
+    place.export()
+    place.context.roll_back(0)
+    place.export()  # what stands there is replaced
+    assert place.exporter.read(place.places) == Block("lake", 0, "")
+    assert place.unexport()
+    assert not list(place.places.home.iterdir())
