@@ -93,6 +93,7 @@ def _agent(
 ) -> list[Finding]:
     import asyncio
 
+    from codctl import trust
     from codctl.agents.program import PROGRAMS
     from codctl.contexts.block import Block
     from codctl.contexts.store import find_context
@@ -101,6 +102,7 @@ def _agent(
     from codctl.errors import UsageError
 
     PROGRAMS.check(name)
+    trust.remember_imports(name)
     if endpoint is None and (model_name or api_key_env):
         raise UsageError("--model-name and --api-key-env are for --endpoint", hint="--endpoint URL")
     block = agent_program.sample_block()
