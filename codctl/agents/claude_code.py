@@ -18,9 +18,11 @@ from typing import Any
 from codctl.agents import finding
 from codctl.agents.memory import kept_text, put_hints
 from codctl.agents.program import AgentProgram, End, Finished, Launch, ModelAccess, Outcome, Places, Task
+from codctl.contexts.exporters.base import MemoryPlaces
+from codctl.contexts.exporters.claude_code import ClaudeCodeMemory
 from codctl.files import atomic
 
-_OWN_MEMORY = "claude-code-memory"
+_OWN_MEMORY = ClaudeCodeMemory.name
 _MEMORY_TOOLS = "Read,Edit,Write"
 _ALL_TOOLS = ("Bash", "Edit", "Glob", "Grep", "NotebookEdit", "Read", "Task", "WebFetch", "WebSearch", "Write")
 _USAGE = ("num_turns", "duration_ms", "stop_reason", "terminal_reason")
@@ -70,7 +72,8 @@ class ClaudeCode(AgentProgram):
         return Outcome(end, str(last.get("result") or ""), usage=usage)
 
     def kept(self, places: Places) -> str:
-        return kept_text(self, places, _config(places), _OWN_MEMORY)
+        notes = ClaudeCodeMemory().notes(MemoryPlaces(places.home, places.work, _config(places)))
+        return "\n".join(filter(None, [kept_text(self, places, _config(places), _OWN_MEMORY), *notes]))
 
 
 def _config(places: Places) -> Path:

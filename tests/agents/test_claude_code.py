@@ -84,6 +84,8 @@ def test_in_an_update_hints_are_its_own_memory(program: AgentProgram, places: Pl
     memory = next(places.home.rglob("MEMORY.md"))
     memory.write_text(memory.read_text().replace("[/codctl hints]", "") + "X moves left.\n")
     assert program.kept(places) == f"{BLOCK.text}\n\nX moves left."
+    (memory.parent / "doors.md").write_text("---\nname: doors\n---\nA door opens to the right.\n")
+    assert program.kept(places).endswith("X moves left.\nA door opens to the right.")
 
 
 def test_all_tools_are_allowed_without_asking(program: AgentProgram, places: Places) -> None:

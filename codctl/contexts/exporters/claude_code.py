@@ -53,10 +53,13 @@ class ClaudeCodeMemory(_Instructions):
 
     def own_text(self, places: MemoryPlaces) -> str:
         """What it keeps in `MEMORY.md` beside the block, and in the files beside that."""
+        return "\n".join(filter(None, [super().own_text(places), *self.notes(places)]))
+
+    def notes(self, places: MemoryPlaces) -> list[str]:
+        """The texts of the files beside `MEMORY.md`."""
         path = self.file(places)
-        notes = [read_bytes(note, places) or b"" for note in sorted(path.parent.glob("*.md")) if note != path]
-        texts = [_HEAD.sub("", as_read(note)).strip() for note in notes]
-        return "\n".join(filter(None, [super().own_text(places), *texts]))
+        found = [read_bytes(note, places) or b"" for note in sorted(path.parent.glob("*.md")) if note != path]
+        return [_HEAD.sub("", as_read(note)).strip() for note in found]
 
 
 def _slug(work: Path) -> str:
