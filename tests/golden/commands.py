@@ -57,6 +57,9 @@ BY_NAMES = {PLAN, "plan small.yaml SHORT", "doctor", "docs", "docs scaling", "re
 # What needs the gguf extra, or files of Trinity-RFT (tests/cli/test_import.py).
 WITHOUT_GOLDEN = {"model from-gguf", "import trinity", "import trinity-data", "import trinity-logs", "export trinity"}
 WITHOUT_GOLDEN |= {"import sessions", "export atif", "push"}  # likewise, and tests/neighbours/test_push.py
+# With moments and places in them: tests/cli/test_context.py, tests/deploy, and those of ralph.
+_VERBS = ("show", "log", "diff", "rollback", "edit", "update", "export", "import", "unexport")
+WITHOUT_GOLDEN |= {"deploy", "ralph", *(f"context {verb}" for verb in _VERBS)}
 
 # Words, and what they are refused for. `small` is a finished run, `bad.yaml` a recipe with faults.
 REFUSALS = """\
