@@ -31,9 +31,8 @@ from codctl.agents.proxy.models import ChatRequest
 from codctl.agents.proxy.session import EXCHANGES
 from codctl.agents.proxy.session import Session as ModelSession
 from codctl.agents.sandbox import shut_in
-from codctl.cod.context import parse_update
 from codctl.cod.engine import EngineError
-from codctl.cod.prompts import Account, update_messages, without_reasoning
+from codctl.cod.prompts import Account, update_messages
 from codctl.contexts.block import Block
 from codctl.contexts.exporters.base import EXPORTERS, MemoryPlaces
 from codctl.contexts.exports import Place
@@ -343,8 +342,7 @@ async def _update(ralph: Ralph, wanted: Wanted, model: Deployed, iteration: Iter
         raise BackendError(
             f"the model gave no update: {error}", where=str(ralph.folder), hint="the same command continues the loop"
         ) from error
-    text = reply.written or reply.text
-    parsed = parse_update(text if settings.reads_strictly else without_reasoning(text), settings.max_chars)
+    parsed = settings.read_update(reply.written or reply.text, head.text)
     hints = head.text if parsed.problem else parsed.text
     origin = Origin("update", wanted.model, task, 0.0, parsed.edits)
     context.append(head.revision, hints, origin, problem=parsed.problem)
@@ -356,7 +354,7 @@ def _request(account: Account, hints: str, model: Deployed) -> ChatRequest:
     room = (model.window - settings.update_tokens) * _BYTES_A_TOKEN
     messages: list[dict[str, str]] = []
     for shown in shorter(account):
-        messages = update_messages(hints, shown, settings.rendering, settings.suggested_tokens)
+        messages = update_messages(hints, shown, settings.rendering, settings.suggested_tokens, settings.update)
         if sum(len(message["content"].encode()) for message in messages) <= room:
             break
     return ChatRequest(messages, max_tokens=settings.update_tokens)
