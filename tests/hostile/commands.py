@@ -35,6 +35,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "cancel": ("cancel RUN --deadline 0", "cancel SWEEP --deadline 0"),
     "resume": ("resume RUN --local", "resume SWEEP --local", "resume RUN"),
     "deploy": ("deploy RUN --agent hermes --print", "deploy RUN --agent hermes --print --json"),
+    "ralph": ("ralph RUN --agent hermes --prompt nowhere.md --verify true --max-iterations 1",),
     "context update": ("context update hints --trajectory RUN --run RUN",),
     "export trinity": ("export trinity RUN --out trinity",),
     "export atif": ("export atif RUN --out atif --limit 2", "export atif EVALUATION --out atif --json"),
