@@ -210,7 +210,7 @@ async def loop(ralph: Ralph, wanted: Wanted, model: Deployed, tell: Callable[[It
 
     Raises:
         StageError: The agent or the command cannot be run.
-        BackendError: The model gives no update.
+        BackendError: The model gives no reply, to the agent or of an update.
     """
     from codctl.agents.proxy.server import ModelProxy
 
@@ -232,7 +232,8 @@ async def _play(ralph: Ralph, wanted: Wanted, model: Deployed, proxy: ModelProxy
     """One session, and what the command says of it.
 
     Raises:
-        StageError: The agent never reached the model.
+        StageError: The agent never asked the model.
+        BackendError: It never got a reply.
     """
     folder, head = ralph.path(number), ralph.context.head()
     renew(folder)
@@ -253,6 +254,12 @@ async def _play(ralph: Ralph, wanted: Wanted, model: Deployed, proxy: ModelProxy
         asked.close()
     if not asked.calls:
         raise _silent(wanted.program, folder, said)
+    if all(one.reply is None for one in asked.exchanges):
+        raise BackendError(
+            f"{wanted.program.title} got no reply of the model: {asked.exchanges[-1].error}",
+            where=str(folder),
+            hint="the same command tries again",
+        )
     exit_code, told = await _verify(wanted, folder)
     seconds = round(ran.wall_s, 3)
     ended = _end(asked, ran, said)

@@ -15,7 +15,7 @@ from codctl.cli.main import run
 from codctl.cod.context import END, START
 from codctl.deploy import ralph as loops
 from codctl.deploy.ralph import Ralph, words_of
-from tests.engines.openai.fake_server import Answer, FakeServer, says, serving
+from tests.engines.openai.fake_server import Answer, FakeServer, refuses, says, serving
 
 WORKER = "tests.deploy.ralph_worker:Worker"
 SAID = 'said = pathlib.Path("answer").read_text(); sys.exit(not said.endswith("1") and said + " is wrong")'
@@ -176,6 +176,16 @@ def test_what_cannot_be_done_is_said(
 ) -> None:
     assert ralph(server, *options, **named) == code
     assert message in capsys.readouterr().err
+
+
+def test_a_model_that_never_replies_ends_the_loop(
+    server: FakeServer, work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.answer = lambda body: refuses(400, "too long for me") if body.get("tools") else says()
+    assert ralph(server) == 7
+    assert "Worker got no reply of the model" in (said := capsys.readouterr().err)
+    assert "too long for me" in said
+    assert not Ralph(Path("ralph/PROMPT").resolve()).iterations()
 
 
 def test_another_loop_is_not_continued(server: FakeServer, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
