@@ -16,7 +16,7 @@ ROUNDS = 4
 
 COMMANDS = [
     "plan", "train", "sweep", "status", "logs", "cancel", "resume", "eval", "report", "view", "credit", "sync",
-    "deploy", "ralph", "doctor", "docs",
+    "push", "deploy", "ralph", "doctor", "docs",
 ]  # fmt: skip
 GROUPS = {
     "context": ["show", "log", "diff", "rollback", "edit", "update", "export", "import", "unexport"],
