@@ -55,12 +55,14 @@ def doctor(
     whole, and do calls of the world's tools come through? With --endpoint, that request is also put to a model server.
     Nothing of your own configuration of the program is read or changed.
     """
-    from codctl.errors import PreflightError
+    from codctl.errors import PreflightError, UsageError
 
     if agent is None:
         _refuse_without_agent(endpoint, model_name, api_key_env, context)
         found = _machine(runs_dir, overrides or [], slurm=slurm)
     else:
+        if slurm or overrides:
+            raise UsageError("--slurm and KEY=VALUE are not for --agent", hint=f"codctl doctor --agent {agent}")
         found = _agent(agent, endpoint, model_name, api_key_env, context, contexts_dir)
     lines = [_output.table(["", "what", "finding"], [[f.status, f.name, f.message] for f in found])]
     lines += [f"→ {f.name}: {f.command}" for f in found if f.command]

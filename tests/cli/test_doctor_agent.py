@@ -39,3 +39,4 @@ def test_options_that_need_another(cli: Any) -> None:
     assert "--context is for --agent" in cli("doctor", "--context", "lake").err
     assert "are for --endpoint" in cli("doctor", "--agent", "hermes", "--model-name", "m").err
     assert "did you mean" in cli("doctor", "--agent", "hermis").err
+    assert "not for --agent" in cli("doctor", "--agent", "hermes", "--slurm").err
