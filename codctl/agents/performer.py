@@ -248,6 +248,8 @@ class _Played:
             return ReplyFault(
                 "lost", f"{title} ended before it asked the model: {self.said.problem or 'no reason given'}"
             )
+        if self.said.end == "model_error":  # the proxy has answered all that it was asked: the connection was lost
+            return ReplyFault("lost", f"{title} lost its model: {self.said.problem or 'no reason given'}")
         return None
 
 

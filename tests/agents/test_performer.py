@@ -84,6 +84,11 @@ def test_one_that_never_calls_a_tool_has_not_solved_the_task(tmp_path: Path) -> 
     assert performed(episode).ended == "ended"
 
 
+def test_one_that_lost_its_connection_has_no_score(tmp_path: Path) -> None:
+    episode = one(fakes.Losing(), tmp_path)
+    assert (episode.outcome, episode.failed) == ("lost", "Fake lost its model: network connection error")
+
+
 def test_one_that_dies_on_its_way_has_not_solved_the_task(tmp_path: Path) -> None:
     episode = one(fakes.Dying(), tmp_path)
     assert (episode.outcome, episode.failed) == ("unsolved", "")

@@ -27,6 +27,7 @@ _Answer = Callable[[Session, "Request", Dialect], Awaitable["Response"]]
 _HOST = "127.0.0.1"
 _MOST_BYTES = 32 << 20  # of a request
 _PING_S = 5.0  # without a reply; a failure before then still has a status of its own
+_KEEP_S = 3600  # of a connection: one that is closed while a tool works may be used again at that very moment
 _START_S, _STOP_S = 10.0, 2
 _NO_RETRY = {"x-should-retry": "false"}  # the model's own client has tried again; the SDKs of both formats obey
 
@@ -250,6 +251,7 @@ async def _serving(app: Starlette, listener: socket.socket) -> AsyncIterator[Non
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        timeout_keep_alive=_KEEP_S,
         timeout_graceful_shutdown=_STOP_S,
     )
     server = Server(config)

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from codctl.agents.program import AgentProgram, Finished, Launch, ModelAccess, Outcome, Places, Task
+from codctl.agents.program import AgentProgram, End, Finished, Launch, ModelAccess, Outcome, Places, Task
 
 AGENT = Path(__file__).with_name("agent.py")
 
@@ -53,7 +53,8 @@ class Fake(AgentProgram):
         if finished.timed_out:
             return Outcome("timeout")
         problem = " ".join(finished.stderr.read_text().split())
-        return Outcome("crashed" if finished.exit_code else "ended", finished.stdout.read_text(), problem)
+        end: End = "crashed" if finished.exit_code else "ended"
+        return Outcome(end, finished.stdout.read_text(), problem)
 
     def kept(self, places: Places) -> str:
         return self._memory(places).read_text() if self._memory(places).is_file() else ""
@@ -102,6 +103,13 @@ class Lingering(Fake):
 
 class Talking(Fake):
     habits = ("never calls a tool",)
+
+
+class Losing(Talking):
+    """Says that it could not reach its model, which the proxy knows nothing of."""
+
+    def outcome(self, places: Places, finished: Finished) -> Outcome:
+        return Outcome("model_error", problem="network connection error")
 
 
 class Denying(Fake):
