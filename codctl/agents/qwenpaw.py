@@ -185,7 +185,7 @@ def _configuration(places: Places, task: Task) -> dict[str, Any]:
 
 def _running(task: Task) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "max_iters": task.max_turns,
+        "max_iters": max(1, task.max_turns - 1),  # then it asks once more, and does what the model says
         "llm_retry_enabled": False,  # the proxy has tried
         "auto_title_config": {"enabled": False},
     }

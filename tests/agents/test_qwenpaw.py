@@ -70,7 +70,7 @@ def test_it_has_one_model_and_asks_it_as_often_as_it_may(
     assert json.loads(launch.env["QWENPAW_MODEL_INFO_JSON"]) == {"max_input_tokens": 32_768, "max_output_tokens": 2_048}
     assert "a-secret" not in launch.env.values()
     assert config(places)["fallback_policy"] == {"enabled": False}
-    assert config(places)["running"]["max_iters"] == 7
+    assert config(places)["running"]["max_iters"] == 7 - 1
     assert not config(places)["running"]["llm_retry_enabled"]
 
 

@@ -25,7 +25,7 @@ from codctl.contexts.block import Block
 HINTS = Block("lake", 3, "K moves up.\n日本: Q moves down – or not.")
 WON = "The task is over. You won."
 _INTERNET = re.compile(r"sa_family=AF_INET6?, .*?(?:inet_addr\(\"|inet_pton\(AF_INET6, \")([^\"]+)")
-_DEADLINE_S = 300.0  # some need a minute on a busy machine
+_DEADLINE_S = 600.0  # some need minutes on a busy machine
 
 Call = tuple[str, dict[str, str]]
 Step = Call | str | EngineError | Callable[[ChatRequest], Call]
