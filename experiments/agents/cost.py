@@ -117,7 +117,9 @@ def read(path: Path) -> list[Measured]:
 
 
 def spread(values: Sequence[float], form: str) -> str:
-    """The median, and from the least to the most."""
+    """The median, and from the least to the most where there are several."""
+    if len(values) == 1:
+        return f"{values[0]:{form}}"
     return f"{statistics.median(values):{form}} ({min(values):{form}}–{max(values):{form}})"
 
 
@@ -148,7 +150,7 @@ def table(found: Sequence[Measured], subject: str) -> str:
             spread(cpu, ".1f"),
             spread([task["wall_s"] for task in tasks], ".1f"),
             spread([task["peak_mb"] for task in tasks], ".0f"),
-            spread([task["model_calls"] for task in tasks], ".0f"),
+            spread([task["model_calls"] for task in tasks], "g"),
             f"{runs[0].tool_names}",
             spread([chars / 1000 for one in runs for chars in one.first_chars], ".1f"),
         ]
