@@ -262,7 +262,7 @@ def test_printing_starts_and_writes_nothing(
     assert run([*line, "--print", "--port", "8123", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["result"]
     assert found["url"] == "http://127.0.0.1:8123/s/SESSION"
-    (config,) = found["files"].values()
+    config = next(text for path, text in found["files"].items() if path.endswith("/config.yaml"))
     assert json.loads(config)["model"]["base_url"] == "http://127.0.0.1:8123/s/SESSION/v1"
     assert run([*line, "--print"]) == 0
     assert "config.yaml" in capsys.readouterr().out
