@@ -85,9 +85,10 @@ def family_tables(runs: list[RunDirectory], family: str) -> None:
         [Evaluation(run, name, family) for run in runs] for name in ("before", "after", "after-long")
     )
     part = after[0].part
+    shown = [arm for arm in SHOWN if arm in part.arms]
     success = [
         *(line(f"warm start, {a}", summary(before, a, "success", everything)) for a in ("own", "none")),
-        *(line(f"CoD-Train, {a}", summary(after, a, "success", everything)) for a in SHOWN),
+        *(line(f"CoD-Train, {a}", summary(after, a, "success", everything)) for a in shown),
         *(
             f"| ceiling {name} | " + " | ".join(f"{point.mean:.3f}" for point in curve) + " |"
             for name, curve in part.ceiling_curves.items()
@@ -96,7 +97,7 @@ def family_tables(runs: list[RunDirectory], family: str) -> None:
     table(f"Success (raw), {part.packs} test packs, {len(runs)} training seeds", 0, length, success)
     gains = [line(f"gain, {arm}", gain(after, arm, length - 1)) for arm in ("own", "none")]
     print(f"\n**Gain from position 1 to {length}**\n\n| | gain |\n|---|---|\n" + "\n".join(gains))
-    shaped = [line(f"CoD-Train, {arm}", summary(after, arm, "shaped_reward", everything)) for arm in SHOWN]
+    shaped = [line(f"CoD-Train, {arm}", summary(after, arm, "shaped_reward", everything)) for arm in shown]
     table("Shaped reward", 0, length, shaped)
     hints = [
         line(name, summary(stage, "own", "hint_correctness", slice(1, None)))
