@@ -112,7 +112,7 @@ class AgentPerformer:
                 task = replace(task, server=server.tools)
                 played = await self._session(model, path, places, task, lambda: attempt.episode.done)
         if not attempt.episode.done:
-            self._settle(attempt, played)
+            self._settle(attempt, played, model.protocol)
         self._hear(played, path)
         return self._performance(played, path, view.hints, server.calls)
 
@@ -165,10 +165,13 @@ class AgentPerformer:
             return nullcontext(launch)
         return shut_in(launch, places, url, [self.folder])
 
-    def _settle(self, attempt: Attempt, played: _Played) -> None:
+    def _settle(self, attempt: Attempt, played: _Played, protocol: str) -> None:
         """End an episode that the program has left open."""
         if fault := played.fault(self):
             attempt.lose(fault, "the episode was not played to its end")
+        elif protocol == "answer" and not attempt.replies:
+            words = f"{self.program.title} ended before the model was asked for an action"
+            attempt.lose(ReplyFault("lost", words), "the episode was not played to its end")
         else:
             attempt.episode.end(0.0, STOPPED)
 

@@ -77,10 +77,9 @@ def test_a_session_that_was_broken_off_is_replaced_and_homes_are_kept_on_request
     assert "torn" not in (session / "exchanges.jsonl").read_text()
 
 
-def test_one_that_never_calls_a_tool_has_not_solved_the_task(tmp_path: Path) -> None:
+def test_one_that_never_lets_the_model_act_has_no_score(tmp_path: Path) -> None:
     episode = one(fakes.Talking(), tmp_path)
-    assert (episode.outcome, episode.failed, episode.raw_reward) == ("unsolved", "", 0.0)
-    assert episode.feedback == performers.STOPPED
+    assert (episode.outcome, episode.failed) == ("lost", "Fake ended before the model was asked for an action")
     assert performed(episode).ended == "ended"
 
 
@@ -89,9 +88,9 @@ def test_one_that_lost_its_connection_has_no_score(tmp_path: Path) -> None:
     assert (episode.outcome, episode.failed) == ("lost", "Fake lost its model: network connection error")
 
 
-def test_one_that_dies_on_its_way_has_not_solved_the_task(tmp_path: Path) -> None:
+def test_one_that_dies_before_the_model_could_act_has_no_score(tmp_path: Path) -> None:
     episode = one(fakes.Dying(), tmp_path)
-    assert (episode.outcome, episode.failed) == ("unsolved", "")
+    assert (episode.outcome, episode.failed) == ("lost", "Fake ended before the model was asked for an action")
     assert performed(episode).ended == "crashed"
 
 
@@ -147,6 +146,7 @@ def test_a_model_without_an_end_is_capped(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(performers, "_CALLS", {"none": (0, 5)})
     episode = one(fakes.LikeOpenClaw(), tmp_path, models=Endless())
     assert (episode.outcome, episode.failed) == ("unsolved", "")
+    assert episode.feedback == performers.STOPPED
     assert (performed(episode).ended, performed(episode).model_calls) == ("turn_cap", 6)
     assert json.loads((tmp_path / performed(episode).session / "stdout").read_text())["resumed"] == 0
 
