@@ -20,7 +20,8 @@ from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeVar
 
 from codctl.config.names import unknown
-from codctl.envs.solve_prompt import ReplyForm, solve_prompt
+from codctl.envs.solve_prompt import ReplyForm as ReplyForm  # so that a family finds all that it needs here
+from codctl.envs.solve_prompt import solve_prompt
 from codctl.errors import UsageError
 from codctl.outcomes import AnswerProblem, PlayedOutcome
 from codctl.seeds import derive_seed

@@ -146,7 +146,9 @@ def smaller(argv: list[str], page: str, home: Path) -> list[str]:
     argv = [final if word == "FOLDER" else word for word in argv]
     match argv[:2]:
         case ["train", recipe] if (
-            {"--slurm", "--extend"} & {*argv} or "qwen3" in recipe or page.startswith("experiments/")
+            {"--slurm", "--extend"} & {*argv}
+            or (recipe.startswith("recipes/") and Path(recipe).stem not in WORLDS)
+            or page.startswith("experiments/")
         ):
             return [*argv, *([] if "--dry-run" in argv else ["--dry-run"])]
         case ["sweep", *_]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -46,7 +47,8 @@ class Fake(AgentProgram):
         }
         path = places.home / "config.json"
         path.write_text(json.dumps(config))
-        argv = (sys.executable, "-I", "-S", str(AGENT), str(path))
+        installed = Path(shutil.copy(AGENT, places.home))  # a sandbox may cover the folder of the tests
+        argv = (sys.executable, "-I", "-S", str(installed), str(path))
         return Launch(argv, {"HOME": str(places.home)}, places.work, task.prompt)
 
     def outcome(self, places: Places, finished: Finished) -> Outcome:

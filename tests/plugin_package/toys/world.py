@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, ClassVar
 
-from codctl.envs.base import Episode, Family, HintScore, Policy, PolicyView, Rendering, Step
-from codctl.envs.solve_prompt import ReplyForm
+from codctl.envs.base import Episode, Family, HintScore, Policy, PolicyView, Rendering, ReplyForm, Step
 
 SIDES = ("left", "right")
 
@@ -59,17 +58,13 @@ class Buttons(Family):
     def reply_form(self, preset: str) -> ReplyForm:
         return ReplyForm(ask="press one.", action="left")
 
-    def solve_prompt(self, hints: str, rendering: Rendering, preset: str) -> str:
-        return super().solve_prompt(hints, "compact", preset)  # it has no other
-
     def facts(self, world: str) -> int:
         return 1
 
-    def truth(self, world: str, rendering: Rendering) -> str:
+    def truth(self, world: str, rendering: Rendering, rng: Random | None = None) -> str:
         return f"works {world}"
 
-    def partial_truth(self, world: str, rendering: Rendering, rng: Random) -> str:
-        return self.truth(world, rendering)
+    partial_truth = truth  # one fact has no parts
 
     def score_context(self, world: str, hints: str, seen: Sequence[Episode]) -> HintScore:
         claimed = {side for side in SIDES if f"works {side}" in hints}
