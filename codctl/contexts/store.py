@@ -10,7 +10,6 @@ NAME/
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -23,7 +22,7 @@ from codctl.config.names import unknown
 from codctl.contexts.block import NAME
 from codctl.errors import RefusedError, UsageError
 from codctl.files import atomic, reader
-from codctl.files.lock import open_lock, try_lock
+from codctl.files.lock import holding
 
 if TYPE_CHECKING:
     from codctl.files.records import ContextRevision
@@ -174,11 +173,8 @@ class Context:
             RefusedError: Another process holds it, and for long.
         """
         atomic.make_folder(self._revisions)
-        path = self.folder / "lock"
-        with atomic.storage_errors(path):
-            descriptor = open_lock(path, os.O_RDWR | os.O_CREAT)
-        try:
-            if not try_lock(descriptor, path, _PATIENCE_S):
+        with holding(self.folder / "lock", _PATIENCE_S) as is_alone:
+            if not is_alone:
                 raise RefusedError(
                     f"another process writes to context {self.name}",
                     where=str(self.folder),
@@ -186,8 +182,6 @@ class Context:
                 )
             atomic.remove_leftovers(self.folder)
             yield
-        finally:
-            os.close(descriptor)
 
     @property
     def _revisions(self) -> Path:

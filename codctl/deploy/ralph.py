@@ -40,7 +40,7 @@ from codctl.contexts.store import Context, Origin, Stored
 from codctl.deploy.account import account_of, shorter
 from codctl.errors import BackendError, RefusedError, StageError
 from codctl.files import atomic, reader
-from codctl.files.lock import open_lock, try_lock
+from codctl.files.lock import holding
 from codctl.processes import last_lines, tail
 from codctl.sessions.reading import read_sessions
 
@@ -166,18 +166,13 @@ class Ralph:
         Raises:
             RefusedError: Another process holds it, or it is of another loop.
         """
-        path = self.folder / "lock"
         atomic.make_folder(self.folder)
-        with atomic.storage_errors(path):
-            descriptor = open_lock(path, os.O_RDWR | os.O_CREAT)
-        try:
-            if not try_lock(descriptor, path):
+        with holding(self.folder / "lock") as is_alone:
+            if not is_alone:
                 raise RefusedError("this loop runs already", where=str(self.folder), hint="wait for it")
             self._agree(wanted)
             self.context.create()
             yield
-        finally:
-            os.close(descriptor)
 
     def _agree(self, wanted: Wanted) -> None:
         from codctl.files.records import RalphLoop

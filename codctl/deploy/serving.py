@@ -30,7 +30,7 @@ from codctl.deploy.deployment import (
 from codctl.deploy.model import Deployed, Sampled, deployed
 from codctl.errors import CodctlError, RefusedError
 from codctl.files import atomic
-from codctl.files.lock import open_lock, try_lock
+from codctl.files.lock import holding
 
 if TYPE_CHECKING:
     from codctl.agents.proxy.session import Exchange, Session
@@ -243,18 +243,14 @@ def _held(deployment: Deployment) -> Iterator[None]:
     """
     path = deployment.folder / LOCK
     atomic.make_folder(path.parent)
-    with atomic.storage_errors(path):
-        descriptor = open_lock(path, os.O_RDWR | os.O_CREAT)
-    try:
-        if not try_lock(descriptor, path):
+    with holding(path) as is_alone:
+        if not is_alone:
             raise RefusedError(
                 f"{deployment.program.title} with context {deployment.context.name} is deployed already",
                 where=str(path.parent),
                 hint="end it with Ctrl-C, or name another context with --context",
             )
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

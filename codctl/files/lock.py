@@ -11,6 +11,7 @@ import shlex
 import socket
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -208,6 +209,17 @@ def try_lock(descriptor: int, path: Path, patience_s: float = 0.0) -> bool:
             raise PreflightError(
                 f"cannot lock: {error.strerror}", where=str(path), hint="choose another disk with --runs-dir DIR"
             ) from error
+
+
+@contextlib.contextmanager
+def holding(path: Path, patience_s: float = 0.0) -> Iterator[bool]:
+    """Lock a file, which is made; yields False when another process does not give it back in time."""
+    with atomic.storage_errors(path):
+        descriptor = open_lock(path, os.O_RDWR | os.O_CREAT)
+    try:
+        yield try_lock(descriptor, path, patience_s)
+    finally:
+        os.close(descriptor)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -15,7 +15,7 @@ from codctl import trust
 from codctl.config.credentials import redacted, without_credentials
 from codctl.errors import BackendError
 from codctl.files import atomic
-from codctl.tracking.state import holding
+from codctl.files.lock import holding
 
 URI = "MLFLOW_TRACKING_URI"
 _USER, _PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"

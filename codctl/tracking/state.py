@@ -114,19 +114,8 @@ def load_or_begin(folder: Path, runs_dir: Path, tracker: str) -> State:
 @contextlib.contextmanager
 def sending(folder: Path, tracker: str, patience_s: float = 0.0) -> Iterator[bool]:
     """Be the only one who sends a folder to a tracker; yields False when another process does."""
-    with holding(_path(folder, tracker, ".lock"), patience_s) as is_alone:
+    with lock.holding(_path(folder, tracker, ".lock"), patience_s) as is_alone:
         yield is_alone
-
-
-@contextlib.contextmanager
-def holding(path: Path, patience_s: float) -> Iterator[bool]:
-    """Lock a file, which is made; yields False when another process does not give it back in time."""
-    with atomic.storage_errors(path):
-        descriptor = lock.open_lock(path, os.O_RDWR | os.O_CREAT)
-    try:
-        yield lock.try_lock(descriptor, path, patience_s)
-    finally:
-        os.close(descriptor)
 
 
 def place_of(folder: Path, runs_dir: Path) -> dict[str, Any]:
