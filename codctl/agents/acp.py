@@ -12,9 +12,11 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from codctl.agents.program import Launch, Task
+from codctl.agents.session import Lead
 
 _VERSION = 1
 _INITIALIZE, _NEW, _PROMPT = 1, 2, 3  # ids of our requests
@@ -35,6 +37,11 @@ async def lead(stdout: asyncio.StreamReader, stdin: asyncio.StreamWriter, launch
         task: What the session is for. Shortly before its deadline the program is asked to stop.
     """
     await _Client(stdout, stdin, launch, task).lead()
+
+
+def leader(launch: Launch, task: Task) -> Lead | None:
+    """Who leads a session of this program; None where it goes through its task by itself."""
+    return partial(lead, launch=launch, task=task) if launch.speaks == "acp" else None
 
 
 class _Client:
@@ -65,8 +72,7 @@ class _Client:
 
     def _servers(self) -> Iterator[Message]:
         if server := self._task.server:
-            command, *arguments = server.argv
-            yield {"name": server.name, "command": command, "args": arguments, "env": []}
+            yield {"name": server.name, **server.command, "env": []}
 
     async def _call(self, number: int, method: str, parameters: Message) -> Message | None:
         await self._send({"id": number, "method": method, "params": parameters})

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from codctl.agents import finding
+from codctl.agents.last_words import ended_without
 from codctl.agents.memory import kept_text, put_hints
 from codctl.agents.program import AgentProgram, End, Finished, Launch, ModelAccess, Outcome, Places, Task
 from codctl.contexts.exporters.base import MemoryPlaces
@@ -42,9 +41,7 @@ class ClaudeCode(AgentProgram):
         return finding.find(self, "claude", _elsewhere())
 
     def version(self) -> str:
-        with tempfile.TemporaryDirectory(prefix="codctl-") as home:
-            places = Places(Path(home), Path(home), Path(home))
-            said = finding.said([str(self.executable()), "--version"], _environment(places))
+        said = finding.said_version(self.executable(), _environment)
         return said.split()[0] if said else ""
 
     def prepare(self, places: Places, model: ModelAccess, task: Task) -> Launch:
@@ -66,7 +63,7 @@ class ClaudeCode(AgentProgram):
         if finished.timed_out:
             return Outcome("timeout", usage=usage)
         if not last:
-            return Outcome("crashed", problem=_problem(finished))
+            return Outcome("crashed", problem=ended_without("result", finished))
         if (end := _end(last)) != "ended":
             return Outcome(end, problem=_reason(last), usage=usage)
         return Outcome(end, str(last.get("result") or ""), usage=usage)
@@ -92,10 +89,7 @@ def _elsewhere() -> Iterator[Path]:
 def _environment(places: Places) -> dict[str, str]:
     """What every call of it gets: homes of its own, and nothing that leaves this machine."""
     return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "LANG": "C.UTF-8",
-        "HOME": str(places.home),
-        "TMPDIR": str(places.temp),
+        **places.environment,
         "CLAUDE_CODE_TMPDIR": str(places.temp),
         "CLAUDE_CONFIG_DIR": str(_config(places)),
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
@@ -136,8 +130,7 @@ def _ms(seconds: float) -> str:
 def _servers(task: Task) -> dict[str, Any]:
     if task.server is None:
         return {}
-    command, *arguments = task.server.argv
-    return {task.server.name: {"type": "stdio", "command": command, "args": arguments}}
+    return {task.server.name: {"type": "stdio", **task.server.command}}
 
 
 def _permissions(task: Task) -> list[str]:
@@ -189,16 +182,6 @@ def _reason(last: dict[str, Any]) -> str:
     errors = last.get("errors")
     said = "; ".join(map(str, errors)) if isinstance(errors, list) and errors else last.get("result")
     return " ".join(str(said or last.get("terminal_reason") or last.get("subtype")).split())
-
-
-def _problem(finished: Finished) -> str:
-    """What is known of a session that did not say how it ended."""
-    try:
-        said = finished.stderr.read_text(encoding="utf-8", errors="replace").split("\n")
-    except OSError:
-        said = []
-    last = next((line.strip() for line in reversed(said) if line.strip()), "no message")
-    return f"it ended with exit code {finished.exit_code} and no result: {last}"
 
 
 def _chosen(found: Any, keys: tuple[str, ...]) -> dict[str, Any]:

@@ -1,17 +1,20 @@
-"""Where agent programs are on this machine."""
+"""Where agent programs are on this machine, and which version."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from codctl.agents.program import AgentProgram
+from codctl.agents.program import AgentProgram, Places
 from codctl.errors import PreflightError
 
 _PATIENCE_S = 60.0
+_VERSION = re.compile(r"\d+(?:\.\d+)+[\w.-]*")
 
 
 def variable(program: AgentProgram) -> str:
@@ -38,6 +41,33 @@ def find(program: AgentProgram, command: str, elsewhere: Iterable[Path] = ()) ->
         f"{program.title} is not installed: {command} is not on the PATH",
         hint=f"{program.install}, or name the executable in {variable(program)}",
     )
+
+
+def packaged_version(executable: Path, distribution: str) -> str:
+    """The version of the Python package that an executable belongs to; empty where it belongs to none."""
+    packages = executable.resolve().parent.parent.glob(f"lib/python*/site-packages/{distribution}-*.dist-info")
+    return max((path.name.removesuffix(".dist-info").partition("-")[2] for path in packages), default="")
+
+
+def said_version(executable: Path, environment: Callable[[Places], Mapping[str, str]]) -> str:
+    """What a program says when it is asked for its version, in a home that is gone afterwards.
+
+    Args:
+        executable: The program.
+        environment: What it gets, for these places.
+
+    Raises:
+        PreflightError: It cannot be started, fails, or does not end.
+    """
+    with tempfile.TemporaryDirectory(prefix="codctl-") as home:
+        places = Places(Path(home), Path(home), Path(home))
+        return said([str(executable), "--version"], environment(places))
+
+
+def version_in(text: str) -> str:
+    """The first version number in a text; all of the text where there is none."""
+    found = _VERSION.search(text)
+    return found[0] if found else text
 
 
 def said(argv: Iterable[str], env: Mapping[str, str]) -> str:

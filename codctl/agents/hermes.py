@@ -7,9 +7,7 @@ heeds no limit of turns but its own 90, and ends with exit code 0 when the model
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,13 +40,10 @@ class Hermes(AgentProgram):
     def version(self) -> str:
         executable = self.executable()
         # The package is asked first: `hermes --version` looks for updates, too.
-        packages = executable.resolve().parent.parent.glob("lib/python*/site-packages/hermes_agent-*.dist-info")
-        if found := [path.name.removesuffix(".dist-info").partition("-")[2] for path in packages]:
-            return found[0]
-        with tempfile.TemporaryDirectory(prefix="codctl-") as home:
-            places = Places(Path(home), Path(home), Path(home))
-            said = _VERSION.search(finding.said([str(executable), "--version"], _environment(places)))
-            return said[1] if said else ""
+        if found := finding.packaged_version(executable, "hermes_agent"):
+            return found
+        said = _VERSION.search(finding.said_version(executable, _environment))
+        return said[1] if said else ""
 
     def prepare(self, places: Places, model: ModelAccess, task: Task) -> Launch:
         home = _hermes_home(places)
@@ -96,10 +91,7 @@ def _elsewhere() -> Iterator[Path]:
 
 def _environment(places: Places) -> dict[str, str]:
     return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "LANG": "C.UTF-8",
-        "HOME": str(places.home),
-        "TMPDIR": str(places.temp),
+        **places.environment,
         "HERMES_HOME": str(_hermes_home(places)),
     }
 
@@ -137,9 +129,8 @@ def _configuration(model: ModelAccess, task: Task) -> dict[str, Any]:
         "mcp_discovery_timeout": max(1.0, task.deadline_s),  # the first request would lack tools that come late
     }
     if task.server:
-        command, *arguments = task.server.argv
         timeout = max(1.0, task.deadline_s)
-        server = {"command": command, "args": arguments, "timeout": timeout, "connect_timeout": timeout}
+        server = {**task.server.command, "timeout": timeout, "connect_timeout": timeout}
         found["mcp_servers"] = {task.server.name: server}
     return found
 

@@ -7,23 +7,20 @@ have: the executable may be a script that puts one first in the PATH.
 from __future__ import annotations
 
 import json
-import os
-import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from codctl.agents import finding
+from codctl.agents.last_words import ended_without
 from codctl.agents.memory import kept_text, put_hints
 from codctl.agents.program import AgentProgram, End, Finished, Launch, ModelAccess, Outcome, Places, Task
 from codctl.files import atomic
-from codctl.processes import last_lines, tail
+from codctl.processes import tail
 
 _PROVIDER = "codctl"
 _SERVERS = "bundle-mcp"  # its name for the tools of all servers
 _FILES = ("read", "write", "edit")
 _ASKED = "[model-fetch]"  # in its log: it got an answer from a model, and says so where that was an error
-_VERSION = re.compile(r"\d+(?:\.\d+)+[\w.-]*")
 _USAGE = ("assistantTurns", "toolSummary", "usage", "sessionId")
 
 
@@ -41,11 +38,7 @@ class OpenClaw(AgentProgram):
         return finding.find(self, "openclaw")
 
     def version(self) -> str:
-        with tempfile.TemporaryDirectory(prefix="codctl-") as home:
-            places = Places(Path(home), Path(home), Path(home))
-            said = finding.said([str(self.executable()), "--version"], _environment(places))
-        found = _VERSION.search(said)
-        return found[0] if found else said
+        return finding.version_in(finding.said_version(self.executable(), _environment))
 
     def prepare(self, places: Places, model: ModelAccess, task: Task) -> Launch:
         state = _state(places)
@@ -67,7 +60,7 @@ class OpenClaw(AgentProgram):
         if finished.timed_out:
             return Outcome("timeout", usage=usage)
         if not said:
-            return Outcome("crashed", problem=_problem(finished))
+            return Outcome("crashed", problem=ended_without("result", finished))
         end = _end(said, finished)
         return Outcome(end, str(said.get("final") or ""), "" if end == "ended" else _reason(said), usage)
 
@@ -81,10 +74,7 @@ def _state(places: Places) -> Path:
 
 def _environment(places: Places) -> dict[str, str]:
     return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "LANG": "C.UTF-8",
-        "HOME": str(places.home),
-        "TMPDIR": str(places.temp),
+        **places.environment,
         "OPENCLAW_STATE_DIR": str(_state(places)),
     }
 
@@ -96,8 +86,7 @@ def _configuration(model: ModelAccess, task: Task) -> dict[str, Any]:
         "tools": {"toolSearch": False, **_tools(task)},  # with it, the world's tools are behind a search
     }
     if task.server:
-        command, *arguments = task.server.argv
-        found["mcp"] = {"servers": {task.server.name: {"command": command, "args": arguments}}}
+        found["mcp"] = {"servers": {task.server.name: task.server.command}}
     return found
 
 
@@ -155,9 +144,3 @@ def _reason(said: dict[str, Any]) -> str:
     error = said.get("error")
     message = error.get("message") if isinstance(error, dict) else ""
     return " ".join(str(message or said.get("status")).split())
-
-
-def _problem(finished: Finished) -> str:
-    """What is known of a session that did not say how it ended."""
-    said = last_lines(tail(finished.stderr))
-    return f"it ended with exit code {finished.exit_code} and no result: {said[-1] if said else 'no message'}"

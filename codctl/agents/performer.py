@@ -6,40 +6,38 @@ only told: Hermes ends with 0 after an error, and Claude Code calls an error a s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from codctl.agents import acp, session
+from codctl.agents.last_words import last_words
 from codctl.agents.places import fresh_places, renew
-from codctl.agents.program import AgentProgram, End, Launch, ModelAccess, Outcome, Places, Task
+from codctl.agents.program import KEY, MODEL, AgentProgram, End, ModelAccess, Outcome, Places, Task
 from codctl.agents.prompt import task_prompt
 from codctl.agents.proxy.models import ChatModel
 from codctl.agents.proxy.server import ModelProxy
-from codctl.agents.proxy.session import Exchange
+from codctl.agents.proxy.session import Exchange, acting_request
 from codctl.agents.proxy.session import Session as ModelSession
-from codctl.agents.sandbox import shut_in
+from codctl.agents.sandbox import surroundings
 from codctl.agents.setup import AgentSetup
 from codctl.agents.update_prompt import memory_prompt
 from codctl.agents.world import World
 from codctl.agents.world_server import WorldServer
 from codctl.cod.attempt import Attempt, Performance, Rewritten
 from codctl.cod.engine import EngineError
+from codctl.config.names import plain
 from codctl.contexts.block import Block, find_blocks, holds_marker
 from codctl.contexts.exporters.base import BudgetError
 from codctl.envs.base import Message, PolicyView
 from codctl.errors import StageError, UsageError
 from codctl.outcomes import ReplyFault
-from codctl.processes import last_lines, tail
+from codctl.results.agent_session import SESSIONS
 
-SESSIONS = "sessions"
 STOPPED = "The agent stopped before the task was over."
 _CONTEXT = "evaluation"  # what the hints' block is called
-_MODEL, _KEY = "codctl", "no-secret"  # as the program is told, which reaches no other model
 _REPLY = 8_192  # tokens of a reply, as the program is told
 _CALLS = {"none": (2, 10), "all": (4, 40)}  # of the model: so many for each turn of the task, and so many more
 _UPDATE_CALLS = 20
@@ -136,7 +134,7 @@ class AgentPerformer:
             yield places
 
     def _path(self, view: PolicyView, rollout: int, what: str = "") -> Path:
-        pack = re.sub(r"[^A-Za-z0-9._]+", "-", view.pack.id)
+        pack = plain(view.pack.id)
         return self.folder / SESSIONS / self.part / f"{self.name}-{pack}-{rollout}-{view.position}{what}"
 
     async def _session(
@@ -144,26 +142,20 @@ class AgentPerformer:
     ) -> _Played:
         """Let the program go through a session."""
         asked = self.proxy.session(
-            model, path, max_calls=task.max_turns, name=_MODEL, context_window=self.models.context_window
+            model, path, max_calls=task.max_turns, name=MODEL, context_window=self.models.context_window
         )
         try:
             try:
-                access = ModelAccess(asked.url, _KEY, _MODEL, self.models.context_window, _REPLY)
+                access = ModelAccess(asked.url, KEY, MODEL, self.models.context_window, _REPLY)
                 launch = self.program.prepare(places, access, task)
             except (BudgetError, UsageError) as error:  # the model's hints do not fit into the program's memory
                 return _Played(asked, None, Outcome("crashed", problem=error.message), unfit=error.message)
-            lead = partial(acp.lead, launch=launch, task=task) if launch.speaks == "acp" else None
-            async with self._surroundings(launch, places, asked.url) as inside:
+            lead, hidden = acp.leader(launch, task), [self.folder]
+            async with surroundings(self.setup.sandbox, launch, places, asked.url, hidden) as inside:
                 ran = await session.run(inside, path, deadline_s=task.deadline_s, is_over=is_over, lead=lead)
             return _Played(asked, ran, self.program.outcome(places, ran.finished))
         finally:
             asked.close()
-
-    def _surroundings(self, launch: Launch, places: Places, url: str) -> AbstractAsyncContextManager[Launch]:
-        """Where the program runs: what it can reach, and see of other episodes."""
-        if self.setup.sandbox == "none":
-            return nullcontext(launch)
-        return shut_in(launch, places, url, [self.folder])
 
     def _settle(self, attempt: Attempt, played: _Played, protocol: str) -> None:
         """End an episode that the program has left open."""
@@ -184,10 +176,9 @@ class AgentPerformer:
         self.silence.in_a_row = 0 if played.asked.calls or played.unfit else self.silence.in_a_row + 1
         if self.silence.in_a_row < _SILENT_IN_A_ROW:
             return
-        said = " / ".join(last_lines(tail(path / "stderr")) or last_lines(tail(path / "stdout")))
         raise StageError(
             f"{self.program.title} has ended {self.silence.in_a_row} times without asking the model: "
-            f"{said[-_SHOWN:] or 'it said nothing'}",
+            f"{last_words(path)[-_SHOWN:] or 'it said nothing'}",
             where=str(path),
             hint=f"codctl doctor --agent {self.program.name}",
         )
@@ -268,8 +259,8 @@ def context_in(exchanges: Sequence[Exchange], hints: str) -> str:
     """Whether the hints stood in the first request that could act on them: `whole`, `cut`, `absent`; `none` without."""
     if not hints:
         return "none"
-    requests = [one.request for one in exchanges]
-    text = next((one.text for one in requests if one.tools), requests[0].text if requests else "")
+    request = acting_request(exchanges)
+    text = request.text if request else ""
     if any(block.text == hints for block in find_blocks(text)):
         return "whole"
     return "cut" if holds_marker(text) else "absent"

@@ -37,9 +37,7 @@ def fresh_places(kept: Path | None = None) -> Iterator[Places]:
     temporary = _temporary()
     with atomic.storage_errors(temporary):
         root = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}-{os.getpid()}-", dir=temporary))
-        places = Places(root / "home", root / "work", root / "temp")
-        for place in (places.home, places.work, places.temp):
-            place.mkdir(mode=0o700)
+        places = places_in(root)
     try:
         yield places
         if kept:
@@ -47,6 +45,14 @@ def fresh_places(kept: Path | None = None) -> Iterator[Places]:
                 shutil.move(place, kept / place.name)
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+def places_in(root: Path) -> Places:
+    """New folders of a session in a folder that is there."""
+    places = Places(root / "home", root / "work", root / "temp")
+    for place in (places.home, places.work, places.temp):
+        place.mkdir(mode=0o700)
+    return places
 
 
 def _temporary() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from typing import Any, Literal
 
 from codctl.registry import Registry, an_instance_of
 
+MODEL, KEY = "codctl", "no-secret"  # as programs are told, which reach no other model
+WINDOW = 131_072  # tokens that they are told a model reads, where nobody knows: smaller ones are refused by some
 End = Literal["ended", "turn_cap", "timeout", "model_error", "crashed"]
 
 
@@ -26,6 +29,16 @@ class Places:
     home: Path
     work: Path
     temp: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What every program gets: these folders, and of the user's own surroundings the PATH alone."""
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LANG": "C.UTF-8",
+            "HOME": str(self.home),
+            "TMPDIR": str(self.temp),
+        }
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,12 @@ class ToolServer:
 
     name: str
     argv: tuple[str, ...]
+
+    @property
+    def command(self) -> dict[str, Any]:
+        """How it is started, as configurations of programs say it."""
+        command, *arguments = self.argv
+        return {"command": command, "args": arguments}
 
 
 @dataclass(frozen=True)

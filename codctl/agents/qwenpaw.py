@@ -8,19 +8,16 @@ so, each request shows, since it must have gone through the proxy.
 from __future__ import annotations
 
 import json
-import os
-import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from codctl.agents import acp, finding
+from codctl.agents.last_words import ended_without
 from codctl.agents.memory import kept_text, put_hints
 from codctl.agents.program import AgentProgram, End, Finished, Launch, ModelAccess, Outcome, Places, Task
 from codctl.files import atomic
-from codctl.processes import last_lines, tail
 
 _ERROR = "qwenpaw.error"
 _CAPPED, _ITERATIONS = "[Warning] Agent ", "has reached the maximum number of iterations"
@@ -36,7 +33,6 @@ _TOOLS = (
     *("glob_search", "grep_search", "list_agents", "run_tool_batch", "send_file_to_user", "set_user_timezone"),
     *("spawn_subagent", "submit_to_agent", "view_audio", "view_image", "view_video", "web_fetch", "web_search"),
 )  # beside those for files; it adds those that a configuration does not name
-_VERSION = re.compile(r"\d+(?:\.\d+)+[\w.-]*")
 _PROMPT_FILES = ("AGENTS.md", "SOUL.md", "PROFILE.md")  # as it reads by default
 
 
@@ -54,13 +50,9 @@ class QwenPaw(AgentProgram):
 
     def version(self) -> str:
         executable = self.executable()
-        folders = sorted(executable.resolve().parent.parent.glob("lib/python*/site-packages/qwenpaw-*.dist-info"))
-        if folders:  # asking takes half a minute
-            return folders[-1].name.removesuffix(".dist-info").removeprefix("qwenpaw-")
-        with tempfile.TemporaryDirectory(prefix="codctl-") as home:
-            places = Places(Path(home), Path(home), Path(home))
-            found = _VERSION.search(said := finding.said([str(executable), "--version"], _environment(places)))
-            return found[0] if found else said
+        if found := finding.packaged_version(executable, "qwenpaw"):  # asking takes half a minute
+            return found
+        return finding.version_in(finding.said_version(executable, _environment))
 
     def prepare(self, places: Places, model: ModelAccess, task: Task) -> Launch:
         workspace, keeps = _workspace(places), task.tools == "memory"
@@ -80,11 +72,13 @@ class QwenPaw(AgentProgram):
         if finished.timed_out:
             return Outcome("timeout", usage=said.usage)
         if said.answer is None:
-            return Outcome("crashed", problem=_problem(finished, said.text), usage=said.usage)
+            return Outcome(
+                "crashed", problem=_in_one_line(ended_without("answer", finished, said.text)), usage=said.usage
+            )
         error = said.answer.get("error")
         if said.has_failed or error:
             reason = said.text or (error.get("message") if isinstance(error, dict) else error)
-            return Outcome("model_error", problem=" ".join(str(reason).split()), usage=said.usage)
+            return Outcome("model_error", problem=_in_one_line(str(reason)), usage=said.usage)
         return Outcome(_end(said), said.text.partition(_CAPPED)[0].strip(), usage=said.usage)
 
     def kept(self, places: Places) -> str:
@@ -127,6 +121,10 @@ class _Said:
         return cls(acp.answer_to_prompt(messages), text.strip(), failed, usage)
 
 
+def _in_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def _end(said: _Said) -> End:
     result = (said.answer or {}).get("result")
     if isinstance(result, dict) and result.get("stopReason") == "cancelled":
@@ -149,10 +147,7 @@ def _at_home(places: Places) -> Places:
 
 def _environment(places: Places) -> dict[str, str]:
     return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "LANG": "C.UTF-8",
-        "HOME": str(places.home),
-        "TMPDIR": str(places.temp),
+        **places.environment,
         "QWENPAW_WORKING_DIR": str(_own(places)),
         "QWENPAW_SECRET_DIR": str(_own(places) / "secret"),
         "QWENPAW_RUNTIME_ID": "codctl",  # otherwise it reads a file .env beside its package
@@ -201,10 +196,3 @@ def _running(task: Task) -> dict[str, Any]:
 def _switches(task: Task) -> dict[str, Any]:
     kept = _FILES if task.tools == "memory" else ()
     return {name: {"name": name, "enabled": name in kept} for name in (*_TOOLS, *_FILES)}
-
-
-def _problem(finished: Finished, text: str) -> str:
-    """What is known of a session without an answer."""
-    said = [text] if text else last_lines(tail(finished.stderr))
-    last = " ".join(said[-1].split()) if said else "no message"
-    return f"it ended with exit code {finished.exit_code} and no answer: {last}"

@@ -15,13 +15,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from codctl.agents.program import Launch, Places
+from codctl.agents.setup import Sandbox
 from codctl.agents.world_server import RELAY
 from codctl.errors import PreflightError
 
@@ -32,6 +33,13 @@ _UNSHARE = ("unshare", *_NAMESPACES, "--fork", "--kill-child", "--")
 _ALWAYS_COVERED = ("/tmp", "/var/tmp", "/dev/shm", "/run")  # noqa: S108  covered, not used
 _TRIED_S = 30.0
 _CHUNK = 1 << 16
+
+
+def surroundings(
+    sandbox: Sandbox, launch: Launch, places: Places, model_url: str, hidden: Sequence[Path]
+) -> AbstractAsyncContextManager[Launch]:
+    """Where a program runs: the launch as it is, or the same program in a sandbox (`shut_in`)."""
+    return nullcontext(launch) if sandbox == "none" else shut_in(launch, places, model_url, hidden)
 
 
 @asynccontextmanager

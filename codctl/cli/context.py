@@ -10,6 +10,7 @@ import typer
 
 from codctl.cli import _complete as complete
 from codctl.cli import _output
+from codctl.cli._at_work import Temperature, check_folder, prepare
 from codctl.cli._help import Command, Group
 from codctl.cli._options import (
     CONTEXTS_DIR,
@@ -231,10 +232,7 @@ def update(
     update_tokens: Annotated[
         int | None, typer.Option("--update-tokens", metavar="N", min=1, help="Most tokens of the reply.")
     ] = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option("--temperature", metavar="T", min=0.01, max=5, help="By default that of the training."),
-    ] = None,
+    temperature: Temperature = None,
     contexts_dir: ContextsDir = CONTEXTS_DIR,
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
@@ -263,10 +261,7 @@ def update(
         subject, asked = updating.of_deployment(found, asked)
     else:
         raise UsageError("say which model writes it", hint="--run RUN, --model FOLDER, or --endpoint URL")
-    if subject.folder:
-        from codctl.train.setup import prepare_process
-
-        prepare_process(subject.settings.runtime.threads)
+    prepare(subject)
     before = context.head()
     stored = updating.update(context, session, subject, asked)
     if stored.revision.problem:
@@ -372,8 +367,7 @@ def _places(where: str, work: Path, home: Path | None, config_dir: Path | None) 
     named = os.environ.get(variable, "") if variable and home is None else ""
     config = config_dir or (Path(named) if named else None)
     for option, folder in (("--dir", work), ("--home", home), ("--config-dir", config_dir)):
-        if folder is not None and not folder.is_dir():
-            raise UsageError("there is no such folder", where=str(folder), hint=f"{option} DIR names one that exists")
+        check_folder(option, folder)
     return MemoryPlaces((home or Path.home()).absolute(), work.absolute(), config.absolute() if config else None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,18 @@ import typer
 
 from codctl.cli import _complete as complete
 from codctl.cli import _output
+from codctl.cli._at_work import (
+    AgentProgramName,
+    HowItRuns,
+    MaxTokens,
+    ModelNamed,
+    StepOfRun,
+    Temperature,
+    check_folder,
+    check_named,
+    named_subject,
+    prepare_and_say,
+)
 from codctl.cli._foreground import CTRL_C
 from codctl.cli._options import (
     CONTEXTS_DIR,
@@ -22,10 +33,8 @@ from codctl.cli._options import (
     ModelName,
     RunsDir,
 )
-from codctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from codctl.agents.program import Places
     from codctl.deploy.deployment import Configured, Deployment
     from codctl.deploy.serving import Ready
     from codctl.evaluate.subject import PolicyUnderTest
@@ -34,25 +43,9 @@ _SMALL_WINDOW = 32_768
 
 
 def deploy(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RUN", autocompletion=complete.runs, help="A run, a Hugging Face folder, or a cached model's id."
-        ),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="How the model runs: engine.kind, model.device, … as in a recipe."),
-    ] = None,
-    agent: Annotated[
-        str,
-        typer.Option(
-            "--agent",
-            metavar="NAME",
-            autocompletion=complete.agents,
-            help="The agent program: claude-code, hermes, openclaw or qwenpaw.",
-        ),
-    ] = "",
+    name: ModelNamed = None,
+    overrides: HowItRuns = None,
+    agent: AgentProgramName = "",
     context: Annotated[
         str | None,
         typer.Option(
@@ -62,10 +55,7 @@ def deploy(
             help="Whose hints the agent reads; begun where it is not there. By default it is called as the model.",
         ),
     ] = None,
-    step: Annotated[
-        str | None,
-        typer.Option("--step", metavar="N", autocompletion=complete.steps, help="Of a run: N, final or newest."),
-    ] = None,
+    step: StepOfRun = None,
     endpoint: Endpoint = None,
     model_name: ModelName = None,
     api_key_env: ApiKeyEnv = None,
@@ -81,14 +71,8 @@ def deploy(
         bool,
         typer.Option("--write", help="Write the hints into the agent's memory in your home, or in that of --home."),
     ] = False,
-    max_tokens: Annotated[
-        int | None,
-        typer.Option("--max-tokens", metavar="N", min=1, help="Of one reply; a quarter of what the model reads."),
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option("--temperature", metavar="T", min=0.01, max=5, help="By default that of the training."),
-    ] = None,
+    max_tokens: MaxTokens = None,
+    temperature: Temperature = None,
     prints: Annotated[bool, typer.Option("--print", help="Print what would be set up, and start nothing.")] = False,
     contexts_dir: ContextsDir = CONTEXTS_DIR,
     runs_dir: RunsDir = RUNS_DIR,
@@ -100,29 +84,24 @@ def deploy(
     Ctrl-C ends it. Your own home is not written to unless you say so.
     """
     from codctl.agents.program import PROGRAMS
+    from codctl.config.names import plain
     from codctl.contexts.store import Context
     from codctl.deploy.deployment import Deployment
     from codctl.deploy.model import Sampled
     from codctl.deploy.serving import Wanted, serve
 
-    if not agent:
-        raise UsageError("say in which agent program", hint=f"--agent {' or '.join(PROGRAMS.names())}")
+    check_named(agent)
     PROGRAMS.check(agent)
-    if work is not None and not work.is_dir():
-        raise UsageError("there is no such folder", where=str(work), hint="--dir DIR names one that exists")
+    check_folder("--dir", work)
     subject = named_subject(name, overrides or [], step, endpoint, model_name, api_key_env, runs_dir)
-    title = context or re.sub(r"[^A-Za-z0-9._-]+", "-", Path(subject.name).name)
+    title = context or plain(Path(subject.name).name)
     home = home or (Path.home() if write else None)
     deployment = Deployment(PROGRAMS.get(agent), Context(contexts_dir / title), home, work)
     if prints:
         _print(deployment, subject, port, as_json=as_json)
         return
     deployment.context.create()
-    if subject.folder:
-        from codctl.train.setup import prepare_process
-
-        prepare_process(subject.settings.runtime.threads)
-        _output.talk(f"loading {subject.describe().title}")
+    prepare_and_say(subject)
     wanted = Wanted(port, Sampled(max_tokens, temperature), write)
     asked = serve(deployment, subject, wanted, lambda ready: _tell(ready, as_json=as_json), _output.talk)
     if asked is None:
@@ -130,52 +109,18 @@ def deploy(
     _output.talk(_farewell(deployment, asked))
 
 
-def named_subject(
-    name: str | None,
-    overrides: list[str],
-    step: str | None,
-    endpoint: str | None,
-    model_name: str | None,
-    api_key_env: str | None,
-    runs_dir: Path,
-) -> PolicyUnderTest:
-    """The model of a command that puts one to work, as it was named."""
-    from codctl.cli._eval_subject import Asked, subject_of
-    from codctl.errors import CodctlError
-    from codctl.runs.directory import find_run
-
-    if name and "=" in name:
-        overrides, name = [name, *overrides], None
-    if (name is None) == (endpoint is None):
-        raise UsageError(
-            "say which model: a run, a folder, or --endpoint", hint="RUN --agent hermes, or --endpoint URL"
-        )
-    run, model = name, None
-    if name is not None:
-        try:
-            find_run(runs_dir, name)
-        except CodctlError:
-            if step is not None or not ("/" in name or Path(name).is_dir()):
-                raise
-            run, model = None, Path(name)
-    asked = Asked(run, step, model, None, endpoint, model_name, api_key_env, None, None)
-    return subject_of(asked, None, runs_dir, overrides)
-
-
 def _print(deployment: Deployment, subject: PolicyUnderTest, port: int, *, as_json: bool) -> None:
-    from codctl.agents.program import ModelAccess
-    from codctl.deploy.deployment import KEY, MODEL, shown
-    from codctl.deploy.model import UNKNOWN_WINDOW, usual_tokens, window_of
-    from codctl.deploy.serving import temporary
+    from codctl.agents.program import KEY, MODEL, WINDOW, ModelAccess
+    from codctl.deploy.model import usual_tokens, window_of
+    from codctl.deploy.serving import preview, temporary
 
     url = f"http://127.0.0.1:{port or 'PORT'}/s/SESSION"
-    window = window_of(subject) or UNKNOWN_WINDOW
-    with temporary() as aside:
-        places = _made(aside)
-        access = ModelAccess(url, KEY, MODEL, window, usual_tokens(window))
-        target = deployment.places(aside)
-        configured = shown(deployment.program, places, access, target)
-        path = deployment.memory(aside).exporter.file(deployment.memory(aside).places)
+    window = window_of(subject) or WINDOW
+    access = ModelAccess(url, KEY, MODEL, window, usual_tokens(window))
+    with temporary() as temp:
+        target, memory = deployment.places(temp), deployment.memory(temp)
+        configured = preview(deployment, access, temp)
+        path = memory.exporter.file(memory.places)
     rows = [
         ("model", f"{subject.describe().title} at {url}/v1"),
         ("agent", f"{deployment.program.title}, home {target.home}, works in {target.work}"),
@@ -194,15 +139,6 @@ def _print(deployment: Deployment, subject: PolicyUnderTest, port: int, *, as_js
         "files": dict(configured.files),
     }
     _output.result("deploy", value, text, as_json=as_json)
-
-
-def _made(aside: Path) -> Places:
-    from codctl.agents.program import Places
-
-    places = Places(aside / "home", aside / "work", aside / "temp")
-    for place in (places.home, places.work, places.temp):
-        place.mkdir()
-    return places
 
 
 def _tell(ready: Ready, *, as_json: bool) -> None:
@@ -236,6 +172,8 @@ def _tell(ready: Ready, *, as_json: bool) -> None:
 
 
 def _told(ready: Ready, head: int) -> str:
+    from codctl.results.agent_session import EXCHANGES
+
     deployment, exported = ready.deployment, ready.exported
     title = f"{deployment.program.title} {ready.version}".strip()
     name = deployment.context.name
@@ -243,7 +181,7 @@ def _told(ready: Ready, head: int) -> str:
     rows = [
         ("model", f"{ready.subject.describe().title} at {ready.url}/v1"),
         ("context", f"{name}, revision {head}, {where}"),
-        ("record", str(ready.session / "exchanges.jsonl")),
+        ("record", str(ready.session / EXCHANGES)),
     ]
     if deployment.owns_home:
         start = f"start {title} in another terminal, with its usual options:\n  {shlex.quote(str(ready.start))}"

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from codctl.cli import _complete as complete
 from codctl.cli import _output
+from codctl.cli._at_work import (
+    AgentProgramName,
+    HowItRuns,
+    MaxTokens,
+    ModelNamed,
+    StepOfRun,
+    Temperature,
+    check_folder,
+    check_named,
+    named_subject,
+    prepare_and_say,
+)
 from codctl.cli._options import RUNS_DIR, ApiKeyEnv, Endpoint, Json, ModelName, RunsDir
 from codctl.errors import UsageError
 
@@ -26,25 +36,9 @@ _LONGEST_PROMPT = 1 << 20  # bytes
 
 
 def ralph(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RUN", autocompletion=complete.runs, help="A run, a Hugging Face folder, or a cached model's id."
-        ),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="How the model runs: engine.kind, model.device, … as in a recipe."),
-    ] = None,
-    agent: Annotated[
-        str,
-        typer.Option(
-            "--agent",
-            metavar="NAME",
-            autocompletion=complete.agents,
-            help="The agent program: claude-code, hermes, openclaw or qwenpaw.",
-        ),
-    ] = "",
+    name: ModelNamed = None,
+    overrides: HowItRuns = None,
+    agent: AgentProgramName = "",
     prompt: Annotated[
         Path | None, typer.Option("--prompt", metavar="FILE", help="What the agent is told, in every iteration.")
     ] = None,
@@ -62,10 +56,7 @@ def ralph(
         Path | None,
         typer.Option("--out", metavar="FOLDER", help="Where the loop is recorded; ralph/PROMPT when left out."),
     ] = None,
-    step: Annotated[
-        str | None,
-        typer.Option("--step", metavar="N", autocompletion=complete.steps, help="Of a run: N, final or newest."),
-    ] = None,
+    step: StepOfRun = None,
     endpoint: Endpoint = None,
     model_name: ModelName = None,
     api_key_env: ApiKeyEnv = None,
@@ -86,14 +77,8 @@ def ralph(
             "workspace alone.",
         ),
     ] = "none",
-    max_tokens: Annotated[
-        int | None,
-        typer.Option("--max-tokens", metavar="N", min=1, help="Of one reply; a quarter of what the model reads."),
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option("--temperature", metavar="T", min=0.01, max=5, help="By default that of the training."),
-    ] = None,
+    max_tokens: MaxTokens = None,
+    temperature: Temperature = None,
     runs_dir: RunsDir = RUNS_DIR,
     as_json: Json = False,
 ) -> None:
@@ -106,12 +91,11 @@ def ralph(
     from codctl import trust
     from codctl.agents.program import PROGRAMS
     from codctl.agents.sandbox import check_sandbox
-    from codctl.cli.deploy import named_subject
+    from codctl.config.names import plain
     from codctl.deploy.model import Sampled
     from codctl.deploy.ralph import Ralph, Wanted
 
-    if not agent:
-        raise UsageError("say in which agent program", hint=f"--agent {' or '.join(PROGRAMS.names())}")
+    check_named(agent)
     if prompt is None:
         raise UsageError("say what the agent is told", hint="--prompt FILE")
     text, command = _prompt(prompt), _command(verify, work)
@@ -134,13 +118,9 @@ def ralph(
         verify_deadline_s,
         sandbox,
     )
-    default = Path("ralph") / (re.sub(r"[^A-Za-z0-9._-]+", "-", prompt.stem) or "loop")
+    default = Path("ralph") / (plain(prompt.stem) or "loop")
     loop = Ralph((out or default).resolve())
-    if subject.folder:
-        from codctl.train.setup import prepare_process
-
-        prepare_process(subject.settings.runtime.threads)
-        _output.talk(f"loading {title}")
+    prepare_and_say(subject)
     with loop.held(wanted):
         done = asyncio.run(_looped(loop, wanted, subject, Sampled(max_tokens, temperature)))
         _tell(loop, wanted, done=done, as_json=as_json)
@@ -171,8 +151,7 @@ def _prompt(path: Path) -> str:
 def _command(verify: str, work: Path) -> tuple[str, ...]:
     from codctl.deploy.ralph import words_of
 
-    if not work.is_dir():
-        raise UsageError("there is no such folder", where=str(work), hint="--dir DIR names one that exists")
+    check_folder("--dir", work)
     try:
         words = words_of(verify)
     except ValueError as error:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from codctl.cod.conversation import Chat, Conversation, converse
 from codctl.cod.engine import EngineError, Generation
-from codctl.cod.prompts import ParsedAnswer, is_strict, parse_answer, solve_messages
+from codctl.cod.prompts import ParsedAnswer, parse_answer, solve_messages
 from codctl.cod.settings import RolloutSettings
 from codctl.envs.base import Episode, Message, PolicyView, Step
 from codctl.outcomes import ReplyFault
@@ -92,7 +92,7 @@ class Attempt:
             return ParsedAnswer("", "the engine gave no reply", "no_answer")
         self.version = generation.weight_version
         self.replies.append(conversation.add_reply(generation.token_ids, generation.logprobs))
-        strict = is_strict(self.settings.answers, self.settings.rendering)
+        strict = self.settings.reads_strictly
         answer = parse_answer(self.replies[-1], strict=strict)
         if answer.problem:
             self.fault = fault_of(generation, self.replies[-1])

@@ -6,7 +6,6 @@ So every override is forced in and the closed schema says what is allowed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 
 from codctl import trust
 from codctl.config.credentials import guard_variables, refusal, secrets_in
+from codctl.config.names import plain
 from codctl.config.overrides import Override, parse_overrides
 from codctl.config.problems import Places, findings, usage_error
 from codctl.config.recipes import Recipe, find_recipe
@@ -109,7 +109,7 @@ def draft(recipe: str, overrides: Sequence[Override] = (), problems: Sequence[Pr
     values, template, problem = _compose(found, overrides, source, shown)
     if problem:
         raise usage_error(shown, [problem, *problems])
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", found.path.stem).lstrip("._-") or "run"
+    name = plain(found.path.stem).lstrip("._-") or "run"
     written = None if template == values else {"name": name, **template}
     return Draft({"name": name, **values}, written, shown, source.lines, tuple(overrides), source.texts)
 

@@ -9,6 +9,7 @@ from codctl.errors import UsageError
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of a run or a sweep: it becomes a folder
 
+_OTHER = re.compile(r"[^A-Za-z0-9._-]+")
 _RESERVED = re.compile(
     r"(?P<aside>.+\.old-\d+)|(?P<own>sweeps|evaluations|mlflow-artifacts|mlflow\.db.*|wandb|lock)"
     r"|(?P<file>.+\.(?:lock|json|jsonl))",
@@ -19,6 +20,11 @@ _WHY = {
     "own": "the runs folder holds something of its own under this name",
     "file": "a name that ends like this is that of a file in a runs folder",
 }
+
+
+def plain(text: str) -> str:
+    """A text as part of a file's name: what is no letter, digit, dot, underscore or dash becomes a dash."""
+    return _OTHER.sub("-", text)
 
 
 def refuse_reserved(name: str) -> str:

@@ -24,11 +24,11 @@ from codctl.contexts.store import Context
 from codctl.errors import UsageError
 from codctl.files import atomic, reader
 from codctl.files.lock import is_locked
+from codctl.results.agent_session import EXCHANGES
 
 if TYPE_CHECKING:
     from codctl.files.records import Deployed
 
-MODEL, KEY = "codctl", "no-secret"  # as the program is told, which reaches no other model
 AGENTS, SESSIONS, RECORD, LOCK = "agents", "sessions", "deployment.json", "lock"
 _MOST_TURNS = 500
 _PATIENCE_S = 3_600.0  # of the program with a reply, and with its tools
@@ -180,7 +180,7 @@ def last_session(context: Context) -> Path:
     Raises:
         UsageError: There is none.
     """
-    found = [path for folder in _agents(context) for path in folder.glob(f"{SESSIONS}/*/exchanges.jsonl")]
+    found = [path for folder in _agents(context) for path in folder.glob(f"{SESSIONS}/*/{EXCHANGES}")]
     if not found:
         raise UsageError(
             f"no session with context {context.name} is recorded",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from codctl.agents.program import WINDOW
 from codctl.cod.agent import Agent
 from codctl.cod.conversation import TemplateChat
 from codctl.cod.engine import Sampling
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from codctl.evaluate.subject import PolicyUnderTest
 
 _MOST_TOKENS = 4_096  # of one reply, unless the user says so
-UNKNOWN_WINDOW = 131_072  # of a server: some programs refuse smaller ones
 _MOST_WINDOW = 10**9
 _SEED = 0
 _DEADLINE_S = 3_600.0  # of one reply: a slow machine may take long over an agent's prompt
@@ -103,7 +103,7 @@ async def deployed(subject: PolicyUnderTest, log: Path, sampled: Sampled) -> Asy
     """
     async with contextlib.AsyncExitStack() as stack:
         player = await stack.enter_async_context(opened(subject, log, spec_of(subject)))
-        settings, window = player.settings, window_of(subject) or UNKNOWN_WINDOW
+        settings, window = player.settings, window_of(subject) or WINDOW
         most = sampled.max_tokens or usual_tokens(window)
         temperature = settings.temperature if sampled.temperature is None else sampled.temperature
         make = _of_server(subject.endpoint, stack) if subject.endpoint else _of_engine(player)

@@ -18,19 +18,18 @@ import hashlib
 import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codctl.agents import acp, session
+from codctl.agents.last_words import last_words
 from codctl.agents.places import fresh_places, renew
-from codctl.agents.program import AgentProgram, Launch, ModelAccess, Outcome, Places, Task
+from codctl.agents.program import KEY, MODEL, AgentProgram, Launch, ModelAccess, Outcome, Places, Task
 from codctl.agents.proxy.models import ChatRequest
-from codctl.agents.proxy.session import EXCHANGES
 from codctl.agents.proxy.session import Session as ModelSession
-from codctl.agents.sandbox import shut_in
+from codctl.agents.sandbox import surroundings
 from codctl.cod.engine import EngineError
 from codctl.cod.prompts import Account, update_messages
 from codctl.contexts.block import Block
@@ -41,7 +40,8 @@ from codctl.deploy.account import account_of, shorter
 from codctl.errors import BackendError, RefusedError, StageError
 from codctl.files import atomic, reader
 from codctl.files.lock import holding
-from codctl.processes import last_lines, tail
+from codctl.processes import tail
+from codctl.results.agent_session import EXCHANGES
 from codctl.sessions.reading import read_sessions
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from codctl.deploy.model import Deployed
     from codctl.files.records import RalphIteration, RalphLoop
 
-_MODEL, _KEY = "codctl", "no-secret"  # as the program is told, which reaches no other model
 _SHOWN = 300  # characters of what a program says last
 _TOLD = 2_000  # characters of what the command said, as the update reads them
 _BYTES_A_TOKEN = 3  # rather too few: what is counted must fit
@@ -237,7 +236,7 @@ async def _play(ralph: Ralph, wanted: Wanted, model: Deployed, proxy: ModelProxy
         folder,
         max_calls=wanted.max_turns,
         max_tokens=model.max_tokens,
-        name=_MODEL,
+        name=MODEL,
         context_window=model.window,
     )
     try:
@@ -278,20 +277,12 @@ async def _session(
     head = ralph.context.head()
     hints = str(Block(ralph.context.name, head.number, head.text)) if head.text else ""
     task = Task(wanted.prompt, hints, None, "all", wanted.max_turns, wanted.deadline_s)
-    access = ModelAccess(asked.url, _KEY, _MODEL, model.window, model.max_tokens)
+    access = ModelAccess(asked.url, KEY, MODEL, model.window, model.max_tokens)
     launch = wanted.program.prepare(places, access, task)
-    lead = partial(acp.lead, launch=launch, task=task) if launch.speaks == "acp" else None
-    async with _surroundings(wanted, launch, places, asked.url, ralph.folder) as inside:
+    async with surroundings(wanted.sandbox, launch, places, asked.url, [ralph.folder]) as inside:
+        lead = acp.leader(launch, task)
         ran = await session.run(inside, folder, deadline_s=wanted.deadline_s, lead=lead)
     return ran, wanted.program.outcome(places, ran.finished)
-
-
-def _surroundings(
-    wanted: Wanted, launch: Launch, places: Places, url: str, folder: Path
-) -> AbstractAsyncContextManager[Launch]:
-    if wanted.sandbox == "none":
-        return nullcontext(launch)
-    return shut_in(launch, places, url, [folder])
 
 
 @contextmanager
@@ -371,9 +362,9 @@ def _feedback(wanted: Wanted, iteration: Iteration) -> str:
 
 
 def _silent(program: AgentProgram, folder: Path, said: Outcome) -> StageError:
-    lines = " / ".join(last_lines(tail(folder / "stderr")) or last_lines(tail(folder / "stdout")))
+    reason = said.problem or last_words(folder) or "it said nothing"
     return StageError(
-        f"{program.title} ended without asking the model: {(said.problem or lines)[-_SHOWN:] or 'it said nothing'}",
+        f"{program.title} ended without asking the model: {reason[-_SHOWN:]}",
         where=str(folder),
         hint=f"codctl doctor --agent {program.name}",
     )

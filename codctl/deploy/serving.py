@@ -13,13 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codctl.agents.places import remove_left_behind
-from codctl.agents.program import ModelAccess
+from codctl.agents.places import places_in, remove_left_behind
+from codctl.agents.program import KEY, MODEL, ModelAccess
 from codctl.contexts.exporters.base import Exported
 from codctl.deploy.deployment import (
-    KEY,
     LOCK,
-    MODEL,
     RECORD,
     Configured,
     Deployment,
@@ -167,11 +165,13 @@ def configured_for(deployment: Deployment, access: ModelAccess, temp: Path) -> C
         for place in (places.home, places.work):
             atomic.make_folder(place)
         return configure(deployment.program, places, access)
+    return preview(deployment, access, temp)
+
+
+def preview(deployment: Deployment, access: ModelAccess, temp: Path) -> Configured:
+    """What the program needs where it lives, without anything being written there."""
     with temporary() as aside:
-        others = type(places)(aside / "home", aside / "work", aside / "temp")
-        for place in (others.home, others.work, others.temp):
-            place.mkdir()
-        return shown(deployment.program, others, access, places)
+        return shown(deployment.program, places_in(aside), access, deployment.places(temp))
 
 
 async def _watch(ready: Ready, session: Session, temp: Path, ended: asyncio.Event, say: Callable[[str], None]) -> None:

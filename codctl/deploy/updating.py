@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codctl.agents.proxy.session import EXCHANGES
+from codctl.agents.program import MODEL
 from codctl.cod.agent import agent_of
 from codctl.cod.conversation import Conversation, TemplateChat, converse
 from codctl.cod.engine import EngineError, Generation, RequestTag, Sampling
@@ -16,11 +16,11 @@ from codctl.cod.requests import Request
 from codctl.config.evalspec import EvalSpec
 from codctl.contexts.store import Context, Origin, Stored
 from codctl.deploy.account import account_of, shorter, task_of
-from codctl.deploy.deployment import MODEL
 from codctl.deploy.model import opened, spec_of, window_of
 from codctl.envs.base import Pack, PolicyView, Rendering, UpdateRule
 from codctl.errors import BackendError, UsageError
 from codctl.outcomes import FAULTS, UNPLAYED
+from codctl.results.agent_session import EXCHANGES
 from codctl.seeds import derive_seed
 from codctl.sessions.reading import read_sessions
 from codctl.sessions.session import Session

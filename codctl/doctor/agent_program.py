@@ -11,16 +11,16 @@ import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from codctl.agents import acp, session
+from codctl.agents.last_words import last_line
 from codctl.agents.places import fresh_places
 from codctl.agents.program import PROGRAMS, AgentProgram, ModelAccess, Outcome, Places, Task
 from codctl.agents.proxy.models import ChatReply, ChatRequest, ToolCall
 from codctl.agents.proxy.server import ModelProxy
-from codctl.agents.proxy.session import Exchange
+from codctl.agents.proxy.session import Exchange, acting_request
 from codctl.agents.world_server import WorldServer
 from codctl.contexts.block import Block, find_blocks, holds_marker
 from codctl.contexts.exporters.base import EXPORTERS
@@ -63,9 +63,8 @@ class Seen:
 
     @property
     def request(self) -> ChatRequest | None:
-        """The first request that could act on what it holds: programs also ask for titles of their sessions."""
-        requests = [exchange.request for exchange in self.exchanges]
-        return next((request for request in requests if request.tools), requests[0] if requests else None)
+        """The first that could act on what it holds."""
+        return acting_request(self.exchanges)
 
 
 @dataclass(frozen=True)
@@ -185,14 +184,13 @@ async def _session(program: AgentProgram, block: Block) -> Seen:
             program.outcome(places, finished),
             ran.wall_s,
             ran.peak_mb,
-            _last_line(finished.stderr),
+            last_line(finished.stderr),
         )
 
 
 async def _ran(program: AgentProgram, places: Places, access: ModelAccess, task: Task, folder: Path) -> session.Session:
     launch = program.prepare(places, access, task)
-    lead = partial(acp.lead, launch=launch, task=task) if launch.speaks == "acp" else None
-    return await session.run(launch, folder, deadline_s=task.deadline_s, lead=lead)
+    return await session.run(launch, folder, deadline_s=task.deadline_s, lead=acp.leader(launch, task))
 
 
 def findings_of(seen: Seen, block: Block) -> Iterator[Finding]:
@@ -272,8 +270,3 @@ def _calls(seen: Seen) -> Finding:
 
 def _in_one(error: CodctlError) -> str:
     return f"{error.message} ({error.where})" if error.where else error.message
-
-
-def _last_line(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from codctl.agents.performer import AgentPerformer
 from codctl.agents.places import remove_left_behind
-from codctl.agents.program import PROGRAMS
+from codctl.agents.program import PROGRAMS, WINDOW
 from codctl.agents.proxy.answer import AnswerModel
 from codctl.agents.proxy.endpoint_model import EndpointModel
 from codctl.agents.proxy.engine_model import EngineModel
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from codctl.evaluate.subject import PolicyRunner
 
 _MOST_AT_ONCE = 4
-_WINDOW = 131_072  # tokens that programs are told the model reads: smaller ones are refused by some
 
 
 def default_concurrency() -> int:
@@ -75,7 +74,7 @@ def inside(setup: AgentSetup, runner: PolicyRunner, folder: Path, parts: Sequenc
 class AnswerModels:
     """The model is shown its training form."""
 
-    context_window = _WINDOW
+    context_window = WINDOW
 
     def solving(self, attempt: Attempt, seed: int) -> ChatModel:
         return AnswerModel(attempt)
@@ -95,7 +94,7 @@ class ToolModels:
 
     player: Player
     server: OpenAIEngine | None = None
-    context_window: int = _WINDOW
+    context_window: int = WINDOW
 
     def solving(self, attempt: Attempt, seed: int) -> ChatModel:
         return self._made(attempt.view, attempt.rollout, seed, "solve")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import signal
 import threading
 import time
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from codctl import __version__
 from codctl.cod.references import families_of
 from codctl.config.evalspec import EvalSpec
+from codctl.config.names import plain
 from codctl.config.suite_file import SuiteSpec, load_suite
 from codctl.engines.reply_progress import Pulse
 from codctl.envs.registry import edition_of, families, family_of
@@ -334,7 +334,7 @@ def folder_name(subject: str, which: str, suite: str, digest: str) -> str:
 
 def _plain(name: str) -> str:
     """A name that is good for a folder: the end of a path, without special characters."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(name).name).strip("-.") or "subject"
+    return plain(Path(name).name).strip("-.") or "subject"
 
 
 def _plain_step(subject: PolicyUnderTest) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 from codctl.files import reader
 
-EXCHANGES = "exchanges.jsonl"
+SESSIONS = "sessions"  # in the folder of an evaluation
+EXCHANGES = "exchanges.jsonl"  # in that of a session
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,7 @@ _CONTEXT = {
 
 def performance_words(one: Performance) -> str:
     """How an agent program went through an episode, in a line."""
-    how = {"ended": "ended by itself", "turn_cap": "used up its calls of the model", "timeout": "did not end in time"}
-    how |= {"model_error": "ended with an error of the model", "crashed": "crashed"}
+    how = _ENDED | {"ended": "ended by itself", "turn_cap": "used up its calls of the model"}
     calls = f"{counted(one.model_calls, 'call')} of the model, {one.tool_calls} of the world"
     memory = f", {one.peak_mb:.0f} MB" if one.peak_mb else ""
     context = _CONTEXT.get(one.context, one.context)

@@ -10,21 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import codctl
+from codctl.config.names import plain
 from codctl.errors import RefusedError, UsageError
 from codctl.files import reader
 from codctl.files.seal import sealing
 from codctl.report.trajectory_sources import Found, Source
+from codctl.results.agent_session import EXCHANGES, SESSIONS
 from codctl.results.trajectory_file import Transcript
 from codctl.results.transcript import EpisodeTranscript, Turn
 from codctl.sessions.atif import VERSION, as_atif
 from codctl.sessions.reading import read_sessions
 from codctl.sessions.session import Message, Role, Session, Usage
 
-SESSIONS = "sessions"  # of agent programs, in the folder of an evaluation
-_EXCHANGES = "exchanges.jsonl"
 _ROLES: dict[str, Role] = {"system": "system", "user": "user", "human": "user", "assistant": "assistant"}
 _ROLES["model"] = "assistant"
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def _model(found: Found, source: Source) -> str:
 
 
 def _played_sessions(folder: Path) -> Iterator[tuple[str, Session]]:
-    for path in sorted(folder.glob(f"*/{_EXCHANGES}")):
+    for path in sorted(folder.glob(f"*/{EXCHANGES}")):
         reader.refuse_links(path, folder.parent)
         for number, session in enumerate(read_sessions(path, "proxy")):
             yield f"{SESSIONS}-{path.parent.name}-{number}", session
@@ -183,7 +182,7 @@ def _write(
     every = documents | {name: as_atif(session) for name, session in sessions}
     with sealing(out, {"documents": len(every), "version": VERSION}) as temp:
         for name, document in every.items():
-            path = temp / f"{_UNSAFE.sub('-', name).strip('-.')[:200]}.json"
+            path = temp / f"{plain(name).strip('-.')[:200]}.json"
             with path.open("x", encoding="utf-8") as file:  # two of one name would be an error of ours
                 json.dump(document, file, ensure_ascii=False, indent=1)
     return Written(out, len(every), len(sessions), tuple(notes if documents else ()))

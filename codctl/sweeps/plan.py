@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from codctl.config.compose import Draft, draft
 from codctl.config.explain import sections
 from codctl.config.freeze import digest, identity_fields
+from codctl.config.names import plain
 from codctl.config.overrides import Override, override_text
 from codctl.config.problems import usage_error
 from codctl.config.schema import Config
@@ -249,8 +249,8 @@ def _name(row: Mapping[str, str], values: Mapping[str, Any]) -> str:
 def _plain(value: Any) -> str:
     """A value as part of a folder's name."""
     text = value if isinstance(value, str) else override_text("", value).removeprefix("=")
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".") or "empty"
-    return plain if len(plain) <= _LONGEST_VALUE else f"{plain[:_LONGEST_VALUE]}-{_short_hash(text)}"
+    shown = plain(text).strip(".") or "empty"
+    return shown if len(shown) <= _LONGEST_VALUE else f"{shown[:_LONGEST_VALUE]}-{_short_hash(text)}"
 
 
 def _short_hash(text: str) -> str:

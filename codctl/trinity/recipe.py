@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from codctl.config.names import plain
 from codctl.config.problems import Places, findings, usage_error
 from codctl.config.schema import Config
 from codctl.envs.registry import get_family
@@ -192,7 +192,7 @@ def _teachers(ledger: Ledger, found: Sequence[World]) -> dict[str, Any]:
 
 def _name(ledger: Ledger) -> str:
     text = str(ledger.use("name", "name", "trinity"))
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-") or "trinity"
+    return plain(text).strip("._-") or "trinity"
 
 
 def _steps(ledger: Ledger, found: Sequence[World]) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
+from codctl.config.names import plain
 from codctl.config.problems import usage_error
 from codctl.trinity.configuration import Configuration
 from codctl.trinity.fates import Ledger
@@ -37,7 +37,7 @@ def translate_bench(configuration: Configuration) -> Translation:
     fates = ledger.close(RULES, KNOWN)
     if ledger.problems:
         raise usage_error(configuration.shown, ledger.problems)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(configuration.shown).stem).strip("._-") or "bench"
+    name = plain(Path(configuration.shown).stem).strip("._-") or "bench"
     about = f"From {Path(configuration.shown).name} of Trinity-RFT."
     return Translation({"name": name, "description": about, "evaluations": entries}, fates)
 
@@ -68,7 +68,7 @@ def _entry(ledger: Ledger, number: int, world: World, shared: dict[str, Any]) ->
         ledger.decide(f"{at}.repeat_times", "no counterpart", "seeds=[0,1,…] plays all packs several times")
     ledger.decide(f"{at}.workflow_args.length_penalty_coef", "no counterpart", "an evaluation tells the raw reward")
     return {
-        "name": re.sub(r"[^A-Za-z0-9._-]+", "-", world.name),
+        "name": plain(world.name),
         "worlds": [world.keys],
         **shared,
         "temperature": ledger.number(f"{at}.rollout_args.temperature", "temperature", 1.0),

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Literal
 
 from codctl.agents.proxy.models import ChatReply, ChatRequest, Tokens, ToolCall
+from codctl.agents.proxy.pinned import ANYBODY, Pinned
 from codctl.agents.proxy.tool_text import read_calls
 from codctl.cod.engine import EngineError, RequestTag, Sampling
 from codctl.engines.openai.engine import OpenAIEngine
 from codctl.engines.openai.wire import Completion
 from codctl.outcomes import UNPLAYED, ReplyFault
-from codctl.seeds import derive_seed
 
-_ANYBODY = RequestTag("agent", 0, 0, 0, "solve")
 _OBEYED = ("response_format", "reasoning_effort", "parallel_tool_calls")  # of what the agent asks for beside sampling
 
 
@@ -44,20 +42,18 @@ class EndpointModel:
         sampling: Sampling,
         *,
         seed: int,
-        tag: RequestTag = _ANYBODY,
+        tag: RequestTag = ANYBODY,
     ) -> None:
-        self._engine, self._sampling, self._seed, self._tag = engine, sampling, seed, tag
-        self._replies = self._calls = 0
+        self._engine, self._pinned = engine, Pinned(sampling, seed, tag)
+        self._calls = 0
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         """See `ChatModel.chat`."""
-        most = min(self._sampling.max_new_tokens, request.max_tokens or self._sampling.max_new_tokens)
-        tag = replace(self._tag, turn=self._replies)
-        self._replies += 1
+        sampling, tag, seed = self._pinned.next(request)
         completion = await self._engine.chat(
             request.messages,
-            replace(self._sampling, max_new_tokens=most),
-            seed=derive_seed(self._seed, tag.pack, tag.rollout, "exchange", tag.position, tag.turn),
+            sampling,
+            seed=seed,
             begin=tag.begin,
             more=dict(_more(request)),
             wants_tokens=True,  # vLLM gives them

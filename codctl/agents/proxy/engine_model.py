@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from codctl.agents.proxy.models import ChatMessage, ChatReply, ChatRequest, Tokens, ToolCall
+from codctl.agents.proxy.pinned import ANYBODY, Pinned
 from codctl.agents.proxy.tool_text import read_calls, with_objects, written_out
 from codctl.cod.chat_template import TemplateError
 from codctl.cod.conversation import TemplateChat
@@ -13,10 +14,8 @@ from codctl.cod.engine import Engine, EngineError, Generation, RequestTag, Sampl
 from codctl.cod.requests import Request, Requests
 from codctl.errors import PreflightError
 from codctl.outcomes import FaultKind
-from codctl.seeds import derive_seed
 
 _PROBE = ToolCall("call00000", "ask_probe", '{"text": "given probe"}')
-_ANYBODY = RequestTag("agent", 0, 0, 0, "solve")
 
 
 class _RefusedError(EngineError):
@@ -51,23 +50,19 @@ class EngineModel:
         *,
         seed: int,
         deadline_s: float,
-        tag: RequestTag = _ANYBODY,
+        tag: RequestTag = ANYBODY,
         requests: Requests | None = None,
     ) -> None:
-        self._engine, self._chat, self._sampling = engine, chat, sampling
-        self._seed, self._deadline_s, self._tag = seed, deadline_s, tag
-        self._requests = requests or Requests()
-        self._replies = self._calls = 0
+        self._engine, self._chat, self._deadline_s = engine, chat, deadline_s
+        self._pinned, self._requests = Pinned(sampling, seed, tag), requests or Requests()
+        self._calls = 0
         self._renders_tools = _renders_tools(chat)
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         """See `ChatModel.chat`."""
         prompt_ids = self._prompt(request)
-        most = min(self._sampling.max_new_tokens, request.max_tokens or self._sampling.max_new_tokens)
-        sampling = replace(self._sampling, max_new_tokens=most, stop_ids=self._chat.stop_ids)
-        tag = replace(self._tag, turn=self._replies)
-        seed = derive_seed(self._seed, tag.pack, tag.rollout, "exchange", tag.position, tag.turn)
-        self._replies += 1
+        sampling, tag, seed = self._pinned.next(request)
+        sampling = replace(sampling, stop_ids=self._chat.stop_ids)
 
         async def ask(waiting: Request) -> Generation:
             timed = replace(tag, begin=waiting.begin, wait=waiting.wait)

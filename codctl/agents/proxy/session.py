@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import zip_longest
@@ -17,8 +17,8 @@ from codctl.agents.proxy.models import ChatMessage, ChatModel, ChatReply, ChatRe
 from codctl.cod.engine import EngineError
 from codctl.log import log
 from codctl.outcomes import ReplyFault
+from codctl.results.agent_session import EXCHANGES
 
-EXCHANGES = "exchanges.jsonl"
 CAPPED = "The limit of model calls for this session is reached. Stop here."
 
 
@@ -55,6 +55,12 @@ class Exchange:
     def as_json(self) -> dict[str, Any]:
         """As a line of exchanges.jsonl. Headers, and with them keys, are in none."""
         return {"schema": 1, **vars(self), "request": vars(self.request), "reply": self.reply and self.reply.as_json()}
+
+
+def acting_request(exchanges: Iterable[Exchange]) -> ChatRequest | None:
+    """The first request that could act on what it holds: programs also ask for titles of their sessions."""
+    requests = [one.request for one in exchanges]
+    return next((request for request in requests if request.tools), requests[0] if requests else None)
 
 
 class Session:
