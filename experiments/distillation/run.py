@@ -174,7 +174,7 @@ def sft(study: Study, seed: int, *, only_solved: bool) -> Path:
     batch = max(1, len(kept) // study.steps)
     config = config.model_copy(update={"warm_start": config.warm_start.model_copy(update={"batch_rows": batch})})
     model, tokenizer = load_trainable(start, config, "cpu"), load_tokenizer(start)
-    imitation = Imitation(model, config, tokenizer=tokenizer, folder=study.out / ".sft")
+    imitation = Imitation(model, config, tokenizer=tokenizer, folder=study.out / f".sft-{folder.name}")
     imitation.train_on(kept, lambda step: None, lambda place: None)
     shutil.copytree(start, folder, dirs_exist_ok=True)
     (folder / "COMPLETE.json").unlink(missing_ok=True)
