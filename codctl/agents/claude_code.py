@@ -57,6 +57,9 @@ class ClaudeCode(AgentProgram):
         env = {**_environment(places), **_model_environment(model, task)}
         return Launch(tuple(argv), env, places.work, task.prompt)
 
+    def by_hand(self, launch: Launch) -> tuple[str, ...]:
+        return launch.argv[:1]  # without words it talks with a person
+
     def outcome(self, places: Places, finished: Finished) -> Outcome:
         last = _last_result(finished.stdout)
         usage = {**_chosen(last, _USAGE), **_chosen(last.get("usage"), _TOKENS)}

@@ -61,6 +61,9 @@ class Hermes(AgentProgram):
         """What Hermes notes after it has looked for updates: it looks again, at pypi.org, after six hours."""
         return {"ts": time.time(), "behind": 0, "rev": None, "ver": self.version()}
 
+    def by_hand(self, launch: Launch) -> tuple[str, ...]:
+        return launch.argv[:1]  # without words it talks with a person
+
     def outcome(self, places: Places, finished: Finished) -> Outcome:
         said, errors = _text(finished.stdout), _text(finished.stderr)
         session = _SESSION.search(errors)

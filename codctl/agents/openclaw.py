@@ -19,6 +19,7 @@ from codctl.processes import tail
 
 _PROVIDER = "codctl"
 _SERVERS = "bundle-mcp"  # its name for the tools of all servers
+_ONE_PROMPT = ("--message-file", "-", "--json")  # read from the standard input, answered as JSON
 _FILES = ("read", "write", "edit")
 _ASKED = "[model-fetch]"  # in its log: it got an answer from a model, and says so where that was an error
 _USAGE = ("assistantTurns", "toolSummary", "usage", "sessionId")
@@ -49,10 +50,13 @@ class OpenClaw(AgentProgram):
         atomic.make_folder(settings.parent)
         atomic.write_text(settings, json.dumps({"retry": {"enabled": False, "provider": {"maxRetries": 0}}}))
         put_hints(self, places, task)
-        argv = [str(self.executable()), "agent", "exec", "--message-file", "-", "--json"]
+        argv = [str(self.executable()), "agent", "exec", *_ONE_PROMPT]
         argv += ["--config", str(config), "--state-dir", str(state), "--cwd", str(places.work)]
         argv += ["--thinking", "off", "--timeout", str(max(1, round(task.deadline_s)))]
         return Launch(tuple(argv), _environment(places), places.work, task.prompt)
+
+    def by_hand(self, launch: Launch) -> tuple[str, ...]:
+        return tuple(word for word in launch.argv if word not in _ONE_PROMPT)
 
     def outcome(self, places: Places, finished: Finished) -> Outcome:
         said = _envelope(finished.stdout)

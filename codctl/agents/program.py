@@ -184,6 +184,10 @@ class AgentProgram(ABC):
     def prepare(self, places: Places, model: ModelAccess, task: Task) -> Launch:
         """Write its configuration and the hints into the places, and say how it is started."""
 
+    def by_hand(self, launch: Launch) -> tuple[str, ...]:
+        """The same command line for a person at a terminal, who brings the prompt."""
+        return launch.argv
+
     @abstractmethod
     def outcome(self, places: Places, finished: Finished) -> Outcome:
         """What a finished session came to. Never raises for what the program wrote."""

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codctl.agents.program import AgentProgram, Launch, ModelAccess, Places, Task
+from codctl.agents.program import AgentProgram, ModelAccess, Places, Task
 from codctl.contexts.exporters.base import MemoryPlaces
 from codctl.contexts.exports import Place
 from codctl.contexts.store import Context
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 AGENTS, SESSIONS, RECORD, LOCK = "agents", "sessions", "deployment.json", "lock"
 _MOST_TURNS = 500
 _PATIENCE_S = 3_600.0  # of the program with a reply, and with its tools
-# Of the command line for one prompt, what a person who starts the program by hand does not need.
-_WITHOUT = {"openclaw": ("--message-file", "-", "--json")}
-_BY_ITSELF = ("claude-code", "hermes")  # started without words they talk with a person
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,7 @@ def configure(program: AgentProgram, places: Places, access: ModelAccess) -> Con
     """Write the program's configuration into its places."""
     task = Task("", tools="all", max_turns=_MOST_TURNS, deadline_s=_PATIENCE_S)
     launch = program.prepare(places, access, task)
-    return Configured(_by_hand(program, launch), launch.env, {}, places.work)
+    return Configured(program.by_hand(launch), launch.env, {}, places.work)
 
 
 def shown(program: AgentProgram, places: Places, access: ModelAccess, theirs: Places) -> Configured:
@@ -141,13 +138,6 @@ _USUAL = ("PATH", "LANG", "HOME", "TMPDIR")
 
 def _is_about(value: str, places: Places) -> bool:
     return any(str(place) in value for place in (places.home, places.work, places.temp))
-
-
-def _by_hand(program: AgentProgram, launch: Launch) -> tuple[str, ...]:
-    if program.name in _BY_ITSELF:
-        return launch.argv[:1]
-    without = _WITHOUT.get(program.name, ())
-    return tuple(word for word in launch.argv if word not in without)
 
 
 def write_record(deployment: Deployment, value: Mapping[str, Any]) -> None:
