@@ -50,15 +50,15 @@ test-agents: install
 	CODCTL_TEST_AGENTS="$(AGENTS)" CODCTL_TEST_AGENTS_FOLDER="$(AGENTS_VENV)" \
 		$(if $(PACKS),CODCTL_TEST_PACKS=$(PACKS)) $(BIN)/pytest -m agents tests/agents/real
 
-# The real verifiers, Inspect and Harbor's checks of ATIF, in an environment of its own. Inspect needs an older fsspec; of
-# Harbor, which needs Python 3.12, only the models of ATIF are used.
+# The real verifiers, Inspect and Harbor's checks of ATIF, in an environment of its own. Inspect needs an
+# older fsspec and verifiers an older mcp; of Harbor, which needs Python 3.12, only the models of ATIF are used.
 NEIGHBOURS_VENV ?= .venv-neighbours
 test-neighbours: $(NEIGHBOURS_VENV)/.installed
 	$(NEIGHBOURS_VENV)/bin/python -m pytest -n 0 tests/neighbours tests/sessions
 
 $(NEIGHBOURS_VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(NEIGHBOURS_VENV)/bin/python || $(PYTHON) -m venv $(NEIGHBOURS_VENV)
-	grep -v '^fsspec==' constraints.txt > $(NEIGHBOURS_VENV)/constraints.txt
+	grep -v -E '^(fsspec|mcp)==' constraints.txt > $(NEIGHBOURS_VENV)/constraints.txt
 	$(NEIGHBOURS_VENV)/bin/python -m pip install -c $(NEIGHBOURS_VENV)/constraints.txt torch==2.13.0
 	$(NEIGHBOURS_VENV)/bin/python -m pip install -c $(NEIGHBOURS_VENV)/constraints.txt -e ".[inspect,verifiers]" \
 		pytest pytest-xdist hypothesis

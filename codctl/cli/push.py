@@ -11,6 +11,7 @@ import typer
 from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._options import RUNS_DIR, Json, RunsDir
+from codctl.runs.pace import clock
 
 if TYPE_CHECKING:
     from codctl.neighbours.push import Parcel
@@ -50,7 +51,7 @@ def push(
         done = None
         if not dry_run:
             message = f"Upload {Path(subject).name} with codctl"
-            done = upload(what, repo, private=private, endpoint=endpoint_url, message=message)
+            done = upload(what, repo, private=private, endpoint=endpoint_url, message=message, waiting=_tell_of_waiting)
     value = {
         "repo": repo,
         "private": private,
@@ -61,6 +62,10 @@ def push(
     }
     told = f"pushed: {done['url']}" if done else "nothing was uploaded (--dry-run)"
     _output.result("push", value, told, as_json=as_json)
+
+
+def _tell_of_waiting(passed_s: float, most_s: float) -> None:
+    _output.talk(f"uploading for {clock(passed_s)}, at most {clock(most_s)}")
 
 
 def _folder(subject: str, step: str, runs_dir: Path, temp: Path) -> Path:

@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -25,10 +26,12 @@ from codctl.models.trinity_checkpoint import is_checkpoint, model_folder
 CLIENT = "codctl.models.hub_client"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-_ANSWER_S, _LOOK_S = 60.0, 10.0
+_ANSWER_S, _LOOK_S, _STALLED_S = 60.0, 10.0, 600.0
 _MB = 10**6
+_SLOWEST = 250_000  # bytes a second: an upload that is slower has stopped
 
 Report = Callable[[int, int], None]  # MB fetched so far, MB in all
+Waiting = Callable[[float, float], None]  # seconds so far, seconds at most
 
 
 def is_hub_id(path: str) -> bool:
@@ -123,14 +126,20 @@ def fetch(path: str, revision: str | None, report: Report) -> Path:
         report: Told now and then how far it is; an exception of its ends the download.
 
     Raises:
-        PreflightError: The hub does not give it.
+        PreflightError: The hub does not give it, or nothing has come for ten minutes.
     """
     total = _missing_bytes(path, revision)
-    before = _cached_bytes(path)
+    before = held = _cached_bytes(path)
+    grown_s = time.monotonic()
     with _client("fetch", path, revision) as child:
         try:
             while (ended := _ended(child, _LOOK_S)) is None:
-                report(max(0, _cached_bytes(path) - before) // _MB, max(total // _MB, 1))
+                now_s, now = time.monotonic(), _cached_bytes(path)
+                if now != held:
+                    held, grown_s = now, now_s
+                elif now_s - grown_s > _STALLED_S:
+                    raise _not_here(path, revision, f"; nothing has come for {_STALLED_S / 60:.0f} minutes")
+                report(max(0, now - before) // _MB, max(total // _MB, 1))
         except BaseException:
             child.kill()
             raise
@@ -139,23 +148,34 @@ def fetch(path: str, revision: str | None, report: Report) -> Path:
     return located(path, revision)
 
 
-def push(order: Mapping[str, Any]) -> tuple[str, str]:
+def push(order: Mapping[str, Any], size: int, waiting: Waiting) -> tuple[str, str]:
     """Upload files; what the client says of it as JSON, or what went wrong.
 
     Args:
         order: As `codctl.models.hub_client` takes it.
+        size: Bytes of all files.
+        waiting: Told now and then how long it takes; an exception of its ends the upload.
 
     Raises:
         PreflightError: The user keeps everything offline.
     """
     if _is_offline_wished():
         raise PreflightError("HF_HUB_OFFLINE=1 forbids talking to the hub", hint="unset HF_HUB_OFFLINE")
+    begun_s, most_s = time.monotonic(), _ANSWER_S + size / _SLOWEST
     with _child("push") as child:
         try:
-            said, errors = child.communicate(json.dumps(order))
+            ended = _ended(child, _LOOK_S, json.dumps(order))
+            while ended is None:
+                passed_s = time.monotonic() - begun_s
+                if passed_s > most_s:
+                    child.kill()
+                    return "", f"it has not ended in {most_s / 60:.0f} minutes"
+                waiting(passed_s, most_s)
+                ended = _ended(child, _LOOK_S)
         except BaseException:
             child.kill()
             raise
+    said, errors = ended
     return (_last_line(said), "") if child.returncode == 0 else ("", _last_line(errors))
 
 
@@ -212,10 +232,10 @@ def _child(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def _ended(child: subprocess.Popen[str], timeout_s: float) -> tuple[str, str] | None:
-    """What it has written, when it ends in time."""
+def _ended(child: subprocess.Popen[str], timeout_s: float, told: str | None = None) -> tuple[str, str] | None:
+    """What it has written, when it ends in time; the first time it can be told something."""
     try:
-        return child.communicate(timeout=timeout_s)
+        return child.communicate(told, timeout=timeout_s)
     except subprocess.TimeoutExpired:
         return None
 

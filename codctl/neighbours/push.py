@@ -114,7 +114,9 @@ def parcel(folder: Path, temp: Path, base: str | None = None) -> Parcel:
     )
 
 
-def push(what: Parcel, repo: str, *, private: bool, endpoint: str | None, message: str) -> dict[str, Any]:
+def push(
+    what: Parcel, repo: str, *, private: bool, endpoint: str | None, message: str, waiting: hub.Waiting
+) -> dict[str, Any]:
     """Upload a parcel as one commit; the repository is made where it does not exist.
 
     Args:
@@ -123,6 +125,7 @@ def push(what: Parcel, repo: str, *, private: bool, endpoint: str | None, messag
         private: Only the owner may see it. An existing public one is refused then.
         endpoint: Of another hub than the user's usual one.
         message: Of the commit.
+        waiting: Told now and then how long it takes.
 
     Returns:
         `url` of the commit, and whether the repository is `new`.
@@ -139,7 +142,7 @@ def push(what: Parcel, repo: str, *, private: bool, endpoint: str | None, messag
         "message": message,
         "files": [[name, str(what.folder / name)] for name, _ in what.files],
     }
-    answer, problem = hub.push(order)
+    answer, problem = hub.push(order, what.size, waiting)
     if problem:
         raise BackendError(
             f"the hub does not take it: {problem}",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
+import psutil
 import pytest
 
 from codctl.cli.main import run
@@ -17,6 +21,8 @@ from codctl.deploy import ralph as loops
 from codctl.deploy.ralph import Ralph, words_of
 from tests.engines.openai.fake_server import Answer, FakeServer, refuses, says, serving
 
+CHECKOUT = Path(__file__).parents[2]
+WORKER_FILE = Path(__file__).with_name("ralph_worker.py")
 WORKER = "tests.deploy.ralph_worker:Worker"
 SAID = 'said = pathlib.Path("answer").read_text(); sys.exit(not said.endswith("1") and said + " is wrong")'
 CHECK = f"{sys.executable} -c 'import sys, pathlib; {SAID}'"
@@ -56,8 +62,12 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def ralph(server: FakeServer, *options: str, agent: str = WORKER, check: str = CHECK) -> int:
-    words = ["ralph", "--endpoint", server.url, "--model-name", "llama-8b", "--agent", agent, "--prompt", "PROMPT.md"]
-    return run([*words, "--verify", check, "--dir", "work", *options])
+    return run([*words(server, agent, check), *options])
+
+
+def words(server: FakeServer, agent: str = WORKER, check: str = CHECK) -> list[str]:
+    asks = ["ralph", "--endpoint", server.url, "--model-name", "llama-8b", "--agent", agent, "--prompt", "PROMPT.md"]
+    return [*asks, "--verify", check, "--dir", "work"]
 
 
 def test_it_goes_on_until_the_check_succeeds(
@@ -126,6 +136,43 @@ def test_killed_anywhere_it_continues(
         patch.setattr(owner, where, dying)
         with pytest.raises(KilledError):
             ralph(server)
+    assert ralph(server) == 0
+    found = Ralph(Path("ralph/PROMPT").resolve())
+    assert [one.exit_code for one in found.iterations()] == [1, 0]
+    assert [one.origin.task for one in found.context.all()] == ["", "iteration 1"]
+    assert (work / "AGENTS.md").read_text() == OWN_NOTES
+
+
+@pytest.mark.parametrize("asks", ["agent", "update"])
+def test_a_kill_ends_the_agent_too_and_the_same_command_continues(server: FakeServer, work: Path, asks: str) -> None:
+    """SIGKILL while the model thinks: for the agent of the second iteration, whose hints lie in the workspace, or for
+    the update after the first."""
+    reached, released = Event(), Event()
+
+    def thinks(body: dict[str, Any]) -> Answer:
+        system = body["messages"][0]["content"]
+        if START in system if asks == "update" else "Try 1" in system:
+            reached.set()
+            released.wait(60)
+        return tries(body)
+
+    server.answer = thinks
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (CHECKOUT, *filter(None, sys.path))))}
+    command = [sys.executable, "-m", "codctl", *words(server)]
+    killed = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    agents: list[psutil.Process] = []
+    try:
+        assert reached.wait(60)
+        assert ((work / "AGENTS.md").read_text() != OWN_NOTES) == (asks == "agent")
+        agents += [one for one in psutil.process_iter(["cmdline"]) if str(WORKER_FILE) in (one.info["cmdline"] or ())]
+        assert len(agents) == (asks == "agent")
+    finally:
+        killed.kill()
+        killed.wait()
+        _, alive = psutil.wait_procs(agents, timeout=30)
+        released.set()
+    assert not alive
+    server.answer = tries
     assert ralph(server) == 0
     found = Ralph(Path("ralph/PROMPT").resolve())
     assert [one.exit_code for one in found.iterations()] == [1, 0]

@@ -104,6 +104,13 @@ def test_whoever_watches_can_end_a_download(served: FakeHub, monkeypatch: pytest
         hub.fetch(MODEL, COMMIT, stop)
 
 
+def test_a_download_that_stalls_is_given_up(served: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "_LOOK_S", 0.01)
+    monkeypatch.setattr(hub, "_STALLED_S", 0.0)
+    with pytest.raises(PreflightError, match="nothing has come for 0 minutes"):
+        hub.fetch(MODEL, COMMIT, no_report)
+
+
 def test_an_adapter_names_its_base_by_hub_id_and_revision(served: FakeHub, tmp_path: Path) -> None:
     folder = hub.fetch(MODEL, COMMIT, no_report)
     settings = {"base_model_name_or_path": MODEL, "revision": COMMIT}

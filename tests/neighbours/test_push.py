@@ -151,3 +151,17 @@ def test_who_wishes_to_be_offline_stays_so(model: Path, monkeypatch: pytest.Monk
 def test_a_loopback_hub_may_speak_http() -> None:
     for url in ("http://127.0.0.1:9", "http://localhost:9", "http://[::1]:9", "https://hub.example.org"):
         push.check_target("me/tiny", url)
+
+
+def test_a_slow_upload_is_told_of_and_has_an_end(
+    model: Path, upload_hub: UploadHub, typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_hub.delay_s = 3.0
+    monkeypatch.setattr(hub, "_LOOK_S", 0.2)
+    line = ("push", str(model), "me/tiny", "--endpoint-url", upload_hub.url)
+    found = typed(*line)
+    assert (found.code, "uploading for 0:00, at most 1:00" in found.err) == (0, True), found.err
+    upload_hub.delay_s = 60.0
+    monkeypatch.setattr(hub, "_ANSWER_S", 0.5)
+    found = typed(*line)
+    assert (found.code, "it has not ended in 0 minutes" in found.err) == (7, True), found.err

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 TOKEN = "hf_onlyfortestsabcdef"
@@ -18,6 +18,7 @@ class UploadHub(ThreadingHTTPServer):
     repos: By name: whether it is private.
     files: What was committed, by repository and path.
     headers: The authorizations that were sent.
+    delay_s: Before it takes a commit.
     """
 
     daemon_threads = True
@@ -30,6 +31,8 @@ class UploadHub(ThreadingHTTPServer):
         self.large: dict[str, bytes] = {}
         self.headers: set[str] = set()
         self.refuses = ""
+        self.delay_s = 0.0
+        self.closed = Event()
 
     @property
     def url(self) -> str:
@@ -44,6 +47,7 @@ def taking() -> Iterator[UploadHub]:
         try:
             yield server
         finally:
+            server.closed.set()
             server.shutdown()
             thread.join()
 
@@ -89,6 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
             ]
             self._say({"transfer": "basic", "objects": objects}, kind="application/vnd.git-lfs+json")
         elif "/commit/" in path:
+            hub.closed.wait(hub.delay_s)
             self._commit(path.removeprefix("/api/models/").partition("/commit/")[0], body)
         else:
             self._say({"error": f"unexpected {path}"}, 404)
