@@ -142,7 +142,12 @@ class AgentPerformer:
     ) -> _Played:
         """Let the program go through a session."""
         asked = self.proxy.session(
-            model, path, max_calls=task.max_turns, name=MODEL, context_window=self.models.context_window
+            model,
+            path,
+            max_calls=task.max_turns,
+            name=MODEL,
+            context_window=self.models.context_window,
+            agent=(self.setup.name, self.setup.version),
         )
         try:
             try:

@@ -238,6 +238,7 @@ async def _play(ralph: Ralph, wanted: Wanted, model: Deployed, proxy: ModelProxy
         max_tokens=model.max_tokens,
         name=MODEL,
         context_window=model.window,
+        agent=(wanted.program.name, wanted.version),
     )
     try:
         with fresh_places() as fresh:

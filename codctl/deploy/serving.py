@@ -144,7 +144,14 @@ async def _brought_up(
     model = await stack.enter_async_context(deployed(subject, deployment.folder / "engine.log", wanted.sampled))
     proxy = await stack.enter_async_context(ModelProxy.open(wanted.port))
     folder = deployment.new_session()
-    session = proxy.session(model.chat, folder, max_tokens=model.max_tokens, name=MODEL, context_window=model.window)
+    session = proxy.session(
+        model.chat,
+        folder,
+        max_tokens=model.max_tokens,
+        name=MODEL,
+        context_window=model.window,
+        agent=(deployment.program.name, version),
+    )
     updates = proxy.session(model.updates, None, name=MODEL, context_window=model.window)
     access = ModelAccess(session.url, KEY, MODEL, model.window, model.max_tokens)
     configured = configured_for(deployment, access, temp)

@@ -64,6 +64,14 @@ def test_in_a_digest_of_its_own(cli, home: Path, played: Path) -> None:
     assert names == ["bayes-position-curve", "bayes-tests.agents.fakes-LikeHermes-position-curve"]
 
 
+def test_its_sessions_are_imported_with_their_program(cli, home: Path, played: Path) -> None:
+    files = map(str, sorted(played.glob("evaluations/*/sessions/*/exchanges.jsonl")))
+    outcome = cli("import", "sessions", *files, "-o", "imported", "--reward", "1")
+    assert outcome.code == 0, outcome.err
+    rows = pq.read_table(home / "imported" / "rows.parquet").to_pylist()
+    assert {(row["agent"], row["agent_version"]) for row in rows} == {(FAKE[1], "1.0")}
+
+
 def test_view_and_page_show_its_own_sessions(cli, home: Path, played: Path) -> None:
     shutil.copytree(played, home / "runs")
     evaluation = folder(home)

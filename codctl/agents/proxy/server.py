@@ -74,6 +74,7 @@ class ModelProxy:
         max_tokens: int | None = None,
         name: str = "model",
         context_window: int | None = None,
+        agent: tuple[str, str] = ("", ""),
     ) -> Session:
         """Begin a session. See `Session` for what the arguments are."""
         begun = Session(
@@ -85,6 +86,7 @@ class ModelProxy:
             max_tokens=max_tokens,
             name=name,
             context_window=context_window,
+            agent=agent,
         )
         self._sessions[begun.id] = begun
         return begun

@@ -38,6 +38,8 @@ class Exchange:
         seconds: That the reply took.
         at: When it was asked for, in UTC.
         protocol: What the model read; see `ChatModel`.
+        agent: Name of the program that asked; empty where it is not known, as the next.
+        agent_version: Its version.
     """
 
     number: int
@@ -51,6 +53,8 @@ class Exchange:
     seconds: float
     at: str
     protocol: Literal["answer", "tools"] = "tools"
+    agent: str = ""
+    agent_version: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """As a line of exchanges.jsonl. Headers, and with them keys, are in none."""
@@ -75,6 +79,7 @@ class Session:
         max_tokens: Most tokens of one reply, whatever the agent asks for; None for no limit of ours.
         name: What `/v1/models` calls the model.
         context_window: What `/v1/models` says of it; None for nothing.
+        agent: Name and version of the program that asks, for the record.
 
     Attributes:
         id: Part of the address; cannot be guessed.
@@ -95,6 +100,7 @@ class Session:
         max_tokens: int | None = None,
         name: str = "model",
         context_window: int | None = None,
+        agent: tuple[str, str] = ("", ""),
     ) -> None:
         self.model, self.max_calls, self.max_tokens = model, max_calls, max_tokens
         self.name, self.context_window = name, context_window
@@ -103,6 +109,7 @@ class Session:
         self.exchanges: list[Exchange] = []
         self.calls = 0
         self.fault: ReplyFault | None = None
+        self._agent = agent
         self._file = folder / EXCHANGES if folder else None
         self._forget = forget
         self._asked: dict[asyncio.Task[ChatReply], ChatRequest] = {}
@@ -120,7 +127,18 @@ class Session:
                 return task
         request = replace(request, messages=self._shared(request.messages))
         begun = Exchange(
-            self.calls, dialect, model, streamed, request, None, "", False, 0.0, _now(), self.model.protocol
+            self.calls,
+            dialect,
+            model,
+            streamed,
+            request,
+            None,
+            "",
+            False,
+            0.0,
+            _now(),
+            self.model.protocol,
+            *self._agent,
         )
         task = asyncio.create_task(self._answer(begun))
         self._asked[task] = request

@@ -33,6 +33,7 @@ class _Conversation:
     def __init__(self) -> None:
         self._messages: list[Message] = []
         self._model, self._ended, self._problem = "", "unknown", ""
+        self._agent, self._version = "", ""
         self._tools: tuple[Mapping[str, Any], ...] = ()
 
     def goes_on_with(self, heard: Sequence[Message]) -> bool:
@@ -43,6 +44,7 @@ class _Conversation:
 
     def take(self, record: Mapping[str, Any], heard: Sequence[Message]) -> None:
         self._model = str(record.get("model") or self._model)
+        self._agent, self._version = str(record.get("agent") or ""), str(record.get("agent_version") or "")
         self._tools = tuple(record["request"].get("tools") or ()) or self._tools
         self._messages += heard[len(self._messages) :]
         reply = record.get("reply")
@@ -57,8 +59,8 @@ class _Conversation:
     def session(self, name: str) -> Session:
         end: End = self._ended  # type: ignore[assignment]  # one of the three above
         return Session(
-            name, NAME, model=self._model, messages=tuple(self._messages), tools=self._tools, ended=end,
-            problem=self._problem, notes=("the proxy does not know which agent program asked",),
+            name, NAME, self._agent, self._version, self._model, tuple(self._messages), tools=self._tools, ended=end,
+            problem=self._problem, notes=() if self._agent else ("the record does not say which agent program asked",),
         )  # fmt: skip
 
 
