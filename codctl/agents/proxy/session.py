@@ -126,19 +126,21 @@ class Session:
             if asked == request:
                 return task
         request = replace(request, messages=self._shared(request.messages))
+        agent, version = self._agent
         begun = Exchange(
-            self.calls,
-            dialect,
-            model,
-            streamed,
-            request,
-            None,
-            "",
-            False,
-            0.0,
-            _now(),
-            self.model.protocol,
-            *self._agent,
+            number=self.calls,
+            dialect=dialect,
+            model=model,
+            streamed=streamed,
+            request=request,
+            reply=None,
+            error="",
+            capped=False,
+            seconds=0.0,
+            at=_now(),
+            protocol=self.model.protocol,
+            agent=agent,
+            agent_version=version,
         )
         task = asyncio.create_task(self._answer(begun))
         self._asked[task] = request
