@@ -11,7 +11,6 @@ import typer
 from codctl.cli import _complete as complete
 from codctl.cli import _output
 from codctl.cli._options import RUNS_DIR, Json, RunsDir
-from codctl.runs.pace import clock
 
 if TYPE_CHECKING:
     from codctl.neighbours.push import Parcel
@@ -65,6 +64,8 @@ def push(
 
 
 def _tell_of_waiting(passed_s: float, most_s: float) -> None:
+    from codctl.runs.pace import clock
+
     _output.talk(f"uploading for {clock(passed_s)}, at most {clock(most_s)}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -88,6 +87,8 @@ def ralph(
     which the next one reads. The same command continues a loop that was ended. Exit code 4: the iterations are
     used up.
     """
+    import asyncio
+
     from codctl import trust
     from codctl.agents.program import PROGRAMS
     from codctl.agents.sandbox import check_sandbox
