@@ -131,20 +131,20 @@ def fetch(path: str, revision: str | None, report: Report) -> Path:
     total = _missing_bytes(path, revision)
     before = held = _cached_bytes(path)
     grown_s = time.monotonic()
+
+    def look() -> None:
+        nonlocal held, grown_s
+        now_s, now = time.monotonic(), _cached_bytes(path)
+        if now != held:
+            held, grown_s = now, now_s
+        elif now_s - grown_s > _STALLED_S:
+            raise _not_here(path, revision, f"; nothing has come for {_STALLED_S / 60:.0f} minutes")
+        report(max(0, now - before) // _MB, max(total // _MB, 1))
+
     with _client("fetch", path, revision) as child:
-        try:
-            while (ended := _ended(child, _LOOK_S)) is None:
-                now_s, now = time.monotonic(), _cached_bytes(path)
-                if now != held:
-                    held, grown_s = now, now_s
-                elif now_s - grown_s > _STALLED_S:
-                    raise _not_here(path, revision, f"; nothing has come for {_STALLED_S / 60:.0f} minutes")
-                report(max(0, now - before) // _MB, max(total // _MB, 1))
-        except BaseException:
-            child.kill()
-            raise
+        _, errors = _watched(child, look)
     if child.returncode:
-        raise _not_here(path, revision, f"; the hub: {_last_line(ended[1])}")
+        raise _not_here(path, revision, f"; the hub: {_last_line(errors)}")
     return located(path, revision)
 
 
@@ -162,20 +162,18 @@ def push(order: Mapping[str, Any], size: int, waiting: Waiting) -> tuple[str, st
     if _is_offline_wished():
         raise PreflightError("HF_HUB_OFFLINE=1 forbids talking to the hub", hint="unset HF_HUB_OFFLINE")
     begun_s, most_s = time.monotonic(), _ANSWER_S + size / _SLOWEST
-    with _child("push") as child:
-        try:
-            ended = _ended(child, _LOOK_S, json.dumps(order))
-            while ended is None:
-                passed_s = time.monotonic() - begun_s
-                if passed_s > most_s:
-                    child.kill()
-                    return "", f"it has not ended in {most_s / 60:.0f} minutes"
-                waiting(passed_s, most_s)
-                ended = _ended(child, _LOOK_S)
-        except BaseException:
-            child.kill()
-            raise
-    said, errors = ended
+
+    def look() -> None:
+        passed_s = time.monotonic() - begun_s
+        if passed_s > most_s:
+            raise TimeoutError
+        waiting(passed_s, most_s)
+
+    try:
+        with _child("push") as child:
+            said, errors = _watched(child, look, json.dumps(order))
+    except TimeoutError:
+        return "", f"it has not ended in {most_s / 60:.0f} minutes"
     return (_last_line(said), "") if child.returncode == 0 else ("", _last_line(errors))
 
 
@@ -230,6 +228,25 @@ def _child(*arguments: str) -> subprocess.Popen[str]:
         text=True,
         env={**kept, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"},
     )
+
+
+def _watched(child: subprocess.Popen[str], look: Callable[[], None], told: str | None = None) -> tuple[str, str]:
+    """What a child has written when it has ended.
+
+    Args:
+        child: It.
+        look: Called every few seconds until then; an exception of its ends the child.
+        told: What the child reads.
+    """
+    try:
+        ended = _ended(child, _LOOK_S, told)
+        while ended is None:
+            look()
+            ended = _ended(child, _LOOK_S)
+    except BaseException:
+        child.kill()
+        raise
+    return ended
 
 
 def _ended(child: subprocess.Popen[str], timeout_s: float, told: str | None = None) -> tuple[str, str] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -19,9 +18,9 @@ from codctl.cli.main import run
 from codctl.cod.context import END, START
 from codctl.deploy import ralph as loops
 from codctl.deploy.ralph import Ralph, words_of
+from codctl.processes import python_environment
 from tests.engines.openai.fake_server import Answer, FakeServer, refuses, says, serving
 
-CHECKOUT = Path(__file__).parents[2]
 WORKER_FILE = Path(__file__).with_name("ralph_worker.py")
 WORKER = "tests.deploy.ralph_worker:Worker"
 SAID = 'said = pathlib.Path("answer").read_text(); sys.exit(not said.endswith("1") and said + " is wrong")'
@@ -157,14 +156,14 @@ def test_a_kill_ends_the_agent_too_and_the_same_command_continues(server: FakeSe
         return tries(body)
 
     server.answer = thinks
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (CHECKOUT, *filter(None, sys.path))))}
     command = [sys.executable, "-m", "codctl", *words(server)]
-    killed = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    killed = subprocess.Popen(command, env=python_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     agents: list[psutil.Process] = []
     try:
         assert reached.wait(60)
         assert ((work / "AGENTS.md").read_text() != OWN_NOTES) == (asks == "agent")
-        agents += [one for one in psutil.process_iter(["cmdline"]) if str(WORKER_FILE) in (one.info["cmdline"] or ())]
+        children = psutil.Process(killed.pid).children()
+        agents += [one for one in children if str(WORKER_FILE) in one.cmdline()]
         assert len(agents) == (asks == "agent")
     finally:
         killed.kill()
