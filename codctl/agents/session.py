@@ -195,7 +195,7 @@ class _Meter:
 
     def __init__(self, pid: int) -> None:
         self.peak_mb = 0.0
-        self._next_s, self._wait_s = 0.0, _MEASURE_S / 8
+        self._next_s, self._wait_s = 0.0, _MEASURE_S / 32
         self._seen: set[psutil.Process] = set()
         with contextlib.suppress(psutil.Error):
             self._seen.add(psutil.Process(pid))
