@@ -36,7 +36,19 @@ ROOMS = [
     "envs",
 ]
 SHARED = ["tracking", "runs", "config", "files"]
-ALONE = {"errors", "log", "outcomes", "processes", "quantities", "registry", "safe_text", "seeds", "startup", "trust"}
+ALONE = {
+    "errors",
+    "forks",
+    "log",
+    "outcomes",
+    "processes",
+    "quantities",
+    "registry",
+    "safe_text",
+    "seeds",
+    "startup",
+    "trust",
+}
 HEAVY = {"accelerate", "mlflow", "peft", "submitit", "tensorboard", "torch", "transformers", "trl", "vllm", "wandb"}
 EVERYWHERE, AT_THE_TOP = "everywhere", "at the top"
 

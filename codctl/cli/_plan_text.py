@@ -9,6 +9,7 @@ from codctl.plan import schedule
 from codctl.plan.devices import Device
 from codctl.plan.memory import GIB, micro_batch
 from codctl.plan.plan import Plan
+from codctl.plan.speed import processes_on
 from codctl.quantities import counted
 
 _GB = 10**9
@@ -51,7 +52,9 @@ def _summary(config: Config, plan: Plan, digest: str) -> list[tuple[str, str]]:
     else:
         memory = layout.devices[0].memory
         has = f", {memory / GIB:.1f} GiB of memory" if memory else ""
-        rows.append(("device", f"CPU, {counted(config.runtime.threads, 'thread')}{has}"))
+        processes = processes_on(config, layout)
+        shared = f" shared by {processes} processes" if processes > 1 else ""
+        rows.append(("device", f"CPU, {counted(config.runtime.threads, 'thread')}{shared}{has}"))
     rows += [("generate", _generating(config, plan)), ("train", _training(plan))]
     rows += [
         ("teacher" if number == 0 else "", f"{one.model}: {', '.join(one.families)}")

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
-from typing import Any
 
 from codctl.cod.arms import arm_class, play_order
 from codctl.cod.attempt import Performer
 from codctl.cod.context import Revision
 from codctl.cod.references import cheapest_rendering, families_of, reference_player, references
-from codctl.cod.requests import gather_or_cancel
 from codctl.cod.rollout import Hints, Player
 from codctl.cod.strategies import draw_pack, strategy_of
 from codctl.config.evalspec import EvalSpec
+from codctl.engines.play_each import Done, play_each
 from codctl.envs.base import Episode, Pack
 from codctl.envs.registry import family_of
 from codctl.evaluate.watched import Watch
@@ -45,6 +44,10 @@ class Tally:
     is_silent: bool = False
     _sums: dict[str, dict[int, list[float]]] = field(default_factory=dict)  # arm → position → sum and count
     _read: dict[str, list[bool]] = field(default_factory=dict)  # arm → of each task, whether its replies could be read
+
+    def be_silent(self) -> None:
+        """Only count from now on."""
+        self.is_silent = True
 
     def announce(self) -> None:
         """Say how far it is before anything more is played."""
@@ -118,6 +121,7 @@ async def play(
     report: Report,
     *,
     at_once: int = AT_ONCE,
+    processes: int = 1,
     retries_failed: bool = False,
     whole_legs: bool = False,
     stored_packs: int = STORED_PACKS,
@@ -136,13 +140,16 @@ async def play(
         journal: What was played, and where the rest is kept.
         report: See `evaluate`.
         at_once: Trajectories that are alive together.
+        processes: In which they are played (`engines.play_each`).
         retries_failed: Whether a failure of the engine may pass, so that a later attempt plays the trajectory again.
         whole_legs: Play what is missing together with what it was batched with: then not even the last bits differ.
         stored_packs: Packs whose trajectories are stored, from the first on.
         watch: Shows the first pack of each arm while it is played; the arms are then played in turn.
         begin: Called with the arms that are played from now on.
     """
-    playing = _Playing(spec, journal, at_once, retries_failed, whole_legs, Tally(report), stored_packs, watch, begin)
+    playing = _Playing(
+        spec, journal, at_once, processes, retries_failed, whole_legs, Tally(report), stored_packs, watch, begin
+    )
     legs = _legs(player, spec)
     playing.tally.total = len(legs) * spec.packs * spec.length
     for block in blocks(spec.packs):
@@ -189,6 +196,25 @@ class _Leg:
         return not self.is_reference and arm_class(self.arm).borrows
 
 
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """A pack that a leg plays.
+
+    Attributes:
+        leg: Who plays.
+        player: The leg's, with its hints.
+        number: Of the pack.
+        pack: What is played.
+        donor: Who gives the hints, for an arm that borrows them.
+    """
+
+    leg: _Leg
+    player: Player
+    number: int
+    pack: Pack
+    donor: Record | None
+
+
 def _legs(player: Player, spec: EvalSpec) -> list[_Leg]:
     """In the order in which they are played: the references last, for what goes wrong goes wrong with the subject."""
     found = [
@@ -216,6 +242,7 @@ class _Playing:
     spec: EvalSpec
     journal: Journal
     at_once: int
+    processes: int
     retries_failed: bool
     whole_legs: bool
     tally: Tally
@@ -234,7 +261,7 @@ class _Playing:
         if legs[0].player.performer:
             # References first: a session takes seconds and they take none, so what is left is told from sessions alone.
             groups.sort(key=lambda group: not group[0].is_reference)
-            self.tally.is_silent = True
+            self.tally.be_silent()
         else:
             self.tally.announce()
         for group in groups:
@@ -244,8 +271,9 @@ class _Playing:
                 self.begin(_label(group))
             for wave in self._waves(group, block):
                 plays = [self._leg(leg, {n: packs[n] for n in missing[leg] if n in wave}, block) for leg in group]
+                jobs = [job for of_pack in zip_longest(*plays) for job in of_pack if job]
                 at_once = SCRIPTED_AT_ONCE if group[0].is_reference else self.at_once
-                await _together((play for of_pack in zip_longest(*plays) for play in of_pack if play), at_once)
+                await self._together(jobs, at_once)
 
     def _groups(self, legs: Sequence[_Leg]) -> list[list[_Leg]]:
         """Legs that are played together; those that borrow hints come after `own`; what is shown comes in turn."""
@@ -273,14 +301,30 @@ class _Playing:
                 found |= dict.fromkeys(group, again)
         return found
 
-    def _leg(self, leg: _Leg, packs: Mapping[int, Pack], block: range) -> Iterator[Coroutine[Any, Any, None]]:
+    def _leg(self, leg: _Leg, packs: Mapping[int, Pack], block: range) -> Iterator[_Job]:
         donors = self._donors(leg, packs, block)
         donated = {packs[number].id: own.hints or () for number, own in donors.items()}
         hints = leg.player.hints if leg.is_reference else arm_class(leg.arm)(self.spec.rendering, donated)
         player = replace(leg.player, hints=CountedHints(hints, self.tally, leg.arm))
-        return (self._one(leg, player, n, pack, donors.get(n)) for n, pack in packs.items())
+        return (_Job(leg, player, n, pack, donors.get(n)) for n, pack in packs.items())
 
-    async def _one(self, leg: _Leg, player: Player, number: int, pack: Pack, donor: Record | None) -> None:
+    async def _together(self, jobs: Sequence[_Job], at_once: int) -> None:
+        """Play them, so many at a time; the first error stops all."""
+        if not jobs:
+            return
+        await play_each(
+            jobs,
+            self._play,
+            self._keep,
+            player=jobs[0].player,
+            packs=(job.pack for job in jobs),
+            processes=1 if self.watch else self.processes,
+            at_once=at_once,
+            at_fork=self.tally.be_silent,
+        )
+
+    async def _play(self, job: _Job) -> Record:
+        leg, player, number, pack, donor = job.leg, job.player, job.number, job.pack, job.donor
         is_shown = number == 0 and not leg.is_reference
         watched = self.watch(leg.arm, pack, player) if self.watch and is_shown else player
         trajectory = await watched.play(pack, 0)
@@ -289,7 +333,7 @@ class _Playing:
         is_own = leg.arm == "own"
         is_candidate = is_own and leg.seed == self.spec.seeds[0] and number < CANDIDATES
         solves, updates = trajectory.of("solve"), {e.position: e for e in trajectory.of("update")}
-        record = Record(
+        return Record(
             unit=self._unit(leg, number),
             pack_id=pack.id,
             rows=tuple(
@@ -303,7 +347,12 @@ class _Playing:
             if number < self.stored_packs
             else None,
         )
+
+    def _keep(self, one: Done[_Job, Record]) -> None:
+        leg, record = one.job.leg, one.result
         self.journal.append(record)
+        if one.in_fork:
+            self.tally.done += len(record.rows) - 1  # nothing was heard of the tasks before the last
         self.tally.trajectory_is_done(leg.arm, record.rows, is_reference=leg.is_reference)
 
     def _unit(self, leg: _Leg, number: int) -> Unit:
@@ -328,19 +377,3 @@ def _label(group: Sequence[_Leg]) -> str:
     names = list(dict.fromkeys(leg.arm for leg in group))
     kind = "reference" if group[0].is_reference else "arm"
     return f"{kind}{'s' if len(names) > 1 else ''} {', '.join(names)}"
-
-
-async def _together(plays: Iterable[Coroutine[Any, Any, None]], at_once: int) -> None:
-    """Run them, so many at a time; the first error stops all."""
-    gate = asyncio.Semaphore(at_once)
-
-    async def one(play: Coroutine[Any, Any, None]) -> None:
-        async with gate:
-            await play
-
-    waiting = list(plays)
-    try:
-        await gather_or_cancel(map(one, waiting))
-    finally:
-        for play in waiting:
-            play.close()  # those that never began

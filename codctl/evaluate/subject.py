@@ -27,7 +27,7 @@ from codctl.models import hub
 from codctl.models.architectures import of_folder
 from codctl.models.check import check_tokenizer
 from codctl.models.files import understood
-from codctl.models.load import base_folder, check_folder, check_model, load_chat, load_tokenizer
+from codctl.models.load import base_folder, check_folder, check_model, load_chat, load_tokenizer, processes_of
 from codctl.models.weights import check_finite, stored_tensors
 from codctl.plan.placement import place
 from codctl.runs.directory import RunDirectory
@@ -104,6 +104,7 @@ class PolicyRunner:
     Attributes:
         player: The player of an evaluation.
         at_once: Trajectories that it plays at the same time.
+        processes: In which it plays them.
         retries_failed: Whether its failures may pass, as those of a server.
         check: Asks whether it can play at all, and starts what it needs; BackendError when not. All that follows is in
             the same event loop.
@@ -116,6 +117,7 @@ class PolicyRunner:
 
     player: Callable[[EvalSpec], Player]
     at_once: int
+    processes: int = 1
     retries_failed: bool = False
     check: Callable[[], Awaitable[None]] | None = None
     final_check: Callable[[], Awaitable[None]] | None = None
@@ -286,7 +288,8 @@ def _open(
     _check_prompts(parts, speaker.chat, speaker.max_tokens, subject.folder)
     player = _model_player(open_in_process(config, speaker), speaker.chat, config)
     # Those that are alive keep what they have computed.
-    return PolicyRunner(player, min(AT_ONCE, config.runtime.max_batch), chat=speaker.chat)
+    at_once = min(AT_ONCE, config.runtime.max_batch)
+    return PolicyRunner(player, at_once, processes=processes_of(config), chat=speaker.chat)
 
 
 def _check_prompts(parts: Sequence[EvalSpec], chat: TemplateChat, context: int, folder: Path) -> None:

@@ -271,6 +271,7 @@ async def _play(
                     journal,
                     report,
                     at_once=runner.at_once,
+                    processes=runner.processes,
                     retries_failed=runner.retries_failed,
                     whole_legs=plan.run is not None,
                     stored_packs=plan.subject.settings.tracking.trajectory_packs,

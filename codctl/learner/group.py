@@ -39,7 +39,7 @@ from codctl.learner.rendezvous import (
     lost,
 )
 from codctl.log import log
-from codctl.models.load import load_trainable, outline_trainable, pick_device
+from codctl.models.load import load_trainable, outline_trainable, pick_device, processes_of
 from codctl.runs.signals import Terminated
 
 __all__ = ["LearnerGroup", "Starter", "open_group", "work"]
@@ -69,6 +69,7 @@ class _Process:
             device=torch.device(device),
             outline=outline,
             distill=config.distill,
+            processes=processes_of(config),
         )
         train = config.train
         self.saver = Saver(self.learner, beside=train.checkpoint_beside, kept=train.checkpoints_kept)

@@ -22,6 +22,7 @@ from codctl.learner import checkpoints
 from codctl.learner.batching import Sample, samples_of
 from codctl.learner.demonstrations import other_source
 from codctl.learner.learner import After, Learner
+from codctl.models.load import processes_of
 
 _MOST_WARMUP_STEPS = 20
 _MOST_KEPT = 2  # checkpoints: they only serve to continue, and are deleted when the warm start ends
@@ -90,7 +91,15 @@ class _LearnerSteps:
 
     def __init__(self, model: Any, pad_id: int, config: Config, settings: TrainConfig) -> None:
         dtype = getattr(torch, config.model.dtype)
-        self._learner = Learner(model, settings, pad_id=pad_id, temperature=1.0, seed=config.seed, dtype=dtype)
+        self._learner = Learner(
+            model,
+            settings,
+            pad_id=pad_id,
+            temperature=1.0,
+            seed=config.seed,
+            dtype=dtype,
+            processes=processes_of(config),
+        )
         self.ranks, self.is_sharded, self.optimizer = self._learner.ranks, False, self._learner.optimizer
         self.trained = self._learner.trained
 

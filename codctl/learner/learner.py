@@ -9,8 +9,9 @@ import ctypes
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, partial
 from random import Random
 from typing import Any
 
@@ -22,6 +23,7 @@ from codctl.config.defaults import learning_rate
 from codctl.config.registries import LOSSES
 from codctl.config.schema import DistillConfig, TrainConfig
 from codctl.errors import StageError
+from codctl.forks import Fork, Send, threads_shared
 from codctl.learner.batching import (
     PASS_TOKENS,
     PASS_TOKENS_ON_CPU,
@@ -62,6 +64,12 @@ class _Sums:
     useful: float = 0
     forwarded: float = 0
 
+    def add(self, more: _Sums) -> None:
+        """What another process has added up of the same call."""
+        for one in fields(self):
+            mine, other = getattr(self, one.name), getattr(more, one.name)
+            setattr(self, one.name, max(mine, other) if one.name == "gap_max" else mine + other)
+
     def over(self, ranks: Ranks) -> _Sums:
         """The same over all processes."""
         added = [one.name for one in fields(self) if one.name != "gap_max"]
@@ -98,6 +106,7 @@ class Learner:
         device: Of this process; None is that of the model.
         outline: Of the model, when it is sharded and its weights are to be read now.
         distill: How rows with lessons are learned; None where there are none.
+        processes: In which the gradients of micro-batches are computed on a CPU, by forks of this one (`codctl.forks`).
     """
 
     def __init__(
@@ -114,6 +123,7 @@ class Learner:
         device: torch.device | None = None,
         outline: Outline | None = None,
         distill: DistillConfig | None = None,
+        processes: int = 1,
     ) -> None:
         self.model, self.dtype, self.ranks = model, dtype, ranks or Ranks()
         self._config, self._pad_id, self._seed = config, pad_id, seed
@@ -127,6 +137,8 @@ class Learner:
             check_split(model, self.ranks.size)
         autocast = None if dtype == torch.float32 or is_sharded else dtype  # shards are gathered in this type
         self._device = device or next(model.parameters()).device
+        # What is added up of lessons stays in the process that has them; where there are ranks, these are processes.
+        self._processes = processes if self.ranks.size == 1 and self._distill is None else 1
         self._logprobs = TokenLogprobs(model, temperature, chunk=config.logprob_chunk, autocast=autocast)
         self._parallel = ParallelModel(
             self._logprobs, self.ranks, strategy, dtype, device=self._device, outline=outline
@@ -263,22 +275,61 @@ class Learner:
         weight_of = {row.index: weight for row, weight in zip(rows, weights, strict=True)}
         batches, own = self._dealt(rows), _Sums()
         self._logprobs.train()
-        for place, batch in enumerate(batches):
-            with self._parallel.micro_batch(last=place == len(batches) - 1):
-                own_weights = [weight_of[row.index] for row in batch]
-                self._parallel.backward(self._loss(batch, own_weights, references, (total, own)))
-            after(batch)
+
+        def compute(batch: list[Sample], *, last: bool) -> None:
+            own_weights = [weight_of[row.index] for row in batch]
+            with self._parallel.micro_batch(last=last):
+                self._parallel.backward(self._loss(batch, own_weights, references, own))
+
+        if self._processes > 1:
+            dealt = balanced(batches, self._processes, packed=self._logprobs.packed)
+            shares = [[batch for batch in share if batch] for share in dealt if any(share)]
+            batches = [batch for share in shares for batch in share]
+            self._shared(shares, partial(compute, last=True), own, after)
+        else:
+            for place, batch in enumerate(batches):
+                compute(batch, last=place == len(batches) - 1)
+                after(batch)
         norm = self._parallel.clip(math.inf if self._config.grad_clip is None else self._config.grad_clip)
         counted = count_tokens([batch for batch in batches if self._counts(batch)], packed=self._logprobs.packed)
-        for sums in (total, own):
-            sums.useful += counted.useful
-            sums.forwarded += counted.forwarded
+        own.useful, own.forwarded = counted.useful, counted.forwarded
+        total.add(own)
         if self._is_good(norm, own, judge):
             with blocked():  # a signal never leaves half of a step
                 self.optimizer.step()
         self.optimizer.zero_grad()
         self._logprobs.eval()
         return norm
+
+    def _shared(
+        self,
+        shares: Sequence[Sequence[list[Sample]]],
+        compute: Callable[[list[Sample]], None],
+        own: _Sums,
+        after: After,
+    ) -> None:
+        """Compute the gradients of several shares of the micro-batches at once, and add them up in their order."""
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+
+        def work(share: Sequence[list[Sample]], send: Send) -> None:
+            for batch in share:
+                compute(batch)
+                send(None)
+            send((own, [None if p.grad is None else p.grad.numpy() for p in trained]))
+
+        with threads_shared(len(shares)), ExitStack() as stack:
+            forks = [stack.enter_context(Fork(partial(work, share))) for share in shares[1:]]
+            for batch in shares[0]:
+                compute(batch)
+                after(batch)
+            for fork, share in zip(forks, shares[1:], strict=True):
+                for batch in share:
+                    fork.receive()
+                    after(batch)
+                sums, gradients = fork.receive()
+                own.add(sums)
+                for parameter, gradient in zip(trained, gradients, strict=True):
+                    _add_gradient(parameter, gradient)
 
     def _is_good(self, norm: float, own: _Sums, judge: Judge | None) -> bool:
         """Whether to make the step; rank 0 decides.
@@ -300,7 +351,7 @@ class Learner:
         batch: list[Sample],
         weights: list[float],
         references: Sequence[NDArray[np.float32]] | None,
-        sums: Sequence[_Sums],
+        sums: _Sums,
     ) -> torch.Tensor:
         """Weighted loss of one micro-batch; these add up to the loss of the whole optimiser batch."""
         rows = self._collated(batch, weights)
@@ -355,22 +406,27 @@ class Learner:
         )
 
 
-def _count(loss: float, inputs: LossInputs, entropies_N: torch.Tensor, sums: Sequence[_Sums]) -> None:
+def _count(loss: float, inputs: LossInputs, entropies_N: torch.Tensor, sums: _Sums) -> None:
     if not len(inputs.logprobs_N):
         return
     difference_N = inputs.sampler_logprobs_N - inputs.logprobs_N
-    entropy, gap = float(entropies_N.sum()), float(difference_N.abs().sum())
-    largest, k3 = float(difference_N.abs().max()), float((difference_N.exp() - difference_N - 1).sum())
-    kl = 0.0 if inputs.reference_logprobs_N is None else float(kl_to_start(inputs).sum())
-    logprobs_N = inputs.logprobs_N
-    for one in sums:
-        one.kl += kl
-        one.loss += loss
-        one.tokens += len(logprobs_N)
-        one.entropy += entropy
-        one.gap += gap
-        one.gap_max = max(one.gap_max, largest)
-        one.gap_k3 += k3
+    sums.kl += 0.0 if inputs.reference_logprobs_N is None else float(kl_to_start(inputs).sum())
+    sums.loss += loss
+    sums.tokens += len(inputs.logprobs_N)
+    sums.entropy += float(entropies_N.sum())
+    sums.gap += float(difference_N.abs().sum())
+    sums.gap_max = max(sums.gap_max, float(difference_N.abs().max()))
+    sums.gap_k3 += float((difference_N.exp() - difference_N - 1).sum())
+
+
+def _add_gradient(parameter: torch.nn.Parameter, gradient: NDArray[np.float32] | None) -> None:
+    if gradient is None:
+        return
+    more = torch.from_numpy(gradient)
+    if parameter.grad is None:
+        parameter.grad = more
+    else:
+        parameter.grad += more
 
 
 def give_back_freed() -> None:

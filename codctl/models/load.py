@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -305,6 +306,15 @@ def pick_device(device: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise PreflightError("model.device=cuda, but torch sees no GPU", hint="codctl doctor, or model.device=cpu")
     return device
+
+
+def processes_of(config: Config) -> int:
+    """In how many processes it works with a model of this one: forks need Linux, a CPU, and one thing at a time."""
+    from codctl.engines.provider import provider_of
+
+    is_here = provider_of(config).in_process and not config.engine.overlap and sys.platform == "linux"
+    is_here = is_here and pick_device(config.model.device) == "cpu"
+    return min(config.runtime.processes, config.runtime.threads) if is_here else 1
 
 
 def with_adapters(model: Any, lora: LoraConfig, seed: int) -> Any:

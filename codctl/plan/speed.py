@@ -60,7 +60,7 @@ def estimate(config: Config, model: Model, lengths: Lengths, layout: Layout, rat
     """Expected time of a rollout step on these devices."""
     pace, engine = pace_of(config, model, lengths, layout, rates), config.engine
     is_in_order = provider_of(config).in_process
-    replicas = layout.placement.replicas
+    replicas = _replicas(config, layout)
     played = waves.play(pace, work_of(lengths), engine.sync_every, replicas, is_in_order=is_in_order)
     learn = _learn(config, model, lengths, layout, rates)
     teach = [_teach(config, model, lengths, layout, rates)] if config.distill.teachers else []
@@ -80,7 +80,7 @@ def estimate(config: Config, model: Model, lengths: Lengths, layout: Layout, rat
     evaluated = _evaluated(config)
     evaluation = waves.play(pace, work_of(lengths, evaluated), 1, replicas).seconds if evaluated else 0.0
     return Speed(
-        (_generate(played, pace, engine.sync_every, layout), *teach, learn, publish, load, validate, save),
+        (_generate(played, pace, config, layout), *teach, learn, publish, load, validate, save),
         found.step,
         found.engines,
         found.learners,
@@ -90,6 +90,17 @@ def estimate(config: Config, model: Model, lengths: Lengths, layout: Layout, rat
         evaluation=evaluation,
         evaluated=evaluated,
     )
+
+
+def processes_on(config: Config, layout: Layout) -> int:
+    """Processes that do the work of this one on a CPU (`models.load.processes_of`)."""
+    is_here = layout.gpu is None and provider_of(config).in_process and not config.engine.overlap
+    return min(config.runtime.processes, config.runtime.threads) if is_here else 1
+
+
+def _replicas(config: Config, layout: Layout) -> int:
+    """Engines that play at the same time; on a CPU each process has its own."""
+    return layout.placement.replicas * processes_on(config, layout)
 
 
 def shares_devices(config: Config, layout: Layout) -> bool:
@@ -114,9 +125,9 @@ def pace_of(config: Config, model: Model, lengths: Lengths, layout: Layout, rate
     weights, products = model.number * model.shape.parameters, 2 * (model.matrices + model.head)
     overhead = _overhead(config, model, layout, rates)
     if layout.gpu is None:
-        flops = _peak(config, None)
+        flops = _peak(config, None, processes_on(config, layout))
         speed, prompt = rates["cpu_bandwidth"], 2 * model.matrices / (flops * rates["cpu_share"])
-        together = min(seats, lengths.trajectories * config.engine.sync_every)
+        together = min(seats, lengths.trajectories * config.engine.sync_every / _replicas(config, layout))
         reading, computing = weights / speed, products / (flops * rates["cpu_decode_share"])
         row = rates["cpu_row_s"] + max(0.0, computing - reading / together)
         return Pace(reading + overhead, row, model.kv_bytes / speed, prompt, seats)
@@ -148,8 +159,8 @@ def _fitting(layout: Layout, lengths: Lengths) -> float:
     return layout.room.tokens / max(lengths.row, 1.0) if layout.room else float("inf")
 
 
-def _generate(played: Wave, pace: Pace, steps: int, layout: Layout) -> Term:
-    engines = counted(layout.placement.replicas, "engine")
+def _generate(played: Wave, pace: Pace, config: Config, layout: Layout) -> Term:
+    engines, steps = counted(_replicas(config, layout), "engine"), config.engine.sync_every
     formula = (
         f"{played.decoding:,.0f} decoding steps × {played.step * 1e3:,.1f} ms ({pace.step * 1e3:,.1f} ms, and "
         f"{(played.step - pace.step) * 1e3:,.1f} for sequences: {engines} with up to {played.sequences:,.0f}), "
@@ -160,7 +171,7 @@ def _generate(played: Wave, pace: Pace, steps: int, layout: Layout) -> Term:
 
 def playing(config: Config, model: Model, lengths: Lengths, layout: Layout, rates: Rates) -> Wave:
     """All trajectories of a rollout step, by themselves."""
-    return waves.play(pace_of(config, model, lengths, layout, rates), work_of(lengths), 1, layout.placement.replicas)
+    return waves.play(pace_of(config, model, lengths, layout, rates), work_of(lengths), 1, _replicas(config, layout))
 
 
 def _validate(config: Config, lengths: Lengths, pace: Pace, layout: Layout, load: float) -> Term:
@@ -168,7 +179,7 @@ def _validate(config: Config, lengths: Lengths, pace: Pace, layout: Layout, load
     if not every:
         return Term("validate", 0.0, "none")
     packs = config.evaluation.every_packs
-    seconds = waves.play(pace, work_of(lengths, packs), 1, layout.placement.replicas).seconds
+    seconds = waves.play(pace, work_of(lengths, packs), 1, _replicas(config, layout)).seconds
     return Term("validate", (seconds + load) / every, f"{packs} packs in {seconds:,.1f} s, every {every} steps")
 
 
@@ -194,7 +205,8 @@ def _learn(config: Config, model: Model, lengths: Lengths, layout: Layout, rates
     )
     if layout.gpu is None:
         moved = model.shape.layers * activation_bytes(model) * rates["cpu_passes"]
-        seconds += lengths.tokens * moved / rates["cpu_bandwidth"] / layout.split.processes
+        each = layout.split.processes * processes_on(config, layout)
+        seconds += lengths.tokens * moved / rates["cpu_bandwidth"] / each
         formula += f"; {moved:,.0f} B a token moved, {rates['cpu_bandwidth'] / 1e9:g} GB/s"
     batches = max(1.0, lengths.tokens / layout.split.processes / micro_batch(config, lengths))
     meanwhile = f"; {seconds:,.1f} s of products meanwhile"
@@ -254,10 +266,10 @@ def _save(config: Config, model: Model, layout: Layout, rates: Rates) -> Term:
     return Term("checkpoint", copied / every, words)
 
 
-def _peak(config: Config, gpu: Gpu | None) -> float:
-    """FLOP/s of one device; float32 runs at about half of bfloat16 (TF32)."""
+def _peak(config: Config, gpu: Gpu | None, processes: int = 1) -> float:
+    """FLOP/s of one device, or of one of the processes that share it; float32 is half as fast as bfloat16 (TF32)."""
     if gpu is None:
-        return flops_per_thread() * min(config.runtime.threads, usable_cores())
+        return flops_per_thread() * max(1, min(config.runtime.threads, usable_cores()) // processes)
     return gpu.flops / (2 if config.model.dtype == "float32" else 1)
 
 

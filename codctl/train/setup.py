@@ -14,7 +14,7 @@ from codctl.config.schema import Config, LossConfig
 from codctl.models import hub
 from codctl.models.check import check_tokenizer
 from codctl.models.files import read_settings
-from codctl.models.load import check_folder, load_chat, load_model, load_tokenizer, use_attention
+from codctl.models.load import check_folder, load_chat, load_model, load_tokenizer, processes_of, use_attention
 from codctl.models.weights import silence
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def open_in_process(
         pad_id=speaker.chat.stop_ids[0] if pad_id is None else pad_id,
         max_tokens=speaker.max_tokens,
         autocast=autocast,
-        kv_memory=_kv_memory(speaker.model, beside),
+        kv_memory=_kv_memory(speaker.model, beside, processes_of(config)),
     )
     folder = Path(speaker.model.name_or_path)
     return provider_of(config).open(Opening(config, folder, folder, (), Path("engine.log"), loaded))
@@ -116,8 +116,8 @@ def learner_bytes(loss: LossConfig) -> int:
     return MOMENTS + (MASTER if loss.needs_reference else 0)
 
 
-def _kv_memory(model: Any, beside: int) -> int | None:
-    """Most bytes of keys and values; None when the machine's memory is not known."""
+def _kv_memory(model: Any, beside: int, processes: int) -> int | None:
+    """Most bytes of keys and values in each process; None when the machine's memory is not known."""
     import torch
 
     from codctl.engines.budget import kv_limit
@@ -128,7 +128,7 @@ def _kv_memory(model: Any, beside: int) -> int | None:
     resident = sum(
         weights.nbytes + (beside * weights.numel() if weights.requires_grad else 0) for weights in model.parameters()
     )
-    return kv_limit(memory, resident) if memory else None
+    return kv_limit(memory, resident) // processes if memory else None
 
 
 def export(speaker: Speaker, config: Config, folder: Path) -> None:

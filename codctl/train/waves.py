@@ -6,21 +6,20 @@ of their steps as seats become free, and so the steps are complete in about this
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from codctl.cod.engine import EngineStats
-from codctl.cod.requests import gather_or_cancel
-from codctl.cod.rollout import Player, play_all
+from codctl.cod.rollout import Player
 from codctl.cod.trajectory import Trajectory
 from codctl.config.schema import Config
+from codctl.engines.play_each import Done, play_all, play_each
 from codctl.engines.provider import provider_of
 from codctl.engines.reply_progress import Pulse
 from codctl.envs.base import Pack
-from codctl.models.load import pick_device
+from codctl.models.load import pick_device, processes_of
 from codctl.runs.progress import Progress
 from codctl.train.sampler import Sampler
 from codctl.train.schedule import Wave
@@ -82,6 +81,7 @@ class WavePlayer:
         self._progress = progress
         in_process = provider_of(config).in_process
         self._at_once = config.runtime.max_batch if in_process else None
+        self._processes = processes_of(config)
         # What a batch is made of may change the last bits of its log-probs, so that a wave that is to be bit-identical
         # is played whole or not at all.
         self._is_exact = in_process and pick_device(config.model.device) == "cpu"
@@ -96,7 +96,7 @@ class WavePlayer:
         """
         await self._sampler.wake()
         async with Pulse(self._progress, player, f"{self._config.stage}: {what}", len(packs)):
-            return await play_all(player, packs, 1, self._at_once)
+            return await play_all(player, packs, processes=self._processes, at_once=self._at_once)
 
     async def wave(
         self,
@@ -138,7 +138,7 @@ class WavePlayer:
         file: WaveFile,
         done: Callable[[int, Played], None],
     ) -> None:
-        gate, shares = asyncio.Semaphore(self._at_once or max(1, sum(map(len, units.values())))), Shares()
+        shares, begun = Shares(), dict[Unit, float]()
         missing = [unit for of_step in units.values() for unit in of_step if unit not in file.kept]
         left = Counter(unit.step for unit in missing)
         before = replace(self._sampler.engine.stats)
@@ -150,14 +150,15 @@ class WavePlayer:
             seconds = sum(one.seconds for one in kept)
             done(step, Played([one.trajectory for one in kept], file.stats[step], seconds))
 
-        async def play(unit: Unit) -> None:
-            async with gate:
-                begun = shares.begin()
-                try:
-                    trajectory = await self._player.play(packs[unit.pack], unit.rollout)
-                finally:
-                    seconds = shares.end(begun)
-            file.add(unit.step, trajectory, seconds)
+        async def play(unit: Unit) -> Trajectory:
+            return await self._player.play(packs[unit.pack], unit.rollout)
+
+        def begin(unit: Unit) -> None:
+            begun[unit] = shares.begin()
+
+        def keep(one: Done[Unit, Trajectory]) -> None:
+            unit = one.job
+            file.add(unit.step, one.result, shares.end(begun[unit]))
             left[unit.step] -= 1
             if not left[unit.step]:
                 finish(unit.step)
@@ -168,4 +169,13 @@ class WavePlayer:
             return
         await self._sampler.wake()
         async with Pulse(self._progress, self._player, f"{self._config.stage}: sampling {wave}", len(missing)):
-            await gather_or_cancel(play(unit) for unit in missing)
+            await play_each(
+                missing,
+                play,
+                keep,
+                player=self._player,
+                packs=packs.values(),
+                processes=self._processes,
+                at_once=self._at_once,
+                begin=begin,
+            )

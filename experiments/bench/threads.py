@@ -21,12 +21,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+_SLEEPING = {"GOMP_SPINCOUNT": "0"}
 WAYS: dict[str, tuple[int, dict[str, str]]] = {
     "1 thread": (1, {}),
     "2 threads that spin, libgomp's default": (2, {"GOMP_SPINCOUNT": "300000"}),
     "2 threads, OMP_WAIT_POLICY=passive": (2, {"OMP_WAIT_POLICY": "passive"}),
-    "2 threads, GOMP_SPINCOUNT=0": (2, {"GOMP_SPINCOUNT": "0"}),
+    "2 threads, GOMP_SPINCOUNT=0": (2, _SLEEPING),
 }
+TWO_PROCESSES = "2 processes of one thread"
 _PRODUCTS = """
 import sys, time, torch
 torch.set_num_threads(int(sys.argv[1]))
@@ -52,12 +54,12 @@ def products(threads: int, env: dict[str, str], seconds: float) -> float:
     return float(subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout)
 
 
-def steps(threads: int, env: dict[str, str], count: int) -> float:
+def steps(threads: int, env: dict[str, str], count: int, processes: int = 1) -> float:
     """Steps of recipes/tiny.yaml in a second, without the first, after a warm start of no use."""
     recipe = Path(__file__).parents[2] / "recipes/tiny.yaml"
     with tempfile.TemporaryDirectory() as folder:
-        overrides = [f"train.steps={count + 1}", f"runtime.threads={threads}", "warm_start.packs=4"]
-        overrides += ["evaluation.enabled=false", "tracking.mlflow=false"]
+        overrides = [f"train.steps={count + 1}", f"runtime.threads={threads}", f"runtime.processes={processes}"]
+        overrides += ["warm_start.packs=4", "evaluation.enabled=false", "tracking.mlflow=false"]
         argv = [sys.executable, "-m", "codctl.cli.main", "train", str(recipe), *overrides, "--runs-dir", folder]
         subprocess.run(argv, env=env, capture_output=True, text=True, check=True)
         lines = (Path(folder) / "tiny/metrics.jsonl").read_text().splitlines()
@@ -92,6 +94,9 @@ def main() -> None:
                 env = environment(threads, more)
                 each = steps(threads, env, options.steps) if options.train else products(threads, env, options.seconds)
                 found[name].append(each)
+            if options.train:
+                each = steps(2, environment(2, _SLEEPING), options.steps, processes=2)
+                found.setdefault(TWO_PROCESSES, []).append(each)
     what = "steps of recipes/tiny.yaml" if options.train else "products of 384 x 128 x 128"
     load = os.getloadavg()[0]
     print(f"{what} in a second, median of {options.rounds} rounds, {options.busy} busy processes, load {load:.1f}\n")

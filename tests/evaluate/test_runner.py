@@ -242,3 +242,18 @@ def test_together_or_in_turn_the_rows_are_the_same(whole_legs: bool) -> None:
     one, other = (summarise(asked, journal) for journal in journals)
     assert one.rows == other.rows
     assert one.result == other.result
+
+
+@pytest.mark.parametrize("whole_legs", [False, True])
+def test_in_several_processes_the_rows_are_the_same_and_all_tasks_are_counted(whole_legs: bool) -> None:
+    asked, journals = spec(arms=("own", "none", "shuffled", "oracle"), packs=5), [MemoryJournal(), MemoryJournal()]
+    told: list[tuple[int, int]] = []
+    for journal, processes in zip(journals, (1, 2), strict=True):
+        told.clear()
+        report = lambda arm, done, total, means: told.append((done, total))  # noqa: E731
+        asyncio.run(play(policy("bayes"), asked, journal, report, processes=processes, whole_legs=whole_legs))
+    one, other = (summarise(asked, journal) for journal in journals)
+    assert one.rows == other.rows
+    assert one.result == other.result
+    assert told[-1][0] == told[-1][1]
+    assert [done for done, _ in told] == sorted(done for done, _ in told)

@@ -23,10 +23,12 @@ from tests.learner.test_losses import loss_inputs
 Mean = Literal["token", "episode"]
 
 
-def new_learner(model: Any, temperature: float = 1.0, budget: int = 8192, **settings: Any) -> Learner:
+def new_learner(
+    model: Any, temperature: float = 1.0, budget: int = 8192, processes: int = 1, **settings: Any
+) -> Learner:
     loss = LossConfig(**settings.pop("loss", {"red": False}))
     config = TrainConfig(micro_batch_tokens=budget, loss=loss, **{"lr": 1e-4, **settings})
-    return Learner(model, config, pad_id=0, temperature=temperature, seed=0)
+    return Learner(model, config, pad_id=0, temperature=temperature, seed=0, processes=processes)
 
 
 def weights_of(model: Any) -> dict[str, torch.Tensor]:
@@ -62,6 +64,29 @@ def test_the_split_into_micro_batches_changes_nothing(tiny_folder: Path, model: 
         for name in ("loss", "grad_norm", "entropy", "logprob_gap/mean", "logprob_gap/max", "logprob_gap/k3"):
             assert split[name] == pytest.approx(whole[name], rel=1e-5, abs=1e-6)
         assert largest_difference(weights_of(one), weights_of(other)) < 1e-6
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_several_processes_learn_what_one_does(tiny_folder: Path, model: Any, steps: int) -> None:
+    samples = on_policy(model, random_samples(40), noise=0.3)
+    settings = {"lr": 1e-5, "loss": {"kind": "grpo", "red": True, "kl": 0.1}, "budget": 128, "optimizer_steps": steps}
+    alone, one = learn_once(tiny_folder, samples, **settings)
+    for processes in (2, 3):
+        several, other = learn_once(tiny_folder, samples, processes=processes, **settings)
+        again, same = learn_once(tiny_folder, samples, processes=processes, **settings)
+        assert several == again
+        assert largest_difference(weights_of(other), weights_of(same)) == 0
+        assert several.keys() == alone.keys()
+        for name in alone.keys() - {"tokens/forwarded", "tokens/useful_fraction"}:
+            assert several[name] == pytest.approx(alone[name], rel=1e-5, abs=1e-6), name
+        assert largest_difference(weights_of(one), weights_of(other)) < 1e-6
+
+
+def test_all_rows_are_told_of_wherever_they_are_learned(model: Any) -> None:
+    samples, told = random_samples(20), list[float]()
+    learner = new_learner(model, budget=128, processes=2)
+    learner.learn(samples, 1, after=lambda rows: told.extend(row.advantage for row in rows))
+    assert sorted(told) == sorted(sample.advantage for sample in samples if sample.loss_tokens)
 
 
 def rows_by_turn(samples: Sequence[Sample]) -> list[Sample]:

@@ -125,5 +125,12 @@ class EngineConfig(Section):
 
 class RuntimeConfig(Section):
     threads: int = resource(2, "CPU threads of the model; the same number gives the same bits.", ge=1, le=1024)
+    processes: int = resource(
+        1,
+        "Processes, at most so many as threads, that share the work where a model is sampled from and trained on a CPU "
+        "(elsewhere, and with engine.overlap, one); the same number gives the same bits.",
+        ge=1,
+        le=64,
+    )
     max_batch: int = resource(256, "Most sequences in one forward pass of the engine.", ge=1, le=65_536)
     progress_s: float = cosmetic(10.0, "Seconds between progress lines outside a terminal.", ge=0.1, le=86_400)
