@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,29 @@ class RequestTag:
         return f"{self.pack}/{self.rollout}/{self.kind}/{self.position}/{self.turn}"
 
 
+class Sender(Protocol):
+    """The learner, while its weights are those that are wanted: it can send them to an engine that asks for them."""
+
+    async def send(
+        self, ask: Callable[[dict[str, Any]], Awaitable[Any]], *, key: str, processes: int, on_gpus: bool
+    ) -> None:
+        """Send them to the processes of one engine.
+
+        Args:
+            ask: Has each of these processes call `codctl.engines.link.receive` with the given arguments.
+            key: Of the link, the same for as long as it works.
+            processes: How many there are.
+            on_gpus: Whether they have GPUs of their own.
+
+        Raises:
+            SendError: They did not arrive.
+        """
+
+
+class SendError(RuntimeError):
+    """Weights did not arrive. They are in their folder as well."""
+
+
 @dataclass(frozen=True)
 class Weights:
     """What an engine shall sample with from now on.
@@ -105,10 +128,12 @@ class Weights:
         version: Rollout steps that the learner had made of them.
         folder: Where an engine beside the learner finds them: a Hugging Face model folder or a PEFT adapter's. None for
             an engine that samples with the learner's own model.
+        sender: Has the same weights in memory, until the engine says that it has taken them; None where nobody has.
     """
 
     version: int
     folder: Path | None = None
+    sender: Sender | None = field(default=None, compare=False)
 
 
 @dataclass

@@ -241,6 +241,10 @@ class EngineProvider:
         """Seconds of a decoding step that neither weights nor caches explain; None leaves it to the planner."""
         return None
 
+    def is_sent_to(self, config: Config) -> bool:
+        """Whether it takes weights from the learner itself (`Weights.sender`), and not from their folder."""
+        return False
+
     def where(self, config: Config, gpus: tuple[tuple[int, ...], ...]) -> str:
         """Where it runs, in words: for the plan."""
         return f"{config.engine.kind}, outside codctl"

@@ -12,7 +12,7 @@ import json
 import shlex
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -406,17 +406,31 @@ def _adapter_tensors(learner: Learner) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def _model_tensors(learner: Learner) -> dict[str, torch.Tensor]:
-    """All parameters and stored buffers by their names; those that are shared, under their first name alone."""
+    """What `full_tensors` has, in main memory; nothing but in rank 0."""
     found: dict[str, torch.Tensor] = {}
+    for name, full in full_tensors(learner):
+        if learner.ranks.is_rank_0:
+            found[name] = full.to(published_dtype(learner, full)).cpu()
+    return found
+
+
+def full_tensors(learner: Learner, *, gather: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
+    """All parameters and stored buffers by their names; those that are shared, under their first name alone.
+
+    Args:
+        learner: Every one of its processes must go through all of them, where they are gathered.
+        gather: Whether a sharded one comes whole; its shape is the same.
+    """
     seen: set[int] = set()
     for name, tensor in learner.model.state_dict(keep_vars=True).items():
-        if id(tensor) in seen:
-            continue
-        seen.add(id(tensor))
-        full = gathered(tensor.detach())
-        if learner.ranks.is_rank_0:
-            found[name] = (full.to(learner.dtype) if full.is_floating_point() else full).cpu()
-    return found
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            yield name, gathered(tensor.detach()) if gather else tensor.detach()
+
+
+def published_dtype(learner: Learner, tensor: torch.Tensor) -> torch.dtype:
+    """The type in which engines get it."""
+    return learner.dtype if tensor.is_floating_point() else tensor.dtype
 
 
 def _write_published(model: Any, tensors: dict[str, torch.Tensor], folder: Path) -> None:

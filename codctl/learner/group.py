@@ -18,11 +18,13 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.distributed_c10d import _abort_process_group
 
 from codctl.config.schema import Config
+from codctl.engines import link
 from codctl.errors import PreflightError, StageError
-from codctl.learner import checkpoints
+from codctl.learner import checkpoints, sending
 from codctl.learner.batching import Sample
 from codctl.learner.checkpoints import Restored, Saver, publish
 from codctl.learner.learner import Judge, Learner
@@ -83,6 +85,9 @@ class _Process:
     def publish(self, folder: Path) -> None:
         publish(self.learner, folder)
 
+    def send(self, meeting: link.Meeting, store: TCPStore | None = None) -> str:
+        return sending.send(self.learner, meeting, store)
+
     def save(self, folder: Path, step: int, published: Sequence[Path], info: Mapping[str, Any] | None) -> None:
         self.saver.save(folder, step, published=published, info=info)
 
@@ -133,6 +138,19 @@ class LearnerGroup:
     def publish(self, folder: Path) -> None:
         """Write what an engine beside the learner loads (`publishing.publish`) into a folder that is new or empty."""
         self._all("publish", folder)
+
+    def described(self) -> list[link.Described]:
+        """What `send` sends, in its order."""
+        return sending.described(self._process.learner)
+
+    def send(self, meeting: link.Meeting, store: TCPStore) -> str:
+        """Send the full weights to those who have come to a meeting.
+
+        Returns:
+            Why that failed; empty when all has been sent.
+        """
+        failure: str = self._all("send", meeting, store=store)
+        return failure
 
     def save(
         self, folder: Path, step: int, *, published: Sequence[Path] = (), info: Mapping[str, Any] | None = None

@@ -244,9 +244,14 @@ def _hand_over(config: Config, model: Model, layout: Layout, rates: Rates) -> tu
     size, every = model.published_bytes, config.engine.sync_every
     gather, publish, load = rates["gather"], rates["publish"], rates["load"]
     given = size / gather + size / publish
-    taken = size / load + rates["probes_s"]
+    if provider_of(config).is_sent_to(config) and layout.gpu:
+        load, replicas = layout.gpu.link * rates["link_share"], layout.placement.replicas
+        size_taken, shown = size * replicas, f"{replicas} × {size:,} B" if replicas > 1 else f"{size:,} B"
+    else:
+        size_taken, shown = size, f"{size:,} B"
+    taken = size_taken / load + rates["probes_s"]
     words = f"{size:,} B ÷ {gather / 1e9:g} and ÷ {publish / 1e9:g} GB/s"
-    then = f"{size:,} B ÷ {load / 1e9:g} GB/s, probes {rates['probes_s']:g} s"
+    then = f"{shown} ÷ {load / 1e9:g} GB/s, probes {rates['probes_s']:g} s"
     if layout.placement.engine_nodes > 1:
         taken += size / rates["node_weights"]
         then += f", to other nodes ÷ {rates['node_weights'] / 1e9:g} GB/s"

@@ -15,6 +15,7 @@ from codctl.config.schema import Config
 from codctl.engines import weights_folder
 from codctl.engines.replicas import parts_of
 from codctl.errors import StageError
+from codctl.learner.sending import LearnerSender
 from codctl.seeds import derive_seed
 from codctl.train import probes
 from codctl.train.training_engine import TrainingEngine
@@ -50,6 +51,7 @@ class Sampler:
         self._run, self._root = run.resolve(), weights_folder.place_of(config.engine, run)
         if self.apart:
             weights_folder.remove_abandoned()
+        self._sender = LearnerSender(group)
         self._version = 0
         self._instead: dict[int, int] = {}  # versions that are gone, after a fork or an extension
         self._is_asleep = False
@@ -88,7 +90,8 @@ class Sampler:
         if version == learned and not self.folder(version).is_dir():
             self.publish(version)
         await self.wake()
-        await self.engine.update_weights(Weights(version, self.folder(version)))
+        sender = self._sender if check and version == learned else None
+        await self.engine.update_weights(Weights(version, self.folder(version), sender))
         self._version = version
         if check and version == learned:
             await self._check()
@@ -132,6 +135,7 @@ class Sampler:
         try:
             await self.engine.aclose()
         finally:
+            self._sender.close()
             shutil.rmtree(self._root, ignore_errors=True)
 
     def publish(self, version: int) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from codctl.cod.engine import LostError, Sampling, Scores
+from codctl.cod.engine import LostError, Sampling, Scores, Sender
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Loaded:
         folder: Full weights or adapter; None for those that the replica was started with.
         is_adapter: Whether the folder is a PEFT adapter's.
         name: Of this run's weights with this serial, unlike that of any other.
+        sender: Has them in memory, for as long as `VllmEngine.update_weights` runs.
     """
 
     serial: int
@@ -26,6 +27,7 @@ class Loaded:
     folder: Path | None
     is_adapter: bool
     name: str
+    sender: Sender | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ when it is asked for the log-probs of a prompt.
 
 from __future__ import annotations
 
+from codctl.engines.vllm import worker
+
 
 def _keep_plain_weights() -> None:
     import vllm._custom_ops as ops
@@ -21,7 +23,7 @@ def _leave_output_layer_alone() -> None:
     PunicaWrapperCPU.add_lora_logits = lambda *_, **__: None
 
 
-class Extension:
+class Extension(worker.Extension):
     """Mixed into the worker's class, which is what has this module loaded."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from codctl.cod.engine import (
     RequestTag,
     Sampling,
     Scores,
+    Sender,
     Weights,
 )
 from codctl.cod.trajectory import TokenRecord
@@ -113,8 +115,11 @@ class VllmEngine(OpenEngine):
         if weights.folder is None or (weights.version, weights.folder) == (now.version, now.folder):
             self._wanted = Loaded(now.serial, weights.version, now.folder, now.is_adapter, now.name)
         else:
-            self._wanted = self._named(now.serial + 1, weights.version, weights.folder)
-        await self._started.load()
+            self._wanted = self._named(now.serial + 1, weights.version, weights.folder, weights.sender)
+        try:
+            await self._started.load()
+        finally:
+            self._wanted = replace(self._wanted, sender=None)  # the learner goes on: a restart reads the folder
 
     async def sleep(self) -> None:
         """Give the GPUs' memory to the learner: weights go to the host, caches go. Nothing on a CPU or by URL."""
@@ -139,6 +144,6 @@ class VllmEngine(OpenEngine):
     def _count_restart(self) -> None:
         self.stats.restarts += 1
 
-    def _named(self, serial: int, version: int, folder: Path | None) -> Loaded:
+    def _named(self, serial: int, version: int, folder: Path | None, sender: Sender | None = None) -> Loaded:
         is_lora = folder is not None and is_adapter(folder)
-        return Loaded(serial, version, folder, is_lora, f"codctl-{self._word}-{serial}")
+        return Loaded(serial, version, folder, is_lora, f"codctl-{self._word}-{serial}", sender)

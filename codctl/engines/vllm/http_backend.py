@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from typing import Any, Literal, NoReturn
 
 import aiohttp
 import numpy as np
 
-from codctl.cod.engine import EngineError, LostError, Scores
+from codctl.cod.engine import EngineError, LostError, Scores, SendError
 from codctl.engines.vllm.backend import Ask, ForgottenError, Loaded, Rating, Reply
 from codctl.engines.vllm.settings import EngineSettings
+from codctl.log import log
 
 _KEEP_S = 2.0  # of an idle connection; servers close theirs after five seconds
 _WELL_S = 10.0
@@ -37,6 +39,7 @@ class HttpBackend:
         self._settings = settings
         self._http: aiohttp.ClientSession | None = None
         self._adapter = ""
+        self._link = ""  # to the learner
 
     async def ask(self, ask: Ask) -> Reply:
         sampling = ask.sampling
@@ -81,8 +84,26 @@ class HttpBackend:
             await self.unload()
             self._adapter = loaded.name
         else:
-            await self._control("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": folder}})
+            if not await self._receives(loaded):
+                await self._control("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": folder}})
             await self._reset_cache()
+
+    async def _receives(self, loaded: Loaded) -> bool:
+        """Take the weights from the learner itself, where it has them and the engine shall; whether they came."""
+        if loaded.sender is None or not self._settings.is_direct:
+            return False
+
+        async def ask(arguments: dict[str, Any]) -> Any:
+            return await self._control("/collective_rpc", {"method": "codctl_receive", "kwargs": arguments})
+
+        try:
+            processes = int(self._settings.options.get("tensor_parallel_size", 1))
+            await loaded.sender.send(ask, key=self._link, processes=processes, on_gpus=self._settings.on_gpus)
+        except SendError as error:
+            self._link = secrets.token_hex(8)
+            log.warning("%s: weights are read from their folder: %s", self.name, error)
+            return False
+        return True
 
     def _model_of(self, loaded: Loaded) -> str:
         return loaded.name if loaded.is_adapter else self.model
@@ -148,6 +169,7 @@ class HttpBackend:
     async def _connect(self, base_url: str, socket: str = "") -> None:
         """Open a client and learn what is served; LostError while nothing answers."""
         await self._disconnect()
+        self._link = secrets.token_hex(8)  # its processes know no earlier one
         # A client that stays fast with hundreds of connections; no proxy between an engine and its learner.
         self._http = aiohttp.ClientSession(
             base_url,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from codctl.config.consistency import TARGET_HINT, MisfitError, targets_head
-from codctl.config.schema import Config
+from codctl.config.schema import Config, Section
+from codctl.config.schema.fields import resource
 from codctl.engines.provider import EngineProvider, KvSpace, ModelSize, Opening, Part, on_gpus
 from codctl.engines.vllm.settings import RANKS, check_installed, settings_of
 from codctl.quantities import counted
@@ -20,13 +21,25 @@ WORK = 2 * _GIB  # beside weights and KV cache: CUDA context and graphs, a forwa
 _ADAPTERS = 2  # held at the same time: the one in use and the next
 
 
+class VllmOptions(Section):
+    """`engine.options` of vLLM."""
+
+    weights: Literal["files", "direct"] = resource(
+        "files",
+        "How full weights reach an engine on the learner's node: through files in memory, or `direct` from GPU to GPU; "
+        "the files are written all the same, for engines that start again.",
+    )
+
+
 class Vllm(EngineProvider):
     """See the module."""
 
     title = "vLLM"
     scores = True
+    options = VllmOptions
 
     def check(self, config: Config) -> None:
+        self._check_direct(config)
         rank, target = config.model.lora.rank, config.model.lora.target
         if rank and rank not in RANKS:
             nearest = min(RANKS, key=lambda taken: abs(taken - rank))
@@ -39,6 +52,23 @@ class Vllm(EngineProvider):
                 "model.lora.target",
                 f'vLLM does not support adapters on the output head or the embeddings, which "{target}" matches',
                 TARGET_HINT,
+            )
+
+    def _check_direct(self, config: Config) -> None:
+        if not self.is_sent_to(config):
+            return
+        engine, key = config.engine, "engine.options.weights"
+        if config.model.lora.rank:
+            raise MisfitError(key, "adapters are small: they always go through files", "engine.options.weights=files")
+        if engine.servers:
+            raise MisfitError(
+                key, "servers by URL read weights from files", "engine.options.weights=files, or engine.servers=[]"
+            )
+        if engine.placement == "colocate" and config.cluster.gpus_per_node:
+            raise MisfitError(
+                key,
+                "NCCL does not send to the GPU that it sends from",
+                "engine.placement=disjoint, or engine.options.weights=files",
             )
 
     def check_machine(self, config: Config) -> None:
@@ -81,6 +111,9 @@ class Vllm(EngineProvider):
         most = engine.max_tokens or 1 << 30
         yield from (("engine.max_tokens", limit) for limit in (32_768, 16_384, 8_192) if limit < most)
 
+    def is_sent_to(self, config: Config) -> bool:
+        return bool(self.read_options(config).weights == "direct")
+
     def where(self, config: Config, gpus: tuple[tuple[int, ...], ...]) -> str:
         engine = config.engine
         if engine.servers:
@@ -95,7 +128,14 @@ class Vllm(EngineProvider):
         from codctl.engines.vllm.engine import VllmEngine
 
         config, log = opening.config, opening.log
-        settings = settings_of(config, opening.folder, base=opening.base, on_gpus=bool(opening.gpus), top=opening.top)
+        settings = settings_of(
+            config,
+            opening.folder,
+            base=opening.base,
+            on_gpus=bool(opening.gpus),
+            top=opening.top,
+            is_direct=self.is_sent_to(config),
+        )
         if config.engine.servers:
             from codctl.engines.vllm.remote import Remote
 

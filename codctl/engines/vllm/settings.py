@@ -34,6 +34,8 @@ class EngineSettings:
         start_s: Longest wait for a start, or for new weights.
         deadline_s: Longest wait of the rollout for a reply.
         restarts: Without a reply in between.
+        is_direct: Whether full weights come from the learner itself, where it can send them.
+        on_gpus: Whether it has GPUs.
     """
 
     model: Path
@@ -45,10 +47,18 @@ class EngineSettings:
     start_s: float
     deadline_s: float
     restarts: int
+    is_direct: bool = False
+    on_gpus: bool = True
 
 
 def settings_of(
-    config: Config, folder: Path, *, on_gpus: bool, base: Path | None = None, top: int | None = None
+    config: Config,
+    folder: Path,
+    *,
+    on_gpus: bool,
+    base: Path | None = None,
+    top: int | None = None,
+    is_direct: bool = False,
 ) -> EngineSettings:
     """Read them from a recipe.
 
@@ -58,6 +68,7 @@ def settings_of(
         on_gpus: Whether it gets GPUs.
         base: Folder of the full weights, where that is known.
         top: Of an engine that gives scores: how many of the likeliest tokens at most.
+        is_direct: Whether full weights come from the learner itself.
 
     Raises:
         PreflightError: vLLM cannot serve this.
@@ -79,6 +90,7 @@ def settings_of(
         "logprobs_mode": "processed_logprobs",  # else they are those at temperature 1
         **(_lora(rank) if rank else {}),
         **({"enable_sleep_mode": True} if sleeps else {}),
+        **({"worker_extension_cls": "codctl.engines.vllm.worker.Extension"} if is_direct else {}),
     }
     environment = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     if on_cpu:
@@ -98,6 +110,8 @@ def settings_of(
         start_s=config.engine.start_s,
         deadline_s=config.sampling.deadline_s,
         restarts=config.engine.restarts,
+        is_direct=is_direct,
+        on_gpus=not on_cpu,
     )
 
 
