@@ -68,7 +68,8 @@ async def play_each(
         at_fork: Called in each fork before it begins.
 
     Raises:
-        StageError: A fork failed or ended.
+        StageError: A fork has ended, or hangs.
+        RuntimeError: What was to be played in a fork has failed.
     """
     if processes > 1 and (player.performer or _waits(packs, player)):
         processes = 1
