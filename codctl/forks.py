@@ -95,14 +95,17 @@ def _work(work: Callable[[Send], None], sender: Connection) -> None:
 
 
 @contextlib.contextmanager
-def threads_shared(processes: int) -> Iterator[None]:
-    """Share torch's threads out among this process and those that are forked in the block."""
+def one_thread_each(processes: int) -> Iterator[None]:
+    """Let torch compute with one thread in this process and in those that are forked in the block.
+
+    A fork of a process whose OpenMP threads have worked would wait for them for ever, had it more than one.
+    """
     torch = sys.modules.get("torch")  # without it nothing computes: a scripted policy
     if torch is None or processes < 2:
         yield
         return
     threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads // processes))
+    torch.set_num_threads(1)
     try:
         yield
     finally:

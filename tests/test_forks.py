@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from codctl.errors import StageError
-from codctl.forks import Fork, Send, threads_shared
+from codctl.forks import Fork, Send, one_thread_each
 from codctl.processes import is_alive, python_environment
 
 
@@ -39,21 +40,24 @@ def test_a_fork_has_what_its_parent_has_and_sends_what_it_finds() -> None:
     assert numbers == [1, 2, 3]
 
 
-def test_gradients_can_be_computed_in_a_fork() -> None:
-    layer = torch.nn.Linear(64, 64)
-    inputs = torch.randn(32, 64)
-    layer(inputs).square().sum().backward()
-    assert layer.weight.grad is not None
-    expected = layer.weight.grad.clone()
-    layer.zero_grad()
+def test_gradients_can_be_computed_in_a_fork_whose_parent_has_worked_with_threads() -> None:
+    layer, before = torch.nn.Linear(512, 512), torch.get_num_threads()
+    inputs = torch.randn(2048, 512)
 
-    def work(send: Send) -> None:
+    def gradient() -> Any:
+        layer.zero_grad()
         layer(inputs).square().sum().backward()
         assert layer.weight.grad is not None
-        send(layer.weight.grad.numpy())
+        return layer.weight.grad.numpy()
 
-    with Fork(work) as fork:
-        torch.testing.assert_close(torch.from_numpy(fork.receive()), expected)
+    try:
+        torch.set_num_threads(2)
+        expected = gradient().copy()
+        layer.zero_grad()
+        with one_thread_each(2), Fork(lambda send: send(gradient())) as fork:
+            torch.testing.assert_close(torch.from_numpy(fork.receive()), torch.from_numpy(expected))
+    finally:
+        torch.set_num_threads(before)
     assert layer.weight.grad is None
 
 
@@ -99,6 +103,7 @@ def test_leaving_the_block_ends_it_and_signals_do_not() -> None:
 PARENT = """
 import os, time
 from pathlib import Path
+from typing import Any
 from codctl.forks import Fork
 def work(send):
     Path("fork").write_text(str(os.getpid()))
@@ -117,14 +122,14 @@ def test_a_fork_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     until(lambda: not is_alive(int((tmp_path / "fork").read_text())), "the end of the fork")
 
 
-def test_threads_are_shared_and_given_back() -> None:
+def test_threads_are_given_back() -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(4)
-        with threads_shared(2):
-            assert torch.get_num_threads() == 2
-        with threads_shared(8):
+        with one_thread_each(2):
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 4
+        with one_thread_each(1):
+            assert torch.get_num_threads() == 4
     finally:
         torch.set_num_threads(before)

@@ -20,7 +20,7 @@ from codctl.cod.requests import gather_or_cancel
 from codctl.cod.rollout import Player
 from codctl.cod.trajectory import Trajectory
 from codctl.envs.base import Pack
-from codctl.forks import Fork, Send, threads_shared
+from codctl.forks import Fork, Send, one_thread_each
 
 J = TypeVar("J")
 T = TypeVar("T")
@@ -82,7 +82,7 @@ async def play_each(
         at_fork()
         asyncio.run(_play(part, play, lambda n, result: send((n, result, _Counts.of(player).since(before))), seats))
 
-    with threads_shared(len(parts)), ExitStack() as stack:
+    with one_thread_each(len(parts)), ExitStack() as stack:
         forks = [stack.enter_context(Fork(partial(work, part))) for part in parts[1:]]
         here = _play(parts[0], play, lambda n, result: done(Done(parts[0][n], result, False)), seats, begin)
         others = (_collect(fork, part, seats, player, begin, done) for fork, part in zip(forks, parts[1:], strict=True))

@@ -23,7 +23,7 @@ from codctl.config.defaults import learning_rate
 from codctl.config.registries import LOSSES
 from codctl.config.schema import DistillConfig, TrainConfig
 from codctl.errors import StageError
-from codctl.forks import Fork, Send, threads_shared
+from codctl.forks import Fork, Send, one_thread_each
 from codctl.learner.batching import (
     PASS_TOKENS,
     PASS_TOKENS_ON_CPU,
@@ -317,7 +317,7 @@ class Learner:
                 send(None)
             send((own, [None if p.grad is None else p.grad.numpy() for p in trained]))
 
-        with threads_shared(len(shares)), ExitStack() as stack:
+        with one_thread_each(len(shares)), ExitStack() as stack:
             forks = [stack.enter_context(Fork(partial(work, share))) for share in shares[1:]]
             for batch in shares[0]:
                 compute(batch)

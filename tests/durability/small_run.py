@@ -12,13 +12,14 @@ from typing import Any
 RECIPE = Path(__file__).with_name("small.yaml")
 NAME = "small"
 LORA = ("model.lora.rank=2",)
+TWO_PROCESSES = ("runtime.threads=2", "runtime.processes=2")
 # What `tracked` must find.
 TRACKED = {"status": "FINISHED", "runs": ["after", "before", NAME], "twice": [], "missing": [], "unknown": []}
 
 
 def arguments(runs_dir: Path, *more: str) -> list[str]:
     """What follows `codctl`: the same words each time."""
-    return ["train", str(RECIPE), *more, "--runs-dir", str(runs_dir), "--json"]
+    return ["train", str(RECIPE), *TWO_PROCESSES, *more, "--runs-dir", str(runs_dir), "--json"]
 
 
 def folder(runs_dir: Path) -> Path:
