@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from codctl.cod.engine import EngineError, SendError
+from codctl.cod.requests import end
 from codctl.engines import link
 from codctl.learner.checkpoints import full_tensors, published_dtype
 
@@ -42,11 +43,15 @@ class LearnerSender:
             meeting = link.Meeting(self._store.port, key, 1 + processes, "nccl" if on_gpus else "gloo")
             asked = asyncio.ensure_future(ask(link.request(meeting, self._group.described())))
             asked.add_done_callback(lambda done: link.leave(key) if done.cancelled() or done.exception() else None)
-            failure = await asyncio.to_thread(self._group.send, meeting, self._store)
+            sent = asyncio.ensure_future(asyncio.to_thread(self._group.send, meeting, self._store))
             try:
+                failure = await asyncio.shield(sent)
                 await asked
             except EngineError as error:
                 failure = str(error)
+            finally:
+                await asyncio.wait([sent])  # who is cancelled waits as well: until then the learner is not free
+                await end(asked)
             if failure:
                 raise SendError(failure)
 

@@ -7,6 +7,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -150,3 +151,34 @@ def test_an_engine_that_ends_meanwhile_is_said(tiny_folder: Path, engine: Engine
 
     with open_group(config(), tiny_folder, pad_id=0, device="cpu") as group:
         asyncio.run(all_of_it(group))
+
+
+class Slow:
+    """A learner that takes its time."""
+
+    is_done = False
+
+    def described(self) -> list[link.Described]:
+        return []
+
+    def send(self, meeting: link.Meeting, store: Any) -> str:
+        time.sleep(0.5)
+        self.is_done = True
+        return ""
+
+
+def test_who_is_cancelled_leaves_the_learner_free() -> None:
+    slow: Any = Slow()
+
+    async def ask(arguments: dict[str, Any]) -> None:
+        await asyncio.sleep(60)
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(LearnerSender(slow).send(ask, key="a link", processes=1, on_gpus=False))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    assert slow.is_done
