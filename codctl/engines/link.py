@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -38,8 +38,7 @@ class Meeting:
     kind: Literal["nccl", "gloo"]
 
 
-@dataclass(frozen=True)
-class Described:
+class Described(NamedTuple):
     """A tensor that is to come.
 
     Attributes:
@@ -55,7 +54,7 @@ class Described:
 
 def request(meeting: Meeting, tensors: Sequence[Described]) -> dict[str, Any]:
     """What an engine is told, in plain values: the arguments of `receive`."""
-    return {"meeting": asdict(meeting), "tensors": [[one.name, one.dtype, list(one.shape)] for one in tensors]}
+    return {"meeting": asdict(meeting), "tensors": list(tensors)}
 
 
 def receive(

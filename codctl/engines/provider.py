@@ -297,6 +297,12 @@ def provider_of(config: Config) -> EngineProvider:
     return cast("EngineProvider", ENGINES.get(config.engine.kind))
 
 
+def processes_on_cpu(config: Config) -> int:
+    """In how many processes the work with a model of this one is shared on a CPU, each with one thread."""
+    is_here = provider_of(config).in_process and not config.engine.overlap
+    return min(config.runtime.processes, config.runtime.threads) if is_here else 1
+
+
 def on_gpus(config: Config, gpus: tuple[tuple[int, ...], ...]) -> str:
     """The GPUs of engines in words, such as `2 engines on GPUs 0–1`."""
     each = f" × {config.engine.tensor_parallel} GPUs" if config.engine.tensor_parallel > 1 else ""

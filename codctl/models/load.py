@@ -309,12 +309,11 @@ def pick_device(device: str) -> str:
 
 
 def processes_of(config: Config) -> int:
-    """In how many processes it works with a model of this one: forks need Linux, a CPU, and one thing at a time."""
-    from codctl.engines.provider import provider_of
+    """In how many processes it works with a model of this one: forks need Linux and a CPU."""
+    from codctl.engines.provider import processes_on_cpu
 
-    is_here = provider_of(config).in_process and not config.engine.overlap and sys.platform == "linux"
-    is_here = is_here and pick_device(config.model.device) == "cpu"
-    return min(config.runtime.processes, config.runtime.threads) if is_here else 1
+    can_fork = sys.platform == "linux" and pick_device(config.model.device) == "cpu"
+    return processes_on_cpu(config) if can_fork else 1
 
 
 def with_adapters(model: Any, lora: LoraConfig, seed: int) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from codctl.cod.arms import play_order
 from codctl.config.schema import Config
-from codctl.engines.provider import provider_of
+from codctl.engines.provider import processes_on_cpu, provider_of
 from codctl.plan import schedule, teachers, warm_start, waves
 from codctl.plan.devices import Layout
 from codctl.plan.hardware import Gpu, flops_per_thread
@@ -94,8 +94,7 @@ def estimate(config: Config, model: Model, lengths: Lengths, layout: Layout, rat
 
 def processes_on(config: Config, layout: Layout) -> int:
     """Processes that do the work of this one on a CPU (`models.load.processes_of`)."""
-    is_here = layout.gpu is None and provider_of(config).in_process and not config.engine.overlap
-    return min(config.runtime.processes, config.runtime.threads) if is_here else 1
+    return processes_on_cpu(config) if layout.gpu is None else 1
 
 
 def _replicas(config: Config, layout: Layout) -> int:
